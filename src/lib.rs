@@ -1,0 +1,19 @@
+//! suppressd keeps a mail host's suppression lists true to what its e-mail providers report.
+//!
+//! Modules stand in layer order: each uses only those above it. ARCHITECTURE.md has the map.
+
+pub mod model;
+
+pub mod clock;
+pub mod secret;
+
+pub mod provider;
+pub mod rules;
+
+pub mod listen;
+
+pub mod export;
+pub mod poll;
+pub mod webhook;
+
+pub mod http;

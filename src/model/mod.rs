@@ -1,0 +1,27 @@
+//! The vocabulary of suppressd: addresses, events, standings, suppressions.
+//!
+//! Everything here is a value: no I/O, no async, no clock, no store. Time is always an argument.
+
+mod address;
+mod event;
+mod filter;
+mod id;
+mod scope;
+mod source;
+mod standing;
+mod submission;
+mod suppression;
+mod tally;
+mod time;
+
+pub use address::{Address, AddressError, OCTETS_MAX};
+pub use event::{Event, EventKind, Lifts, Origin};
+pub use filter::Filter;
+pub use id::{EventId, IdentityParts, MessageKey};
+pub use scope::Scope;
+pub use source::{SourceName, SourceNameError};
+pub use standing::{Fact, Ground, Latest, Lift, Standing};
+pub use submission::{Cursor, Element, Position, QuarantineId, Submission, SubmissionError};
+pub use suppression::{Reason, Suppression};
+pub use tally::{Bounce, TALLY_MAX, Tally};
+pub use time::{Term, Time, Until};

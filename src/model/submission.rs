@@ -1,0 +1,182 @@
+//! What is handed to the journal: the verbatim elements of one notification or page.
+//!
+//! The bytes of a journal record's payload are made and read here, and nowhere else.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Origin, SourceName, Time};
+
+/// The first byte of an encoded submission. A change of its form takes the next number.
+const FORM: u8 = 1;
+
+/// Where a record starts in the journal: its segment's number, and the byte in it.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Position {
+    /// The number of the segment.
+    pub segment: u32,
+    /// The byte in the segment's file.
+    pub offset: u32,
+}
+
+impl Position {
+    /// As one number that orders as the position does.
+    pub fn as_u64(self) -> u64 {
+        u64::from(self.segment) << 32 | u64::from(self.offset)
+    }
+
+    /// From that number.
+    pub fn from_u64(number: u64) -> Position {
+        // Both halves fit by construction: the shift and the mask leave 32 bits each.
+        Position { segment: (number >> 32) as u32, offset: (number & 0xffff_ffff) as u32 }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.segment, self.offset)
+    }
+}
+
+/// Where one element is: its record, and its number in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct QuarantineId {
+    /// The record.
+    pub record: Position,
+    /// The number of the element in the record, from 0.
+    pub element: u32,
+}
+
+impl fmt::Display for QuarantineId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}", self.record.segment, self.record.offset, self.element)
+    }
+}
+
+impl FromStr for QuarantineId {
+    type Err = SubmissionError;
+
+    fn from_str(text: &str) -> Result<QuarantineId, SubmissionError> {
+        let mut parts = text.split('-').map(|part| part.parse::<u32>());
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(Ok(segment)), Some(Ok(offset)), Some(Ok(element)), None) => {
+                Ok(QuarantineId { record: Position { segment, offset }, element })
+            }
+            _ => Err(SubmissionError),
+        }
+    }
+}
+
+/// The bytes are not what this program, or a program as new, has written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not in a form that this version reads")]
+pub struct SubmissionError;
+
+/// One event as it was received, before any reading of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Element {
+    /// What the adapter needs beside the bytes (an id from a header); usually empty.
+    pub context: String,
+    /// The bytes, verbatim.
+    #[serde(with = "serde_bytes")]
+    pub body: Vec<u8>,
+}
+
+/// How far a feed has been read. Its content belongs to the poller alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// The feed.
+    pub feed: String,
+    /// The poller's own notation.
+    pub state: String,
+}
+
+/// Everything that one notification, page or command brings, committed as one record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submission {
+    /// Who told it.
+    pub source: SourceName,
+    /// The provider, by name: what reads the elements.
+    pub provider: Box<str>,
+    /// How it reached us.
+    pub origin: Origin,
+    /// The feed that a page is of; empty for all else.
+    pub feed: Box<str>,
+    /// When it reached us.
+    pub received_at: Time,
+    /// The elements, in the order received.
+    pub elements: Vec<Element>,
+    /// How far the feed has been read with this page.
+    pub cursor: Option<Cursor>,
+    /// Quarantined elements that this replaces, or drops.
+    pub released: Vec<QuarantineId>,
+}
+
+impl Submission {
+    /// The bytes for the journal.
+    pub fn encode(&self) -> Vec<u8> {
+        let room = 64 + self.elements.iter().map(|e| e.body.len() + 16).sum::<usize>();
+        let mut bytes = Vec::with_capacity(room);
+        bytes.push(FORM);
+        #[expect(
+            clippy::expect_used,
+            reason = "a vector takes every byte, and no type here is odd"
+        )]
+        postcard::to_extend(self, bytes).expect("a submission always has a form")
+    }
+
+    /// From the bytes in the journal.
+    ///
+    /// # Errors
+    /// When they are of another form.
+    pub fn decode(bytes: &[u8]) -> Result<Submission, SubmissionError> {
+        match bytes.split_first() {
+            Some((&FORM, rest)) => postcard::from_bytes(rest).map_err(|_| SubmissionError),
+            _ => Err(SubmissionError),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_and_back() {
+        let submission = Submission {
+            source: SourceName::parse("a").unwrap(),
+            provider: "generic".into(),
+            origin: Origin::Poll,
+            feed: "events".into(),
+            received_at: Time::from_nanos(5, 9),
+            elements: vec![Element { context: String::new(), body: vec![0, 255, 10] }],
+            cursor: Some(Cursor { feed: "events".into(), state: "{}".into() }),
+            released: vec!["1-16-0".parse().unwrap()],
+        };
+        let bytes = submission.encode();
+        assert_eq!(Submission::decode(&bytes), Ok(submission));
+        assert_eq!(Submission::decode(&bytes[..bytes.len() - 1]), Err(SubmissionError));
+        assert_eq!(Submission::decode(&[9]), Err(SubmissionError));
+        assert_eq!(Submission::decode(&[]), Err(SubmissionError));
+    }
+
+    #[test]
+    fn positions_order_as_numbers() {
+        let early = Position { segment: 1, offset: u32::MAX };
+        let late = Position { segment: 2, offset: 0 };
+        assert!(early < late && early.as_u64() < late.as_u64());
+        assert_eq!(Position::from_u64(early.as_u64()), early);
+    }
+
+    #[test]
+    fn quarantine_ids_read_back() {
+        let id = QuarantineId { record: Position { segment: 3, offset: 88 }, element: 2 };
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert!("3-88".parse::<QuarantineId>().is_err());
+        assert!("3-88-2-1".parse::<QuarantineId>().is_err());
+    }
+}

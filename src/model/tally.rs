@@ -1,0 +1,70 @@
+//! A bounded set of transient failures, one per message, that merges in any order.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{MessageKey, SourceName, Time};
+
+/// Most failures kept: the latest this many. A rule's count cannot be larger.
+pub const TALLY_MAX: usize = 32;
+
+/// One transient failure.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Bounce {
+    /// When it happened.
+    pub at: Time,
+    /// Who told it.
+    pub source: SourceName,
+}
+
+/// The latest [`TALLY_MAX`] transient failures, keyed by message, so that a retry counts once.
+///
+/// A message that is told at several times keeps the latest. Times then only grow, so what falls
+/// out can never be wanted again, and the set is the same in whatever order it was filled.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally(BTreeMap<MessageKey, Bounce>);
+
+impl Tally {
+    /// Adds a failure; says whether anything changed.
+    pub fn add(&mut self, message: MessageKey, bounce: Bounce) -> bool {
+        match self.0.get_mut(&message) {
+            Some(known) if *known >= bounce => return false,
+            Some(known) => *known = bounce,
+            None => {
+                if self.0.len() >= TALLY_MAX && !self.make_room(message, &bounce) {
+                    return false;
+                }
+                self.0.insert(message, bounce);
+            }
+        }
+        true
+    }
+
+    /// The failures, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = &Bounce> {
+        self.0.values()
+    }
+
+    /// How many are kept.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Drops the least one if the new one is greater.
+    fn make_room(&mut self, message: MessageKey, bounce: &Bounce) -> bool {
+        let least = self.0.iter().map(|(key, known)| (known.clone(), *key)).min();
+        match least {
+            Some((known, key)) if (&known, key) < (bounce, message) => {
+                self.0.remove(&key);
+                true
+            }
+            _ => false,
+        }
+    }
+}

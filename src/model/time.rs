@@ -1,0 +1,186 @@
+//! Instants with the precision they were told to us in, and how long a suppression lasts.
+//!
+//! Never reads a clock: `clock::now` makes the only `Time` that is not parsed or computed.
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+const NANOS_PER_SECOND: i64 = 1_000_000_000;
+
+/// An instant in UTC, with the number of fractional digits that its source gave.
+///
+/// Ordered by instant; the digits only break ties, so that merging stays commutative.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Time {
+    nanos: i64,
+    digits: u8,
+}
+
+impl Time {
+    /// From nanoseconds since the Unix epoch, shown with `digits` (0 to 9) fractional digits.
+    pub fn from_nanos(nanos: i64, digits: u8) -> Time {
+        Time { nanos, digits: digits.min(9) }
+    }
+
+    /// From whole seconds since the Unix epoch; saturates at the ends of the range (1677, 2262).
+    pub fn from_seconds(seconds: i64) -> Time {
+        Time { nanos: seconds.saturating_mul(NANOS_PER_SECOND), digits: 0 }
+    }
+
+    /// From RFC 3339 text with any offset. `None` when it is not that, or beyond 1677 to 2262.
+    pub fn parse(text: &str) -> Option<Time> {
+        let text = text.trim();
+        // RFC 3339 section 5.6 wants a date, a time and an offset; jiff alone would take less.
+        let bytes = text.as_bytes();
+        if bytes.len() < 20 || !matches!(bytes[10], b'T' | b't' | b' ') {
+            return None;
+        }
+        let stamp: Timestamp = text.parse().ok()?;
+        let nanos = i64::try_from(stamp.as_nanosecond()).ok()?;
+        let fraction = text.as_bytes()[19..]
+            .strip_prefix(b".")
+            .map_or(0, |rest| rest.iter().take_while(|b| b.is_ascii_digit()).count());
+        Some(Time { nanos, digits: u8::try_from(fraction.min(9)).unwrap_or(9) })
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    pub fn nanos(self) -> i64 {
+        self.nanos
+    }
+
+    /// The whole second it lies in, as seconds since the Unix epoch.
+    pub fn second(self) -> i64 {
+        self.nanos.div_euclid(NANOS_PER_SECOND)
+    }
+
+    /// The start of the whole second it lies in, shown without a fraction.
+    pub fn floor_second(self) -> Time {
+        Time::from_seconds(self.second())
+    }
+
+    /// Later by `span`, saturating.
+    #[must_use]
+    pub fn plus(self, span: Duration) -> Time {
+        Time { nanos: self.nanos.saturating_add(span_nanos(span)), digits: self.digits }
+    }
+
+    /// Earlier by `span`, saturating.
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Time {
+        Time { nanos: self.nanos.saturating_sub(span_nanos(span)), digits: self.digits }
+    }
+
+    /// The last instant before this one.
+    #[must_use]
+    pub fn just_before(self) -> Time {
+        Time { nanos: self.nanos.saturating_sub(1), digits: 9 }
+    }
+
+    /// How long after `earlier` this is; zero when it is not after it.
+    pub fn since(self, earlier: Time) -> Duration {
+        let nanos = self.nanos.saturating_sub(earlier.nanos);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+    }
+}
+
+fn span_nanos(span: Duration) -> i64 {
+    i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Timestamp::from_nanosecond(i128::from(self.nanos)) {
+            Ok(stamp) => write!(f, "{stamp:.*}", usize::from(self.digits)),
+            Err(_) => f.write_str("out of range"),
+        }
+    }
+}
+
+/// How long something holds after the fact that caused it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Term {
+    /// For this long after the latest fact.
+    For(Duration),
+    /// Until a lift.
+    Forever,
+}
+
+impl Term {
+    /// The end of a term that starts at `start`.
+    pub fn end(self, start: Time) -> Until {
+        match self {
+            Term::For(span) => Until::At(start.plus(span)),
+            Term::Forever => Until::Forever,
+        }
+    }
+}
+
+/// When something ends. Ordered: a later end is greater, no end at all is the greatest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Until {
+    /// It holds before this instant, and no longer at it.
+    At(Time),
+    /// It has no end.
+    Forever,
+}
+
+impl Until {
+    /// Whether it still holds at `now`; the end itself is outside.
+    pub fn holds_at(self, now: Time) -> bool {
+        match self {
+            Until::At(end) => now.nanos < end.nanos,
+            Until::Forever => true,
+        }
+    }
+
+    /// The end, if there is one.
+    pub fn time(self) -> Option<Time> {
+        match self {
+            Until::At(end) => Some(end),
+            Until::Forever => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc3339_keeps_its_precision_and_turns_to_utc() {
+        for (given, shown) in [
+            ("2026-06-15T10:32:11Z", "2026-06-15T10:32:11Z"),
+            ("2026-06-15T10:32:11.500Z", "2026-06-15T10:32:11.500Z"),
+            ("2026-06-15T12:32:11.123456789+02:00", "2026-06-15T10:32:11.123456789Z"),
+            ("2026-06-15t10:32:11z", "2026-06-15T10:32:11Z"),
+            ("1969-12-31T23:59:59.5Z", "1969-12-31T23:59:59.5Z"),
+        ] {
+            assert_eq!(
+                Time::parse(given).map(|t| t.to_string()).as_deref(),
+                Some(shown),
+                "{given}"
+            );
+        }
+        for bad in ["", "2026-06-15", "2026-06-15T10:32:11", "yesterday", "9999-01-01T00:00:00Z"] {
+            assert_eq!(Time::parse(bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_end_is_exact() {
+        let end = Time::from_seconds(1_000);
+        assert!(Until::At(end).holds_at(end.just_before()));
+        assert!(!Until::At(end).holds_at(end));
+        assert!(Until::Forever.holds_at(end));
+        assert!(Until::At(end) < Until::Forever);
+    }
+
+    #[test]
+    fn seconds_floor_before_the_epoch_too() {
+        assert_eq!(Time::from_nanos(-1, 9).second(), -1);
+        assert_eq!(Time::from_nanos(1_999_999_999, 9).second(), 1);
+    }
+}

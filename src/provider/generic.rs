@@ -1,0 +1,243 @@
+//! The generic provider: plain JSON, an HMAC of the body in a header, a feed with `since`/`next`.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use url::Url;
+
+use super::verify::header_name;
+use super::wire::{self, TimeForm};
+use super::{
+    Check, Key, Page, PageError, PageRequest, Provider, Sample, SettingError, Settings, Stamp,
+    Unreadable, Window,
+};
+use crate::model::{Address, Element, Event, EventKind, Scope, Time};
+use crate::secret::Secret;
+
+/// The header that holds the signature unless the source names another.
+const SIGNATURE_HEADER: &str = "X-Webhook-Signature";
+
+/// Rows asked for per page.
+const PAGE_ROWS: &str = "500";
+
+const WEBHOOK_KEYS: &[Key] = &[Key::optional_secret("secret"), Key::optional_text("header")];
+const POLL_KEYS: &[Key] = &[Key::text("url"), Key::optional_secret("bearer")];
+
+/// What the format calls each kind, after folding case, `-` and spaces.
+const KINDS: &[(&str, EventKind)] = &[
+    ("accepted", EventKind::Accepted),
+    ("delivered", EventKind::Delivered),
+    ("delivery", EventKind::Delivered),
+    ("deferred", EventKind::Deferred),
+    ("delayed", EventKind::Deferred),
+    ("soft_fail", EventKind::Deferred),
+    ("soft_bounce", EventKind::SoftBounce),
+    ("soft_bounced", EventKind::SoftBounce),
+    ("hard_bounce", EventKind::HardBounce),
+    ("hard_bounced", EventKind::HardBounce),
+    ("bounce", EventKind::HardBounce),
+    ("bounced", EventKind::HardBounce),
+    ("blocked", EventKind::Blocked),
+    ("policy", EventKind::Blocked),
+    ("spam_complaint", EventKind::Complaint),
+    ("complaint", EventKind::Complaint),
+    ("complained", EventKind::Complaint),
+    ("spam", EventKind::Complaint),
+    ("abuse", EventKind::Complaint),
+    ("fbl", EventKind::Complaint),
+    ("unsubscribed", EventKind::Unsubscribed),
+    ("unsubscribe", EventKind::Unsubscribed),
+    ("resubscribed", EventKind::Resubscribed),
+    ("resubscribe", EventKind::Resubscribed),
+    ("dropped", EventKind::Rejected),
+    ("rejected", EventKind::Rejected),
+    ("suppressed", EventKind::Rejected),
+    ("failed", EventKind::Failed),
+    ("opened", EventKind::Opened),
+    ("open", EventKind::Opened),
+    ("clicked", EventKind::Clicked),
+    ("click", EventKind::Clicked),
+];
+
+pub(super) struct Generic;
+
+/// One event in the wire form of the format.
+#[derive(Deserialize)]
+struct Wire {
+    event: String,
+    timestamp: TimeForm,
+    recipient: String,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    message_id: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    event_id: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    reason: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    smtp_code: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    url: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    user_agent: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WirePage<'a> {
+    #[serde(borrow)]
+    events: Vec<&'a RawValue>,
+    next: Option<String>,
+}
+
+impl Provider for Generic {
+    fn name(&self) -> &'static str {
+        "generic"
+    }
+
+    fn verification(&self) -> &'static str {
+        "HMAC-SHA256 of the body, hex, in a header"
+    }
+
+    fn webhook_keys(&self) -> &'static [Key] {
+        WEBHOOK_KEYS
+    }
+
+    fn checks(&self, settings: &Settings) -> Result<Vec<Check>, SettingError> {
+        let header = settings.text("header").unwrap_or(SIGNATURE_HEADER);
+        let header = header_name(settings, "header", header)?;
+        let secrets = settings.secrets("secret").to_vec();
+        if secrets.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Check::HmacSha256Hex { header, prefix: "sha256=", secrets }])
+    }
+
+    fn split(&self, body: &[u8]) -> Vec<Element> {
+        wire::split_json(body)
+    }
+
+    fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        let wire: Wire = serde_json::from_slice(&element.body)
+            .map_err(|error| Unreadable(format!("not an event of this format: {error}")))?;
+        let diagnostic = wire.reason.filter(|reason| !reason.is_empty());
+        let said = diagnostic.as_deref().unwrap_or("");
+        let smtp_code =
+            wire.smtp_code.as_deref().and_then(wire::smtp_code).or_else(|| wire::smtp_code(said));
+        let event = Event {
+            source: stamp.source.clone(),
+            provider: self.name().into(),
+            kind: kind(&wire.event, smtp_code),
+            address: wire::mailbox(&wire.recipient)?,
+            scope: Scope::Global,
+            at: wire::time(&wire.timestamp, stamp.received_at)?,
+            received_at: stamp.received_at,
+            origin: stamp.origin,
+            message_id: wire.message_id.filter(|id| !id.is_empty()),
+            smtp_code,
+            enhanced_code: wire::enhanced_code(said),
+            diagnostic,
+            tags: Vec::new(),
+            url: wire.url,
+            user_agent: wire.user_agent,
+            provider_kind: wire.event,
+            provider_event_id: wire.event_id.filter(|id| !id.is_empty()),
+            reason: None,
+            until: None,
+            lifts: None,
+        };
+        Ok(vec![event])
+    }
+
+    fn feeds(&self) -> &'static [&'static str] {
+        &["events"]
+    }
+
+    fn poll_keys(&self) -> &'static [Key] {
+        POLL_KEYS
+    }
+
+    fn page_request(
+        &self,
+        settings: &Settings,
+        _feed: &str,
+        window: &Window,
+        next: Option<&str>,
+    ) -> Result<PageRequest, SettingError> {
+        let base =
+            settings.text("url").and_then(|text| Url::parse(text).ok()).ok_or_else(|| {
+                settings.problem("url", "is not a URL", "write it as \"https://host/path\"")
+            })?;
+        let url = match next {
+            Some(next) => following(settings, &base, next)?,
+            None => {
+                let mut url = base;
+                url.query_pairs_mut()
+                    .append_pair("since", &window.since.floor_second().to_string())
+                    .append_pair("limit", PAGE_ROWS);
+                url
+            }
+        };
+        let bearer = settings.secrets("bearer").first();
+        let header = |s: &Secret| ("authorization", Secret::new([b"Bearer ", s.reveal()].concat()));
+        Ok(PageRequest { url, headers: bearer.map(header).into_iter().collect() })
+    }
+
+    fn page(&self, _feed: &str, url: &Url, body: &[u8]) -> Result<Page, PageError> {
+        let page: WirePage<'_> = serde_json::from_slice(body)
+            .map_err(|error| PageError(format!("not a page of events: {error}")))?;
+        let rows = page.events.iter().map(|row| wire::element(row.get().as_bytes())).collect();
+        let next = match page.next.as_deref() {
+            None | Some("") => None,
+            Some(next) => {
+                let bad = |_| PageError("`next` is not a URL".to_owned());
+                Some(url.join(next).map_err(bad)?.into())
+            }
+        };
+        Ok(Page { rows, next })
+    }
+
+    fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
+        let (name, _) = KINDS.iter().find(|(_, known)| *known == kind)?;
+        let mut body = serde_json::json!({
+            "event": name,
+            "timestamp": now.floor_second().to_string(),
+            "message_id": format!("msg_sample_{}", now.nanos()),
+            "recipient": address.received(),
+        });
+        let said = match kind {
+            EventKind::HardBounce => Some((550, "550 5.1.1 The mailbox does not exist")),
+            EventKind::SoftBounce => Some((452, "452 4.2.2 The mailbox is full")),
+            EventKind::Blocked => Some((550, "550 5.7.1 Refused by policy")),
+            _ => None,
+        };
+        if let Some((code, text)) = said {
+            body["smtp_code"] = code.into();
+            body["reason"] = text.into();
+        }
+        Some(Sample { content_type: "application/json", body: body.to_string().into_bytes() })
+    }
+}
+
+/// A plain `bounce` that the server answered with 4xx is a soft one; all else is as named.
+fn kind(name: &str, smtp_code: Option<u16>) -> EventKind {
+    let folded = name.trim().to_ascii_lowercase().replace(['-', ' '], "_");
+    let known = KINDS.iter().find(|(known, _)| *known == folded).map(|(_, kind)| *kind);
+    let transient = smtp_code.is_some_and(|code| (400..500).contains(&code));
+    match known {
+        Some(EventKind::HardBounce) if folded.starts_with("bounce") && transient => {
+            EventKind::SoftBounce
+        }
+        Some(kind) => kind,
+        None => EventKind::Unknown,
+    }
+}
+
+/// The URL of a following page: on the same host and scheme, or the credentials would leak.
+fn following(settings: &Settings, base: &Url, next: &str) -> Result<Url, SettingError> {
+    match base.join(next) {
+        Ok(url) if url.origin() == base.origin() => Ok(url),
+        _ => Err(settings.problem(
+            "url",
+            "the feed's `next` leads to another host",
+            "the API must page on its own host; use the URL it redirects to",
+        )),
+    }
+}

@@ -1,0 +1,156 @@
+//! Adapters: one file per provider, webhook and poll together.
+//!
+//! An adapter is pure. It cuts a body into elements, reads elements as events, builds requests and
+//! cuts pages. It never sees a socket, a clock or the store: times and keys are arguments.
+
+mod generic;
+mod operator;
+mod settings;
+mod verify;
+pub mod wire;
+
+use url::Url;
+
+pub use operator::{Instruction, instruction_element};
+pub use settings::{Key, Setting, SettingError, Settings};
+pub use verify::{
+    BASIC_CHALLENGE, CREDENTIAL_KEYS, Check, Notification, Refusal, checks_of_credentials,
+};
+
+use crate::model::{Address, Element, Event, EventKind, Origin, SourceName, Time};
+use crate::secret::Secret;
+
+/// Every provider that a source can name. README's table is checked against this list.
+pub static ALL: &[&dyn Provider] = &[&generic::Generic];
+
+/// Most elements of one body; a body with more is quarantined whole.
+pub const ELEMENTS_MAX: usize = 100_000;
+
+/// The provider of that name, among those that a source can name and the operator's own.
+pub fn by_name(name: &str) -> Option<&'static dyn Provider> {
+    let internal: &'static dyn Provider = &operator::Operator;
+    ALL.iter().copied().chain([internal]).find(|provider| provider.name() == name)
+}
+
+/// What is known of an element beside its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Stamp<'a> {
+    /// Who told it.
+    pub source: &'a SourceName,
+    /// How.
+    pub origin: Origin,
+    /// The feed, for a polled row; else empty.
+    pub feed: &'a str,
+    /// When.
+    pub received_at: Time,
+}
+
+/// An element cannot be understood: it goes to quarantine, with this as the reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unreadable(pub String);
+
+/// The span that a poll reads: from `since`, inclusive, to `until`, exclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The first instant.
+    pub since: Time,
+    /// The first instant that is not read.
+    pub until: Time,
+}
+
+/// A request to a provider's API, as data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageRequest {
+    /// Where.
+    pub url: Url,
+    /// Headers that authenticate.
+    pub headers: Vec<(&'static str, Secret)>,
+}
+
+/// One page of a feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page {
+    /// Its rows, verbatim, each to be read as an element.
+    pub rows: Vec<Element>,
+    /// What leads to the following page; `None` on the last.
+    pub next: Option<String>,
+}
+
+/// A page cannot be understood: the run fails, and the cursor stays.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct PageError(pub String);
+
+/// A sample notification, before it is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// The body's media type.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// One e-mail service: how it authenticates, what its events mean, how its API is asked.
+pub trait Provider: Send + Sync {
+    /// Its name in the configuration.
+    fn name(&self) -> &'static str;
+
+    /// How its webhook is verified, in a few words, for README's table.
+    fn verification(&self) -> &'static str;
+
+    /// The settings that its `webhook` table takes, beside the credentials that all take.
+    fn webhook_keys(&self) -> &'static [Key];
+
+    /// The checks that these settings ask for. All of them must hold.
+    ///
+    /// # Errors
+    /// When a setting is missing or cannot be used.
+    fn checks(&self, settings: &Settings) -> Result<Vec<Check>, SettingError>;
+
+    /// Cuts a body into elements, one per event. What it cannot cut is one element.
+    fn split(&self, body: &[u8]) -> Vec<Element>;
+
+    /// Reads one element: one event per recipient.
+    ///
+    /// # Errors
+    /// When it cannot be understood.
+    fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable>;
+
+    /// The feeds it can be polled for, in the order they are asked. Empty: it has no poll.
+    fn feeds(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The settings that its `poll` table takes, beside those of the schedule.
+    fn poll_keys(&self) -> &'static [Key] {
+        &[]
+    }
+
+    /// The request for the first page of a window, or, with `next`, for a following one.
+    ///
+    /// # Errors
+    /// When a setting cannot be used, or `next` leads to another host.
+    fn page_request(
+        &self,
+        settings: &Settings,
+        _feed: &str,
+        _window: &Window,
+        _next: Option<&str>,
+    ) -> Result<PageRequest, SettingError> {
+        Err(settings.problem("poll", "this provider has no API to poll", "remove `poll`"))
+    }
+
+    /// Cuts a page into rows. `url` is where it came from.
+    ///
+    /// # Errors
+    /// When it is not a page of this feed.
+    fn page(&self, _feed: &str, _url: &Url, _body: &[u8]) -> Result<Page, PageError> {
+        Err(PageError("this provider has no API to poll".to_owned()))
+    }
+
+    /// A sample notification of that kind. `None`: the provider has no such event.
+    fn sample(&self, _kind: EventKind, _address: &Address, _now: Time) -> Option<Sample> {
+        None
+    }
+}

@@ -1,0 +1,137 @@
+//! An operator's own commands, written and read as elements like any provider's.
+//!
+//! So `add` and `lift` take the one way in, are merged by the one set of rules, and survive as
+//! every other fact does. No source can name this provider.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Check, Key, Provider, SettingError, Settings, Stamp, Unreadable, wire};
+use crate::model::{Element, Event, EventKind, Lifts, Reason, Scope, SourceName, Time};
+
+pub(super) struct Operator;
+
+/// One command about one address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instruction {
+    /// True: suppress it. False: lift what suppresses it.
+    pub add: bool,
+    /// The address, as typed or as stored.
+    pub address: String,
+    /// What it covers.
+    pub scope: Scope,
+    /// When it takes effect; a lift covers what happened at or before it.
+    pub at: Time,
+    /// When an addition ends by itself.
+    pub until: Option<Time>,
+    /// Why.
+    pub note: Option<String>,
+    /// What a lift is limited to.
+    pub lifts: Lifts,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire {
+    #[serde(rename = "do")]
+    verb: String,
+    address: String,
+    scope: String,
+    at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    until: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<String>,
+}
+
+/// The element that carries an instruction.
+pub fn instruction_element(instruction: &Instruction) -> Element {
+    let wire = Wire {
+        verb: if instruction.add { "add" } else { "lift" }.to_owned(),
+        address: instruction.address.clone(),
+        scope: instruction.scope.to_string(),
+        at: instruction.at.to_string(),
+        until: instruction.until.map(|until| until.to_string()),
+        note: instruction.note.clone(),
+        reason: instruction.lifts.reason.map(|reason| reason.to_string()),
+        source: instruction.lifts.source.as_ref().map(ToString::to_string),
+    };
+    let body = serde_json::to_vec(&wire);
+    #[expect(clippy::expect_used, reason = "a struct of texts always has a JSON form")]
+    Element { context: String::new(), body: body.expect("texts have a JSON form") }
+}
+
+impl Provider for Operator {
+    fn name(&self) -> &'static str {
+        "operator"
+    }
+
+    fn verification(&self) -> &'static str {
+        "the control socket's permissions"
+    }
+
+    fn webhook_keys(&self) -> &'static [Key] {
+        &[]
+    }
+
+    fn checks(&self, _settings: &Settings) -> Result<Vec<Check>, SettingError> {
+        Ok(Vec::new())
+    }
+
+    fn split(&self, body: &[u8]) -> Vec<Element> {
+        wire::split_json(body)
+    }
+
+    fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        let wire: Wire = serde_json::from_slice(&element.body)
+            .map_err(|error| Unreadable(format!("not an instruction: {error}")))?;
+        let unreadable = |what: &str| Unreadable(format!("{what} is not valid"));
+        let time = |text: &str| Time::parse(text).ok_or_else(|| unreadable("the time"));
+        let at = time(&wire.at)?;
+        let lifts = Lifts {
+            reason: known(wire.reason.as_deref(), Reason::parse)
+                .ok_or_else(|| unreadable("the reason"))?,
+            source: known(wire.source.as_deref(), |name| SourceName::parse(name).ok())
+                .ok_or_else(|| unreadable("the source"))?,
+        };
+        let kind = match wire.verb.as_str() {
+            "add" => EventKind::Listed,
+            "lift" => EventKind::Unlisted,
+            _ => return Err(unreadable("the verb")),
+        };
+        let event = Event {
+            source: stamp.source.clone(),
+            provider: self.name().into(),
+            kind,
+            address: wire::mailbox(&wire.address)?,
+            scope: Scope::parse(&wire.scope).ok_or_else(|| unreadable("the scope"))?,
+            at,
+            received_at: stamp.received_at,
+            origin: stamp.origin,
+            message_id: None,
+            smtp_code: None,
+            enhanced_code: None,
+            diagnostic: wire.note,
+            tags: Vec::new(),
+            url: None,
+            user_agent: None,
+            provider_kind: wire.verb,
+            // Two commands in one second are two: each has its own nanosecond, and its limits.
+            provider_event_id: Some(format!("{}{:?}", at.nanos(), lifts)),
+            reason: None,
+            until: wire.until.as_deref().map(time).transpose()?,
+            lifts: (kind == EventKind::Unlisted).then_some(lifts),
+        };
+        Ok(vec![event])
+    }
+}
+
+/// An absent limit is none; one that cannot be read must not widen the lift.
+fn known<T>(text: Option<&str>, parse: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
+    match text {
+        None => Some(None),
+        Some(text) => parse(text).map(Some),
+    }
+}

@@ -1,0 +1,222 @@
+//! From a standing and a time to a verdict.
+//!
+//! Pure arithmetic: thresholds and terms can change at any time, and expiry needs no job. Never
+//! changes a standing, and never decides anything that depends on the order facts arrived in.
+
+use std::time::Duration;
+
+use crate::model::{
+    Bounce, Filter, Ground, Reason, Scope, SourceName, Standing, Suppression, Tally, Term, Time,
+    Until,
+};
+
+/// Days, for the defaults.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long each reason suppresses, and how many transient failures make one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// After the latest hard bounce.
+    pub hard_bounce: Term,
+    /// After the latest complaint.
+    pub complaint: Term,
+    /// After the latest unsubscription.
+    pub unsubscribe: Term,
+    /// After the latest refusal as invalid.
+    pub invalid: Term,
+    /// After the latest sight on a provider's list.
+    pub provider_listed: Term,
+    /// When soft bounces suppress.
+    pub soft_bounce: Threshold,
+    /// When failures by the sender's fault suppress; by default never.
+    pub blocked: Option<Threshold>,
+}
+
+/// A number of distinct messages that failed within a span, and what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threshold {
+    /// How many messages, at least 1 and at most [`crate::model::TALLY_MAX`].
+    pub count: usize,
+    /// The longest span from the first to the last of them.
+    pub within: Duration,
+    /// How long the suppression lasts after the last of them.
+    pub term: Term,
+}
+
+impl Default for Rules {
+    fn default() -> Rules {
+        Rules {
+            hard_bounce: Term::Forever,
+            complaint: Term::Forever,
+            unsubscribe: Term::Forever,
+            invalid: Term::Forever,
+            provider_listed: Term::Forever,
+            soft_bounce: Threshold::default(),
+            blocked: None,
+        }
+    }
+}
+
+impl Default for Threshold {
+    fn default() -> Threshold {
+        Threshold { count: 5, within: 14 * DAY, term: Term::For(30 * DAY) }
+    }
+}
+
+/// One reason that was found in a standing, live or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The reason.
+    pub reason: Reason,
+    /// Whose telling it rests on.
+    pub sources: Vec<SourceName>,
+    /// Since when.
+    pub since: Time,
+    /// Until when.
+    pub until: Until,
+    /// Through which instant it was lifted, if it is lifted now.
+    pub lifted: Option<Time>,
+    /// An operator's note.
+    pub note: Option<Box<str>>,
+}
+
+impl Finding {
+    /// Whether it suppresses at `now`.
+    pub fn is_live(&self, now: Time) -> bool {
+        self.lifted.is_none() && self.until.holds_at(now)
+    }
+}
+
+impl Rules {
+    /// The suppression that follows from a standing at `now`, of what `filter` admits.
+    pub fn judge(
+        &self,
+        standing: &Standing,
+        scope: &Scope,
+        filter: &Filter,
+        now: Time,
+    ) -> Option<Suppression> {
+        if !filter.admits_scope(scope) {
+            return None;
+        }
+        let mut verdict: Option<Suppression> = None;
+        for finding in self.findings(standing, filter) {
+            if !finding.is_live(now) {
+                continue;
+            }
+            match &mut verdict {
+                Some(known) => combine(known, finding),
+                None => verdict = Some(suppression(standing, scope, finding)),
+            }
+        }
+        verdict
+    }
+
+    /// Every reason that a standing holds, of what `filter` admits, live or not.
+    pub fn findings(&self, standing: &Standing, filter: &Filter) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = standing
+            .grounds()
+            .filter(|(reason, source, _)| filter.admits(*reason, source))
+            .map(|(reason, source, ground)| self.weigh(standing, reason, source, ground))
+            .collect();
+        let tallies = [(standing.soft(), Some(&self.soft_bounce)), {
+            (standing.blocked(), self.blocked.as_ref())
+        }];
+        for (tally, threshold) in tallies {
+            let admitted = |bounce: &&Bounce| filter.admits(Reason::SoftBounces, &bounce.source);
+            let bounces: Vec<&Bounce> = counted(standing, tally).filter(admitted).collect();
+            findings.extend(threshold.and_then(|t| t.apply(bounces)));
+        }
+        findings
+    }
+
+    fn weigh(
+        &self,
+        standing: &Standing,
+        reason: Reason,
+        source: &SourceName,
+        ground: &Ground,
+    ) -> Finding {
+        let lift = standing.lifted_through(reason, source);
+        let covered = |at: Time| lift.is_some_and(|through| at.nanos() <= through.nanos());
+        let latest = &ground.latest;
+        Finding {
+            reason,
+            sources: vec![source.clone()],
+            since: if covered(ground.first) { latest.at } else { ground.first },
+            until: latest.until.min(self.term(reason).end(latest.at)),
+            lifted: lift.filter(|_| covered(latest.at)),
+            note: latest.note.clone(),
+        }
+    }
+
+    fn term(&self, reason: Reason) -> Term {
+        match reason {
+            Reason::HardBounce => self.hard_bounce,
+            Reason::Complaint => self.complaint,
+            Reason::Unsubscribe => self.unsubscribe,
+            Reason::Invalid => self.invalid,
+            Reason::ProviderListed => self.provider_listed,
+            Reason::SoftBounces => self.soft_bounce.term,
+            // An operator says how long with the command itself.
+            Reason::Manual => Term::Forever,
+        }
+    }
+}
+
+/// The failures that count: those that no lift covers and no later delivery has reset.
+fn counted<'a>(standing: &'a Standing, tally: &'a Tally) -> impl Iterator<Item = &'a Bounce> {
+    tally.iter().filter(|bounce| {
+        let lift = standing.lifted_through(Reason::SoftBounces, &bounce.source);
+        let lifted = lift.is_some_and(|through| bounce.at.nanos() <= through.nanos());
+        let reset = standing.delivered().is_some_and(|d| bounce.at.nanos() < d.nanos());
+        !lifted && !reset
+    })
+}
+
+impl Threshold {
+    /// The finding that these failures make, if enough of them lie close enough together.
+    fn apply(&self, mut bounces: Vec<&Bounce>) -> Option<Finding> {
+        bounces.sort_unstable();
+        let mut finding: Option<Finding> = None;
+        for window in bounces.windows(self.count.max(1)) {
+            let (first, last) = (window[0].at, window[window.len() - 1].at);
+            if last.since(first) > self.within {
+                continue;
+            }
+            let until = self.term.end(last);
+            let gap = |f: &Finding| !f.until.holds_at(last);
+            let known = finding.take().filter(|f| !gap(f));
+            let since = known.as_ref().map_or(last, |f| f.since);
+            let mut sources: Vec<SourceName> = known.map_or_else(Vec::new, |f| f.sources);
+            sources.extend(window.iter().map(|bounce| bounce.source.clone()));
+            sources.sort();
+            sources.dedup();
+            let reason = Reason::SoftBounces;
+            finding = Some(Finding { reason, sources, since, until, lifted: None, note: None });
+        }
+        finding
+    }
+}
+
+fn suppression(standing: &Standing, scope: &Scope, finding: Finding) -> Suppression {
+    Suppression {
+        address: standing.spelling().into(),
+        scope: scope.clone(),
+        reason: finding.reason,
+        since: finding.since,
+        until: finding.until,
+        sources: finding.sources,
+        note: finding.note,
+    }
+}
+
+fn combine(known: &mut Suppression, finding: Finding) {
+    known.reason = known.reason.min(finding.reason);
+    known.since = known.since.min(finding.since);
+    known.until = known.until.max(finding.until);
+    known.sources.extend(finding.sources);
+    known.sources.sort();
+    known.sources.dedup();
+    known.note = known.note.take().or(finding.note);
+}
