@@ -6,12 +6,14 @@ pub mod model;
 
 pub mod clock;
 pub mod secret;
+pub mod units;
 
 pub mod provider;
 pub mod rules;
 
 pub mod listen;
 
+pub mod admin;
 pub mod export;
 pub mod poll;
 pub mod webhook;

@@ -1,0 +1,179 @@
+//! What operators ask for, and what they are answered: the verbs behind the control socket.
+//!
+//! `Command` and `Reply` are the wire form too, one JSON object a line. Rows are shown as they are
+//! by `--json`; the command line turns them into tables otherwise.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+/// What an operator asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Command {
+    /// How everything stands: one row.
+    Status,
+    /// Whether addresses are suppressed: one row each.
+    Lookup {
+        /// The addresses.
+        addresses: Vec<String>,
+        /// A scope, else `global`.
+        scope: Option<String>,
+    },
+    /// Everything behind the verdict on an address: one row.
+    Explain {
+        /// The address.
+        address: String,
+    },
+    /// The suppressions that match: one row each.
+    List {
+        /// Which.
+        filter: ListFilter,
+    },
+    /// Suppresses addresses by hand: one row each.
+    Add {
+        /// The addresses.
+        addresses: Vec<String>,
+        /// A scope, else `global`.
+        scope: Option<String>,
+        /// For how many seconds; else for ever.
+        seconds: Option<u64>,
+        /// Why.
+        note: Option<String>,
+    },
+    /// Lifts suppressions of the addresses, or of all that match: one row each.
+    Lift {
+        /// The addresses; empty: all that match.
+        addresses: Vec<String>,
+        /// Which of their suppressions.
+        filter: ListFilter,
+        /// Why.
+        note: Option<String>,
+        /// Only shows what would be lifted.
+        dry_run: bool,
+    },
+    /// The events that match: one row each, oldest first.
+    Events {
+        /// Which.
+        query: EventQuery,
+        /// Goes on with events as they come.
+        follow: bool,
+    },
+    /// Polls now: a row for each source when it is done, progress before.
+    Poll {
+        /// One source; else all that are polled.
+        source: Option<String>,
+        /// From this RFC 3339 time, instead of the cursor.
+        since: Option<String>,
+    },
+    /// Writes exports now: one row each.
+    Export {
+        /// One export; else all.
+        name: Option<String>,
+        /// Past the guards.
+        force: bool,
+    },
+    /// Sends a signed sample notification to our own listener: one row.
+    Trigger {
+        /// The source.
+        source: String,
+        /// The kind of event.
+        kind: String,
+        /// The recipient.
+        address: String,
+    },
+    /// The payloads in quarantine: one row each.
+    QuarantineList,
+    /// One payload in quarantine: one row.
+    QuarantineShow {
+        /// Its id.
+        id: String,
+    },
+    /// Reads payloads again: one row each.
+    QuarantineReplay {
+        /// Their ids; empty: all.
+        ids: Vec<String>,
+    },
+    /// Forgets payloads: one row each.
+    QuarantineDrop {
+        /// Their ids; empty: all.
+        ids: Vec<String>,
+    },
+}
+
+/// Which suppressions.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListFilter {
+    /// Of this reason.
+    pub reason: Option<String>,
+    /// Of this source.
+    pub source: Option<String>,
+    /// Of this domain, as a U-label or an A-label; not its subdomains.
+    pub domain: Option<String>,
+    /// Of this scope.
+    pub scope: Option<String>,
+    /// Begun at or after this RFC 3339 time.
+    pub since: Option<String>,
+    /// Begun before this RFC 3339 time.
+    pub until: Option<String>,
+}
+
+/// Which events.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventQuery {
+    /// To this address.
+    pub address: Option<String>,
+    /// Of this message.
+    pub message_id: Option<String>,
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// Of this source.
+    pub source: Option<String>,
+    /// At or after this RFC 3339 time.
+    pub since: Option<String>,
+    /// Before this RFC 3339 time.
+    pub until: Option<String>,
+}
+
+/// What an operator is answered: rows and progress, then `Done` or `Failed`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "kebab-case")]
+pub enum Reply {
+    /// One object of the answer.
+    Row {
+        /// The object.
+        row: Value,
+    },
+    /// How far a long command has come.
+    Progress {
+        /// What it is about, such as a source.
+        what: String,
+        /// Pages read so far.
+        pages: u64,
+        /// Rows read so far.
+        rows: u64,
+        /// The part of the window that is read, 0 to 1, where it is known.
+        part: Option<f64>,
+    },
+    /// The end of a command that was carried out.
+    Done,
+    /// The end of a command that was not, or not wholly.
+    Failed {
+        /// What is wrong, and a hint.
+        error: String,
+        /// Whether the command itself was wrong (exit 64), not its carrying out (exit 1).
+        usage: bool,
+    },
+}
+
+/// Carries out commands.
+pub struct Admin {}
+
+impl Admin {
+    /// Carries out one command. Every answer goes to `replies`; when its receiver is gone, the
+    /// command ends early.
+    pub async fn execute(&self, _command: Command, replies: mpsc::Sender<Reply>) {
+        let error = "not there yet".to_owned();
+        let _ = replies.send(Reply::Failed { error, usage: false }).await;
+    }
+}
