@@ -6,12 +6,16 @@ pub mod model;
 
 pub mod clock;
 pub mod secret;
+pub mod telemetry;
 pub mod units;
 
 pub mod provider;
 pub mod rules;
 
 pub mod listen;
+pub mod store;
+
+pub mod ingest;
 
 pub mod admin;
 pub mod export;

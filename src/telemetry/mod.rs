@@ -1,0 +1,4 @@
+//! Every log line for operators, and every metric: one function each, by area.
+//!
+//! Nothing here takes an address, a body or a secret; names of sources, files and counts only.
+//! Metrics are named `suppressd_…`, as Prometheus's naming rules have it.
