@@ -12,6 +12,7 @@ pub mod units;
 pub mod provider;
 pub mod rules;
 
+pub mod journal;
 pub mod listen;
 pub mod store;
 

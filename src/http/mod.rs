@@ -1,12 +1,29 @@
 //! The two HTTP listeners: the public one for webhooks, the private one for health and metrics.
+//!
+//! The only owner of hyper's server. What is answered is decided elsewhere; here it becomes HTTP.
+
+mod private;
+mod public;
+mod server;
+mod tls;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http_body_util::Full;
+use hyper::body::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
 use ipnet::IpNet;
 use url::Url;
 
+pub use private::Private;
+pub use public::Public;
+pub use server::{Limits, Peer, Service, serve};
+pub use tls::{TlsError, acceptor};
+
 use crate::listen::Listen;
+use crate::webhook::Answer;
 
 /// The `[http]` table.
 #[derive(Clone, Debug)]
@@ -36,4 +53,28 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// The private key.
     pub key: PathBuf,
+}
+
+/// The status of each answer to a notification. Never 403 or 406: providers give up on those.
+fn status_of(answer: Answer) -> StatusCode {
+    match answer {
+        Answer::Accepted => StatusCode::OK,
+        Answer::NotAuthentic => StatusCode::BAD_REQUEST,
+        Answer::BasicWanted => StatusCode::UNAUTHORIZED,
+        Answer::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Answer::Later(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// A response of plain text.
+fn reply(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let text = text.into();
+    let plain = !text.is_empty();
+    let mut response = Response::new(Full::new(text));
+    *response.status_mut() = status;
+    if plain {
+        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+    }
+    response
 }

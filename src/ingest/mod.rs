@@ -1,8 +1,36 @@
 //! The one way in: hand over a submission, and be answered when it is durable.
+//!
+//! The committer writes and syncs what is waiting, in groups that form by themselves. Behind it
+//! the applier merges the journal into the store; no answer waits for that, but it may not fall
+//! far behind.
 
+mod apply;
+mod applier;
+mod committer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+
+use crate::journal::{self, Damage, OpenError, PAYLOAD_MAX};
 use crate::model::{Position, Submission};
+use crate::rules::Rules;
+use crate::store::{Paths, Reader};
+use crate::telemetry;
+
+/// Most submissions waiting to be committed.
+const QUEUE_MAX: usize = 8_192;
+/// Most bytes of submissions waiting to be committed.
+const QUEUE_BYTES_MAX: usize = 128 << 20;
+/// How far the store may be behind the journal, in bytes, before intake waits for it.
+const LAG_BYTES_MAX: u64 = 1 << 30;
+
+/// When a sender that was refused may try again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Why a submission was not taken. Nothing of it was kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,7 +41,7 @@ pub enum Refused {
         /// When to try again.
         retry_after: Duration,
     },
-    /// The disk is full or nearly so.
+    /// The disk is full or nearly so, or fails.
     #[error("the disk is full")]
     DiskFull {
         /// When to try again.
@@ -36,16 +64,250 @@ pub struct Receipt {
     pub end: Position,
 }
 
+/// What has changed since the start, for those who export. Both only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Changes that can alter an export.
+    pub verdicts: u64,
+    /// Addresses that are no longer suppressed because someone said so: a lift, a resubscription,
+    /// a delivery. A list may shrink by as many without anything being wrong.
+    pub released: u64,
+}
+
 /// Takes submissions. Cheap to clone; every edge that changes state has one.
 #[derive(Clone)]
-pub struct Ingest {}
+pub struct Ingest {
+    queue: mpsc::Sender<Message>,
+    room: Arc<Semaphore>,
+    shared: Arc<Shared>,
+    applied: watch::Receiver<Position>,
+}
+
+enum Message {
+    Submit(Waiting),
+    Stop,
+}
+
+/// A submission that waits to be committed, and who waits for it.
+struct Waiting {
+    payload: Vec<u8>,
+    reply: oneshot::Sender<Result<Receipt, Refused>>,
+    /// Gives its room back when it is dropped.
+    _room: tokio::sync::OwnedSemaphorePermit,
+}
+
+/// What the threads tell each other, and others who ask.
+#[derive(Default)]
+struct Shared {
+    /// Bytes that are committed and not applied.
+    lag: AtomicU64,
+    /// Nothing can be made durable at the moment.
+    stopped: AtomicBool,
+    /// The store is open and has caught up with what was there at the start.
+    ready: AtomicBool,
+    stopping: AtomicBool,
+}
+
+/// What intake needs to know.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The state directory.
+    pub state: PathBuf,
+    /// How long received payloads are kept.
+    pub retention: Duration,
+    /// What a change of a verdict is.
+    pub rules: Arc<Rules>,
+    /// A checkpoint is written after so many bytes of journal.
+    pub checkpoint_bytes: u64,
+    /// A checkpoint is written after this time, if there is anything new.
+    pub checkpoint_every: Duration,
+    /// The store is synced at this interval: so much must be applied again after a crash.
+    pub sync_every: Duration,
+}
+
+impl Settings {
+    /// The usual ones.
+    pub fn new(state: PathBuf, retention: Duration, rules: Arc<Rules>) -> Settings {
+        Settings {
+            state,
+            retention,
+            rules,
+            checkpoint_bytes: 256 << 20,
+            checkpoint_every: Duration::from_secs(24 * 60 * 60),
+            sync_every: Duration::from_secs(10),
+        }
+    }
+
+    /// Where what cannot be read is kept.
+    pub fn quarantine(&self) -> PathBuf {
+        self.state.join("quarantine")
+    }
+
+    fn store(&self) -> Paths {
+        Paths {
+            sled: self.state.join("sled"),
+            checkpoint: self.state.join("checkpoint"),
+            quarantine: self.quarantine(),
+        }
+    }
+}
+
+/// The running intake.
+pub struct Running {
+    /// The way in.
+    pub ingest: Ingest,
+    /// The way to look.
+    pub reader: Reader,
+    /// What has changed.
+    pub changes: watch::Receiver<Changes>,
+    committer: oneshot::Receiver<()>,
+    applier: oneshot::Receiver<()>,
+}
+
+/// Opens the journal and starts. Submissions are taken at once; the store opens behind them.
+///
+/// # Errors
+/// When the journal cannot be opened.
+pub fn start(settings: Settings, runtime: &Handle) -> Result<Running, OpenError> {
+    let opened = journal::open(&settings.state.join("journal"), &settings.quarantine())?;
+    if opened.recovery.torn > 0 {
+        telemetry::ingest::journal_torn(opened.recovery.torn);
+    }
+    opened.recovery.damage.iter().for_each(report);
+    let end = opened.writer.end();
+    let shared = Arc::new(Shared::default());
+    let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+    let (committed_tx, committed) = watch::channel(end);
+    let (applied_tx, applied) = watch::channel(Position::default());
+    let (changes_tx, changes) = watch::channel(Changes::default());
+    let reader = Reader::new(opened.reader.clone());
+    let (committer_done, committer) = oneshot::channel();
+    let (applier_done, applier) = oneshot::channel();
+    let commit = committer::Committer {
+        writer: opened.writer,
+        waiting,
+        committed: committed_tx,
+        shared: Arc::clone(&shared),
+        _lock: opened.lock,
+    };
+    let apply = applier::Applier {
+        settings,
+        journal: opened.reader,
+        reader: reader.clone(),
+        committed,
+        applied: applied_tx,
+        changes: changes_tx,
+        shared: Arc::clone(&shared),
+        runtime: runtime.clone(),
+    };
+    spawn("committer", move || {
+        commit.run();
+        let _ = committer_done.send(());
+    })?;
+    spawn("applier", move || {
+        apply.run();
+        let _ = applier_done.send(());
+    })?;
+    let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
+    let ingest = Ingest { queue, room, shared, applied };
+    Ok(Running { ingest, reader, changes, committer, applier })
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
+    let error = |error| OpenError::Io { path: PathBuf::from(format!("thread {name}")), error };
+    thread.map(drop).map_err(error)
+}
+
+fn report(damage: &Damage) {
+    telemetry::ingest::journal_damaged(damage.from, damage.bytes, damage.aside.as_deref());
+}
 
 impl Ingest {
-    /// Appends a submission to the journal. The answer comes when it is synced to disk.
-    pub async fn submit(&self, _submission: &Submission) -> Result<Receipt, Refused> {
-        Err(Refused::Stopping)
+    /// Appends a submission to the journal. The answer comes when it is synced to disk. Once this
+    /// was polled, dropping it does not take the submission back.
+    ///
+    /// # Errors
+    /// When it was not taken; then nothing of it was kept.
+    pub async fn submit(&self, submission: &Submission) -> Result<Receipt, Refused> {
+        let answer = self.enqueue(submission)?;
+        answer.await.unwrap_or(Err(Refused::Stopping))
+    }
+
+    fn enqueue(
+        &self,
+        submission: &Submission,
+    ) -> Result<oneshot::Receiver<Result<Receipt, Refused>>, Refused> {
+        let full = || Refused::Full { retry_after: RETRY_AFTER };
+        if self.shared.stopping.load(Ordering::Acquire) {
+            return Err(Refused::Stopping);
+        }
+        if self.shared.lag.load(Ordering::Relaxed) > LAG_BYTES_MAX {
+            return Err(full());
+        }
+        let payload = submission.encode();
+        if payload.len() > PAYLOAD_MAX {
+            return Err(Refused::TooLarge);
+        }
+        // One that is larger than the queue may be takes all of it.
+        let room = payload.len().min(QUEUE_BYTES_MAX) as u32;
+        let permit = Arc::clone(&self.room).try_acquire_many_owned(room).map_err(|_| full())?;
+        let (reply, answer) = oneshot::channel();
+        let waiting = Message::Submit(Waiting { payload, reply, _room: permit });
+        self.queue.try_send(waiting).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => full(),
+            mpsc::error::TrySendError::Closed(_) => Refused::Stopping,
+        })?;
+        Ok(answer)
     }
 
     /// Waits until the store has applied what a receipt stands for.
-    pub async fn applied(&self, _receipt: Receipt) {}
+    pub async fn applied(&self, receipt: Receipt) {
+        let mut applied = self.applied.clone();
+        // It fails only when the applier has ended; then there is nothing to wait for.
+        let _ = applied.wait_for(|position| *position >= receipt.end).await;
+    }
+
+    /// How far the store has come; changes with every batch.
+    pub fn progress(&self) -> watch::Receiver<Position> {
+        self.applied.clone()
+    }
+
+    /// Bytes that are committed and not applied.
+    pub fn lag_bytes(&self) -> u64 {
+        self.shared.lag.load(Ordering::Relaxed)
+    }
+
+    /// Submissions that wait to be committed, and how many may.
+    pub fn waiting(&self) -> (usize, usize) {
+        (QUEUE_MAX - self.queue.capacity(), QUEUE_MAX)
+    }
+
+    /// Whether submissions can be made durable.
+    pub fn takes(&self) -> bool {
+        !self.shared.stopped.load(Ordering::Relaxed)
+            && !self.shared.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Whether the store is open and has caught up with what was there at the start.
+    pub fn is_ready(&self) -> bool {
+        self.shared.ready.load(Ordering::Acquire)
+    }
+}
+
+impl Running {
+    /// Takes nothing more, commits and applies what was taken, and syncs the store. Each part is
+    /// given until `limit` has passed; says which did not end.
+    pub async fn stop(self, limit: Duration) -> Vec<&'static str> {
+        self.ingest.shared.stopping.store(true, Ordering::Release);
+        let _ = self.ingest.queue.send(Message::Stop).await;
+        let deadline = tokio::time::Instant::now() + limit;
+        let mut stragglers = Vec::new();
+        for (name, done) in [("committer", self.committer), ("applier", self.applier)] {
+            if tokio::time::timeout_at(deadline, done).await.is_err() {
+                stragglers.push(name);
+            }
+        }
+        stragglers
+    }
 }

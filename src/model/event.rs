@@ -252,7 +252,8 @@ impl Event {
     }
 
     fn message_key(&self) -> MessageKey {
-        MessageKey::of(&self.source, self.message_id.as_deref(), self.at)
+        let id = self.message_id.as_deref().or(self.provider_event_id.as_deref());
+        MessageKey::of(&self.source, id, self.at)
     }
 
     fn bounce(&self) -> Bounce {

@@ -11,13 +11,15 @@ pub mod wire;
 
 use url::Url;
 
-pub use operator::{Instruction, instruction_element};
+pub use operator::{Instruction, OPERATOR, instruction_element};
 pub use settings::{Key, Setting, SettingError, Settings};
 pub use verify::{
     BASIC_CHALLENGE, CREDENTIAL_KEYS, Check, Notification, Refusal, checks_of_credentials,
 };
 
-use crate::model::{Address, Element, Event, EventKind, Origin, SourceName, Time};
+use crate::model::{
+    Address, Element, Event, EventKind, Origin, SourceName, Submission, Time,
+};
 use crate::secret::Secret;
 
 /// Every provider that a source can name. README's table is checked against this list.
@@ -43,6 +45,23 @@ pub struct Stamp<'a> {
     pub feed: &'a str,
     /// When.
     pub received_at: Time,
+}
+
+/// The events of one element of a submission, as its provider reads them.
+///
+/// # Errors
+/// When it cannot be understood, or this version has no such provider.
+pub fn read_element(submission: &Submission, element: &Element) -> Result<Vec<Event>, Unreadable> {
+    let provider = by_name(&submission.provider).ok_or_else(|| {
+        Unreadable(format!("this version has no provider {:?}", submission.provider))
+    })?;
+    let stamp = Stamp {
+        source: &submission.source,
+        origin: submission.origin,
+        feed: &submission.feed,
+        received_at: submission.received_at,
+    };
+    provider.read(element, &stamp)
 }
 
 /// An element cannot be understood: it goes to quarantine, with this as the reason.

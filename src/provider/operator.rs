@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{Check, Key, Provider, SettingError, Settings, Stamp, Unreadable, wire};
 use crate::model::{Element, Event, EventKind, Lifts, Reason, Scope, SourceName, Time};
 
+/// The name that it has in the journal.
+pub const OPERATOR: &str = "operator";
+
 pub(super) struct Operator;
 
 /// One command about one address.
@@ -65,7 +68,7 @@ pub fn instruction_element(instruction: &Instruction) -> Element {
 
 impl Provider for Operator {
     fn name(&self) -> &'static str {
-        "operator"
+        OPERATOR
     }
 
     fn verification(&self) -> &'static str {

@@ -1,11 +1,9 @@
-//! What operators ask for, and what they are answered: the verbs behind the control socket.
+//! Commands and replies, which are the wire form of the control socket too: one JSON object a line.
 //!
-//! `Command` and `Reply` are the wire form too, one JSON object a line. Rows are shown as they are
-//! by `--json`; the command line turns them into tables otherwise.
+//! Rows are shown as they are by `--json`; the command line turns them into tables otherwise.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tokio::sync::mpsc;
 
 /// What an operator asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,16 +162,4 @@ pub enum Reply {
         /// Whether the command itself was wrong (exit 64), not its carrying out (exit 1).
         usage: bool,
     },
-}
-
-/// Carries out commands.
-pub struct Admin {}
-
-impl Admin {
-    /// Carries out one command. Every answer goes to `replies`; when its receiver is gone, the
-    /// command ends early.
-    pub async fn execute(&self, _command: Command, replies: mpsc::Sender<Reply>) {
-        let error = "not there yet".to_owned();
-        let _ = replies.send(Reply::Failed { error, usage: false }).await;
-    }
 }

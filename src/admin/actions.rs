@@ -1,0 +1,110 @@
+//! Telling the edges to act now: poll, export, and send a sample.
+
+use std::time::Instant;
+
+use http::{HeaderMap, HeaderValue, header};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::suppressions::{parse_address, parse_time};
+use super::{Admin, Failure, Replies, Reply, row, unheard};
+use crate::clock;
+use crate::export::WriteError;
+use crate::fetch::post_local;
+use crate::model::EventKind;
+use crate::secret::Secret;
+
+/// Progress that waits for a slow client.
+const PROGRESS_WAITING: usize = 16;
+
+impl Admin {
+    pub(super) async fn poll(
+        &self,
+        source: Option<String>,
+        since: Option<String>,
+        to: &Replies,
+    ) -> Result<(), Failure> {
+        let since = since.as_deref().map(parse_time).transpose()?;
+        let (progress, mut steps) = mpsc::channel(PROGRESS_WAITING);
+        let forward = async {
+            while let Some(step) = steps.recv().await {
+                let crate::poll::Progress { source, pages, rows, part } = step;
+                let reply = Reply::Progress { what: source, pages, rows, part };
+                if to.send(reply).await.is_err() {
+                    break;
+                }
+            }
+        };
+        let run = self.polls.run_now(source.as_deref(), since, progress);
+        let (summaries, ()) = tokio::join!(run, forward);
+        let mut failed = None;
+        for summary in summaries.map_err(Failure::usage)? {
+            failed = failed.or(summary.error.clone());
+            let answer = serde_json::to_value(&summary).map_err(Failure::failed)?;
+            to.send(Reply::Row { row: answer }).await.map_err(unheard)?;
+        }
+        failed.map_or(Ok(()), |error| Err(Failure::failed(error)))
+    }
+
+    pub(super) async fn export(
+        &self,
+        name: Option<String>,
+        force: bool,
+        to: &Replies,
+    ) -> Result<(), Failure> {
+        let statuses = self.exports.write(name.as_deref(), force).await;
+        let statuses = statuses.map_err(|error| match error {
+            WriteError::Unknown(_) => Failure::usage(error),
+            WriteError::Stopping => Failure::failed(error),
+        })?;
+        let mut failed = None;
+        for status in statuses {
+            failed = failed.or_else(|| status.error.clone().or_else(|| status.held_back.clone()));
+            row(to, serde_json::to_value(&status).map_err(Failure::failed)?).await?;
+        }
+        failed.map_or(Ok(()), |error| Err(Failure::failed(error)))
+    }
+
+    pub(super) async fn trigger(
+        &self,
+        source: &str,
+        kind: &str,
+        address: &str,
+        to: &Replies,
+    ) -> Result<(), Failure> {
+        let webhook = self.webhooks.find(source).ok_or_else(|| {
+            Failure::usage(format!("{source:?} is no source with a webhook"))
+        })?;
+        let provider = webhook.provider;
+        let address = parse_address(address)?;
+        let kind = EventKind::parse(kind)
+            .ok_or_else(|| Failure::usage(format!("{kind:?} is no kind of event")))?;
+        let sample = provider.sample(kind, &address, clock::now()).ok_or_else(|| {
+            Failure::usage(format!("{} sends no event of kind {kind}", provider.name()))
+        })?;
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(sample.content_type));
+        for check in &webhook.checks {
+            check.sign(&mut headers, &sample.body).map_err(Failure::failed)?;
+        }
+        let headers: Vec<(String, Secret)> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str().to_owned(), Secret::new(value.as_bytes())))
+            .collect();
+        let path = format!("/hooks/{source}");
+        let started = Instant::now();
+        let sent = post_local(&self.public, self.public_tls, &path, &headers, sample.body).await;
+        let answer = sent.map_err(Failure::failed)?;
+        let body = json!({
+            "url": format!("{}{path}", self.public),
+            "status": answer.status,
+            "body": String::from_utf8_lossy(&answer.body).trim(),
+            "took_ms": started.elapsed().as_millis() as u64,
+        });
+        row(to, body).await?;
+        if answer.status == 200 {
+            return Ok(());
+        }
+        Err(Failure::failed(format!("the daemon answered {}", answer.status)))
+    }
+}

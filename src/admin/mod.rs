@@ -1,0 +1,163 @@
+//! What operators ask for: the verbs behind the control socket, and health.
+//!
+//! Looks through `Reader`, changes through `Ingest`, and has the handles of the edges that can be
+//! told to act now. Knows nothing of sockets or of how an answer is shown.
+
+mod actions;
+mod command;
+mod events;
+mod health;
+mod quarantine;
+mod rows;
+mod suppressions;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+pub use command::{Command, EventQuery, ListFilter, Reply};
+pub use health::HealthCheck;
+pub use suppressions::Answered;
+
+use crate::export::Exports;
+use crate::ingest::{Ingest, Receipt, Refused};
+use crate::listen::Listen;
+use crate::model::{Element, Origin, QuarantineId, SourceName, Submission};
+use crate::poll::Polls;
+use crate::rules::Rules;
+use crate::store::{Reader, StoreError};
+use crate::webhook::Webhooks;
+use crate::{clock, provider};
+
+/// What the operator's verbs work on.
+pub struct Admin {
+    /// The way in.
+    pub ingest: Ingest,
+    /// The way to look.
+    pub reader: Reader,
+    /// The rules in force.
+    pub rules: Arc<Rules>,
+    /// The webhooks, to sign samples for.
+    pub webhooks: Webhooks,
+    /// The exports.
+    pub exports: Exports,
+    /// The polls.
+    pub polls: Polls,
+    /// The configured sources, with their providers' names.
+    pub sources: Vec<(SourceName, &'static str)>,
+    /// Where the public listener listens.
+    pub public: Listen,
+    /// Whether it speaks TLS.
+    pub public_tls: bool,
+    /// Where what cannot be read is kept.
+    pub quarantine: PathBuf,
+}
+
+/// Why a command was not carried out.
+struct Failure {
+    error: String,
+    usage: bool,
+}
+
+impl Failure {
+    /// The command itself is wrong.
+    fn usage(error: impl ToString) -> Failure {
+        Failure { error: error.to_string(), usage: true }
+    }
+
+    /// It could not be carried out.
+    fn failed(error: impl ToString) -> Failure {
+        Failure { error: error.to_string(), usage: false }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        Failure::failed(error)
+    }
+}
+
+impl From<Refused> for Failure {
+    fn from(error: Refused) -> Failure {
+        Failure::failed(format!("nothing was changed: {error}"))
+    }
+}
+
+/// Where replies go. Sending fails when nobody listens any more; then the command ends.
+type Replies = mpsc::Sender<Reply>;
+
+/// Nobody listens any more.
+fn unheard<E>(_: E) -> Failure {
+    Failure::failed("the client has gone")
+}
+
+impl Admin {
+    /// Carries out one command. Every answer goes to `replies`; when its receiver is gone, the
+    /// command ends early.
+    pub async fn execute(self: Arc<Self>, command: Command, replies: Replies) {
+        let last = match self.carry_out(command, &replies).await {
+            Ok(()) => Reply::Done,
+            Err(Failure { error, usage }) => Reply::Failed { error, usage },
+        };
+        // A client that has gone needs no answer.
+        let _ = replies.send(last).await;
+    }
+
+    async fn carry_out(self: &Arc<Self>, command: Command, to: &Replies) -> Result<(), Failure> {
+        match command {
+            Command::Status => row(to, self.status()).await,
+            Command::Lookup { addresses, scope } => self.lookup(addresses, scope, to).await,
+            Command::Explain { address } => self.explain(&address, to).await,
+            Command::List { filter } => self.list(filter, to).await,
+            Command::Add { addresses, scope, seconds, note } => {
+                self.add(addresses, scope, seconds, note, to).await
+            }
+            Command::Lift { addresses, filter, note, dry_run } => {
+                self.lift(addresses, filter, note, dry_run, to).await
+            }
+            Command::Events { query, follow } => self.events(query, follow, to).await,
+            Command::Poll { source, since } => self.poll(source, since, to).await,
+            Command::Export { name, force } => self.export(name, force, to).await,
+            Command::Trigger { source, kind, address } => {
+                self.trigger(&source, &kind, &address, to).await
+            }
+            Command::QuarantineList => self.quarantine_list(to).await,
+            Command::QuarantineShow { id } => self.quarantine_show(&id, to).await,
+            Command::QuarantineReplay { ids } => self.quarantine_replay(ids, to).await,
+            Command::QuarantineDrop { ids } => self.quarantine_drop(ids, to).await,
+        }
+    }
+
+    /// Hands in what an operator says, and waits until it is applied.
+    async fn instruct(
+        &self,
+        elements: Vec<Element>,
+        released: Vec<QuarantineId>,
+    ) -> Result<Receipt, Failure> {
+        let submission = Submission {
+            source: SourceName::operator(),
+            provider: provider::OPERATOR.into(),
+            origin: Origin::Operator,
+            feed: "".into(),
+            received_at: clock::now(),
+            elements,
+            cursor: None,
+            released,
+        };
+        let receipt = self.ingest.submit(&submission).await?;
+        self.ingest.applied(receipt).await;
+        Ok(receipt)
+    }
+}
+
+async fn row(to: &Replies, row: serde_json::Value) -> Result<(), Failure> {
+    to.send(Reply::Row { row }).await.map_err(unheard)
+}
+
+/// Runs what blocks on the store where it may block.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    tokio::task::spawn_blocking(work).await.map_err(Failure::failed)?
+}

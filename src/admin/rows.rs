@@ -1,0 +1,85 @@
+//! The rows of answers, with the field names of the contract. Absent fields are `null`.
+
+use serde_json::{Value, json};
+
+use crate::model::{Suppression, Time, Until};
+use crate::rules::Finding;
+use crate::store::Told;
+
+/// A time, or `null`.
+pub(super) fn time(time: Option<Time>) -> Value {
+    time.map_or(Value::Null, |time| time.to_string().into())
+}
+
+/// An end, `null` when there is none.
+pub(super) fn until(until: Until) -> Value {
+    time(until.time())
+}
+
+/// A row of `list`.
+pub(super) fn suppression(suppression: &Suppression) -> Value {
+    json!({
+        "address": suppression.address,
+        "scope": suppression.scope.to_string(),
+        "reason": suppression.reason.as_str(),
+        "since": suppression.since.to_string(),
+        "until": until(suppression.until),
+        "sources": names(&suppression.sources),
+        "note": suppression.note,
+    })
+}
+
+/// A row of `lookup`: the verdict on an address as it was asked for.
+pub(super) fn verdict(address: &str, scope: &str, found: Option<&Suppression>) -> Value {
+    let mut row = found.map_or_else(
+        || json!({ "reason": null, "since": null, "until": null, "sources": [], "note": null }),
+        suppression,
+    );
+    row["address"] = address.into();
+    row["suppressed"] = found.is_some().into();
+    row["scope"] = found.map_or(scope.to_owned(), |s| s.scope.to_string()).into();
+    row
+}
+
+/// A row of `events`.
+pub(super) fn event(told: &Told) -> Value {
+    let event = &told.event;
+    json!({
+        "id": told.id.to_string(),
+        "source": event.source.as_str(),
+        "provider": event.provider,
+        "kind": event.kind.as_str(),
+        "address": event.address.received(),
+        "scope": event.scope.to_string(),
+        "at": event.at.to_string(),
+        "received_at": event.received_at.to_string(),
+        "origin": event.origin.as_str(),
+        "origins": told.origins.iter().map(|origin| origin.as_str()).collect::<Vec<_>>(),
+        "message_id": event.message_id,
+        "smtp_code": event.smtp_code,
+        "enhanced_code": event.enhanced_code,
+        "diagnostic": event.diagnostic,
+        "tags": event.tags,
+        "url": event.url,
+        "user_agent": event.user_agent,
+        "provider_kind": event.provider_kind,
+        "provider_event_id": event.provider_event_id,
+    })
+}
+
+/// A finding of `explain`.
+pub(super) fn finding(finding: &Finding, now: Time) -> Value {
+    json!({
+        "reason": finding.reason.as_str(),
+        "sources": names(&finding.sources),
+        "since": finding.since.to_string(),
+        "until": until(finding.until),
+        "live": finding.is_live(now),
+        "lifted": time(finding.lifted),
+        "note": finding.note,
+    })
+}
+
+fn names(sources: &[crate::model::SourceName]) -> Vec<&str> {
+    sources.iter().map(|source| source.as_str()).collect()
+}

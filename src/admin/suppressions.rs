@@ -1,0 +1,429 @@
+//! Verdicts: looking them up, listing and explaining them, and changing them by hand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{Admin, Failure, ListFilter, Replies, Reply, blocking, row, rows, unheard};
+use crate::clock;
+use crate::model::{
+    Address, Filter, Lifts, Reason, Scope, SourceName, Standing, Suppression, Time,
+};
+use crate::provider::{Instruction, instruction_element};
+use crate::store::{EventFilter, StoreError};
+use crate::units::show_duration;
+
+/// Most lifts in one submission.
+const LIFTS_AT_ONCE: usize = 1_000;
+/// Most events shown by `explain`; `events` shows all.
+const EXPLAINED_EVENTS: usize = 100;
+
+/// The answer to a question for one address.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answered {
+    /// It is suppressed, as this row says.
+    Suppressed(Value),
+    /// It is not.
+    Clear,
+    /// The question cannot be understood.
+    BadRequest(String),
+    /// The store cannot answer.
+    Unavailable(String),
+}
+
+/// A [`ListFilter`] that was understood.
+struct Wanted {
+    filter: Filter,
+    domain: Option<String>,
+    since: Option<Time>,
+    until: Option<Time>,
+}
+
+/// One suppression to lift.
+struct Target {
+    address: String,
+    scope: Scope,
+    /// The reason at present; `None`: it is not suppressed.
+    reason: Option<Reason>,
+    /// The last instant to cover.
+    through: Time,
+}
+
+impl Wanted {
+    fn parse(filter: ListFilter) -> Result<Wanted, Failure> {
+        let reason = filter.reason.as_deref().map(parse_reason).transpose()?;
+        let source = filter.source.as_deref().map(parse_source).transpose()?;
+        let scope = filter.scope.as_deref().map(parse_scope).transpose()?;
+        let domain = filter.domain.as_deref().map(parse_domain).transpose()?;
+        Ok(Wanted {
+            filter: Filter {
+                reasons: reason.into_iter().collect(),
+                sources: source.into_iter().collect(),
+                scopes: scope.into_iter().collect(),
+            },
+            domain,
+            since: filter.since.as_deref().map(parse_time).transpose()?,
+            until: filter.until.as_deref().map(parse_time).transpose()?,
+        })
+    }
+
+    fn admits_key(&self, key: &str) -> bool {
+        let domain = key.rsplit_once('@').map_or("", |(_, domain)| domain);
+        self.domain.as_deref().is_none_or(|wanted| wanted == domain)
+    }
+
+    fn admits(&self, suppression: &Suppression) -> bool {
+        self.since.is_none_or(|since| suppression.since.nanos() >= since.nanos())
+            && self.until.is_none_or(|until| suppression.since.nanos() < until.nanos())
+    }
+
+    fn lifts(&self) -> Lifts {
+        Lifts {
+            reason: self.filter.reasons.first().copied(),
+            source: self.filter.sources.first().cloned(),
+        }
+    }
+}
+
+impl Admin {
+    /// The verdict on one address, for programs on this host.
+    pub fn suppression(&self, address: &str, scope: Option<&str>) -> Answered {
+        let parsed = parse_address(address)
+            .and_then(|address| Ok((address, parse_scope(scope.unwrap_or("global"))?)));
+        let (address, scope) = match parsed {
+            Ok(parsed) => parsed,
+            Err(failure) => return Answered::BadRequest(failure.error),
+        };
+        match self.verdict(&address, &scope) {
+            Ok(Some(found)) => Answered::Suppressed(rows::suppression(&found)),
+            Ok(None) => Answered::Clear,
+            Err(error) => Answered::Unavailable(error.to_string()),
+        }
+    }
+
+    fn verdict(
+        &self,
+        address: &Address,
+        scope: &Scope,
+    ) -> Result<Option<Suppression>, StoreError> {
+        self.reader.verdict(&self.rules, address, scope, &Filter::default(), clock::now())
+    }
+
+    pub(super) async fn lookup(
+        &self,
+        addresses: Vec<String>,
+        scope: Option<String>,
+        to: &Replies,
+    ) -> Result<(), Failure> {
+        let scope = parse_scope(scope.as_deref().unwrap_or("global"))?;
+        let parsed = parse_addresses(&addresses)?;
+        for (given, address) in addresses.iter().zip(parsed) {
+            let found = self.verdict(&address, &scope)?;
+            row(to, rows::verdict(given, &scope.to_string(), found.as_ref())).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn list(
+        self: &Arc<Self>,
+        filter: ListFilter,
+        to: &Replies,
+    ) -> Result<(), Failure> {
+        let wanted = Wanted::parse(filter)?;
+        let (admin, to) = (Arc::clone(self), to.clone());
+        blocking(move || {
+            admin.each_match(&wanted, |_, found| {
+                let row = rows::suppression(&found);
+                to.blocking_send(Reply::Row { row }).map_err(unheard)
+            })
+        })
+        .await
+    }
+
+    /// Goes through the live suppressions that match.
+    fn each_match(
+        &self,
+        wanted: &Wanted,
+        mut each: impl FnMut(&Standing, Suppression) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let now = clock::now();
+        for standing in self.reader.standings() {
+            let (key, scope, standing) = standing?;
+            if !wanted.admits_key(&key) {
+                continue;
+            }
+            let found = self.rules.judge(&standing, &scope, &wanted.filter, now);
+            if let Some(found) = found.filter(|found| wanted.admits(found)) {
+                each(&standing, found)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn add(
+        &self,
+        addresses: Vec<String>,
+        scope: Option<String>,
+        seconds: Option<u64>,
+        note: Option<String>,
+        to: &Replies,
+    ) -> Result<(), Failure> {
+        let scope = parse_scope(scope.as_deref().unwrap_or("global"))?;
+        let parsed = parse_addresses(&addresses)?;
+        let now = clock::now();
+        let until = seconds.map(|seconds| now.plus(Duration::from_secs(seconds)));
+        let element = |address: &Address| {
+            instruction_element(&Instruction {
+                add: true,
+                address: address.received().to_owned(),
+                scope: scope.clone(),
+                at: now,
+                until,
+                note: note.clone(),
+                lifts: Lifts::default(),
+            })
+        };
+        self.instruct(parsed.iter().map(element).collect(), Vec::new()).await?;
+        for address in &parsed {
+            let found = self.verdict(address, &scope)?;
+            let mut answer =
+                rows::verdict(address.received(), &scope.to_string(), found.as_ref());
+            answer["done"] = found.is_some().into();
+            let ended = "the term had ended before it was applied";
+            answer["problem"] = found.is_none().then_some(ended).into();
+            row(to, answer).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn lift(
+        self: &Arc<Self>,
+        addresses: Vec<String>,
+        filter: ListFilter,
+        note: Option<String>,
+        dry_run: bool,
+        to: &Replies,
+    ) -> Result<(), Failure> {
+        if addresses.is_empty() && filter == ListFilter::default() {
+            let error = "name the addresses to lift, or a filter; lifting all needs a filter too";
+            return Err(Failure::usage(error));
+        }
+        let wanted = Arc::new(Wanted::parse(filter)?);
+        let parsed = parse_addresses(&addresses)?;
+        let (admin, asked) = (Arc::clone(self), Arc::clone(&wanted));
+        let targets = blocking(move || admin.targets(&parsed, &asked)).await?;
+        for chunk in targets.chunks(LIFTS_AT_ONCE) {
+            if !dry_run {
+                let element = |target: &Target| {
+                    instruction_element(&Instruction {
+                        add: false,
+                        address: target.address.clone(),
+                        scope: target.scope.clone(),
+                        at: target.through,
+                        until: None,
+                        note: note.clone(),
+                        lifts: wanted.lifts(),
+                    })
+                };
+                self.instruct(chunk.iter().map(element).collect(), Vec::new()).await?;
+            }
+            for target in chunk {
+                row(to, lifted(target, note.as_deref(), dry_run)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a lift is about: named addresses in any case, or all that match.
+    fn targets(&self, addresses: &[Address], wanted: &Wanted) -> Result<Vec<Target>, Failure> {
+        let now = clock::now();
+        let mut targets = Vec::new();
+        if addresses.is_empty() {
+            self.each_match(wanted, |standing, found| {
+                targets.push(Target {
+                    address: found.address.into(),
+                    through: last_instant(standing, now),
+                    scope: found.scope,
+                    reason: Some(found.reason),
+                });
+                Ok(())
+            })?;
+        }
+        for address in addresses {
+            let mut standings = self.reader.standings_of(address)?;
+            standings.retain(|(scope, _)| wanted.filter.admits_scope(scope));
+            if standings.is_empty() {
+                let scope = wanted.filter.scopes.first().cloned().unwrap_or_default();
+                standings.push((scope, Standing::default()));
+            }
+            for (scope, standing) in standings {
+                let found = self.rules.judge(&standing, &scope, &wanted.filter, now);
+                targets.push(Target {
+                    address: address.received().to_owned(),
+                    through: last_instant(&standing, now),
+                    reason: found.map(|found| found.reason),
+                    scope,
+                });
+            }
+        }
+        Ok(targets)
+    }
+
+    pub(super) async fn explain(
+        self: &Arc<Self>,
+        address: &str,
+        to: &Replies,
+    ) -> Result<(), Failure> {
+        let parsed = parse_address(address)?;
+        let admin = Arc::clone(self);
+        let answer = blocking(move || admin.explanation(&parsed)).await?;
+        row(to, answer).await
+    }
+
+    fn explanation(&self, address: &Address) -> Result<Value, Failure> {
+        let now = clock::now();
+        let found = self.verdict(address, &Scope::Global)?;
+        let standings = self.reader.standings_of(address)?;
+        let scopes: Vec<Value> =
+            standings.iter().map(|(scope, known)| self.standing(scope, known, now)).collect();
+        let filter = EventFilter { address: Some(address.clone()), ..EventFilter::default() };
+        let mut scan = self.reader.events(filter)?;
+        let mut events = Vec::new();
+        while let Some(told) = scan.advance()? {
+            events.push(rows::event(&told));
+        }
+        let left_out = events.len().saturating_sub(EXPLAINED_EVENTS);
+        let exports: Vec<Value> = self
+            .exports
+            .statuses()
+            .into_iter()
+            .map(|export| {
+                json!({
+                    "name": export.name,
+                    "generation": export.generation,
+                    "last_written": export.last_written,
+                    "pending": export.pending,
+                    "held_back": export.held_back,
+                })
+            })
+            .collect();
+        Ok(json!({
+            "address": address.received(),
+            "suppressed": found.is_some(),
+            "suppression": found.as_ref().map(rows::suppression),
+            "scopes": scopes,
+            "rules": self.rules_row(),
+            "events": events.split_off(left_out),
+            "events_left_out": left_out,
+            "exports": exports,
+        }))
+    }
+
+    fn standing(&self, scope: &Scope, standing: &Standing, now: Time) -> Value {
+        let findings = self.rules.findings(standing, &Filter::default());
+        let bounces = |tally: &crate::model::Tally| -> Vec<Value> {
+            let mut bounces: Vec<_> = tally.iter().collect();
+            bounces.sort();
+            let row = |b: &&crate::model::Bounce| {
+                json!({ "at": b.at.to_string(), "source": b.source.as_str() })
+            };
+            bounces.iter().map(row).collect()
+        };
+        let lifts: Vec<Value> = standing
+            .lifts()
+            .map(|(covers, through)| {
+                json!({
+                    "reason": covers.reason.map(Reason::as_str),
+                    "source": covers.source.as_ref().map(SourceName::as_str),
+                    "through": through.to_string(),
+                })
+            })
+            .collect();
+        json!({
+            "scope": scope.to_string(),
+            "findings": findings.iter().map(|f| rows::finding(f, now)).collect::<Vec<_>>(),
+            "lifts": lifts,
+            "delivered": rows::time(standing.delivered()),
+            "soft_bounces": bounces(standing.soft()),
+            "blocked": bounces(standing.blocked()),
+        })
+    }
+
+    fn rules_row(&self) -> Value {
+        use crate::model::Term;
+        let term = |term: Term| match term {
+            Term::Forever => "forever".to_owned(),
+            Term::For(span) => show_duration(span),
+        };
+        let threshold = |t: &crate::rules::Threshold| {
+            json!({ "count": t.count, "within": show_duration(t.within), "for": term(t.term) })
+        };
+        let rules = &self.rules;
+        json!({
+            "hard_bounce": term(rules.hard_bounce),
+            "complaint": term(rules.complaint),
+            "unsubscribe": term(rules.unsubscribe),
+            "invalid": term(rules.invalid),
+            "provider_listed": term(rules.provider_listed),
+            "soft_bounce": threshold(&rules.soft_bounce),
+            "blocked": rules.blocked.as_ref().map(threshold),
+        })
+    }
+}
+
+/// A lift covers all that is known when it is made: a fact that a fast clock dated ahead too.
+fn last_instant(standing: &Standing, now: Time) -> Time {
+    let grounds = standing.grounds().map(|(_, _, ground)| ground.latest.at);
+    let bounces = standing.soft().iter().chain(standing.blocked().iter()).map(|b| b.at);
+    let latest = grounds.chain(bounces).max().unwrap_or(now);
+    if latest.nanos() > now.nanos() { latest } else { now }
+}
+
+fn lifted(target: &Target, note: Option<&str>, dry_run: bool) -> Value {
+    let clear = target.reason.is_none();
+    json!({
+        "address": target.address,
+        "scope": target.scope.to_string(),
+        "reason": target.reason.map(Reason::as_str),
+        "through": target.through.to_string(),
+        "done": !dry_run,
+        "note": note,
+        "problem": clear.then_some("it was not suppressed"),
+    })
+}
+
+fn parse_addresses(given: &[String]) -> Result<Vec<Address>, Failure> {
+    given.iter().map(|text| parse_address(text)).collect()
+}
+
+pub(super) fn parse_address(text: &str) -> Result<Address, Failure> {
+    Address::parse(text.trim()).map_err(|error| Failure::usage(format!("{text:?}: {error}")))
+}
+
+pub(super) fn parse_source(text: &str) -> Result<SourceName, Failure> {
+    SourceName::parse(text).map_err(|error| Failure::usage(format!("{text:?}: {error}")))
+}
+
+fn parse_reason(text: &str) -> Result<Reason, Failure> {
+    let known = Reason::ALL.map(Reason::as_str).join(" ");
+    let error = || Failure::usage(format!("{text:?} is no reason; they are: {known}"));
+    Reason::parse(text).ok_or_else(error)
+}
+
+fn parse_scope(text: &str) -> Result<Scope, Failure> {
+    let error = || Failure::usage(format!("{text:?} is not `global` or `stream:<name>`"));
+    Scope::parse(text).ok_or_else(error)
+}
+
+pub(super) fn parse_time(text: &str) -> Result<Time, Failure> {
+    let error = || Failure::usage(format!("{text:?} is not a time such as 2026-06-15T10:32:11Z"));
+    Time::parse(text).ok_or_else(error)
+}
+
+/// A domain in the form that keys have it.
+fn parse_domain(text: &str) -> Result<String, Failure> {
+    let probe = Address::parse(&format!("x@{text}"));
+    let error = |error| Failure::usage(format!("{text:?}: {error}"));
+    probe.map(|address| address.domain().to_owned()).map_err(error)
+}

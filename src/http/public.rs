@@ -1,0 +1,172 @@
+//! The public listener: `/hooks/<source>` and nothing else.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::{
+    ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, RETRY_AFTER, TRANSFER_ENCODING,
+};
+use hyper::{Method, Request, Response, StatusCode};
+use ipnet::IpNet;
+
+use super::server::{Peer, Service};
+use super::{reply, status_of};
+use crate::provider::BASIC_CHALLENGE;
+use crate::telemetry;
+use crate::webhook::{Answer, Webhooks};
+
+/// Where webhooks are.
+const HOOKS: &str = "/hooks/";
+
+/// Answers the public listener.
+pub struct Public {
+    /// The webhooks.
+    pub webhooks: Webhooks,
+    /// Largest body, in bytes.
+    pub body_max: usize,
+    /// Longest wait for a body.
+    pub body_timeout: Duration,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+impl Service for Public {
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> Response<Full<Bytes>> {
+        match self.notification(request, peer).await {
+            Ok(answer) => respond(answer),
+            Err(status) => {
+                telemetry::webhook::request_refused("public", status.as_u16(), peer);
+                refuse(status)
+            }
+        }
+    }
+}
+
+impl Public {
+    async fn notification(
+        &self,
+        request: Request<Incoming>,
+        peer: Peer,
+    ) -> Result<Answer, StatusCode> {
+        let source = request.uri().path().strip_prefix(HOOKS);
+        let webhook = source.and_then(|source| self.webhooks.find(source));
+        let webhook = webhook.ok_or(StatusCode::NOT_FOUND)?;
+        if request.method() == Method::GET || request.method() == Method::HEAD {
+            return Err(StatusCode::OK);
+        }
+        if request.method() != Method::POST {
+            return Err(StatusCode::METHOD_NOT_ALLOWED);
+        }
+        let (head, body) = request.into_parts();
+        let body = self.body(&head.headers, body).await?;
+        let sender = Sender { peer, forwarded: self.forwarded(&head.headers, peer) };
+        Ok(self.webhooks.receive(webhook, &head.headers, &body, sender).await)
+    }
+
+    /// The whole body, within the limits.
+    async fn body(&self, headers: &HeaderMap, body: Incoming) -> Result<Bytes, StatusCode> {
+        let coded = |value: &hyper::header::HeaderValue| !value.as_bytes().eq(b"identity");
+        if headers.get_all(CONTENT_ENCODING).iter().any(coded) {
+            // A signature covers the bytes as sent; unpacking them is nobody's business here.
+            return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        }
+        if !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING) {
+            return Err(StatusCode::LENGTH_REQUIRED);
+        }
+        if body.size_hint().lower() > self.body_max as u64 {
+            return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        }
+        let whole = Limited::new(body, self.body_max).collect();
+        match tokio::time::timeout(self.body_timeout, whole).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
+            Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
+            Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+        }
+    }
+
+    /// What a trusted proxy says of the sender: the last entry, which it wrote itself.
+    fn forwarded(&self, headers: &HeaderMap, peer: Peer) -> Option<String> {
+        let Peer::Host(address) = peer else { return None };
+        let trusted = self.trusted_proxies.iter().any(|net| net.contains(&address.ip()));
+        let last = headers.get_all("x-forwarded-for").iter().next_back().filter(|_| trusted)?;
+        let entry = last.to_str().ok()?.rsplit(',').next()?.trim();
+        entry.parse::<std::net::IpAddr>().ok().map(|ip| ip.to_string())
+    }
+}
+
+/// Who sent a notification, for the log.
+struct Sender {
+    peer: Peer,
+    forwarded: Option<String>,
+}
+
+impl fmt::Display for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.forwarded {
+            Some(host) => write!(f, "{host} via {}", self.peer),
+            None => write!(f, "{}", self.peer),
+        }
+    }
+}
+
+fn respond(answer: Answer) -> Response<Full<Bytes>> {
+    let sentence = match answer {
+        Answer::Accepted => "Accepted.\n",
+        Answer::NotAuthentic | Answer::BasicWanted => "The request is not authentic.\n",
+        Answer::TooLarge => "The request is too large.\n",
+        Answer::Later(_) => "Not now; try again later.\n",
+    };
+    let mut response = reply(status_of(answer), sentence);
+    match answer {
+        Answer::BasicWanted => {
+            let (name, challenge) = BASIC_CHALLENGE;
+            response.headers_mut().insert(name, challenge.parse().unwrap_or(EMPTY));
+        }
+        Answer::Later(wait) => {
+            response.headers_mut().insert(RETRY_AFTER, wait.as_secs().max(1).into());
+        }
+        Answer::Accepted | Answer::NotAuthentic | Answer::TooLarge => {}
+    }
+    response
+}
+
+const EMPTY: hyper::header::HeaderValue = hyper::header::HeaderValue::from_static("");
+
+/// Answers what is no notification.
+fn refuse(status: StatusCode) -> Response<Full<Bytes>> {
+    let sentence = match status {
+        StatusCode::OK => "",
+        StatusCode::NOT_FOUND => "There is nothing here.\n",
+        StatusCode::METHOD_NOT_ALLOWED => "Notifications are sent by POST.\n",
+        StatusCode::LENGTH_REQUIRED => "The request has no length.\n",
+        StatusCode::PAYLOAD_TOO_LARGE => "The request is too large.\n",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "The request's encoding is not supported.\n",
+        StatusCode::REQUEST_TIMEOUT => "The request took too long.\n",
+        _ => "The request cannot be understood.\n",
+    };
+    let mut response = reply(status, sentence);
+    let headers = response.headers_mut();
+    match status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let methods = hyper::header::HeaderValue::from_static("POST, GET, HEAD");
+            headers.insert(ALLOW, methods);
+        }
+        // What is left of the body is not read, so the connection cannot go on.
+        StatusCode::PAYLOAD_TOO_LARGE
+        | StatusCode::REQUEST_TIMEOUT
+        | StatusCode::UNSUPPORTED_MEDIA_TYPE
+        | StatusCode::BAD_REQUEST => {
+            headers.insert(CONNECTION, hyper::header::HeaderValue::from_static("close"));
+        }
+        _ => {}
+    }
+    response
+}

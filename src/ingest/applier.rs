@@ -1,0 +1,292 @@
+//! The applier: a replay that never ends. It reads the journal behind the committer, merges it
+//! into the store in batches, and sees to checkpoints and retention.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::apply::Merge;
+use super::{Changes, Settings, Shared, report};
+use crate::clock;
+use crate::journal::{self, Entry, Tail};
+use crate::model::{Position, Submission};
+use crate::store::{self, Batch, Reader, StoreError, Writer};
+use crate::telemetry;
+
+/// A batch is closed when it has this many elements or bytes.
+const BATCH_ELEMENTS: usize = 4_096;
+const BATCH_BYTES: usize = 8 << 20;
+/// Keys looked at in one go when old events are forgotten.
+const FORGET_KEYS: usize = 5_000;
+/// The wait before a store that failed is opened again.
+const REOPEN_AFTER: Duration = Duration::from_secs(2);
+/// How often retention is looked at.
+const TRIM_EVERY: Duration = Duration::from_secs(60 * 60);
+
+pub(super) struct Applier {
+    pub(super) settings: Settings,
+    pub(super) journal: journal::Reader,
+    pub(super) reader: Reader,
+    pub(super) committed: watch::Receiver<Position>,
+    pub(super) applied: watch::Sender<Position>,
+    pub(super) changes: watch::Sender<Changes>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) runtime: Handle,
+}
+
+/// What the loop keeps beside the store.
+struct Chores {
+    synced: Instant,
+    dirty: bool,
+    checkpointed: Instant,
+    /// Bytes applied since the last checkpoint.
+    bytes: u64,
+    writing: Option<std::thread::JoinHandle<io::Result<()>>>,
+    trimmed: Option<Instant>,
+    /// Where forgetting goes on, while it does.
+    forgetting: Option<(Position, Vec<u8>)>,
+}
+
+impl Applier {
+    /// Applies until the committer has ended and all of its work is applied. A store that fails
+    /// is opened, or made, again: the journal has everything.
+    pub(super) fn run(mut self) {
+        loop {
+            match self.session() {
+                Ok(()) => return,
+                Err(error) => {
+                    telemetry::ingest::store_failed(&error);
+                    self.shared.ready.store(false, Ordering::Release);
+                    self.reader.fail(error);
+                }
+            }
+            if self.shared.stopping.load(Ordering::Acquire) {
+                return;
+            }
+            self.runtime.block_on(tokio::time::sleep(REOPEN_AFTER));
+        }
+    }
+
+    /// Opens the store and applies to it.
+    fn session(&mut self) -> Result<(), StoreError> {
+        let started = Instant::now();
+        let opened = store::open(&self.settings.store())?;
+        if let Some(rebuilt) = &opened.rebuilt {
+            let aside = rebuilt.aside.as_deref();
+            telemetry::ingest::store_rebuilt(&rebuilt.why, rebuilt.checkpoint, aside);
+        }
+        let end = *self.committed.borrow();
+        let behind = self.journal.bytes_between(opened.writer.applied(), end).map_err(failed)?;
+        self.shared.lag.store(behind, Ordering::Relaxed);
+        let from = self.starting_point(opened.writer.applied(), end)?;
+        self.reader.attach(&opened);
+        let mut writer = opened.writer;
+        let mut tail = self.journal.tail(from);
+        let mut chores = Chores::new();
+        loop {
+            let stopping = self.committed.has_changed().is_err();
+            let committed = *self.committed.borrow_and_update();
+            let bytes = self.batch(&mut writer, &mut tail, committed)?;
+            chores.note(bytes);
+            if !self.shared.ready.load(Ordering::Acquire) && tail.position() >= end {
+                self.shared.ready.store(true, Ordering::Release);
+                telemetry::ingest::store_ready(started.elapsed().as_secs_f64());
+            }
+            chores.work(&self.settings, &self.journal, &mut writer)?;
+            if bytes > 0 {
+                continue;
+            }
+            if stopping {
+                return self.finish(&writer, chores);
+            }
+            self.wait(chores.is_idle());
+        }
+    }
+
+    /// Where to go on: behind what is applied, but no further than there is anything.
+    fn starting_point(&self, applied: Position, end: Position) -> Result<Position, StoreError> {
+        if applied > end {
+            let note = journal::note_loss(&self.settings.quarantine(), applied, end);
+            report(&note.map_err(failed)?);
+            return Ok(end);
+        }
+        Ok(applied.max(self.journal.start().map_err(failed)?).min(end))
+    }
+
+    /// Applies one batch; says how many bytes of the journal it took.
+    fn batch(
+        &mut self,
+        writer: &mut Writer,
+        tail: &mut Tail,
+        committed: Position,
+    ) -> Result<u64, StoreError> {
+        let mut merge = Merge {
+            writer,
+            rules: &self.settings.rules,
+            batch: Batch::default(),
+            now: clock::now(),
+            changes: Changes::default(),
+            unreadable: BTreeMap::new(),
+            elements: 0,
+        };
+        let start = tail.position();
+        let mut bytes = 0;
+        while merge.elements < BATCH_ELEMENTS && bytes < BATCH_BYTES {
+            match tail.next(committed).map_err(failed)? {
+                Some(Entry::Record { position, payload }) => {
+                    bytes += payload.len();
+                    match Submission::decode(&payload) {
+                        Ok(submission) => merge.record(position, &submission)?,
+                        Err(_) => telemetry::ingest::record_strange(position),
+                    }
+                }
+                Some(Entry::Damage(damage)) => report(&damage),
+                None => break,
+            }
+        }
+        if tail.position() == start {
+            return Ok(0);
+        }
+        let Merge { batch, changes, unreadable, .. } = merge;
+        writer.commit(batch, tail.position())?;
+        for (source, elements) in unreadable {
+            telemetry::ingest::quarantined(source.as_str(), elements);
+        }
+        self.publish(tail.position(), changes, bytes as u64);
+        Ok(bytes.max(1) as u64)
+    }
+
+    /// Tells everyone who waits how far the store is.
+    fn publish(&self, applied: Position, changes: Changes, bytes: u64) {
+        // The bytes are those of payloads alone: being level is what sets the rest right.
+        let level = applied >= *self.committed.borrow();
+        let less = |lag: u64| Some(if level { 0 } else { lag.saturating_sub(bytes) });
+        let lag = self.shared.lag.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+        telemetry::ingest::lag(lag.ok().and_then(less).unwrap_or(0));
+        if changes != Changes::default() {
+            self.changes.send_modify(|all| {
+                all.verdicts += changes.verdicts;
+                all.released += changes.released;
+            });
+        }
+        self.applied.send_replace(applied);
+    }
+
+    /// Waits for more to be committed; not at all long while there are chores.
+    fn wait(&mut self, idle: bool) {
+        let limit = if idle { self.settings.sync_every } else { Duration::from_millis(100) };
+        let committed = &mut self.committed;
+        let _ = self.runtime.block_on(async { tokio::time::timeout(limit, committed.changed()).await });
+    }
+
+    fn finish(&self, writer: &Writer, chores: Chores) -> Result<(), StoreError> {
+        if let Some(writing) = chores.writing {
+            let _ = writing.join();
+        }
+        writer.sync()?;
+        writer.leave_clean_mark(&self.settings.store().checkpoint).map_err(failed)
+    }
+}
+
+impl Chores {
+    fn new() -> Chores {
+        let now = Instant::now();
+        Chores {
+            synced: now,
+            dirty: false,
+            checkpointed: now,
+            bytes: 0,
+            writing: None,
+            trimmed: None,
+            forgetting: None,
+        }
+    }
+
+    fn note(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.dirty |= bytes > 0;
+    }
+
+    fn is_idle(&self) -> bool {
+        self.forgetting.is_none() && self.writing.is_none()
+    }
+
+    /// Syncs, writes checkpoints, trims and forgets, each when it is due.
+    fn work(
+        &mut self,
+        settings: &Settings,
+        journal: &journal::Reader,
+        writer: &mut Writer,
+    ) -> Result<(), StoreError> {
+        if self.dirty && self.synced.elapsed() >= settings.sync_every {
+            writer.sync()?;
+            self.dirty = false;
+            self.synced = Instant::now();
+        }
+        self.checkpoint(settings, writer)?;
+        if self.trimmed.is_none_or(|last| last.elapsed() >= TRIM_EVERY) {
+            self.trimmed = Some(Instant::now());
+            self.trim(settings, journal)?;
+        }
+        if let Some((start, after)) = self.forgetting.take() {
+            let mut batch = Batch::default();
+            let next = writer.forget(&mut batch, start, &after, FORGET_KEYS)?;
+            writer.commit(batch, writer.applied())?;
+            self.forgetting = next.map(|after| (start, after));
+        }
+        Ok(())
+    }
+
+    /// Starts a checkpoint when one is due, and looks after the one that is being written.
+    fn checkpoint(&mut self, settings: &Settings, writer: &Writer) -> Result<(), StoreError> {
+        if let Some(writing) = self.writing.take_if(|writing| writing.is_finished()) {
+            match writing.join() {
+                Ok(Ok(())) => self.trimmed = None,
+                Ok(Err(error)) => telemetry::ingest::checkpoint_failed(error),
+                Err(_) => telemetry::ingest::checkpoint_failed("the thread panicked"),
+            }
+        }
+        let late = self.checkpointed.elapsed() >= settings.checkpoint_every && self.bytes > 0;
+        let due = self.bytes >= settings.checkpoint_bytes || late;
+        if !due || self.writing.is_some() {
+            return Ok(());
+        }
+        // What a checkpoint stands for is synced before anything is trimmed on its word.
+        writer.sync()?;
+        let snapshot = writer.snapshot()?;
+        let dir = settings.store().checkpoint;
+        self.bytes = 0;
+        self.checkpointed = Instant::now();
+        let thread = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
+            let started = Instant::now();
+            snapshot.write(&dir)?;
+            telemetry::ingest::checkpoint_written(snapshot.applied(), started.elapsed());
+            Ok(())
+        });
+        self.writing = Some(thread.map_err(failed)?);
+        Ok(())
+    }
+
+    /// Removes segments beyond the retention, never past the older checkpoint.
+    fn trim(&mut self, settings: &Settings, journal: &journal::Reader) -> Result<(), StoreError> {
+        let dir = settings.store().checkpoint;
+        let Some(point) = store::trim_point(&dir).map_err(failed)? else { return Ok(()) };
+        let cutoff = clock::now().minus(settings.retention);
+        let cutoff = Duration::from_nanos(u64::try_from(cutoff.nanos()).unwrap_or(0));
+        let removed = journal.trim(point, UNIX_EPOCH + cutoff).map_err(failed)?;
+        if removed > 0 {
+            telemetry::ingest::journal_trimmed(removed);
+            self.forgetting = Some((journal.start().map_err(failed)?, vec![b'e']));
+        }
+        Ok(())
+    }
+}
+
+fn failed(error: io::Error) -> StoreError {
+    StoreError::Damaged(error.to_string())
+}

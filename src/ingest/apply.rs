@@ -1,0 +1,98 @@
+//! What one record does to the store: its elements are read, and their events merged.
+
+use std::collections::BTreeMap;
+
+use super::Changes;
+use crate::model::{
+    Event, EventId, Filter, Position, QuarantineId, SourceName, Standing, Submission, Time,
+};
+use crate::provider;
+use crate::rules::{Finding, Rules};
+use crate::store::{Batch, Seen, StoreError, Writer};
+use crate::telemetry;
+
+/// Merges records into a batch.
+pub(super) struct Merge<'a> {
+    pub(super) writer: &'a Writer,
+    pub(super) rules: &'a Rules,
+    pub(super) batch: Batch,
+    pub(super) now: Time,
+    /// What this batch changes.
+    pub(super) changes: Changes,
+    /// Elements that could not be read, by source.
+    pub(super) unreadable: BTreeMap<SourceName, u64>,
+    /// Elements that were looked at.
+    pub(super) elements: usize,
+}
+
+impl Merge<'_> {
+    /// Merges one record.
+    pub(super) fn record(
+        &mut self,
+        record: Position,
+        submission: &Submission,
+    ) -> Result<(), StoreError> {
+        let Submission { source, origin, received_at, .. } = submission;
+        self.writer.note_arrival(&mut self.batch, source, *origin, *received_at)?;
+        for (index, element) in submission.elements.iter().enumerate() {
+            // A record has far fewer elements than 2^32: it has fewer bytes.
+            let place = QuarantineId { record, element: index as u32 };
+            match provider::read_element(submission, element) {
+                Ok(events) => {
+                    for event in events {
+                        self.event(&event, place)?;
+                    }
+                }
+                Err(unreadable) => {
+                    let reason = unreadable.to_string();
+                    self.writer.quarantine(&mut self.batch, place, source, &reason)?;
+                    *self.unreadable.entry(source.clone()).or_default() += 1;
+                }
+            }
+            self.elements += 1;
+        }
+        for id in &submission.released {
+            self.writer.release(&mut self.batch, *id)?;
+        }
+        if let Some(cursor) = &submission.cursor {
+            self.writer.put_cursor(&mut self.batch, source, &cursor.feed, &cursor.state)?;
+        }
+        Ok(())
+    }
+
+    /// Merges one event. One that was known is merged too: another telling of it may know more,
+    /// and merging is idempotent.
+    fn event(&mut self, event: &Event, place: QuarantineId) -> Result<(), StoreError> {
+        let id: EventId = event.id();
+        let seen = self.writer.note_event(&mut self.batch, event, id, place)?;
+        match seen {
+            Seen::First => telemetry::ingest::applied(
+                event.source.as_str(),
+                event.kind.as_str(),
+                event.origin.as_str(),
+            ),
+            Seen::NewOrigin | Seen::Again => {
+                telemetry::ingest::repeated(event.source.as_str(), event.origin.as_str());
+            }
+        }
+        let Some(fact) = event.fact() else { return Ok(()) };
+        let (address, scope) = (event.address.key(), &event.scope);
+        let mut standing = self.writer.standing(&mut self.batch, address, scope)?;
+        let before = self.live(&standing);
+        if !standing.merge(event.address.received(), fact) {
+            return Ok(());
+        }
+        let after = self.live(&standing);
+        if before != after {
+            self.changes.verdicts += 1;
+            self.changes.released += u64::from(!before.is_empty() && after.is_empty());
+        }
+        self.writer.put_standing(&mut self.batch, address, scope, &standing)
+    }
+
+    fn live(&self, standing: &Standing) -> Vec<Finding> {
+        let mut findings = self.rules.findings(standing, &Filter::default());
+        findings.retain(|finding| finding.is_live(self.now));
+        findings
+    }
+}

@@ -1,0 +1,98 @@
+//! Group commit: all that is waiting goes into the journal with one write and one sync.
+
+use std::fs::File;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use nix::fcntl::Flock;
+use tokio::sync::{mpsc, watch};
+
+use super::{Message, RETRY_AFTER, Receipt, Refused, Shared, Waiting};
+use crate::journal::{AppendError, Placed, Writer};
+use crate::model::Position;
+use crate::telemetry;
+
+/// A group is closed when it has this many bytes; what is left waits for the next.
+const GROUP_BYTES: usize = 8 << 20;
+
+pub(super) struct Committer {
+    pub(super) writer: Writer,
+    pub(super) waiting: mpsc::Receiver<Message>,
+    pub(super) committed: watch::Sender<Position>,
+    pub(super) shared: Arc<Shared>,
+    /// The journal's lock, held as long as anything is written.
+    pub(super) _lock: Flock<File>,
+}
+
+impl Committer {
+    /// Commits until it is told to stop, and then what is still waiting.
+    pub(super) fn run(mut self) {
+        while let Some(message) = self.waiting.blocking_recv() {
+            let (group, stop) = self.gather(message);
+            if !group.is_empty() {
+                self.commit(group);
+            }
+            if stop {
+                self.waiting.close();
+            }
+        }
+        if let Err(error) = self.writer.seal() {
+            telemetry::ingest::intake_stopped(error);
+        }
+    }
+
+    /// Takes everything that is waiting, up to the size of a group.
+    fn gather(&mut self, first: Message) -> (Vec<Waiting>, bool) {
+        let mut group = Vec::new();
+        let mut bytes = 0;
+        let mut next = Some(first);
+        while let Some(message) = next {
+            match message {
+                Message::Submit(waiting) => {
+                    bytes += waiting.payload.len();
+                    group.push(waiting);
+                }
+                Message::Stop => return (group, true),
+            }
+            next = if bytes < GROUP_BYTES { self.waiting.try_recv().ok() } else { None };
+        }
+        (group, false)
+    }
+
+    fn commit(&mut self, mut group: Vec<Waiting>) {
+        let payloads: Vec<Vec<u8>> =
+            group.iter_mut().map(|waiting| std::mem::take(&mut waiting.payload)).collect();
+        let bytes = payloads.iter().map(Vec::len).sum::<usize>();
+        let started = Instant::now();
+        match self.writer.append(&payloads) {
+            Ok(placed) => {
+                telemetry::ingest::group_committed(payloads.len(), bytes, started.elapsed());
+                self.acknowledge(group, &placed, bytes as u64);
+            }
+            Err(error) => self.refuse(group, &error),
+        }
+    }
+
+    fn acknowledge(&mut self, group: Vec<Waiting>, placed: &[Placed], bytes: u64) {
+        if self.shared.stopped.swap(false, Ordering::Relaxed) {
+            telemetry::ingest::intake_resumed();
+        }
+        self.shared.lag.fetch_add(bytes, Ordering::Relaxed);
+        for (waiting, placed) in group.into_iter().zip(placed) {
+            let receipt = Receipt { record: placed.record, end: placed.end };
+            // Whoever asked may be gone: what it sent is kept all the same.
+            let _ = waiting.reply.send(Ok(receipt));
+        }
+        self.committed.send_replace(self.writer.end());
+    }
+
+    fn refuse(&mut self, group: Vec<Waiting>, error: &AppendError) {
+        if !self.shared.stopped.swap(true, Ordering::Relaxed) {
+            telemetry::ingest::intake_stopped(error);
+        }
+        for waiting in group {
+            let _ = waiting.reply.send(Err(Refused::DiskFull { retry_after: RETRY_AFTER }));
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The bytes of a segment: a header, then records, each with its length and checksum.
+//!
+//! ```text
+//! segment  "SUPJRNL1" number:u32 crc:u32
+//! record   mark:u16 kind:u8 0:u8 length:u32 group:u32 crc:u32 payload, padded to 8 bytes
+//! ```
+//! Numbers are little-endian. `group` is the offset at which the record's group starts: all before
+//! it was synced before the record was written, which tells a torn tail from damage. The checksum
+//! (CRC-32) covers the segment's number and the record's offset too, so that no stale or copied
+//! bytes pass for a record.
+
+/// Bytes of a segment's header.
+pub(super) const SEGMENT_HEADER: u32 = 16;
+/// Bytes of a record's header.
+pub(super) const RECORD_HEADER: u32 = 16;
+/// Records start at multiples of this.
+pub(super) const ALIGN: u32 = 8;
+
+const SEGMENT_MAGIC: &[u8; 8] = b"SUPJRNL1";
+const MARK: [u8; 2] = [0x53, 0xd5];
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A submission.
+    Data,
+    /// Laid over damage that was kept aside; its payload is not read.
+    Skip,
+    /// The last record of a segment that is complete.
+    Seal,
+}
+
+/// A record's header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) kind: Kind,
+    pub(super) length: u32,
+    pub(super) group: u32,
+    pub(super) crc: u32,
+}
+
+/// Where a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) segment: u32,
+    pub(super) offset: u32,
+}
+
+/// The header of segment `number`.
+pub(super) fn segment_header(number: u32) -> [u8; SEGMENT_HEADER as usize] {
+    let mut bytes = [0; SEGMENT_HEADER as usize];
+    bytes[..8].copy_from_slice(SEGMENT_MAGIC);
+    bytes[8..12].copy_from_slice(&number.to_le_bytes());
+    let crc = crc32fast::hash(&bytes[..12]);
+    bytes[12..].copy_from_slice(&crc.to_le_bytes());
+    bytes
+}
+
+/// The bytes that a record with a payload of `length` bytes takes.
+pub(super) fn record_size(length: u32) -> u64 {
+    (u64::from(RECORD_HEADER) + u64::from(length)).next_multiple_of(u64::from(ALIGN))
+}
+
+/// Appends a record to `out`, which stands for the bytes from `base` on.
+pub(super) fn put_record(out: &mut Vec<u8>, place: Place, kind: Kind, group: u32, payload: &[u8]) {
+    // The writer refuses payloads over PAYLOAD_MAX, which fits.
+    let length = payload.len() as u32;
+    let mut header = Header { kind, length, group, crc: 0 };
+    header.crc = checksum(place, &header, payload);
+    out.extend_from_slice(&header.bytes());
+    out.extend_from_slice(payload);
+    let padding = record_size(length) - u64::from(RECORD_HEADER) - u64::from(length);
+    out.resize(out.len() + padding as usize, 0);
+}
+
+/// The header of a skip over `bytes` bytes; its checksum covers no payload.
+pub(super) fn skip_header(place: Place, bytes: u64) -> [u8; RECORD_HEADER as usize] {
+    let length = bytes.saturating_sub(u64::from(RECORD_HEADER)) as u32;
+    let mut header = Header { kind: Kind::Skip, length, group: place.offset, crc: 0 };
+    header.crc = checksum(place, &header, &[]);
+    header.bytes()
+}
+
+/// The checksum of a record. A skip's payload is the damage itself, and not covered.
+pub(super) fn checksum(place: Place, header: &Header, payload: &[u8]) -> u32 {
+    let mut hash = crc32fast::Hasher::new();
+    hash.update(&place.segment.to_le_bytes());
+    hash.update(&place.offset.to_le_bytes());
+    hash.update(&header.bytes()[..12]);
+    if header.kind != Kind::Skip {
+        hash.update(payload);
+    }
+    hash.finalize()
+}
+
+impl Header {
+    fn bytes(self) -> [u8; RECORD_HEADER as usize] {
+        let kind = match self.kind {
+            Kind::Data => 1,
+            Kind::Skip => 2,
+            Kind::Seal => 3,
+        };
+        let mut bytes = [0; RECORD_HEADER as usize];
+        bytes[..2].copy_from_slice(&MARK);
+        bytes[2] = kind;
+        bytes[4..8].copy_from_slice(&self.length.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.group.to_le_bytes());
+        bytes[12..].copy_from_slice(&self.crc.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a header; `None` when the bytes are none. The checksum is not looked at.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Header> {
+        let bytes = bytes.first_chunk::<{ RECORD_HEADER as usize }>()?;
+        let number = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        let kind = match bytes[2] {
+            1 => Kind::Data,
+            2 => Kind::Skip,
+            3 => Kind::Seal,
+            _ => return None,
+        };
+        if bytes[..2] != MARK || bytes[3] != 0 {
+            return None;
+        }
+        Some(Header { kind, length: number(4), group: number(8), crc: number(12) })
+    }
+}

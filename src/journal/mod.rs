@@ -1,0 +1,31 @@
+//! The journal: what we were told, verbatim, in append-only segments.
+//!
+//! A record is on disk before anyone is answered. A torn tail is cut, and said so; damage anywhere
+//! else is kept aside, reported, and stepped over, never skipped in silence. Nothing here knows
+//! what a payload means.
+
+mod format;
+mod reader;
+mod recover;
+mod scan;
+mod segment;
+mod writer;
+
+pub use reader::{Entry, Reader, Tail};
+pub use recover::{Journal, OpenError, Recovery, damaged_files, note_loss, open};
+pub use writer::{AppendError, PAYLOAD_MAX, Placed, Writer};
+
+use std::path::PathBuf;
+
+use crate::model::Position;
+
+/// A stretch of a segment that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Where it starts.
+    pub from: Position,
+    /// How many bytes it takes.
+    pub bytes: u64,
+    /// The copy of the segment that was kept aside; `None` if it could not be made.
+    pub aside: Option<PathBuf>,
+}

@@ -1,0 +1,203 @@
+//! Reading the journal: one record by its position, or all from a position on.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use super::format::{Kind, SEGMENT_HEADER};
+use super::recover::{Repair, set_aside};
+use super::scan::Segment;
+use super::{Damage, segment};
+use crate::model::Position;
+
+/// Most segment files kept open.
+const OPEN_MAX: usize = 16;
+
+/// Reads the journal. Cheap to clone.
+#[derive(Clone)]
+pub struct Reader {
+    dir: PathBuf,
+    quarantine: PathBuf,
+    open: Arc<Mutex<VecDeque<Arc<Segment>>>>,
+}
+
+/// What comes next in the journal.
+#[derive(Debug)]
+pub enum Entry {
+    /// A record's payload.
+    Record {
+        /// Where it is.
+        position: Position,
+        /// Its bytes.
+        payload: Vec<u8>,
+    },
+    /// Something that could not be read, and was kept aside.
+    Damage(Damage),
+}
+
+/// Reads on from a position.
+pub struct Tail {
+    reader: Reader,
+    at: Position,
+}
+
+impl Reader {
+    pub(super) fn new(dir: &Path, quarantine: &Path) -> Reader {
+        let open = Arc::new(Mutex::new(VecDeque::new()));
+        Reader { dir: dir.to_owned(), quarantine: quarantine.to_owned(), open }
+    }
+
+    /// The payload of the record at `position`. `None`: it is no more, or cannot be read.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn read(&self, position: Position) -> io::Result<Option<Vec<u8>>> {
+        let Some(segment) = self.segment(position.segment)? else { return Ok(None) };
+        let record = segment.record(position.offset, segment.length()?)?;
+        Ok(record.filter(|record| record.header.kind == Kind::Data).map(|record| record.payload))
+    }
+
+    /// Reads on from `position`.
+    pub fn tail(&self, position: Position) -> Tail {
+        Tail { reader: self.clone(), at: position }
+    }
+
+    /// Where the oldest record that is still there may start.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn start(&self) -> io::Result<Position> {
+        let first = segment::list(&self.dir)?.first().copied().unwrap_or(1);
+        Ok(Position { segment: first, offset: SEGMENT_HEADER })
+    }
+
+    /// The bytes between two positions.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn bytes_between(&self, from: Position, end: Position) -> io::Result<u64> {
+        let mut bytes = u64::from(end.offset);
+        for number in segment::list(&self.dir)? {
+            if (from.segment..end.segment).contains(&number) {
+                let file = segment::path(&self.dir, number);
+                bytes += fs::metadata(file).map_or(0, |meta| meta.len());
+            }
+        }
+        Ok(bytes.saturating_sub(u64::from(from.offset)))
+    }
+
+    /// Removes the segments that end before `checkpoint` and were last written before `cutoff`,
+    /// oldest first. Says how many.
+    ///
+    /// # Errors
+    /// When the directory cannot be read or changed.
+    pub fn trim(&self, checkpoint: Position, cutoff: SystemTime) -> io::Result<usize> {
+        let mut removed = 0;
+        for number in segment::list(&self.dir)? {
+            let path = segment::path(&self.dir, number);
+            if number >= checkpoint.segment || fs::metadata(&path)?.modified()? >= cutoff {
+                break;
+            }
+            fs::remove_file(&path)?;
+            self.files().retain(|segment| segment.number != number);
+            removed += 1;
+        }
+        if removed > 0 {
+            segment::sync_dir(&self.dir)?;
+        }
+        Ok(removed)
+    }
+
+    fn segment(&self, number: u32) -> io::Result<Option<Arc<Segment>>> {
+        let mut open = self.files();
+        if let Some(segment) = open.iter().find(|segment| segment.number == number) {
+            return Ok(Some(Arc::clone(segment)));
+        }
+        let file = match File::open(segment::path(&self.dir, number)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let segment = Arc::new(Segment { number, file });
+        open.push_back(Arc::clone(&segment));
+        if open.len() > OPEN_MAX {
+            open.pop_front();
+        }
+        Ok(Some(segment))
+    }
+
+    fn files(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<Segment>>> {
+        // A panic while holding it leaves the list as good as it was.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Tail {
+    /// Where the next entry starts.
+    pub fn position(&self) -> Position {
+        self.at
+    }
+
+    /// The next entry that starts before `end`, the end of what is committed. `None`: there is
+    /// none yet.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn next(&mut self, end: Position) -> io::Result<Option<Entry>> {
+        while self.at < end {
+            let Some(segment) = self.reader.segment(self.at.segment)? else {
+                return self.over_a_gap(end).map(Some);
+            };
+            let length = segment.length()?;
+            let live = self.at.segment == end.segment;
+            let limit = if live { u64::from(end.offset) } else { length };
+            match segment.record(self.at.offset, limit.min(length))? {
+                Some(record) if record.header.kind == Kind::Data => {
+                    let position = self.at;
+                    self.at.offset = record.end;
+                    return Ok(Some(Entry::Record { position, payload: record.payload }));
+                }
+                Some(record) if record.header.kind == Kind::Seal => self.next_segment(),
+                Some(record) => self.at.offset = record.end,
+                None => return self.over_damage(&segment, limit, live).map(Some),
+            }
+        }
+        Ok(None)
+    }
+
+    fn next_segment(&mut self) {
+        self.at = Position { segment: self.at.segment + 1, offset: SEGMENT_HEADER };
+    }
+
+    /// Steps over bytes that are no record, keeping them aside.
+    fn over_damage(&mut self, segment: &Segment, limit: u64, live: bool) -> io::Result<Entry> {
+        let from = self.at;
+        let next = segment.next_record(from.offset, limit)?;
+        // What is committed ends at a record's end, so the limit of the live segment is one.
+        let next = next.or(u32::try_from(limit).ok().filter(|_| live));
+        let repair = match next {
+            Some(offset) => {
+                self.at.offset = offset;
+                Repair::Skip { bytes: u64::from(offset - from.offset) }
+            }
+            None => {
+                self.next_segment();
+                Repair::Seal
+            }
+        };
+        Ok(Entry::Damage(set_aside(&self.reader.dir, &self.reader.quarantine, from, repair)))
+    }
+
+    /// Steps over segments that are not there.
+    fn over_a_gap(&mut self, end: Position) -> io::Result<Entry> {
+        let from = self.at;
+        let numbers = segment::list(&self.reader.dir)?;
+        let next = numbers.into_iter().find(|number| *number > from.segment);
+        let number = next.unwrap_or(end.segment).min(end.segment).max(from.segment + 1);
+        self.at = Position { segment: number, offset: SEGMENT_HEADER };
+        Ok(Entry::Damage(Damage { from, bytes: 0, aside: None }))
+    }
+}

@@ -1,0 +1,232 @@
+//! Opening the journal after any kind of stop, and keeping aside what cannot be read.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::format::{Kind, Place, SEGMENT_HEADER, skip_header};
+use super::scan::Segment;
+use super::writer::write_seal;
+use super::{Damage, Reader, Writer, segment};
+use crate::model::Position;
+
+/// The ending of a file in quarantine that holds damage. While there is one, the daemon is not
+/// ready: an operator has to look, and to take it away.
+const DAMAGED: &str = "damaged";
+/// The ending of a file that holds a torn tail: nothing in it was ever acknowledged.
+const TORN: &str = "torn";
+
+/// Why the journal cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("{0} is in use by another suppressd: stop it first, or give this one its own store.path")]
+    InUse(PathBuf),
+    /// The disk fails, or does not let us.
+    #[error("{path}: {error} (store.path must be a directory that suppressd may write to)")]
+    Io {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+}
+
+/// An open journal.
+pub struct Journal {
+    /// Appends to it.
+    pub writer: Writer,
+    /// Reads it.
+    pub reader: Reader,
+    /// What was found at opening.
+    pub recovery: Recovery,
+    /// Held for as long as the journal is open.
+    pub lock: Flock<File>,
+}
+
+/// What was found at opening.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Bytes of an unfinished write that were cut off; none of it was acknowledged.
+    pub torn: u64,
+    /// What could not be read.
+    pub damage: Vec<Damage>,
+}
+
+/// Opens the journal in `dir`, making it if it is not there. What cannot be read goes to
+/// `quarantine`.
+///
+/// # Errors
+/// When another process has it, or the disk fails.
+pub fn open(dir: &Path, quarantine: &Path) -> Result<Journal, OpenError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |error| OpenError::Io { path, error }
+    };
+    for path in [dir, quarantine] {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(path).map_err(io(path))?;
+    }
+    let handle = File::open(dir).map_err(io(dir))?;
+    let lock = Flock::lock(handle, FlockArg::LockExclusiveNonblock)
+        .map_err(|_| OpenError::InUse(dir.to_owned()))?;
+    let mut recovery = Recovery::default();
+    let last = segment::list(dir).map_err(io(dir))?.last().copied();
+    if let Some(number) = last {
+        recovery = recover(dir, quarantine, number).map_err(io(&segment::path(dir, number)))?;
+    }
+    let writer = Writer::new(dir, last.unwrap_or(0) + 1);
+    Ok(Journal { writer, reader: Reader::new(dir, quarantine), recovery, lock })
+}
+
+/// The files in quarantine that hold damage.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn damaged_files(quarantine: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(quarantine)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == DAMAGED) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// What a look through the newest segment found.
+struct Survey {
+    /// Stretches that are no record but have whole ones behind them.
+    holes: Vec<(u32, u32)>,
+    /// Where the newest group starts: all before it was synced.
+    newest_group: u32,
+    /// Where the last whole record ends.
+    end: u32,
+    sealed: bool,
+}
+
+/// Brings the newest segment into the form of a complete one.
+fn recover(dir: &Path, quarantine: &Path, number: u32) -> io::Result<Recovery> {
+    let path = segment::path(dir, number);
+    let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    let segment = Segment { number, file };
+    let survey = survey(&segment)?;
+    // A hole before the newest group was synced once: that is damage. One in it is a torn write.
+    let torn_at = survey.holes.iter().find(|(from, _)| *from >= survey.newest_group);
+    let end = torn_at.map_or(survey.end, |(from, _)| *from);
+    let mut recovery = Recovery::default();
+    for (from, to) in survey.holes.iter().filter(|(from, _)| *from < survey.newest_group) {
+        let from_position = Position { segment: number, offset: *from };
+        recovery.damage.push(set_aside(
+            dir,
+            quarantine,
+            from_position,
+            Repair::Skip { bytes: u64::from(to - from) },
+        ));
+    }
+    if !survey.sealed {
+        let length = segment.length()?;
+        if !segment.is_blank(end, length)? {
+            recovery.torn = length - u64::from(end);
+            let aside = quarantine.join(format!("journal-{number}-{end}.{TORN}"));
+            copy_from(&segment.file, u64::from(end), &aside)?;
+        }
+        write_seal(&segment.file, Place { segment: number, offset: end })?;
+    }
+    Ok(recovery)
+}
+
+fn survey(segment: &Segment) -> io::Result<Survey> {
+    let length = segment.length()?;
+    let mut survey =
+        Survey { holes: Vec::new(), newest_group: 0, end: SEGMENT_HEADER, sealed: false };
+    loop {
+        match segment.record(survey.end, length)? {
+            Some(record) => {
+                if record.header.kind == Kind::Seal {
+                    survey.sealed = true;
+                    return Ok(survey);
+                }
+                if record.header.kind == Kind::Data {
+                    survey.newest_group = survey.newest_group.max(record.header.group);
+                }
+                survey.end = record.end;
+            }
+            None => match segment.next_record(survey.end, length)? {
+                Some(next) => {
+                    survey.holes.push((survey.end, next));
+                    survey.end = next;
+                }
+                None => return Ok(survey),
+            },
+        }
+    }
+}
+
+/// How a segment is made readable again, once a copy of it is safe.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Repair {
+    /// A skip is laid over this many bytes: whole records follow.
+    Skip {
+        /// The bytes.
+        bytes: u64,
+    },
+    /// The segment ends here: nothing follows.
+    Seal,
+}
+
+/// Copies the segment that is damaged at `from` into quarantine, then repairs it. Without a copy
+/// there is no repair, and the damage is met again.
+pub(super) fn set_aside(dir: &Path, quarantine: &Path, from: Position, repair: Repair) -> Damage {
+    let name = format!("journal-{}-{}.{DAMAGED}", from.segment, from.offset);
+    let aside = quarantine.join(name);
+    let path = segment::path(dir, from.segment);
+    let work = || -> io::Result<u64> {
+        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        copy_from(&file, 0, &aside)?;
+        segment::sync_dir(quarantine)?;
+        let place = Place { segment: from.segment, offset: from.offset };
+        match repair {
+            Repair::Skip { bytes } => {
+                file.write_all_at(&skip_header(place, bytes), u64::from(from.offset))?;
+                file.sync_all()?;
+                Ok(bytes)
+            }
+            Repair::Seal => {
+                let bytes = file.metadata()?.len().saturating_sub(u64::from(from.offset));
+                write_seal(&file, place)?;
+                Ok(bytes)
+            }
+        }
+    };
+    match work() {
+        Ok(bytes) => Damage { from, bytes, aside: Some(aside) },
+        Err(_) => Damage { from, bytes: 0, aside: None },
+    }
+}
+
+/// Notes in quarantine that the journal ends before what the store had taken from it.
+///
+/// # Errors
+/// When the note cannot be written.
+pub fn note_loss(quarantine: &Path, applied: Position, end: Position) -> io::Result<Damage> {
+    let aside = quarantine.join(format!("journal-{}-{}.{DAMAGED}", end.segment, end.offset));
+    let text = format!("The store had taken the journal up to {applied}; it now ends at {end}.\n");
+    fs::write(&aside, text)?;
+    Ok(Damage { from: end, bytes: 0, aside: Some(aside) })
+}
+
+/// Copies what `file` holds from `offset` on, up to its last byte that is not zero.
+fn copy_from(file: &File, offset: u64, to: &Path) -> io::Result<()> {
+    let mut bytes = vec![0; file.metadata()?.len().saturating_sub(offset) as usize];
+    file.read_exact_at(&mut bytes, offset)?;
+    let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let copy = File::create(to)?;
+    copy.write_all_at(&bytes[..used], 0)?;
+    copy.sync_all()
+}
+

@@ -1,0 +1,111 @@
+//! Reading a segment's records in order, and finding the next one behind damage.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use super::format::{ALIGN, Header, Kind, Place, RECORD_HEADER, checksum, record_size};
+
+/// Bytes looked through at a time when searching for a record behind damage.
+const SEARCH_CHUNK: usize = 1 << 20;
+
+/// A whole record.
+pub(super) struct Record {
+    pub(super) header: Header,
+    pub(super) payload: Vec<u8>,
+    /// Where the next record starts.
+    pub(super) end: u32,
+}
+
+/// One segment's file, to read from.
+pub(super) struct Segment {
+    pub(super) number: u32,
+    pub(super) file: File,
+}
+
+impl Segment {
+    /// The whole record at `offset`, reading no byte at or beyond `limit`. `None`: there is none.
+    pub(super) fn record(&self, offset: u32, limit: u64) -> io::Result<Option<Record>> {
+        let room = limit.saturating_sub(u64::from(offset));
+        let mut head = [0; RECORD_HEADER as usize];
+        if room < head.len() as u64 || !self.read(&mut head, offset)? {
+            return Ok(None);
+        }
+        let Some(header) = Header::parse(&head) else { return Ok(None) };
+        let size = record_size(header.length);
+        if size > room {
+            return Ok(None);
+        }
+        let mut payload = Vec::new();
+        if header.kind != Kind::Skip {
+            payload.resize(header.length as usize, 0);
+            if !self.read(&mut payload, offset + RECORD_HEADER)? {
+                return Ok(None);
+            }
+        }
+        let place = Place { segment: self.number, offset };
+        if checksum(place, &header, &payload) != header.crc {
+            return Ok(None);
+        }
+        // The limit is at most the file's length, which fits in 32 bits.
+        Ok(Some(Record { header, payload, end: (u64::from(offset) + size) as u32 }))
+    }
+
+    /// Where the first whole record behind `offset` starts, looking no further than `limit`.
+    pub(super) fn next_record(&self, offset: u32, limit: u64) -> io::Result<Option<u32>> {
+        let mut chunk = vec![0; SEARCH_CHUNK];
+        let mut at = u64::from(offset.next_multiple_of(ALIGN)) + u64::from(ALIGN);
+        while at + u64::from(RECORD_HEADER) <= limit {
+            let got = self.file.read_at(&mut chunk, at)?;
+            let usable = got - got % ALIGN as usize;
+            if usable == 0 {
+                return Ok(None);
+            }
+            for start in (0..usable).step_by(ALIGN as usize) {
+                let here = at + start as u64;
+                // Cheap look first: almost every position fails here.
+                if chunk[start] != 0x53 || chunk.get(start + 1) != Some(&0xd5) {
+                    continue;
+                }
+                let Ok(here) = u32::try_from(here) else { return Ok(None) };
+                if self.record(here, limit)?.is_some() {
+                    return Ok(Some(here));
+                }
+            }
+            at += usable as u64;
+        }
+        Ok(None)
+    }
+
+    /// Whether all bytes from `offset` to `limit` are zero: room that was never written.
+    pub(super) fn is_blank(&self, offset: u32, limit: u64) -> io::Result<bool> {
+        let mut chunk = vec![0; SEARCH_CHUNK];
+        let mut at = u64::from(offset);
+        while at < limit {
+            let want = chunk.len().min((limit - at) as usize);
+            let got = self.file.read_at(&mut chunk[..want], at)?;
+            if got == 0 {
+                break;
+            }
+            if chunk[..got].iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+            at += got as u64;
+        }
+        Ok(true)
+    }
+
+    /// The length of the file.
+    pub(super) fn length(&self) -> io::Result<u64> {
+        self.file.metadata().map(|meta| meta.len())
+    }
+
+    /// Fills `bytes` from `offset`; false when the file ends before.
+    fn read(&self, bytes: &mut [u8], offset: u32) -> io::Result<bool> {
+        match self.file.read_exact_at(bytes, u64::from(offset)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}

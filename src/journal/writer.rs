@@ -1,0 +1,224 @@
+//! The one writer: groups of records, one sync each.
+//!
+//! After an error nothing of the group counts: the segment is cut back to the last good end before
+//! anything else is written.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::statvfs::statvfs;
+
+use super::format::{Kind, Place, SEGMENT_HEADER, put_record, record_size, segment_header};
+use super::segment;
+use crate::model::Position;
+
+/// Largest payload, in bytes.
+pub const PAYLOAD_MAX: usize = 1 << 30;
+
+/// Largest and smallest segment, in bytes. Between them a segment takes a part of the free room.
+const SEGMENT_MAX: u64 = 64 << 20;
+const SEGMENT_MIN: u64 = 4 << 20;
+/// The part of the free room that a segment may take.
+const SEGMENT_PART: u64 = 16;
+
+/// Intake stops while less than this is free, in bytes: the store must be able to finish.
+const RESERVE: u64 = 8 << 20;
+
+/// Why a group was not written. Nothing of it is in the journal.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The disk is full, or nearly so.
+    #[error("no room left on the disk")]
+    Full,
+    /// The disk fails.
+    #[error("the journal cannot be written: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Where a record was put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Its start.
+    pub record: Position,
+    /// The start of what follows.
+    pub end: Position,
+}
+
+/// Appends to the journal. There is one, and it has the journal's lock.
+pub struct Writer {
+    dir: PathBuf,
+    current: Option<Current>,
+    next_number: u32,
+    buffer: Vec<u8>,
+}
+
+struct Current {
+    number: u32,
+    file: File,
+    /// Where the next record goes; all before it is synced.
+    end: u32,
+    /// How far the file's room goes.
+    capacity: u64,
+    /// A write failed: what lies behind `end` must be cut off first.
+    dirty: bool,
+}
+
+impl Writer {
+    pub(super) fn new(dir: &Path, next_number: u32) -> Writer {
+        Writer { dir: dir.to_owned(), current: None, next_number, buffer: Vec::new() }
+    }
+
+    /// Appends the payloads as one group and syncs it. Says where each one is.
+    ///
+    /// # Errors
+    /// When there is no room or the disk fails; then nothing was appended.
+    pub fn append(&mut self, payloads: &[Vec<u8>]) -> Result<Vec<Placed>, AppendError> {
+        if free_bytes(&self.dir)? < RESERVE {
+            return Err(AppendError::Full);
+        }
+        let sizes = payloads.iter().map(|payload| record_size(payload.len() as u32));
+        let needed = sizes.sum::<u64>();
+        self.make_room(needed)?;
+        let Some(current) = &mut self.current else {
+            return Err(io::Error::other("there is no segment").into());
+        };
+        self.buffer.clear();
+        let mut placed = Vec::with_capacity(payloads.len());
+        for payload in payloads {
+            let place = current.place(self.buffer.len());
+            put_record(&mut self.buffer, place, Kind::Data, current.end, payload);
+            let end = current.place(self.buffer.len());
+            placed.push(Placed { record: position(place), end: position(end) });
+        }
+        current.dirty = true;
+        current.file.write_all_at(&self.buffer, u64::from(current.end)).map_err(classify)?;
+        current.file.sync_data().map_err(classify)?;
+        current.dirty = false;
+        current.end += self.buffer.len() as u32;
+        if self.buffer.capacity() > SEGMENT_MAX as usize {
+            self.buffer = Vec::new();
+        }
+        Ok(placed)
+    }
+
+    /// Where the next record will start, as far as that is known before it is written.
+    pub fn end(&self) -> Position {
+        match &self.current {
+            Some(current) => Position { segment: current.number, offset: current.end },
+            None => Position { segment: self.next_number, offset: SEGMENT_HEADER },
+        }
+    }
+
+    /// Completes the segment that is being written.
+    ///
+    /// # Errors
+    /// When the disk fails; the next start completes it then.
+    pub fn seal(&mut self) -> Result<(), AppendError> {
+        if let Some(current) = &mut self.current {
+            current.seal()?;
+            self.current = None;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that there is a clean segment with room for `needed` more bytes and a seal.
+    fn make_room(&mut self, needed: u64) -> Result<(), AppendError> {
+        let wanted = needed + record_size(0);
+        if let Some(current) = &mut self.current {
+            if current.dirty {
+                current.cut()?;
+            }
+            if u64::from(current.end) + wanted <= current.capacity {
+                return Ok(());
+            }
+        }
+        self.seal()?;
+        let usual = (free_bytes(&self.dir)? / SEGMENT_PART).clamp(SEGMENT_MIN, SEGMENT_MAX);
+        let capacity = usual.max(u64::from(SEGMENT_HEADER) + wanted);
+        self.current = Some(create(&self.dir, self.next_number, capacity)?);
+        self.next_number += 1;
+        Ok(())
+    }
+}
+
+impl Current {
+    fn place(&self, ahead: usize) -> Place {
+        Place { segment: self.number, offset: self.end + ahead as u32 }
+    }
+
+    /// Cuts off what a failed write may have left, and takes the room again.
+    fn cut(&mut self) -> Result<(), AppendError> {
+        self.file.set_len(u64::from(self.end)).map_err(classify)?;
+        reserve(&self.file, self.capacity)?;
+        self.file.sync_all().map_err(classify)?;
+        self.dirty = false;
+        Ok(())
+    }
+
+    fn seal(&mut self) -> Result<(), AppendError> {
+        let place = self.place(0);
+        write_seal(&self.file, place).map_err(classify)?;
+        Ok(())
+    }
+}
+
+/// Ends a segment at `place` with a seal, cuts what lies behind, and syncs.
+pub(super) fn write_seal(file: &File, place: Place) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    put_record(&mut bytes, place, Kind::Seal, place.offset, &[]);
+    file.write_all_at(&bytes, u64::from(place.offset))?;
+    file.set_len(u64::from(place.offset) + bytes.len() as u64)?;
+    file.sync_all()
+}
+
+/// Makes segment `number` with room for `capacity` bytes, durable by name.
+fn create(dir: &Path, number: u32, capacity: u64) -> Result<Current, AppendError> {
+    let path = segment::path(dir, number);
+    let made = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+    let file = made.map_err(classify)?;
+    let prepare = || -> Result<(), AppendError> {
+        reserve(&file, capacity)?;
+        file.write_all_at(&segment_header(number), 0).map_err(classify)?;
+        file.sync_all().map_err(classify)?;
+        segment::sync_dir(dir).map_err(classify)
+    };
+    if let Err(error) = prepare() {
+        // Without room there is no segment: the same number is tried again.
+        std::fs::remove_file(&path)?;
+        return Err(error);
+    }
+    Ok(Current { number, file, end: SEGMENT_HEADER, capacity, dirty: false })
+}
+
+/// Takes room for a file up to `capacity` bytes, so that its size never changes while it is
+/// written: that halves the cost of a sync.
+fn reserve(file: &File, capacity: u64) -> Result<(), AppendError> {
+    let length = i64::try_from(capacity).map_err(io::Error::other)?;
+    match fallocate(file, FallocateFlags::empty(), 0, length) {
+        Ok(()) => Ok(()),
+        // File systems that cannot take room ahead still take writes.
+        Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => file.set_len(capacity).map_err(classify),
+        Err(errno) => Err(classify(errno.into())),
+    }
+}
+
+fn classify(error: io::Error) -> AppendError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => AppendError::Full,
+        _ => AppendError::Io(error),
+    }
+}
+
+/// Free room for us on the file system of `dir`, in bytes.
+fn free_bytes(dir: &Path) -> io::Result<u64> {
+    let stat = statvfs(dir).map_err(io::Error::from)?;
+    Ok(stat.blocks_available() * stat.fragment_size())
+}
+
+fn position(place: Place) -> Position {
+    Position { segment: place.segment, offset: place.offset }
+}

@@ -1,0 +1,222 @@
+//! Checkpoints: the whole store in one plain file, from which it can be made again.
+//!
+//! ```text
+//! "SUPCKPT1" position:u64, then for each key: length:u16 length:u32 key value,
+//! then 0xffff, the number of keys:u64, and the CRC-32 of all before it:u32
+//! ```
+//! Numbers are little-endian. The two newest are kept; the journal is never trimmed past the older.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::codec::{EventRef, decode};
+use super::keys::{COUNTS, EVENT, META};
+use super::{StoreError, open::Loader};
+use crate::model::Position;
+
+const MAGIC: &[u8; 8] = b"SUPCKPT1";
+const END: u16 = u16::MAX;
+const SUFFIX: &str = "checkpoint";
+/// How many are kept.
+const KEPT: usize = 2;
+/// Longest value that is believed, in bytes: standings are bounded far below.
+const VALUE_MAX: u32 = 1 << 20;
+
+/// The start of a checkpoint. The store goes on changing while it is written: merging is
+/// idempotent, so what is newer does no harm. Only what is counted must be as it was here.
+pub struct Snapshot {
+    tree: sled::Tree,
+    applied: Position,
+    counts: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Snapshot {
+    pub(super) fn take(tree: &sled::Tree, applied: Position) -> Result<Snapshot, StoreError> {
+        let mut counts = Vec::new();
+        for pair in tree.scan_prefix([COUNTS]) {
+            let (key, value) = pair?;
+            counts.push((key.to_vec(), value.to_vec()));
+        }
+        Ok(Snapshot { tree: tree.clone(), applied, counts })
+    }
+
+    /// The position it stands for.
+    pub fn applied(&self) -> Position {
+        self.applied
+    }
+
+    /// Writes it into `dir`, and removes the oldest beyond those that are kept.
+    ///
+    /// # Errors
+    /// When the disk fails or the store is damaged; then there is no new file.
+    pub fn write(&self, dir: &Path) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let path = path(dir, self.applied);
+        let draft = path.with_extension("draft");
+        let mut out = Sink { out: BufWriter::new(File::create(&draft)?), crc: Default::default() };
+        out.put(MAGIC)?;
+        out.put(&self.applied.as_u64().to_le_bytes())?;
+        let mut number: u64 = 0;
+        for (key, value) in &self.counts {
+            out.pair(key, value)?;
+            number += 1;
+        }
+        for pair in &self.tree {
+            let (key, value) = pair.map_err(io::Error::other)?;
+            if self.leaves_out(&key, &value) {
+                continue;
+            }
+            out.pair(&key, &value)?;
+            number += 1;
+        }
+        out.put(&END.to_le_bytes())?;
+        out.put(&number.to_le_bytes())?;
+        let crc = out.crc.clone().finalize();
+        out.put(&crc.to_le_bytes())?;
+        out.out.into_inner().map_err(|error| error.into_error())?.sync_all()?;
+        fs::rename(&draft, &path)?;
+        File::open(dir)?.sync_all()?;
+        for old in list(dir)?.iter().rev().skip(KEPT) {
+            fs::remove_file(self::path(dir, *old))?;
+        }
+        Ok(())
+    }
+
+    /// Counts were taken at the start; events that are newer come again from the journal, and
+    /// must then be new to be counted.
+    fn leaves_out(&self, key: &[u8], value: &[u8]) -> bool {
+        match key.first() {
+            Some(&COUNTS) => true,
+            Some(&EVENT) => {
+                decode::<EventRef>(value).is_ok_and(|entry| entry.record >= self.applied)
+            }
+            _ => key == META,
+        }
+    }
+}
+
+/// The position up to which the journal may be trimmed: that of the older of two checkpoints.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn trim_point(dir: &Path) -> io::Result<Option<Position>> {
+    let positions = list(dir)?;
+    Ok(if positions.len() < KEPT { None } else { positions.iter().rev().nth(KEPT - 1).copied() })
+}
+
+/// Loads the newest checkpoint that is whole; says its position. `None`: there is none.
+pub(super) fn load(dir: &Path, loader: &mut Loader<'_>) -> Result<Option<Position>, StoreError> {
+    let failed = |error: io::Error| StoreError::Damaged(error.to_string());
+    for position in list(dir).map_err(failed)?.into_iter().rev() {
+        let path = path(dir, position);
+        // Checked whole before a key of it is taken.
+        if read(&path, &mut |_, _| Ok(())).is_ok() {
+            read(&path, &mut |key, value| loader.put(key, value).map_err(io::Error::other))
+                .map_err(failed)?;
+            return Ok(Some(position));
+        }
+    }
+    Ok(None)
+}
+
+/// What is done with each key and its value.
+type Each<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>;
+
+fn read(path: &Path, each: Each<'_>) -> io::Result<()> {
+    let bad = || io::Error::new(io::ErrorKind::InvalidData, "not a whole checkpoint");
+    let mut input =
+        Source { input: BufReader::new(File::open(path)?), crc: Default::default() };
+    if &input.take::<8>()? != MAGIC {
+        return Err(bad());
+    }
+    input.take::<8>()?;
+    let mut number: u64 = 0;
+    loop {
+        let key_length = u16::from_le_bytes(input.take()?);
+        if key_length == END {
+            break;
+        }
+        let value_length = u32::from_le_bytes(input.take()?);
+        if value_length > VALUE_MAX {
+            return Err(bad());
+        }
+        let key = input.bytes(usize::from(key_length))?;
+        let value = input.bytes(value_length as usize)?;
+        each(&key, &value)?;
+        number += 1;
+    }
+    let expected = u64::from_le_bytes(input.take()?);
+    let crc = input.crc.clone().finalize();
+    if expected != number || u32::from_le_bytes(input.take()?) != crc {
+        return Err(bad());
+    }
+    Ok(())
+}
+
+struct Sink {
+    out: BufWriter<File>,
+    crc: crc32fast::Hasher,
+}
+
+impl Sink {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.crc.update(bytes);
+        self.out.write_all(bytes)
+    }
+
+    fn pair(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
+        let key_length = u16::try_from(key.len()).map_err(io::Error::other)?;
+        let value_length = u32::try_from(value.len()).map_err(io::Error::other)?;
+        self.put(&key_length.to_le_bytes())?;
+        self.put(&value_length.to_le_bytes())?;
+        self.put(key)?;
+        self.put(value)
+    }
+}
+
+struct Source {
+    input: BufReader<File>,
+    crc: crc32fast::Hasher,
+}
+
+impl Source {
+    fn take<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        let mut bytes = [0; N];
+        self.input.read_exact(&mut bytes)?;
+        self.crc.update(&bytes);
+        Ok(bytes)
+    }
+
+    fn bytes(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.input.read_exact(&mut bytes)?;
+        self.crc.update(&bytes);
+        Ok(bytes)
+    }
+}
+
+fn path(dir: &Path, position: Position) -> PathBuf {
+    dir.join(format!("{:010}-{:010}.{SUFFIX}", position.segment, position.offset))
+}
+
+/// The positions of the checkpoints in a directory, ascending.
+fn list(dir: &Path) -> io::Result<Vec<Position>> {
+    let mut positions = Vec::new();
+    if !dir.exists() {
+        return Ok(positions);
+    }
+    for entry in fs::read_dir(dir)? {
+        let name = entry?.file_name();
+        let Some((stem, SUFFIX)) = name.to_str().and_then(|name| name.rsplit_once('.')) else {
+            continue;
+        };
+        let Some((segment, offset)) = stem.split_once('-') else { continue };
+        if let (Ok(segment), Ok(offset)) = (segment.parse(), offset.parse()) {
+            positions.push(Position { segment, offset });
+        }
+    }
+    positions.sort_unstable();
+    Ok(positions)
+}

@@ -1,0 +1,166 @@
+//! Finding events: by address or message through the index, all else through the journal.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+
+use super::codec::{EventRef, decode};
+use super::keys::{self, Hash};
+use super::{Reader, StoreError};
+use crate::journal::{Entry, Tail};
+use crate::model::{
+    Address, Event, EventId, EventKind, Origin, Position, SourceName, Submission, Time,
+};
+use crate::provider;
+
+/// Which events.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    /// To this address.
+    pub address: Option<Address>,
+    /// Of this message.
+    pub message_id: Option<String>,
+    /// Of this kind.
+    pub kind: Option<EventKind>,
+    /// Of this source.
+    pub source: Option<SourceName>,
+    /// At or after this time.
+    pub since: Option<Time>,
+    /// Before this time.
+    pub until: Option<Time>,
+}
+
+/// An event, and how we were told of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Its identity.
+    pub id: EventId,
+    /// The event, as it was told first.
+    pub event: Event,
+    /// Every way in which it was told.
+    pub origins: Vec<Origin>,
+}
+
+/// Goes through the events that match, oldest first.
+pub struct EventScan {
+    reader: Reader,
+    filter: EventFilter,
+    /// Events that the index named.
+    indexed: VecDeque<(EventRef, EventId)>,
+    /// Events of the record that was read last.
+    ready: VecDeque<Told>,
+    tail: Tail,
+}
+
+impl EventFilter {
+    fn admits(&self, event: &Event) -> bool {
+        self.address.as_ref().is_none_or(|address| *address == event.address)
+            && self.message_id.as_deref().is_none_or(|id| event.message_id.as_deref() == Some(id))
+            && self.kind.is_none_or(|kind| kind == event.kind)
+            && self.source.as_ref().is_none_or(|source| *source == event.source)
+            && self.since.is_none_or(|since| event.at.nanos() >= since.nanos())
+            && self.until.is_none_or(|until| event.at.nanos() < until.nanos())
+    }
+}
+
+impl Reader {
+    /// The events that match. The scan can be asked again when more has been applied.
+    ///
+    /// # Errors
+    /// When the store or the journal cannot answer.
+    pub fn events(&self, filter: EventFilter) -> Result<EventScan, StoreError> {
+        let addresses = match (&filter.address, &filter.message_id) {
+            (Some(address), _) => vec![keys::hash(address.key())],
+            (None, Some(message)) => self.addresses_of(message)?,
+            (None, None) => Vec::new(),
+        };
+        let mut indexed = BTreeMap::new();
+        for address in &addresses {
+            for pair in self.tree()?.scan_prefix(keys::events_of(*address)) {
+                let (key, value) = pair?;
+                let entry: EventRef = decode(&value)?;
+                if let Some(id) = keys::event_id(&key) {
+                    indexed.insert((entry.record, entry.element, id), entry);
+                }
+            }
+        }
+        let indexed: VecDeque<(EventRef, EventId)> =
+            indexed.into_iter().map(|((_, _, id), entry)| (entry, id)).collect();
+        // An opening or a click alone leaves no index of its message: then the journal is read.
+        let whole = addresses.is_empty();
+        let from = if whole { self.journal.start().map_err(failed)? } else { self.applied()? };
+        let tail = self.journal.tail(from);
+        Ok(EventScan { reader: self.clone(), filter, indexed, ready: VecDeque::new(), tail })
+    }
+
+    fn addresses_of(&self, message: &str) -> Result<Vec<Hash>, StoreError> {
+        let keys = self.tree()?.scan_prefix(keys::addresses_of(keys::hash(message))).keys();
+        let address = |key: sled::Result<sled::IVec>| Ok(keys::message_address(&key?));
+        keys.map(address).filter_map(Result::transpose).collect()
+    }
+
+    fn applied(&self) -> Result<Position, StoreError> {
+        self.totals().map(|totals| totals.applied)
+    }
+}
+
+impl EventScan {
+    /// The next event that matches. `None`: there is none yet.
+    ///
+    /// # Errors
+    /// When the store or the journal cannot answer.
+    pub fn advance(&mut self) -> Result<Option<Told>, StoreError> {
+        while let Some((entry, id)) = self.indexed.pop_front() {
+            let submission = self.reader.submission(entry.record)?;
+            let told = submission.and_then(|s| tell(&s, entry, id));
+            if let Some(told) = told.filter(|told| self.filter.admits(&told.event)) {
+                return Ok(Some(told));
+            }
+        }
+        let applied = self.reader.applied()?;
+        loop {
+            if let Some(told) = self.ready.pop_front() {
+                return Ok(Some(told));
+            }
+            match self.tail.next(applied).map_err(failed)? {
+                Some(Entry::Record { position, payload }) => {
+                    if let Ok(submission) = Submission::decode(&payload) {
+                        self.take(position, &submission)?;
+                    }
+                }
+                Some(Entry::Damage(_)) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// Readies the events of a record that were told first there, and match.
+    fn take(&mut self, position: Position, submission: &Submission) -> Result<(), StoreError> {
+        let tree = self.reader.tree()?;
+        for (index, element) in submission.elements.iter().enumerate() {
+            for event in provider::read_element(submission, element).unwrap_or_default() {
+                if !self.filter.admits(&event) {
+                    continue;
+                }
+                let id = event.id();
+                let key = keys::event(keys::hash(event.address.key()), id);
+                let Some(bytes) = tree.get(key)? else { continue };
+                let entry: EventRef = decode(&bytes)?;
+                if (entry.record, entry.element as usize) == (position, index) {
+                    self.ready.push_back(Told { id, event, origins: entry.origins() });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn tell(submission: &Submission, entry: EventRef, id: EventId) -> Option<Told> {
+    let element = submission.elements.get(entry.element as usize)?;
+    let events = provider::read_element(submission, element).ok()?;
+    let event = events.into_iter().find(|event| event.id() == id)?;
+    Some(Told { id, event, origins: entry.origins() })
+}
+
+fn failed(error: io::Error) -> StoreError {
+    StoreError::Damaged(error.to_string())
+}

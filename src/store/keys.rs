@@ -1,0 +1,108 @@
+//! The keys of the store's one tree, by prefix.
+//!
+//! ```text
+//! c source 0 feed        a feed's cursor
+//! e address# event-id    where an event's element is in the journal; also what makes it one event
+//! m message# address#    which addresses a message's events are about
+//! n source               how a source's events reached us
+//! q address 0 stream     the last delivery, where nothing else is known
+//! s address 0 stream     a standing that says more
+//! z quarantine-id        why an element could not be read
+//! ```
+//! `#` is a hash of 8 bytes. `q` stands before `s`: a scan that races a standing's change from the
+//! one to the other sees it at least once.
+
+use sha2::{Digest, Sha256};
+
+use crate::model::{EventId, Position, QuarantineId, Scope, SourceName};
+
+/// What was applied, and what must be there. The only key without a prefix letter.
+pub(super) const META: &[u8] = b"\0meta";
+
+pub(super) const CURSOR: u8 = b'c';
+pub(super) const EVENT: u8 = b'e';
+pub(super) const MESSAGE: u8 = b'm';
+pub(super) const COUNTS: u8 = b'n';
+pub(super) const QUIET: u8 = b'q';
+pub(super) const STANDING: u8 = b's';
+pub(super) const QUARANTINE: u8 = b'z';
+
+/// The hash that stands for an address or a message in a key.
+pub(super) type Hash = [u8; 8];
+
+/// Hashes an address's key or a message's id.
+pub(super) fn hash(text: &str) -> Hash {
+    let digest = Sha256::digest(text.as_bytes());
+    let mut hash = Hash::default();
+    hash.copy_from_slice(&digest[..8]);
+    hash
+}
+
+pub(super) fn cursor(source: &SourceName, feed: &str) -> Vec<u8> {
+    [&[CURSOR], source.as_str().as_bytes(), &[0], feed.as_bytes()].concat()
+}
+
+pub(super) fn event(address: Hash, id: EventId) -> Vec<u8> {
+    [&[EVENT], &address[..], id.bytes()].concat()
+}
+
+pub(super) fn events_of(address: Hash) -> Vec<u8> {
+    [&[EVENT], &address[..]].concat()
+}
+
+/// The event's id in the key of an event.
+pub(super) fn event_id(key: &[u8]) -> Option<EventId> {
+    key.last_chunk::<16>().filter(|_| key.len() == 25).map(|bytes| EventId::from_bytes(*bytes))
+}
+
+pub(super) fn message(message: Hash, address: Hash) -> Vec<u8> {
+    [&[MESSAGE], &message[..], &address[..]].concat()
+}
+
+pub(super) fn addresses_of(message: Hash) -> Vec<u8> {
+    [&[MESSAGE], &message[..]].concat()
+}
+
+/// The address's hash in the key of a message.
+pub(super) fn message_address(key: &[u8]) -> Option<Hash> {
+    key.last_chunk::<8>().filter(|_| key.len() == 17).copied()
+}
+
+pub(super) fn counts(source: &SourceName) -> Vec<u8> {
+    [&[COUNTS], source.as_str().as_bytes()].concat()
+}
+
+pub(super) fn standing(prefix: u8, address: &str, scope: &Scope) -> Vec<u8> {
+    let stream = match scope {
+        Scope::Global => "",
+        Scope::Stream(name) => name,
+    };
+    [&[prefix], address.as_bytes(), &[0], stream.as_bytes()].concat()
+}
+
+/// All the scopes of one address.
+pub(super) fn standings_of(prefix: u8, address: &str) -> Vec<u8> {
+    [&[prefix], address.as_bytes(), &[0]].concat()
+}
+
+/// The address and the scope in the key of a standing.
+pub(super) fn standing_parts(key: &[u8]) -> Option<(String, Scope)> {
+    let text = std::str::from_utf8(key.get(1..)?).ok()?;
+    let (address, stream) = text.split_once('\0')?;
+    let scope =
+        if stream.is_empty() { Scope::Global } else { Scope::Stream(stream.into()) };
+    Some((address.to_owned(), scope))
+}
+
+pub(super) fn quarantine(id: QuarantineId) -> Vec<u8> {
+    let record = id.record.as_u64().to_be_bytes();
+    [&[QUARANTINE], &record[..], &id.element.to_be_bytes()].concat()
+}
+
+/// The id in the key of a quarantined element.
+pub(super) fn quarantine_id(key: &[u8]) -> Option<QuarantineId> {
+    let (record, rest) = key.get(1..)?.split_first_chunk::<8>()?;
+    let element = rest.first_chunk::<4>().filter(|_| rest.len() == 4)?;
+    let record = Position::from_u64(u64::from_be_bytes(*record));
+    Some(QuarantineId { record, element: u32::from_be_bytes(*element) })
+}

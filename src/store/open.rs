@@ -1,0 +1,196 @@
+//! Opening the store, checking that it is what it must be, and making it again if it is not.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use super::codec::{Meta, decode, encode};
+use super::keys::META;
+use super::{StoreError, Writer, checkpoint};
+use crate::model::Position;
+
+/// What sled may keep in memory, in bytes. Its real use is several times as much.
+const CACHE_BYTES: u64 = 48 << 20;
+/// Keys put at once while loading a checkpoint.
+const LOAD_KEYS: usize = 10_000;
+/// The file in the checkpoint directory that says how a clean stop left sled's file.
+const CLEAN: &str = "clean";
+
+/// Where the store lives.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// sled's directory.
+    pub sled: PathBuf,
+    /// The checkpoints.
+    pub checkpoint: PathBuf,
+    /// Where a sled that cannot be used is moved.
+    pub quarantine: PathBuf,
+}
+
+/// Why and from what the store was made again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// What was wrong with it.
+    pub why: String,
+    /// The position of the checkpoint that it was loaded from; the journal does the rest.
+    pub checkpoint: Option<Position>,
+    /// Where the unusable one is now.
+    pub aside: Option<PathBuf>,
+}
+
+/// An open store.
+pub struct Opened {
+    /// Writes to it.
+    pub writer: Writer,
+    /// For readers.
+    pub(super) tree: sled::Tree,
+    /// Set when it had to be made again.
+    pub rebuilt: Option<Rebuilt>,
+}
+
+/// Opens the store. One that does not open, or whose content does not add up, is moved aside and
+/// loaded from the newest checkpoint.
+///
+/// # Errors
+/// When a new one cannot be made either: the disk is full or fails.
+pub fn open(paths: &Paths) -> Result<Opened, StoreError> {
+    let existed = paths.sled.exists();
+    let clean = took_clean_mark(paths);
+    let why = match try_open(&paths.sled, clean) {
+        Ok((db, meta)) => return Ok(opened(db, meta, paths, None)),
+        Err(why) => why,
+    };
+    let aside = if existed { move_aside(paths).map_err(failed)? } else { None };
+    let db = sled_at(&paths.sled)?;
+    let mut loader = Loader::new(&db);
+    let from = checkpoint::load(&paths.checkpoint, &mut loader)?;
+    let meta = loader.finish(from.unwrap_or_default())?;
+    let fresh = !existed && from.is_none();
+    let rebuilt = (!fresh).then_some(Rebuilt { why, checkpoint: from, aside });
+    Ok(opened(db, meta, paths, rebuilt))
+}
+
+fn opened(db: sled::Db, meta: Meta, paths: &Paths, rebuilt: Option<Rebuilt>) -> Opened {
+    let tree = (*db).clone();
+    Opened { writer: Writer::new(db, meta, paths.sled.join("db")), tree, rebuilt }
+}
+
+/// Opens what is there; says why it cannot be used. sled panics on some damage: that is caught.
+fn try_open(path: &Path, clean: bool) -> Result<(sled::Db, Meta), String> {
+    if !path.exists() {
+        return Err("it was missing".to_owned());
+    }
+    let attempt = catch_unwind(AssertUnwindSafe(|| -> Result<_, StoreError> {
+        let db = sled_at(path)?;
+        let Some(bytes) = db.get(META)? else {
+            return Err(StoreError::Damaged("it was empty".to_owned()));
+        };
+        let meta: Meta = decode(&bytes)?;
+        if !clean && survey(&db)? != (Meta { applied: Position::default(), ..meta }) {
+            return Err(StoreError::Damaged("its content did not add up".to_owned()));
+        }
+        Ok((db, meta))
+    }));
+    match attempt {
+        Ok(Ok(opened)) => Ok(opened),
+        Ok(Err(StoreError::Damaged(why))) => Err(why),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("sled gave up on opening it".to_owned()),
+    }
+}
+
+fn sled_at(path: &Path) -> Result<sled::Db, StoreError> {
+    let config = sled::Config::new()
+        .path(path)
+        .cache_capacity(CACHE_BYTES)
+        // We sync by ourselves, at checkpoints; a background thread could fail unseen.
+        .flush_every_ms(None);
+    Ok(config.open()?)
+}
+
+/// What the content of a store adds up to.
+fn survey(tree: &sled::Tree) -> Result<Meta, StoreError> {
+    let mut meta = Meta::default();
+    for pair in tree {
+        let (key, value) = pair?;
+        if key != META {
+            meta.account(&key, None, Some(&value));
+        }
+    }
+    Ok(meta)
+}
+
+/// Fills an empty store.
+pub(super) struct Loader<'a> {
+    tree: &'a sled::Tree,
+    batch: sled::Batch,
+    waiting: usize,
+    meta: Meta,
+}
+
+impl<'a> Loader<'a> {
+    fn new(tree: &'a sled::Tree) -> Loader<'a> {
+        Loader { tree, batch: sled::Batch::default(), waiting: 0, meta: Meta::default() }
+    }
+
+    /// Puts one key, which must be new.
+    pub(super) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.meta.account(key, None, Some(value));
+        self.batch.insert(key, value);
+        self.waiting += 1;
+        if self.waiting >= LOAD_KEYS {
+            self.tree.apply_batch(std::mem::take(&mut self.batch))?;
+            self.waiting = 0;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, applied: Position) -> Result<Meta, StoreError> {
+        self.meta.applied = applied;
+        self.batch.insert(META, encode(&self.meta));
+        self.tree.apply_batch(self.batch)?;
+        Ok(self.meta)
+    }
+}
+
+/// Moves sled's directory to quarantine, in place of an earlier one.
+fn move_aside(paths: &Paths) -> io::Result<Option<PathBuf>> {
+    DirBuilder::new().recursive(true).mode(0o700).create(&paths.quarantine)?;
+    let aside = paths.quarantine.join("sled.broken");
+    if aside.exists() {
+        fs::remove_dir_all(&aside)?;
+    }
+    fs::rename(&paths.sled, &aside)?;
+    Ok(Some(aside))
+}
+
+/// Notes how the last sync left sled's file, so that the next start need not look through it.
+///
+/// # Errors
+/// When the disk fails; then the next start looks.
+pub(super) fn leave_clean_mark(checkpoint: &Path, file: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(checkpoint)?;
+    let mut mark = File::create(checkpoint.join(CLEAN))?;
+    mark.write_all(fingerprint(file)?.as_bytes())?;
+    mark.sync_all()
+}
+
+/// Takes the mark away; says whether it was there and sled's file is as it says.
+fn took_clean_mark(paths: &Paths) -> bool {
+    let mark = paths.checkpoint.join(CLEAN);
+    let noted = fs::read_to_string(&mark);
+    let gone = noted.is_ok() && fs::remove_file(&mark).is_ok();
+    let now = fingerprint(&paths.sled.join("db"));
+    gone && matches!((noted, now), (Ok(noted), Ok(now)) if noted == now)
+}
+
+fn fingerprint(file: &Path) -> io::Result<String> {
+    let meta = fs::metadata(file)?;
+    Ok(format!("{} {} {}.{}", meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
+}
+
+fn failed(error: io::Error) -> StoreError {
+    StoreError::Damaged(error.to_string())
+}

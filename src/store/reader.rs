@@ -1,0 +1,221 @@
+//! Looking into the store.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::codec::{Counts, Meta, decode};
+use super::keys::{self, META, QUARANTINE, QUIET, STANDING};
+use super::{Opened, StoreError};
+use crate::journal;
+use crate::model::{
+    Address, Element, Filter, Position, QuarantineId, Scope, SourceName, Standing, Submission,
+    Suppression, Time,
+};
+use crate::rules::Rules;
+
+/// Looks into the store. Cheap to clone; every edge that looks has one.
+#[derive(Clone)]
+pub struct Reader {
+    state: Arc<RwLock<State>>,
+    pub(super) journal: journal::Reader,
+}
+
+enum State {
+    Opening,
+    Open(sled::Tree),
+    Failed(StoreError),
+}
+
+/// A key and its value, as they are stored.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
+/// One row of a scan over the standings: the address's key, the scope, the standing.
+pub type StandingRow = (String, Scope, Standing);
+
+/// An element in quarantine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Where it is.
+    pub id: QuarantineId,
+    /// Why it could not be read.
+    pub reason: String,
+    /// What it came with, without its elements.
+    pub submission: Submission,
+    /// The element itself; `None` if the journal no longer has it.
+    pub element: Option<Element>,
+}
+
+/// How much the store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// The end of what is applied.
+    pub applied: Position,
+    /// Addresses, per scope, of which more than a delivery is known.
+    pub standings: u64,
+    /// Elements in quarantine.
+    pub quarantined: u64,
+}
+
+impl Reader {
+    /// A reader of a store that is still to be opened.
+    pub fn new(journal: journal::Reader) -> Reader {
+        Reader { state: Arc::new(RwLock::new(State::Opening)), journal }
+    }
+
+    /// Lets all readers look into the store that is now open.
+    pub fn attach(&self, opened: &Opened) {
+        self.set(State::Open(opened.tree.clone()));
+    }
+
+    /// Tells all readers that there is no store.
+    pub fn fail(&self, error: StoreError) {
+        self.set(State::Failed(error));
+    }
+
+    fn set(&self, state: State) {
+        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+    }
+
+    pub(super) fn tree(&self) -> Result<sled::Tree, StoreError> {
+        match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
+            State::Opening => Err(StoreError::NotReady),
+            State::Open(tree) => Ok(tree.clone()),
+            State::Failed(error) => Err(error.clone()),
+        }
+    }
+
+    /// The cursor of a feed, as last committed.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub fn cursor(&self, source: &SourceName, feed: &str) -> Result<Option<String>, StoreError> {
+        let stored = self.tree()?.get(keys::cursor(source, feed))?;
+        Ok(stored.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// How a source's events reached us.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub fn counts(&self, source: &SourceName) -> Result<Counts, StoreError> {
+        let stored = self.tree()?.get(keys::counts(source))?;
+        Ok(stored.map(|bytes| decode(&bytes)).transpose()?.unwrap_or_default())
+    }
+
+    /// How much the store holds.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub fn totals(&self) -> Result<Totals, StoreError> {
+        let meta: Meta = match self.tree()?.get(META)? {
+            Some(bytes) => decode(&bytes)?,
+            None => Meta::default(),
+        };
+        let Meta { applied, standings, quarantined, .. } = meta;
+        Ok(Totals { applied, standings, quarantined })
+    }
+
+    /// Every standing of one address, by scope.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub fn standings_of(&self, address: &Address) -> Result<Vec<(Scope, Standing)>, StoreError> {
+        let tree = self.tree()?;
+        let mut standings: Vec<(Scope, Standing)> = Vec::new();
+        for prefix in [STANDING, QUIET] {
+            for pair in tree.scan_prefix(keys::standings_of(prefix, address.key())) {
+                let (key, value) = pair?;
+                let (_, scope) = parts(&key)?;
+                if standings.iter().any(|(known, _)| *known == scope) {
+                    continue;
+                }
+                let standing = if prefix == STANDING {
+                    decode(&value)?
+                } else {
+                    Standing::quiet(decode(&value)?)
+                };
+                standings.push((scope, standing));
+            }
+        }
+        standings.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(standings)
+    }
+
+    /// The verdict on an address for mail of `scope`: a global suppression covers every scope.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub fn verdict(
+        &self,
+        rules: &Rules,
+        address: &Address,
+        scope: &Scope,
+        filter: &Filter,
+        now: Time,
+    ) -> Result<Option<Suppression>, StoreError> {
+        let covers = |known: &Scope| *known == Scope::Global || known == scope;
+        let standings = self.standings_of(address)?;
+        Ok(standings
+            .iter()
+            .filter(|(known, _)| covers(known))
+            .find_map(|(known, standing)| rules.judge(standing, known, filter, now)))
+    }
+
+    /// Every standing that can suppress, ordered by the address's key, then the scope.
+    pub fn standings(&self) -> Box<dyn Iterator<Item = Result<StandingRow, StoreError>> + Send> {
+        let tree = match self.tree() {
+            Ok(tree) => tree,
+            Err(error) => return Box::new(std::iter::once(Err(error))),
+        };
+        Box::new(tree.scan_prefix([STANDING]).map(|pair| {
+            let (key, value) = pair?;
+            let (address, scope) = parts(&key)?;
+            Ok((address, scope, decode(&value)?))
+        }))
+    }
+
+    /// The elements in quarantine, oldest first.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub fn quarantined(&self) -> Result<Vec<QuarantineId>, StoreError> {
+        let keys = self.tree()?.scan_prefix([QUARANTINE]).keys();
+        keys.map(|key| keys::quarantine_id(&key?).ok_or_else(strange_key)).collect()
+    }
+
+    /// One element in quarantine. `None`: it is not there.
+    ///
+    /// # Errors
+    /// When the store or the journal cannot answer.
+    pub fn quarantined_element(&self, id: QuarantineId) -> Result<Option<Quarantined>, StoreError> {
+        let Some(reason) = self.tree()?.get(keys::quarantine(id))? else { return Ok(None) };
+        let reason = String::from_utf8_lossy(&reason).into_owned();
+        let mut submission = self.submission(id.record)?.ok_or_else(|| {
+            StoreError::Damaged(format!("the journal has no record at {}", id.record))
+        })?;
+        let element = submission.elements.drain(..).nth(id.element as usize);
+        Ok(Some(Quarantined { id, reason, submission, element }))
+    }
+
+    pub(super) fn submission(&self, record: Position) -> Result<Option<Submission>, StoreError> {
+        let failed = |error: std::io::Error| StoreError::Damaged(error.to_string());
+        let payload = self.journal.read(record).map_err(failed)?;
+        Ok(payload.and_then(|payload| Submission::decode(&payload).ok()))
+    }
+
+    /// Everything in the store, for comparing two of them.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub fn everything(&self) -> Result<Vec<Pair>, StoreError> {
+        let pairs = self.tree()?.iter();
+        pairs.map(|pair| pair.map(|(k, v)| (k.to_vec(), v.to_vec())).map_err(Into::into)).collect()
+    }
+}
+
+fn parts(key: &[u8]) -> Result<(String, Scope), StoreError> {
+    keys::standing_parts(key).ok_or_else(strange_key)
+}
+
+fn strange_key() -> StoreError {
+    StoreError::Damaged("a key is not in a form that this version reads".to_owned())
+}

@@ -1,0 +1,355 @@
+//! The one writer: merges into a batch, and commits it with the journal position in it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+
+use super::codec::{Counts, EventRef, Meta, checksum, decode, encode};
+use super::keys::{self, EVENT, MESSAGE, META, QUARANTINE, QUIET, STANDING};
+use super::open::leave_clean_mark;
+use super::{Snapshot, StoreError};
+use crate::model::{
+    Event, EventId, EventKind, Origin, Position, QuarantineId, Scope, SourceName, Standing, Time,
+};
+
+/// Writes to the store. There is one.
+pub struct Writer {
+    tree: sled::Tree,
+    db: sled::Db,
+    meta: Meta,
+    /// sled's own file, synced by us: its `flush` does not reach the disk on Linux.
+    file: PathBuf,
+}
+
+/// Changes that become visible together.
+#[derive(Default)]
+pub struct Batch {
+    /// The value of each key that was looked at or changed: as it was, and as it will be.
+    values: BTreeMap<Vec<u8>, Value>,
+    counts: HashMap<SourceName, Counts>,
+}
+
+#[derive(Default)]
+struct Value {
+    before: Option<Vec<u8>>,
+    after: Option<Vec<u8>>,
+}
+
+/// Whether an event was known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It is new.
+    First,
+    /// It was known, but not in this way.
+    NewOrigin,
+    /// It was known in this way.
+    Again,
+}
+
+impl Writer {
+    pub(super) fn new(db: sled::Db, meta: Meta, file: PathBuf) -> Writer {
+        Writer { tree: (*db).clone(), db, meta, file }
+    }
+
+    /// The end of what is applied.
+    pub fn applied(&self) -> Position {
+        self.meta.applied
+    }
+
+    /// Notes an event that the element at `place` tells.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn note_event(
+        &self,
+        batch: &mut Batch,
+        event: &Event,
+        id: EventId,
+        place: QuarantineId,
+    ) -> Result<Seen, StoreError> {
+        let address = keys::hash(event.address.key());
+        let key = keys::event(address, id);
+        let bit = EventRef::bit(event.origin);
+        let known = self.get(batch, &key)?.map(decode::<EventRef>).transpose()?;
+        let (entry, seen) = match known {
+            Some(known) if known.origins & bit != 0 => (known, Seen::Again),
+            Some(known) => {
+                (EventRef { origins: known.origins | bit, ..known }, Seen::NewOrigin)
+            }
+            None => {
+                let first = EventRef { record: place.record, element: place.element, origins: bit };
+                (first, Seen::First)
+            }
+        };
+        if seen != Seen::Again {
+            self.put(batch, key, Some(encode(&entry)))?;
+        }
+        let looked_up = !matches!(event.kind, EventKind::Opened | EventKind::Clicked);
+        if let Some(message) = event.message_id.as_deref().filter(|_| looked_up) {
+            let key = keys::message(keys::hash(message), address);
+            if self.get(batch, &key)?.is_none() {
+                self.put(batch, key, Some(encode(&place.record)))?;
+            }
+        }
+        self.count(batch, event, seen)?;
+        Ok(seen)
+    }
+
+    fn count(&self, batch: &mut Batch, event: &Event, seen: Seen) -> Result<(), StoreError> {
+        let counts = self.counts_mut(batch, &event.source)?;
+        match (seen, event.origin) {
+            (Seen::First, Origin::Webhook) => counts.webhook_only += 1,
+            (Seen::First, Origin::Poll) => counts.poll_only += 1,
+            (Seen::NewOrigin, Origin::Webhook) => {
+                counts.poll_only = counts.poll_only.saturating_sub(1);
+                counts.both += 1;
+            }
+            (Seen::NewOrigin, Origin::Poll) => {
+                counts.webhook_only = counts.webhook_only.saturating_sub(1);
+                counts.both += 1;
+            }
+            (Seen::Again, _) => counts.repeated += 1,
+            (Seen::First | Seen::NewOrigin, Origin::Operator | Origin::Import) => {}
+        }
+        if seen == Seen::First && event.kind == EventKind::Blocked {
+            counts.blocked += 1;
+        }
+        Ok(())
+    }
+
+    /// Notes that a submission of a source came in this way at this time.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn note_arrival(
+        &self,
+        batch: &mut Batch,
+        source: &SourceName,
+        origin: Origin,
+        at: Time,
+    ) -> Result<(), StoreError> {
+        let counts = self.counts_mut(batch, source)?;
+        match origin {
+            Origin::Webhook => counts.last_webhook = counts.last_webhook.max(Some(at)),
+            Origin::Poll => counts.last_poll = counts.last_poll.max(Some(at)),
+            Origin::Operator | Origin::Import => {}
+        }
+        Ok(())
+    }
+
+    /// The standing of an address in a scope; an empty one if nothing is known.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn standing(
+        &self,
+        batch: &mut Batch,
+        address: &str,
+        scope: &Scope,
+    ) -> Result<Standing, StoreError> {
+        if let Some(bytes) = self.get(batch, &keys::standing(STANDING, address, scope))? {
+            return decode(bytes);
+        }
+        match self.get(batch, &keys::standing(QUIET, address, scope))? {
+            Some(bytes) => decode(bytes).map(Standing::quiet),
+            None => Ok(Standing::default()),
+        }
+    }
+
+    /// Puts a standing back.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn put_standing(
+        &self,
+        batch: &mut Batch,
+        address: &str,
+        scope: &Scope,
+        standing: &Standing,
+    ) -> Result<(), StoreError> {
+        let quiet = keys::standing(QUIET, address, scope);
+        match standing.as_quiet() {
+            Some(delivered) => self.put(batch, quiet, Some(encode(&delivered))),
+            None => {
+                self.put(batch, quiet, None)?;
+                let key = keys::standing(STANDING, address, scope);
+                self.put(batch, key, Some(encode(standing)))
+            }
+        }
+    }
+
+    /// Notes how far a feed was read.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn put_cursor(
+        &self,
+        batch: &mut Batch,
+        source: &SourceName,
+        feed: &str,
+        state: &str,
+    ) -> Result<(), StoreError> {
+        self.put(batch, keys::cursor(source, feed), Some(state.as_bytes().to_vec()))
+    }
+
+    /// Puts an element into quarantine, with the reason.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn quarantine(
+        &self,
+        batch: &mut Batch,
+        id: QuarantineId,
+        source: &SourceName,
+        reason: &str,
+    ) -> Result<(), StoreError> {
+        self.counts_mut(batch, source)?.unreadable += 1;
+        self.put(batch, keys::quarantine(id), Some(reason.as_bytes().to_vec()))
+    }
+
+    /// Takes an element out of quarantine.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn release(&self, batch: &mut Batch, id: QuarantineId) -> Result<(), StoreError> {
+        self.put(batch, keys::quarantine(id), None)
+    }
+
+    /// Makes a batch visible, as the state after everything before `applied`.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn commit(&mut self, mut batch: Batch, applied: Position) -> Result<(), StoreError> {
+        for (source, counts) in std::mem::take(&mut batch.counts) {
+            self.put(&mut batch, keys::counts(&source), Some(encode(&counts)))?;
+        }
+        let mut meta = Meta { applied, ..self.meta };
+        let mut changes = sled::Batch::default();
+        for (key, value) in batch.values {
+            if value.before == value.after {
+                continue;
+            }
+            meta.account(&key, value.before.as_deref(), value.after.as_deref());
+            match value.after {
+                Some(bytes) => changes.insert(key, bytes),
+                None => changes.remove(key),
+            }
+        }
+        changes.insert(META, encode(&meta));
+        self.tree.apply_batch(changes)?;
+        self.meta = meta;
+        Ok(())
+    }
+
+    /// Forgets where events are that lie before `start`: the journal no longer has them. Looks at
+    /// `limit` keys from `after` on; says where to go on, or `None` at the end.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn forget(
+        &self,
+        batch: &mut Batch,
+        start: Position,
+        after: &[u8],
+        limit: usize,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let from = (Bound::Excluded(after.to_vec()), Bound::Excluded(vec![MESSAGE + 1]));
+        let mut last = None;
+        for pair in self.tree.range::<Vec<u8>, _>(from).take(limit) {
+            let (key, value) = pair?;
+            let record = match key.first() {
+                Some(&EVENT) => Some(decode::<EventRef>(&value)?.record),
+                Some(&MESSAGE) => Some(decode::<Position>(&value)?),
+                _ => None,
+            };
+            if record.is_some_and(|record| record < start) {
+                self.put(batch, key.to_vec(), None)?;
+            }
+            last = Some(key.to_vec());
+        }
+        Ok(last)
+    }
+
+    /// Notes that everything is synced and nothing follows, so that the next start is quick.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn leave_clean_mark(&self, checkpoint: &Path) -> io::Result<()> {
+        leave_clean_mark(checkpoint, &self.file)
+    }
+
+    /// Makes everything that is committed durable.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.db.flush()?;
+        let failed = |error: std::io::Error| StoreError::Damaged(error.to_string());
+        File::open(&self.file).and_then(|file| file.sync_all()).map_err(failed)
+    }
+
+    /// What a checkpoint starts from: the position, and the counts as they are there.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        Snapshot::take(&self.tree, self.meta.applied)
+    }
+
+    fn counts_mut<'b>(
+        &self,
+        batch: &'b mut Batch,
+        source: &SourceName,
+    ) -> Result<&'b mut Counts, StoreError> {
+        if !batch.counts.contains_key(source) {
+            let stored = self.tree.get(keys::counts(source))?;
+            let counts = stored.map(|bytes| decode(&bytes)).transpose()?.unwrap_or_default();
+            batch.counts.insert(source.clone(), counts);
+        }
+        Ok(batch.counts.entry(source.clone()).or_default())
+    }
+
+    fn get<'b>(&self, batch: &'b mut Batch, key: &[u8]) -> Result<Option<&'b [u8]>, StoreError> {
+        Ok(self.value(batch, key)?.after.as_deref())
+    }
+
+    fn put(
+        &self,
+        batch: &mut Batch,
+        key: Vec<u8>,
+        bytes: Option<Vec<u8>>,
+    ) -> Result<(), StoreError> {
+        self.value(batch, &key)?.after = bytes;
+        Ok(())
+    }
+
+    fn value<'b>(&self, batch: &'b mut Batch, key: &[u8]) -> Result<&'b mut Value, StoreError> {
+        if !batch.values.contains_key(key) {
+            let before = self.tree.get(key)?.map(|bytes| bytes.to_vec());
+            batch.values.insert(key.to_vec(), Value { after: before.clone(), before });
+        }
+        Ok(batch.values.entry(key.to_vec()).or_default())
+    }
+}
+
+impl Meta {
+    /// Accounts for the change of one key.
+    pub(super) fn account(&mut self, key: &[u8], before: Option<&[u8]>, after: Option<&[u8]>) {
+        let kind = match key.first() {
+            Some(&STANDING) => Some(&mut self.standings),
+            Some(&QUARANTINE) => Some(&mut self.quarantined),
+            _ => None,
+        };
+        let gone = u64::from(before.is_some());
+        let come = u64::from(after.is_some());
+        if let Some(number) = kind {
+            *number = number.wrapping_add(come).wrapping_sub(gone);
+        }
+        self.keys = self.keys.wrapping_add(come).wrapping_sub(gone);
+        let old = before.map_or(0, |value| checksum(key, value));
+        let new = after.map_or(0, |value| checksum(key, value));
+        self.sum = self.sum.wrapping_add(new).wrapping_sub(old);
+    }
+}

@@ -1,0 +1,73 @@
+//! Metrics that are brought up to date when they are asked for, and the daemon's own lines.
+
+use std::fmt::Display;
+
+use metrics::gauge;
+use tracing::{error, info, warn};
+
+/// How much the store holds.
+pub fn totals(standings: u64, quarantined: u64) {
+    gauge!("suppressd_standings").set(standings as f64);
+    gauge!("suppressd_quarantine_elements").set(quarantined as f64);
+}
+
+/// Whether the daemon is ready.
+pub fn ready(ready: bool) {
+    gauge!("suppressd_ready").set(f64::from(u8::from(ready)));
+}
+
+/// How a source's events reached us.
+pub fn origins(source: &str, webhook_only: u64, poll_only: u64, both: u64) {
+    for (by, events) in [("webhook", webhook_only), ("poll", poll_only), ("both", both)] {
+        gauge!("suppressd_source_events", "source" => source.to_owned(), "by" => by)
+            .set(events as f64);
+    }
+}
+
+/// Events that only the poll saw, of a source that has a webhook.
+pub fn missed(source: &str, events: u64) {
+    gauge!("suppressd_missed_by_webhook", "source" => source.to_owned()).set(events as f64);
+}
+
+/// When a source's last webhook came, in seconds since the epoch.
+pub fn last_webhook(source: &str, at: Option<i64>) {
+    if let Some(at) = at {
+        gauge!("suppressd_last_webhook_timestamp_seconds", "source" => source.to_owned())
+            .set(at as f64);
+    }
+}
+
+/// The daemon starts.
+pub fn starting(version: &str, configuration: impl Display) {
+    info!(version, %configuration, "starting");
+}
+
+/// The daemon is ready.
+pub fn started(seconds: f64) {
+    info!(seconds, "ready");
+}
+
+/// The daemon was told to stop.
+pub fn stopping(signal: &str) {
+    info!(signal, "stopping");
+}
+
+/// A part of the daemon did not end in time.
+pub fn straggler(name: &str) {
+    error!(name, "stopping: did not end in time, and was cut off");
+}
+
+/// A part of the daemon ended by itself, which it must not.
+pub fn ended_early(name: &str) {
+    error!(name, "a part of suppressd ended by itself; stopping, so that it is started again");
+}
+
+/// The daemon has stopped.
+pub fn stopped() {
+    info!("stopped");
+}
+
+/// systemd could not be told something.
+pub fn notify_failed(error: impl Display) {
+    warn!(%error, "systemd could not be notified");
+}

@@ -1,0 +1,114 @@
+//! What the journal, the store and the intake between them have to say.
+
+use std::fmt::Display;
+use std::time::Duration;
+
+use metrics::{counter, gauge, histogram};
+use tracing::{error, info, warn};
+
+/// An unfinished write was cut off at the journal's end.
+pub fn journal_torn(bytes: u64) {
+    warn!(bytes, "journal: cut off an unfinished write; nothing in it was acknowledged");
+}
+
+/// A part of the journal cannot be read.
+pub fn journal_damaged(at: impl Display, bytes: u64, aside: Option<&std::path::Path>) {
+    counter!("suppressd_journal_damaged_total").increment(1);
+    let aside = aside.map_or_else(|| "nowhere".to_owned(), |path| path.display().to_string());
+    error!(
+        %at, bytes, aside,
+        "journal: a part cannot be read; what follows it was kept. Look at the copy, then take \
+         it away to become ready again"
+    );
+}
+
+/// A record is whole but of no form that this version reads.
+pub fn record_strange(at: impl Display) {
+    counter!("suppressd_journal_damaged_total").increment(1);
+    error!(%at, "journal: a record was written by a newer version; start that version again");
+}
+
+/// The store had to be made again.
+pub fn store_rebuilt(why: &str, checkpoint: Option<impl Display>, aside: Option<&std::path::Path>) {
+    counter!("suppressd_store_rebuilds_total").increment(1);
+    let from = checkpoint.map_or_else(|| "the journal alone".to_owned(), |at| {
+        format!("the checkpoint at {at} and the journal")
+    });
+    let aside = aside.map(|path| path.display().to_string());
+    warn!(why, from, aside, "store: made again");
+}
+
+/// The store is open and has everything that was committed before the start.
+pub fn store_ready(seconds: f64) {
+    info!(seconds, "store: ready");
+}
+
+/// The store failed; it is opened again.
+pub fn store_failed(error: impl Display) {
+    counter!("suppressd_store_failures_total").increment(1);
+    error!(%error, "store: failed; intake goes on, and the store is opened again");
+}
+
+/// A checkpoint was written.
+pub fn checkpoint_written(at: impl Display, took: Duration) {
+    counter!("suppressd_checkpoints_total").increment(1);
+    info!(%at, seconds = took.as_secs_f64(), "store: wrote a checkpoint");
+}
+
+/// A checkpoint could not be written.
+pub fn checkpoint_failed(error: impl Display) {
+    error!(%error, "store: no checkpoint could be written; the journal is kept until one is");
+}
+
+/// Segments were removed, being older than the retention.
+pub fn journal_trimmed(segments: usize) {
+    info!(segments, "journal: removed segments beyond store.retention");
+}
+
+/// Intake stopped: nothing can be made durable.
+pub fn intake_stopped(reason: impl Display) {
+    gauge!("suppressd_intake_stopped").set(1.0);
+    error!(%reason, "intake: stopped; senders are told to try again. It goes on by itself");
+}
+
+/// Intake goes on.
+pub fn intake_resumed() {
+    gauge!("suppressd_intake_stopped").set(0.0);
+    info!("intake: goes on");
+}
+
+/// A group was synced.
+pub fn group_committed(records: usize, bytes: usize, took: Duration) {
+    counter!("suppressd_journal_records_total").increment(records as u64);
+    counter!("suppressd_journal_bytes_total").increment(bytes as u64);
+    histogram!("suppressd_journal_sync_seconds").record(took.as_secs_f64());
+}
+
+/// How far the store is behind the journal, in bytes.
+pub fn lag(bytes: u64) {
+    gauge!("suppressd_store_lag_bytes").set(bytes as f64);
+}
+
+/// Elements of a source went to quarantine.
+pub fn quarantined(source: &str, elements: u64) {
+    counter!("suppressd_quarantined_total", "source" => source.to_owned()).increment(elements);
+    warn!(
+        source, elements,
+        "quarantine: could not understand a part of a payload; see `suppressd quarantine list`"
+    );
+}
+
+/// Events were applied.
+pub fn applied(source: &str, kind: &'static str, origin: &'static str) {
+    counter!(
+        "suppressd_events_total",
+        "source" => source.to_owned(), "kind" => kind, "origin" => origin
+    )
+    .increment(1);
+}
+
+/// Tellings of events that were known.
+pub fn repeated(source: &str, origin: &'static str) {
+    counter!("suppressd_repeated_total", "source" => source.to_owned(), "origin" => origin)
+        .increment(1);
+}
