@@ -22,9 +22,11 @@ const SECRETS_MAX: usize = 16;
 
 const FORMS: &str = "write \"…\", { file = \"…\" }, { env = \"…\" } or { credential = \"…\" }";
 
+type Variables = dyn Fn(&str) -> Option<OsString> + Send + Sync;
+
 /// What a configuration may refer to outside its file.
 pub struct Environment {
-    variable: Box<dyn Fn(&str) -> Option<OsString>>,
+    variable: Box<Variables>,
     credentials: Option<PathBuf>,
 }
 
@@ -37,7 +39,7 @@ impl Environment {
 
     /// Another environment: how a variable is looked up, and where credentials lie.
     pub fn new(
-        variable: impl Fn(&str) -> Option<OsString> + 'static,
+        variable: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static,
         credentials: Option<PathBuf>,
     ) -> Environment {
         Environment { variable: Box::new(variable), credentials }

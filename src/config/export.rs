@@ -9,10 +9,10 @@ use std::time::Duration;
 use nix::unistd::{Group, User};
 use toml::de::DeValue;
 
+use super::DAY;
 use super::exports::{self, Format};
 use super::near::listed;
 use super::section::{Field, Section, shown};
-use super::DAY;
 use crate::model::{Filter, Reason, Scope, SourceName};
 
 /// What this version can hold rows in.

@@ -38,6 +38,9 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Most syntax errors that are reported: those behind an unclosed quote mean nothing.
 const SYNTAX_ERRORS_MAX: usize = 10;
 
+const SYNTAX_HINT: &str =
+    "a text stands in quotes, a list in brackets; https://toml.io shows how the rest is written";
+
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
@@ -140,7 +143,7 @@ fn syntax(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
             name: None,
             line: Some(line_of(text, start)),
             what: format!("column {column}: not TOML: {}", error.message()),
-            hint: "see https://toml.io for how values, keys and tables are written".to_owned(),
+            hint: SYNTAX_HINT.to_owned(),
         }
     };
     errors.iter().take(SYNTAX_ERRORS_MAX).map(problem).collect()

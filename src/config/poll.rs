@@ -47,16 +47,7 @@ impl Poll {
         has_webhook: bool,
     ) -> polls::Settings {
         let Poll { settings, feeds, every, overlap, backfill } = self;
-        polls::Settings {
-            source,
-            provider,
-            settings,
-            feeds,
-            every,
-            overlap,
-            backfill,
-            has_webhook,
-        }
+        polls::Settings { source, provider, settings, feeds, every, overlap, backfill, has_webhook }
     }
 }
 

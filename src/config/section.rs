@@ -370,12 +370,7 @@ impl<'a> Field<'a> {
         format!("is {found}, not {wanted}")
     }
 
-    fn measure<T>(
-        &self,
-        what: &str,
-        example: &str,
-        read: impl Fn(&str) -> Option<T>,
-    ) -> Option<T> {
+    fn measure<T>(&self, what: &str, example: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
         let Some(text) = self.value.as_str() else {
             self.problem(self.is_not(what), example);
             return None;
