@@ -2,6 +2,8 @@
 //!
 //! `UPDATE_EXPECT=1` writes what is said into the expected files, to be read before it is kept.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
@@ -93,6 +95,25 @@ fn no_problem_shows_a_secret() {
 }
 
 #[test]
+fn a_file_that_is_cut_anywhere_is_survived_and_shows_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    for fixture in fixtures("good", "toml") {
+        let text = fs::read_to_string(&fixture).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let without = |i: usize| [&lines[..i], &lines[i + 1..]].concat().join("\n");
+        let cuts = text.char_indices().map(|(end, _)| text[..end].to_owned());
+        for text in cuts.chain((0..lines.len()).map(without)) {
+            fs::write(&path, &text).unwrap();
+            if let Err(problems) = config::load(&path, &environment()) {
+                assert!(!problems.problems.is_empty(), "{text}");
+                assert!(!problems.to_string().contains(MARK), "{text}\n{problems}");
+            }
+        }
+    }
+}
+
+#[test]
 fn problems_as_json_hold_what_the_text_holds() {
     let problems = problems(&Path::new(FIXTURES).join("bad/rules.toml"));
     let json = problems.to_json();
@@ -111,7 +132,10 @@ fn problems_as_json_hold_what_the_text_holds() {
 fn an_unreadable_file_is_named() {
     let problems = problems(Path::new("/nonexistent/config.toml"));
     let text = problems.to_string();
-    assert!(text.starts_with("/nonexistent/config.toml: cannot read the configuration: "), "{text}");
+    assert!(
+        text.starts_with("/nonexistent/config.toml: cannot read the configuration: "),
+        "{text}"
+    );
     assert!(text.contains("\n  hint: "), "{text}");
 }
 
@@ -129,8 +153,8 @@ fn a_file_that_is_not_text_or_too_large_is_a_problem() {
 fn good_configurations_load_and_report() {
     let mut differing = Vec::new();
     for path in fixtures("good", "toml") {
-        let config = config::load(&path, &environment())
-            .unwrap_or_else(|problems| panic!("{problems}"));
+        let config =
+            config::load(&path, &environment()).unwrap_or_else(|problems| panic!("{problems}"));
         let (text, json) = (config::report(&config), config::report_json(&config));
         let json = format!("{json:#}\n");
         assert!(!text.contains(MARK) && !json.contains(MARK));
@@ -170,6 +194,20 @@ fn secrets_come_from_all_four_places_and_in_lists() {
     assert_eq!(secrets("variable"), ["env-hunter2"]);
     assert_eq!(secrets("credential"), ["credential-hunter2"]);
     assert_eq!(secrets("list"), ["literal-hunter2", "file-hunter2", "env-hunter2"]);
+}
+
+#[test]
+fn a_secret_file_is_bounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("secret");
+    let text = format!(
+        "[[source]]\nname = \"a\"\nprovider = \"generic\"\nwebhook.secret.file = {path:?}\n"
+    );
+    fs::write(&path, "x".repeat(64 * 1024)).unwrap();
+    assert!(load_text(&text, &environment()).is_ok());
+    fs::write(&path, "x".repeat(64 * 1024 + 1)).unwrap();
+    let Err(problems) = load_text(&text, &environment()) else { panic!("it was taken") };
+    assert!(problems.to_string().contains("is too large for a secret"), "{problems}");
 }
 
 #[test]
@@ -249,9 +287,10 @@ fn what_the_example_comments_out_is_valid() {
 /// The keys of every table, as the hints about an unknown key in each of them list them.
 fn known_keys() -> BTreeSet<String> {
     let problems = problems(&Path::new(FIXTURES).join("bad/unknown-everywhere.toml"));
-    let lists = problems.problems.iter().filter_map(|problem| {
-        problem.hint.strip_prefix("the keys here are: ").map(str::to_owned)
-    });
+    let lists = problems
+        .problems
+        .iter()
+        .filter_map(|problem| problem.hint.strip_prefix("the keys here are: ").map(str::to_owned));
     lists.flat_map(|list| list.split(", ").map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
