@@ -24,3 +24,5 @@ pub mod poll;
 pub mod webhook;
 
 pub mod http;
+
+pub mod config;

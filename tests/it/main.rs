@@ -1,1 +1,3 @@
+//! The integration tests, in one binary: what a user, a provider or an MTA sees.
 
+mod config;

@@ -1,0 +1,246 @@
+//! The `[[export]]` tables: which suppressions go into which file, and how it is kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+use nix::unistd::{Group, User};
+use toml::de::DeValue;
+
+use super::DAY;
+use super::exports::{self, Format};
+use super::near::listed;
+use super::section::{Field, Section, shown};
+use crate::model::{Filter, Reason, Scope, SourceName};
+
+/// What this version can hold rows in.
+const TABLES: &[&str] = &["text"];
+
+const INTERVALS: RangeInclusive<Duration> = Duration::ZERO..=DAY;
+const INTERVAL: Duration = Duration::from_secs(1);
+
+const MAX_SHRINK: u8 = 50;
+
+/// Permissions that a file of rows can have: no set-id, no sticky bit.
+const MODE_MAX: u32 = 0o777;
+
+/// Names and paths that are taken, with the name of the export that took them.
+#[derive(Default)]
+struct Taken {
+    names: BTreeSet<String>,
+    paths: BTreeMap<PathBuf, String>,
+}
+
+/// All `[[export]]` tables. `sources`: the names of the configured sources.
+pub(super) fn exports(
+    sections: Vec<Section<'_>>,
+    sources: &BTreeSet<SourceName>,
+) -> Vec<exports::Settings> {
+    let mut taken = Taken::default();
+    sections.into_iter().filter_map(|section| export(section, sources, &mut taken)).collect()
+}
+
+fn export(
+    section: Section<'_>,
+    sources: &BTreeSet<SourceName>,
+    taken: &mut Taken,
+) -> Option<exports::Settings> {
+    let name = name(&section, &mut taken.names);
+    let format = chosen_format(&section);
+    section.take("table").and_then(|field| field.choice("a table", TABLES));
+    let path = path(&section, name.as_deref(), &mut taken.paths);
+    let filter = filter(&section, sources);
+    let reply = section.take("reply").and_then(|field| reply(&field, format));
+    let interval = section.take("min_interval").and_then(|field| field.duration(INTERVALS));
+    let max_shrink = section.take("max_shrink").and_then(|field| percent(&field));
+    let command = section.take("command").map(|field| command(&field));
+    let owner = section.take("owner").and_then(|field| user(&field));
+    let group = section.take("group").and_then(|field| group(&field));
+    let mode = section.take("mode").and_then(|field| mode(&field));
+    section.finish();
+    let format = format?;
+    Some(exports::Settings {
+        name: name?,
+        format,
+        path: path?,
+        filter,
+        reply: reply.unwrap_or_else(|| format.default_reply().to_owned()),
+        min_interval: interval.unwrap_or(INTERVAL),
+        max_shrink: max_shrink.unwrap_or(MAX_SHRINK),
+        command: command.unwrap_or_default(),
+        owner,
+        group,
+        mode,
+    })
+}
+
+fn name(section: &Section<'_>, taken: &mut BTreeSet<String>) -> Option<String> {
+    let field = section.need("name", "give the export a name, such as \"postfix\"")?;
+    let text = field.text()?;
+    if SourceName::parse(text).is_err() {
+        let hint = "use 1 to 64 of the characters a-z, 0-9 and -";
+        field.problem(format!("{} is not a name", shown(text)), hint);
+        return None;
+    }
+    if !taken.insert(text.to_owned()) {
+        let what = format!("{text:?} is the name of an earlier export");
+        field.problem(what, "choose another");
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn chosen_format(section: &Section<'_>) -> Option<&'static dyn Format> {
+    let names: Vec<&'static str> = exports::ALL.iter().map(|format| format.name()).collect();
+    let hint = format!("this version has: {}", listed(names.iter().copied()));
+    let chosen = section.need("format", &hint)?.choice("a format", &names)?;
+    exports::ALL.iter().copied().find(|format| format.name() == chosen)
+}
+
+fn path(
+    section: &Section<'_>,
+    name: Option<&str>,
+    taken: &mut BTreeMap<PathBuf, String>,
+) -> Option<PathBuf> {
+    let field = section.need("path", "name the file that the MTA reads")?;
+    let path = field.path()?;
+    let text = path.to_string_lossy();
+    if text.ends_with('/') || path.file_name().is_none() || path.is_dir() {
+        field.problem(format!("{} is a directory", shown(&text)), "name a file in it");
+        return None;
+    }
+    if let Some(other) = taken.get(&plain(&path)) {
+        let what = format!("{} is written by export {other:?} already", shown(&text));
+        field.problem(what, "give each export a file of its own");
+        return None;
+    }
+    taken.insert(plain(&path), name.unwrap_or("?").to_owned());
+    Some(path)
+}
+
+/// The path without what does not change where it leads.
+fn plain(path: &Path) -> PathBuf {
+    path.components().filter(|part| *part != Component::CurDir).collect()
+}
+
+fn filter(section: &Section<'_>, sources: &BTreeSet<SourceName>) -> Filter {
+    let reason = |text: &str| {
+        let known = listed(Reason::ALL.into_iter().map(Reason::as_str));
+        let unknown = || (format!("{} is not a reason", shown(text)), format!("use: {known}"));
+        Reason::parse(text).ok_or_else(unknown)
+    };
+    let source = |text: &str| {
+        let operator = SourceName::operator();
+        let mut known = sources.iter().chain([&operator]);
+        let hint = || listed(sources.iter().chain([&operator]).map(SourceName::as_str));
+        let unknown =
+            || (format!("{} is not a source", shown(text)), format!("the sources are: {}", hint()));
+        known.find(|name| name.as_str() == text).cloned().ok_or_else(unknown)
+    };
+    let scope = |text: &str| {
+        let hint = "write \"global\" or \"stream:NAME\"".to_owned();
+        Scope::parse(text).ok_or_else(|| (format!("{} is not a scope", shown(text)), hint))
+    };
+    let reasons = section.take("reasons").and_then(|field| field.list_of(reason));
+    let named = section.take("sources").and_then(|field| field.list_of(source));
+    let scopes = section.take("scopes").and_then(|field| field.list_of(scope));
+    Filter {
+        reasons: reasons.unwrap_or_default(),
+        sources: named.unwrap_or_default(),
+        scopes: scopes.unwrap_or_else(|| vec![Scope::Global]),
+    }
+}
+
+fn reply(field: &Field<'_>, format: Option<&'static dyn Format>) -> Option<String> {
+    let text = field.text()?;
+    let format = format?;
+    match format.check_reply(text) {
+        Ok(()) => Some(text.to_owned()),
+        Err(what) => {
+            let hint = format!("the default is {:?}", format.default_reply());
+            field.problem(what, hint);
+            None
+        }
+    }
+}
+
+fn percent(field: &Field<'_>) -> Option<u8> {
+    let hint = "write \"0%\" to \"100%\", in quotes";
+    let Some(text) = field.value.as_str() else {
+        field.problem(field.is_not("a percentage"), hint);
+        return None;
+    };
+    let number = text.strip_suffix('%').and_then(|digits| digits.trim().parse().ok());
+    let number = number.filter(|number| *number <= 100);
+    if number.is_none() {
+        field.problem(format!("{} is not a percentage", shown(text)), hint);
+    }
+    number
+}
+
+/// The words of a command may hold secrets: none is shown.
+fn command(field: &Field<'_>) -> Vec<String> {
+    let mut words = Vec::new();
+    for (index, item) in field.list().iter().enumerate() {
+        match item.value.as_str() {
+            Some("") if index == 0 => item.problem("is empty", "name the program to run"),
+            Some(word) if word.contains('\0') => {
+                item.problem("contains a null character", "remove the character");
+            }
+            Some(word) => words.push(word.to_owned()),
+            None => item.problem(item.is_not("a string"), "write each word in quotes"),
+        }
+    }
+    words
+}
+
+fn user(field: &Field<'_>) -> Option<u32> {
+    let find = |name: &str| User::from_name(name).map(|user| user.map(|user| user.uid.as_raw()));
+    account(field, "user", find)
+}
+
+fn group(field: &Field<'_>) -> Option<u32> {
+    let find =
+        |name: &str| Group::from_name(name).map(|group| group.map(|group| group.gid.as_raw()));
+    account(field, "group", find)
+}
+
+/// A name that the host knows, or a number.
+fn account<E: Display>(
+    field: &Field<'_>,
+    kind: &str,
+    find: impl Fn(&str) -> Result<Option<u32>, E>,
+) -> Option<u32> {
+    // The highest number means "unchanged" to chown(2).
+    let most = u64::from(u32::MAX) - 1;
+    if matches!(field.value, DeValue::Integer(_)) {
+        return field.integer(0..=most).and_then(|id| u32::try_from(id).ok());
+    }
+    let text = field.text()?;
+    let hint = format!("name a {kind} of this host, or write its number");
+    match find(text) {
+        Ok(Some(id)) => return Some(id),
+        Ok(None) => match text.parse::<u32>() {
+            Ok(id) if u64::from(id) <= most => return Some(id),
+            _ => field.problem(format!("this host has no {kind} {}", shown(text)), hint),
+        },
+        Err(error) => field.problem(format!("cannot look up the {kind}: {error}"), hint),
+    }
+    None
+}
+
+fn mode(field: &Field<'_>) -> Option<u32> {
+    let hint = "write it in octal and in quotes, such as \"0640\"";
+    let Some(text) = field.value.as_str() else {
+        field.problem(field.is_not("a string"), hint);
+        return None;
+    };
+    let octal = !text.is_empty() && text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= MODE_MAX);
+    if mode.is_none() {
+        field.problem(format!("{} is not a file's mode", shown(text)), hint);
+    }
+    mode
+}

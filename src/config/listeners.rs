@@ -1,0 +1,170 @@
+//! The tables `http`, `admin` and `control`: who listens where, and within which limits.
+
+use std::fs::File;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use url::Url;
+
+use super::HOUR;
+use super::section::{Field, Section, checked, shown};
+use crate::http::{Settings, Tls};
+use crate::listen::Listen;
+
+const HTTP_LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 8025);
+const ADMIN_LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 9025);
+const CONTROL_SOCKET: &str = "/run/suppressd/control.sock";
+
+/// Bodies, in bytes: the least that holds one event, and what memory can bear.
+const BODY_MAX: RangeInclusive<u64> = 1 << 10..=1 << 30;
+const BODY_MAX_DEFAULT: usize = 8 << 20;
+
+/// Connections: no process has more file descriptors by default than this leaves room for.
+const CONNECTIONS_MAX: RangeInclusive<u64> = 1..=65_535;
+const CONNECTIONS_MAX_DEFAULT: usize = 1024;
+
+const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=HOUR;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest path of a Unix socket, in bytes (`sun_path` in unix(7), without the final null).
+const SOCKET_PATH_MAX: usize = 107;
+
+const LISTEN_HINT: &str = "write \"127.0.0.1:8025\", \"[::1]:8025\", \"unix:/path\" or \"systemd\"";
+
+/// The `[http]` table.
+pub(super) fn http(section: Section<'_>) -> Settings {
+    let listen = section.take("listen").and_then(|field| listen(&field));
+    let public_url = section.take("public_url").and_then(|field| public_url(&field));
+    let tls = section.take("tls").and_then(|field| field.table()).and_then(tls);
+    let proxies = section.take("trusted_proxies").map(|field| proxies(&field));
+    let body_max = section.take("body_max").and_then(|field| field.size(BODY_MAX));
+    let connections =
+        section.take("connections_max").and_then(|field| field.integer(CONNECTIONS_MAX));
+    let header_timeout = section.take("header_timeout").and_then(|field| field.duration(TIMEOUTS));
+    let body_timeout = section.take("body_timeout").and_then(|field| field.duration(TIMEOUTS));
+    section.finish();
+    let whole = |number: u64| usize::try_from(number).ok();
+    Settings {
+        listen: listen.unwrap_or_else(|| Listen::Tcp(SocketAddr::from(HTTP_LISTEN))),
+        public_url,
+        tls,
+        trusted_proxies: proxies.unwrap_or_default(),
+        body_max: body_max.and_then(whole).unwrap_or(BODY_MAX_DEFAULT),
+        connections_max: connections.and_then(whole).unwrap_or(CONNECTIONS_MAX_DEFAULT),
+        header_timeout: header_timeout.unwrap_or(HEADER_TIMEOUT),
+        body_timeout: body_timeout.unwrap_or(BODY_TIMEOUT),
+    }
+}
+
+/// The `[admin]` table.
+pub(super) fn admin(section: Section<'_>) -> Listen {
+    let listen = section.take("listen").and_then(|field| listen(&field));
+    section.finish();
+    listen.unwrap_or_else(|| Listen::Tcp(SocketAddr::from(ADMIN_LISTEN)))
+}
+
+/// The `[control]` table.
+pub(super) fn control(section: Section<'_>) -> PathBuf {
+    let socket = section.take("socket").and_then(|field| bindable(&field, field.path()?));
+    section.finish();
+    socket.unwrap_or_else(|| CONTROL_SOCKET.into())
+}
+
+/// Notes listeners that cannot both be bound.
+pub(super) fn apart(root: &Section<'_>, http: &Listen, admin: &Listen, control: &Path) {
+    if clash(http, admin) {
+        let hint = "give the private listener an address or port of its own";
+        root.problem_in("admin", "listen", format!("{admin} is taken by http.listen"), hint);
+    }
+    for (key, listen) in [("http.listen", http), ("admin.listen", admin)] {
+        if matches!(listen, Listen::Unix(path) if path == control) {
+            let what = format!("is the same socket as {key}");
+            let hint = "give the control socket a path of its own";
+            root.problem_in("control", "socket", what, hint);
+        }
+    }
+}
+
+/// Port 0 takes a free one each time; a wildcard address takes the port on every address.
+fn clash(a: &Listen, b: &Listen) -> bool {
+    match (a, b) {
+        (Listen::Tcp(a), Listen::Tcp(b)) => {
+            let any = a.ip().is_unspecified() || b.ip().is_unspecified();
+            a.port() == b.port() && a.port() != 0 && (a.ip() == b.ip() || any)
+        }
+        (Listen::Unix(a), Listen::Unix(b)) => a == b,
+        _ => false,
+    }
+}
+
+fn listen(field: &Field<'_>) -> Option<Listen> {
+    match checked(field, Listen::parse(field.text()?), LISTEN_HINT)? {
+        Listen::Unix(path) => bindable(field, path).map(Listen::Unix),
+        listen => Some(listen),
+    }
+}
+
+fn bindable(field: &Field<'_>, path: PathBuf) -> Option<PathBuf> {
+    if path.as_os_str().len() <= SOCKET_PATH_MAX {
+        return Some(path);
+    }
+    let hint = format!("use a path of at most {SOCKET_PATH_MAX} bytes");
+    field.problem("is too long a path for a Unix socket", hint);
+    None
+}
+
+fn public_url(field: &Field<'_>) -> Option<Url> {
+    let hint = "write it as \"https://hooks.example.org\", as the providers call it";
+    let url = checked(field, Url::parse(field.text()?).map_err(|_| "is not a URL"), hint)?;
+    let bad = if !matches!(url.scheme(), "http" | "https") {
+        "is not an http or https URL"
+    } else if !url.username().is_empty() || url.password().is_some() {
+        "contains a user or a password"
+    } else if url.query().is_some() || url.fragment().is_some() {
+        "has more than a path behind the host"
+    } else {
+        return Some(url);
+    };
+    field.problem(bad, hint);
+    None
+}
+
+fn tls(section: Section<'_>) -> Option<Tls> {
+    let hint = "tls takes the files of a certificate chain and its key, both PEM";
+    let certificate = section.need("certificate", hint).and_then(|field| readable(&field));
+    let key = section.need("key", hint).and_then(|field| readable(&field));
+    section.finish();
+    Some(Tls { certificate: certificate?, key: key? })
+}
+
+fn readable(field: &Field<'_>) -> Option<PathBuf> {
+    let path = field.path()?;
+    let shown = shown(&path.to_string_lossy());
+    let hint = "name a file that suppressd's user can read";
+    // Opening a pipe could wait for ever.
+    let opened = std::fs::metadata(&path).and_then(|meta| match meta.is_file() {
+        true => File::open(&path).map(|_| true),
+        false => Ok(false),
+    });
+    match opened {
+        Ok(true) => return Some(path),
+        Ok(false) => field.problem(format!("{shown} is not a regular file"), hint),
+        Err(error) => field.problem(format!("cannot read {shown}: {error}"), hint),
+    }
+    None
+}
+
+fn proxies(field: &Field<'_>) -> Vec<IpNet> {
+    let hint = "write addresses such as \"10.0.0.1\" or blocks such as \"10.0.0.0/8\"";
+    let one = |item: &Field<'_>| {
+        let text = item.text()?;
+        let net = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let wrong = format!("{} is not an IP address or a CIDR block", shown(text));
+        checked(item, net.map_err(|_| wrong), hint)
+    };
+    field.list().iter().filter_map(one).collect()
+}

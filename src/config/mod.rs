@@ -1,0 +1,196 @@
+//! The configuration: one TOML file to the settings of every module, with all problems at once.
+//!
+//! Reads files and the environment, and opens nothing that it keeps. A configuration that loads
+//! is one that `run` can start with, unless an address is taken or a disk is full.
+
+mod environment;
+mod export;
+mod listeners;
+mod near;
+mod poll;
+mod problem;
+mod report;
+mod rules;
+mod section;
+mod source;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use toml::de::DeTable;
+
+pub use environment::Environment;
+pub use problem::{Problem, Problems};
+pub use report::{report, report_json};
+
+use crate::listen::Listen;
+use crate::model::SourceName;
+use crate::provider::Provider;
+use crate::rules::Rules;
+use crate::{export as exports, http, poll as polls, webhook};
+use section::{Section, Walk, line_of};
+
+/// Largest configuration file, in bytes.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Most syntax errors that are reported: those behind an unclosed quote mean nothing.
+const SYNTAX_ERRORS_MAX: usize = 10;
+
+const SYNTAX_HINT: &str =
+    "a text stands in quotes, a list in brackets; https://toml.io shows how the rest is written";
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// A hundred years: longer makes no difference, and sums of times stay in range.
+const EVER: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
+
+/// Where the state lies unless the configuration says so.
+const STORE_PATH: &str = "/var/lib/suppressd";
+
+/// How long received payloads are kept unless the configuration says so.
+const RETENTION: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// Everything that the daemon is told.
+#[derive(Clone)]
+pub struct Config {
+    /// Where state lies.
+    pub store: Store,
+    /// The public listener.
+    pub http: http::Settings,
+    /// Where the private listener listens.
+    pub admin: Listen,
+    /// The control socket.
+    pub control: PathBuf,
+    /// What suppresses for how long.
+    pub rules: Rules,
+    /// Every source, in the order of the file.
+    pub sources: Vec<Source>,
+    /// The webhooks of those sources that have one.
+    pub webhooks: Vec<webhook::Settings>,
+    /// The polls of those sources that are polled.
+    pub polls: Vec<polls::Settings>,
+    /// The exports.
+    pub exports: Vec<exports::Settings>,
+}
+
+/// The `[store]` table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// The state directory.
+    pub path: PathBuf,
+    /// How long received payloads and events are kept.
+    pub retention: Duration,
+}
+
+/// One `[[source]]`.
+#[derive(Clone)]
+pub struct Source {
+    /// Its name.
+    pub name: SourceName,
+    /// Its provider.
+    pub provider: &'static dyn Provider,
+}
+
+/// Loads a configuration file.
+///
+/// # Errors
+/// All that is wrong with it, as far as it can be told in one run.
+pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> {
+    let text = read(path)?;
+    let (table, errors) = DeTable::parse_recoverable(&text);
+    if !errors.is_empty() {
+        return Err(Problems { file: path.to_owned(), problems: syntax(&text, &errors) });
+    }
+    let walk = Walk::new(&text, environment);
+    let config = whole(walk.root(table.get_ref()));
+    let problems = walk.into_problems();
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(Problems { file: path.to_owned(), problems }),
+    }
+}
+
+fn read(path: &Path) -> Result<String, Problems> {
+    let hint = "name the configuration file with --config FILE";
+    let unreadable = |what: String| Problems::of_file(path, what, hint);
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
+        .map_err(|error| unreadable(format!("cannot read the configuration: {error}")))?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        let size = FILE_BYTES_MAX / 1024 / 1024;
+        return Err(unreadable(format!("the file is larger than {size} MiB")));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes()[..good].iter().filter(|byte| **byte == b'\n').count();
+        let what = format!("line {line} is not UTF-8");
+        Problems::of_file(path, what, "save the file as UTF-8")
+    })
+}
+
+/// The problems of a file that is not TOML. What follows from them is not looked at.
+fn syntax(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
+    let problem = |error: &toml::de::Error| {
+        let start = error.span().map_or(0, |span| span.start).min(text.len());
+        let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+        let column = 1 + text[line_start..start].chars().count();
+        Problem {
+            path: String::new(),
+            name: None,
+            line: Some(line_of(text, start)),
+            what: format!("column {column}: not TOML: {}", error.message()),
+            hint: SYNTAX_HINT.to_owned(),
+        }
+    };
+    errors.iter().take(SYNTAX_ERRORS_MAX).map(problem).collect()
+}
+
+/// `None` only where a problem was noted.
+fn whole(root: Section<'_>) -> Option<Config> {
+    let store = root.table_or_empty("store").map(store);
+    let http = root.table_or_empty("http").map(listeners::http);
+    let admin = root.table_or_empty("admin").map(listeners::admin);
+    let control = root.table_or_empty("control").map(listeners::control);
+    let rules = root.table_or_empty("rules").map(rules::rules);
+    let is_local = http.as_ref().is_none_or(|http| http.listen.is_local());
+    let found = source::sources(root.tables("source"), is_local);
+    let exports = export::exports(root.tables("export"), &found.names);
+    lookups(&root);
+    if let (Some(http), Some(admin), Some(control)) = (&http, &admin, &control) {
+        listeners::apart(&root, &http.listen, admin, control);
+    }
+    root.finish();
+    Some(Config {
+        store: store?,
+        http: http?,
+        admin: admin?,
+        control: control?,
+        rules: rules?,
+        sources: found.sources,
+        webhooks: found.webhooks,
+        polls: found.polls,
+        exports,
+    })
+}
+
+fn store(section: Section<'_>) -> Store {
+    let path = section.take("path").and_then(|field| field.path());
+    let retention = section.take("retention").and_then(|field| field.duration(DAY..=EVER));
+    section.finish();
+    Store {
+        path: path.unwrap_or_else(|| STORE_PATH.into()),
+        retention: retention.unwrap_or(RETENTION),
+    }
+}
+
+/// This version answers no MTA directly, and says so instead of ignoring what it was told.
+fn lookups(root: &Section<'_>) {
+    for lookup in root.tables("lookup") {
+        let hint = "remove it; let the MTA read an [[export]] instead";
+        lookup.problem_here("this version has no live lookups", hint);
+    }
+}

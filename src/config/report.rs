@@ -1,0 +1,139 @@
+//! What `suppressd check` prints about a good configuration. Shows no secret.
+
+use serde_json::{Value, json};
+
+use super::{Config, exports, polls, webhook};
+use crate::listen::Listen;
+use crate::model::SourceName;
+use crate::poll::Every;
+use crate::units::show_duration;
+
+const PUBLIC_URL_UNSET: &str =
+    "http.public_url is not set: put the address that providers reach in front of the path";
+
+/// The webhook URLs to enter at the providers, the polls and the exports, as aligned text.
+pub fn report(config: &Config) -> String {
+    let mut text = String::new();
+    let webhooks: Vec<Vec<String>> =
+        config.webhooks.iter().map(|hook| webhook_row(config, hook)).collect();
+    list(&mut text, "webhooks", &webhooks);
+    if !webhooks.is_empty() && config.http.public_url.is_none() {
+        text.push_str(&format!("  ({PUBLIC_URL_UNSET})\n"));
+    }
+    let polls: Vec<Vec<String>> = config.polls.iter().map(poll_row).collect();
+    list(&mut text, "polls", &polls);
+    let exports: Vec<Vec<String>> = config.exports.iter().map(export_row).collect();
+    list(&mut text, "exports", &exports);
+    text
+}
+
+/// The same, and where everything listens and lies, as one JSON object.
+pub fn report_json(config: &Config) -> Value {
+    let source = |source: &super::Source| {
+        let hook = config.webhooks.iter().find(|hook| hook.source == source.name);
+        let poll = config.polls.iter().find(|poll| poll.source == source.name);
+        json!({
+            "name": source.name.as_str(),
+            "provider": source.provider.name(),
+            "webhook": hook.map(|hook| json!({
+                "url": webhook_url(config, &hook.source),
+                "authenticated": !hook.checks.is_empty(),
+            })),
+            "poll": poll.map(poll_json),
+        })
+    };
+    let export = |export: &exports::Settings| {
+        json!({
+            "name": export.name,
+            "format": export.format.name(),
+            "path": export.path.display().to_string(),
+        })
+    };
+    let http = &config.http;
+    json!({
+        "store": {
+            "path": config.store.path.display().to_string(),
+            "retention": show_duration(config.store.retention),
+        },
+        "http": {
+            "listen": http.listen.to_string(),
+            "public_url": http.public_url.as_ref().map(ToString::to_string),
+            "tls": http.tls.is_some(),
+        },
+        "admin": { "listen": config.admin.to_string() },
+        "control": { "socket": config.control.display().to_string() },
+        "sources": config.sources.iter().map(source).collect::<Vec<_>>(),
+        "exports": config.exports.iter().map(export).collect::<Vec<_>>(),
+    })
+}
+
+fn webhook_row(config: &Config, hook: &webhook::Settings) -> Vec<String> {
+    let mut url = webhook_url(config, &hook.source);
+    if hook.checks.is_empty() {
+        url.push_str(" (not authenticated)");
+    }
+    vec![hook.source.to_string(), hook.provider.name().to_owned(), url]
+}
+
+fn webhook_url(config: &Config, source: &SourceName) -> String {
+    let http = &config.http;
+    let scheme = if http.tls.is_some() { "https" } else { "http" };
+    let base = match (&http.public_url, &http.listen) {
+        (Some(url), _) => url.to_string(),
+        (None, Listen::Tcp(address)) => format!("{scheme}://{address}"),
+        // Nobody can know the address before the proxy or the unit that has it.
+        (None, Listen::Unix(_) | Listen::Systemd) => format!("{scheme}://HOST"),
+    };
+    format!("{}/hooks/{source}", base.trim_end_matches('/'))
+}
+
+fn poll_row(poll: &polls::Settings) -> Vec<String> {
+    let when = match &poll.every {
+        Every::Interval(span) => format!("every {}", show_duration(*span)),
+        Every::Cron(expression) => format!("at {expression} (UTC)"),
+    };
+    let (overlap, backfill) = (show_duration(poll.overlap), show_duration(poll.backfill));
+    let reach = format!("overlap {overlap}, backfill {backfill}");
+    let feeds = format!("feeds {}", poll.feeds.join(", "));
+    vec![poll.source.to_string(), poll.provider.name().to_owned(), when, feeds, reach]
+}
+
+fn poll_json(poll: &polls::Settings) -> Value {
+    let (every, cron) = match &poll.every {
+        Every::Interval(span) => (Some(show_duration(*span)), None),
+        Every::Cron(expression) => (None, Some(expression)),
+    };
+    json!({
+        "every": every,
+        "cron": cron,
+        "feeds": poll.feeds,
+        "overlap": show_duration(poll.overlap),
+        "backfill": show_duration(poll.backfill),
+    })
+}
+
+fn export_row(export: &exports::Settings) -> Vec<String> {
+    let path = export.path.display().to_string();
+    vec![export.name.clone(), export.format.name().to_owned(), path]
+}
+
+/// A title, and below it the rows in columns.
+fn list(text: &mut String, title: &str, rows: &[Vec<String>]) {
+    if rows.is_empty() {
+        text.push_str(&format!("{title}: none\n"));
+        return;
+    }
+    text.push_str(&format!("{title}:\n"));
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    for row in rows {
+        let mut line = String::from(" ");
+        for (column, cell) in row.iter().enumerate() {
+            line.push_str(&format!(" {cell:<width$} ", width = width(column)));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+}

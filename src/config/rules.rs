@@ -1,0 +1,80 @@
+//! The `rules` table: what suppresses for how long.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::EVER;
+use super::section::{Field, Section, shown};
+use crate::model::{TALLY_MAX, Term};
+use crate::rules::{Rules, Threshold};
+use crate::units;
+
+const TERMS: RangeInclusive<Duration> = Duration::from_secs(1)..=EVER;
+
+/// The `[rules]` table.
+pub(super) fn rules(section: Section<'_>) -> Rules {
+    let default = Rules::default();
+    let of = |key: &'static str, default: Term| {
+        let table = section.take(key).and_then(|field| rule_table(&field, "{ for = \"forever\" }"));
+        table.and_then(only_term).unwrap_or(default)
+    };
+    let rules = Rules {
+        hard_bounce: of("hard_bounce", default.hard_bounce),
+        complaint: of("complaint", default.complaint),
+        unsubscribe: of("unsubscribe", default.unsubscribe),
+        invalid: of("invalid", default.invalid),
+        provider_listed: of("provider_listed", default.provider_listed),
+        soft_bounce: section
+            .take("soft_bounce")
+            .and_then(|field| threshold(&field))
+            .unwrap_or(default.soft_bounce),
+        blocked: section.take("blocked").and_then(|field| match field.value.as_str() {
+            Some("never") => None,
+            _ => threshold(&field),
+        }),
+    };
+    section.finish();
+    rules
+}
+
+fn rule_table<'a>(field: &Field<'a>, example: &str) -> Option<Section<'a>> {
+    if !field.value.is_table() {
+        field.problem(field.is_not("a table"), format!("write it as {example}"));
+        return None;
+    }
+    field.table()
+}
+
+fn only_term(section: Section<'_>) -> Option<Term> {
+    let term = section.take("for").and_then(|field| term(&field));
+    section.finish();
+    term
+}
+
+/// What a threshold does not say is as in the default.
+fn threshold(field: &Field<'_>) -> Option<Threshold> {
+    let section = rule_table(field, "{ count = 5, within = \"14d\", for = \"30d\" }")?;
+    let default = Threshold::default();
+    let most = TALLY_MAX as u64;
+    let count = section.take("count").and_then(|field| field.integer(1..=most));
+    let within = section.take("within").and_then(|field| field.duration(TERMS));
+    let term = section.take("for").and_then(|field| term(&field));
+    section.finish();
+    Some(Threshold {
+        count: count.and_then(|n| usize::try_from(n).ok()).unwrap_or(default.count),
+        within: within.unwrap_or(default.within),
+        term: term.unwrap_or(default.term),
+    })
+}
+
+fn term(field: &Field<'_>) -> Option<Term> {
+    match field.value.as_str() {
+        Some("forever") => Some(Term::Forever),
+        Some(text) if units::duration(text).is_none() => {
+            let hint = "write \"forever\", or a duration such as \"30d\"";
+            field.problem(format!("{} is not a duration", shown(text)), hint);
+            None
+        }
+        _ => field.duration(TERMS).map(Term::For),
+    }
+}

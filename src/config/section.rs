@@ -1,0 +1,416 @@
+//! A walk over the parsed file with typed getters, which notes problems instead of failing.
+//!
+//! A getter answers `None` when there is nothing that can be used; if that is an error, it has
+//! been noted. A value is shown in a problem only by getters that are not for secrets.
+
+use std::cell::RefCell;
+use std::fmt::Display;
+use std::ops::{Range, RangeInclusive};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::environment::Environment;
+use super::near::{listed, nearest};
+use super::problem::Problem;
+use crate::units;
+
+/// Most characters of a value that a problem shows.
+const SHOWN_MAX: usize = 60;
+
+/// One walk: the text, the environment, and what was found so far.
+pub(super) struct Walk<'a> {
+    text: &'a str,
+    empty: DeTable<'a>,
+    problems: RefCell<Vec<Problem>>,
+    pub(super) environment: &'a Environment,
+}
+
+/// One table of the file.
+pub(super) struct Section<'a> {
+    walk: &'a Walk<'a>,
+    table: &'a DeTable<'a>,
+    place: Place,
+    known: RefCell<Vec<&'static str>>,
+}
+
+/// One value of the file.
+pub(super) struct Field<'a> {
+    pub(super) walk: &'a Walk<'a>,
+    pub(super) place: Place,
+    pub(super) value: &'a DeValue<'a>,
+}
+
+/// Where something stands.
+#[derive(Clone)]
+pub(super) struct Place {
+    path: String,
+    name: Option<String>,
+    line: Option<usize>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(text: &'a str, environment: &'a Environment) -> Walk<'a> {
+        let (empty, problems) = (DeTable::new(), RefCell::default());
+        Walk { text, empty, problems, environment }
+    }
+
+    /// The whole file as a section.
+    pub(super) fn root(&'a self, table: &'a DeTable<'a>) -> Section<'a> {
+        let place = Place { path: String::new(), name: None, line: None };
+        Section { walk: self, table, place, known: RefCell::default() }
+    }
+
+    pub(super) fn problem(&self, place: &Place, what: impl Into<String>, hint: impl Into<String>) {
+        self.problems.borrow_mut().push(Problem {
+            path: place.path.clone(),
+            name: place.name.clone(),
+            line: place.line,
+            what: what.into(),
+            hint: hint.into(),
+        });
+    }
+
+    /// Whether a problem was noted at this place or within it.
+    pub(super) fn is_bad(&self, place: &Place) -> bool {
+        let within = |p: &Problem| {
+            let rest = p.path.strip_prefix(&place.path);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.problems.borrow().iter().any(within)
+    }
+
+    /// What was found, in the order of the lines.
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        let mut problems = self.problems.into_inner();
+        problems.sort_by_key(|problem| problem.line);
+        problems
+    }
+
+    fn line(&self, span: &Range<usize>) -> usize {
+        line_of(self.text, span.start)
+    }
+}
+
+/// The line, from 1, that a byte of the text is on.
+pub(super) fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count()
+}
+
+impl<'a> Section<'a> {
+    /// The value of a key, if it is there. From now on the key is known.
+    pub(super) fn take(&self, key: &'static str) -> Option<Field<'a>> {
+        self.known.borrow_mut().push(key);
+        let (word, value) = self.table.get_key_value(key)?;
+        let line = self.walk.line(&word.span());
+        Some(Field { walk: self.walk, place: self.at(key, Some(line)), value: value.get_ref() })
+    }
+
+    /// The value of a key that must be there.
+    pub(super) fn need(&self, key: &'static str, hint: &str) -> Option<Field<'a>> {
+        let field = self.take(key);
+        if field.is_none() {
+            self.missing(key, hint);
+        }
+        field
+    }
+
+    /// A table; where it is absent, an empty one.
+    pub(super) fn table_or_empty(&self, key: &'static str) -> Option<Section<'a>> {
+        match self.take(key) {
+            Some(field) => field.table(),
+            None => Some(Section {
+                walk: self.walk,
+                table: &self.walk.empty,
+                place: self.at(key, self.place.line),
+                known: RefCell::default(),
+            }),
+        }
+    }
+
+    /// The tables of a `[[key]]`.
+    pub(super) fn tables(&self, key: &'static str) -> Vec<Section<'a>> {
+        let Some(field) = self.take(key) else { return Vec::new() };
+        match field.value {
+            DeValue::Array(_) => {
+                field.list().iter().filter_map(Field::table).map(Section::with_name).collect()
+            }
+            _ => {
+                field.problem(field.is_not("a list of tables"), format!("write it as [[{key}]]"));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Notes a problem with a key of this section, present or not.
+    pub(super) fn problem(&self, key: &str, what: impl Into<String>, hint: impl Into<String>) {
+        self.walk.problem(&self.place_of(key), what, hint);
+    }
+
+    /// Notes a problem with this section as a whole.
+    pub(super) fn problem_here(&self, what: impl Into<String>, hint: impl Into<String>) {
+        self.walk.problem(&self.place, what, hint);
+    }
+
+    /// Notes a problem with a key of a table of this section, present or not.
+    pub(super) fn problem_in(&self, table: &str, key: &str, what: String, hint: &str) {
+        let Place { path, name, line } = self.place_of(table);
+        let inner = self.table.get(table).and_then(|value| value.get_ref().as_table());
+        let word = inner.and_then(|inner| inner.get_key_value(key));
+        let line = word.map(|(word, _)| self.walk.line(&word.span())).or(line);
+        self.walk.problem(&Place { path: format!("{path}.{key}"), name, line }, what, hint);
+    }
+
+    /// Notes that a key is missing.
+    pub(super) fn missing(&self, key: &str, hint: &str) {
+        self.problem(key, "is missing", hint);
+    }
+
+    /// Whether the key is there.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Whether a problem was noted with this key.
+    pub(super) fn is_bad(&self, key: &str) -> bool {
+        self.walk.is_bad(&self.place_of(key))
+    }
+
+    /// Whether a problem was noted within this section.
+    pub(super) fn has_problems(&self) -> bool {
+        self.walk.is_bad(&self.place)
+    }
+
+    /// Notes every key that nobody took.
+    pub(super) fn finish(&self) {
+        let known = self.known.borrow();
+        for (word, _) in self.table.iter() {
+            let key: &str = word.get_ref();
+            if known.contains(&key) {
+                continue;
+            }
+            let hint = match nearest(key, known.iter().copied()) {
+                Some(meant) => format!("did you mean {meant:?}?"),
+                None => format!("the keys here are: {}", listed(known.iter().copied())),
+            };
+            self.problem(key, "is not a key of this version", hint);
+        }
+    }
+
+    /// From here on problems tell the section's `name`, if it has one that can be shown.
+    fn with_name(mut self) -> Section<'a> {
+        let name = self.table.get("name").and_then(|value| value.get_ref().as_str());
+        let shows = |name: &&str| !name.is_empty() && name.len() <= SHOWN_MAX;
+        let name = name.filter(shows).map(|name| name.escape_debug().to_string());
+        self.place.name = name;
+        self
+    }
+
+    fn place_of(&self, key: &str) -> Place {
+        let word = self.table.get_key_value(key).map(|(word, _)| self.walk.line(&word.span()));
+        self.at(key, word.or(self.place.line))
+    }
+
+    fn at(&self, key: &str, line: Option<usize>) -> Place {
+        let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let plain = !key.is_empty() && key.chars().all(bare);
+        let key = if plain { key.to_owned() } else { shown(key) };
+        let dot = if self.place.path.is_empty() { "" } else { "." };
+        Place {
+            path: format!("{}{dot}{key}", self.place.path),
+            name: self.place.name.clone(),
+            line,
+        }
+    }
+}
+
+impl<'a> Field<'a> {
+    /// Notes a problem with this value.
+    pub(super) fn problem(&self, what: impl Into<String>, hint: impl Into<String>) {
+        self.walk.problem(&self.place, what, hint);
+    }
+
+    /// A text of one line or many. Not empty.
+    pub(super) fn lines(&self) -> Option<&'a str> {
+        let Some(text) = self.value.as_str() else {
+            self.problem(self.is_not("a string"), "write it in quotes");
+            return None;
+        };
+        if text.is_empty() {
+            self.problem("is empty", "give it a value, or remove the key");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A text. Not empty, without control characters.
+    pub(super) fn text(&self) -> Option<&'a str> {
+        let text = self.lines()?;
+        if text.chars().any(char::is_control) {
+            self.problem("contains a control character", "remove the character");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A file's path, relative to the working directory unless it is absolute.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        self.text().map(PathBuf::from)
+    }
+
+    /// A whole number within limits.
+    pub(super) fn integer(&self, limits: RangeInclusive<u64>) -> Option<u64> {
+        let DeValue::Integer(digits) = self.value else {
+            self.problem(self.is_not("a number"), "write a whole number without quotes");
+            return None;
+        };
+        let number = i128::from_str_radix(digits.as_str(), digits.radix()).ok();
+        let number = number.and_then(|number| u64::try_from(number).ok());
+        match number.filter(|number| limits.contains(number)) {
+            Some(number) => Some(number),
+            None => {
+                let hint = format!("use a number from {} to {}", limits.start(), limits.end());
+                self.problem(format!("is {digits}, which is out of range"), hint);
+                None
+            }
+        }
+    }
+
+    /// A duration within limits.
+    pub(super) fn duration(&self, limits: RangeInclusive<Duration>) -> Option<Duration> {
+        let example = "write it with ms, s, m, h or d, such as \"30s\" or \"14d\"";
+        let span = self.measure("a duration", example, units::duration)?;
+        let show = |span: &Duration| units::show_duration(*span);
+        self.within(span, limits, show)
+    }
+
+    /// A size in bytes within limits.
+    pub(super) fn size(&self, limits: RangeInclusive<u64>) -> Option<u64> {
+        let example = "write it with B, KiB, MiB or GiB, such as \"8MiB\"";
+        let size = self.measure("a size", example, units::size)?;
+        let show = |size: &u64| {
+            let unit = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+            let whole = unit.iter().find(|(_, bits)| *size >= 1 << bits);
+            whole.map_or(format!("{size}B"), |(unit, bits)| format!("{}{unit}", size >> bits))
+        };
+        self.within(size, limits, show)
+    }
+
+    /// One of some words.
+    pub(super) fn choice(&self, what: &str, choices: &[&'static str]) -> Option<&'static str> {
+        let text = self.text()?;
+        let found = choices.iter().find(|choice| **choice == text).copied();
+        if found.is_none() {
+            let problem = format!("{} is not {what}", shown(text));
+            let meant = nearest(text, choices.iter().copied());
+            let meant = meant.map_or(String::new(), |m| format!("did you mean {m:?}? "));
+            let hint = format!("{meant}this version has: {}", listed(choices.iter().copied()));
+            self.problem(problem, hint);
+        }
+        found
+    }
+
+    /// The members of a list.
+    pub(super) fn list(&self) -> Vec<Field<'a>> {
+        let DeValue::Array(items) = self.value else {
+            self.problem(self.is_not("a list"), "write it in brackets, such as [\"…\", \"…\"]");
+            return Vec::new();
+        };
+        let member = |(index, item): (usize, &'a toml::Spanned<DeValue<'a>>)| {
+            let mut place = self.place.clone();
+            place.path = format!("{}[{}]", place.path, index + 1);
+            place.line = Some(self.walk.line(&item.span()));
+            Field { walk: self.walk, place, value: item.get_ref() }
+        };
+        items.iter().enumerate().map(member).collect()
+    }
+
+    /// A list of texts, each read by `read`, which says what it must be. Never empty.
+    pub(super) fn list_of<T>(
+        &self,
+        read: impl Fn(&str) -> Result<T, (String, String)>,
+    ) -> Option<Vec<T>> {
+        let items = self.list();
+        if items.is_empty() && self.value.is_array() {
+            self.problem("is an empty list", "name at least one, or remove the key");
+        }
+        let one = |item: &Field<'a>| match read(item.text()?) {
+            Ok(value) => Some(value),
+            Err((what, hint)) => {
+                item.problem(what, hint);
+                None
+            }
+        };
+        let values: Vec<T> = items.iter().filter_map(one).collect();
+        (!values.is_empty()).then_some(values)
+    }
+
+    /// A table.
+    pub(super) fn table(&self) -> Option<Section<'a>> {
+        let Some(table) = self.value.as_table() else {
+            self.problem(self.is_not("a table"), "write it as { key = … }");
+            return None;
+        };
+        let (walk, place) = (self.walk, self.place.clone());
+        Some(Section { walk, table, place, known: RefCell::default() })
+    }
+
+    /// Says that the value is of another type than wanted, without showing it.
+    pub(super) fn is_not(&self, wanted: &str) -> String {
+        let found = match self.value {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) => "an integer",
+            DeValue::Float(_) => "a float",
+            DeValue::Boolean(_) => "a boolean",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        format!("is {found}, not {wanted}")
+    }
+
+    fn measure<T>(&self, what: &str, example: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let Some(text) = self.value.as_str() else {
+            self.problem(self.is_not(what), example);
+            return None;
+        };
+        let value = read(text);
+        if value.is_none() {
+            self.problem(format!("{} is not {what}", shown(text)), example);
+        }
+        value
+    }
+
+    fn within<T: PartialOrd>(
+        &self,
+        value: T,
+        limits: RangeInclusive<T>,
+        show: impl Fn(&T) -> String,
+    ) -> Option<T> {
+        if limits.contains(&value) {
+            return Some(value);
+        }
+        let hint = format!("use {} to {}", show(limits.start()), show(limits.end()));
+        self.problem(format!("is {}, which is out of range", show(&value)), hint);
+        None
+    }
+}
+
+/// A value or key as a problem shows it: quoted, and cut if it is long.
+pub(super) fn shown(text: &str) -> String {
+    if text.chars().count() <= SHOWN_MAX {
+        return format!("{text:?}");
+    }
+    let head: String = text.chars().take(SHOWN_MAX).collect();
+    format!("{:?}", head + "…")
+}
+
+/// Keeps the value, or notes what is wrong with it.
+pub(super) fn checked<T, E: Display>(
+    field: &Field<'_>,
+    result: Result<T, E>,
+    hint: &str,
+) -> Option<T> {
+    result.map_err(|error| field.problem(error.to_string(), hint)).ok()
+}

@@ -1,0 +1,173 @@
+//! The `[[source]]` tables: an account at a provider, its webhook and its poll.
+//!
+//! What a provider's keys mean is the adapter's to say: here they are only read and resolved.
+
+use std::collections::BTreeSet;
+
+use super::environment::secrets;
+use super::near::listed;
+use super::poll::poll;
+use super::section::{Field, Section, shown};
+use super::{Source, polls, webhook};
+use crate::model::SourceName;
+use crate::provider::{
+    self, CREDENTIAL_KEYS, Check, Key, Provider, Setting, SettingError, Settings,
+    checks_of_credentials,
+};
+
+/// Secrets that go into a header as they are, and so must be text.
+const TEXT_SECRETS: &[&str] = &["basic", "bearer", "header_value", "api_key"];
+
+/// What the `[[source]]` tables hold.
+#[derive(Default)]
+pub(super) struct Sources {
+    /// The names of all, also of those with other problems.
+    pub(super) names: BTreeSet<SourceName>,
+    pub(super) sources: Vec<Source>,
+    pub(super) webhooks: Vec<webhook::Settings>,
+    pub(super) polls: Vec<polls::Settings>,
+}
+
+/// All `[[source]]` tables. `is_local`: whether only this host reaches the public listener.
+pub(super) fn sources(sections: Vec<Section<'_>>, is_local: bool) -> Sources {
+    let mut found = Sources::default();
+    for section in sections {
+        source(section, is_local, &mut found);
+    }
+    found
+}
+
+fn source(section: Section<'_>, is_local: bool, found: &mut Sources) {
+    let name = name(&section, &found.names);
+    found.names.extend(name.clone());
+    let provider = chosen_provider(&section);
+    let (webhook, poll_field) = (section.take("webhook"), section.take("poll"));
+    let has_webhook = webhook.is_some();
+    if webhook.is_none() && poll_field.is_none() {
+        let hint = "add webhook = { … }, poll = { … }, or both";
+        section.problem_here("has neither a webhook nor a poll", hint);
+    }
+    section.finish();
+    let Some(provider) = provider else { return };
+    let checks = webhook.and_then(|f| f.table()).and_then(|s| checks(s, provider, is_local));
+    let poll = poll_field.and_then(|field| field.table()).and_then(|s| poll(s, provider));
+    let Some(name) = name else { return };
+    found.sources.push(Source { name: name.clone(), provider });
+    if let Some(checks) = checks {
+        found.webhooks.push(webhook::Settings { source: name.clone(), provider, checks });
+    }
+    found.polls.extend(poll.map(|poll| poll.into_settings(name, provider, has_webhook)));
+}
+
+fn name(section: &Section<'_>, taken: &BTreeSet<SourceName>) -> Option<SourceName> {
+    let hint = "give the source a name, such as \"acme-sendgrid\"";
+    let field = section.need("name", hint)?;
+    let text = field.text()?;
+    let hint = "the name is part of the webhook's path: choose another";
+    match SourceName::parse(text) {
+        Err(error) => field.problem(format!("{} is not a name: {error}", shown(text)), hint),
+        Ok(name) if name == SourceName::operator() => {
+            field.problem("\"operator\" is the name of the operator's own commands", hint);
+        }
+        Ok(name) if taken.contains(&name) => {
+            field.problem(format!("{text:?} is the name of an earlier source"), hint);
+        }
+        Ok(name) => return Some(name),
+    }
+    None
+}
+
+fn chosen_provider(section: &Section<'_>) -> Option<&'static dyn Provider> {
+    let names: Vec<&'static str> = provider::ALL.iter().map(|provider| provider.name()).collect();
+    let hint = format!("this version has: {}", listed(names.iter().copied()));
+    let chosen = section.need("provider", &hint)?.choice("a provider", &names)?;
+    provider::ALL.iter().copied().find(|provider| provider.name() == chosen)
+}
+
+/// The checks of a `webhook` table. `None` where a problem was noted.
+fn checks(section: Section<'_>, provider: &dyn Provider, is_local: bool) -> Option<Vec<Check>> {
+    let settings = settings(&section, &[provider.webhook_keys(), CREDENTIAL_KEYS]);
+    let auth = section.take("auth");
+    let is_open = auth.is_some();
+    if let Some(field) = auth {
+        open_allowed(&field, is_local);
+    }
+    if section.has("basic") && section.has("bearer") {
+        let hint = "keep one of the two: both would be in the Authorization header";
+        section.problem("bearer", "stands beside basic: no request can carry both", hint);
+    }
+    let mut checks = Vec::new();
+    for result in [provider.checks(&settings), checks_of_credentials(&settings)] {
+        match result {
+            Ok(more) => checks.extend(more),
+            Err(error) => note(&section, &error),
+        }
+    }
+    section.finish();
+    if !section.has_problems() {
+        credentials_wanted(&section, provider, &checks, is_open, is_local);
+    }
+    (!section.has_problems()).then_some(checks)
+}
+
+fn open_allowed(auth: &Field<'_>, is_local: bool) {
+    if auth.value.as_str() != Some("none") {
+        let hint = "remove it: the credentials say how the sender proves itself";
+        auth.problem("can only be \"none\"", hint);
+    } else if !is_local {
+        let hint = "name a credential, or let http.listen be a loopback address";
+        auth.problem("only a local listener can go without authentication", hint);
+    }
+}
+
+/// Every webhook is authenticated, or says that it is not.
+fn credentials_wanted(
+    section: &Section<'_>,
+    provider: &dyn Provider,
+    checks: &[Check],
+    is_open: bool,
+    is_local: bool,
+) {
+    if is_open && !checks.is_empty() {
+        let hint = "remove auth, or the credentials";
+        section.problem("auth", "says \"none\", but there are credentials", hint);
+    }
+    if !is_open && checks.is_empty() {
+        let secret = |key: &&Key| key.secret;
+        let keys = [provider.webhook_keys(), CREDENTIAL_KEYS].concat();
+        let mut hint = format!("set {}", listed(keys.iter().filter(secret).map(|key| key.name)));
+        if is_local {
+            hint.push_str("; or auth = \"none\", since the listener is local");
+        }
+        section.problem_here("names no credential: anyone could write to it", hint);
+    }
+}
+
+/// The settings of a table under an adapter's keys, resolved.
+pub(super) fn settings(section: &Section<'_>, keys: &[&[Key]]) -> Settings {
+    let mut settings = Settings::default();
+    for key in keys.iter().copied().flatten() {
+        let Some(field) = section.take(key.name) else {
+            if key.required {
+                section.missing(key.name, "this provider cannot do without it");
+            }
+            continue;
+        };
+        let value = if key.secret {
+            secrets(&field, TEXT_SECRETS.contains(&key.name)).map(Setting::Secrets)
+        } else {
+            field.lines().map(|text| Setting::Text(text.to_owned()))
+        };
+        if let Some(value) = value {
+            settings.set(key.name, value);
+        }
+    }
+    settings
+}
+
+/// Notes what an adapter has against its settings, unless the key is known to be bad already.
+pub(super) fn note(section: &Section<'_>, error: &SettingError) {
+    if !section.is_bad(&error.key) {
+        section.problem(&error.key, error.problem.as_str(), error.hint.as_str());
+    }
+}
