@@ -23,3 +23,5 @@ pub mod poll;
 pub mod webhook;
 
 pub mod http;
+
+pub mod control;
