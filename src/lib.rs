@@ -25,3 +25,5 @@ pub mod webhook;
 pub mod http;
 
 pub mod control;
+
+pub mod cli;
