@@ -3,7 +3,6 @@
 //! An operator who may use the control socket need not be able to read every secret, so the other
 //! verbs read that one key and mind nothing else.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
@@ -30,7 +29,6 @@ pub(super) fn control_socket(named: Option<&Path>) -> Result<PathBuf, Failure> {
         Err(error) if named.is_some() => {
             Err(Failure::Configuration(format!("cannot read {}: {error}", file.display())))
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(DEFAULT_SOCKET.into()),
         Err(_) => Ok(DEFAULT_SOCKET.into()),
     }
 }

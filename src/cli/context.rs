@@ -8,7 +8,6 @@ use serde_json::Value;
 use super::configuration;
 use super::failure::{FAILED, Failure, Outcome};
 use super::output::Output;
-use super::row;
 use super::table::{Column, Table};
 use crate::admin::{Command, Reply};
 use crate::control::client;
@@ -47,7 +46,7 @@ impl Context {
     }
 
     /// Sends commands and prints all their rows as one table, or as JSON lines. A row that tells a
-    /// problem or an error makes the exit status 1.
+    /// problem makes the exit status 1.
     pub(super) fn show(
         &mut self,
         commands: &[Command],
@@ -88,5 +87,9 @@ impl Context {
 
 /// Whether a row says that its part of the command was not done.
 pub(super) fn is_troubled(row: &Value) -> bool {
-    row::given(row, "problem").is_some() || row::given(row, "error").is_some()
+    ["problem", "error", "held_back"].iter().any(|key| match row.get(key) {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(_) => true,
+    })
 }

@@ -46,14 +46,16 @@ impl Arguments {
         let scope = arguments::text(self.scope.as_ref());
         let mut table = Table::new(COLUMNS);
         let mut suppressed = false;
-        for addresses in arguments::portions(&addresses) {
+        let asked = arguments::portions(&addresses).try_for_each(|addresses| {
             let command = Command::Lookup { addresses, scope: scope.clone() };
             context.ask(&command, |out, row: Value| {
                 suppressed |= row::is(&row, "suppressed");
                 if self.json { out.json(&row) } else { table.row(out, &row) }
-            })?;
-        }
+            })
+        });
+        // Rows that came before a failure are true, and are shown.
         table.end(&mut context.out)?;
+        asked?;
         Ok(if suppressed { SUPPRESSED } else { 0 })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use clap::{Args, Command};
+use clap::{Arg, Args, Command};
 use clap_mangen::Man;
 
 use super::context::Context;
@@ -43,7 +43,12 @@ fn page() -> io::Result<String> {
 
 /// A verb, and the verbs below it, as subsections.
 fn verb_section(verb: &Command, page: &mut String) -> io::Result<()> {
-    let man = Man::new(verb.clone().disable_help_flag(true));
+    // What every verb takes is told once, above.
+    let own = |arg: Arg| {
+        let shared = ["config", "help"].contains(&arg.get_id().as_str());
+        arg.hide(shared)
+    };
+    let man = Man::new(verb.clone().mut_args(own));
     let mut section = Vec::new();
     man.render_synopsis_section(&mut section)?;
     man.render_description_section(&mut section)?;

@@ -60,7 +60,7 @@ impl Output {
             return;
         }
         let bar = part.map_or(String::new(), bar);
-        let line = format!("\r\x1b[K{}  {bar}{pages} pages, {rows} rows", clean(what));
+        let line = format!("\r\x1b[K{}  {bar}pages {pages}, rows {rows}", clean(what));
         self.progress = terminal.write_all(line.as_bytes()).is_ok();
     }
 

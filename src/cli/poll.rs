@@ -52,16 +52,12 @@ impl Arguments {
 
 fn summary(row: &Value) -> String {
     let count = |key| row::given(row, key).unwrap_or_else(|| "0".to_owned());
+    let (pages, rows, new) = (count("pages"), count("rows"), count("new"));
     let mut line = row::text(row, "source");
     if let Some(feeds) = row::given(row, "feeds") {
         line.push_str(&format!(" ({feeds})"));
     }
-    line.push_str(&format!(
-        ": {} pages, {} rows, {} new",
-        count("pages"),
-        count("rows"),
-        count("new")
-    ));
+    line.push_str(&format!(": pages {pages}, rows {rows}, new {new}"));
     match row.get("took") {
         Some(Value::Number(seconds)) => line.push_str(&format!(", {seconds}s")),
         _ => line.extend(row::given(row, "took").map(|took| format!(", {took}"))),
@@ -80,8 +76,8 @@ mod tests {
     fn a_source_is_one_line() {
         let row = json!({"source": "acme", "feeds": ["events"], "pages": 2, "rows": 30, "new": 4,
             "took": "1.2s", "error": null});
-        assert_eq!(summary(&row), "acme (events): 2 pages, 30 rows, 4 new, 1.2s");
+        assert_eq!(summary(&row), "acme (events): pages 2, rows 30, new 4, 1.2s");
         let row = json!({"source": "acme", "took": 1.5, "error": "401 from the API"});
-        assert_eq!(summary(&row), "acme: 0 pages, 0 rows, 0 new, 1.5s; FAILED: 401 from the API");
+        assert_eq!(summary(&row), "acme: pages 0, rows 0, new 0, 1.5s; FAILED: 401 from the API");
     }
 }

@@ -44,7 +44,7 @@ impl Arguments {
             let took = took.unwrap_or_default();
             context.out.line(&format!("POST {url}: status {status}{took}"))?;
             if let Some(body) = row::given(&answer, "body") {
-                context.out.line(&body)?;
+                context.out.line(body.trim_end())?;
             }
         }
         if accepted {
