@@ -145,12 +145,13 @@ async fn converse<E, F>(
             client.tell(&failed(&why, true)).await;
         }
         Request::Command(command) => {
-            let verb = verb(&command);
+            let (verb, looks) = (verb(&command), looks(&command));
             let follows = matches!(command, Command::Events { follow: true, .. });
             let (replies, receiver) = mpsc::channel(REPLIES_WAITING_MAX);
             let forward = forward(receiver, reader, client, follows.then_some(stop));
             let ((), outcome) = tokio::join!(execute(command, replies), forward);
-            telemetry::control::answered(verb, uid, outcome);
+            let tell = if looks { telemetry::control::looked } else { telemetry::control::changed };
+            tell(verb, uid, outcome);
         }
     }
 }
@@ -256,6 +257,21 @@ fn line(reply: &Reply) -> Vec<u8> {
     let mut line = serde_json::to_vec(reply).expect("a reply has a JSON form");
     line.push(b'\n');
     line
+}
+
+/// Whether a command leaves everything as it was.
+fn looks(command: &Command) -> bool {
+    use Command as C;
+    matches!(
+        command,
+        C::Status
+            | C::Lookup { .. }
+            | C::Explain { .. }
+            | C::List { .. }
+            | C::Events { .. }
+            | C::QuarantineList
+            | C::QuarantineShow { .. }
+    )
 }
 
 fn verb(command: &Command) -> &'static str {

@@ -2,11 +2,21 @@
 
 use std::io;
 
-/// A command was answered to its end, or its client went away.
-pub fn answered(verb: &'static str, uid: Option<u32>, outcome: &'static str) {
+/// A command that changes something was answered to its end, or its client went away.
+pub fn changed(verb: &'static str, uid: Option<u32>, outcome: &'static str) {
+    count(verb, outcome);
+    tracing::info!(verb, uid, outcome, "command from the control socket");
+}
+
+/// The same of a command that only looks, as scripts do often.
+pub fn looked(verb: &'static str, uid: Option<u32>, outcome: &'static str) {
+    count(verb, outcome);
+    tracing::debug!(verb, uid, outcome, "question from the control socket");
+}
+
+fn count(verb: &'static str, outcome: &'static str) {
     metrics::counter!("suppressd_control_commands_total", "verb" => verb, "outcome" => outcome)
         .increment(1);
-    tracing::info!(verb, uid, outcome, "command from the control socket");
 }
 
 /// A request was no command.
