@@ -25,4 +25,11 @@ pub mod webhook;
 
 pub mod http;
 
+pub mod control;
+
 pub mod config;
+pub mod systemd;
+
+pub mod daemon;
+
+pub mod cli;

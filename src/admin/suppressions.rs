@@ -381,7 +381,6 @@ fn last_instant(standing: &Standing, now: Time) -> Time {
 }
 
 fn lifted(target: &Target, note: Option<&str>, dry_run: bool) -> Value {
-    let clear = target.reason.is_none();
     json!({
         "address": target.address,
         "scope": target.scope.to_string(),
@@ -389,7 +388,7 @@ fn lifted(target: &Target, note: Option<&str>, dry_run: bool) -> Value {
         "through": target.through.to_string(),
         "done": !dry_run,
         "note": note,
-        "problem": clear.then_some("it was not suppressed"),
+        "problem": null,
     })
 }
 

@@ -61,7 +61,7 @@ impl Applier {
                 Ok(()) => return,
                 Err(error) => {
                     telemetry::ingest::store_failed(&error);
-                    self.shared.ready.store(false, Ordering::Release);
+                    self.shared.ready.send_replace(false);
                     self.reader.fail(error);
                 }
             }
@@ -93,8 +93,7 @@ impl Applier {
             let committed = *self.committed.borrow_and_update();
             let bytes = self.batch(&mut writer, &mut tail, committed)?;
             chores.note(bytes);
-            if !self.shared.ready.load(Ordering::Acquire) && tail.position() >= end {
-                self.shared.ready.store(true, Ordering::Release);
+            if tail.position() >= end && !self.shared.ready.send_replace(true) {
                 telemetry::ingest::store_ready(started.elapsed().as_secs_f64());
             }
             chores.work(&self.settings, &self.journal, &mut writer)?;

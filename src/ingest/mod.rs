@@ -104,7 +104,7 @@ struct Shared {
     /// Nothing can be made durable at the moment.
     stopped: AtomicBool,
     /// The store is open and has caught up with what was there at the start.
-    ready: AtomicBool,
+    ready: watch::Sender<bool>,
     stopping: AtomicBool,
 }
 
@@ -291,7 +291,13 @@ impl Ingest {
 
     /// Whether the store is open and has caught up with what was there at the start.
     pub fn is_ready(&self) -> bool {
-        self.shared.ready.load(Ordering::Acquire)
+        *self.shared.ready.borrow()
+    }
+
+    /// Waits until it is.
+    pub async fn ready(&self) {
+        // The sender lives as long as we do.
+        let _ = self.shared.ready.subscribe().wait_for(|ready| *ready).await;
     }
 }
 

@@ -3,6 +3,8 @@
 //! Nothing here takes an address, a body or a secret; names of sources, files and counts only.
 //! Metrics are named `suppressd_…`, as Prometheus's naming rules have it.
 
-pub mod ingest;
-pub mod webhook;
+pub mod control;
 pub mod health;
+pub mod ingest;
+pub mod log;
+pub mod webhook;

@@ -1,0 +1,72 @@
+//! The configuration, as the verbs need it: whole for `run` and `check`, one path for the others.
+//!
+//! An operator who may use the control socket need not be able to read every secret, so the other
+//! verbs read that one key and mind nothing else.
+
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+use super::failure::Failure;
+use crate::config::{self, Config, Environment};
+
+/// The configuration file, if none is named.
+const DEFAULT_FILE: &str = "/etc/suppressd/config.toml";
+
+/// The control socket, if none is configured.
+const DEFAULT_SOCKET: &str = "/run/suppressd/control.sock";
+
+/// The file that is named, else the default one.
+pub(super) fn file(named: Option<&Path>) -> PathBuf {
+    named.map_or_else(|| DEFAULT_FILE.into(), Path::to_owned)
+}
+
+/// The control socket that the file names, else the default one. Only a file that was named on the
+/// command line must be readable.
+pub(super) fn control_socket(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let file = file(named);
+    match std::fs::read_to_string(&file) {
+        Ok(text) => Ok(socket_in(&text).unwrap_or_else(|| DEFAULT_SOCKET.into())),
+        Err(error) if named.is_some() => {
+            Err(Failure::Configuration(format!("cannot read {}: {error}", file.display())))
+        }
+        Err(_) => Ok(DEFAULT_SOCKET.into()),
+    }
+}
+
+fn socket_in(text: &str) -> Option<PathBuf> {
+    let (table, _) = DeTable::parse_recoverable(text);
+    let control = table.get_ref().get("control")?.get_ref().get("socket")?.get_ref();
+    DeValue::as_str(control).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// Loads the whole configuration, or tells every problem at once, as text and as JSON.
+pub(super) fn load(file: &Path) -> Result<Config, (String, serde_json::Value)> {
+    config::load(file, &Environment::of_process())
+        .map_err(|problems| (problems.to_string(), problems.to_json()))
+}
+
+/// What it makes, for people and for programs.
+pub(super) fn report(config: &Config) -> (String, serde_json::Value) {
+    (config::report(config), config::report_json(config))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_socket_is_found_whatever_else_is_wrong() {
+        for text in [
+            "[control]\nsocket = \"/x.sock\"\n",
+            "nonsense = 7\n[control]\nsocket = \"/x.sock\"\n[http]\nlisten = false\n",
+            "[control]\nsocket = \"/x.sock\"\n[broken\n",
+            "control = { socket = '/x.sock' }\n",
+        ] {
+            assert_eq!(socket_in(text), Some("/x.sock".into()), "{text}");
+        }
+        for text in ["", "[control]\n", "control = 1", "[control]\nsocket = 1", "[[control]]\n"] {
+            assert_eq!(socket_in(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What every verb is given: where the daemon is, and where to print.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::configuration;
+use super::failure::{FAILED, Failure, Outcome};
+use super::output::Output;
+use super::table::{Column, Table};
+use crate::admin::{Command, Reply};
+use crate::control::client;
+
+/// The surroundings of a verb.
+#[derive(Debug)]
+pub(super) struct Context {
+    /// The configuration file, if one was named.
+    pub(super) config: Option<PathBuf>,
+    /// Where it prints.
+    pub(super) out: Output,
+}
+
+impl Context {
+    /// Sends a command and hands on each row.
+    pub(super) fn ask(
+        &mut self,
+        command: &Command,
+        mut on_row: impl FnMut(&mut Output, Value) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let socket = configuration::control_socket(self.config.as_deref())?;
+        let out = &mut self.out;
+        let mut ended = Ok(());
+        let called = client::call(&socket, command, |reply| {
+            match reply {
+                Reply::Row { row } => ended = on_row(out, row),
+                Reply::Progress { what, pages, rows, part } => {
+                    out.progress(&what, pages, rows, part);
+                }
+                Reply::Done | Reply::Failed { .. } => {}
+            }
+            if ended.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        ended?;
+        Ok(called?)
+    }
+
+    /// Sends commands and prints all their rows as one table, or as JSON lines. A row that tells a
+    /// problem makes the exit status 1.
+    pub(super) fn show(
+        &mut self,
+        commands: &[Command],
+        json: bool,
+        columns: &'static [Column],
+    ) -> Outcome {
+        let mut table = Table::new(columns);
+        let mut troubled = 0_u64;
+        let mut asked = Ok(());
+        for command in commands {
+            asked = self.ask(command, |out, row| {
+                troubled += u64::from(is_troubled(&row));
+                if json { out.json(&row) } else { table.row(out, &row) }
+            });
+            if asked.is_err() {
+                break;
+            }
+        }
+        // Rows that came before a failure are true, and are shown.
+        let any = table.end(&mut self.out)?;
+        asked?;
+        if !any && !json {
+            self.out.note("Nothing matches.");
+        }
+        Ok(if troubled == 0 { 0 } else { FAILED })
+    }
+
+    /// Sends a command that is answered with one row.
+    pub(super) fn ask_one(&mut self, command: &Command) -> Result<Value, Failure> {
+        let mut answer = None;
+        self.ask(command, |_, row| {
+            answer = Some(row);
+            Ok(())
+        })?;
+        answer.ok_or_else(|| Failure::Failed("suppressd gave no answer".to_owned()))
+    }
+}
+
+/// Whether a row says that its part of the command was not done.
+pub(super) fn is_troubled(row: &Value) -> bool {
+    ["problem", "error", "held_back"].iter().any(|key| match row.get(key) {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(_) => true,
+    })
+}

@@ -1,0 +1,128 @@
+//! `suppressd events`: normalised events, one line each, and those to come with `--follow`.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::arguments;
+use super::context::Context;
+use super::failure::{Failure, Outcome};
+use super::row;
+use super::table::{Column, Table};
+use crate::admin::{Command, EventQuery};
+use crate::model::{EventKind, SourceName, Time};
+
+/// The arguments of `events`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Only to this address
+    #[arg(long, value_parser = arguments::address)]
+    address: Option<String>,
+    /// Only of this message
+    #[arg(long, value_name = "ID")]
+    message_id: Option<String>,
+    /// Only of this kind
+    #[arg(long, value_parser = arguments::kind)]
+    kind: Option<EventKind>,
+    /// Only of this source
+    #[arg(long, value_parser = arguments::source)]
+    source: Option<SourceName>,
+    /// Only at or after this time
+    #[arg(long, value_name = "TIME", value_parser = arguments::time)]
+    since: Option<Time>,
+    /// Only before this time
+    #[arg(long, value_name = "TIME", value_parser = arguments::time)]
+    until: Option<Time>,
+    /// Go on with events as they come
+    #[arg(long, conflicts_with = "until")]
+    follow: bool,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// The columns of an event, in `events` and in `explain`.
+pub(super) const COLUMNS: &[Column] = &[
+    Column::Field("AT", "at"),
+    Column::Field("KIND", "kind"),
+    Column::Field("ADDRESS", "address"),
+    Column::Field("SCOPE", "scope"),
+    Column::Field("SOURCE", "source"),
+    Column::Made("ORIGIN", origin),
+    Column::Field("MESSAGE", "message_id"),
+    Column::Made("DETAIL", detail),
+];
+
+/// Widths for a table that cannot wait for its rows: a time, the longest kind, usual addresses.
+const LIVE_WIDTHS: &[usize] = &[20, 12, 30, 6, 14, 13, 20];
+
+fn origin(event: &Value) -> String {
+    // The plural has every way that it reached us.
+    row::given(event, "origins").unwrap_or_else(|| row::text(event, "origin"))
+}
+
+/// What the other server said, else the codes alone, else what the event is about.
+fn detail(event: &Value) -> String {
+    let codes: Vec<String> =
+        ["smtp_code", "enhanced_code"].iter().filter_map(|key| row::given(event, key)).collect();
+    let codes = codes.join(" ");
+    let words = row::given(event, "diagnostic").or_else(|| row::given(event, "url"));
+    match words {
+        Some(words) if words.starts_with(&codes) => words,
+        Some(words) => format!("{codes} {words}"),
+        None if codes.is_empty() => row::ABSENT.to_owned(),
+        None => codes,
+    }
+}
+
+impl Arguments {
+    /// Asks and prints; with `--follow` each line at once.
+    pub(super) fn run(self, context: &mut Context) -> Outcome {
+        arguments::check_span(self.since, self.until)?;
+        let query = EventQuery {
+            address: self.address,
+            message_id: self.message_id,
+            kind: arguments::text(self.kind.as_ref()),
+            source: arguments::text(self.source.as_ref()),
+            since: arguments::text(self.since.as_ref()),
+            until: arguments::text(self.until.as_ref()),
+        };
+        let command = Command::Events { query, follow: self.follow };
+        if self.follow {
+            follow(context, &command, self.json).map(|()| 0)
+        } else {
+            context.show(&[command], self.json, COLUMNS)
+        }
+    }
+}
+
+fn follow(context: &mut Context, command: &Command, json: bool) -> Result<(), Failure> {
+    let mut table = Table::live(COLUMNS, LIVE_WIDTHS);
+    context.ask(command, |out, row| {
+        if json {
+            out.json(&row)?;
+        } else {
+            table.row(out, &row)?;
+        }
+        out.flush()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn detail_says_the_codes_once() {
+        for (event, shown) in [
+            (json!({"smtp_code": 550, "diagnostic": "550 5.1.1 no"}), "550 5.1.1 no"),
+            (json!({"smtp_code": 550, "diagnostic": "no such user"}), "550 no such user"),
+            (json!({"smtp_code": 550, "enhanced_code": "5.1.1"}), "550 5.1.1"),
+            (json!({"url": "https://x.example/"}), "https://x.example/"),
+            (json!({}), "-"),
+        ] {
+            assert_eq!(detail(&event), shown);
+        }
+    }
+}

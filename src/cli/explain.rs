@@ -1,0 +1,122 @@
+//! `suppressd explain`: everything behind the verdict on an address, as a readable block.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::arguments;
+use super::context::Context;
+use super::events;
+use super::failure::{Failure, Outcome};
+use super::output::Output;
+use super::row;
+use super::status::{fields, section};
+use super::table::Column;
+use crate::admin::Command;
+
+/// The arguments of `explain`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The address
+    #[arg(value_parser = arguments::address)]
+    address: String,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+const FINDINGS: &[Column] = &[
+    Column::Field("GROUND", "reason"),
+    Column::Made("STANDS", stands),
+    Column::Field("SINCE", "since"),
+    Column::Made("UNTIL", row::until),
+    Column::Field("SOURCES", "sources"),
+    Column::Field("NOTE", "note"),
+];
+
+const LIFTS: &[Column] = &[
+    Column::Made("LIFTED", |lift| row::given(lift, "reason").unwrap_or_else(|| "all".to_owned())),
+    Column::Made("OF", |lift| row::given(lift, "source").unwrap_or_else(|| "all".to_owned())),
+    Column::Field("THROUGH", "through"),
+];
+
+const SOFT_BOUNCES: &[Column] =
+    &[Column::Field("SOFT BOUNCE AT", "at"), Column::Field("SOURCE", "source")];
+
+const EXPORTS: &[Column] = &[
+    Column::Field("EXPORT", "name"),
+    Column::Field("LISTED", "listed"),
+    Column::Field("GENERATION", "generation"),
+    Column::Field("LAST WRITTEN", "last_written"),
+];
+
+fn stands(finding: &Value) -> String {
+    let stands = if row::is(finding, "lifted") {
+        "no, lifted"
+    } else if row::is(finding, "live") {
+        "yes"
+    } else {
+        "no"
+    };
+    stands.to_owned()
+}
+
+impl Arguments {
+    /// Asks and prints.
+    pub(super) fn run(self, context: &mut Context) -> Outcome {
+        let answer = context.ask_one(&Command::Explain { address: self.address })?;
+        if self.json {
+            context.out.json(&answer)?;
+        } else {
+            print(&mut context.out, &answer)?;
+        }
+        Ok(0)
+    }
+}
+
+fn print(out: &mut Output, answer: &Value) -> Result<(), Failure> {
+    verdict(out, answer)?;
+    for scope in row::list(answer, "scopes") {
+        print_scope(out, scope)?;
+    }
+    fields(out, "rules", answer.get("rules"))?;
+    section(out, "events", events::COLUMNS, row::list(answer, "events"))?;
+    section(out, "exports", EXPORTS, row::list(answer, "exports"))
+}
+
+fn verdict(out: &mut Output, answer: &Value) -> Result<(), Failure> {
+    let address = row::text(answer, "address");
+    if !row::is(answer, "suppressed") {
+        return out.line(&format!("{address} is not suppressed"));
+    }
+    let Some(suppression) = answer.get("suppression").filter(|value| value.is_object()) else {
+        return out.line(&format!("{address} is suppressed"));
+    };
+    out.line(&format!(
+        "{address} is suppressed: {} ({})",
+        row::text(suppression, "reason"),
+        row::text(suppression, "scope")
+    ))?;
+    let (since, until) = (row::text(suppression, "since"), row::until(suppression));
+    out.line(&format!("  since {since}, until {until}"))?;
+    for (name, key) in [("told by", "sources"), ("note:", "note")] {
+        if let Some(text) = row::given(suppression, key) {
+            out.line(&format!("  {name} {text}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn print_scope(out: &mut Output, scope: &Value) -> Result<(), Failure> {
+    let name = row::text(scope, "scope");
+    let (bounces, blocked) = (row::list(scope, "soft_bounces"), row::list(scope, "blocked"));
+    out.line(&format!("\n{name}"))?;
+    if let Some(delivered) = row::given(scope, "delivered") {
+        out.line(&format!("  last delivered {delivered}"))?;
+    }
+    if !blocked.is_empty() {
+        out.line(&format!("  blocked, which is not the recipient's fault: {}", blocked.len()))?;
+    }
+    section(out, &format!("{name}: grounds"), FINDINGS, row::list(scope, "findings"))?;
+    section(out, &format!("{name}: lifts"), LIFTS, row::list(scope, "lifts"))?;
+    section(out, &format!("{name}: soft bounces that count"), SOFT_BOUNCES, bounces)
+}

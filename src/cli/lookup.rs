@@ -1,0 +1,61 @@
+//! `suppressd lookup`: whether addresses are suppressed, for people and for scripts.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::arguments;
+use super::context::Context;
+use super::failure::Outcome;
+use super::row;
+use super::table::{Column, Table};
+use crate::admin::Command;
+use crate::model::Scope;
+
+/// Exit status: some address is suppressed.
+const SUPPRESSED: u8 = 3;
+
+/// The arguments of `lookup`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The addresses; `-` reads them from standard input, one a line
+    #[arg(required = true, value_name = "ADDRESS")]
+    addresses: Vec<String>,
+    /// Mail of this scope: `global` or `stream:NAME` [default: global]
+    #[arg(long, value_parser = arguments::scope)]
+    scope: Option<Scope>,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    json: bool,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::Field("ADDRESS", "address"),
+    Column::Field("SUPPRESSED", "suppressed"),
+    Column::Field("REASON", "reason"),
+    Column::Field("SCOPE", "scope"),
+    Column::Field("SINCE", "since"),
+    Column::Made("UNTIL", row::until),
+    Column::Field("SOURCES", "sources"),
+    Column::Field("NOTE", "note"),
+];
+
+impl Arguments {
+    /// Asks and prints; the exit status is the verdict.
+    pub(super) fn run(self, context: &mut Context) -> Outcome {
+        let addresses = arguments::addresses(&self.addresses)?;
+        let scope = arguments::text(self.scope.as_ref());
+        let mut table = Table::new(COLUMNS);
+        let mut suppressed = false;
+        let asked = arguments::portions(&addresses).try_for_each(|addresses| {
+            let command = Command::Lookup { addresses, scope: scope.clone() };
+            context.ask(&command, |out, row: Value| {
+                suppressed |= row::is(&row, "suppressed");
+                if self.json { out.json(&row) } else { table.row(out, &row) }
+            })
+        });
+        // Rows that came before a failure are true, and are shown.
+        table.end(&mut context.out)?;
+        asked?;
+        Ok(if suppressed { SUPPRESSED } else { 0 })
+    }
+}

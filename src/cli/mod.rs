@@ -1,0 +1,140 @@
+//! The command line: one file per verb, each a set of arguments and a `run`.
+//!
+//! Verbs other than `run`, `check`, `completions` and `man` send one command over the control
+//! socket and print what comes back. Nothing here opens the store or talks to a provider.
+
+mod add;
+mod arguments;
+mod check;
+mod completions;
+mod configuration;
+mod context;
+mod events;
+mod explain;
+mod export;
+mod failure;
+mod lift;
+mod list;
+mod lookup;
+mod man;
+mod output;
+mod poll;
+mod quarantine;
+mod row;
+mod run;
+mod status;
+mod table;
+mod trigger;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use context::Context;
+use failure::{Failure, Outcome};
+use output::Output;
+
+const AFTER_HELP: &str = "\
+Times are RFC 3339, a date, or a duration back from now: 2026-06-15T10:32:11Z, 2026-06-15, 2h, 7d.
+An ADDRESS of `-` reads addresses from standard input, one a line (lookup, add, lift).
+
+Exit status: 0 done; 1 failed, or not wholly done; 3 `lookup` found a suppressed address;
+64 wrong usage; 78 wrong or unreadable configuration.";
+
+/// Keeps a mail host's suppression lists true to what its e-mail providers report.
+#[derive(Debug, Parser)]
+#[command(name = "suppressd", version, after_help = AFTER_HELP)]
+struct Cli {
+    /// The configuration file [default: /etc/suppressd/config.toml]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Every verb; each doc comment is its line of help.
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the daemon in the foreground
+    Run(run::Arguments),
+    /// Check the configuration, and show the webhooks, polls and exports it makes
+    Check(check::Arguments),
+    /// Show how the sources, the store, the queue and the exports stand
+    Status(status::Arguments),
+    /// Tell whether addresses are suppressed: exit 0 if none is, 3 if some are
+    Lookup(lookup::Arguments),
+    /// Show every fact, lift, rule and export behind the verdict on an address
+    Explain(explain::Arguments),
+    /// List suppressions
+    List(list::Arguments),
+    /// Suppress addresses by hand
+    Add(add::Arguments),
+    /// Lift suppressions, of addresses or of all that a filter matches
+    Lift(lift::Arguments),
+    /// List events, oldest first
+    Events(events::Arguments),
+    /// Poll sources now
+    Poll(poll::Arguments),
+    /// Write exports now
+    Export(export::Arguments),
+    /// Send a correctly signed sample notification to the running daemon
+    Trigger(trigger::Arguments),
+    /// Look after payloads that were authentic but not understood
+    Quarantine(quarantine::Arguments),
+    /// Print a completion script for a shell
+    Completions(completions::Arguments),
+    /// Print the manual page
+    Man(man::Arguments),
+}
+
+/// The whole program, from the process's arguments to its exit status.
+pub fn main() -> ExitCode {
+    ExitCode::from(run_with(std::env::args_os().collect()))
+}
+
+fn run_with(arguments: Vec<OsString>) -> u8 {
+    let mut context = Context { config: None, out: Output::new() };
+    let outcome = match Cli::try_parse_from(arguments) {
+        Ok(cli) => {
+            context.config = cli.config;
+            dispatch(cli.verb, &mut context)
+        }
+        Err(error) if error.use_stderr() => Err(Failure::Clap(error.to_string())),
+        Err(help) => context.out.text(&help.to_string()).map(|()| 0),
+    };
+    match outcome.and_then(|code| context.out.flush().map(|()| code)) {
+        Ok(code) => code,
+        Err(failure) => {
+            context.out.complain(&failure);
+            failure.code()
+        }
+    }
+}
+
+fn dispatch(verb: Verb, context: &mut Context) -> Outcome {
+    match verb {
+        Verb::Run(arguments) => arguments.run(context),
+        Verb::Check(arguments) => arguments.run(context),
+        Verb::Status(arguments) => arguments.run(context),
+        Verb::Lookup(arguments) => arguments.run(context),
+        Verb::Explain(arguments) => arguments.run(context),
+        Verb::List(arguments) => arguments.run(context),
+        Verb::Add(arguments) => arguments.run(context),
+        Verb::Lift(arguments) => arguments.run(context),
+        Verb::Events(arguments) => arguments.run(context),
+        Verb::Poll(arguments) => arguments.run(context),
+        Verb::Export(arguments) => arguments.run(context),
+        Verb::Trigger(arguments) => arguments.run(context),
+        Verb::Quarantine(arguments) => arguments.run(context),
+        Verb::Completions(arguments) => arguments.run(context),
+        Verb::Man(arguments) => arguments.run(context),
+    }
+}
+
+/// The command line as clap has it, for completions and the manual page.
+fn command() -> clap::Command {
+    Cli::command()
+}

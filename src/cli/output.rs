@@ -1,0 +1,139 @@
+//! The one place that prints: rows to standard output, progress and complaints to standard error.
+//!
+//! Text from outside (diagnostics, notes, payloads) is shown without its control characters, so
+//! that no sender of mail can write to an operator's terminal.
+
+use std::io::{self, BufWriter, ErrorKind, IsTerminal, Stdout, Write};
+
+use serde_json::Value;
+
+use super::failure::Failure;
+
+/// Width of the bar, in characters.
+const BAR_WIDTH: u8 = 24;
+
+/// What a verb prints to.
+#[derive(Debug)]
+pub(super) struct Output {
+    out: BufWriter<Stdout>,
+    /// Whether a progress line stands on the terminal, to be wiped before anything else.
+    progress: bool,
+}
+
+impl Output {
+    /// On the process's standard output and error.
+    pub(super) fn new() -> Output {
+        Output { out: BufWriter::new(io::stdout()), progress: false }
+    }
+
+    /// Prints a line.
+    pub(super) fn line(&mut self, text: &str) -> Result<(), Failure> {
+        self.text(&format!("{text}\n"))
+    }
+
+    /// Prints a line of JSON.
+    pub(super) fn json(&mut self, row: &Value) -> Result<(), Failure> {
+        self.line(&row.to_string())
+    }
+
+    /// Prints text as it is.
+    pub(super) fn text(&mut self, text: &str) -> Result<(), Failure> {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Prints bytes as they are.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<(), Failure> {
+        self.wipe();
+        self.out.write_all(bytes).map_err(|error| unwritten(&error))
+    }
+
+    /// Sends on what is printed.
+    pub(super) fn flush(&mut self) -> Result<(), Failure> {
+        self.wipe();
+        self.out.flush().map_err(|error| unwritten(&error))
+    }
+
+    /// Shows how far a command has come, if standard error is a terminal.
+    pub(super) fn progress(&mut self, what: &str, pages: u64, rows: u64, part: Option<f64>) {
+        let mut terminal = io::stderr();
+        if !terminal.is_terminal() {
+            return;
+        }
+        let bar = part.map_or(String::new(), bar);
+        let line = format!("\r\x1b[K{}  {bar}pages {pages}, rows {rows}", clean(what));
+        self.progress = terminal.write_all(line.as_bytes()).is_ok();
+    }
+
+    /// Says something to the person that is no part of the answer.
+    pub(super) fn note(&mut self, text: &str) {
+        self.wipe();
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+
+    /// Says why a verb has failed.
+    pub(super) fn complain(&mut self, failure: &Failure) {
+        // What was answered before the failure comes before the complaint.
+        let _ = self.flush();
+        let text = failure.to_string();
+        if !text.is_empty() {
+            self.note(&clean_lines(&text));
+        }
+    }
+
+    fn wipe(&mut self) {
+        if std::mem::take(&mut self.progress) {
+            let _ = io::stderr().write_all(b"\r\x1b[K");
+        }
+    }
+}
+
+fn unwritten(error: &io::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::BrokenPipe => Failure::Closed,
+        _ => Failure::Failed(format!("standard output: {error}")),
+    }
+}
+
+fn bar(part: f64) -> String {
+    let part = part.clamp(0.0, 1.0);
+    let filled = (0..BAR_WIDTH).filter(|cell| f64::from(*cell) < part * f64::from(BAR_WIDTH));
+    let filled = filled.count();
+    let rest = usize::from(BAR_WIDTH) - filled;
+    format!("[{}{}] {:3.0}%  ", "#".repeat(filled), "-".repeat(rest), part * 100.0)
+}
+
+/// Text for one line: a control character becomes a space or U+FFFD.
+pub(super) fn clean(text: &str) -> String {
+    text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { shown(c) }).collect()
+}
+
+/// Text of several lines: keeps line feeds and tabs, else as [`clean`].
+pub(super) fn clean_lines(text: &str) -> String {
+    text.chars().map(|c| if matches!(c, '\n' | '\t') { c } else { shown(c) }).collect()
+}
+
+fn shown(c: char) -> char {
+    // The others turn the direction of a line, and so its meaning to the eye.
+    let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if c.is_control() || turns { char::REPLACEMENT_CHARACTER } else { c }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_from_outside_commands_the_terminal() {
+        assert_eq!(clean("550 5.1.1\r\nno\tsuch"), "550 5.1.1  no such");
+        assert_eq!(clean("\x1b]0;x\x07\u{9b}1m\u{202e}"), "\u{fffd}]0;x\u{fffd}\u{fffd}1m\u{fffd}");
+        assert_eq!(clean_lines("a\n\tb\x1b[2J"), "a\n\tb\u{fffd}[2J");
+    }
+
+    #[test]
+    fn a_bar_fills_from_nothing_to_all() {
+        assert_eq!(bar(0.0), format!("[{}]   0%  ", "-".repeat(24)));
+        assert_eq!(bar(0.5), format!("[{}{}]  50%  ", "#".repeat(12), "-".repeat(12)));
+        assert_eq!(bar(7.0), format!("[{}] 100%  ", "#".repeat(24)));
+        assert_eq!(bar(f64::NAN), format!("[{}] NaN%  ", "-".repeat(24)));
+    }
+}

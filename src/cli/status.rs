@@ -1,0 +1,91 @@
+//! `suppressd status`: how everything stands, in sections.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::context::Context;
+use super::export;
+use super::failure::{Failure, Outcome};
+use super::output::Output;
+use super::row;
+use super::table::{self, Column};
+use crate::admin::Command;
+
+/// The arguments of `status`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+const CHECKS: &[Column] =
+    &[Column::Field("CHECK", "name"), Column::Field("OK", "ok"), Column::Field("DETAIL", "detail")];
+
+const SOURCES: &[Column] = &[
+    Column::Field("SOURCE", "name"),
+    Column::Field("PROVIDER", "provider"),
+    Column::Field("LAST WEBHOOK", "last_webhook"),
+    Column::Field("LAST POLL", "last_poll"),
+    Column::Made("LAG", lag),
+    Column::Field("WEBHOOK ONLY", "webhook_only"),
+    Column::Field("POLL ONLY", "poll_only"),
+    Column::Field("BOTH", "both"),
+    Column::Field("POLL", "poll_state"),
+    Column::Field("LAST ERROR", "last_error"),
+];
+
+fn lag(row: &Value) -> String {
+    row::given(row, "lag_seconds").map_or_else(|| row::ABSENT.to_owned(), |lag| format!("{lag}s"))
+}
+
+impl Arguments {
+    /// Asks and prints.
+    pub(super) fn run(self, context: &mut Context) -> Outcome {
+        let status = context.ask_one(&Command::Status)?;
+        if self.json {
+            context.out.json(&status)?;
+        } else {
+            print(&mut context.out, &status)?;
+        }
+        Ok(0)
+    }
+}
+
+fn print(out: &mut Output, status: &Value) -> Result<(), Failure> {
+    let ready = if row::is(status, "ready") { "ready" } else { "not ready" };
+    out.line(&format!("suppressd {}: {ready}", row::text(status, "version")))?;
+    section(out, "checks", CHECKS, row::list(status, "checks"))?;
+    section(out, "sources", SOURCES, row::list(status, "sources"))?;
+    fields(out, "store", status.get("store"))?;
+    fields(out, "queue", status.get("queue"))?;
+    section(out, "exports", export::COLUMNS, row::list(status, "exports"))
+}
+
+/// A head and a table below it; nothing without rows.
+pub(super) fn section(
+    out: &mut Output,
+    head: &str,
+    columns: &'static [Column],
+    rows: &[Value],
+) -> Result<(), Failure> {
+    let lines = table::lines(columns, rows);
+    if !lines.is_empty() {
+        out.line(&format!("\n{head}"))?;
+    }
+    lines.iter().try_for_each(|line| out.line(&format!("  {line}")))
+}
+
+/// A head and a line for each field of an object; nothing without fields.
+pub(super) fn fields(out: &mut Output, head: &str, object: Option<&Value>) -> Result<(), Failure> {
+    let Some(fields) = object.and_then(Value::as_object).filter(|fields| !fields.is_empty()) else {
+        return Ok(());
+    };
+    out.line(&format!("\n{head}"))?;
+    let width = fields.keys().map(String::len).max().unwrap_or(0);
+    for (name, value) in fields {
+        let name = name.replace('_', " ");
+        out.line(&format!("  {name:width$}  {}", row::show(value)))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,266 @@
+//! The composition root: what is started in which order, and how it stops.
+//!
+//! Start: the journal, so that intake can be durable; the listeners; what looks and what asks;
+//! ready. Stop: no new work; what is in flight; the journal and the store; the last exports; then
+//! those who only look.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::runtime::Handle;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::admin::Admin;
+use crate::config::Config;
+use crate::fetch::Fetcher;
+use crate::http::{Limits, Private, Public};
+use crate::ingest::Running;
+use crate::listen::{Listen, Listener};
+use crate::webhook::Webhooks;
+use crate::{control, export, http, ingest, poll, systemd, telemetry};
+
+/// How long requests, polls and commands in flight may take to end.
+const DRAIN: Duration = Duration::from_secs(10);
+/// How long the journal and the store may take to be synced.
+const SYNC: Duration = Duration::from_secs(30);
+/// How long the last exports may take.
+const LAST_EXPORT: Duration = Duration::from_secs(20);
+
+/// Permissions of a listener's Unix socket: for those who share our group, as an MTA or a proxy.
+const LISTENER_MODE: u32 = 0o660;
+/// Most connections to the private listener.
+const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+/// A part of the daemon that runs by itself.
+type Part = (String, JoinHandle<()>);
+
+/// What is bound before anything is promised.
+struct Listeners {
+    public: Listener,
+    admin: Listener,
+    control: Listener,
+}
+
+/// One stop signal for each step of stopping.
+struct Stops {
+    intake: watch::Sender<bool>,
+    exports: watch::Sender<bool>,
+    lookers: watch::Sender<bool>,
+}
+
+/// Everything that runs, by the step in which it is stopped.
+struct Parts {
+    intake: Vec<Part>,
+    exports: Vec<Part>,
+    lookers: Vec<Part>,
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+/// When it cannot start, or had to stop by itself.
+pub fn run(config: Config, file: &Path) -> Result<()> {
+    telemetry::log::start();
+    telemetry::health::starting(env!("CARGO_PKG_VERSION"), file.display());
+    let metrics = PrometheusBuilder::new().install_recorder().context("cannot start metrics")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(live(config, metrics));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
+    let started = Instant::now();
+    let settings = ingest::Settings::new(
+        config.store.path.clone(),
+        config.store.retention,
+        Arc::new(config.rules.clone()),
+    );
+    let running = ingest::start(settings.clone(), &Handle::current())?;
+    let listeners = bind(&config)?;
+    let stops = Stops {
+        intake: watch::Sender::new(false),
+        exports: watch::Sender::new(false),
+        lookers: watch::Sender::new(false),
+    };
+    let mut parts =
+        start(config, settings, &running, listeners, metrics, &stops).await?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let ready = async {
+        running.ingest.ready().await;
+        systemd::ready();
+        telemetry::health::started(started.elapsed().as_secs_f64());
+        std::future::pending::<()>().await;
+    };
+    let failed = tokio::select! {
+        () = ready => None,
+        _ = terminate.recv() => { telemetry::health::stopping("SIGTERM"); None }
+        _ = interrupt.recv() => { telemetry::health::stopping("SIGINT"); None }
+        name = first_to_end(&mut parts) => { telemetry::health::ended_early(&name); Some(name) }
+    };
+    systemd::stopping();
+    stop(running, parts, &stops).await;
+    telemetry::health::stopped();
+    match failed {
+        Some(name) => bail!("{name} ended by itself; see the log"),
+        None => Ok(()),
+    }
+}
+
+/// Binds every listener, so that what cannot be had is known before anything is promised.
+fn bind(config: &Config) -> Result<Listeners> {
+    let bound = |key: &str, listen: &Listen| {
+        let hint = "is another program listening there?";
+        Listener::bind(listen, LISTENER_MODE)
+            .with_context(|| format!("{key}: cannot listen on {listen} ({hint})"))
+    };
+    Ok(Listeners {
+        public: bound("http.listen", &config.http.listen)?,
+        admin: bound("admin.listen", &config.admin)?,
+        control: bound("control.socket", &Listen::Unix(config.control.clone()))?,
+    })
+}
+
+async fn start(
+    config: Config,
+    settings: ingest::Settings,
+    running: &Running,
+    listeners: Listeners,
+    metrics: PrometheusHandle,
+    stops: &Stops,
+) -> Result<Parts> {
+    let Running { ingest, reader, changes, .. } = running;
+    let rules = Arc::clone(&settings.rules);
+    let tls = config.http.tls.as_ref().map(http::acceptor).transpose().context("http.tls")?;
+    let (exports, export_parts) = export::start(
+        config.exports,
+        Arc::clone(&rules),
+        reader.clone(),
+        changes.clone(),
+        stops.exports.subscribe(),
+    );
+    let (polls, mut intake) = poll::start(
+        config.polls,
+        Fetcher::new()?,
+        ingest.clone(),
+        reader.clone(),
+        stops.intake.subscribe(),
+    )
+    .await?;
+    let webhooks = Webhooks::new(config.webhooks, ingest.clone());
+    let sources = config.sources.iter().map(|s| (s.name.clone(), s.provider.name())).collect();
+    let admin = Arc::new(Admin {
+        ingest: ingest.clone(),
+        reader: reader.clone(),
+        rules,
+        webhooks: webhooks.clone(),
+        exports,
+        polls,
+        sources,
+        public: listeners.public.local().map_or(config.http.listen, Listen::Tcp),
+        public_tls: tls.is_some(),
+        quarantine: settings.quarantine(),
+    });
+    let public = Public {
+        webhooks,
+        body_max: config.http.body_max,
+        body_timeout: config.http.body_timeout,
+        trusted_proxies: config.http.trusted_proxies,
+    };
+    let limits = Limits {
+        name: "public",
+        connections_max: config.http.connections_max,
+        header_timeout: config.http.header_timeout,
+        tls,
+    };
+    let private_limits = Limits {
+        name: "admin",
+        connections_max: ADMIN_CONNECTIONS_MAX,
+        tls: None,
+        ..limits.clone()
+    };
+    let private = Private { admin: Arc::clone(&admin), metrics };
+    intake.push(serve("http", listeners.public, public, limits, stops.intake.subscribe()));
+    let lookers = vec![
+        serve("admin", listeners.admin, private, private_limits, stops.lookers.subscribe()),
+        part("control", control::serve(listeners.control, admin, stops.intake.subscribe())),
+        part("watchdog", alive(stops.lookers.subscribe())),
+    ];
+    Ok(Parts { intake, exports: export_parts, lookers })
+}
+
+fn serve<S: http::Service>(
+    name: &'static str,
+    listener: Listener,
+    service: S,
+    limits: Limits,
+    stop: watch::Receiver<bool>,
+) -> Part {
+    if let Some(address) = listener.local() {
+        telemetry::webhook::listening(name, address);
+    }
+    part(name, async move {
+        let cut = http::serve(listener, Arc::new(service), limits, stop, DRAIN).await;
+        if cut > 0 {
+            telemetry::health::straggler(name);
+        }
+    })
+}
+
+/// The watchdog's part lasts until the end even where nobody watches.
+async fn alive(mut stop: watch::Receiver<bool>) {
+    systemd::keep_alive(stop.clone()).await;
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn part(name: &str, work: impl Future<Output = ()> + Send + 'static) -> Part {
+    (name.to_owned(), tokio::spawn(work))
+}
+
+/// The name of the first part that ends, which none should before it is told to.
+async fn first_to_end(parts: &mut Parts) -> String {
+    let Parts { intake, exports, lookers } = parts;
+    let mut all: Vec<&mut Part> = intake.iter_mut().chain(exports).chain(lookers).collect();
+    std::future::poll_fn(|context| {
+        for (name, handle) in &mut all {
+            if std::pin::Pin::new(handle).poll(context).is_ready() {
+                return std::task::Poll::Ready(name.clone());
+            }
+        }
+        std::task::Poll::Pending
+    })
+    .await
+}
+
+/// Stops step by step; what does not end in time is named and left behind.
+async fn stop(running: Running, parts: Parts, stops: &Stops) {
+    stops.intake.send_replace(true);
+    end(parts.intake, DRAIN + Duration::from_secs(1)).await;
+    for name in running.stop(SYNC).await {
+        telemetry::health::straggler(name);
+    }
+    stops.exports.send_replace(true);
+    end(parts.exports, LAST_EXPORT).await;
+    stops.lookers.send_replace(true);
+    end(parts.lookers, DRAIN + Duration::from_secs(1)).await;
+}
+
+async fn end(parts: Vec<Part>, limit: Duration) {
+    let deadline = tokio::time::Instant::now() + limit;
+    for (name, mut handle) in parts {
+        // One that has ended before was already named, and must not be asked again.
+        if handle.is_finished() {
+            continue;
+        }
+        if tokio::time::timeout_at(deadline, &mut handle).await.is_err() {
+            telemetry::health::straggler(&name);
+            handle.abort();
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Where log lines go: standard error, with priorities where the journal reads them.
+
+use std::fmt;
+use std::io::{self, IsTerminal};
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::{Format, Full, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// The environment variable that sets what is logged, such as `debug` or `suppressd=debug`.
+const FILTER: &str = "SUPPRESSD_LOG";
+
+/// Sends log lines to standard error from now on.
+pub fn start() {
+    let filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let terminal = io::stderr().is_terminal();
+    let journal = std::env::var_os("JOURNAL_STREAM").is_some() && !terminal;
+    let started = if journal {
+        let plain = Format::default().without_time().with_level(false).with_target(false);
+        builder.with_ansi(false).event_format(Prioritised(plain)).try_init()
+    } else {
+        builder.with_ansi(terminal).with_target(false).try_init()
+    };
+    // Only a test can have started it before; then its lines go where the test wants them.
+    drop(started);
+}
+
+/// Lines with the priority in front that sd-daemon(3) defines.
+struct Prioritised(Format<Full, ()>);
+
+impl<S, N> FormatEvent<S, N> for Prioritised
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let priority = match *event.metadata().level() {
+            Level::ERROR => 3,
+            Level::WARN => 4,
+            Level::INFO => 6,
+            Level::DEBUG | Level::TRACE => 7,
+        };
+        write!(writer, "<{priority}>")?;
+        self.0.format_event(context, writer, event)
+    }
+}

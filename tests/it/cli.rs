@@ -1,0 +1,327 @@
+//! The command line as a user has it: the program is run against a stand-in for the daemon.
+//!
+//! A case is two files in `tests/fixtures/cli`: what is typed, sent and answered (`.json`), and
+//! what is then read (`.txt`). With `BLESS=1` the latter are written anew.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use serde_json::{Value, json};
+
+const VERBS: &[&[&str]] = &[
+    &["run"],
+    &["check"],
+    &["status"],
+    &["lookup"],
+    &["explain"],
+    &["list"],
+    &["add"],
+    &["lift"],
+    &["events"],
+    &["poll"],
+    &["export"],
+    &["trigger"],
+    &["quarantine"],
+    &["quarantine", "list"],
+    &["quarantine", "show"],
+    &["quarantine", "replay"],
+    &["quarantine", "drop"],
+    &["completions"],
+    &["man"],
+];
+
+#[derive(Debug)]
+struct Ended {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_suppressd"));
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+fn run(arguments: &[&str], stdin: &str) -> Ended {
+    let mut child = program(arguments).stdin(Stdio::piped()).spawn().unwrap();
+    // A program that does not read it may be gone already.
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    Ended {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// A folder with a configuration that names a control socket, and perhaps a daemon behind it.
+struct Host {
+    folder: tempfile::TempDir,
+    config: String,
+}
+
+impl Host {
+    fn new() -> Host {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("config.toml");
+        let socket = folder.path().join("control.sock");
+        fs::write(&config, format!("[control]\nsocket = {socket:?}\n")).unwrap();
+        Host { config: config.to_str().unwrap().to_owned(), folder }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.path().join("control.sock")
+    }
+
+    fn run(&self, arguments: &[&str], stdin: &str) -> Ended {
+        run(&[&["-c", &self.config], arguments].concat(), stdin)
+    }
+
+    /// Answers each connection with these lines; tells what each had sent.
+    fn answer(&self, lines: String) -> Receiver<Value> {
+        let listener = UnixListener::bind(self.socket()).unwrap();
+        let (tell, told) = channel();
+        thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let mut line = String::new();
+                BufReader::new(&stream).read_line(&mut line).unwrap();
+                if tell.send(serde_json::from_str(&line).unwrap()).is_err() {
+                    return;
+                }
+                // A client that has seen enough closes early.
+                let _ = stream.write_all(lines.as_bytes());
+            }
+        });
+        told
+    }
+}
+
+fn rows(rows: &[Value]) -> String {
+    rows.iter().map(|row| json!({"reply": "row", "row": row}).to_string() + "\n").collect()
+}
+
+fn done(given: &[Value]) -> String {
+    rows(given) + "{\"reply\":\"done\"}\n"
+}
+
+fn check(case: &Path) {
+    let name = case.file_stem().unwrap().to_str().unwrap();
+    let given: Value = serde_json::from_slice(&fs::read(case).unwrap()).unwrap();
+    let list = |key: &str| given[key].as_array().cloned().unwrap_or_default();
+    let arguments = list("args");
+    let arguments: Vec<&str> = arguments.iter().map(|text| text.as_str().unwrap()).collect();
+    let stdin = given["stdin"].as_str().unwrap_or_default();
+    let mut answer: String = list("progress").iter().map(|reply| format!("{reply}\n")).collect();
+    answer += &rows(&list("rows"));
+    let mut end = json!({"reply": "done"});
+    if let Some(failed) = given["failed"].as_object() {
+        end = json!({"reply": "failed", "error": failed["error"], "usage": failed["usage"]});
+    }
+    answer += &format!("{end}\n");
+
+    let host = Host::new();
+    let told = host.answer(answer);
+    let ended = host.run(&arguments, stdin);
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), list("sent"), "{name}: {ended:?}");
+    assert_eq!(Some(i64::from(ended.code)), given["code"].as_i64(), "{name}: {ended:?}");
+    let mut text = ended.out;
+    if !ended.err.is_empty() {
+        text += &format!("--- standard error\n{}", ended.err);
+    }
+    let expected = case.with_extension("txt");
+    if std::env::var_os("BLESS").is_some() {
+        fs::write(&expected, &text).unwrap();
+    }
+    assert_eq!(text, fs::read_to_string(&expected).unwrap(), "{name}");
+
+    let ended = host.run(&[&arguments[..], &["--json"]].concat(), stdin);
+    assert_eq!(told.try_iter().collect::<Vec<_>>(), list("sent"), "{name} --json");
+    assert_eq!(Some(i64::from(ended.code)), given["code"].as_i64(), "{name} --json: {ended:?}");
+    let expected: String = list("rows").iter().map(|row| format!("{row}\n")).collect();
+    assert_eq!(ended.out, expected, "{name} --json");
+}
+
+#[test]
+fn every_verb_sends_its_command_and_prints_its_rows() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cli");
+    let mut cases: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    cases.sort();
+    assert!(!cases.is_empty());
+    cases.iter().for_each(|case| check(case));
+}
+
+#[test]
+fn what_makes_no_sense_is_a_usage_error_and_sends_nothing() {
+    let host = Host::new();
+    let told = host.answer(done(&[]));
+    for (arguments, says) in [
+        (&[][..], "Usage"),
+        (&["explode"], "unrecognized subcommand"),
+        (&["status", "--what"], "unexpected argument"),
+        (&["lookup"], "required"),
+        (&["lookup", "nobody"], "\"nobody\": the address does not have exactly one @"),
+        (&["explain", "a@b@c.example"], "the address does not have"),
+        (&["list", "--reason", "bounce"], "there are: complaint, hard_bounce,"),
+        (&["list", "--source", "A b"], "a source's name is"),
+        (&["list", "--scope", "news"], "a scope is `global` or `stream:NAME`"),
+        (&["list", "--domain", "a@b.example"], "not a domain name"),
+        (&["list", "--since", "yesterday"], "a time is 2026-06-15T10:32:11Z"),
+        (&["list", "--since", "1h", "--until", "2h"], "is not before --until"),
+        (&["add", "a@b.example", "--for", "0s"], "at least a second"),
+        (&["add", "a@b.example", "--note", "a\nb"], "a note is one line"),
+        (&["lift"], "lift needs an address, or a filter"),
+        (&["lift", "--dry-run", "--note", "x"], "lift needs an address, or a filter"),
+        (&["lift", "-"], "standard input has no addresses"),
+        (&["lift", "-", "--domain", "b.example"], "standard input has no addresses"),
+        (&["events", "--kind", "bounce"], "there are: accepted, delivered,"),
+        (&["events", "--follow", "--until", "1h"], "cannot be used with"),
+        (&["poll", "A"], "a source's name is"),
+        (&["trigger", "acme", "bounce", "a@b.example"], "no such kind"),
+        (&["trigger", "acme", "delivered", "b.example"], "the address does not have"),
+        (&["quarantine", "drop"], "required"),
+        (&["quarantine", "replay", "q1", "--all"], "cannot be used with"),
+        (&["completions", "cmd"], "invalid value"),
+    ] {
+        let ended = host.run(arguments, "");
+        assert_eq!(ended.code, 64, "{arguments:?}: {ended:?}");
+        assert!(ended.err.contains(says), "{arguments:?}: {}", ended.err);
+        assert_eq!(ended.out, "", "{arguments:?}");
+    }
+    assert_eq!(told.try_iter().count(), 0);
+}
+
+#[test]
+fn addresses_from_standard_input_are_all_checked_before_any_is_sent() {
+    let host = Host::new();
+    let told = host.answer(done(&[]));
+    let ended = host.run(&["add", "-"], "a@b.example\nnobody\n\n@\n");
+    assert_eq!(ended.code, 64);
+    for line in ["line 2: \"nobody\"", "line 4: \"@\""] {
+        assert!(ended.err.contains(line), "{}", ended.err);
+    }
+    assert_eq!(told.try_iter().count(), 0);
+
+    // Many go out in portions that fit the socket's line.
+    let many: String = (0..2_500).map(|n| format!("u{n}@b.example\n")).collect();
+    assert_eq!(host.run(&["add", "-"], &many).code, 0);
+    let sent: Vec<Value> = told.try_iter().collect();
+    let count = |command: &Value| command["addresses"].as_array().unwrap().len();
+    assert_eq!(sent.iter().map(count).collect::<Vec<_>>(), [1_000, 1_000, 500]);
+}
+
+#[test]
+fn a_daemon_that_is_not_there_is_said_plainly() {
+    let host = Host::new();
+    let socket = host.socket();
+    let says = format!(
+        "suppressd: suppressd is not running (no answer on {}); \
+         start it with `systemctl start suppressd` or `suppressd run`\n",
+        socket.display()
+    );
+    let absent = host.run(&["status"], "");
+    assert_eq!((absent.code, &absent.err), (1, &says));
+    // A socket that a dead process left behind.
+    drop(UnixListener::bind(&socket).unwrap());
+    let dead = host.run(&["list", "--json"], "");
+    assert_eq!((dead.code, &dead.err, &*dead.out), (1, &says, ""));
+}
+
+#[test]
+fn a_daemon_that_goes_away_or_talks_nonsense_is_a_failure() {
+    for (answer, says) in [
+        ("", "suppressd: suppressd stopped before it had answered\n"),
+        (
+            "{\"reply\":\"row\",\"row\":{}}\n",
+            "suppressd: suppressd stopped before it had answered\n",
+        ),
+        ("220 mail.example ESMTP\n", "answered something else than suppressd does"),
+        ("{\"reply\":\"done\"}\n", "suppressd: suppressd gave no answer\n"),
+    ] {
+        let host = Host::new();
+        let _told = host.answer(answer.to_owned());
+        let ended = host.run(&["status"], "");
+        assert_eq!(ended.code, 1, "{answer:?}");
+        assert!(ended.err.contains(says), "{answer:?}: {}", ended.err);
+    }
+}
+
+#[test]
+fn no_permission_comes_with_a_hint() {
+    let host = Host::new();
+    let _told = host.answer(done(&[]));
+    fs::set_permissions(host.socket(), fs::Permissions::from_mode(0o000)).unwrap();
+    if std::os::unix::net::UnixStream::connect(host.socket()).is_ok() {
+        return; // Root may do anything.
+    }
+    let ended = host.run(&["status"], "");
+    assert_eq!(ended.code, 1);
+    assert!(ended.err.contains("run this as root, or join the group"), "{}", ended.err);
+}
+
+#[test]
+fn a_named_configuration_must_be_readable_and_nothing_more() {
+    for verb in ["status", "check", "run"] {
+        let ended = run(&["-c", "/nonexistent/config.toml", verb], "");
+        assert_eq!(ended.code, 78, "{verb}: {ended:?}");
+        assert!(ended.err.contains("/nonexistent/config.toml"), "{}", ended.err);
+    }
+    // What is wrong with the rest does not matter to a verb that only wants the socket.
+    let host = Host::new();
+    let broken = fs::read_to_string(&host.config).unwrap() + "[http]\nlisten = 7\nnonsense = [\n";
+    fs::write(&host.config, broken).unwrap();
+    let told = host.answer(done(&[json!({"ready": true})]));
+    assert_eq!(host.run(&["status"], "").code, 0);
+    assert_eq!(told.try_iter().count(), 1);
+    for verb in [&["check"][..], &["check", "--json"], &["run"]] {
+        let ended = host.run(verb, "");
+        assert_eq!(ended.code, 78, "{verb:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let host = Host::new();
+    let row = json!({"address": "user@example.com", "reason": "manual"});
+    let _told = host.answer(done(&vec![row; 20_000]));
+    for form in [&["list"][..], &["list", "--json"], &["events", "--follow"]] {
+        let mut command = program(&[&["-c", &host.config], form].concat());
+        let mut child = command.stdin(Stdio::null()).spawn().unwrap();
+        let mut head = [0; 10];
+        child.stdout.take().unwrap().read_exact(&mut head).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{form:?}");
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{form:?}");
+    }
+}
+
+#[test]
+fn help_version_completions_and_the_manual_need_no_daemon() {
+    for verb in VERBS {
+        let ended = run(&[verb, &["--help"][..]].concat(), "");
+        assert_eq!((ended.code, &*ended.err), (0, ""), "{verb:?}");
+        assert!(ended.out.contains(&format!("Usage: suppressd {}", verb.join(" "))), "{verb:?}");
+    }
+    let help = run(&["--help"], "").out;
+    let manual = run(&["man"], "").out;
+    for verb in VERBS {
+        assert!(help.contains(&format!("\n  {} ", verb[0])), "{verb:?}");
+        let section = format!(".SS \"suppressd {}\"\n", verb.join(" "));
+        assert!(manual.contains(&section), "{verb:?}");
+    }
+    assert_eq!(run(&["--version"], "").out, concat!("suppressd ", env!("CARGO_PKG_VERSION"), "\n"));
+    for shell in ["bash", "zsh", "fish"] {
+        let ended = run(&["completions", shell], "");
+        assert!(ended.code == 0 && ended.out.contains("quarantine"), "{shell}");
+    }
+}
