@@ -4,4 +4,6 @@
 
 mod facts;
 mod laws;
+mod rust_text;
+mod tidy;
 mod verdicts;
