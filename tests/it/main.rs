@@ -4,6 +4,7 @@
 
 mod facts;
 mod laws;
+mod providers;
 mod rust_text;
 mod tidy;
 mod verdicts;
