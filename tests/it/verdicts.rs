@@ -330,3 +330,47 @@ fn a_fact_carries_what_the_event_says() {
     let own = Lifts { reason: Some(Reason::Unsubscribe), source: Some(source("a")) };
     assert_eq!((lift.covers, lift.through), (own, shift(at(10), -1)));
 }
+
+#[test]
+fn a_verdict_tells_since_when_and_by_whom() {
+    let rules = Rules { soft_bounce: short_rules().soft_bounce, ..Rules::default() };
+    let bounce =
+        |teller, second| failure(teller, EventKind::SoftBounce, &format!("m{second}"), at(second));
+    let hard = |teller, second| cause(Reason::HardBounce, teller, at(second));
+    let complaint = |teller, second| cause(Reason::Complaint, teller, at(second));
+    let cases: Vec<(Vec<Event>, Reason, i64, &[&str])> = vec![
+        (vec![hard("a", 10)], Reason::HardBounce, 10, &["a"]),
+        (vec![hard("a", 20), hard("a", 10), hard("a", 30)], Reason::HardBounce, 10, &["a"]),
+        (vec![hard("b", 20), hard("a", 30)], Reason::HardBounce, 20, &["a", "b"]),
+        // The weightiest reason, the earliest time, everyone who told a live one.
+        (vec![hard("b", 10), complaint("a", 20)], Reason::Complaint, 10, &["a", "b"]),
+        (vec![hard("b", 20), complaint("a", 10)], Reason::Complaint, 10, &["a", "b"]),
+        // What is lifted no longer speaks.
+        (
+            vec![hard("b", 10), lifted(at(15), None, None), complaint("a", 20)],
+            Reason::Complaint,
+            20,
+            &["a"],
+        ),
+        // Since the second of two in the first run; as long as the runs' terms meet.
+        (vec![bounce("b", 20), bounce("a", 21)], Reason::SoftBounces, 21, &["a", "b"]),
+        (
+            vec![bounce("a", 10), bounce("a", 11), bounce("b", 20), bounce("b", 30)],
+            Reason::SoftBounces,
+            11,
+            &["a", "b"],
+        ),
+        (
+            vec![bounce("a", 10), bounce("a", 11), bounce("b", 22), bounce("b", 23)],
+            Reason::SoftBounces,
+            23,
+            &["b"],
+        ),
+    ];
+    for (number, (events, reason, since, sources)) in cases.into_iter().enumerate() {
+        let found = verdict(&rules, &standing(&events), at(31)).unwrap();
+        let tellers: Vec<String> = found.sources.iter().map(ToString::to_string).collect();
+        assert_eq!((found.reason, found.since), (reason, at(since)), "case {number}");
+        assert_eq!(tellers, sources, "case {number}");
+    }
+}
