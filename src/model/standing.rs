@@ -4,6 +4,7 @@
 //! split of the same facts end in the same standing. Nothing is ever erased by merging; verdicts
 //! are derived elsewhere, from a standing and a time.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -33,7 +34,7 @@ pub enum Fact {
 }
 
 /// The latest evidence of a ground. The greatest wins; at one instant the longer term does.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latest {
     /// When it happened.
     pub at: Time,
@@ -43,6 +44,20 @@ pub struct Latest {
     pub evidence: EventId,
     /// An operator's note.
     pub note: Option<Box<str>>,
+}
+
+impl Ord for Latest {
+    fn cmp(&self, other: &Latest) -> Ordering {
+        // The instant alone comes first: how precisely it was told must not outweigh the term.
+        let rank = |l: &Latest| (l.at.nanos(), l.until, l.at, l.evidence);
+        rank(self).cmp(&rank(other)).then_with(|| self.note.cmp(&other.note))
+    }
+}
+
+impl PartialOrd for Latest {
+    fn partial_cmp(&self, other: &Latest) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 /// One reason to suppress, from one source.

@@ -1,6 +1,7 @@
 //! Polling: asking the providers for what the webhooks missed.
 //!
-//! `schedule` is pure and says when; `runner` asks and commits; it alone knows the cursor's notation.
+//! `schedule` is pure and says when; `runner` asks and commits; it alone knows the cursor's
+//! notation.
 
 use std::time::Duration;
 

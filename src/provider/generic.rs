@@ -115,7 +115,7 @@ impl Provider for Generic {
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
-        let wire: Wire = serde_json::from_slice(&element.body)
+        let wire: Wire = wire::object(&element.body)
             .map_err(|error| Unreadable(format!("not an event of this format: {error}")))?;
         let diagnostic = wire.reason.filter(|reason| !reason.is_empty());
         let said = diagnostic.as_deref().unwrap_or("");
@@ -181,7 +181,7 @@ impl Provider for Generic {
     }
 
     fn page(&self, _feed: &str, url: &Url, body: &[u8]) -> Result<Page, PageError> {
-        let page: WirePage<'_> = serde_json::from_slice(body)
+        let page: WirePage<'_> = wire::object(body)
             .map_err(|error| PageError(format!("not a page of events: {error}")))?;
         let rows = page.events.iter().map(|row| wire::element(row.get().as_bytes())).collect();
         let next = match page.next.as_deref() {

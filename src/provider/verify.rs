@@ -107,7 +107,11 @@ pub fn checks_of_credentials(settings: &Settings) -> Result<Vec<Check>, SettingE
 ///
 /// # Errors
 /// When the text cannot be a header's name.
-pub(super) fn header_name(settings: &Settings, key: &str, text: &str) -> Result<HeaderName, SettingError> {
+pub(super) fn header_name(
+    settings: &Settings,
+    key: &str,
+    text: &str,
+) -> Result<HeaderName, SettingError> {
     HeaderName::from_bytes(text.as_bytes()).map_err(|_| {
         settings.problem(key, "is not the name of an HTTP header", "use letters, digits and -")
     })

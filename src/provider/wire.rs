@@ -13,21 +13,51 @@ use std::time::Duration;
 const AHEAD_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Numbers above this are milliseconds since the epoch, not seconds (it is the year 5138).
-const SECONDS_MAX: i64 = 100_000_000_000;
+const SECONDS_MAX: u64 = 100_000_000_000;
 
 /// Cuts a JSON array into its members, or takes an object as the only one. All else is one
 /// element that nobody will be able to read, and so ends in quarantine.
 pub fn split_json(body: &[u8]) -> Vec<Element> {
-    let whole = || vec![element(body)];
-    match body.trim_ascii_start().first() {
-        Some(b'[') => match serde_json::from_slice::<Vec<&RawValue>>(body) {
-            Ok(items) if items.len() <= ELEMENTS_MAX => {
-                items.into_iter().map(|item| element(item.get().as_bytes())).collect()
-            }
-            _ => whole(),
-        },
-        _ => whole(),
+    let parts = match body.trim_ascii_start().first() {
+        Some(b'[') => members(body),
+        _ => None,
+    };
+    match parts {
+        Some(parts) => parts.into_iter().map(element).collect(),
+        None => vec![element(body)],
     }
+}
+
+/// The members of a JSON array, verbatim. `None` when it is none, or has too many.
+fn members(body: &[u8]) -> Option<Vec<&[u8]>> {
+    // One member with bytes that are not UTF-8 must not cost the others: the cuts are found in a
+    // copy of the same length that has something harmless in their place.
+    let mut copy = String::with_capacity(body.len());
+    for chunk in body.utf8_chunks() {
+        copy.push_str(chunk.valid());
+        copy.extend(chunk.invalid().iter().map(|_| '?'));
+    }
+    let items: Vec<&RawValue> = serde_json::from_str(&copy).ok()?;
+    let start = copy.as_ptr().addr();
+    let cut = |item: &RawValue| {
+        let from = item.get().as_ptr().addr().checked_sub(start)?;
+        body.get(from..from + item.get().len())
+    };
+    if items.len() > ELEMENTS_MAX {
+        return None;
+    }
+    items.into_iter().map(cut).collect()
+}
+
+/// Reads a JSON object. serde alone would also take an array of its values, in their order.
+///
+/// # Errors
+/// When it is no object, or not one of this form.
+pub fn object<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, serde_json::Error> {
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(serde::de::Error::custom("an array stands where an object must"));
+    }
+    serde_json::from_slice(body)
 }
 
 /// An element without context.
@@ -62,7 +92,7 @@ pub enum TimeForm {
 pub fn time(form: &TimeForm, received_at: Time) -> Result<Time, Unreadable> {
     let time = match form {
         TimeForm::Text(text) => Time::parse(text),
-        TimeForm::Number(n) if n.abs() <= SECONDS_MAX => Some(Time::from_seconds(*n)),
+        TimeForm::Number(n) if n.unsigned_abs() <= SECONDS_MAX => Some(Time::from_seconds(*n)),
         TimeForm::Number(n) => n.checked_mul(1_000_000).map(|nanos| Time::from_nanos(nanos, 3)),
     };
     let time = time.ok_or_else(|| Unreadable("the time is not RFC 3339".to_owned()))?;
@@ -148,6 +178,14 @@ mod tests {
         assert_eq!(bodies("[1,"), ["[1,"]);
         assert_eq!(bodies("no"), ["no"]);
         assert_eq!(bodies(""), [""]);
+    }
+
+    #[test]
+    fn a_member_that_is_not_utf8_is_cut_alone() {
+        let cut: Vec<Vec<u8>> =
+            split_json(b"[1,\"\xe9\xff\",\"\xc3\xa9\"]").into_iter().map(|e| e.body).collect();
+        assert_eq!(cut, [&b"1"[..], b"\"\xe9\xff\"", b"\"\xc3\xa9\""]);
+        assert_eq!(split_json(b"[1,\xff]").len(), 1);
     }
 
     #[test]

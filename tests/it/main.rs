@@ -5,3 +5,9 @@
 
 mod cli;
 mod config;
+mod facts;
+mod laws;
+mod providers;
+mod rust_text;
+mod tidy;
+mod verdicts;
