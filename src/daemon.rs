@@ -21,6 +21,7 @@ use crate::fetch::Fetcher;
 use crate::http::{Limits, Private, Public};
 use crate::ingest::Running;
 use crate::listen::{Listen, Listener};
+use crate::stop::stopped;
 use crate::webhook::Webhooks;
 use crate::{control, export, http, ingest, poll, systemd, telemetry};
 
@@ -138,7 +139,7 @@ async fn start(
     let Running { ingest, reader, changes, .. } = running;
     let rules = Arc::clone(&settings.rules);
     let tls = config.http.tls.as_ref().map(http::acceptor).transpose().context("http.tls")?;
-    let (exports, export_parts) = export::start(
+    let (exports, export_parts) = export::runner::start(
         config.exports,
         Arc::clone(&rules),
         reader.clone(),
@@ -216,7 +217,7 @@ fn serve<S: http::Service>(
 /// The watchdog's part lasts until the end even where nobody watches.
 async fn alive(mut stop: watch::Receiver<bool>) {
     systemd::keep_alive(stop.clone()).await;
-    let _ = stop.wait_for(|stop| *stop).await;
+    stopped(&mut stop).await;
 }
 
 fn part(name: &str, work: impl Future<Output = ()> + Send + 'static) -> Part {

@@ -14,9 +14,12 @@ pub mod rules;
 
 pub mod journal;
 pub mod listen;
+pub mod stop;
 pub mod store;
 
 pub mod ingest;
+
+pub mod fetch;
 
 pub mod admin;
 pub mod export;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 
+use crate::stop::stopped;
 use crate::telemetry;
 
 /// Everything is up.
@@ -24,7 +25,7 @@ pub async fn keep_alive(mut stop: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             _ = beat.tick() => notify(NotifyState::Watchdog),
-            _ = stop.wait_for(|stop| *stop) => return,
+            () = stopped(&mut stop) => return,
         }
     }
 }

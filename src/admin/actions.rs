@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::suppressions::{parse_address, parse_time};
 use super::{Admin, Failure, Replies, Reply, row, unheard};
 use crate::clock;
-use crate::export::WriteError;
+use crate::export::runner::WriteError;
 use crate::fetch::post_local;
 use crate::model::EventKind;
 use crate::secret::Secret;
@@ -98,7 +98,7 @@ impl Admin {
         let body = json!({
             "url": format!("{}{path}", self.public),
             "status": answer.status,
-            "body": String::from_utf8_lossy(&answer.body).trim(),
+            "body": answer.body.trim(),
             "took_ms": started.elapsed().as_millis() as u64,
         });
         row(to, body).await?;

@@ -78,7 +78,7 @@ impl Admin {
                     "repeated": counts.repeated,
                     "unreadable": counts.unreadable,
                     "blocked": counts.blocked,
-                    "poll_state": poll.map(|poll| poll.state.clone()),
+                    "poll_state": poll.map(|poll| poll.state),
                     "last_error": poll.and_then(|poll| poll.last_error.clone()),
                     "next_poll": poll.and_then(|poll| poll.next_due.clone()),
                 })

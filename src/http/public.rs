@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{
-    ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, RETRY_AFTER, TRANSFER_ENCODING,
+    ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HeaderMap, RETRY_AFTER,
+    TRANSFER_ENCODING,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use ipnet::IpNet;
@@ -71,7 +72,7 @@ impl Public {
     }
 
     /// The whole body, within the limits.
-    async fn body(&self, headers: &HeaderMap, body: Incoming) -> Result<Bytes, StatusCode> {
+    async fn body(&self, headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, StatusCode> {
         let coded = |value: &hyper::header::HeaderValue| !value.as_bytes().eq(b"identity");
         if headers.get_all(CONTENT_ENCODING).iter().any(coded) {
             // A signature covers the bytes as sent; unpacking them is nobody's business here.
@@ -80,16 +81,17 @@ impl Public {
         if !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING) {
             return Err(StatusCode::LENGTH_REQUIRED);
         }
-        if body.size_hint().lower() > self.body_max as u64 {
+        let announced = body.size_hint().lower() > self.body_max as u64;
+        if announced && headers.contains_key(EXPECT) {
             return Err(StatusCode::PAYLOAD_TOO_LARGE);
         }
-        let whole = Limited::new(body, self.body_max).collect();
-        match tokio::time::timeout(self.body_timeout, whole).await {
-            Ok(Ok(collected)) => Ok(collected.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
-            Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
-            Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+        let whole = tokio::time::timeout(self.body_timeout, collect(&mut body, self.body_max));
+        let whole = whole.await.map_err(|_| StatusCode::REQUEST_TIMEOUT)?;
+        if whole == Err(StatusCode::PAYLOAD_TOO_LARGE) {
+            // A sender that is still sending would never see an answer that came before its end.
+            let _ = tokio::time::timeout(DISCARD_TIME, discard(&mut body)).await;
         }
+        whole
     }
 
     /// What a trusted proxy says of the sender: the last entry, which it wrote itself.
@@ -99,6 +101,35 @@ impl Public {
         let last = headers.get_all("x-forwarded-for").iter().next_back().filter(|_| trusted)?;
         let entry = last.to_str().ok()?.rsplit(',').next()?.trim();
         entry.parse::<std::net::IpAddr>().ok().map(|ip| ip.to_string())
+    }
+}
+
+/// Longest time, and most bytes, for which a body is read only to be thrown away.
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+const DISCARD_MAX: usize = 64 << 20;
+
+/// The whole body, if it is not too large.
+async fn collect(body: &mut Incoming, max: usize) -> Result<Bytes, StatusCode> {
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| StatusCode::BAD_REQUEST)?;
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.len() + data.len() > max {
+            return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.into())
+}
+
+/// Reads what is left of a body that nobody wants.
+async fn discard(body: &mut Incoming) {
+    let mut left = DISCARD_MAX;
+    while let Some(Ok(frame)) = body.frame().await {
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        if left == 0 {
+            return;
+        }
     }
 }
 

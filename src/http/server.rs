@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use crate::listen::{Connection, Listener};
+use crate::stop::stopped;
 use crate::telemetry;
 
 /// Most headers of a request.
@@ -87,7 +88,7 @@ pub async fn serve<S: Service>(
         let place = Arc::clone(&places);
         let accepted = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = stopped(&mut stop) => break,
             accepted = accept(&listener, place) => accepted,
         };
         while connections.try_join_next().is_some() {}
@@ -169,15 +170,14 @@ async fn converse<S: Service, C>(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_MAX)
+        .max_header_size(HEAD_MAX)
         // A sender that closes its half after the request still gets its request carried out.
         .half_close(true)
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(stream), answer);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        _ = stop.wait_for(|stop| *stop) => {
+        () = stopped(&mut stop) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

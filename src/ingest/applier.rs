@@ -84,8 +84,7 @@ impl Applier {
         let behind = self.journal.bytes_between(opened.writer.applied(), end).map_err(failed)?;
         self.shared.lag.store(behind, Ordering::Relaxed);
         let from = self.starting_point(opened.writer.applied(), end)?;
-        self.reader.attach(&opened);
-        let mut writer = opened.writer;
+        let store::Opened { mut writer, view, .. } = opened;
         let mut tail = self.journal.tail(from);
         let mut chores = Chores::new();
         loop {
@@ -93,7 +92,8 @@ impl Applier {
             let committed = *self.committed.borrow_and_update();
             let bytes = self.batch(&mut writer, &mut tail, committed)?;
             chores.note(bytes);
-            if tail.position() >= end && !self.shared.ready.send_replace(true) {
+            if tail.position() >= end && !*self.shared.ready.borrow() {
+                self.become_ready(&view);
                 telemetry::ingest::store_ready(started.elapsed().as_secs_f64());
             }
             chores.work(&self.settings, &self.journal, &mut writer)?;
@@ -105,6 +105,13 @@ impl Applier {
             }
             self.wait(chores.is_idle());
         }
+    }
+
+    /// Lets everyone look, and wakes those who export.
+    fn become_ready(&self, view: &store::View) {
+        self.reader.attach(view);
+        self.shared.ready.send_replace(true);
+        self.changes.send_modify(|_| ());
     }
 
     /// Where to go on: behind what is applied, but no further than there is anything.

@@ -14,7 +14,7 @@ mod writer;
 pub use checkpoint::{Snapshot, trim_point};
 pub use codec::Counts;
 pub use events::{EventFilter, EventScan, Told};
-pub use open::{Opened, Paths, Rebuilt, open};
+pub use open::{Opened, Paths, Rebuilt, View, open};
 pub use reader::{Pair, Quarantined, Reader, StandingRow, Totals};
 pub use writer::{Batch, Seen, Writer};
 

@@ -40,12 +40,16 @@ pub struct Rebuilt {
     pub aside: Option<PathBuf>,
 }
 
+/// An open store, for readers.
+#[derive(Clone)]
+pub struct View(pub(super) sled::Tree);
+
 /// An open store.
 pub struct Opened {
     /// Writes to it.
     pub writer: Writer,
-    /// For readers.
-    pub(super) tree: sled::Tree,
+    /// What readers look into, once it is current.
+    pub view: View,
     /// Set when it had to be made again.
     pub rebuilt: Option<Rebuilt>,
 }
@@ -73,8 +77,8 @@ pub fn open(paths: &Paths) -> Result<Opened, StoreError> {
 }
 
 fn opened(db: sled::Db, meta: Meta, paths: &Paths, rebuilt: Option<Rebuilt>) -> Opened {
-    let tree = (*db).clone();
-    Opened { writer: Writer::new(db, meta, paths.sled.join("db")), tree, rebuilt }
+    let view = View((*db).clone());
+    Opened { writer: Writer::new(db, meta, paths.sled.join("db")), view, rebuilt }
 }
 
 /// Opens what is there; says why it cannot be used. sled panics on some damage: that is caught.

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use super::codec::{Counts, Meta, decode};
 use super::keys::{self, META, QUARANTINE, QUIET, STANDING};
-use super::{Opened, StoreError};
+use super::{StoreError, View};
 use crate::journal;
 use crate::model::{
     Address, Element, Filter, Position, QuarantineId, Scope, SourceName, Standing, Submission,
@@ -61,9 +61,10 @@ impl Reader {
         Reader { state: Arc::new(RwLock::new(State::Opening)), journal }
     }
 
-    /// Lets all readers look into the store that is now open.
-    pub fn attach(&self, opened: &Opened) {
-        self.set(State::Open(opened.tree.clone()));
+    /// Lets all readers look into the store. It must be current: an export of half of it would
+    /// release the other half.
+    pub fn attach(&self, view: &View) {
+        self.set(State::Open(view.0.clone()));
     }
 
     /// Tells all readers that there is no store.

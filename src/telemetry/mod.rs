@@ -4,7 +4,9 @@
 //! Metrics are named `suppressd_…`, as Prometheus's naming rules have it.
 
 pub mod control;
+pub mod export;
 pub mod health;
 pub mod ingest;
 pub mod log;
+pub mod poll;
 pub mod webhook;

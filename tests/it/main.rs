@@ -6,8 +6,10 @@
 mod cli;
 mod config;
 mod facts;
+mod http;
 mod laws;
 mod providers;
 mod rust_text;
+mod support;
 mod tidy;
 mod verdicts;

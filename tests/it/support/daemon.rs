@@ -1,0 +1,191 @@
+//! The daemon as a process, in a directory of its own.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::client::{self, SECRET};
+use super::wait_for;
+
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_suppressd");
+
+/// How long a start or a stop may take, on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A directory with a configuration, in which the daemon can be started again and again.
+pub(crate) struct Home {
+    pub(crate) dir: PathBuf,
+    _temporary: tempfile::TempDir,
+}
+
+/// The source `test`.
+pub(crate) fn source() -> String {
+    format!(
+        "[[source]]\nname = \"test\"\nprovider = \"generic\"\n\
+         webhook = {{ secret = \"{SECRET}\" }}\n"
+    )
+}
+
+/// A running daemon. It is killed when it is dropped.
+pub(crate) struct Daemon {
+    child: Child,
+    log: Arc<Mutex<String>>,
+    config: PathBuf,
+    pub(crate) http: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+impl Home {
+    /// With loopback listeners on free ports, a source `test`, an export, and `more`.
+    pub(crate) fn new(more: &str) -> Home {
+        Home::bare(&format!("{}{more}", source()))
+    }
+
+    /// With loopback listeners on free ports, an export, and `more`; no source of its own.
+    pub(crate) fn bare(more: &str) -> Home {
+        let temporary = tempfile::tempdir().unwrap();
+        let dir = temporary.path().to_owned();
+        let home = Home { dir, _temporary: temporary };
+        home.configure(more);
+        home
+    }
+
+    /// Writes the configuration again, with other additions.
+    pub(crate) fn configure(&self, more: &str) {
+        self.configure_http("", more);
+    }
+
+    /// Writes the configuration again, with other keys of `[http]` and other additions.
+    pub(crate) fn configure_http(&self, http: &str, more: &str) {
+        let text = format!(
+            "[store]\npath = \"{0}/state\"\n[http]\nlisten = \"127.0.0.1:0\"\n{http}\n\
+             [admin]\nlisten = \"127.0.0.1:0\"\n[control]\nsocket = \"{0}/control.sock\"\n\
+             [[export]]\nname = \"postfix\"\nformat = \"postfix-access\"\n\
+             path = \"{0}/access\"\nmin_interval = \"100ms\"\n{more}",
+            self.dir.display()
+        );
+        std::fs::write(self.config(), text).unwrap();
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.dir.join("config.toml")
+    }
+
+    pub(crate) fn state(&self) -> PathBuf {
+        self.dir.join("state")
+    }
+
+    /// The exported file, empty if it is not there.
+    pub(crate) fn export(&self) -> String {
+        std::fs::read_to_string(self.dir.join("access")).unwrap_or_default()
+    }
+
+    /// Starts the daemon and waits until its listeners are bound.
+    pub(crate) fn start(&self) -> Daemon {
+        let mut command = Command::new(PROGRAM);
+        command.args(["run", "-c"]).arg(self.config());
+        self.start_by(command)
+    }
+
+    /// Starts the daemon by a command that runs it.
+    pub(crate) fn start_by(&self, mut command: Command) -> Daemon {
+        command.env("SUPPRESSD_LOG", "info").env_remove("JOURNAL_STREAM");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let log = Arc::new(Mutex::new(String::new()));
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let sink = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                sink.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        let mut bound = |listener: &str| {
+            wait_for(listener, PATIENCE, || {
+                let text = log.lock().unwrap().clone();
+                if let Ok(Some(status)) = child.try_wait() {
+                    panic!("the daemon ended with {status}:\n{text}");
+                }
+                let mark = format!("listening listener=\"{listener}\" on=");
+                let rest = text.split_once(&mark)?.1;
+                rest.split_whitespace().next()?.parse().ok()
+            })
+        };
+        let (http, admin) = (bound("http"), bound("admin"));
+        Daemon { child, log, config: self.config(), http, admin }
+    }
+}
+
+impl Daemon {
+    /// Waits until it says that it is ready.
+    pub(crate) fn ready(self) -> Daemon {
+        wait_for("readiness", PATIENCE, || (self.readyz().status == 200).then_some(()));
+        self
+    }
+
+    pub(crate) fn readyz(&self) -> client::Answer {
+        client::request(self.admin, "GET", "/readyz", &[], b"")
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The log so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Runs a verb against it.
+    pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
+        cli(&self.config, arguments)
+    }
+
+    /// The rows that a verb prints with `--json`.
+    pub(crate) fn rows(&self, arguments: &[&str]) -> Vec<serde_json::Value> {
+        let output = self.cli(&[arguments, &["--json"]].concat());
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Ends it the way `kill -9` does.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Asks it to stop, and waits until it has; it must end well.
+    pub(crate) fn stop(mut self) -> String {
+        self.signal("TERM");
+        let status =
+            wait_for("the stop", PATIENCE, || self.child.try_wait().unwrap());
+        assert!(status.success(), "{status}\n{}", self.log());
+        self.log()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Nothing else is known of a daemon that a failed test leaves behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log of the daemon\n{}", self.log());
+        }
+    }
+}
+
+/// Runs a verb with a configuration.
+pub(crate) fn cli(config: &Path, arguments: &[&str]) -> Output {
+    Command::new(PROGRAM).args(arguments).arg("-c").arg(config).output().unwrap()
+}
