@@ -4,6 +4,10 @@
 //! `publish` alone touches it.
 
 mod postfix_access;
+pub mod publish;
+mod scan;
+#[cfg(test)]
+mod test;
 
 use std::path::PathBuf;
 use std::time::Duration;
