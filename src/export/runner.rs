@@ -298,7 +298,8 @@ impl Runner {
 
     async fn on_time(&mut self) {
         let now = Instant::now();
-        if self.due.is_none() && self.next_end.is_some_and(|end| end <= (self.world.now)()) {
+        let ended = |end: Time| end.nanos() <= (self.world.now)().nanos();
+        if self.due.is_none() && self.next_end.is_some_and(ended) {
             self.due = Some(self.free.max(now));
         }
         if self.due.is_some_and(|due| due <= now) {

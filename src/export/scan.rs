@@ -73,7 +73,7 @@ where
             let next = self.found.next_end.get().map_or(end, |known| known.min(end));
             self.found.next_end.set(Some(next));
         }
-        let current = self.current.get_or_insert_with(|| Verdicts { key, live: None, ended: None });
+        let current = self.current.get_or_insert(Verdicts { key, live: None, ended: None });
         weightiest(&mut current.live, live);
         weightiest(&mut current.ended, ended);
     }
