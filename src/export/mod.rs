@@ -3,7 +3,13 @@
 //! A format is pure: it turns suppressions into rows. `runner` decides when a file is written, and
 //! `publish` alone touches it.
 
+mod command;
 mod postfix_access;
+pub mod publish;
+pub mod runner;
+mod scan;
+#[cfg(test)]
+mod test;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -8,6 +8,7 @@ mod config;
 mod facts;
 mod http;
 mod laws;
+mod postfix;
 mod providers;
 mod rust_text;
 mod support;

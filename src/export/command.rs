@@ -1,0 +1,107 @@
+//! Runs an export's command after the file has changed, such as `postmap`.
+//!
+//! No shell: the program gets its arguments as they are configured. Never retries by itself.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+/// Longest run of a command. It is killed then.
+const RUN_MAX: Duration = Duration::from_secs(30);
+
+/// Longest wait for the rest of stderr, once the program itself has ended: what it has started
+/// may hold the pipe open for ever.
+const DRAIN_MAX: Duration = Duration::from_millis(500);
+
+/// What is kept of stderr, in bytes, counted from its end.
+const STDERR_BYTES_MAX: usize = 500;
+
+/// Why a command did not do its work.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// In one sentence.
+    pub(super) why: String,
+    /// The end of what it said, on one line.
+    pub(super) stderr: String,
+}
+
+/// Runs `program` with `arguments`, without input and without our standard output.
+pub(super) async fn run(program: &str, arguments: &[String]) -> Result<(), Failure> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.kill_on_drop(true).spawn().map_err(|e| silent(e.to_string()))?;
+    let mut tail = Vec::new();
+    let mut stderr = child.stderr.take();
+    let waited = timeout(RUN_MAX, async {
+        let drain = drain(&mut stderr, &mut tail);
+        tokio::pin!(drain);
+        tokio::select! {
+            // Without reading along, a talkative program would block.
+            () = &mut drain => child.wait().await,
+            status = child.wait() => {
+                let _ = timeout(DRAIN_MAX, drain).await;
+                status
+            }
+        }
+    })
+    .await;
+    let why = match waited {
+        Ok(Ok(status)) if status.success() => return Ok(()),
+        Ok(Ok(status)) => status.to_string(),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("not done after {} s", RUN_MAX.as_secs()),
+    };
+    Err(Failure { why, stderr: one_line(&tail) })
+}
+
+fn silent(why: String) -> Failure {
+    Failure { why, stderr: String::new() }
+}
+
+/// Reads to the end, keeping the last bytes in `tail`.
+async fn drain(stream: &mut Option<impl AsyncRead + Unpin>, tail: &mut Vec<u8>) {
+    let Some(stream) = stream else { return };
+    let mut chunk = [0; 4096];
+    while let Ok(length @ 1..) = stream.read(&mut chunk).await {
+        tail.extend_from_slice(&chunk[..length]);
+        let excess = tail.len().saturating_sub(STDERR_BYTES_MAX);
+        tail.drain(..excess);
+    }
+}
+
+fn one_line(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    plain.trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn sh(script: &str) -> Result<(), Failure> {
+        run("/bin/sh", &["-c".to_owned(), script.to_owned()]).await
+    }
+
+    #[tokio::test]
+    async fn a_failure_says_why_and_what_the_program_said_last() {
+        assert!(sh("cat; echo out; exit 0").await.is_ok());
+        let failure = sh("printf 'first\nlast\n' >&2; exit 3").await.unwrap_err();
+        assert_eq!((&*failure.why, &*failure.stderr), ("exit status: 3", "first last"));
+        let failure = sh("head -c 100000 /dev/zero | tr '\\0' x >&2; echo END >&2; exit 1").await;
+        let stderr = failure.unwrap_err().stderr;
+        assert!(stderr.ends_with("xEND") && stderr.len() < STDERR_BYTES_MAX + 1, "{stderr}");
+        let failure = run("/nowhere/program", &[]).await.unwrap_err();
+        assert!(failure.why.contains("No such file"), "{}", failure.why);
+    }
+
+    #[tokio::test]
+    async fn what_the_program_leaves_running_is_not_waited_for() {
+        let started = tokio::time::Instant::now();
+        assert!(sh("tail -f /dev/null & echo $! >&2; exit 0").await.is_ok());
+        assert!(started.elapsed() < RUN_MAX);
+    }
+}

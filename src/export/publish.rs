@@ -1,0 +1,505 @@
+//! Puts an export's rows into its file: whole or not at all, and only if they differ.
+//!
+//! Blocking. Writes beside the file and renames, so that a reader sees the old rows or the new.
+//! Never leaves a half-written file behind, and never touches the file when it fails.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use super::{Row, Settings};
+use crate::store::StoreError;
+
+/// The permissions of a file that neither the settings nor an older file give any.
+const MODE: u32 = 0o644;
+
+/// The permissions of the directories that are made for the file.
+const DIRECTORY_MODE: u32 = 0o755;
+
+/// What is read or written at once, in bytes.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// What must hold before fewer rows replace more.
+pub struct Guard<'a> {
+    /// The largest unexplained loss, in percent of the rows of the present file.
+    pub max_shrink: u8,
+    /// Whether to write whatever is lost.
+    pub force: bool,
+    /// How many rows are known to be gone on purpose. Asked when all rows have been read.
+    pub explained: &'a dyn Fn() -> u64,
+}
+
+/// What a publication did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The rows that the file has now.
+    pub rows: u64,
+    /// Whether they differ from what it had.
+    pub changed: bool,
+}
+
+/// Why a file was not replaced. It is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// The rows cannot be had.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Too many rows would vanish without a known reason.
+    #[error("{new} rows would replace {old}, and more are gone than can be explained")]
+    Shrunk {
+        /// The rows that the file has.
+        old: u64,
+        /// The rows that it would have.
+        new: u64,
+    },
+    /// The file system refused.
+    #[error("cannot {doing} {}: {source}; {hint}", path.display())]
+    File {
+        /// What was tried.
+        doing: &'static str,
+        /// With which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+        /// What to do.
+        hint: &'static str,
+    },
+}
+
+/// Replaces the file of an export by `rows`, if they differ from it.
+///
+/// Rows may come in any order; those out of the ascending order of keys are held in memory until
+/// all are there. Of several rows with one key the first in ascending order is kept.
+///
+/// # Errors
+/// When the rows cannot be had, the guard holds them back, or the file system refuses.
+pub fn publish<I>(settings: &Settings, rows: I, guard: &Guard) -> Result<Outcome, PublishError>
+where
+    I: IntoIterator<Item = Result<Row, StoreError>>,
+{
+    let path = &settings.path;
+    let directory = directory_of(path);
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(DIRECTORY_MODE);
+    builder.create(directory).map_err(|e| failed("create the directory", directory, e))?;
+    let separator = settings.format.separator();
+    let (mut draft, late) = write_rows(path, separator, rows)?;
+    if !late.is_empty() {
+        draft = merge(&draft, path, separator, late)?;
+    }
+    let old = compare(path, &draft)?;
+    check_guard(guard, old.as_ref().map_or(0, |old| old.rows), draft.rows)?;
+    let outcome = Outcome { rows: draft.rows, changed: old.as_ref().is_none_or(|o| !o.same) };
+    match old {
+        Some(old) if old.same => fix_attributes(settings, &old)?,
+        old => draft.replace(settings, old.as_ref())?,
+    }
+    Ok(outcome)
+}
+
+/// A file beside the target. Removed when dropped, unless it took the target's place.
+struct Draft {
+    path: PathBuf,
+    rows: u64,
+    in_place: bool,
+}
+
+/// The file that is there.
+struct Old {
+    file: File,
+    rows: u64,
+    same: bool,
+}
+
+impl Draft {
+    /// A new, empty file that nobody else can read yet. A left-over of that name is replaced.
+    fn create(target: &Path, suffix: &str) -> Result<(Draft, BufWriter<File>), PublishError> {
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let path = target.with_file_name(format!(".{name}.{suffix}"));
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("remove the left-over", &path, e));
+            }
+            _ => {}
+        }
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|e| failed("create", &path, e))?;
+        let writer = BufWriter::with_capacity(BUFFER_BYTES, file);
+        Ok((Draft { path, rows: 0, in_place: false }, writer))
+    }
+
+    fn add(&mut self, writer: &mut impl Write, parts: [&str; 3]) -> Result<(), PublishError> {
+        let written = parts.iter().try_for_each(|part| writer.write_all(part.as_bytes()));
+        written.and_then(|()| writer.write_all(b"\n")).map_err(|e| self.failed("write", e))?;
+        self.rows += 1;
+        Ok(())
+    }
+
+    fn failed(&self, doing: &'static str, error: io::Error) -> PublishError {
+        failed(doing, &self.path, error)
+    }
+
+    /// Makes it durable and renames it to the target.
+    fn replace(mut self, settings: &Settings, old: Option<&Old>) -> Result<(), PublishError> {
+        let file = File::open(&self.path).map_err(|e| self.failed("open", e))?;
+        self.set_attributes(&file, settings, old)?;
+        file.sync_all().map_err(|e| self.failed("sync", e))?;
+        let target = &settings.path;
+        fs::rename(&self.path, target).map_err(|e| failed("replace", target, e))?;
+        self.in_place = true;
+        let directory = directory_of(target);
+        let synced = File::open(directory).and_then(|directory| directory.sync_all());
+        synced.map_err(|e| failed("sync the directory", directory, e))
+    }
+
+    /// Before the rename, so that the MTA never meets a file that it may not read.
+    fn set_attributes(
+        &self,
+        file: &File,
+        settings: &Settings,
+        old: Option<&Old>,
+    ) -> Result<(), PublishError> {
+        let was = old.and_then(|old| old.file.metadata().ok());
+        // The mode first: a file that was given away cannot be changed any more.
+        let mode = settings.mode.or(was.as_ref().map(|was| was.mode() & 0o7777)).unwrap_or(MODE);
+        file.set_permissions(fs::Permissions::from_mode(mode))
+            .map_err(|e| self.failed("set the permissions of", e))?;
+        if let Some(was) = was {
+            // Not asked for, so not an error when it is not permitted. The group alone may be.
+            if fchown(file, Some(was.uid()), Some(was.gid())).is_err() {
+                let _ = fchown(file, None, Some(was.gid()));
+            }
+        }
+        if settings.owner.is_some() || settings.group.is_some() {
+            fchown(file, settings.owner, settings.group)
+                .map_err(|e| self.failed("set the owner of", e))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.in_place {
+            // Nothing is lost if it stays: the next publication replaces it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Writes what comes in ascending order; gives back the rest.
+fn write_rows<I>(target: &Path, separator: &str, rows: I) -> Result<(Draft, Vec<Row>), PublishError>
+where
+    I: IntoIterator<Item = Result<Row, StoreError>>,
+{
+    let (mut draft, mut writer) = Draft::create(target, "suppressd-new")?;
+    let mut late = Vec::new();
+    let mut last: Option<String> = None;
+    for row in rows {
+        let row = row?;
+        match &last {
+            Some(key) if row.key < *key => late.push(row),
+            Some(key) if row.key == *key => {}
+            _ => {
+                draft.add(&mut writer, [&row.key, separator, &row.value])?;
+                last = Some(row.key);
+            }
+        }
+    }
+    writer.flush().map_err(|e| draft.failed("write", e))?;
+    Ok((draft, late))
+}
+
+/// Writes a second draft of the first and the rows that came late, each key once.
+fn merge(
+    first: &Draft,
+    target: &Path,
+    separator: &str,
+    mut late: Vec<Row>,
+) -> Result<Draft, PublishError> {
+    late.sort();
+    late.dedup_by(|next, kept| next.key == kept.key);
+    let mut late = late.iter().peekable();
+    let (mut draft, mut writer) = Draft::create(target, "suppressd-merged")?;
+    let mut reader = open(&first.path).map_err(|e| first.failed("read", e))?;
+    let mut line = String::new();
+    while reader.read_line(&mut line).map_err(|e| first.failed("read", e))? > 0 {
+        let whole = line.trim_end_matches('\n');
+        let key = key_of(whole, separator);
+        while let Some(row) = late.next_if(|row| row.key.as_str() < key) {
+            draft.add(&mut writer, [&row.key, separator, &row.value])?;
+        }
+        late.next_if(|row| row.key == key);
+        draft.add(&mut writer, [whole, "", ""])?;
+        line.clear();
+    }
+    for row in late {
+        draft.add(&mut writer, [&row.key, separator, &row.value])?;
+    }
+    writer.flush().map_err(|e| draft.failed("write", e))?;
+    Ok(draft)
+}
+
+/// The key of a line: what precedes the first separator outside a quoted local part.
+fn key_of<'a>(line: &'a str, separator: &str) -> &'a str {
+    let mut quoted = false;
+    let mut escaped = false;
+    for (index, c) in line.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' if quoted || index == 0 => quoted = !quoted,
+            _ if !quoted && line[index..].starts_with(separator) => return &line[..index],
+            _ => {}
+        }
+    }
+    line
+}
+
+/// Counts the rows of the file that is there, and says whether the draft is the same.
+fn compare(target: &Path, draft: &Draft) -> Result<Option<Old>, PublishError> {
+    let reading = |e| failed("read", target, e);
+    let mut old = match open(target) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(reading)?,
+    };
+    let mut new = open(&draft.path).map_err(|e| draft.failed("read", e))?;
+    let (mut rows, mut same, mut last) = (0u64, true, b'\n');
+    let mut other = vec![0; BUFFER_BYTES];
+    loop {
+        let chunk = old.fill_buf().map_err(reading)?;
+        let Some(&end) = chunk.last() else { break };
+        last = end;
+        rows += chunk.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let other = &mut other[..chunk.len()];
+        same = same && new.read_exact(other).is_ok() && other == chunk;
+        let length = chunk.len();
+        old.consume(length);
+    }
+    // A last line without an end is a row, too.
+    rows += u64::from(last != b'\n');
+    let rest = new.fill_buf().map_err(|e| draft.failed("read", e))?;
+    Ok(Some(Old { same: same && rest.is_empty(), rows, file: old.into_inner() }))
+}
+
+fn open(path: &Path) -> io::Result<BufReader<File>> {
+    Ok(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?))
+}
+
+fn check_guard(guard: &Guard, old: u64, new: u64) -> Result<(), PublishError> {
+    let lost = old.saturating_sub(new);
+    if guard.force || lost == 0 {
+        return Ok(());
+    }
+    let unexplained = lost.saturating_sub((guard.explained)());
+    let too_many =
+        unexplained.saturating_mul(100) > u64::from(guard.max_shrink).saturating_mul(old);
+    let emptied = new == 0 && unexplained > 0;
+    if too_many || emptied { Err(PublishError::Shrunk { old, new }) } else { Ok(()) }
+}
+
+/// The rows are the same; the owner and the permissions might have been set anew.
+fn fix_attributes(settings: &Settings, old: &Old) -> Result<(), PublishError> {
+    let path = &settings.path;
+    let is = old.file.metadata().map_err(|e| failed("read", path, e))?;
+    let differs = |set: Option<u32>, is: u32| set.is_some_and(|set| set != is);
+    if differs(settings.owner, is.uid()) || differs(settings.group, is.gid()) {
+        fchown(&old.file, settings.owner, settings.group)
+            .map_err(|e| failed("set the owner of", path, e))?;
+    }
+    match settings.mode {
+        Some(mode) if mode != is.mode() & 0o7777 => old
+            .file
+            .set_permissions(fs::Permissions::from_mode(mode))
+            .map_err(|e| failed("set the permissions of", path, e)),
+        _ => Ok(()),
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn failed(doing: &'static str, path: &Path, source: io::Error) -> PublishError {
+    PublishError::File { doing, path: path.to_owned(), hint: hint(doing, &source), source }
+}
+
+fn hint(doing: &str, error: &io::Error) -> &'static str {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::PermissionDenied if doing == "set the owner of" => {
+            "only root can give files away: unset owner and group, or choose a group of ours"
+        }
+        Kind::PermissionDenied => {
+            "let suppressd write to the directory (owner, mode, ReadWritePaths= of its unit)"
+        }
+        Kind::StorageFull | Kind::QuotaExceeded => "free some space; it is tried again",
+        Kind::ReadOnlyFilesystem => "choose a writable path, or add it to ReadWritePaths=",
+        Kind::CrossesDevices => "the file must not be a mount point: mount its directory instead",
+        Kind::NotADirectory | Kind::AlreadyExists => "a part of its path is not a directory",
+        Kind::IsADirectory | Kind::DirectoryNotEmpty => "there is a directory of that name",
+        _ => "it is tried again",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test;
+    use super::*;
+
+    const OPEN: Guard = Guard { max_shrink: 50, force: false, explained: &|| 0 };
+
+    fn row(key: &str) -> Result<Row, StoreError> {
+        Ok(Row { key: key.to_owned(), value: "v".to_owned() })
+    }
+
+    fn write(path: &Path, keys: &[&str], guard: &Guard) -> Result<Outcome, PublishError> {
+        publish(&test::settings(path), keys.iter().map(|key| row(key)), guard)
+    }
+
+    fn names(directory: &Path) -> Vec<String> {
+        let entries = fs::read_dir(directory).unwrap();
+        entries.map(|e| e.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn rows_are_sorted_and_each_key_comes_once() {
+        let directory = tempfile::tempdir().unwrap();
+        for (index, (keys, expected)) in [
+            (&[][..], ""),
+            (&["a", "b"], "a\tv\nb\tv\n"),
+            (&["b", "b", "a", "c", "a", "b"], "a\tv\nb\tv\nc\tv\n"),
+            (
+                &["u@xn--x", "u@\u{fc}", "v@xn--x", "v@b\u{fc}"],
+                "u@xn--x\tv\nu@\u{fc}\tv\nv@b\u{fc}\tv\nv@xn--x\tv\n",
+            ),
+            (&["\"a\tb\"@x", "\"a\"@x"], "\"a\tb\"@x\tv\n\"a\"@x\tv\n"),
+            (&["c", "z", "d", "y"], "c\tv\nd\tv\ny\tv\nz\tv\n"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let path = directory.path().join(format!("made/here/{index}"));
+            let outcome = write(&path, keys, &OPEN).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+            let rows = expected.lines().count() as u64;
+            assert_eq!(outcome, Outcome { rows, changed: true });
+            assert_eq!(write(&path, keys, &OPEN).unwrap(), Outcome { rows, changed: false });
+        }
+        assert_eq!(names(&directory.path().join("made/here")).len(), 6, "no drafts stay");
+    }
+
+    #[test]
+    fn a_file_of_the_same_rows_is_not_touched() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("f");
+        write(&path, &["a"], &OPEN).unwrap();
+        let inode = fs::metadata(&path).unwrap().ino();
+        write(&path, &["a"], &OPEN).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().ino(), inode);
+        for keys in [&["a", "b"][..], &["a"], &["b"]] {
+            assert!(write(&path, keys, &OPEN).unwrap().changed, "{keys:?}");
+        }
+    }
+
+    #[test]
+    fn permissions_are_the_configured_or_the_old_or_the_usual() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("f");
+        let mode = || fs::metadata(&path).unwrap().mode() & 0o7777;
+        write(&path, &["a"], &OPEN).unwrap();
+        assert_eq!(mode(), 0o644);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        write(&path, &["b"], &OPEN).unwrap();
+        assert_eq!(mode(), 0o600);
+        let settings = Settings { mode: Some(0o640), ..test::settings(&path) };
+        publish(&settings, [row("b")], &OPEN).unwrap();
+        assert_eq!(mode(), 0o640, "same rows");
+        let settings = Settings { mode: Some(0o604), ..settings };
+        publish(&settings, [row("c")], &OPEN).unwrap();
+        assert_eq!(mode(), 0o604);
+        if nix::unistd::geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(7), Some(8)).unwrap();
+            write(&path, &["d"], &OPEN).unwrap();
+            let settings = Settings { group: Some(9), ..test::settings(&path) };
+            let owner = || (fs::metadata(&path).unwrap().uid(), fs::metadata(&path).unwrap().gid());
+            assert_eq!(owner(), (7, 8));
+            publish(&settings, [row("d")], &OPEN).unwrap();
+            assert_eq!(owner(), (7, 9));
+            publish(&settings, [row("e")], &OPEN).unwrap();
+            assert_eq!(owner(), (7, 9));
+        }
+    }
+
+    #[test]
+    fn the_guard_holds_back_what_cannot_be_explained() {
+        let ten: Vec<String> = (0..10).map(|i| format!("k{i}")).collect();
+        let ten: Vec<&str> = ten.iter().map(String::as_str).collect();
+        for (old, new, explained, force, passes) in [
+            (10, 5, 0, false, true),
+            (10, 4, 0, false, false),
+            (10, 4, 1, false, true),
+            (10, 4, 0, true, true),
+            (10, 0, 10, false, true),
+            (10, 0, 9, false, false),
+            (10, 0, 0, true, true),
+            (1, 0, 0, false, false),
+            (1, 0, 1, false, true),
+            (0, 0, 0, false, true),
+            (0, 10, 0, false, true),
+            (5, 10, 0, false, true),
+        ] {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("f");
+            write(&path, &ten[..old], &OPEN).unwrap();
+            let before = fs::read(&path).unwrap();
+            let explained = || explained;
+            let result =
+                write(&path, &ten[..new], &Guard { max_shrink: 50, force, explained: &explained });
+            assert_eq!(result.is_ok(), passes, "{old} -> {new}: {result:?}");
+            if !passes {
+                assert!(matches!(result, Err(PublishError::Shrunk { .. })));
+                assert_eq!(fs::read(&path).unwrap(), before);
+            }
+            assert_eq!(names(directory.path()), ["f"]);
+        }
+    }
+
+    #[test]
+    fn a_failure_leaves_everything_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("f");
+        write(&path, &["a"], &OPEN).unwrap();
+        let rows = [row("b"), row("c"), row("a"), Err(StoreError::NotReady)];
+        let result = publish(&test::settings(&path), rows, &OPEN);
+        assert!(matches!(result, Err(PublishError::Store(StoreError::NotReady))));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "a\tv\n");
+        assert_eq!(names(directory.path()), ["f"]);
+        // A left-over of a crash, even as a link to elsewhere, is replaced and not followed.
+        let elsewhere = directory.path().join("elsewhere");
+        fs::write(&elsewhere, "mine").unwrap();
+        std::os::unix::fs::symlink(&elsewhere, directory.path().join(".f.suppressd-new")).unwrap();
+        write(&path, &["b"], &OPEN).unwrap();
+        assert_eq!(fs::read_to_string(&elsewhere).unwrap(), "mine");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "b\tv\n");
+    }
+
+    #[test]
+    fn errors_name_the_file_and_say_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("f");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("inside"), "").unwrap();
+        let error = write(&path, &["a"], &OPEN).unwrap_err().to_string();
+        assert!(error.contains(&*path.to_string_lossy()), "{error}");
+        assert!(error.contains("there is a directory of that name"), "{error}");
+        let error = write(&path.join("inside/g"), &["a"], &OPEN).unwrap_err().to_string();
+        assert!(error.contains("a part of its path is not a directory"), "{error}");
+        assert_eq!(names(directory.path()), ["f"]);
+    }
+}
