@@ -19,6 +19,7 @@ pub mod ingest;
 
 pub mod admin;
 pub mod export;
+pub mod fetch;
 pub mod poll;
 pub mod webhook;
 

@@ -2,3 +2,5 @@
 //!
 //! Nothing here takes an address, a body or a secret; names of sources, files and counts only.
 //! Metrics are named `suppressd_…`, as Prometheus's naming rules have it.
+
+pub mod poll;
