@@ -126,7 +126,10 @@ mod tests {
             ),
             (
                 Mark { complete_until: None, open },
-                r#"{"v":1,"open":{"since":"2026-06-15T10:00:00Z","until":"2026-06-15T10:05:00.25Z","next":"https://a.test/?p=\"2\"","pages":3}}"#,
+                concat!(
+                    r#"{"v":1,"open":{"since":"2026-06-15T10:00:00Z","#,
+                    r#""until":"2026-06-15T10:05:00.25Z","next":"https://a.test/?p=\"2\"","pages":3}}"#
+                ),
             ),
         ] {
             assert_eq!(mark.encode(), text);

@@ -121,7 +121,14 @@ pub async fn start(
     reader: Reader,
     stop: watch::Receiver<bool>,
 ) -> Result<(Polls, Vec<(String, JoinHandle<()>)>), TriggerError> {
-    let daemon = Daemon { fetcher, ingest, reader };
+    start_with(settings, Daemon { fetcher, ingest, reader }, stop).await
+}
+
+async fn start_with<O: Outside>(
+    settings: Vec<Settings>,
+    outside: O,
+    stop: watch::Receiver<bool>,
+) -> Result<(Polls, Vec<(String, JoinHandle<()>)>), TriggerError> {
     let permits = Arc::new(Semaphore::new(RUNS_MAX));
     let (mut contacts, mut tasks) = (Vec::new(), Vec::new());
     let (mut beats, mut calls) = (Vec::new(), Vec::new());
@@ -137,7 +144,7 @@ pub async fn start(
         }
         let source = settings.source.clone();
         let inbox = Inbox { beats: beat_inbox, calls: call_inbox, orders: order_inbox };
-        let task = Task::new(settings, daemon.clone(), permits.clone(), stop.clone());
+        let task = Task::new(settings, outside.clone(), permits.clone(), stop.clone());
         contacts.push(Contact { source, orders: order, sheet: task.sheet.clone() });
         ready.push((task, inbox));
     }
@@ -153,8 +160,8 @@ pub async fn start(
 }
 
 impl Polls {
-    /// Polls one source, or all, after any run that is in flight: by the cursor, or the window from
-    /// `since` to now. Progress that is not taken in time is dropped. A run that failed is a summary
+    /// Polls one source, or all, after any run that is in flight: by the cursor, or the window
+    /// from `since` to now. Progress that is not taken in time is dropped. A run that failed is a summary
     /// with its error. Dropping the future ends the runs after their present page.
     ///
     /// # Errors
@@ -591,6 +598,43 @@ mod tests {
         let error = rig.polls.run_now(Some("b"), None, progress).await.unwrap_err();
         assert_eq!(error, PollError::NotPolled("b".to_owned()));
         rig.end().await;
+    }
+
+    #[tokio::test]
+    async fn the_clockwork_starts_the_sources_and_a_stop_drains_them() {
+        let (stage, other) = (Stage::default(), Stage::playing([Answer::Slow(3_000)]));
+        let (stop, stopping) = watch::channel(false);
+        let named = |name: &str| SourceName::parse(name).unwrap();
+        let two = |stage: &Stage| {
+            let (a, b) = (named("a"), named("b"));
+            let one = Settings { source: a, ..settings() };
+            let every = Every::Cron("0 0 0 1 1 *".to_owned());
+            (vec![one, Settings { source: b, every, ..settings() }], stage.clone())
+        };
+        let (list, outside) = two(&stage);
+        let (polls, tasks) = start_with(list, outside, stopping.clone()).await.unwrap();
+        let names: Vec<&str> = tasks.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["poll trigger", "poll a", "poll b"]);
+        stage.asked_at_least(2).await;
+        let (progress, _taken) = mpsc::channel(8);
+        let summaries = polls.run_now(None, None, progress).await.unwrap();
+        assert!(summaries.iter().all(|summary| summary.error.is_none() && summary.pages == 1));
+
+        let (list, outside) = two(&other);
+        let (_, stuck) = start_with(list, outside, stopping).await.unwrap();
+        other.asked_at_least(1).await;
+        stop.send(true).unwrap();
+        for (name, task) in tasks.into_iter().chain(stuck) {
+            assert!(task.await.is_ok(), "{name}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_bad_cron_expression_starts_nothing() {
+        let (_stop, stopping) = watch::channel(false);
+        let bad = Settings { every: Every::Cron("never".to_owned()), ..settings() };
+        let started = start_with(vec![bad], Stage::default(), stopping).await;
+        assert_eq!(started.err(), Some(TriggerError::Cron("never".to_owned())));
     }
 
     #[test]

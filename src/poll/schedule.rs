@@ -130,7 +130,8 @@ mod tests {
             let now = at(100_000 + later);
             let not_before = wait.map(|seconds| now + Duration::from_secs(seconds));
             let interval = Duration::from_secs(interval);
-            let every = if by_cron { Every::Cron(String::new()) } else { Every::Interval(interval) };
+            let cron = Every::Cron(String::new());
+            let every = if by_cron { cron } else { Every::Interval(interval) };
             let history = History {
                 last_start: started.map(at),
                 called: called.map(at),

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::run::Outside;
@@ -37,7 +38,10 @@ impl Answer {
 
 /// The stage. Clones share it.
 #[derive(Clone, Default)]
-pub(super) struct Stage(Arc<Mutex<Props>>);
+pub(super) struct Stage {
+    props: Arc<Mutex<Props>>,
+    asked: Arc<Notify>,
+}
 
 #[derive(Default)]
 struct Props {
@@ -84,6 +88,13 @@ impl Stage {
         self.props().asked.clone()
     }
 
+    /// Waits for so many requests.
+    pub(super) async fn asked_at_least(&self, count: usize) {
+        while self.asked().len() < count {
+            self.asked.notified().await;
+        }
+    }
+
     pub(super) fn most_at_once(&self) -> usize {
         self.props().most_at_once
     }
@@ -97,7 +108,7 @@ impl Stage {
     }
 
     fn props(&self) -> MutexGuard<'_, Props> {
-        self.0.lock().unwrap()
+        self.props.lock().unwrap()
     }
 
     async fn answer(&self, mut left: Duration) -> Result<Fetched, FetchError> {
@@ -139,6 +150,7 @@ impl Outside for Stage {
             props.asked.push(request.url.to_string());
             props.at_once += 1;
             props.most_at_once = props.most_at_once.max(props.at_once);
+            self.asked.notify_one();
         }
         let answer = self.answer(total).await;
         self.props().at_once -= 1;

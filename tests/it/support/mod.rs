@@ -1,0 +1,3 @@
+//! What stands around the daemon in tests.
+
+pub(crate) mod feed;
