@@ -100,7 +100,7 @@ pub struct LocalAnswer {
     /// The status.
     pub status: u16,
     /// The body.
-    pub body: String,
+    pub body: Vec<u8>,
 }
 
 /// Asks providers. Cheap to clone; connections are shared.
@@ -190,7 +190,7 @@ pub async fn post_local(
     let response = call.send().await.map_err(|error| classify(&error))?;
     let status = response.status().as_u16();
     let body = read(response, LOCAL_BODY_MAX).await?;
-    Ok(LocalAnswer { status, body: String::from_utf8_lossy(&body).into_owned() })
+    Ok(LocalAnswer { status, body })
 }
 
 fn builder() -> ClientBuilder {

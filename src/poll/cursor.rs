@@ -128,7 +128,8 @@ mod tests {
                 Mark { complete_until: None, open },
                 concat!(
                     r#"{"v":1,"open":{"since":"2026-06-15T10:00:00Z","#,
-                    r#""until":"2026-06-15T10:05:00.25Z","next":"https://a.test/?p=\"2\"","pages":3}}"#
+                    r#""until":"2026-06-15T10:05:00.25Z","#,
+                    r#""next":"https://a.test/?p=\"2\"","pages":3}}"#
                 ),
             ),
         ] {

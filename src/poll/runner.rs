@@ -161,8 +161,8 @@ async fn start_with<O: Outside>(
 
 impl Polls {
     /// Polls one source, or all, after any run that is in flight: by the cursor, or the window
-    /// from `since` to now. Progress that is not taken in time is dropped. A run that failed is a summary
-    /// with its error. Dropping the future ends the runs after their present page.
+    /// from `since` to now. Progress that is not taken in time is dropped. A run that failed is a
+    /// summary with its error. Dropping the future ends the runs after their present page.
     ///
     /// # Errors
     /// When there is no such source that is polled, or the daemon stops.

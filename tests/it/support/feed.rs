@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 
 use serde_json::{Value, json};
@@ -49,6 +49,7 @@ pub(crate) struct Request {
 pub(crate) struct Feed {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
+    asked: Arc<Condvar>,
     /// Ends the accepting thread with the last clone.
     _end: Arc<End>,
 }
@@ -84,19 +85,20 @@ impl Feed {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State { page_rows: 500, ..State::default() }));
-        let shared = state.clone();
+        let asked = Arc::new(Condvar::new());
+        let (shared, told) = (state.clone(), asked.clone());
         thread::spawn(move || {
             for stream in listener.incoming() {
                 if shared.lock().unwrap().ended {
                     break;
                 }
-                let (stream, state) = (stream.unwrap(), shared.clone());
+                let (stream, state, told) = (stream.unwrap(), shared.clone(), told.clone());
                 // A client that hangs up is what some tests are about.
-                thread::spawn(move || drop(serve(stream, address, &state)));
+                thread::spawn(move || drop(serve(stream, address, &state, &told)));
             }
         });
         let end = Arc::new(End { address, state: state.clone() });
-        Feed { address, state, _end: end }
+        Feed { address, state, asked, _end: end }
     }
 
     /// What goes into `poll.url`.
@@ -139,6 +141,12 @@ impl Feed {
         self.state().requests.clone()
     }
 
+    /// Blocks until there were so many requests.
+    pub(crate) fn until_asked(&self, count: usize) {
+        let few = |state: &mut State| state.requests.len() < count;
+        drop(self.asked.wait_while(self.state(), few).unwrap());
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
@@ -151,11 +159,17 @@ pub(crate) fn row(event: &str, recipient: &str, timestamp: &str, message_id: &st
     })
 }
 
-fn serve(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> std::io::Result<()> {
+fn serve(
+    mut stream: TcpStream,
+    address: SocketAddr,
+    state: &Mutex<State>,
+    told: &Condvar,
+) -> std::io::Result<()> {
     let request = read_request(&stream)?;
     let (fault, authentic, page) = {
         let mut state = state.lock().unwrap();
         state.requests.push(request.clone());
+        told.notify_all();
         let authentic = state.bearer.as_ref().is_none_or(|token| {
             let line = format!("authorization: Bearer {token}");
             request.headers.iter().any(|header| header.eq_ignore_ascii_case(&line))
