@@ -89,8 +89,7 @@ async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
         exports: watch::Sender::new(false),
         lookers: watch::Sender::new(false),
     };
-    let mut parts =
-        start(config, settings, &running, listeners, metrics, &stops).await?;
+    let mut parts = start(config, settings, &running, listeners, metrics, &stops).await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let ready = async {

@@ -72,9 +72,10 @@ impl Admin {
         address: &str,
         to: &Replies,
     ) -> Result<(), Failure> {
-        let webhook = self.webhooks.find(source).ok_or_else(|| {
-            Failure::usage(format!("{source:?} is no source with a webhook"))
-        })?;
+        let webhook = self
+            .webhooks
+            .find(source)
+            .ok_or_else(|| Failure::usage(format!("{source:?} is no source with a webhook")))?;
         let provider = webhook.provider;
         let address = parse_address(address)?;
         let kind = EventKind::parse(kind)
@@ -98,7 +99,7 @@ impl Admin {
         let body = json!({
             "url": format!("{}{path}", self.public),
             "status": answer.status,
-            "body": answer.body.trim(),
+            "body": String::from_utf8_lossy(&answer.body).trim(),
             "took_ms": started.elapsed().as_millis() as u64,
         });
         row(to, body).await?;

@@ -51,8 +51,12 @@ impl Admin {
                 row(to, outcome(id, Some(unreadable.to_string()))).await?;
                 continue;
             }
-            let again =
-                Submission { elements: vec![element], cursor: None, released: vec![id], ..submission };
+            let again = Submission {
+                elements: vec![element],
+                cursor: None,
+                released: vec![id],
+                ..submission
+            };
             let receipt = self.ingest.submit(&again).await?;
             self.ingest.applied(receipt).await;
             row(to, outcome(id, None)).await?;

@@ -102,11 +102,7 @@ impl Admin {
         }
     }
 
-    fn verdict(
-        &self,
-        address: &Address,
-        scope: &Scope,
-    ) -> Result<Option<Suppression>, StoreError> {
+    fn verdict(&self, address: &Address, scope: &Scope) -> Result<Option<Suppression>, StoreError> {
         self.reader.verdict(&self.rules, address, scope, &Filter::default(), clock::now())
     }
 
@@ -187,8 +183,7 @@ impl Admin {
         self.instruct(parsed.iter().map(element).collect(), Vec::new()).await?;
         for address in &parsed {
             let found = self.verdict(address, &scope)?;
-            let mut answer =
-                rows::verdict(address.received(), &scope.to_string(), found.as_ref());
+            let mut answer = rows::verdict(address.received(), &scope.to_string(), found.as_ref());
             answer["done"] = found.is_some().into();
             let ended = "the term had ended before it was applied";
             answer["problem"] = found.is_none().then_some(ended).into();
@@ -325,9 +320,7 @@ impl Admin {
         let bounces = |tally: &crate::model::Tally| -> Vec<Value> {
             let mut bounces: Vec<_> = tally.iter().collect();
             bounces.sort();
-            let row = |b: &&crate::model::Bounce| {
-                json!({ "at": b.at.to_string(), "source": b.source.as_str() })
-            };
+            let row = |b: &&crate::model::Bounce| json!({ "at": b.at.to_string(), "source": b.source.as_str() });
             bounces.iter().map(row).collect()
         };
         let lifts: Vec<Value> = standing
@@ -356,9 +349,7 @@ impl Admin {
             Term::Forever => "forever".to_owned(),
             Term::For(span) => show_duration(span),
         };
-        let threshold = |t: &crate::rules::Threshold| {
-            json!({ "count": t.count, "within": show_duration(t.within), "for": term(t.term) })
-        };
+        let threshold = |t: &crate::rules::Threshold| json!({ "count": t.count, "within": show_duration(t.within), "for": term(t.term) });
         let rules = &self.rules;
         json!({
             "hard_bounce": term(rules.hard_bounce),

@@ -19,6 +19,7 @@ use tokio::time::timeout;
 
 use crate::admin::{Admin, Command, Reply};
 use crate::listen::{Connection, Listener};
+use crate::stop::stopped;
 use crate::telemetry;
 
 /// Longest request, in bytes with its line break.
@@ -95,11 +96,6 @@ async fn serve_within<E, F>(
     }
     drop(listener);
     drain(tasks, limits.stop_wait).await;
-}
-
-/// Resolves at the stop; a signal that nobody can give any more counts as given.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 async fn drain(mut tasks: JoinSet<()>, wait: Duration) {

@@ -20,6 +20,7 @@ use crate::clock;
 use crate::ingest::Changes;
 use crate::model::Time;
 use crate::rules::Rules;
+use crate::stop::stopped;
 use crate::store::{Reader, StandingRow, StoreError};
 use crate::telemetry::export as telemetry;
 
@@ -475,12 +476,6 @@ impl Runner {
             !same
         });
     }
-}
-
-/// Returns when the daemon stops.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // No sender is a stop, too.
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// When a file was last changed, if there is one.

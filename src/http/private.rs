@@ -76,9 +76,7 @@ impl Private {
             .map(|(_, value)| value.into_owned());
         let (status, body) = match self.admin.suppression(&decode(address), scope.as_deref()) {
             Answered::Suppressed(row) => (StatusCode::OK, row),
-            Answered::Clear => {
-                (StatusCode::NOT_FOUND, serde_json::json!({ "suppressed": false }))
-            }
+            Answered::Clear => (StatusCode::NOT_FOUND, serde_json::json!({ "suppressed": false })),
             Answered::BadRequest(error) => {
                 (StatusCode::BAD_REQUEST, serde_json::json!({ "error": error }))
             }

@@ -187,7 +187,8 @@ impl Applier {
     fn wait(&mut self, idle: bool) {
         let limit = if idle { self.settings.sync_every } else { Duration::from_millis(100) };
         let committed = &mut self.committed;
-        let _ = self.runtime.block_on(async { tokio::time::timeout(limit, committed.changed()).await });
+        let _ =
+            self.runtime.block_on(async { tokio::time::timeout(limit, committed.changed()).await });
     }
 
     fn finish(&self, writer: &Writer, chores: Chores) -> Result<(), StoreError> {

@@ -4,8 +4,8 @@
 //! the applier merges the journal into the store; no answer waits for that, but it may not fall
 //! far behind.
 
-mod apply;
 mod applier;
+mod apply;
 mod committer;
 
 use std::path::PathBuf;
@@ -316,17 +316,4 @@ impl Running {
         }
         stragglers
     }
-}
-
-/// How far the verdicts have moved since the daemon started. Sent through a `watch` channel to
-/// whoever keeps something current.
-///
-/// Both numbers only grow. A change is sent when the store shows it; `released` must be raised no
-/// later than `verdicts`, or a guard sees removals that nobody has explained yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// Grows with every change that can alter an export.
-    pub verdicts: u64,
-    /// Removals that were intended, in addresses: lifts, and deliveries that reset a count.
-    pub released: u64,
 }

@@ -23,7 +23,9 @@ const TORN: &str = "torn";
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it.
-    #[error("{0} is in use by another suppressd: stop it first, or give this one its own store.path")]
+    #[error(
+        "{0} is in use by another suppressd: stop it first, or give this one its own store.path"
+    )]
     InUse(PathBuf),
     /// The disk fails, or does not let us.
     #[error("{path}: {error} (store.path must be a directory that suppressd may write to)")]
@@ -229,4 +231,3 @@ fn copy_from(file: &File, offset: u64, to: &Path) -> io::Result<()> {
     copy.write_all_at(&bytes[..used], 0)?;
     copy.sync_all()
 }
-

@@ -1,9 +1,24 @@
 //! Polling: asking the providers for what the webhooks missed.
 //!
-//! `schedule` is pure and says when; `runner` asks and commits; it alone knows the cursor's
-//! notation.
+//! `schedule` is pure and says when; `trigger` ticks; `runner` has a task per source, which looks
+//! whether it is due; `run` asks and commits, page by page; `cursor` has the stored notation, which
+//! nothing else reads.
+
+mod cursor;
+mod problem;
+mod run;
+mod runner;
+pub mod schedule;
+#[cfg(test)]
+mod stage;
+mod trigger;
 
 use std::time::Duration;
+
+use serde::Serialize;
+
+pub use runner::{Polls, start};
+pub use trigger::{TriggerError, check_cron};
 
 use crate::model::SourceName;
 use crate::provider::{Provider, Settings as ProviderSettings};
@@ -36,4 +51,72 @@ pub struct Settings {
     pub backfill: Duration,
     /// Whether the source also has a webhook: what only the poll sees was then missed by it.
     pub has_webhook: bool,
+}
+
+/// How far an operator's run has come.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Progress {
+    /// The source.
+    pub source: String,
+    /// Pages committed so far.
+    pub pages: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// The part of the window that is read, 0 to 1, where it is known.
+    pub part: Option<f64>,
+}
+
+/// What came of an operator's run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Summary {
+    /// The source.
+    pub source: String,
+    /// The feeds that were asked.
+    pub feeds: Vec<String>,
+    /// Pages committed.
+    pub pages: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// Events that nothing had told before; `None` when the store could not say.
+    pub new: Option<u64>,
+    /// How long it took, in seconds.
+    pub took: f64,
+    /// Why it ended early. What was read before is kept.
+    pub error: Option<String>,
+}
+
+/// How a source's polling stands. Times are RFC 3339, to the second.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// The source.
+    pub source: String,
+    /// `idle`, `running`, `backing off` or `stopped: authentication`.
+    pub state: &'static str,
+    /// When the last run started.
+    pub last_start: Option<String>,
+    /// When the last run without an error ended.
+    pub last_success: Option<String>,
+    /// How far the least complete feed is behind the present, in seconds; `None` while one has
+    /// never been complete.
+    pub lag_seconds: Option<u64>,
+    /// How many runs have failed since one succeeded.
+    pub failures: u32,
+    /// What the last failure was, until a run succeeds.
+    pub last_error: Option<String>,
+    /// When it runs next; `None` while only a cron expression or an operator can say.
+    pub next_due: Option<String>,
+}
+
+/// Why an operator's run did not happen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PollError {
+    /// There is no such source, or it has no `poll` table.
+    #[error("there is no source {0:?} that is polled")]
+    NotPolled(String),
+    /// No source has a `poll` table.
+    #[error("no source is polled; add `poll` to one")]
+    NothingPolled,
+    /// The daemon stops.
+    #[error("the daemon is stopping")]
+    Stopping,
 }

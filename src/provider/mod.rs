@@ -17,9 +17,7 @@ pub use verify::{
     BASIC_CHALLENGE, CREDENTIAL_KEYS, Check, Notification, Refusal, checks_of_credentials,
 };
 
-use crate::model::{
-    Address, Element, Event, EventKind, Origin, SourceName, Submission, Time,
-};
+use crate::model::{Address, Element, Event, EventKind, Origin, SourceName, Submission, Time};
 use crate::secret::Secret;
 
 /// Every provider that a source can name. README's table is checked against this list.

@@ -126,8 +126,7 @@ type Each<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>;
 
 fn read(path: &Path, each: Each<'_>) -> io::Result<()> {
     let bad = || io::Error::new(io::ErrorKind::InvalidData, "not a whole checkpoint");
-    let mut input =
-        Source { input: BufReader::new(File::open(path)?), crc: Default::default() };
+    let mut input = Source { input: BufReader::new(File::open(path)?), crc: Default::default() };
     if &input.take::<8>()? != MAGIC {
         return Err(bad());
     }

@@ -89,8 +89,7 @@ pub(super) fn standings_of(prefix: u8, address: &str) -> Vec<u8> {
 pub(super) fn standing_parts(key: &[u8]) -> Option<(String, Scope)> {
     let text = std::str::from_utf8(key.get(1..)?).ok()?;
     let (address, stream) = text.split_once('\0')?;
-    let scope =
-        if stream.is_empty() { Scope::Global } else { Scope::Stream(stream.into()) };
+    let scope = if stream.is_empty() { Scope::Global } else { Scope::Stream(stream.into()) };
     Some((address.to_owned(), scope))
 }
 

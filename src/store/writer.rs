@@ -75,9 +75,7 @@ impl Writer {
         let known = self.get(batch, &key)?.map(decode::<EventRef>).transpose()?;
         let (entry, seen) = match known {
             Some(known) if known.origins & bit != 0 => (known, Seen::Again),
-            Some(known) => {
-                (EventRef { origins: known.origins | bit, ..known }, Seen::NewOrigin)
-            }
+            Some(known) => (EventRef { origins: known.origins | bit, ..known }, Seen::NewOrigin),
             None => {
                 let first = EventRef { record: place.record, element: place.element, origins: bit };
                 (first, Seen::First)

@@ -31,9 +31,10 @@ pub fn record_strange(at: impl Display) {
 /// The store had to be made again.
 pub fn store_rebuilt(why: &str, checkpoint: Option<impl Display>, aside: Option<&std::path::Path>) {
     counter!("suppressd_store_rebuilds_total").increment(1);
-    let from = checkpoint.map_or_else(|| "the journal alone".to_owned(), |at| {
-        format!("the checkpoint at {at} and the journal")
-    });
+    let from = checkpoint.map_or_else(
+        || "the journal alone".to_owned(),
+        |at| format!("the checkpoint at {at} and the journal"),
+    );
     let aside = aside.map(|path| path.display().to_string());
     warn!(why, from, aside, "store: made again");
 }
@@ -93,7 +94,8 @@ pub fn lag(bytes: u64) {
 pub fn quarantined(source: &str, elements: u64) {
     counter!("suppressd_quarantined_total", "source" => source.to_owned()).increment(elements);
     warn!(
-        source, elements,
+        source,
+        elements,
         "quarantine: could not understand a part of a payload; see `suppressd quarantine list`"
     );
 }

@@ -12,9 +12,12 @@ use tracing_subscriber::registry::LookupSpan;
 /// The environment variable that sets what is logged, such as `debug` or `suppressd=debug`.
 const FILTER: &str = "SUPPRESSD_LOG";
 
+/// What is logged by default. The scheduler tells its every step at `info`.
+const DEFAULT: &str = "info,tokio_cron_scheduler=warn";
+
 /// Sends log lines to standard error from now on.
 pub fn start() {
-    let filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let terminal = io::stderr().is_terminal();
     let journal = std::env::var_os("JOURNAL_STREAM").is_some() && !terminal;

@@ -8,6 +8,8 @@ mod config;
 mod facts;
 mod http;
 mod laws;
+mod poll;
+mod polling;
 mod postfix;
 mod providers;
 mod rust_text;

@@ -161,8 +161,7 @@ impl Daemon {
     /// Asks it to stop, and waits until it has; it must end well.
     pub(crate) fn stop(mut self) -> String {
         self.signal("TERM");
-        let status =
-            wait_for("the stop", PATIENCE, || self.child.try_wait().unwrap());
+        let status = wait_for("the stop", PATIENCE, || self.child.try_wait().unwrap());
         assert!(status.success(), "{status}\n{}", self.log());
         self.log()
     }

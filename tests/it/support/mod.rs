@@ -2,6 +2,7 @@
 
 pub(crate) mod client;
 pub(crate) mod daemon;
+pub(crate) mod feed;
 pub(crate) mod postfix;
 
 use std::time::{Duration, Instant};

@@ -1,0 +1,387 @@
+//! The only owner of reqwest: bounded GETs to providers, and one POST to our own listener.
+//!
+//! Follows no redirect, keeps no body past its cap, and never shows a URL in an error beyond its
+//! host: a query can hold a token. Waiting and trying again are the caller's.
+
+use std::error::Error;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use jiff::fmt::rfc2822::DateTimeParser;
+use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder, Response};
+use url::{Host, Url};
+
+use crate::clock;
+use crate::listen::Listen;
+use crate::model::Time;
+use crate::provider::PageRequest;
+use crate::secret::Secret;
+
+/// Longest wait for a connection, TLS included.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest silence within an answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longest time for one request and its whole answer, unless the caller has less.
+pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Largest body of an answer, in bytes.
+pub const BODY_MAX: usize = 32 << 20;
+
+/// Largest body of our own listener's answer, in bytes.
+const LOCAL_BODY_MAX: usize = 64 << 10;
+
+/// Longest wait that an answer can ask for; more is cut to this.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
+
+/// Above this a reset header holds an instant in Unix seconds, else a number of seconds to wait.
+const EPOCH_FROM: u64 = 1_000_000_000;
+
+/// Headers that tell when a rate limit ends: SendGrid, MailerSend and Mailgun, the IETF's draft
+/// (Resend), Brevo. See `providers/`, each under its rate limits.
+const RESET_HEADERS: &[&str] = &["x-ratelimit-reset", "ratelimit-reset", "x-sib-ratelimit-reset"];
+
+const USER_AGENT: &str = concat!("suppressd/", env!("CARGO_PKG_VERSION"));
+
+/// Why nothing, or nothing whole, was fetched.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// Credentials would go over the network in the clear.
+    #[error("the URL is not https, and its host is not this one")]
+    Insecure,
+    /// A credential or header cannot be sent.
+    #[error("the header {0} holds characters that no header can")]
+    Header(String),
+    /// No certificate authorities are installed, so that no server can be trusted.
+    #[error("this system has no CA certificates; install its ca-certificates package")]
+    NoRoots,
+    /// It took too long.
+    #[error("timed out")]
+    Timeout,
+    /// No connection.
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    /// The server sends us elsewhere. Credentials do not follow.
+    #[error("redirected to {host}; put the final URL into the configuration")]
+    Redirect {
+        /// The host it led to.
+        host: String,
+    },
+    /// The answer is larger than its cap.
+    #[error("the answer is larger than {} MiB", BODY_MAX >> 20)]
+    TooLarge,
+    /// The answer ended early, or is not HTTP.
+    #[error("the answer was cut short: {0}")]
+    Cut(String),
+    /// The client could not be made, or cannot reach such a target.
+    #[error("{0}")]
+    Client(String),
+}
+
+/// An answer. Only a 200 has its body read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
+    /// The status.
+    pub status: u16,
+    /// How long it asks us to wait, at most [`RETRY_AFTER_MAX`].
+    pub retry_after: Option<Duration>,
+    /// The media type, as sent.
+    pub content_type: Option<String>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Our own listener's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalAnswer {
+    /// The status.
+    pub status: u16,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Asks providers. Cheap to clone; connections are shared.
+#[derive(Clone, Debug)]
+pub struct Fetcher {
+    client: Client,
+    has_roots: bool,
+}
+
+impl Fetcher {
+    /// Makes the client, with the system's certificate authorities. A system without any can still
+    /// ask this host.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up at all.
+    pub fn new() -> Result<Fetcher, FetchError> {
+        let (client, has_roots) = match builder().build() {
+            Ok(client) => (client, true),
+            Err(_) => (builder().tls_certs_only([]).build().map_err(|e| client_error(&e))?, false),
+        };
+        Ok(Fetcher { client, has_roots })
+    }
+
+    /// Gets one page, all of it within `total`.
+    ///
+    /// # Errors
+    /// When there is no whole answer. An answer of any status but a redirect is not an error.
+    pub async fn get(&self, request: &PageRequest, total: Duration) -> Result<Fetched, FetchError> {
+        self.admit(&request.url)?;
+        let mut call = self.client.get(request.url.clone()).timeout(total);
+        for (name, value) in &request.headers {
+            call = call.header(*name, sensitive(name, value)?);
+        }
+        let response = call.send().await.map_err(|error| classify(&error))?;
+        if response.status().is_redirection() {
+            return Err(FetchError::Redirect { host: leads_to(&response) });
+        }
+        let status = response.status().as_u16();
+        let headers = response.headers();
+        let retry_after = retry_after(headers, status, clock::now());
+        let content_type = text(headers, http::header::CONTENT_TYPE.as_str()).map(str::to_owned);
+        let body = if status == 200 { read(response, BODY_MAX).await? } else { Vec::new() };
+        Ok(Fetched { status, retry_after, content_type, body })
+    }
+
+    fn admit(&self, url: &Url) -> Result<(), FetchError> {
+        match url.scheme() {
+            "https" if self.has_roots => Ok(()),
+            "https" => Err(FetchError::NoRoots),
+            "http" if is_loopback(url) => Ok(()),
+            _ => Err(FetchError::Insecure),
+        }
+    }
+}
+
+/// Posts to our own public listener, bound at `target`. With `tls` its certificate is taken
+/// unseen: it names the public host, and the target is this very process.
+///
+/// # Errors
+/// When the listener cannot be reached, or does not answer in time.
+pub async fn post_local(
+    target: &Listen,
+    tls: bool,
+    path: &str,
+    headers: &[(String, Secret)],
+    body: Vec<u8>,
+) -> Result<LocalAnswer, FetchError> {
+    let mut builder = builder().tls_danger_accept_invalid_certs(true);
+    let authority = match target {
+        Listen::Tcp(address) => reachable(*address).to_string(),
+        Listen::Unix(socket) => {
+            builder = builder.unix_socket(socket.as_path());
+            "localhost".to_owned()
+        }
+        Listen::Systemd => {
+            let error = "a socket passed by systemd has no address that is known here";
+            return Err(FetchError::Client(error.to_owned()));
+        }
+    };
+    let client = builder.build().map_err(|error| client_error(&error))?;
+    let scheme = if tls { "https" } else { "http" };
+    let url = format!("{scheme}://{authority}{path}");
+    let mut call = client.post(url).timeout(READ_TIMEOUT).body(body);
+    for (name, value) in headers {
+        call = call.header(name, sensitive(name, value)?);
+    }
+    let response = call.send().await.map_err(|error| classify(&error))?;
+    let status = response.status().as_u16();
+    let body = read(response, LOCAL_BODY_MAX).await?;
+    Ok(LocalAnswer { status, body })
+}
+
+fn builder() -> ClientBuilder {
+    // An error says that the process already has its provider, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+        .user_agent(USER_AGENT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .redirect(Policy::none())
+        .no_proxy()
+}
+
+/// Whether the URL's host is this one, by its literal address or by the name `localhost`.
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// Where to connect for a listener on that address: one on every address is reached by loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+fn sensitive(name: &str, value: &Secret) -> Result<HeaderValue, FetchError> {
+    let bad = || FetchError::Header(name.to_owned());
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
+    let mut value = HeaderValue::from_bytes(value.reveal()).map_err(|_| bad())?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Reads a body chunk by chunk, so that what is too large is never held.
+async fn read(mut response: Response, max: usize) -> Result<Vec<u8>, FetchError> {
+    if response.content_length().is_some_and(|length| length > max as u64) {
+        return Err(FetchError::TooLarge);
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
+        if body.len() + chunk.len() > max {
+            return Err(FetchError::TooLarge);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+fn leads_to(response: &Response) -> String {
+    let location = text(response.headers(), http::header::LOCATION.as_str());
+    let url = location.and_then(|location| response.url().join(location).ok());
+    url.and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_else(|| "nowhere".to_owned())
+}
+
+fn classify(error: &reqwest::Error) -> FetchError {
+    if error.is_timeout() {
+        FetchError::Timeout
+    } else if error.is_connect() {
+        FetchError::Connect(cause(error))
+    } else if error.is_builder() {
+        client_error(error)
+    } else {
+        FetchError::Cut(cause(error))
+    }
+}
+
+fn client_error(error: &reqwest::Error) -> FetchError {
+    FetchError::Client(format!("the HTTP client cannot be made: {}", cause(error)))
+}
+
+/// The innermost cause. The outer ones show the URL.
+fn cause(error: &reqwest::Error) -> String {
+    let mut inner: &dyn Error = match error.source() {
+        Some(source) => source,
+        None => return "no further cause".to_owned(),
+    };
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().map(str::trim)
+}
+
+/// How long an answer asks us to wait: the later of `Retry-After` (RFC 9110 section 10.2.3) and,
+/// for a 429, of the reset headers.
+fn retry_after(headers: &HeaderMap, status: u16, now: Time) -> Option<Duration> {
+    let asked = text(headers, http::header::RETRY_AFTER.as_str())
+        .and_then(|value| seconds(value).or_else(|| until_date(value, now)));
+    let resets = RESET_HEADERS.iter().filter(|_| status == 429);
+    let reset = resets.filter_map(|name| reset(text(headers, name)?, now)).max();
+    asked.max(reset).map(|wait| wait.min(RETRY_AFTER_MAX))
+}
+
+/// Whole seconds; a fraction, which some servers send, is rounded up.
+fn seconds(value: &str) -> Option<Duration> {
+    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    // Digits that do not fit are an enormous wait, which the cap cuts.
+    let whole = whole.parse::<u64>().unwrap_or(u64::MAX);
+    Some(Duration::from_secs(whole.saturating_add(u64::from(!fraction.is_empty()))))
+}
+
+fn until_date(value: &str, now: Time) -> Option<Duration> {
+    let date = DateTimeParser::new().parse_timestamp(value).ok()?;
+    Some(Time::from_seconds(date.as_second()).since(now))
+}
+
+fn reset(value: &str, now: Time) -> Option<Duration> {
+    let wait = seconds(value)?;
+    if wait.as_secs() <= EPOCH_FROM {
+        return Some(wait);
+    }
+    let instant = i64::try_from(wait.as_secs()).unwrap_or(i64::MAX);
+    Some(Time::from_seconds(instant).since(now))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_are_read_in_every_form() {
+        let now = Time::parse("2026-06-15T10:00:00Z").unwrap();
+        let epoch = now.second() + 90;
+        for (status, header, value, wait) in [
+            (503, "retry-after", "7", Some(7)),
+            (503, "retry-after", " 7 ", Some(7)),
+            (429, "retry-after", "0", Some(0)),
+            (429, "retry-after", "1.25", Some(2)),
+            (429, "retry-after", "Mon, 15 Jun 2026 10:01:30 GMT", Some(90)),
+            (429, "retry-after", "Mon, 15 Jun 2026 09:00:00 GMT", Some(0)),
+            (429, "retry-after", "86400", Some(3_600)),
+            (429, "retry-after", "99999999999999999999999", Some(3_600)),
+            (429, "retry-after", "soon", None),
+            (429, "retry-after", "-5", None),
+            (429, "retry-after", "", None),
+            (429, "x-ratelimit-reset", "30", Some(30)),
+            (429, "ratelimit-reset", &epoch.to_string(), Some(90)),
+            (429, "x-sib-ratelimit-reset", "12", Some(12)),
+            (429, "x-ratelimit-reset", "2026-06-15", None),
+            (503, "x-ratelimit-reset", "30", None),
+            (200, "x-ratelimit-reset", "30", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header, value.parse().unwrap());
+            let expected = wait.map(Duration::from_secs);
+            assert_eq!(retry_after(&headers, status, now), expected, "{status} {header}: {value}");
+        }
+    }
+
+    #[test]
+    fn the_later_of_two_waits_counts() {
+        let mut headers = HeaderMap::new();
+        headers.insert("retry-after", "5".parse().unwrap());
+        headers.insert("x-ratelimit-reset", "30".parse().unwrap());
+        let now = Time::from_seconds(0);
+        assert_eq!(retry_after(&headers, 429, now), Some(Duration::from_secs(30)));
+        assert_eq!(retry_after(&headers, 503, now), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn only_this_host_is_asked_in_the_clear() {
+        let fetcher = Fetcher::new().unwrap();
+        let fetcher = Fetcher { has_roots: true, ..fetcher };
+        for (url, admitted) in [
+            ("https://api.example.org/", true),
+            ("http://localhost:8000/", true),
+            ("http://127.0.0.9/", true),
+            ("http://[::1]:9/", true),
+            ("http://api.example.org/", false),
+            ("http://localhost.example.org/", false),
+            ("http://10.0.0.1/", false),
+            ("ftp://localhost/", false),
+        ] {
+            assert_eq!(fetcher.admit(&url.parse().unwrap()).is_ok(), admitted, "{url}");
+        }
+        let rootless = Fetcher { has_roots: false, ..fetcher };
+        assert_eq!(rootless.admit(&"https://a.test/".parse().unwrap()), Err(FetchError::NoRoots));
+    }
+}

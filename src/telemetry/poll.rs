@@ -1,0 +1,83 @@
+//! What polling tells operators.
+
+use std::time::Duration;
+
+use metrics::{counter, gauge};
+use tracing::{debug, error, info, warn};
+
+use crate::model::{SourceName, Time};
+use crate::units::show_duration;
+
+/// A run has started.
+pub fn run_started(source: &SourceName) {
+    debug!(%source, "poll started");
+}
+
+/// A window that an earlier run left unfinished is read on.
+pub fn resumed(source: &SourceName, feed: &str, pages: u64) {
+    info!(%source, feed, pages, "poll resumed where it was interrupted");
+}
+
+/// The provider no longer knows the page at which a window was left: it is read from its start.
+pub fn started_over(source: &SourceName, feed: &str) {
+    info!(%source, feed, "the interrupted poll's page is gone; reading its window again");
+}
+
+/// A feed's cursor cannot be read: the feed is read again from its backfill on.
+pub fn cursor_unreadable(source: &SourceName, feed: &str) {
+    warn!(%source, feed, "the stored cursor cannot be read; polling again from the backfill on");
+}
+
+/// A page is committed.
+pub fn page_read(source: &SourceName, rows: u64) {
+    counter!("suppressd_poll_pages_total", "source" => source.to_string()).increment(1);
+    counter!("suppressd_poll_rows_total", "source" => source.to_string()).increment(rows);
+}
+
+/// A feed has been read up to the present.
+pub fn feed_finished(source: &SourceName, feed: &str, pages: u64, rows: u64, took: Duration) {
+    info!(%source, feed, pages, rows, seconds = took.as_secs_f64(), "poll finished");
+}
+
+/// A run has succeeded.
+pub fn run_succeeded(source: &SourceName, now: Time) {
+    outcome(source, "success");
+    // Unix seconds are far below 2^52, so the number is exact.
+    gauge!("suppressd_poll_last_success_timestamp_seconds", "source" => source.to_string())
+        .set(now.second() as f64);
+}
+
+/// A run has failed, and the next is due in `retry_in`.
+pub fn run_failed(source: &SourceName, feed: &str, problem: &str, retry_in: Option<Duration>) {
+    outcome(source, "failure");
+    let retry_in = retry_in.map(|span| show_duration(Duration::from_secs(span.as_secs())));
+    let retry_in = retry_in.as_deref().unwrap_or("the next call");
+    warn!(%source, feed, error = problem, retry_in, "poll failed");
+}
+
+/// The provider refuses our credentials: the source is not polled until an operator acts.
+pub fn authentication_failed(source: &SourceName, feed: &str, problem: &str) {
+    outcome(source, "authentication");
+    error!(
+        %source, feed, error = problem,
+        hint = "renew the credential in the source's `poll` table and restart, \
+                or run `suppressd poll` with this source's name",
+        "polling stopped: the provider refuses the credentials"
+    );
+}
+
+/// A run was ended by the daemon's stop or by the operator who asked for it.
+pub fn run_ended_early(source: &SourceName, feed: &str, why: &str) {
+    outcome(source, "interrupted");
+    debug!(%source, feed, why, "poll interrupted");
+}
+
+/// How far behind the present a source's feeds are.
+pub fn lag(source: &SourceName, lag: Duration) {
+    gauge!("suppressd_poll_lag_seconds", "source" => source.to_string()).set(lag.as_secs_f64());
+}
+
+fn outcome(source: &SourceName, outcome: &'static str) {
+    counter!("suppressd_poll_runs_total", "source" => source.to_string(), "outcome" => outcome)
+        .increment(1);
+}
