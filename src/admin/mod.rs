@@ -6,6 +6,7 @@
 mod actions;
 mod command;
 mod events;
+mod explain;
 mod health;
 mod quarantine;
 mod rows;

@@ -1,4 +1,4 @@
-//! Verdicts: looking them up, listing and explaining them, and changing them by hand.
+//! Verdicts: looking them up, listing them, and changing them by hand.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +11,10 @@ use crate::model::{
     Address, Filter, Lifts, Reason, Scope, SourceName, Standing, Suppression, Time,
 };
 use crate::provider::{Instruction, instruction_element};
-use crate::store::{EventFilter, StoreError};
-use crate::units::show_duration;
+use crate::store::StoreError;
 
 /// Most lifts in one submission.
 const LIFTS_AT_ONCE: usize = 1_000;
-/// Most events shown by `explain`; `events` shows all.
-const EXPLAINED_EVENTS: usize = 100;
 
 /// The answer to a question for one address.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,7 +99,11 @@ impl Admin {
         }
     }
 
-    fn verdict(&self, address: &Address, scope: &Scope) -> Result<Option<Suppression>, StoreError> {
+    pub(super) fn verdict(
+        &self,
+        address: &Address,
+        scope: &Scope,
+    ) -> Result<Option<Suppression>, StoreError> {
         self.reader.verdict(&self.rules, address, scope, &Filter::default(), clock::now())
     }
 
@@ -263,103 +264,6 @@ impl Admin {
             }
         }
         Ok(targets)
-    }
-
-    pub(super) async fn explain(
-        self: &Arc<Self>,
-        address: &str,
-        to: &Replies,
-    ) -> Result<(), Failure> {
-        let parsed = parse_address(address)?;
-        let admin = Arc::clone(self);
-        let answer = blocking(move || admin.explanation(&parsed)).await?;
-        row(to, answer).await
-    }
-
-    fn explanation(&self, address: &Address) -> Result<Value, Failure> {
-        let now = clock::now();
-        let found = self.verdict(address, &Scope::Global)?;
-        let standings = self.reader.standings_of(address)?;
-        let scopes: Vec<Value> =
-            standings.iter().map(|(scope, known)| self.standing(scope, known, now)).collect();
-        let filter = EventFilter { address: Some(address.clone()), ..EventFilter::default() };
-        let mut scan = self.reader.events(filter)?;
-        let mut events = Vec::new();
-        while let Some(told) = scan.advance()? {
-            events.push(rows::event(&told));
-        }
-        let left_out = events.len().saturating_sub(EXPLAINED_EVENTS);
-        let exports: Vec<Value> = self
-            .exports
-            .statuses()
-            .into_iter()
-            .map(|export| {
-                json!({
-                    "name": export.name,
-                    "generation": export.generation,
-                    "last_written": export.last_written,
-                    "pending": export.pending,
-                    "held_back": export.held_back,
-                })
-            })
-            .collect();
-        Ok(json!({
-            "address": address.received(),
-            "suppressed": found.is_some(),
-            "suppression": found.as_ref().map(rows::suppression),
-            "scopes": scopes,
-            "rules": self.rules_row(),
-            "events": events.split_off(left_out),
-            "events_left_out": left_out,
-            "exports": exports,
-        }))
-    }
-
-    fn standing(&self, scope: &Scope, standing: &Standing, now: Time) -> Value {
-        let findings = self.rules.findings(standing, &Filter::default());
-        let bounces = |tally: &crate::model::Tally| -> Vec<Value> {
-            let mut bounces: Vec<_> = tally.iter().collect();
-            bounces.sort();
-            let row = |b: &&crate::model::Bounce| json!({ "at": b.at.to_string(), "source": b.source.as_str() });
-            bounces.iter().map(row).collect()
-        };
-        let lifts: Vec<Value> = standing
-            .lifts()
-            .map(|(covers, through)| {
-                json!({
-                    "reason": covers.reason.map(Reason::as_str),
-                    "source": covers.source.as_ref().map(SourceName::as_str),
-                    "through": through.to_string(),
-                })
-            })
-            .collect();
-        json!({
-            "scope": scope.to_string(),
-            "findings": findings.iter().map(|f| rows::finding(f, now)).collect::<Vec<_>>(),
-            "lifts": lifts,
-            "delivered": rows::time(standing.delivered()),
-            "soft_bounces": bounces(standing.soft()),
-            "blocked": bounces(standing.blocked()),
-        })
-    }
-
-    fn rules_row(&self) -> Value {
-        use crate::model::Term;
-        let term = |term: Term| match term {
-            Term::Forever => "forever".to_owned(),
-            Term::For(span) => show_duration(span),
-        };
-        let threshold = |t: &crate::rules::Threshold| json!({ "count": t.count, "within": show_duration(t.within), "for": term(t.term) });
-        let rules = &self.rules;
-        json!({
-            "hard_bounce": term(rules.hard_bounce),
-            "complaint": term(rules.complaint),
-            "unsubscribe": term(rules.unsubscribe),
-            "invalid": term(rules.invalid),
-            "provider_listed": term(rules.provider_listed),
-            "soft_bounce": threshold(&rules.soft_bounce),
-            "blocked": rules.blocked.as_ref().map(threshold),
-        })
     }
 }
 

@@ -9,6 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use super::{Row, Settings};
+use crate::model::Time;
 use crate::store::StoreError;
 
 /// The permissions of a file that neither the settings nor an older file give any.
@@ -345,6 +346,11 @@ fn hint(doing: &str, error: &io::Error) -> &'static str {
         Kind::IsADirectory | Kind::DirectoryNotEmpty => "there is a directory of that name",
         _ => "it is tried again",
     }
+}
+
+/// When a file was last changed, if there is one.
+pub(super) fn modified(path: &Path) -> Option<Time> {
+    fs::metadata(path).ok().map(|metadata| Time::from_seconds(metadata.mtime()))
 }
 
 #[cfg(test)]

@@ -3,8 +3,6 @@
 //! Decides when; `scan` says what and `publish` touches the file. A change is never lost: it is
 //! written at once, or when the least interval has passed, or when a failure has been overcome.
 
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::publish::{Guard, Outcome, PublishError, publish};
+use super::publish::{Guard, Outcome, PublishError, modified, publish};
 use super::scan::{Found, Scan};
 use super::{Settings, command};
 use crate::clock;
@@ -358,8 +356,8 @@ impl Runner {
                 false
             }
             Err(PublishError::Store(StoreError::NotReady)) => {
-                let wait = READY_WAIT.min(self.settings.min_interval);
-                self.free = Instant::now() + wait;
+                // The change that makes the store ready is written at once.
+                self.free = Instant::now();
                 self.due = Some(Instant::now() + READY_WAIT);
                 false
             }
@@ -478,15 +476,10 @@ impl Runner {
     }
 }
 
-/// When a file was last changed, if there is one.
-fn modified(path: &Path) -> Option<Time> {
-    std::fs::metadata(path).ok().map(|metadata| Time::from_seconds(metadata.mtime()))
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::PathBuf;
+    use std::path::{Path, PathBuf};
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -284,8 +284,7 @@ impl Chores {
         let dir = settings.store().checkpoint;
         let Some(point) = store::trim_point(&dir).map_err(failed)? else { return Ok(()) };
         let cutoff = clock::now().minus(settings.retention);
-        let cutoff = Duration::from_nanos(u64::try_from(cutoff.nanos()).unwrap_or(0));
-        let removed = journal.trim(point, UNIX_EPOCH + cutoff).map_err(failed)?;
+        let removed = journal.trim(point, cutoff).map_err(failed)?;
         if removed > 0 {
             telemetry::ingest::journal_trimmed(removed);
             self.forgetting = Some((journal.start().map_err(failed)?, vec![b'e']));

@@ -1,11 +1,9 @@
 //! Group commit: all that is waiting goes into the journal with one write and one sync.
 
-use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use nix::fcntl::Flock;
 use tokio::sync::{mpsc, watch};
 
 use super::{Message, RETRY_AFTER, Receipt, Refused, Shared, Waiting};
@@ -21,8 +19,6 @@ pub(super) struct Committer {
     pub(super) waiting: mpsc::Receiver<Message>,
     pub(super) committed: watch::Sender<Position>,
     pub(super) shared: Arc<Shared>,
-    /// The journal's lock, held as long as anything is written.
-    pub(super) _lock: Flock<File>,
 }
 
 impl Committer {

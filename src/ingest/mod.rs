@@ -188,7 +188,6 @@ pub fn start(settings: Settings, runtime: &Handle) -> Result<Running, OpenError>
         waiting,
         committed: committed_tx,
         shared: Arc::clone(&shared),
-        _lock: opened.lock,
     };
     let apply = applier::Applier {
         settings,

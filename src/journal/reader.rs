@@ -3,15 +3,15 @@
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
 
 use super::format::{Kind, SEGMENT_HEADER};
 use super::recover::{Repair, set_aside};
 use super::scan::Segment;
 use super::{Damage, segment};
-use crate::model::Position;
+use crate::model::{Position, Time};
 
 /// Most segment files kept open.
 const OPEN_MAX: usize = 16;
@@ -94,11 +94,11 @@ impl Reader {
     ///
     /// # Errors
     /// When the directory cannot be read or changed.
-    pub fn trim(&self, checkpoint: Position, cutoff: SystemTime) -> io::Result<usize> {
+    pub fn trim(&self, checkpoint: Position, cutoff: Time) -> io::Result<usize> {
         let mut removed = 0;
         for number in segment::list(&self.dir)? {
             let path = segment::path(&self.dir, number);
-            if number >= checkpoint.segment || fs::metadata(&path)?.modified()? >= cutoff {
+            if number >= checkpoint.segment || fs::metadata(&path)?.mtime() >= cutoff.second() {
                 break;
             }
             fs::remove_file(&path)?;

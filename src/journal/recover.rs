@@ -45,8 +45,6 @@ pub struct Journal {
     pub reader: Reader,
     /// What was found at opening.
     pub recovery: Recovery,
-    /// Held for as long as the journal is open.
-    pub lock: Flock<File>,
 }
 
 /// What was found at opening.
@@ -80,8 +78,8 @@ pub fn open(dir: &Path, quarantine: &Path) -> Result<Journal, OpenError> {
     if let Some(number) = last {
         recovery = recover(dir, quarantine, number).map_err(io(&segment::path(dir, number)))?;
     }
-    let writer = Writer::new(dir, last.unwrap_or(0) + 1);
-    Ok(Journal { writer, reader: Reader::new(dir, quarantine), recovery, lock })
+    let writer = Writer::new(dir, last.unwrap_or(0) + 1, lock);
+    Ok(Journal { writer, reader: Reader::new(dir, quarantine), recovery })
 }
 
 /// The files in quarantine that hold damage.

@@ -9,7 +9,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, fallocate};
+use nix::fcntl::{FallocateFlags, Flock, fallocate};
 use nix::sys::statvfs::statvfs;
 
 use super::format::{Kind, Place, SEGMENT_HEADER, put_record, record_size, segment_header};
@@ -54,6 +54,8 @@ pub struct Writer {
     current: Option<Current>,
     next_number: u32,
     buffer: Vec<u8>,
+    /// Keeps every other process out.
+    _lock: Flock<File>,
 }
 
 struct Current {
@@ -68,8 +70,8 @@ struct Current {
 }
 
 impl Writer {
-    pub(super) fn new(dir: &Path, next_number: u32) -> Writer {
-        Writer { dir: dir.to_owned(), current: None, next_number, buffer: Vec::new() }
+    pub(super) fn new(dir: &Path, next_number: u32, lock: Flock<File>) -> Writer {
+        Writer { dir: dir.to_owned(), current: None, next_number, buffer: Vec::new(), _lock: lock }
     }
 
     /// Appends the payloads as one group and syncs it. Says where each one is.

@@ -1,0 +1,116 @@
+//! Everything behind the verdict on one address.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::suppressions::parse_address;
+use super::{Admin, Failure, Replies, blocking, row, rows};
+use crate::clock;
+use crate::model::{
+    Address, Bounce, Filter, Reason, Scope, SourceName, Standing, Tally, Term, Time,
+};
+use crate::rules::Threshold;
+use crate::store::EventFilter;
+use crate::units::show_duration;
+
+/// Most events shown; `events` shows all.
+const EVENTS_MAX: usize = 100;
+
+impl Admin {
+    pub(super) async fn explain(
+        self: &Arc<Self>,
+        address: &str,
+        to: &Replies,
+    ) -> Result<(), Failure> {
+        let parsed = parse_address(address)?;
+        let admin = Arc::clone(self);
+        let answer = blocking(move || admin.explanation(&parsed)).await?;
+        row(to, answer).await
+    }
+
+    fn explanation(&self, address: &Address) -> Result<Value, Failure> {
+        let now = clock::now();
+        let found = self.verdict(address, &Scope::Global)?;
+        let standings = self.reader.standings_of(address)?;
+        let scopes: Vec<Value> =
+            standings.iter().map(|(scope, known)| self.standing(scope, known, now)).collect();
+        let filter = EventFilter { address: Some(address.clone()), ..EventFilter::default() };
+        let mut scan = self.reader.events(filter)?;
+        let mut events = Vec::new();
+        while let Some(told) = scan.advance()? {
+            events.push(rows::event(&told));
+        }
+        let left_out = events.len().saturating_sub(EVENTS_MAX);
+        let exports: Vec<Value> = self
+            .exports
+            .statuses()
+            .into_iter()
+            .map(|export| {
+                json!({
+                    "name": export.name,
+                    "generation": export.generation,
+                    "last_written": export.last_written,
+                    "pending": export.pending,
+                    "held_back": export.held_back,
+                })
+            })
+            .collect();
+        Ok(json!({
+            "address": address.received(),
+            "suppressed": found.is_some(),
+            "suppression": found.as_ref().map(rows::suppression),
+            "scopes": scopes,
+            "rules": self.rules_row(),
+            "events": events.split_off(left_out),
+            "events_left_out": left_out,
+            "exports": exports,
+        }))
+    }
+
+    fn standing(&self, scope: &Scope, standing: &Standing, now: Time) -> Value {
+        let findings = self.rules.findings(standing, &Filter::default());
+        let bounces = |tally: &Tally| -> Vec<Value> {
+            let mut bounces: Vec<_> = tally.iter().collect();
+            bounces.sort();
+            let row = |b: &&Bounce| json!({ "at": b.at.to_string(), "source": b.source.as_str() });
+            bounces.iter().map(row).collect()
+        };
+        let lifts: Vec<Value> = standing
+            .lifts()
+            .map(|(covers, through)| {
+                json!({
+                    "reason": covers.reason.map(Reason::as_str),
+                    "source": covers.source.as_ref().map(SourceName::as_str),
+                    "through": through.to_string(),
+                })
+            })
+            .collect();
+        json!({
+            "scope": scope.to_string(),
+            "findings": findings.iter().map(|f| rows::finding(f, now)).collect::<Vec<_>>(),
+            "lifts": lifts,
+            "delivered": rows::time(standing.delivered()),
+            "soft_bounces": bounces(standing.soft()),
+            "blocked": bounces(standing.blocked()),
+        })
+    }
+
+    fn rules_row(&self) -> Value {
+        let term = |term: Term| match term {
+            Term::Forever => "forever".to_owned(),
+            Term::For(span) => show_duration(span),
+        };
+        let threshold = |t: &Threshold| json!({ "count": t.count, "within": show_duration(t.within), "for": term(t.term) });
+        let rules = &self.rules;
+        json!({
+            "hard_bounce": term(rules.hard_bounce),
+            "complaint": term(rules.complaint),
+            "unsubscribe": term(rules.unsubscribe),
+            "invalid": term(rules.invalid),
+            "provider_listed": term(rules.provider_listed),
+            "soft_bounce": threshold(&rules.soft_bounce),
+            "blocked": rules.blocked.as_ref().map(threshold),
+        })
+    }
+}
