@@ -70,6 +70,7 @@ impl Admin {
 
     fn standing(&self, scope: &Scope, standing: &Standing, now: Time) -> Value {
         let findings = self.rules.findings(standing, &Filter::default());
+        let findings: Vec<Value> = findings.iter().map(|f| rows::finding(f, now)).collect();
         let bounces = |tally: &Tally| -> Vec<Value> {
             let mut bounces: Vec<_> = tally.iter().collect();
             bounces.sort();
@@ -88,7 +89,7 @@ impl Admin {
             .collect();
         json!({
             "scope": scope.to_string(),
-            "findings": findings.iter().map(|f| rows::finding(f, now)).collect::<Vec<_>>(),
+            "findings": findings,
             "lifts": lifts,
             "delivered": rows::time(standing.delivered()),
             "soft_bounces": bounces(standing.soft()),
@@ -101,7 +102,13 @@ impl Admin {
             Term::Forever => "forever".to_owned(),
             Term::For(span) => show_duration(span),
         };
-        let threshold = |t: &Threshold| json!({ "count": t.count, "within": show_duration(t.within), "for": term(t.term) });
+        let threshold = |t: &Threshold| {
+            json!({
+                "count": t.count,
+                "within": show_duration(t.within),
+                "for": term(t.term),
+            })
+        };
         let rules = &self.rules;
         json!({
             "hard_bounce": term(rules.hard_bounce),

@@ -18,6 +18,9 @@ fn body() -> String {
     event("hard_bounce", "user@example.com", "m1", 1)
 }
 
+/// A method, a path, headers, a body, and the status that they must get.
+type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], &'a [u8], u16);
+
 #[test]
 fn every_answer_of_the_contract() {
     let home = Home::new(LIMITS);
@@ -32,7 +35,7 @@ fn every_answer_of_the_contract() {
     let basic = format!("Basic {}", data_encoding::BASE64.encode(b"user:word"));
     let bad_basic = format!("Basic {}", data_encoding::BASE64.encode(b"user:wrong"));
     let huge = vec![b' '; 9 << 20];
-    let cases: &[(&str, &str, &[(&str, &str)], &[u8], u16)] = &[
+    let cases: &[Case<'_>] = &[
         ("POST", "/hooks/test", &[(name, &good)], bytes, 200),
         ("POST", "/hooks/test", &[(name, &prefixed)], bytes, 200),
         ("POST", "/hooks/test", &[(name, &upper)], bytes, 200),
