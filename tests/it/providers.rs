@@ -1,7 +1,8 @@
 //! Every provider that is registered: its fixtures, and what all of them must hold to unasked.
 //!
 //! A fixture is a body, `<case>.json` (or another ending), beside `<case>.expected.jsonl`: one line
-//! per event, or `{"unreadable": true}` for an element that nobody can read. To write the expected
+//! per event, or `{"unreadable": true}` for an element that nobody can read. `<case>.headers` may
+//! have headers, one a line, and `<case>.query` what stands behind the `?`. To write the expected
 //! files anew, run with `FIXTURES=write`, and read every line of the difference.
 
 use std::path::{Path, PathBuf};
@@ -60,6 +61,9 @@ fn row(event: &Event) -> Value {
         "diagnostic": event.diagnostic,
         "url": event.url,
         "user_agent": event.user_agent,
+        "tags": event.tags,
+        "metadata": event.metadata.as_deref().map(|m| serde_json::from_str::<Value>(m).unwrap()),
+        "machine": event.machine,
         "provider_kind": event.provider_kind,
         "provider_event_id": event.provider_event_id,
     })
@@ -81,12 +85,27 @@ fn signed(check: &Check, body: &[u8]) -> Result<HeaderMap, String> {
     check.sign(&mut draft).map(|()| draft.headers)
 }
 
-fn rows(provider: &dyn Provider, body: &[u8]) -> Vec<Value> {
+fn rows(provider: &dyn Provider, sent: &Notification<'_>) -> Vec<Value> {
     let element_rows = |element: &Element| match read(provider, element) {
         Some(events) => events.iter().map(row).collect(),
         None => vec![json!({ "unreadable": true })],
     };
-    split(provider, body).iter().flat_map(element_rows).collect()
+    provider.split(sent).iter().flat_map(element_rows).collect()
+}
+
+/// The rows of a fixture.
+fn fixture_rows(provider: &dyn Provider, payload: &Path) -> Vec<Value> {
+    let beside =
+        |ending: &str| std::fs::read_to_string(payload.with_extension(ending)).unwrap_or_default();
+    let mut headers = HeaderMap::new();
+    for line in beside("headers").lines() {
+        let (name, value) = line.split_once(": ").unwrap();
+        headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+    }
+    let body = std::fs::read(payload).unwrap();
+    let query = beside("query");
+    let sent = Notification { query: query.trim_end(), ..notification(&headers, &body) };
+    rows(provider, &sent)
 }
 
 /// The payloads of a provider's fixtures.
@@ -94,14 +113,15 @@ fn payloads(provider: &dyn Provider) -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/provider");
     let entries = std::fs::read_dir(root.join(provider.name())).unwrap();
     let mut found: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    found.retain(|path| !path.to_string_lossy().ends_with(".expected.jsonl"));
+    let beside = [".expected.jsonl", ".headers", ".query"];
+    found.retain(|path| !beside.iter().any(|end| path.to_string_lossy().ends_with(end)));
     found.sort();
     found
 }
 
 #[track_caller]
 fn check(provider: &dyn Provider, payload: &Path) {
-    let found = rows(provider, &std::fs::read(payload).unwrap());
+    let found = fixture_rows(provider, payload);
     let expected_path = payload.with_extension("expected.jsonl");
     if std::env::var_os("FIXTURES").is_some_and(|value| value == "write") {
         let lines: String = found.iter().map(|row| format!("{row}\n")).collect();
@@ -131,8 +151,9 @@ fn fixtures_read_as_expected() {
 fn each_kind_with_a_sample_has_a_fixture_and_reads_as_itself() {
     let address = Address::parse("User+tag@Example.com").unwrap();
     for provider in ALL {
-        let bodies = payloads(*provider).into_iter().map(|path| std::fs::read(path).unwrap());
-        let seen: Vec<Value> = bodies.flat_map(|body| rows(*provider, &body)).collect();
+        let fixtures = payloads(*provider).into_iter();
+        let seen: Vec<Value> =
+            fixtures.flat_map(|payload| fixture_rows(*provider, &payload)).collect();
         for kind in EventKind::ALL {
             let Some(sample) = provider.sample(kind, &address, received()) else { continue };
             let name = provider.name();
