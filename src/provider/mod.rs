@@ -207,6 +207,11 @@ pub trait Provider: Send + Sync {
         None
     }
 
+    /// The event types to tick at the provider, for `suppressd check`. Empty: there is no choice.
+    fn event_types(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Whether an unauthentic notification is a harmless probe, to be answered 200 and forgotten.
     fn is_probe(&self, _notification: &Notification<'_>) -> bool {
         false
