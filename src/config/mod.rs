@@ -180,7 +180,7 @@ fn whole(root: Section<'_>) -> Option<Config> {
         control: control?,
         rules: rules?,
         sources: found.sources,
-        reading: Reading { faults: faults?, settings: found.settings },
+        reading: Reading { faults: faults?, described: found.described },
         webhooks: found.webhooks,
         polls: found.polls,
         exports,

@@ -30,7 +30,7 @@ pub(super) struct Sources {
     pub(super) names: BTreeSet<SourceName>,
     pub(super) sources: Vec<Source>,
     pub(super) webhooks: Vec<webhook::Settings>,
-    pub(super) settings: HashMap<SourceName, Settings>,
+    pub(super) described: HashMap<SourceName, &'static dyn Provider>,
     pub(super) polls: Vec<polls::Settings>,
 }
 
@@ -59,15 +59,17 @@ fn source(section: Section<'_>, is_local: bool, found: &mut Sources) {
     let poll = poll_field.and_then(|field| field.table()).and_then(|s| poll(s, provider));
     let Some(name) = name else { return };
     found.sources.push(Source { name: name.clone(), provider });
-    if let Some((checks, settings)) = webhook {
+    if let Some((checks, settings, described)) = webhook {
+        if let Some(described) = described {
+            found.described.insert(name.clone(), described);
+        }
         found.webhooks.push(webhook::Settings {
             source: name.clone(),
-            provider,
+            provider: described.unwrap_or(provider),
             checks,
             url: settings.text("url").map(str::to_owned),
             confirm: settings.flag("confirm").unwrap_or(true),
         });
-        found.settings.insert(name.clone(), settings);
     }
     found.polls.extend(poll.map(|poll| poll.into_settings(name, provider, has_webhook)));
 }
@@ -97,12 +99,11 @@ fn chosen_provider(section: &Section<'_>) -> Option<&'static dyn Provider> {
     provider::ALL.iter().copied().find(|provider| provider.name() == chosen)
 }
 
-/// The checks of a `webhook` table, and its settings. `None` where a problem was noted.
-fn checks(
-    section: Section<'_>,
-    provider: &dyn Provider,
-    is_local: bool,
-) -> Option<(Vec<Check>, Settings)> {
+/// The checks of a `webhook` table, its settings, and the provider that they describe, if they do.
+type Webhook = (Vec<Check>, Settings, Option<&'static dyn Provider>);
+
+/// What a `webhook` table makes. `None` where a problem was noted.
+fn checks(section: Section<'_>, provider: &dyn Provider, is_local: bool) -> Option<Webhook> {
     let settings = settings(&section, &[provider.webhook_keys(), CREDENTIAL_KEYS]);
     let auth = section.take("auth");
     let is_open = auth.is_some();
@@ -120,11 +121,19 @@ fn checks(
             Err(error) => note(&section, &error),
         }
     }
+    let described = match provider.configured(&settings) {
+        // It lives as long as the process: so does the configuration.
+        Ok(described) => described.map(|provider| &*Box::leak(provider)),
+        Err(error) => {
+            note(&section, &error);
+            None
+        }
+    };
     section.finish();
     if !section.has_problems() {
         credentials_wanted(&section, provider, &checks, is_open, is_local);
     }
-    (!section.has_problems()).then_some((checks, settings))
+    (!section.has_problems()).then_some((checks, settings, described))
 }
 
 fn open_allowed(auth: &Field<'_>, is_local: bool) {

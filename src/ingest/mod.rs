@@ -110,7 +110,7 @@ struct Shared {
 }
 
 /// What intake needs to know.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// The state directory.
     pub state: PathBuf,

@@ -3,6 +3,7 @@
 //! An adapter is pure. It cuts a body into elements, reads elements as events, builds requests and
 //! cuts pages. It never sees a socket, a clock or the store: times and keys are arguments.
 
+mod custom;
 mod fault;
 mod generic;
 mod operator;
@@ -29,7 +30,7 @@ use crate::model::{
 use crate::secret::Secret;
 
 /// Every provider that a source can name. README's table is checked against this list.
-pub static ALL: &[&dyn Provider] = &[&generic::Generic];
+pub static ALL: &[&dyn Provider] = &[&generic::Generic, &custom::Custom];
 
 /// Most elements of one body; a body with more is quarantined whole.
 pub const ELEMENTS_MAX: usize = 100_000;
@@ -58,12 +59,12 @@ pub struct Stamp<'a> {
 }
 
 /// What reading needs of the configuration.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Reading {
     /// What tells faults apart.
     pub faults: Faults,
-    /// The settings of the sources' webhooks, for providers whose format is configured.
-    pub settings: HashMap<SourceName, Settings>,
+    /// The providers that sources describe.
+    pub described: HashMap<SourceName, &'static dyn Provider>,
 }
 
 impl Stamp<'_> {
@@ -113,7 +114,9 @@ pub fn read_element(
     submission: &Submission,
     element: &Element,
 ) -> Result<Vec<Event>, Unreadable> {
-    let provider = by_name(&submission.provider).ok_or_else(|| {
+    let described = reading.described.get(&submission.source).copied();
+    let described = described.filter(|provider| provider.name() == &*submission.provider);
+    let provider = described.or_else(|| by_name(&submission.provider)).ok_or_else(|| {
         Unreadable(format!("this version has no provider {:?}", submission.provider))
     })?;
     let stamp = Stamp {
@@ -122,7 +125,7 @@ pub fn read_element(
         feed: &submission.feed,
         received_at: submission.received_at,
         faults: &reading.faults,
-        settings: reading.settings.get(&submission.source),
+        settings: None,
     };
     provider.read(element, &stamp)
 }
@@ -198,6 +201,14 @@ pub trait Provider: Send + Sync {
     /// # Errors
     /// When a setting is missing or cannot be used.
     fn checks(&self, settings: &Settings) -> Result<Vec<Check>, SettingError>;
+
+    /// The provider as a source describes it, where its settings say what its events mean.
+    ///
+    /// # Errors
+    /// When the description cannot be used.
+    fn configured(&self, _settings: &Settings) -> Result<Option<Box<dyn Provider>>, SettingError> {
+        Ok(None)
+    }
 
     /// Cuts a notification into elements, one per event. What it cannot cut is one element.
     fn split(&self, notification: &Notification<'_>) -> Vec<Element>;

@@ -1,0 +1,199 @@
+//! A provider that is described in the configuration alone: how it proves itself, where its events
+//! stand, and what they mean.
+//!
+//! The description is read once; what cannot be used of it is a configuration error. Source of the
+//! knobs: docs/providers/custom.md.
+
+mod event;
+mod proof;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{
+    Ask, Check, Key, KeyKind, Notification, Provider, SettingError, Settings, Stamp, Unreadable,
+    wire,
+};
+use crate::model::{Element, Event};
+use event::Reader;
+use proof::Proof;
+
+const NAME: &str = "custom";
+
+const WEBHOOK_KEYS: &[Key] = &[
+    Key::optional_secret("secret"),
+    Key::optional_secret("public_key"),
+    Key::optional_text("url"),
+    Key::optional("verify", KeyKind::Tree),
+    Key::optional("event", KeyKind::Tree),
+    Key::optional_text("format"),
+    Key::optional_text("items"),
+    Key::optional("ignore_when", KeyKind::Tree),
+    Key::optional("echo", KeyKind::Tree),
+];
+
+/// The provider before it is described: it only knows its keys.
+pub(super) struct Custom;
+
+/// The provider as a source describes it.
+struct Described {
+    /// Where the events stand in the body; empty: the body is one, or an array of them.
+    items: String,
+    lines: bool,
+    ignore_when: Vec<event::Condition>,
+    echo: Option<Echo>,
+    reader: Reader,
+}
+
+/// A handshake that wants something back.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Echo {
+    /// What it wants back, by pointer.
+    when: String,
+    /// The answer, in which `"$value"` stands for it.
+    respond: Value,
+}
+
+impl Provider for Custom {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn verification(&self) -> &'static str {
+        "as the source describes it"
+    }
+
+    fn webhook_keys(&self) -> &'static [Key] {
+        WEBHOOK_KEYS
+    }
+
+    fn checks(&self, settings: &Settings) -> Result<Vec<Check>, SettingError> {
+        match settings.tree("verify") {
+            None => Ok(Vec::new()),
+            Some(_) => Ok(vec![tree::<Proof>(settings, "verify")?.check(settings)?]),
+        }
+    }
+
+    fn configured(&self, settings: &Settings) -> Result<Option<Box<dyn Provider>>, SettingError> {
+        let lines = match settings.text("format") {
+            None | Some("json") => false,
+            Some("ndjson") => true,
+            Some(_) => {
+                let hint = "write \"json\", or \"ndjson\" for one object a line";
+                return Err(settings.problem("format", "is no format", hint));
+            }
+        };
+        let optional = |key: &str| settings.tree(key).is_some();
+        let items = settings.text("items").unwrap_or("").to_owned();
+        if !items.is_empty() && !items.starts_with('/') {
+            return Err(settings.problem("items", "is no JSON pointer", "start it with a /"));
+        }
+        Ok(Some(Box::new(Described {
+            items,
+            lines,
+            ignore_when: if optional("ignore_when") {
+                tree(settings, "ignore_when")?
+            } else {
+                Vec::new()
+            },
+            echo: if optional("echo") { Some(tree(settings, "echo")?) } else { None },
+            reader: tree::<event::Knobs>(settings, "event")?.reader(settings)?,
+        })))
+    }
+
+    fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
+        wire::split_json(notification.body)
+    }
+
+    fn read(&self, _element: &Element, _stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        Err(Unreadable("the source that described it is no longer configured".to_owned()))
+    }
+}
+
+impl Provider for Described {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn verification(&self) -> &'static str {
+        Custom.verification()
+    }
+
+    fn webhook_keys(&self) -> &'static [Key] {
+        WEBHOOK_KEYS
+    }
+
+    fn checks(&self, settings: &Settings) -> Result<Vec<Check>, SettingError> {
+        Custom.checks(settings)
+    }
+
+    fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
+        let body = notification.body;
+        let mut elements = if self.lines {
+            let lines = body.split(|b| *b == b'\n').map(<[u8]>::trim_ascii);
+            lines.filter(|line| !line.is_empty()).map(wire::element).collect()
+        } else if self.items.is_empty() {
+            wire::split_json(body)
+        } else {
+            self.items_of(body).unwrap_or_else(|| vec![wire::element(body)])
+        };
+        elements.retain(|element| !self.ignores(element));
+        let context = self.reader.context(notification.headers);
+        for element in &mut elements {
+            element.context.clone_from(&context);
+        }
+        elements
+    }
+
+    fn asks(&self, notification: &Notification<'_>) -> Option<Ask> {
+        let echo = self.echo.as_ref()?;
+        let body: Value = serde_json::from_slice(notification.body).ok()?;
+        let value = body.pointer(&echo.when)?.clone();
+        Some(Ask::Echo(substitute(&echo.respond, &value)))
+    }
+
+    fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        self.reader.read(element, stamp)
+    }
+}
+
+impl Described {
+    /// The members of the array at the pointer, or what stands there as the only one.
+    fn items_of(&self, body: &[u8]) -> Option<Vec<Element>> {
+        let value: Value = serde_json::from_slice(body).ok()?;
+        let element = |item: &Value| wire::element(item.to_string().as_bytes());
+        Some(match value.pointer(&self.items)? {
+            Value::Array(items) => items.iter().map(element).collect(),
+            item => vec![element(item)],
+        })
+    }
+
+    fn ignores(&self, element: &Element) -> bool {
+        let Ok(value) = serde_json::from_slice::<Value>(&element.body) else { return false };
+        self.ignore_when.iter().any(|condition| condition.holds(&value))
+    }
+}
+
+/// `respond` with every `"$value"` replaced.
+fn substitute(respond: &Value, value: &Value) -> Value {
+    match respond {
+        Value::String(text) if text == "$value" => value.clone(),
+        Value::Array(items) => items.iter().map(|item| substitute(item, value)).collect(),
+        Value::Object(map) => {
+            map.iter().map(|(key, item)| (key.clone(), substitute(item, value))).collect()
+        }
+        other => other.clone(),
+    }
+}
+
+/// A part of the description, in the form that it must have.
+fn tree<T: DeserializeOwned>(settings: &Settings, key: &str) -> Result<T, SettingError> {
+    let hint = "see docs/providers/custom.md";
+    let Some(value) = settings.tree(key) else {
+        return Err(settings.problem(key, "is missing: nothing says what an event is", hint));
+    };
+    serde_json::from_value(value.clone())
+        .map_err(|error| settings.problem(key, &format!("cannot be used: {error}"), hint))
+}

@@ -1,0 +1,206 @@
+//! How a described provider proves itself: the knobs of a signature.
+
+use data_encoding::{BASE64, BASE64_NOPAD, HEXLOWER_PERMISSIVE};
+use http::header::HeaderName;
+use serde::Deserialize;
+
+use super::super::verify::{
+    Algorithm, Check, Encoding, Form, Hash, Mac, Piece, Place, PublicKey, PublicKeyBytes, Scheme,
+    Stamp,
+};
+use super::super::{SettingError, Settings};
+use crate::secret::Secret;
+use crate::units;
+
+/// The `verify` table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Proof {
+    #[serde(rename = "type")]
+    kind: String,
+    header: Option<String>,
+    pointer: Option<String>,
+    hash: Option<String>,
+    encoding: Option<String>,
+    parse: Option<String>,
+    signed: Option<String>,
+    timestamp: Option<String>,
+    unit: Option<String>,
+    tolerance: Option<String>,
+    secret_decoding: Option<String>,
+}
+
+/// A problem with one of the knobs: which, and what to write.
+type Knob<T> = Result<T, (&'static str, &'static str)>;
+
+impl Proof {
+    pub(super) fn check(&self, settings: &Settings) -> Result<Check, SettingError> {
+        let problem = |(knob, hint): (&'static str, &'static str)| {
+            settings.problem(&format!("verify.{knob}"), "cannot be used", hint)
+        };
+        let scheme = self.scheme().map_err(problem)?;
+        let algorithm = match self.kind.as_str() {
+            "hmac" => {
+                let hash = self.hash().map_err(problem)?;
+                let keys = self.keys(settings).map_err(problem)?;
+                return Ok(Check::Mac(Mac { scheme, hash, keys }));
+            }
+            "ecdsa-p256" => Algorithm::EcdsaP256,
+            "rsa-sha256" => Algorithm::RsaSha256,
+            "ed25519" => Algorithm::Ed25519,
+            _ => {
+                let hint = "write hmac, ecdsa-p256, rsa-sha256 or ed25519; for basic, bearer and \
+                    header_name no verify is needed";
+                return Err(problem(("type", hint)));
+            }
+        };
+        let keys = public_keys(settings, algorithm)?;
+        Ok(Check::PublicKey(PublicKey { scheme, algorithm, keys }))
+    }
+
+    fn scheme(&self) -> Knob<Scheme> {
+        let place = match (&self.header, &self.pointer) {
+            (Some(name), None) => Place::Header(header(name).map_err(|hint| ("header", hint))?),
+            (None, Some(pointer)) => Place::Pointer(pointer.clone()),
+            _ => return Err(("header", "name a header, or a pointer into the body: one of them")),
+        };
+        let stamp = self.timestamp.as_deref().map(|text| self.stamp(text)).transpose()?;
+        let signed = self.signed.as_deref().unwrap_or("{body}");
+        Ok(Scheme {
+            place,
+            encoding: self.encoding()?,
+            form: self.form()?,
+            signed: pieces(signed).map_err(|hint| ("signed", hint))?,
+            stamp,
+        })
+    }
+
+    fn encoding(&self) -> Knob<Encoding> {
+        match self.encoding.as_deref() {
+            None | Some("hex") => Ok(Encoding::Hex),
+            Some("base64") => Ok(Encoding::Base64),
+            Some("base64url") => Ok(Encoding::Base64Url),
+            Some(_) => Err(("encoding", "write hex, base64 or base64url")),
+        }
+    }
+
+    fn hash(&self) -> Knob<Hash> {
+        match self.hash.as_deref() {
+            None | Some("sha256") => Ok(Hash::Sha256),
+            Some("sha512") => Ok(Hash::Sha512),
+            Some("sha1") => Ok(Hash::Sha1),
+            Some(_) => Err(("hash", "write sha256, sha512 or sha1")),
+        }
+    }
+
+    fn form(&self) -> Knob<Form> {
+        let hint = "write plain, prefix:TEXT, kv:TIME,SIGNATURE or list:VERSION";
+        let text = self.parse.as_deref().unwrap_or("plain");
+        match text.split_once(':') {
+            None if text == "plain" => Ok(Form::Plain(String::new())),
+            Some(("prefix", prefix)) => Ok(Form::Plain(prefix.to_owned())),
+            Some(("list", version)) => Ok(Form::List(version.trim_end_matches(',').to_owned())),
+            Some(("kv", names)) => match names.split_once(',') {
+                Some((time, name)) => Ok(Form::Pairs(time.to_owned(), name.to_owned())),
+                None => Err(("parse", hint)),
+            },
+            _ => Err(("parse", hint)),
+        }
+    }
+
+    fn stamp(&self, text: &str) -> Knob<Stamp> {
+        let hint = "write header:NAME, pointer:/PATH, or signature where it is among its pairs";
+        let place = match text.split_once(':') {
+            None if text == "signature" => None,
+            Some(("header", name)) => {
+                Some(Place::Header(header(name).map_err(|hint| ("timestamp", hint))?))
+            }
+            Some(("pointer", pointer)) => Some(Place::Pointer(pointer.to_owned())),
+            _ => return Err(("timestamp", hint)),
+        };
+        let millis = match self.unit.as_deref() {
+            None | Some("s") => false,
+            Some("ms") => true,
+            Some(_) => return Err(("unit", "write s or ms")),
+        };
+        let span = |text: &str| units::duration(text).ok_or(("tolerance", "write 300s or so"));
+        Ok(Stamp { place, millis, tolerance: self.tolerance.as_deref().map(span).transpose()? })
+    }
+
+    fn keys(&self, settings: &Settings) -> Knob<Vec<Secret>> {
+        let secrets = settings.secrets("secret");
+        if secrets.is_empty() {
+            return Err(("type", "an hmac needs webhook.secret"));
+        }
+        let base64 = |bytes: &[u8]| BASE64.decode(bytes).or_else(|_| BASE64_NOPAD.decode(bytes));
+        let decode = |secret: &Secret| -> Knob<Secret> {
+            let bytes = secret.reveal().trim_ascii();
+            let bad = |_| ("secret_decoding", "the secret is not written that way");
+            match self.secret_decoding.as_deref() {
+                None | Some("utf8") => Ok(secret.clone()),
+                Some("hex") => HEXLOWER_PERMISSIVE.decode(bytes).map(Secret::new).map_err(bad),
+                Some("base64") => base64(bytes).map(Secret::new).map_err(bad),
+                Some("whsec") => {
+                    let bare = bytes.strip_prefix(b"whsec_").unwrap_or(bytes);
+                    base64(bare).map(Secret::new).map_err(bad)
+                }
+                Some(_) => Err(("secret_decoding", "write utf8, hex, base64 or whsec")),
+            }
+        };
+        secrets.iter().map(decode).collect()
+    }
+}
+
+fn public_keys(
+    settings: &Settings,
+    algorithm: Algorithm,
+) -> Result<Vec<PublicKeyBytes>, SettingError> {
+    let hint = "give the key in PEM, or its SubjectPublicKeyInfo in base64";
+    let read = |secret: &Secret| {
+        let text = secret.reveal_text()?;
+        match algorithm {
+            Algorithm::Ed25519 => {
+                PublicKeyBytes::from_ed25519_text(text).or(PublicKeyBytes::from_spki_text(text))
+            }
+            _ => PublicKeyBytes::from_spki_text(text),
+        }
+    };
+    let keys = settings.secrets("public_key");
+    let keys: Option<Vec<PublicKeyBytes>> = keys.iter().map(read).collect();
+    keys.filter(|keys| !keys.is_empty())
+        .ok_or_else(|| settings.problem("public_key", "is missing or no public key", hint))
+}
+
+fn header(name: &str) -> Result<HeaderName, &'static str> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| "use letters, digits and - in its name")
+}
+
+/// A template such as `{timestamp}.{body}`.
+fn pieces(template: &str) -> Result<Vec<Piece>, &'static str> {
+    let hint = "use {body} {timestamp} {url} {form} {header:NAME} {ptr:/PATH} and plain text";
+    let mut pieces = Vec::new();
+    let mut rest = template;
+    while let Some((text, tail)) = rest.split_once('{') {
+        if !text.is_empty() {
+            pieces.push(Piece::Text(text.to_owned()));
+        }
+        let (name, after) = tail.split_once('}').ok_or(hint)?;
+        pieces.push(match name.split_once(':') {
+            None => match name {
+                "body" => Piece::Body,
+                "timestamp" => Piece::Stamp,
+                "url" => Piece::Url,
+                "form" => Piece::SortedForm,
+                _ => return Err(hint),
+            },
+            Some(("header", name)) => Piece::Header(header(name)?),
+            Some(("ptr", pointer)) => Piece::Pointer(pointer.to_owned()),
+            Some(_) => return Err(hint),
+        });
+        rest = after;
+    }
+    if !rest.is_empty() {
+        pieces.push(Piece::Text(rest.to_owned()));
+    }
+    Ok(pieces)
+}
