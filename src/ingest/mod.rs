@@ -7,6 +7,7 @@
 mod applier;
 mod apply;
 mod committer;
+mod scrub;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use crate::journal::{self, Damage, OpenError, PAYLOAD_MAX};
 use crate::model::{Position, Submission};
 use crate::rules::Rules;
-use crate::store::{Paths, Reader};
+use crate::store::{Paths, Reader, newest_checkpoint};
 use crate::telemetry;
 
 /// Most submissions waiting to be committed.
@@ -169,7 +170,16 @@ pub struct Running {
 /// # Errors
 /// When the journal cannot be opened.
 pub fn start(settings: Settings, runtime: &Handle) -> Result<Running, OpenError> {
-    let opened = journal::open(&settings.state.join("journal"), &settings.quarantine())?;
+    let mut opened = journal::open(&settings.state.join("journal"), &settings.quarantine())?;
+    let checkpoints = settings.store().checkpoint;
+    // Should segments be lost that a checkpoint has seen: no new one may stand before it.
+    match newest_checkpoint(&checkpoints) {
+        Ok(Some(newest)) if newest.segment > opened.writer.end().segment => {
+            opened.writer.number_from(newest.segment + 1);
+        }
+        Ok(_) => {}
+        Err(error) => return Err(OpenError::Io { path: checkpoints, error }),
+    }
     if opened.recovery.torn > 0 {
         telemetry::ingest::journal_torn(opened.recovery.torn);
     }
@@ -198,6 +208,7 @@ pub fn start(settings: Settings, runtime: &Handle) -> Result<Running, OpenError>
         changes: changes_tx,
         shared: Arc::clone(&shared),
         runtime: runtime.clone(),
+        scrubbed: false,
     };
     spawn("committer", move || {
         commit.run();

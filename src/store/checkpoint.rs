@@ -19,6 +19,8 @@ use crate::model::Position;
 const MAGIC: &[u8; 8] = b"SUPCKPT1";
 const END: u16 = u16::MAX;
 const SUFFIX: &str = "checkpoint";
+/// The ending of one that is being written.
+const DRAFT: &str = "draft";
 /// How many are kept.
 const KEPT: usize = 2;
 /// Longest value that is believed, in bytes: standings are bounded far below.
@@ -54,8 +56,23 @@ impl Snapshot {
     pub fn write(&self, dir: &Path) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let path = path(dir, self.applied);
-        let draft = path.with_extension("draft");
-        let mut out = Sink { out: BufWriter::new(File::create(&draft)?), crc: Default::default() };
+        let draft = path.with_extension(DRAFT);
+        let written = self.write_draft(&draft);
+        if written.is_err() {
+            // Where there was no room, half of it must not take what there is.
+            let _ = fs::remove_file(&draft);
+        }
+        written?;
+        fs::rename(&draft, &path)?;
+        File::open(dir)?.sync_all()?;
+        for old in list(dir)?.iter().rev().skip(KEPT) {
+            fs::remove_file(self::path(dir, *old))?;
+        }
+        Ok(())
+    }
+
+    fn write_draft(&self, draft: &Path) -> io::Result<()> {
+        let mut out = Sink { out: BufWriter::new(File::create(draft)?), crc: Default::default() };
         out.put(MAGIC)?;
         out.put(&self.applied.as_u64().to_le_bytes())?;
         let mut number: u64 = 0;
@@ -75,13 +92,7 @@ impl Snapshot {
         out.put(&number.to_le_bytes())?;
         let crc = out.crc.clone().finalize();
         out.put(&crc.to_le_bytes())?;
-        out.out.into_inner().map_err(|error| error.into_error())?.sync_all()?;
-        fs::rename(&draft, &path)?;
-        File::open(dir)?.sync_all()?;
-        for old in list(dir)?.iter().rev().skip(KEPT) {
-            fs::remove_file(self::path(dir, *old))?;
-        }
-        Ok(())
+        out.out.into_inner().map_err(|error| error.into_error())?.sync_all()
     }
 
     /// Counts were taken at the start; events that are newer come again from the journal, and
@@ -97,6 +108,20 @@ impl Snapshot {
     }
 }
 
+/// Removes what a crash in the middle of writing has left.
+pub(super) fn remove_drafts(dir: &Path) -> io::Result<()> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == DRAFT) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// The position up to which the journal may be trimmed: that of the older of two checkpoints.
 ///
 /// # Errors
@@ -104,6 +129,14 @@ impl Snapshot {
 pub fn trim_point(dir: &Path) -> io::Result<Option<Position>> {
     let positions = list(dir)?;
     Ok(if positions.len() < KEPT { None } else { positions.iter().rev().nth(KEPT - 1).copied() })
+}
+
+/// The position of the newest checkpoint.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn newest_checkpoint(dir: &Path) -> io::Result<Option<Position>> {
+    Ok(list(dir)?.last().copied())
 }
 
 /// Loads the newest checkpoint that is whole; says its position. `None`: there is none.

@@ -60,6 +60,7 @@ pub struct Opened {
 /// # Errors
 /// When a new one cannot be made either: the disk is full or fails.
 pub fn open(paths: &Paths) -> Result<Opened, StoreError> {
+    checkpoint::remove_drafts(&paths.checkpoint).map_err(failed)?;
     let existed = paths.sled.exists();
     let clean = took_clean_mark(paths);
     let why = match try_open(&paths.sled, clean) {
@@ -185,7 +186,9 @@ pub(super) fn leave_clean_mark(checkpoint: &Path, file: &Path) -> io::Result<()>
 fn took_clean_mark(paths: &Paths) -> bool {
     let mark = paths.checkpoint.join(CLEAN);
     let noted = fs::read_to_string(&mark);
-    let gone = noted.is_ok() && fs::remove_file(&mark).is_ok();
+    // Synced: after a power cut an old mark must not come back and vouch for a newer file.
+    let sync = || File::open(&paths.checkpoint)?.sync_all();
+    let gone = noted.is_ok() && fs::remove_file(&mark).and_then(|()| sync()).is_ok();
     let now = fingerprint(&paths.sled.join("db"));
     gone && matches!((noted, now), (Ok(noted), Ok(now)) if noted == now)
 }
