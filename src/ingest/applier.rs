@@ -72,7 +72,8 @@ impl Applier {
             if self.shared.stopping.load(Ordering::Acquire) {
                 return;
             }
-            self.runtime.block_on(tokio::time::sleep(REOPEN_AFTER));
+            // Made inside: a timer needs the runtime around it.
+            self.runtime.block_on(async { tokio::time::sleep(REOPEN_AFTER).await });
         }
     }
 
@@ -270,7 +271,7 @@ impl Chores {
     }
 
     /// Starts a checkpoint when one is due, and looks after the one that is being written.
-    fn checkpoint(&mut self, settings: &Settings, writer: &Writer) -> Result<(), StoreError> {
+    fn checkpoint(&mut self, settings: &Settings, writer: &mut Writer) -> Result<(), StoreError> {
         if let Some(writing) = self.writing.take_if(|writing| writing.is_finished()) {
             match writing.join() {
                 Ok(Ok(())) => self.trimmed = None,

@@ -9,6 +9,7 @@ mod apply;
 mod committer;
 mod scrub;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -171,19 +172,11 @@ pub struct Running {
 /// When the journal cannot be opened.
 pub fn start(settings: Settings, runtime: &Handle) -> Result<Running, OpenError> {
     let mut opened = journal::open(&settings.state.join("journal"), &settings.quarantine())?;
-    let checkpoints = settings.store().checkpoint;
-    // Should segments be lost that a checkpoint has seen: no new one may stand before it.
-    match newest_checkpoint(&checkpoints) {
-        Ok(Some(newest)) if newest.segment > opened.writer.end().segment => {
-            opened.writer.number_from(newest.segment + 1);
-        }
-        Ok(_) => {}
-        Err(error) => return Err(OpenError::Io { path: checkpoints, error }),
-    }
+    let lost = number_on(&mut opened.writer, &settings)?;
     if opened.recovery.torn > 0 {
         telemetry::ingest::journal_torn(opened.recovery.torn);
     }
-    opened.recovery.damage.iter().for_each(report);
+    opened.recovery.damage.iter().chain(&lost).for_each(report);
     let end = opened.writer.end();
     let shared = Arc::new(Shared::default());
     let (queue, waiting) = mpsc::channel(QUEUE_MAX);
@@ -221,6 +214,23 @@ pub fn start(settings: Settings, runtime: &Handle) -> Result<Running, OpenError>
     let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
     let ingest = Ingest { queue, room, shared, applied };
     Ok(Running { ingest, reader, changes, committer, applier })
+}
+
+/// Should segments be lost that a checkpoint stands for: notes it, and lets no new one stand before
+/// the checkpoint, or a rebuild from it would pass over what is told from now on.
+fn number_on(
+    writer: &mut journal::Writer,
+    settings: &Settings,
+) -> Result<Option<Damage>, OpenError> {
+    let mut work = || -> io::Result<Option<Damage>> {
+        let end = writer.end();
+        let newest = newest_checkpoint(&settings.store().checkpoint)?;
+        let Some(newest) = newest.filter(|newest| *newest > end) else { return Ok(None) };
+        writer.number_from(newest.segment + 1);
+        let text = format!("A checkpoint stands for it up to {newest}; it now ends at {end}.\n");
+        journal::note_loss(&settings.quarantine(), end, &text).map(Some)
+    };
+    work().map_err(|error| OpenError::Io { path: settings.state.clone(), error })
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {

@@ -47,7 +47,7 @@ fn scrub(journal: &Reader, applied: Position, shared: &Shared, runtime: &Handle)
         }
         if bytes - rested >= STRETCH_BYTES {
             rested = bytes;
-            runtime.block_on(tokio::time::sleep(PAUSE));
+            runtime.block_on(async { tokio::time::sleep(PAUSE).await });
         }
     }
     telemetry::ingest::journal_scrubbed(bytes, damaged, started.elapsed().as_secs_f64());

@@ -6,10 +6,12 @@
 //! ```
 //! Numbers are little-endian. The two newest are kept; the journal is never trimmed past the older.
 
+use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::codec::{EventRef, decode};
 use super::keys::{COUNTS, EVENT, META};
@@ -32,6 +34,30 @@ pub struct Snapshot {
     tree: sled::Tree,
     applied: Position,
     counts: Vec<(Vec<u8>, Vec<u8>)>,
+    earlier: Arc<Earlier>,
+}
+
+/// The events that were told in another way too since a snapshot was taken, as they were there:
+/// when the journal tells it again, that must be news again to be counted.
+#[derive(Default)]
+pub(super) struct Earlier(Mutex<HashMap<Vec<u8>, Vec<u8>>>);
+
+impl Earlier {
+    /// Keeps the value that a key had, unless it changed before.
+    pub(super) fn note(&self, key: &[u8], value: &[u8]) {
+        if key.first() == Some(&EVENT) {
+            self.values().entry(key.to_vec()).or_insert_with(|| value.to_vec());
+        }
+    }
+
+    fn value(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.values().get(key).cloned()
+    }
+
+    fn values(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Vec<u8>>> {
+        // A panic while holding it leaves the map as good as it was.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Snapshot {
@@ -41,7 +67,12 @@ impl Snapshot {
             let (key, value) = pair?;
             counts.push((key.to_vec(), value.to_vec()));
         }
-        Ok(Snapshot { tree: tree.clone(), applied, counts })
+        Ok(Snapshot { tree: tree.clone(), applied, counts, earlier: Arc::default() })
+    }
+
+    /// Where changes are to be noted as long as this is being written.
+    pub(super) fn earlier(&self) -> Weak<Earlier> {
+        Arc::downgrade(&self.earlier)
     }
 
     /// The position it stands for.
@@ -85,7 +116,9 @@ impl Snapshot {
             if self.leaves_out(&key, &value) {
                 continue;
             }
-            out.pair(&key, &value)?;
+            // Looked up behind the read: what is changed is noted before.
+            let earlier = self.earlier.value(&key);
+            out.pair(&key, earlier.as_deref().unwrap_or(&value))?;
             number += 1;
         }
         out.put(&END.to_le_bytes())?;

@@ -168,8 +168,13 @@ fn a_store_without_room_loses_nothing() {
         kept.push(format!("after{round}@x.test"));
     }
     let daemon = daemon.ready();
+    let exported = || {
+        let export = home.export();
+        kept.iter().all(|address| export.contains(address.as_str())).then_some(())
+    };
+    wait_for("the export", PATIENCE, exported);
     check_kept(&daemon, kept);
-    println!("{}", daemon.stop());
+    daemon.stop();
 }
 
 #[test]
@@ -190,12 +195,10 @@ fn a_start_on_a_full_disk_waits_for_room() {
     assert!(copied.success());
     fs::remove_dir_all(home.state()).unwrap();
     let seed = seed.display();
-    let whole = format!("cp -r {seed}/* . && {fill}");
-    let torn = format!(
-        "cp -r {seed}/* . && printf torn | dd of=journal/0000000001.seg bs=1 seek=4096 \
-         conv=notrunc 2>/dev/null && {fill}"
-    );
-    let no_sled = format!("cp -r {seed}/* . && rm -r sled && {fill}");
+    let whole = format!("cp -r --sparse=always {seed}/* . && {fill}");
+    let overwrite = "dd of=journal/0000000001.seg bs=1 seek=4096 conv=notrunc 2>/dev/null";
+    let torn = format!("cp -r --sparse=always {seed}/* . && printf torn | {overwrite} && {fill}");
+    let no_sled = format!("cp -r --sparse=always {seed}/* . && rm -r sled && {fill}");
     let cases = [("whole", whole), ("torn", torn), ("no sled", no_sled), ("new", fill.to_owned())];
     for (case, prepare) in cases {
         let daemon = start(&home, &prepare);
@@ -206,6 +209,9 @@ fn a_start_on_a_full_disk_waits_for_room() {
         let daemon = daemon.ready();
         let old: &[&str] = if case == "new" { &[] } else { &["before"] };
         check_kept(&daemon, named(&[old, &["after"]].concat()));
-        println!("--- {case}\n{}", daemon.stop());
+        let log = daemon.stop();
+        assert_eq!(log.contains("cut off an unfinished write"), case == "torn", "{log}");
+        let made_again = log.contains("store: made again");
+        assert!(!made_again || matches!(case, "no sled" | "new"), "{case}: {log}");
     }
 }

@@ -3,20 +3,19 @@
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::support::client::{Client, event};
 use super::support::daemon::{Daemon, Home, PATIENCE};
 use super::support::wait_for;
 
 /// Kills on one state directory.
-const KILLS: usize = 54;
+const KILLS: usize = 50;
 /// Everything is compared after so many of them, and at the end.
-const COMPARED_EVERY: usize = 9;
+const COMPARED_EVERY: usize = 10;
 /// Senders at a time.
 const SENDERS: usize = 4;
 /// A kill comes after up to so many answers.
-const ANSWERS_MAX: u64 = 120;
+const ANSWERS_MAX: u64 = 80;
 
 /// A small generator of random numbers, so that a printed seed repeats a run.
 struct Random(u64);
@@ -24,7 +23,7 @@ struct Random(u64);
 impl Random {
     /// From `SUPPRESSD_SEED`, or else from the clock.
     fn new() -> Random {
-        let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_nanos().into();
+        let clock = || suppressd::clock::now().nanos() as u64;
         let given = std::env::var("SUPPRESSD_SEED").ok().and_then(|text| text.parse().ok());
         let seed = given.unwrap_or_else(clock);
         println!("SUPPRESSD_SEED={seed}");

@@ -7,14 +7,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use suppressd::ingest::{self, Running, Settings};
+use suppressd::journal;
 use suppressd::model::{
-    Cursor, Element, Lifts, Origin, QuarantineId, Scope, SourceName, Submission, Time,
+    Cursor, Element, Event, EventKind, Lifts, Origin, Position, QuarantineId, Scope, SourceName,
+    Submission, Time,
 };
 use suppressd::provider::{Instruction, OPERATOR, instruction_element};
 use suppressd::rules::Rules;
-use suppressd::store::{Pair, StoreError};
+use suppressd::store::{self, Batch, Opened, Pair, Paths, Reader, StoreError, Writer};
 use tokio::runtime::{Handle, Runtime};
 
+use super::facts;
 use super::support::client::event;
 use super::support::daemon::PATIENCE;
 use super::support::wait_for;
@@ -376,4 +379,80 @@ fn intake_goes_on_while_the_store_is_rebuilt_and_nobody_sees_half_of_it() {
         pairs.iter().filter(|(key, _)| b"csq".contains(&key[0])).cloned().collect()
     };
     assert_same("standings", &standings(&found), &standings(&expected));
+}
+
+/// Applies a telling of an event in a batch of its own, as the one at this offset of the journal.
+fn tell(writer: &mut Writer, event: &Event, offset: u32) {
+    let record = Position { segment: 1, offset };
+    let place = QuarantineId { record, element: 0 };
+    let mut batch = Batch::default();
+    writer.note_event(&mut batch, event, event.id(), place).unwrap();
+    writer.commit(batch, Position { offset: offset + 8, ..record }).unwrap();
+}
+
+#[test]
+fn a_checkpoint_is_the_store_as_it_was_when_it_was_begun() {
+    let state = tempfile::tempdir().unwrap();
+    let paths = Paths {
+        sled: state.path().join("sled"),
+        checkpoint: state.path().join("checkpoint"),
+        quarantine: state.path().join("quarantine"),
+    };
+    let pushed = Event { origin: Origin::Webhook, ..facts::event("a", EventKind::Opened, at(1)) };
+    let polled = Event { origin: Origin::Poll, ..pushed.clone() };
+    let other = facts::event("a", EventKind::Clicked, at(2));
+    let mut opened = store::open(&paths).unwrap();
+    tell(&mut opened.writer, &pushed, 16);
+    let snapshot = opened.writer.snapshot().unwrap();
+    // All of this comes while the checkpoint is being written, and again from the journal.
+    let meanwhile = |writer: &mut Writer| {
+        tell(writer, &polled, 24);
+        tell(writer, &other, 32);
+        tell(writer, &polled, 40);
+    };
+    meanwhile(&mut opened.writer);
+    snapshot.write(&paths.checkpoint).unwrap();
+    let journal = journal::open(&state.path().join("journal"), &paths.quarantine).unwrap();
+    let everything = |opened: &Opened| {
+        let reader = Reader::new(journal.reader.clone());
+        reader.attach(&opened.view);
+        reader.everything().unwrap()
+    };
+    let expected = everything(&opened);
+    drop(opened);
+    fs::remove_dir_all(&paths.sled).unwrap();
+    fs::write(paths.checkpoint.join("1-9.draft"), "half").unwrap();
+    let mut rebuilt = store::open(&paths).unwrap();
+    assert_eq!(rebuilt.writer.applied(), Position { segment: 1, offset: 24 });
+    assert!(!paths.checkpoint.join("1-9.draft").exists(), "what a crash left is removed");
+    meanwhile(&mut rebuilt.writer);
+    assert_same("from the checkpoint", &everything(&rebuilt), &expected);
+}
+
+#[test]
+fn a_journal_that_was_lost_is_noted_and_what_follows_is_kept() {
+    let runtime = runtime();
+    let (state, _) = fed(&runtime);
+    fs::remove_dir_all(state.path().join("journal")).unwrap();
+    let last = runtime.block_on(async {
+        let running = start(state.path());
+        running.ingest.ready().await;
+        let late = submission(
+            Origin::Webhook,
+            1,
+            vec![element(&event("hard_bounce", "late@x.test", "late", 1))],
+        );
+        let receipt = running.ingest.submit(&late).await.unwrap();
+        running.ingest.applied(receipt).await;
+        let all = running.reader.everything().unwrap();
+        stop(running).await;
+        (receipt, all)
+    });
+    let noted = journal::damaged_files(&state.path().join("quarantine")).unwrap();
+    assert_eq!(noted.len(), 1, "{noted:?}");
+    // What came after the loss stands behind every checkpoint, so a rebuild has it too.
+    fs::remove_dir_all(state.path().join("sled")).unwrap();
+    let found = runtime.block_on(everything(state.path()));
+    let late = |pairs: &[Pair]| pairs.iter().any(|(key, _)| key.starts_with(b"slate@x.test"));
+    assert!(late(&last.1) && late(&found), "{:?}", last.0);
 }
