@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::apply::Merge;
-use super::{Changes, Settings, Shared, report};
+use super::{Changes, Settings, Shared, report, scrub};
 use crate::clock;
 use crate::journal::{self, Entry, Tail};
 use crate::model::{Position, Submission};
@@ -37,6 +38,8 @@ pub(super) struct Applier {
     pub(super) changes: watch::Sender<Changes>,
     pub(super) shared: Arc<Shared>,
     pub(super) runtime: Handle,
+    /// The old part of the journal was, or is being, looked through.
+    pub(super) scrubbed: bool,
 }
 
 /// What the loop keeps beside the store.
@@ -57,18 +60,20 @@ impl Applier {
     /// is opened, or made, again: the journal has everything.
     pub(super) fn run(mut self) {
         loop {
-            match self.session() {
-                Ok(()) => return,
-                Err(error) => {
-                    telemetry::ingest::store_failed(&error);
-                    self.shared.ready.send_replace(false);
-                    self.reader.fail(error);
-                }
-            }
+            // sled panics on some failures. The session keeps nothing that outlives it.
+            let error = match catch_unwind(AssertUnwindSafe(|| self.session())) {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error,
+                Err(_) => StoreError::Damaged("sled gave up".to_owned()),
+            };
+            telemetry::ingest::store_failed(&error);
+            self.shared.ready.send_replace(false);
+            self.reader.fail(error);
             if self.shared.stopping.load(Ordering::Acquire) {
                 return;
             }
-            self.runtime.block_on(tokio::time::sleep(REOPEN_AFTER));
+            // Made inside: a timer needs the runtime around it.
+            self.runtime.block_on(async { tokio::time::sleep(REOPEN_AFTER).await });
         }
     }
 
@@ -93,7 +98,7 @@ impl Applier {
             let bytes = self.batch(&mut writer, &mut tail, committed)?;
             chores.note(bytes);
             if tail.position() >= end && !*self.shared.ready.borrow() {
-                self.become_ready(&view);
+                self.become_ready(&view, tail.position());
                 telemetry::ingest::store_ready(started.elapsed().as_secs_f64());
             }
             chores.work(&self.settings, &self.journal, &mut writer)?;
@@ -108,20 +113,36 @@ impl Applier {
     }
 
     /// Lets everyone look, and wakes those who export.
-    fn become_ready(&self, view: &store::View) {
+    fn become_ready(&mut self, view: &store::View, applied: Position) {
         self.reader.attach(view);
         self.shared.ready.send_replace(true);
         self.changes.send_modify(|_| ());
+        if !std::mem::replace(&mut self.scrubbed, true) {
+            let (journal, shared) = (self.journal.clone(), Arc::clone(&self.shared));
+            scrub::start(journal, applied, shared, self.runtime.clone());
+        }
     }
 
     /// Where to go on: behind what is applied, but no further than there is anything.
     fn starting_point(&self, applied: Position, end: Position) -> Result<Position, StoreError> {
+        let start = self.journal.start().map_err(failed)?;
         if applied > end {
-            let note = journal::note_loss(&self.settings.quarantine(), applied, end);
-            report(&note.map_err(failed)?);
-            return Ok(end);
+            let text = format!("The store had taken it up to {applied}; it now ends at {end}.\n");
+            self.note_loss(end, &text)?;
+            // What is there may not be what the store has seen, and twice does no harm.
+            return Ok(start.min(end));
         }
-        Ok(applied.max(self.journal.start().map_err(failed)?).min(end))
+        if applied.segment < start.segment && start.segment > 1 {
+            let text = format!("The store has taken it up to {applied}; it starts at {start}.\n");
+            self.note_loss(applied, &text)?;
+        }
+        Ok(applied.max(start).min(end))
+    }
+
+    fn note_loss(&self, from: Position, text: &str) -> Result<(), StoreError> {
+        let note = journal::note_loss(&self.settings.quarantine(), from, text);
+        report(&note.map_err(failed)?);
+        Ok(())
     }
 
     /// Applies one batch; says how many bytes of the journal it took.
@@ -251,7 +272,7 @@ impl Chores {
     }
 
     /// Starts a checkpoint when one is due, and looks after the one that is being written.
-    fn checkpoint(&mut self, settings: &Settings, writer: &Writer) -> Result<(), StoreError> {
+    fn checkpoint(&mut self, settings: &Settings, writer: &mut Writer) -> Result<(), StoreError> {
         if let Some(writing) = self.writing.take_if(|writing| writing.is_finished()) {
             match writing.join() {
                 Ok(Ok(())) => self.trimmed = None,

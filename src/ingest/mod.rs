@@ -7,7 +7,9 @@
 mod applier;
 mod apply;
 mod committer;
+mod scrub;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -20,7 +22,7 @@ use crate::journal::{self, Damage, OpenError, PAYLOAD_MAX};
 use crate::model::{Position, Submission};
 use crate::provider::Reading;
 use crate::rules::Rules;
-use crate::store::{Paths, Reader};
+use crate::store::{Paths, Reader, newest_checkpoint};
 use crate::telemetry;
 
 /// Most submissions waiting to be committed.
@@ -178,11 +180,12 @@ pub struct Running {
 /// # Errors
 /// When the journal cannot be opened.
 pub fn start(settings: Settings, runtime: &Handle) -> Result<Running, OpenError> {
-    let opened = journal::open(&settings.state.join("journal"), &settings.quarantine())?;
+    let mut opened = journal::open(&settings.state.join("journal"), &settings.quarantine())?;
+    let lost = number_on(&mut opened.writer, &settings)?;
     if opened.recovery.torn > 0 {
         telemetry::ingest::journal_torn(opened.recovery.torn);
     }
-    opened.recovery.damage.iter().for_each(report);
+    opened.recovery.damage.iter().chain(&lost).for_each(report);
     let end = opened.writer.end();
     let shared = Arc::new(Shared::default());
     let (queue, waiting) = mpsc::channel(QUEUE_MAX);
@@ -207,6 +210,7 @@ pub fn start(settings: Settings, runtime: &Handle) -> Result<Running, OpenError>
         changes: changes_tx,
         shared: Arc::clone(&shared),
         runtime: runtime.clone(),
+        scrubbed: false,
     };
     spawn("committer", move || {
         commit.run();
@@ -219,6 +223,23 @@ pub fn start(settings: Settings, runtime: &Handle) -> Result<Running, OpenError>
     let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
     let ingest = Ingest { queue, room, shared, applied };
     Ok(Running { ingest, reader, changes, committer, applier })
+}
+
+/// Should segments be lost that a checkpoint stands for: notes it, and lets no new one stand before
+/// the checkpoint, or a rebuild from it would pass over what is told from now on.
+fn number_on(
+    writer: &mut journal::Writer,
+    settings: &Settings,
+) -> Result<Option<Damage>, OpenError> {
+    let mut work = || -> io::Result<Option<Damage>> {
+        let end = writer.end();
+        let newest = newest_checkpoint(&settings.store().checkpoint)?;
+        let Some(newest) = newest.filter(|newest| *newest > end) else { return Ok(None) };
+        writer.number_from(newest.segment + 1);
+        let text = format!("A checkpoint stands for it up to {newest}; it now ends at {end}.\n");
+        journal::note_loss(&settings.quarantine(), end, &text).map(Some)
+    };
+    work().map_err(|error| OpenError::Io { path: settings.state.clone(), error })
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::format::{Kind, SEGMENT_HEADER};
-use super::recover::{Repair, set_aside};
+use super::recover::{Repair, fill_gap, set_aside};
 use super::scan::Segment;
 use super::{Damage, segment};
 use crate::model::{Position, Time};
@@ -22,6 +22,8 @@ pub struct Reader {
     dir: PathBuf,
     quarantine: PathBuf,
     open: Arc<Mutex<VecDeque<Arc<Segment>>>>,
+    /// Held while damage is kept aside and mended: several may come upon it at once.
+    mending: Arc<Mutex<()>>,
 }
 
 /// What comes next in the journal.
@@ -47,7 +49,8 @@ pub struct Tail {
 impl Reader {
     pub(super) fn new(dir: &Path, quarantine: &Path) -> Reader {
         let open = Arc::new(Mutex::new(VecDeque::new()));
-        Reader { dir: dir.to_owned(), quarantine: quarantine.to_owned(), open }
+        let (dir, quarantine) = (dir.to_owned(), quarantine.to_owned());
+        Reader { dir, quarantine, open, mending: Arc::default() }
     }
 
     /// The payload of the record at `position`. `None`: it is no more, or cannot be read.
@@ -149,7 +152,10 @@ impl Tail {
     pub fn next(&mut self, end: Position) -> io::Result<Option<Entry>> {
         while self.at < end {
             let Some(segment) = self.reader.segment(self.at.segment)? else {
-                return self.over_a_gap(end).map(Some);
+                match self.over_a_gap(end)? {
+                    Some(damage) => return Ok(Some(Entry::Damage(damage))),
+                    None => continue,
+                }
             };
             let length = segment.length()?;
             let live = self.at.segment == end.segment;
@@ -162,7 +168,11 @@ impl Tail {
                 }
                 Some(record) if record.header.kind == Kind::Seal => self.next_segment(),
                 Some(record) => self.at.offset = record.end,
-                None => return self.over_damage(&segment, limit, live).map(Some),
+                None => {
+                    if let Some(damage) = self.over_damage(&segment, limit, live)? {
+                        return Ok(Some(Entry::Damage(damage)));
+                    }
+                }
             }
         }
         Ok(None)
@@ -172,9 +182,20 @@ impl Tail {
         self.at = Position { segment: self.at.segment + 1, offset: SEGMENT_HEADER };
     }
 
-    /// Steps over bytes that are no record, keeping them aside.
-    fn over_damage(&mut self, segment: &Segment, limit: u64, live: bool) -> io::Result<Entry> {
+    /// Steps over bytes that are no record, keeping them aside. `None`: another reader was quicker
+    /// to mend them.
+    fn over_damage(
+        &mut self,
+        segment: &Segment,
+        limit: u64,
+        live: bool,
+    ) -> io::Result<Option<Damage>> {
+        let mending = Arc::clone(&self.reader.mending);
+        let _alone = mending.lock().unwrap_or_else(PoisonError::into_inner);
         let from = self.at;
+        if segment.record(from.offset, limit.min(segment.length()?))?.is_some() {
+            return Ok(None);
+        }
         let next = segment.next_record(from.offset, limit)?;
         // What is committed ends at a record's end, so the limit of the live segment is one.
         let next = next.or(u32::try_from(limit).ok().filter(|_| live));
@@ -188,16 +209,24 @@ impl Tail {
                 Repair::Seal
             }
         };
-        Ok(Entry::Damage(set_aside(&self.reader.dir, &self.reader.quarantine, from, repair)))
+        Ok(Some(set_aside(&self.reader.dir, &self.reader.quarantine, from, repair)))
     }
 
-    /// Steps over segments that are not there.
-    fn over_a_gap(&mut self, end: Position) -> io::Result<Entry> {
+    /// Steps over segments that are not there. `None`: they were trimmed, or another reader has
+    /// filled the gap.
+    fn over_a_gap(&mut self, end: Position) -> io::Result<Option<Damage>> {
+        let mending = Arc::clone(&self.reader.mending);
+        let _alone = mending.lock().unwrap_or_else(PoisonError::into_inner);
         let from = self.at;
         let numbers = segment::list(&self.reader.dir)?;
-        let next = numbers.into_iter().find(|number| *number > from.segment);
-        let number = next.unwrap_or(end.segment).min(end.segment).max(from.segment + 1);
-        self.at = Position { segment: number, offset: SEGMENT_HEADER };
-        Ok(Entry::Damage(Damage { from, bytes: 0, aside: None }))
+        if numbers.contains(&from.segment) {
+            return Ok(None);
+        }
+        let next = numbers.iter().copied().find(|number| *number > from.segment);
+        let next = next.unwrap_or(end.segment).min(end.segment).max(from.segment + 1);
+        self.at = Position { segment: next, offset: SEGMENT_HEADER };
+        let trimmed = numbers.first().is_none_or(|first| *first > from.segment);
+        let fill = || fill_gap(&self.reader.dir, &self.reader.quarantine, from, next);
+        Ok((!trimmed).then(fill))
     }
 }

@@ -2,14 +2,14 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::format::{Kind, Place, SEGMENT_HEADER, skip_header};
+use super::format::{Kind, Place, SEGMENT_HEADER, segment_header, skip_header};
 use super::scan::Segment;
-use super::writer::write_seal;
+use super::writer::{is_full, write_seal};
 use super::{Damage, Reader, Writer, segment};
 use crate::model::Position;
 
@@ -131,9 +131,16 @@ fn recover(dir: &Path, quarantine: &Path, number: u32) -> io::Result<Recovery> {
     if !survey.sealed {
         let length = segment.length()?;
         if !segment.is_blank(end, length)? {
-            recovery.torn = length - u64::from(end);
             let aside = quarantine.join(format!("journal-{number}-{end}.{TORN}"));
-            copy_from(&segment.file, u64::from(end), &aside)?;
+            recovery.torn = match copy_from(&segment.file, u64::from(end), &aside) {
+                // A full disk must not keep us from starting for the sake of what nobody was told
+                // that we have.
+                Err(error) if is_full(&error) => {
+                    fs::remove_file(&aside)?;
+                    length - u64::from(end)
+                }
+                copied => copied?,
+            };
         }
         write_seal(&segment.file, Place { segment: number, offset: end })?;
     }
@@ -147,12 +154,12 @@ fn survey(segment: &Segment) -> io::Result<Survey> {
     loop {
         match segment.record(survey.end, length)? {
             Some(record) => {
+                if record.header.kind != Kind::Skip {
+                    survey.newest_group = survey.newest_group.max(record.header.group);
+                }
                 if record.header.kind == Kind::Seal {
                     survey.sealed = true;
                     return Ok(survey);
-                }
-                if record.header.kind == Kind::Data {
-                    survey.newest_group = survey.newest_group.max(record.header.group);
                 }
                 survey.end = record.end;
             }
@@ -209,23 +216,45 @@ pub(super) fn set_aside(dir: &Path, quarantine: &Path, from: Position, repair: R
     }
 }
 
-/// Notes in quarantine that the journal ends before what the store had taken from it.
+/// Makes empty segments from `from.segment` on, up to `until`, in place of those that are missing,
+/// and notes that in quarantine. Without the note they stay missing, and the gap is met again.
+pub(super) fn fill_gap(dir: &Path, quarantine: &Path, from: Position, until: u32) -> Damage {
+    let last = until - 1;
+    let text = format!("The journal's segments from {} to {last} are missing.\n", from.segment);
+    let work = || -> io::Result<Damage> {
+        let damage = note_loss(quarantine, from, &text)?;
+        for number in from.segment..until {
+            let path = segment::path(dir, number);
+            let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            file.write_all_at(&segment_header(number), 0)?;
+            write_seal(&file, Place { segment: number, offset: SEGMENT_HEADER })?;
+        }
+        segment::sync_dir(dir)?;
+        Ok(damage)
+    };
+    work().unwrap_or(Damage { from, bytes: 0, aside: None })
+}
+
+/// Notes in quarantine that a part of the journal is not there.
 ///
 /// # Errors
 /// When the note cannot be written.
-pub fn note_loss(quarantine: &Path, applied: Position, end: Position) -> io::Result<Damage> {
-    let aside = quarantine.join(format!("journal-{}-{}.{DAMAGED}", end.segment, end.offset));
-    let text = format!("The store had taken the journal up to {applied}; it now ends at {end}.\n");
+pub fn note_loss(quarantine: &Path, from: Position, text: &str) -> io::Result<Damage> {
+    let aside = quarantine.join(format!("journal-{}-{}.{DAMAGED}", from.segment, from.offset));
     fs::write(&aside, text)?;
-    Ok(Damage { from: end, bytes: 0, aside: Some(aside) })
+    File::open(&aside)?.sync_all()?;
+    segment::sync_dir(quarantine)?;
+    Ok(Damage { from, bytes: 0, aside: Some(aside) })
 }
 
 /// Copies what `file` holds from `offset` on, up to its last byte that is not zero.
-fn copy_from(file: &File, offset: u64, to: &Path) -> io::Result<()> {
+/// Says how many bytes that are.
+fn copy_from(file: &File, offset: u64, to: &Path) -> io::Result<u64> {
     let mut bytes = vec![0; file.metadata()?.len().saturating_sub(offset) as usize];
     file.read_exact_at(&mut bytes, offset)?;
     let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     let copy = File::create(to)?;
     copy.write_all_at(&bytes[..used], 0)?;
-    copy.sync_all()
+    copy.sync_all()?;
+    Ok(used as u64)
 }

@@ -54,7 +54,8 @@ impl Segment {
     /// Where the first whole record behind `offset` starts, looking no further than `limit`.
     pub(super) fn next_record(&self, offset: u32, limit: u64) -> io::Result<Option<u32>> {
         let mut chunk = vec![0; SEARCH_CHUNK];
-        let mut at = u64::from(offset.next_multiple_of(ALIGN)) + u64::from(ALIGN);
+        // Whatever was here took a header at least, and a skip over it needs as much.
+        let mut at = u64::from(offset.next_multiple_of(ALIGN)) + u64::from(RECORD_HEADER);
         while at + u64::from(RECORD_HEADER) <= limit {
             let got = self.file.read_at(&mut chunk, at)?;
             let usable = got - got % ALIGN as usize;

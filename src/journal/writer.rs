@@ -115,6 +115,11 @@ impl Writer {
         }
     }
 
+    /// Sees to it that no new segment has a number below this.
+    pub fn number_from(&mut self, number: u32) {
+        self.next_number = self.next_number.max(number);
+    }
+
     /// Completes the segment that is being written.
     ///
     /// # Errors
@@ -209,10 +214,11 @@ fn reserve(file: &File, capacity: u64) -> Result<(), AppendError> {
 }
 
 fn classify(error: io::Error) -> AppendError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => AppendError::Full,
-        _ => AppendError::Io(error),
-    }
+    if is_full(&error) { AppendError::Full } else { AppendError::Io(error) }
+}
+
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// Free room for us on the file system of `dir`, in bytes.

@@ -6,10 +6,12 @@
 //! ```
 //! Numbers are little-endian. The two newest are kept; the journal is never trimmed past the older.
 
+use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::codec::{EventRef, decode};
 use super::keys::{COUNTS, EVENT, META};
@@ -19,6 +21,8 @@ use crate::model::Position;
 const MAGIC: &[u8; 8] = b"SUPCKPT1";
 const END: u16 = u16::MAX;
 const SUFFIX: &str = "checkpoint";
+/// The ending of one that is being written.
+const DRAFT: &str = "draft";
 /// How many are kept.
 const KEPT: usize = 2;
 /// Longest value that is believed, in bytes: standings are bounded far below.
@@ -30,6 +34,30 @@ pub struct Snapshot {
     tree: sled::Tree,
     applied: Position,
     counts: Vec<(Vec<u8>, Vec<u8>)>,
+    earlier: Arc<Earlier>,
+}
+
+/// The events that were told in another way too since a snapshot was taken, as they were there:
+/// when the journal tells it again, that must be news again to be counted.
+#[derive(Default)]
+pub(super) struct Earlier(Mutex<HashMap<Vec<u8>, Vec<u8>>>);
+
+impl Earlier {
+    /// Keeps the value that a key had, unless it changed before.
+    pub(super) fn note(&self, key: &[u8], value: &[u8]) {
+        if key.first() == Some(&EVENT) {
+            self.values().entry(key.to_vec()).or_insert_with(|| value.to_vec());
+        }
+    }
+
+    fn value(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.values().get(key).cloned()
+    }
+
+    fn values(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Vec<u8>>> {
+        // A panic while holding it leaves the map as good as it was.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Snapshot {
@@ -39,7 +67,12 @@ impl Snapshot {
             let (key, value) = pair?;
             counts.push((key.to_vec(), value.to_vec()));
         }
-        Ok(Snapshot { tree: tree.clone(), applied, counts })
+        Ok(Snapshot { tree: tree.clone(), applied, counts, earlier: Arc::default() })
+    }
+
+    /// Where changes are to be noted as long as this is being written.
+    pub(super) fn earlier(&self) -> Weak<Earlier> {
+        Arc::downgrade(&self.earlier)
     }
 
     /// The position it stands for.
@@ -54,8 +87,23 @@ impl Snapshot {
     pub fn write(&self, dir: &Path) -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let path = path(dir, self.applied);
-        let draft = path.with_extension("draft");
-        let mut out = Sink { out: BufWriter::new(File::create(&draft)?), crc: Default::default() };
+        let draft = path.with_extension(DRAFT);
+        let written = self.write_draft(&draft);
+        if written.is_err() {
+            // Where there was no room, half of it must not take what there is.
+            let _ = fs::remove_file(&draft);
+        }
+        written?;
+        fs::rename(&draft, &path)?;
+        File::open(dir)?.sync_all()?;
+        for old in list(dir)?.iter().rev().skip(KEPT) {
+            fs::remove_file(self::path(dir, *old))?;
+        }
+        Ok(())
+    }
+
+    fn write_draft(&self, draft: &Path) -> io::Result<()> {
+        let mut out = Sink { out: BufWriter::new(File::create(draft)?), crc: Default::default() };
         out.put(MAGIC)?;
         out.put(&self.applied.as_u64().to_le_bytes())?;
         let mut number: u64 = 0;
@@ -68,20 +116,16 @@ impl Snapshot {
             if self.leaves_out(&key, &value) {
                 continue;
             }
-            out.pair(&key, &value)?;
+            // Looked up behind the read: what is changed is noted before.
+            let earlier = self.earlier.value(&key);
+            out.pair(&key, earlier.as_deref().unwrap_or(&value))?;
             number += 1;
         }
         out.put(&END.to_le_bytes())?;
         out.put(&number.to_le_bytes())?;
         let crc = out.crc.clone().finalize();
         out.put(&crc.to_le_bytes())?;
-        out.out.into_inner().map_err(|error| error.into_error())?.sync_all()?;
-        fs::rename(&draft, &path)?;
-        File::open(dir)?.sync_all()?;
-        for old in list(dir)?.iter().rev().skip(KEPT) {
-            fs::remove_file(self::path(dir, *old))?;
-        }
-        Ok(())
+        out.out.into_inner().map_err(|error| error.into_error())?.sync_all()
     }
 
     /// Counts were taken at the start; events that are newer come again from the journal, and
@@ -97,6 +141,20 @@ impl Snapshot {
     }
 }
 
+/// Removes what a crash in the middle of writing has left.
+pub(super) fn remove_drafts(dir: &Path) -> io::Result<()> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == DRAFT) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// The position up to which the journal may be trimmed: that of the older of two checkpoints.
 ///
 /// # Errors
@@ -104,6 +162,14 @@ impl Snapshot {
 pub fn trim_point(dir: &Path) -> io::Result<Option<Position>> {
     let positions = list(dir)?;
     Ok(if positions.len() < KEPT { None } else { positions.iter().rev().nth(KEPT - 1).copied() })
+}
+
+/// The position of the newest checkpoint.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn newest_checkpoint(dir: &Path) -> io::Result<Option<Position>> {
+    Ok(list(dir)?.last().copied())
 }
 
 /// Loads the newest checkpoint that is whole; says its position. `None`: there is none.

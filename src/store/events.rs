@@ -6,10 +6,11 @@ use std::io;
 use super::codec::{EventRef, decode};
 use super::keys::{self, Hash};
 use super::{Reader, StoreError};
-use crate::journal::{Entry, Tail};
+use crate::journal::{Damage, Entry, Tail};
 use crate::model::{
     Address, Event, EventId, EventKind, Origin, Position, SourceName, Submission, Time,
 };
+use crate::telemetry;
 
 /// Which events.
 #[derive(Clone, Debug, Default)]
@@ -126,7 +127,9 @@ impl EventScan {
                         self.take(position, &submission)?;
                     }
                 }
-                Some(Entry::Damage(_)) => {}
+                Some(Entry::Damage(Damage { from, bytes, aside })) => {
+                    telemetry::ingest::journal_damaged(from, bytes, aside.as_deref());
+                }
                 None => return Ok(None),
             }
         }

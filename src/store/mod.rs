@@ -11,7 +11,7 @@ mod open;
 mod reader;
 mod writer;
 
-pub use checkpoint::{Snapshot, trim_point};
+pub use checkpoint::{Snapshot, newest_checkpoint, trim_point};
 pub use codec::Counts;
 pub use events::{EventFilter, EventScan, Told};
 pub use open::{Opened, Paths, Rebuilt, View, open};

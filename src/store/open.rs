@@ -6,6 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
+use nix::sys::statvfs::statvfs;
+
 use super::codec::{Meta, decode, encode};
 use super::keys::META;
 use super::{StoreError, Writer, checkpoint};
@@ -15,6 +17,8 @@ use crate::model::Position;
 const CACHE_BYTES: u64 = 48 << 20;
 /// Keys put at once while loading a checkpoint.
 const LOAD_KEYS: usize = 10_000;
+/// Room that making the store again needs at the very least, in bytes.
+const ROOM: u64 = 8 << 20;
 /// The file in the checkpoint directory that says how a clean stop left sled's file.
 const CLEAN: &str = "clean";
 
@@ -60,12 +64,18 @@ pub struct Opened {
 /// # Errors
 /// When a new one cannot be made either: the disk is full or fails.
 pub fn open(paths: &Paths) -> Result<Opened, StoreError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(&paths.quarantine).map_err(failed)?;
+    checkpoint::remove_drafts(&paths.checkpoint).map_err(failed)?;
     let existed = paths.sled.exists();
     let clean = took_clean_mark(paths);
     let why = match try_open(&paths.sled, clean) {
         Ok((db, meta)) => return Ok(opened(db, meta, paths, None)),
         Err(why) => why,
     };
+    if free_bytes(&paths.quarantine).map_err(failed)? < ROOM {
+        // Nothing could be made in its place; it may only want room itself.
+        return Err(StoreError::Damaged(format!("{why}; and there is no room left on the disk")));
+    }
     let aside = if existed { move_aside(paths).map_err(failed)? } else { None };
     let db = sled_at(&paths.sled)?;
     let mut loader = Loader::new(&db);
@@ -161,7 +171,6 @@ impl<'a> Loader<'a> {
 
 /// Moves sled's directory to quarantine, in place of an earlier one.
 fn move_aside(paths: &Paths) -> io::Result<Option<PathBuf>> {
-    DirBuilder::new().recursive(true).mode(0o700).create(&paths.quarantine)?;
     let aside = paths.quarantine.join("sled.broken");
     if aside.exists() {
         fs::remove_dir_all(&aside)?;
@@ -185,9 +194,17 @@ pub(super) fn leave_clean_mark(checkpoint: &Path, file: &Path) -> io::Result<()>
 fn took_clean_mark(paths: &Paths) -> bool {
     let mark = paths.checkpoint.join(CLEAN);
     let noted = fs::read_to_string(&mark);
-    let gone = noted.is_ok() && fs::remove_file(&mark).is_ok();
+    // Synced: after a power cut an old mark must not come back and vouch for a newer file.
+    let sync = || File::open(&paths.checkpoint)?.sync_all();
+    let gone = noted.is_ok() && fs::remove_file(&mark).and_then(|()| sync()).is_ok();
     let now = fingerprint(&paths.sled.join("db"));
     gone && matches!((noted, now), (Ok(noted), Ok(now)) if noted == now)
+}
+
+/// Free room for us on the file system of `dir`, in bytes.
+fn free_bytes(dir: &Path) -> io::Result<u64> {
+    let stat = statvfs(dir).map_err(io::Error::from)?;
+    Ok(stat.blocks_available() * stat.fragment_size())
 }
 
 fn fingerprint(file: &Path) -> io::Result<String> {

@@ -5,7 +5,9 @@ use std::fs::File;
 use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
+use std::sync::Weak;
 
+use super::checkpoint::Earlier;
 use super::codec::{Counts, EventRef, Meta, checksum, decode, encode};
 use super::keys::{self, EVENT, MESSAGE, META, QUARANTINE, QUIET, STANDING};
 use super::open::leave_clean_mark;
@@ -21,6 +23,8 @@ pub struct Writer {
     meta: Meta,
     /// sled's own file, synced by us: its `flush` does not reach the disk on Linux.
     file: PathBuf,
+    /// Of the snapshot that was taken last, while it is being written.
+    earlier: Weak<Earlier>,
 }
 
 /// Changes that become visible together.
@@ -50,7 +54,7 @@ pub enum Seen {
 
 impl Writer {
     pub(super) fn new(db: sled::Db, meta: Meta, file: PathBuf) -> Writer {
-        Writer { tree: (*db).clone(), db, meta, file }
+        Writer { tree: (*db).clone(), db, meta, file, earlier: Weak::new() }
     }
 
     /// The end of what is applied.
@@ -225,9 +229,13 @@ impl Writer {
         }
         let mut meta = Meta { applied, ..self.meta };
         let mut changes = sled::Batch::default();
+        let earlier = self.earlier.upgrade();
         for (key, value) in batch.values {
             if value.before == value.after {
                 continue;
+            }
+            if let (Some(earlier), Some(before)) = (&earlier, &value.before) {
+                earlier.note(&key, before);
             }
             meta.account(&key, value.before.as_deref(), value.after.as_deref());
             match value.after {
@@ -292,8 +300,10 @@ impl Writer {
     ///
     /// # Errors
     /// When the store is damaged.
-    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        Snapshot::take(&self.tree, self.meta.applied)
+    pub fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
+        let snapshot = Snapshot::take(&self.tree, self.meta.applied)?;
+        self.earlier = snapshot.earlier();
+        Ok(snapshot)
     }
 
     fn counts_mut<'b>(

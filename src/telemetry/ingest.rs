@@ -22,6 +22,16 @@ pub fn journal_damaged(at: impl Display, bytes: u64, aside: Option<&std::path::P
     );
 }
 
+/// The old part of the journal was looked through.
+pub fn journal_scrubbed(bytes: u64, damaged: u64, seconds: f64) {
+    info!(bytes, damaged, seconds, "journal: looked through what was applied before the start");
+}
+
+/// The old part of the journal could not be looked through.
+pub fn journal_scrub_failed(error: impl Display) {
+    error!(%error, "journal: could not be looked through; the next start tries again");
+}
+
 /// A record is whole but of no form that this version reads.
 pub fn record_strange(at: impl Display) {
     counter!("suppressd_journal_damaged_total").increment(1);

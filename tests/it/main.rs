@@ -5,14 +5,20 @@
 
 mod cli;
 mod config;
+mod disk;
 mod facts;
 mod http;
+mod journal;
+mod kill;
 mod laws;
 mod poll;
 mod polling;
 mod postfix;
 mod providers;
+mod queue;
+mod rebuild;
 mod rust_text;
+mod scrub;
 mod support;
 mod tidy;
 mod verdicts;

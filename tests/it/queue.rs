@@ -1,0 +1,140 @@
+//! The bounded queue: what does not fit is refused whole, and what was taken is kept.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use suppressd::ingest::{self, Ingest, Receipt, Refused, Running, Settings};
+use suppressd::model::{Element, Origin, SourceName, Submission, Time};
+use suppressd::rules::Rules;
+use suppressd::store::EventFilter;
+use tokio::runtime::Handle;
+
+use super::support::client::event;
+use super::support::daemon::PATIENCE;
+
+/// Most bytes that may wait.
+const QUEUE_BYTES: usize = 128 << 20;
+
+fn submission(elements: Vec<Vec<u8>>) -> Submission {
+    let element = |body| Element { context: String::new(), body };
+    Submission {
+        source: SourceName::parse("test").unwrap(),
+        provider: "generic".into(),
+        origin: Origin::Webhook,
+        feed: "".into(),
+        received_at: Time::from_seconds(1_781_000_000),
+        elements: elements.into_iter().map(element).collect(),
+        cursor: None,
+        released: Vec::new(),
+    }
+}
+
+fn bounce(name: &str) -> Vec<u8> {
+    event("hard_bounce", &format!("{name}@x.test"), "m", 1).into_bytes()
+}
+
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<Receipt, Refused>> + 'a>>;
+
+/// Hands a submission over, and does not wait for the answer.
+fn hand_over<'a>(
+    ingest: &'a Ingest,
+    submission: &'a Submission,
+) -> Result<Answer<'a>, Result<Receipt, Refused>> {
+    let mut answer: Answer<'a> = Box::pin(ingest.submit(submission));
+    match answer.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Pending => Ok(answer),
+        Poll::Ready(answer) => Err(answer),
+    }
+}
+
+fn addresses(running: &Running) -> BTreeSet<String> {
+    let mut scan = running.reader.events(EventFilter::default()).unwrap();
+    let mut found = BTreeSet::new();
+    while let Some(told) = scan.advance().unwrap() {
+        found.insert(told.event.address.key().to_owned());
+    }
+    found
+}
+
+async fn started(state: &tempfile::TempDir) -> Running {
+    let retention = Duration::from_secs(90 * 86_400);
+    let rules = Arc::new(Rules::default());
+    let settings = Settings::new(state.path().to_owned(), retention, rules, Arc::default());
+    let running = ingest::start(settings, &Handle::current()).unwrap();
+    running.ingest.ready().await;
+    running
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_bytes_than_may_wait_are_refused() {
+    let state = tempfile::tempdir().unwrap();
+    let running = started(&state).await;
+    // It takes all of the room until it is synced.
+    let large = submission(vec![bounce("large"), vec![b' '; QUEUE_BYTES]]);
+    let small = submission(vec![bounce("refused")]);
+    let large = hand_over(&running.ingest, &large).unwrap();
+    for _ in 0..100 {
+        match hand_over(&running.ingest, &small) {
+            Err(Err(Refused::Full { retry_after })) => assert!(!retry_after.is_zero()),
+            _ => panic!("there was room"),
+        }
+    }
+    large.await.unwrap();
+    let last = running.ingest.submit(&submission(vec![bounce("after")])).await.unwrap();
+    running.ingest.applied(last).await;
+    let expected = ["after@x.test", "large@x.test"].map(str::to_owned);
+    assert_eq!(addresses(&running), BTreeSet::from(expected));
+    assert_eq!(running.stop(PATIENCE).await, Vec::<&str>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_submissions_than_may_wait_are_refused() {
+    let state = tempfile::tempdir().unwrap();
+    let running = started(&state).await;
+    let (_, limit) = running.ingest.waiting();
+    // The committer is busy with this one while the others come.
+    let large = submission(vec![bounce("large"), vec![b' '; QUEUE_BYTES - (16 << 20)]]);
+    let small: Vec<Submission> =
+        (0..limit + 500).map(|n| submission(vec![bounce(&format!("small{n}"))])).collect();
+    let mut expected = BTreeSet::from(["large@x.test".to_owned()]);
+    let mut refused = 0;
+    let large = hand_over(&running.ingest, &large).unwrap();
+    let mut taken = Vec::new();
+    for (number, submission) in small.iter().enumerate() {
+        match hand_over(&running.ingest, submission) {
+            Ok(answer) => {
+                taken.push(answer);
+                expected.insert(format!("small{number}@x.test"));
+            }
+            Err(Err(Refused::Full { .. })) => refused += 1,
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    assert!(refused > 0, "all of them found room");
+    assert!(taken.len() >= limit, "only {} of {limit} found room", taken.len());
+    let mut last = large.await.unwrap();
+    for answer in taken {
+        last = answer.await.unwrap();
+    }
+    running.ingest.applied(last).await;
+    assert_eq!(addresses(&running), expected, "what was refused is not kept, all else is");
+    assert_eq!(running.stop(PATIENCE).await, Vec::<&str>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_intake_that_stops_refuses() {
+    let state = tempfile::tempdir().unwrap();
+    let running = started(&state).await;
+    let ingest = running.ingest.clone();
+    let first = submission(vec![bounce("first")]);
+    let pending = hand_over(&ingest, &first).unwrap();
+    let stopping = tokio::spawn(running.stop(PATIENCE));
+    assert!(pending.await.is_ok(), "what was taken is kept");
+    assert_eq!(stopping.await.unwrap(), Vec::<&str>::new());
+    assert_eq!(ingest.submit(&first).await, Err(Refused::Stopping));
+    assert!(!ingest.takes());
+}

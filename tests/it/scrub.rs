@@ -1,0 +1,67 @@
+//! Damage in an old part of the journal is found at the next start, and readiness says so.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::support::client::{event, notify};
+use super::support::daemon::{Daemon, Home, PATIENCE};
+use super::support::wait_for;
+
+fn bounce(daemon: &Daemon, number: u32) {
+    let body = event("hard_bounce", &format!("user{number}@x.test"), "m", number);
+    assert_eq!(notify(daemon.http, &body).status, 200);
+}
+
+fn messages(daemon: &Daemon) -> Vec<String> {
+    let rows = daemon.rows(&["events"]);
+    let mut addresses: Vec<String> =
+        rows.iter().map(|row| row["address"].as_str().unwrap().to_owned()).collect();
+    addresses.sort();
+    addresses
+}
+
+fn damaged(home: &Home) -> Vec<PathBuf> {
+    let files = fs::read_dir(home.state().join("quarantine")).unwrap();
+    let paths = files.map(|file| file.unwrap().path());
+    paths.filter(|path| path.extension().is_some_and(|ending| ending == "damaged")).collect()
+}
+
+#[test]
+fn damage_in_an_old_segment_is_found_at_the_next_start() {
+    let home = Home::new("");
+    for round in 0..3 {
+        let daemon = home.start().ready();
+        (0..4).for_each(|number| bounce(&daemon, round * 4 + number));
+        daemon.stop();
+    }
+    let oldest = home.state().join("journal/0000000001.seg");
+    let mut bytes = fs::read(&oldest).unwrap();
+    let victim = bytes.windows(5).position(|window| window == b"user2").unwrap();
+    bytes[victim] ^= 1;
+    fs::write(&oldest, &bytes).unwrap();
+    let daemon = home.start();
+    let answer = wait_for("readiness to go down", PATIENCE, || {
+        let answer = daemon.readyz();
+        answer.body.contains(".damaged").then_some(answer)
+    });
+    assert_eq!(answer.status, 503);
+    let aside = damaged(&home);
+    assert_eq!(aside.len(), 1);
+    assert!(answer.body.contains(aside[0].to_str().unwrap()), "{}", answer.body);
+    assert!(fs::read(&aside[0]).unwrap() == bytes, "the copy is the segment as it was");
+    wait_for("the log", PATIENCE, || daemon.log().contains("a part cannot be read").then_some(()));
+    bounce(&daemon, 12);
+    let mut others: Vec<String> =
+        (0..13).filter(|n| *n != 2).map(|number| format!("user{number}@x.test")).collect();
+    others.sort();
+    wait_for("the other events", PATIENCE, || (messages(&daemon) == others).then_some(()));
+    assert_eq!(daemon.rows(&["list"]).len(), 13, "what was concluded stays");
+    fs::rename(&aside[0], home.dir.join("seen")).unwrap();
+    let daemon = daemon.ready();
+    assert_eq!(daemon.log().matches("a part cannot be read").count(), 1);
+    daemon.stop();
+    let daemon = home.start().ready();
+    wait_for("the second look", PATIENCE, || daemon.log().contains("looked through").then_some(()));
+    assert_eq!(daemon.readyz().status, 200, "it was mended");
+    assert_eq!(messages(&daemon), others);
+}
