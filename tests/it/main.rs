@@ -15,4 +15,5 @@ mod providers;
 mod rust_text;
 mod support;
 mod tidy;
+mod unit;
 mod verdicts;
