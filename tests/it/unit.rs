@@ -25,7 +25,8 @@ fn hear(socket: &UnixDatagram, state: &str) {
     wait_for(state, PATIENCE, || {
         let mut message = [0; 256];
         let length = socket.recv(&mut message).ok()?;
-        (&message[..length] == state.as_bytes()).then_some(())
+        let message = std::str::from_utf8(&message[..length]).ok()?;
+        message.lines().any(|line| line == state).then_some(())
     });
 }
 
