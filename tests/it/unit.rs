@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 
@@ -47,6 +48,8 @@ fn the_service_starts_it_and_hears_of_it() {
     let daemon = home.start_by(command);
     hear(&socket, "READY=1");
     assert_eq!(daemon.readyz().status, 200);
+    let mode = std::fs::metadata(home.state()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o077, 0, "addresses and payloads are for nobody else");
     hear(&socket, "WATCHDOG=1");
     daemon.signal("TERM");
     hear(&socket, "STOPPING=1");
@@ -54,19 +57,25 @@ fn the_service_starts_it_and_hears_of_it() {
 }
 
 #[test]
-fn a_socket_that_systemd_has_bound_is_served() {
+fn a_socket_that_systemd_has_bound_outlives_the_daemon() {
     let home = Home::new("");
     let text = std::fs::read_to_string(home.config()).unwrap();
     let text = text.replacen("listen = \"127.0.0.1:0\"", "listen = \"systemd\"", 1);
     std::fs::write(home.config(), text).unwrap();
     let bound = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = bound.local_addr().unwrap();
-    // systemd passes sockets from descriptor 3 on; one can be passed on as standard input only.
-    let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
-    let mut command = Command::new("sh");
-    command.args(["-c", script, "sh", PROGRAM, "run", "-c"]).arg(home.config());
-    let daemon = home.start_with_input(command, Stdio::from(OwnedFd::from(bound)));
-    assert_eq!(daemon.http, address);
-    assert_eq!(client::request(daemon.http, "GET", "/hooks/test", &[], b"").status, 200);
-    daemon.stop();
+    let start = || {
+        // systemd passes sockets from descriptor 3 on; here one comes as standard input.
+        let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
+        let mut command = Command::new("sh");
+        command.args(["-c", script, "sh", PROGRAM, "run", "-c"]).arg(home.config());
+        home.start_with_input(command, Stdio::from(OwnedFd::from(bound.try_clone().unwrap())))
+    };
+    let first = start();
+    assert_eq!(first.http, bound.local_addr().unwrap());
+    assert_eq!(first.cli(&["trigger", "test", "complaint", "a@x.test"]).status.code(), Some(0));
+    first.kill();
+    let second = start().ready();
+    assert_eq!(client::request(second.http, "GET", "/hooks/test", &[], b"").status, 200);
+    wait_for("the export", PATIENCE, || home.export().starts_with("a@x.test\t").then_some(()));
+    second.stop();
 }
