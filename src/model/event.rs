@@ -9,7 +9,7 @@ use super::{
     SourceName, Time, Until,
 };
 
-/// What happened. The meaning of each is in the table of INTERFACE words in README.md.
+/// What happened. README.md tells, under Words, what each one suppresses as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventKind {
     /// The provider took the message.

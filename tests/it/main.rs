@@ -21,4 +21,5 @@ mod rust_text;
 mod scrub;
 mod support;
 mod tidy;
+mod unit;
 mod verdicts;

@@ -394,6 +394,35 @@ fn stems<'a>(sources: &'a [Source], folder: &str) -> Vec<&'a str> {
     stems
 }
 
+/// The words of a program's text that can be names.
+fn words(text: &str) -> Vec<String> {
+    let part = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+    text.split(part).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+}
+
+/// The code in a document that is the path of no file, or a name that no program has. Names are
+/// told from other code by `::`, or by being of four words at least, as those of tests are.
+fn name_problems(
+    text: &str,
+    known: &BTreeSet<String>,
+    exists: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let folders = ["src/", "tests/", "docs/", "systemd/"];
+    let is_word = |part: &str| words(part) == [part];
+    let found = |code: &&str| match code {
+        path if folders.iter().any(|folder| path.starts_with(folder)) => exists(path),
+        name if name.contains("::") || name.matches('_').count() >= 3 => {
+            let mut parts = name.split("::");
+            !parts.clone().all(is_word) || parts.all(|part| known.contains(part))
+        }
+        _ => true,
+    };
+    // Every second part stands between backquotes, line by line, but for fenced blocks.
+    let lines = text.split("```").step_by(2).flat_map(str::lines);
+    let code = lines.flat_map(|line| line.split('`').skip(1).step_by(2));
+    code.filter(|code| !found(code)).map(str::to_owned).collect()
+}
+
 fn provider_names() -> Vec<&'static str> {
     provider::ALL.iter().map(|provider| provider.name()).collect()
 }
@@ -457,6 +486,24 @@ fn readme_lists_what_is_registered() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     assert_none(&table_problems(&readme, "Providers", &provider_names()));
     assert_none(&table_problems(&readme, "Export formats", &format_names()));
+}
+
+#[test]
+fn what_the_documents_name_exists() {
+    let known: BTreeSet<String> = ["src", "tests"]
+        .iter()
+        .flat_map(|folder| rust_files(&root().join(folder)))
+        .flat_map(|path| words(&std::fs::read_to_string(path).unwrap()))
+        .collect();
+    for document in ["ARCHITECTURE.md", "README.md", "docs/mta/postfix.md"] {
+        let text = std::fs::read_to_string(root().join(document)).unwrap();
+        let exists = |path: &str| path.contains("NAME") || root().join(path).exists();
+        let mut problems = name_problems(&text, &known, exists);
+        // Names of metrics are in alerts, which stand in fenced blocks.
+        let metrics = words(&text).into_iter().filter(|word| word.starts_with("suppressd_"));
+        problems.extend(metrics.filter(|metric| !known.contains(metric)));
+        assert!(problems.is_empty(), "{document}: {problems:?}");
+    }
 }
 
 /// The checkers themselves: what each must find in a snippet that breaks its rule.
@@ -614,5 +661,16 @@ mod checkers {
         assert_eq!(table_problems(readme, "Providers", &["a", "c"]).len(), 1);
         assert_eq!(table_problems(readme, "Providers", &[]).len(), 1);
         assert_eq!(table_problems("no table", "Providers", &["a"]).len(), 1);
+    }
+
+    #[test]
+    fn a_name_of_nothing_is_found() {
+        let known: BTreeSet<String> = words("fn append() {} struct Writer;").into_iter().collect();
+        let problems = |text: &str| name_problems(text, &known, |path| path == "src/lib.rs").len();
+        assert_eq!(problems("`src/lib.rs` `Writer::append` `tls` `a_b` `{ a::b }`"), 0);
+        assert_eq!(problems("`src/nothing.rs`"), 1);
+        assert_eq!(problems("x `Writer::remove`"), 1);
+        assert_eq!(problems("a `name_of_no_test`, b"), 1);
+        assert_eq!(problems("```sh\n`Writer::remove`\n```\n"), 0);
     }
 }

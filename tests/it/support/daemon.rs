@@ -92,9 +92,14 @@ impl Home {
     }
 
     /// Starts the daemon by a command that runs it.
-    pub(crate) fn start_by(&self, mut command: Command) -> Daemon {
+    pub(crate) fn start_by(&self, command: Command) -> Daemon {
+        self.start_with_input(command, Stdio::null())
+    }
+
+    /// Starts the daemon by a command that runs it and has something as its standard input.
+    pub(crate) fn start_with_input(&self, mut command: Command, input: Stdio) -> Daemon {
         command.env("SUPPRESSD_LOG", "info").env_remove("JOURNAL_STREAM");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.stdin(input).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
