@@ -202,9 +202,7 @@ fn serve<S: http::Service>(
     limits: Limits,
     stop: watch::Receiver<bool>,
 ) -> Part {
-    if let Some(address) = listener.local() {
-        telemetry::webhook::listening(name, address);
-    }
+    telemetry::webhook::listening(name, listener.shown());
     part(name, async move {
         let cut = http::serve(listener, Arc::new(service), limits, stop, DRAIN).await;
         if cut > 0 {

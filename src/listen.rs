@@ -117,6 +117,18 @@ impl Listener {
         }
     }
 
+    /// Where it is bound, as the log shows it.
+    pub fn shown(&self) -> String {
+        match self {
+            Listener::Tcp(socket) => socket.local_addr().map(|a| a.to_string()),
+            Listener::Unix(socket) => socket.local_addr().map(|address| {
+                let path = address.as_pathname().unwrap_or(Path::new("")).display().to_string();
+                format!("unix:{path}")
+            }),
+        }
+        .unwrap_or_default()
+    }
+
     /// The address it is bound to; tells the port where 0 was asked for.
     pub fn local(&self) -> Option<SocketAddr> {
         match self {

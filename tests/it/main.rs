@@ -9,6 +9,7 @@ mod facts;
 mod http;
 mod laws;
 mod poll;
+mod poll_daemon;
 mod polling;
 mod postfix;
 mod providers;
