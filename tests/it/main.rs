@@ -5,6 +5,7 @@
 
 mod cli;
 mod config;
+mod export_daemon;
 mod facts;
 mod http;
 mod laws;
@@ -12,6 +13,7 @@ mod poll;
 mod poll_daemon;
 mod polling;
 mod postfix;
+mod postfix_daemon;
 mod providers;
 mod rust_text;
 mod support;
