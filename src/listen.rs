@@ -7,8 +7,10 @@ use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::{fs, io};
 
+use listenfd::ListenFd;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 /// Where a listener listens.
@@ -151,9 +153,12 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<StdUnixListener> {
     Ok(socket)
 }
 
+/// Reading the environment clears it, so several listeners share what was read once.
+static PASSED: LazyLock<Mutex<ListenFd>> = LazyLock::new(|| Mutex::new(ListenFd::from_env()));
+
 fn from_systemd() -> io::Result<Listener> {
     let none = || io::Error::new(io::ErrorKind::NotFound, "systemd passed no listening socket");
-    let mut passed = listenfd::ListenFd::from_env();
+    let mut passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
     for index in 0..passed.len() {
         if let Ok(Some(socket)) = passed.take_tcp_listener(index) {
             socket.set_nonblocking(true)?;

@@ -9,6 +9,7 @@ mod export_daemon;
 mod facts;
 mod http;
 mod laws;
+mod lifecycle;
 mod poll;
 mod poll_daemon;
 mod polling;
