@@ -19,4 +19,5 @@ mod providers;
 mod rust_text;
 mod support;
 mod tidy;
+mod verbs;
 mod verdicts;
