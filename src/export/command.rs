@@ -72,10 +72,13 @@ async fn drain(stream: &mut Option<impl AsyncRead + Unpin>, tail: &mut Vec<u8>) 
     }
 }
 
+/// One line for the log. What may be an address, such as `postmap` quotes, is left out.
 fn one_line(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    plain.trim().to_owned()
+    let words = text.split(|c: char| c.is_control() || c.is_whitespace());
+    let shown =
+        |word: &str| if word.contains(['@', '"']) { "…".to_owned() } else { word.to_owned() };
+    words.filter(|word| !word.is_empty()).map(shown).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -89,8 +92,8 @@ mod tests {
     #[tokio::test]
     async fn a_failure_says_why_and_what_the_program_said_last() {
         assert!(sh("cat; echo out; exit 0").await.is_ok());
-        let failure = sh("printf 'first\nlast\n' >&2; exit 3").await.unwrap_err();
-        assert_eq!((&*failure.why, &*failure.stderr), ("exit status: 3", "first last"));
+        let failure = sh("printf 'first\na@b.test last\n' >&2; exit 3").await.unwrap_err();
+        assert_eq!((&*failure.why, &*failure.stderr), ("exit status: 3", "first … last"));
         let failure = sh("head -c 100000 /dev/zero | tr '\\0' x >&2; echo END >&2; exit 1").await;
         let stderr = failure.unwrap_err().stderr;
         assert!(stderr.ends_with("xEND") && stderr.len() < STDERR_BYTES_MAX + 1, "{stderr}");
