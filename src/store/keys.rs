@@ -10,8 +10,8 @@
 //! s address 0 stream     a standing that says more
 //! z quarantine-id        why an element could not be read
 //! ```
-//! `#` is a hash of 8 bytes, `##` of 16. `q` stands before `s`: a scan that races a standing's change from the
-//! one to the other sees it at least once.
+//! `#` is a hash of 8 bytes, `##` of 16. `q` stands before `s`: a scan that races a standing's
+//! change from the one to the other sees it at least once.
 
 use sha2::{Digest, Sha256};
 

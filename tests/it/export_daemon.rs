@@ -182,7 +182,7 @@ fn a_command_runs_without_a_shell_and_again_until_it_succeeds() {
     let mark = home.dir.join("mark");
     let text = format!(
         "#!/bin/sh\nprintf '%s\\n' \"$@\" >{0}.new && mv {0}.new {0}\n\
-         test -e {0}.good || {{ echo no table >&2; exit 7; }}\n",
+         test -e {0}.good || {{ echo a@b.test: no table >&2; exit 7; }}\n",
         told.display()
     );
     fs::write(&script, text).unwrap();
