@@ -212,3 +212,58 @@ fn a_command_runs_without_a_shell_and_again_until_it_succeeds() {
     assert_eq!(daemon.metric("suppressd_export_rows{export=\"postfix\"}"), Some(1.0));
     daemon.stop();
 }
+
+#[test]
+fn what_cannot_be_written_is_shown_and_written_later() {
+    let home = Home::new("");
+    let blocker = home.dir.join("folder");
+    fs::write(&blocker, "a file, where a folder is needed").unwrap();
+    let text = fs::read_to_string(home.config()).unwrap();
+    fs::write(home.config(), text.replace("/access\"", "/folder/access\"")).unwrap();
+    let daemon = home.start().ready();
+    bounce(&daemon, "user@example.com", 1);
+    let error =
+        wait_for("the error", PATIENCE, || daemon.exported()["error"].as_str().map(str::to_owned));
+    assert!(error.contains(blocker.to_str().unwrap()), "{error}");
+    assert_eq!(daemon.cli(&["export", "postfix"]).status.code(), Some(1));
+    assert_eq!(daemon.log().matches("export not written").count(), 1, "{}", daemon.log());
+    fs::remove_file(&blocker).unwrap();
+    let path = blocker.join("access");
+    let there = || fs::read_to_string(&path).is_ok_and(|text| text.starts_with("user@"));
+    wait_for("the file, by itself", PATIENCE, || there().then_some(()));
+    assert_eq!(settled(&daemon)["error"], Value::Null);
+    daemon.stop();
+}
+
+#[test]
+fn lifts_that_a_killed_daemon_had_not_exported_are_no_loss() {
+    let home = Home::new("");
+    let slow = |home: &Home, interval: &str| {
+        let text = fs::read_to_string(home.config()).unwrap();
+        let (from, rest) = text.split_once("min_interval = \"").unwrap();
+        let rest = rest.split_once('"').unwrap().1;
+        fs::write(home.config(), format!("{from}min_interval = \"{interval}\"{rest}")).unwrap();
+    };
+    let daemon = home.start().ready();
+    for n in 0..4 {
+        bounce(&daemon, &format!("user{n}@example.com"), n);
+    }
+    until_rows(&home, 4);
+    daemon.stop();
+    slow(&home, "1h");
+    let daemon = home.start().ready();
+    settled(&daemon);
+    assert!(daemon.cli(&["lift", "--domain", "example.com"]).status.success());
+    assert_eq!(daemon.exported()["pending"], true);
+    daemon.kill();
+    until_rows(&home, 4);
+    let daemon = home.start().ready();
+    until_rows(&home, 0);
+    assert_eq!(settled(&daemon)["held_back"], Value::Null);
+    // A stop writes what is still to be written.
+    bounce(&daemon, "late@example.com", 9);
+    assert_eq!(home.export(), "");
+    let log = daemon.stop();
+    until_rows(&home, 1);
+    assert!(!log.contains("held back"), "{log}");
+}

@@ -1,11 +1,12 @@
 //! Starting and stopping: what systemd is told, who gets an answer, and what a start refuses.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::client::{Client, SECRET, event, notify, request, sign};
@@ -127,6 +128,31 @@ fn an_interrupt_stops_it_too_and_followers_do_not_hold_it_up() {
     assert!(daemon.log().contains("stopping signal=\"SIGINT\""), "{}", daemon.log());
     assert!(!daemon.log().contains("did not end in time"), "{}", daemon.log());
     wait_for("the follower's end", PATIENCE, || follow.try_wait().unwrap());
+}
+
+#[test]
+fn a_stop_in_the_middle_of_the_start_is_in_order() {
+    let home = Home::new("");
+    for _ in 0..5 {
+        // Bound, and perhaps not yet ready.
+        let log = home.start().stop();
+        assert!(log.trim_end().ends_with("stopped"), "{log}");
+    }
+    // Before anything is bound.
+    let mut child = run(&home).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    log.read_line(&mut line).unwrap();
+    assert!(line.contains("starting"), "{line}");
+    kill(&child);
+    let status = wait_for("the end", PATIENCE, || child.try_wait().unwrap());
+    // The runtime that hears signals may not be there yet: then the signal itself ends it.
+    assert!(status.success() || status.signal() == Some(15), "{status}");
+}
+
+fn kill(child: &Child) {
+    let sent = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(sent.success());
 }
 
 /// What a start that must fail says.
