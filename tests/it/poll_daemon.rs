@@ -1,12 +1,13 @@
 //! The daemon against a provider's API: what a poll adds to the webhooks, and what stops neither.
 
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use suppressd::clock;
 
 use crate::support::client::{notify, request};
-use crate::support::daemon::{Daemon, Home, PATIENCE, source};
+use crate::support::daemon::{Daemon, Home, PATIENCE, PROGRAM, source};
 use crate::support::feed::{Fault, Feed, row};
 use crate::support::wait_for;
 
@@ -183,6 +184,42 @@ fn a_stop_in_the_middle_of_a_slow_page_is_quick_and_loses_nothing() {
     let daemon = home.start().ready();
     until_polled(&daemon, "acme");
     assert_eq!(recipients(&daemon), each_once(30));
+    daemon.stop();
+}
+
+#[test]
+fn a_stop_ends_an_operators_run_too() {
+    let feed = Feed::start();
+    let home = Home::bare(&polled("acme", &feed));
+    let daemon = home.start().ready();
+    until_polled(&daemon, "acme");
+    feed.push(bounces(0, 3));
+    feed.fault(Fault::Stall);
+    let asked = feed.requests().len() + 1;
+    let mut command = Command::new(PROGRAM);
+    command.args(["poll", "acme", "-c"]).arg(home.config());
+    let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    feed.until_asked(asked);
+    let started = Instant::now();
+    let log = daemon.stop();
+    assert!(started.elapsed() < STOP_MAX, "{log}");
+    assert!(!log.contains("did not end in time") && !log.contains("cut off"), "{log}");
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("stopping"), "{output:?}");
+}
+
+#[test]
+fn an_interval_polls_by_itself() {
+    let feed = Feed::start();
+    let poll = polled("acme", &feed).replace("cron = \"0 0 0 29 2 *\"", "every = \"1s\"");
+    let home = Home::bare(&poll);
+    let daemon = home.start().ready();
+    for n in 0..3 {
+        feed.push(bounces(n, 1));
+        let known = || (recipients(&daemon) == each_once(n + 1)).then_some(());
+        wait_for("the row", PATIENCE, known);
+    }
     daemon.stop();
 }
 
