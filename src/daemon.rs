@@ -84,6 +84,7 @@ async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
         config.store.path.clone(),
         config.store.retention,
         Arc::new(config.rules.clone()),
+        Arc::new(config.reading.clone()),
     );
     let running = ingest::start(settings.clone(), &Handle::current())?;
     let listeners = bind(&config)?;
@@ -146,15 +147,16 @@ async fn start(
         changes.clone(),
         stops.exports.subscribe(),
     );
+    let fetcher = Fetcher::new()?;
     let (polls, mut intake) = poll::start(
         config.polls,
-        Fetcher::new()?,
+        fetcher.clone(),
         ingest.clone(),
         reader.clone(),
         stops.intake.subscribe(),
     )
     .await?;
-    let webhooks = Webhooks::new(config.webhooks, ingest.clone());
+    let webhooks = Webhooks::new(config.webhooks, ingest.clone(), fetcher.clone());
     let sources = config.sources.iter().map(|s| (s.name.clone(), s.provider.name())).collect();
     let admin = Arc::new(Admin {
         ingest: ingest.clone(),

@@ -5,16 +5,27 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
+use url::Url;
 
 use crate::clock;
+use crate::fetch::{Fetched, Fetcher};
 use crate::ingest::{Ingest, Refused};
 use crate::model::{Origin, SourceName, Submission};
-use crate::provider::{Check, Notification, Provider, Refusal};
+use crate::provider::{Ask, Check, Notification, PageRequest, Provider, Refusal};
 use crate::telemetry;
+
+/// Longest wait for a certificate or a confirmation.
+const FETCH_LIMIT: Duration = Duration::from_secs(5);
+/// Largest certificate, in bytes.
+const CERTIFICATE_MAX: usize = 64 << 10;
+/// Most certificates kept; a service has few.
+const CERTIFICATES_MAX: usize = 32;
+/// When a sender may try again that met us stopping, or unable to fetch a certificate.
+const TRY_AGAIN: Duration = Duration::from_secs(10);
 
 /// One source's webhook.
 #[derive(Clone)]
@@ -25,13 +36,30 @@ pub struct Settings {
     pub provider: &'static dyn Provider,
     /// All of these must hold. Empty only where the configuration says `auth = "none"`.
     pub checks: Vec<Check>,
+    /// The URL that the provider calls, as it was entered there, where that is known.
+    pub url: Option<String>,
+    /// Whether a subscription that asks for it is confirmed.
+    pub confirm: bool,
+}
+
+/// A request to a webhook.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// What stands behind the `?` of its URL.
+    pub query: &'a str,
+    /// Its body, whole.
+    pub body: &'a [u8],
 }
 
 /// How a notification is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// All of it is durable.
     Accepted,
+    /// It is a question whether we are there; the answer to it, as JSON.
+    Echo(String),
     /// It is not authentic; nothing was kept.
     NotAuthentic,
     /// Basic credentials are missing or wrong; nothing was kept.
@@ -47,13 +75,16 @@ pub enum Answer {
 pub struct Webhooks {
     sources: Arc<HashMap<String, Settings>>,
     ingest: Ingest,
+    fetcher: Fetcher,
+    certificates: Arc<Mutex<HashMap<Url, Arc<[u8]>>>>,
 }
 
 impl Webhooks {
     /// Those of these sources.
-    pub fn new(settings: Vec<Settings>, ingest: Ingest) -> Webhooks {
+    pub fn new(settings: Vec<Settings>, ingest: Ingest, fetcher: Fetcher) -> Webhooks {
         let by_name = |s: Settings| (s.source.as_str().to_owned(), s);
-        Webhooks { sources: Arc::new(settings.into_iter().map(by_name).collect()), ingest }
+        let sources = Arc::new(settings.into_iter().map(by_name).collect());
+        Webhooks { sources, ingest, fetcher, certificates: Arc::default() }
     }
 
     /// The webhook of a source. `None`: there is no such source, or it has no webhook.
@@ -65,33 +96,48 @@ impl Webhooks {
     pub async fn receive(
         &self,
         webhook: &Settings,
-        headers: &HeaderMap,
-        body: &[u8],
+        request: Request<'_>,
         peer: impl Display,
     ) -> Answer {
         let started = Instant::now();
         let source = webhook.source.as_str();
-        let notification = Notification { headers, body };
-        let verified = webhook.checks.iter().try_for_each(|check| check.verify(&notification));
-        if let Err(refusal) = verified {
-            telemetry::webhook::not_authentic(source, peer, &refusal, started.elapsed());
-            let basic = refusal == Refusal::BasicWanted;
-            return if basic { Answer::BasicWanted } else { Answer::NotAuthentic };
+        let Request { headers, query, body } = request;
+        let url = webhook.url.as_deref();
+        let notification = Notification { headers, query, body, url, now: clock::now() };
+        if webhook.provider.is_probe(&notification) {
+            return Answer::Accepted;
         }
-        let elements = webhook.provider.split(body);
+        if let Err(refusal) = self.verify(webhook, &notification).await {
+            telemetry::webhook::not_authentic(source, peer, &refusal, started.elapsed());
+            return match refusal {
+                Refusal::BasicWanted => Answer::BasicWanted,
+                // That we could not fetch it is no fault of the sender's.
+                Refusal::Certificate => Answer::Later(TRY_AGAIN),
+                _ => Answer::NotAuthentic,
+            };
+        }
+        match webhook.provider.asks(&notification) {
+            Some(Ask::Echo(value)) => return Answer::Echo(value.to_string()),
+            Some(Ask::Confirm(url)) => return self.confirm(webhook, url).await,
+            None => {}
+        }
+        let elements = webhook.provider.split(&notification);
         let number = elements.len();
+        if number == 0 {
+            return Answer::Accepted;
+        }
         let submission = Submission {
             source: webhook.source.clone(),
             provider: webhook.provider.name().into(),
             origin: Origin::Webhook,
             feed: "".into(),
-            received_at: clock::now(),
+            received_at: notification.now,
             elements,
             cursor: None,
             released: Vec::new(),
         };
-        // From the body's last byte to the queue there is no await: a sender that goes away after
-        // that does not take back what it sent.
+        // From the body's last byte to the queue there is no await unless a certificate must be
+        // fetched: a sender that goes away after that does not take back what it sent.
         let refused = match self.ingest.submit(&submission).await {
             Ok(_) => {
                 telemetry::webhook::accepted(source, number, started.elapsed());
@@ -105,10 +151,60 @@ impl Webhooks {
             Refused::Full { retry_after } | Refused::DiskFull { retry_after } => {
                 Answer::Later(retry_after)
             }
-            Refused::Stopping => Answer::Later(STOPPING_RETRY),
+            Refused::Stopping => Answer::Later(TRY_AGAIN),
         }
     }
-}
 
-/// When a sender may try again that met us stopping: a restart takes no longer.
-const STOPPING_RETRY: Duration = Duration::from_secs(10);
+    /// Whether every check of the source holds.
+    async fn verify(
+        &self,
+        webhook: &Settings,
+        notification: &Notification<'_>,
+    ) -> Result<(), Refusal> {
+        for check in &webhook.checks {
+            let fetched = match check.wanted(notification)? {
+                Some(url) => Some(self.certificate(url).await.ok_or(Refusal::Certificate)?),
+                None => None,
+            };
+            check.verify(notification, fetched.as_deref())?;
+        }
+        Ok(())
+    }
+
+    /// A certificate, from memory or from where the service keeps it.
+    async fn certificate(&self, url: Url) -> Option<Arc<[u8]>> {
+        let known = || self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(certificate) = known().get(&url) {
+            return Some(Arc::clone(certificate));
+        }
+        let fetched = self.fetch(url.clone()).await?;
+        if fetched.body.len() > CERTIFICATE_MAX {
+            return None;
+        }
+        let certificate: Arc<[u8]> = fetched.body.into();
+        let mut known = known();
+        if known.len() >= CERTIFICATES_MAX {
+            known.clear();
+        }
+        known.insert(url, Arc::clone(&certificate));
+        Some(certificate)
+    }
+
+    /// Confirms a subscription. The source must want that; the URL was checked by its adapter.
+    async fn confirm(&self, webhook: &Settings, url: Url) -> Answer {
+        let source = webhook.source.as_str();
+        if !webhook.confirm {
+            telemetry::webhook::confirmation_left(source);
+            return Answer::Accepted;
+        }
+        let done = self.fetch(url).await.is_some();
+        telemetry::webhook::confirmed(source, done);
+        if done { Answer::Accepted } else { Answer::Later(TRY_AGAIN) }
+    }
+
+    async fn fetch(&self, url: Url) -> Option<Fetched> {
+        let request = PageRequest { url, headers: Vec::new() };
+        let fetched = self.fetcher.get(&request, FETCH_LIMIT).await;
+        fetched.ok().filter(|fetched| fetched.status == 200)
+    }
+}

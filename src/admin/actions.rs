@@ -12,6 +12,7 @@ use crate::clock;
 use crate::export::runner::WriteError;
 use crate::fetch::post_local;
 use crate::model::EventKind;
+use crate::provider::Draft;
 use crate::secret::Secret;
 
 /// Progress that waits for a slow client.
@@ -83,18 +84,25 @@ impl Admin {
         let sample = provider.sample(kind, &address, clock::now()).ok_or_else(|| {
             Failure::usage(format!("{} sends no event of kind {kind}", provider.name()))
         })?;
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(sample.content_type));
+        let mut draft = Draft {
+            headers: HeaderMap::new(),
+            body: sample.body,
+            url: webhook.url.clone(),
+            now: clock::now(),
+        };
+        let content_type = HeaderValue::from_static(sample.content_type);
+        draft.headers.insert(header::CONTENT_TYPE, content_type);
         for check in &webhook.checks {
-            check.sign(&mut headers, &sample.body).map_err(Failure::failed)?;
+            check.sign(&mut draft).map_err(Failure::failed)?;
         }
-        let headers: Vec<(String, Secret)> = headers
+        let headers: Vec<(String, Secret)> = draft
+            .headers
             .iter()
             .map(|(name, value)| (name.as_str().to_owned(), Secret::new(value.as_bytes())))
             .collect();
         let path = format!("/hooks/{source}");
         let started = Instant::now();
-        let sent = post_local(&self.public, self.public_tls, &path, &headers, sample.body).await;
+        let sent = post_local(&self.public, self.public_tls, &path, &headers, draft.body).await;
         let answer = sent.map_err(Failure::failed)?;
         let body = json!({
             "url": format!("{}{path}", self.public),

@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use super::{Admin, Failure, Replies, Reply, blocking, row, unheard};
 use crate::model::{QuarantineId, Submission};
-use crate::provider;
 use crate::store::Quarantined;
 
 /// Most ids released by one submission.
@@ -47,7 +46,7 @@ impl Admin {
                 continue;
             };
             // What still cannot be read stays where it is.
-            if let Err(unreadable) = provider::read_element(&submission, &element) {
+            if let Err(unreadable) = self.reader.read(&submission, &element) {
                 row(to, outcome(id, Some(unreadable.to_string()))).await?;
                 continue;
             }

@@ -44,6 +44,8 @@ pub(super) fn verdict(address: &str, scope: &str, found: Option<&Suppression>) -
 /// A row of `events`.
 pub(super) fn event(told: &Told) -> Value {
     let event = &told.event;
+    let metadata = event.metadata.as_deref();
+    let metadata = metadata.and_then(|text| serde_json::from_str::<Value>(text).ok());
     json!({
         "id": told.id.to_string(),
         "source": event.source.as_str(),
@@ -64,6 +66,8 @@ pub(super) fn event(told: &Told) -> Value {
         "user_agent": event.user_agent,
         "provider_kind": event.provider_kind,
         "provider_event_id": event.provider_event_id,
+        "machine": event.machine,
+        "metadata": metadata,
     })
 }
 

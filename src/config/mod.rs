@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::DeTable;
+use url::Url;
 
 pub use environment::Environment;
 pub use problem::{Problem, Problems};
@@ -27,7 +28,7 @@ pub use report::{report, report_json};
 
 use crate::listen::Listen;
 use crate::model::SourceName;
-use crate::provider::Provider;
+use crate::provider::{Provider, Reading};
 use crate::rules::Rules;
 use crate::{export as exports, http, poll as polls, webhook};
 use section::{Section, Walk, line_of};
@@ -68,6 +69,8 @@ pub struct Config {
     pub rules: Rules,
     /// Every source, in the order of the file.
     pub sources: Vec<Source>,
+    /// What reading events needs.
+    pub reading: Reading,
     /// The webhooks of those sources that have one.
     pub webhooks: Vec<webhook::Settings>,
     /// The polls of those sources that are polled.
@@ -156,8 +159,14 @@ fn whole(root: Section<'_>) -> Option<Config> {
     let admin = root.table_or_empty("admin").map(listeners::admin);
     let control = root.table_or_empty("control").map(listeners::control);
     let rules = root.table_or_empty("rules").map(rules::rules);
+    let (rules, faults) = rules.unzip();
     let is_local = http.as_ref().is_none_or(|http| http.listen.is_local());
-    let found = source::sources(root.tables("source"), is_local);
+    let mut found = source::sources(root.tables("source"), is_local);
+    let public_url = http.as_ref().and_then(|http| http.public_url.as_ref());
+    for hook in &mut found.webhooks {
+        let usual = |base: &Url| public_hook(base, &hook.source);
+        hook.url = hook.url.take().or(public_url.map(usual));
+    }
     let exports = export::exports(root.tables("export"), &found.names);
     lookups(&root);
     if let (Some(http), Some(admin), Some(control)) = (&http, &admin, &control) {
@@ -171,10 +180,16 @@ fn whole(root: Section<'_>) -> Option<Config> {
         control: control?,
         rules: rules?,
         sources: found.sources,
+        reading: Reading { faults: faults?, settings: found.settings },
         webhooks: found.webhooks,
         polls: found.polls,
         exports,
     })
+}
+
+/// The URL to enter at a provider.
+fn public_hook(base: &Url, source: &SourceName) -> String {
+    format!("{}/hooks/{source}", base.as_str().trim_end_matches('/'))
 }
 
 fn store(section: Section<'_>) -> Store {

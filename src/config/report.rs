@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Config, exports, polls, webhook};
+use super::{Config, exports, polls, public_hook, webhook};
 use crate::listen::Listen;
 use crate::model::SourceName;
 use crate::poll::Every;
@@ -78,13 +78,12 @@ fn webhook_row(config: &Config, hook: &webhook::Settings) -> Vec<String> {
 fn webhook_url(config: &Config, source: &SourceName) -> String {
     let http = &config.http;
     let scheme = if http.tls.is_some() { "https" } else { "http" };
-    let base = match (&http.public_url, &http.listen) {
-        (Some(url), _) => url.to_string(),
-        (None, Listen::Tcp(address)) => format!("{scheme}://{address}"),
+    match (&http.public_url, &http.listen) {
+        (Some(url), _) => public_hook(url, source),
+        (None, Listen::Tcp(address)) => format!("{scheme}://{address}/hooks/{source}"),
         // Nobody can know the address before the proxy or the unit that has it.
-        (None, Listen::Unix(_) | Listen::Systemd) => format!("{scheme}://HOST"),
-    };
-    format!("{}/hooks/{source}", base.trim_end_matches('/'))
+        (None, Listen::Unix(_) | Listen::Systemd) => format!("{scheme}://HOST/hooks/{source}"),
+    }
 }
 
 fn poll_row(poll: &polls::Settings) -> Vec<String> {

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use super::EVER;
 use super::section::{Field, Section, shown};
-use crate::model::{TALLY_MAX, Term};
+use crate::model::{EventKind, TALLY_MAX, Term};
+use crate::provider::{Diagnostic, Faults};
 use crate::rules::{Rules, Threshold};
 use crate::units;
 
 const TERMS: RangeInclusive<Duration> = Duration::from_secs(1)..=EVER;
 
 /// The `[rules]` table.
-pub(super) fn rules(section: Section<'_>) -> Rules {
+pub(super) fn rules(section: Section<'_>) -> (Rules, Faults) {
     let default = Rules::default();
     let of = |key: &'static str, default: Term| {
         let table = section.take(key).and_then(|field| rule_table(&field, "{ for = \"forever\" }"));
@@ -33,8 +34,25 @@ pub(super) fn rules(section: Section<'_>) -> Rules {
             _ => threshold(&field),
         }),
     };
+    let faults = section.take("diagnostics").map(|field| faults(&field)).unwrap_or_default();
     section.finish();
-    rules
+    (rules, faults)
+}
+
+/// The administrator's own rows of diagnostics.
+fn faults(field: &Field<'_>) -> Faults {
+    Faults { own: field.list().iter().filter_map(diagnostic).collect() }
+}
+
+fn diagnostic(field: &Field<'_>) -> Option<Diagnostic> {
+    let section = rule_table(field, "{ text = \"over quota\", kind = \"soft_bounce\" }")?;
+    let hint = "give the words to look for in what a server says";
+    let text = section.need("text", hint).and_then(|field| field.text());
+    let hint = "write hard_bounce, soft_bounce or blocked";
+    let kinds = ["hard_bounce", "soft_bounce", "blocked"];
+    let kind = section.need("kind", hint).and_then(|f| f.choice("a kind of failure", &kinds));
+    section.finish();
+    Some(Diagnostic { text: text?.to_lowercase(), kind: EventKind::parse(kind?)? })
 }
 
 fn rule_table<'a>(field: &Field<'a>, example: &str) -> Option<Section<'a>> {

@@ -9,7 +9,7 @@ use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::environment::Environment;
 use super::near::{listed, nearest};
@@ -311,6 +311,20 @@ impl<'a> Field<'a> {
         found
     }
 
+    /// Yes or no.
+    pub(super) fn flag(&self) -> Option<bool> {
+        let flag = self.value.as_bool();
+        if flag.is_none() {
+            self.problem(self.is_not("yes or no"), "write it as true or false, without quotes");
+        }
+        flag
+    }
+
+    /// Any value, as the JSON of the same shape.
+    pub(super) fn tree(&self) -> serde_json::Value {
+        json_of(self.value)
+    }
+
     /// The members of a list.
     pub(super) fn list(&self) -> Vec<Field<'a>> {
         let DeValue::Array(items) = self.value else {
@@ -394,6 +408,30 @@ impl<'a> Field<'a> {
         let hint = format!("use {} to {}", show(limits.start()), show(limits.end()));
         self.problem(format!("is {}, which is out of range", show(&value)), hint);
         None
+    }
+}
+
+/// The JSON of the same shape: what an adapter reads that takes a tree.
+fn json_of(value: &DeValue<'_>) -> serde_json::Value {
+    match value {
+        DeValue::String(text) => text.as_ref().into(),
+        DeValue::Integer(number) => {
+            let radix = number.radix();
+            i64::from_str_radix(number.as_str(), radix).map_or(serde_json::Value::Null, Into::into)
+        }
+        DeValue::Float(number) => {
+            number.as_str().parse::<f64>().map_or(serde_json::Value::Null, Into::into)
+        }
+        DeValue::Boolean(flag) => (*flag).into(),
+        DeValue::Datetime(date) => date.to_string().into(),
+        DeValue::Array(items) => items.iter().map(|item| json_of(item.get_ref())).collect(),
+        DeValue::Table(table) => {
+            let pair =
+                |(key, value): (&toml::Spanned<DeString<'_>>, &toml::Spanned<DeValue<'_>>)| {
+                    (key.get_ref().to_string(), json_of(value.get_ref()))
+                };
+            serde_json::Value::Object(table.iter().map(pair).collect())
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! What a provider's keys mean is the adapter's to say: here they are only read and resolved.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use super::environment::secrets;
 use super::near::listed;
@@ -11,12 +12,16 @@ use super::section::{Field, Section, shown};
 use super::{Source, polls, webhook};
 use crate::model::SourceName;
 use crate::provider::{
-    self, CREDENTIAL_KEYS, Check, Key, Provider, Setting, SettingError, Settings,
+    self, CREDENTIAL_KEYS, Check, Key, KeyKind, Provider, Setting, SettingError, Settings,
     checks_of_credentials,
 };
 
 /// Secrets that go into a header as they are, and so must be text.
 const TEXT_SECRETS: &[&str] = &["basic", "bearer", "header_value", "api_key"];
+
+/// Shortest and longest duration of an adapter's own keys.
+const SPAN_MIN: Duration = Duration::from_secs(1);
+const SPAN_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What the `[[source]]` tables hold.
 #[derive(Default)]
@@ -25,6 +30,7 @@ pub(super) struct Sources {
     pub(super) names: BTreeSet<SourceName>,
     pub(super) sources: Vec<Source>,
     pub(super) webhooks: Vec<webhook::Settings>,
+    pub(super) settings: HashMap<SourceName, Settings>,
     pub(super) polls: Vec<polls::Settings>,
 }
 
@@ -49,12 +55,19 @@ fn source(section: Section<'_>, is_local: bool, found: &mut Sources) {
     }
     section.finish();
     let Some(provider) = provider else { return };
-    let checks = webhook.and_then(|f| f.table()).and_then(|s| checks(s, provider, is_local));
+    let webhook = webhook.and_then(|f| f.table()).and_then(|s| checks(s, provider, is_local));
     let poll = poll_field.and_then(|field| field.table()).and_then(|s| poll(s, provider));
     let Some(name) = name else { return };
     found.sources.push(Source { name: name.clone(), provider });
-    if let Some(checks) = checks {
-        found.webhooks.push(webhook::Settings { source: name.clone(), provider, checks });
+    if let Some((checks, settings)) = webhook {
+        found.webhooks.push(webhook::Settings {
+            source: name.clone(),
+            provider,
+            checks,
+            url: settings.text("url").map(str::to_owned),
+            confirm: settings.flag("confirm").unwrap_or(true),
+        });
+        found.settings.insert(name.clone(), settings);
     }
     found.polls.extend(poll.map(|poll| poll.into_settings(name, provider, has_webhook)));
 }
@@ -84,8 +97,12 @@ fn chosen_provider(section: &Section<'_>) -> Option<&'static dyn Provider> {
     provider::ALL.iter().copied().find(|provider| provider.name() == chosen)
 }
 
-/// The checks of a `webhook` table. `None` where a problem was noted.
-fn checks(section: Section<'_>, provider: &dyn Provider, is_local: bool) -> Option<Vec<Check>> {
+/// The checks of a `webhook` table, and its settings. `None` where a problem was noted.
+fn checks(
+    section: Section<'_>,
+    provider: &dyn Provider,
+    is_local: bool,
+) -> Option<(Vec<Check>, Settings)> {
     let settings = settings(&section, &[provider.webhook_keys(), CREDENTIAL_KEYS]);
     let auth = section.take("auth");
     let is_open = auth.is_some();
@@ -107,7 +124,7 @@ fn checks(section: Section<'_>, provider: &dyn Provider, is_local: bool) -> Opti
     if !section.has_problems() {
         credentials_wanted(&section, provider, &checks, is_open, is_local);
     }
-    (!section.has_problems()).then_some(checks)
+    (!section.has_problems()).then_some((checks, settings))
 }
 
 fn open_allowed(auth: &Field<'_>, is_local: bool) {
@@ -133,7 +150,7 @@ fn credentials_wanted(
         section.problem("auth", "says \"none\", but there are credentials", hint);
     }
     if !is_open && checks.is_empty() {
-        let secret = |key: &&Key| key.secret;
+        let secret = |key: &&Key| key.kind == KeyKind::Secret;
         let keys = [provider.webhook_keys(), CREDENTIAL_KEYS].concat();
         let mut hint = format!("set {}", listed(keys.iter().filter(secret).map(|key| key.name)));
         if is_local {
@@ -153,16 +170,26 @@ pub(super) fn settings(section: &Section<'_>, keys: &[&[Key]]) -> Settings {
             }
             continue;
         };
-        let value = if key.secret {
-            secrets(&field, TEXT_SECRETS.contains(&key.name)).map(Setting::Secrets)
-        } else {
-            field.lines().map(|text| Setting::Text(text.to_owned()))
-        };
+        let value = setting(key, &field);
         if let Some(value) = value {
             settings.set(key.name, value);
         }
     }
     settings
+}
+
+fn setting(key: &Key, field: &Field<'_>) -> Option<Setting> {
+    let owned = |text: &str| text.to_owned();
+    match key.kind {
+        KeyKind::Secret => secrets(field, TEXT_SECRETS.contains(&key.name)).map(Setting::Secrets),
+        KeyKind::Text => field.lines().map(|text| Setting::Text(owned(text))),
+        KeyKind::Texts => {
+            Some(Setting::Texts(field.list().iter().filter_map(Field::text).map(owned).collect()))
+        }
+        KeyKind::Flag => field.flag().map(Setting::Flag),
+        KeyKind::Span => field.duration(SPAN_MIN..=SPAN_MAX).map(Setting::Span),
+        KeyKind::Tree => Some(Setting::Tree(field.tree())),
+    }
 }
 
 /// Notes what an adapter has against its settings, unless the key is known to be bad already.

@@ -56,9 +56,9 @@ pub struct Tls {
 }
 
 /// The status of each answer to a notification. Never 403 or 406: providers give up on those.
-fn status_of(answer: Answer) -> StatusCode {
+fn status_of(answer: &Answer) -> StatusCode {
     match answer {
-        Answer::Accepted => StatusCode::OK,
+        Answer::Accepted | Answer::Echo(_) => StatusCode::OK,
         Answer::NotAuthentic => StatusCode::BAD_REQUEST,
         Answer::BasicWanted => StatusCode::UNAUTHORIZED,
         Answer::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,

@@ -17,7 +17,7 @@ use super::server::{Peer, Service};
 use super::{reply, status_of};
 use crate::provider::BASIC_CHALLENGE;
 use crate::telemetry;
-use crate::webhook::{Answer, Webhooks};
+use crate::webhook::{self, Answer, Webhooks};
 
 /// Where webhooks are.
 const HOOKS: &str = "/hooks/";
@@ -59,16 +59,19 @@ impl Public {
         let source = request.uri().path().strip_prefix(HOOKS);
         let webhook = source.and_then(|source| self.webhooks.find(source));
         let webhook = webhook.ok_or(StatusCode::NOT_FOUND)?;
-        if request.method() == Method::GET || request.method() == Method::HEAD {
-            return Err(StatusCode::OK);
-        }
-        if request.method() != Method::POST {
-            return Err(StatusCode::METHOD_NOT_ALLOWED);
-        }
         let (head, body) = request.into_parts();
-        let body = self.body(&head.headers, body).await?;
-        let sender = Sender { peer, forwarded: self.forwarded(&head.headers, peer) };
-        Ok(self.webhooks.receive(webhook, &head.headers, &body, sender).await)
+        let query = head.uri.query().unwrap_or("");
+        let told = webhook.provider.by_query() && !query.is_empty();
+        let body = match head.method {
+            Method::POST => self.body(&head.headers, body).await?,
+            Method::GET if told => Bytes::new(),
+            Method::GET | Method::HEAD => return Err(StatusCode::OK),
+            _ => return Err(StatusCode::METHOD_NOT_ALLOWED),
+        };
+        let headers = &head.headers;
+        let sender = Sender { peer, forwarded: self.forwarded(headers, peer) };
+        let request = webhook::Request { headers, query, body: &body };
+        Ok(self.webhooks.receive(webhook, request, sender).await)
     }
 
     /// The whole body, within the limits.
@@ -149,13 +152,14 @@ impl fmt::Display for Sender {
 }
 
 fn respond(answer: Answer) -> Response<Full<Bytes>> {
-    let sentence = match answer {
+    let sentence = match &answer {
         Answer::Accepted => "Accepted.\n",
+        Answer::Echo(json) => return echo(json),
         Answer::NotAuthentic | Answer::BasicWanted => "The request is not authentic.\n",
         Answer::TooLarge => "The request is too large.\n",
         Answer::Later(_) => "Not now; try again later.\n",
     };
-    let mut response = reply(status_of(answer), sentence);
+    let mut response = reply(status_of(&answer), sentence);
     match answer {
         Answer::BasicWanted => {
             let (name, challenge) = BASIC_CHALLENGE;
@@ -164,8 +168,15 @@ fn respond(answer: Answer) -> Response<Full<Bytes>> {
         Answer::Later(wait) => {
             response.headers_mut().insert(RETRY_AFTER, wait.as_secs().max(1).into());
         }
-        Answer::Accepted | Answer::NotAuthentic | Answer::TooLarge => {}
+        _ => {}
     }
+    response
+}
+
+fn echo(json: &str) -> Response<Full<Bytes>> {
+    let mut response = reply(StatusCode::OK, json.to_owned());
+    let kind = hyper::header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
     response
 }
 

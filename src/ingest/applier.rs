@@ -134,6 +134,7 @@ impl Applier {
         let mut merge = Merge {
             writer,
             rules: &self.settings.rules,
+            reading: &self.settings.reading,
             batch: Batch::default(),
             now: clock::now(),
             changes: Changes::default(),

@@ -6,7 +6,7 @@ use super::Changes;
 use crate::model::{
     Event, EventId, Filter, Position, QuarantineId, SourceName, Standing, Submission, Time,
 };
-use crate::provider;
+use crate::provider::{self, Reading};
 use crate::rules::{Finding, Rules};
 use crate::store::{Batch, Seen, StoreError, Writer};
 use crate::telemetry;
@@ -15,6 +15,7 @@ use crate::telemetry;
 pub(super) struct Merge<'a> {
     pub(super) writer: &'a Writer,
     pub(super) rules: &'a Rules,
+    pub(super) reading: &'a Reading,
     pub(super) batch: Batch,
     pub(super) now: Time,
     /// What this batch changes.
@@ -37,7 +38,7 @@ impl Merge<'_> {
         for (index, element) in submission.elements.iter().enumerate() {
             // A record has far fewer elements than 2^32: it has fewer bytes.
             let place = QuarantineId { record, element: index as u32 };
-            match provider::read_element(submission, element) {
+            match provider::read_element(self.reading, submission, element) {
                 Ok(events) => {
                     for event in events {
                         self.event(&event, place)?;

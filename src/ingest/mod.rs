@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::journal::{self, Damage, OpenError, PAYLOAD_MAX};
 use crate::model::{Position, Submission};
+use crate::provider::Reading;
 use crate::rules::Rules;
 use crate::store::{Paths, Reader};
 use crate::telemetry;
@@ -117,6 +118,8 @@ pub struct Settings {
     pub retention: Duration,
     /// What a change of a verdict is.
     pub rules: Arc<Rules>,
+    /// What reading elements needs.
+    pub reading: Arc<Reading>,
     /// A checkpoint is written after so many bytes of journal.
     pub checkpoint_bytes: u64,
     /// A checkpoint is written after this time, if there is anything new.
@@ -127,11 +130,17 @@ pub struct Settings {
 
 impl Settings {
     /// The usual ones.
-    pub fn new(state: PathBuf, retention: Duration, rules: Arc<Rules>) -> Settings {
+    pub fn new(
+        state: PathBuf,
+        retention: Duration,
+        rules: Arc<Rules>,
+        reading: Arc<Reading>,
+    ) -> Settings {
         Settings {
             state,
             retention,
             rules,
+            reading,
             checkpoint_bytes: 256 << 20,
             checkpoint_every: Duration::from_secs(24 * 60 * 60),
             sync_every: Duration::from_secs(10),
@@ -180,7 +189,7 @@ pub fn start(settings: Settings, runtime: &Handle) -> Result<Running, OpenError>
     let (committed_tx, committed) = watch::channel(end);
     let (applied_tx, applied) = watch::channel(Position::default());
     let (changes_tx, changes) = watch::channel(Changes::default());
-    let reader = Reader::new(opened.reader.clone());
+    let reader = Reader::new(opened.reader.clone(), Arc::clone(&settings.reading));
     let (committer_done, committer) = oneshot::channel();
     let (applier_done, applier) = oneshot::channel();
     let commit = committer::Committer {

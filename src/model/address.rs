@@ -109,9 +109,10 @@ impl fmt::Debug for Address {
     }
 }
 
-/// Control characters and everything that some program takes for the end of a line.
+/// Control characters, everything that some program takes for the end of a line, and what stands
+/// where bytes could not be read.
 fn is_break(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}')
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | char::REPLACEMENT_CHARACTER)
 }
 
 /// Splits at the one `@` outside quotes. The local part keeps its quotes.

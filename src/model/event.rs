@@ -179,8 +179,14 @@ pub struct Event {
     pub user_agent: Option<String>,
     /// What the provider calls this kind.
     pub provider_kind: String,
-    /// The provider's id of the event, if it is stable over retries.
+    /// The provider's id of the event.
     pub provider_event_id: Option<String>,
+    /// What the event is recognised by, where something is stable over retries and in the API.
+    pub identity: Option<String>,
+    /// Whether a program, not a person, opened or followed.
+    pub machine: bool,
+    /// The sender's own data on the message, as JSON.
+    pub metadata: Option<String>,
     /// The reason it is a ground for, where that differs from what the kind says.
     pub reason: Option<Reason>,
     /// When the ground ends by itself, where the teller said so.
@@ -197,7 +203,7 @@ impl Event {
             kind: self.kind,
             address: self.address.key(),
             scope: &self.scope,
-            strong: self.provider_event_id.as_deref(),
+            strong: self.identity.as_deref(),
             message_id: self.message_id.as_deref().unwrap_or(""),
             at: self.at,
         })
@@ -252,7 +258,7 @@ impl Event {
     }
 
     fn message_key(&self) -> MessageKey {
-        let id = self.message_id.as_deref().or(self.provider_event_id.as_deref());
+        let id = self.message_id.as_deref().or(self.identity.as_deref());
         MessageKey::of(&self.source, id, self.at)
     }
 

@@ -7,10 +7,10 @@ use url::Url;
 use super::verify::header_name;
 use super::wire::{self, TimeForm};
 use super::{
-    Check, Key, Page, PageError, PageRequest, Provider, Sample, SettingError, Settings, Stamp,
-    Unreadable, Window,
+    Check, Class, Key, Notification, Page, PageError, PageRequest, Provider, Said, Sample,
+    SettingError, Settings, Stamp, Unreadable, Window,
 };
-use crate::model::{Address, Element, Event, EventKind, Scope, Time};
+use crate::model::{Address, Element, Event, EventKind, Time};
 use crate::secret::Secret;
 
 /// The header that holds the signature unless the source names another.
@@ -81,9 +81,8 @@ struct Wire {
 }
 
 #[derive(Deserialize)]
-struct WirePage<'a> {
-    #[serde(borrow)]
-    events: Vec<&'a RawValue>,
+struct WirePage {
+    events: Vec<Box<RawValue>>,
     next: Option<String>,
 }
 
@@ -107,11 +106,11 @@ impl Provider for Generic {
         if secrets.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(vec![Check::HmacSha256Hex { header, prefix: "sha256=", secrets }])
+        Ok(vec![Check::hmac_of_body(header, "sha256=", secrets)])
     }
 
-    fn split(&self, body: &[u8]) -> Vec<Element> {
-        wire::split_json(body)
+    fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
+        wire::split_json(notification.body)
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
@@ -121,27 +120,29 @@ impl Provider for Generic {
         let said = diagnostic.as_deref().unwrap_or("");
         let smtp_code =
             wire.smtp_code.as_deref().and_then(wire::smtp_code).or_else(|| wire::smtp_code(said));
+        let event_id = wire.event_id.filter(|id| !id.is_empty());
+        let enhanced_code = wire::enhanced_code(said);
+        let kind = match kind(&wire.event, smtp_code) {
+            // What the sender did is not held against the recipient, whatever it is called.
+            EventKind::HardBounce => {
+                let said = Said { smtp: None, enhanced: enhanced_code.as_deref(), text: said };
+                let blocked = stamp.faults.kind(Class::Hard, &said) == EventKind::Blocked;
+                if blocked { EventKind::Blocked } else { EventKind::HardBounce }
+            }
+            kind => kind,
+        };
+        let address = wire::mailbox(&wire.recipient)?;
+        let at = wire::time(&wire.timestamp, stamp.received_at)?;
         let event = Event {
-            source: stamp.source.clone(),
-            provider: self.name().into(),
-            kind: kind(&wire.event, smtp_code),
-            address: wire::mailbox(&wire.recipient)?,
-            scope: Scope::Global,
-            at: wire::time(&wire.timestamp, stamp.received_at)?,
-            received_at: stamp.received_at,
-            origin: stamp.origin,
             message_id: wire.message_id.filter(|id| !id.is_empty()),
             smtp_code,
-            enhanced_code: wire::enhanced_code(said),
+            enhanced_code,
             diagnostic,
-            tags: Vec::new(),
             url: wire.url,
             user_agent: wire.user_agent,
-            provider_kind: wire.event,
-            provider_event_id: wire.event_id.filter(|id| !id.is_empty()),
-            reason: None,
-            until: None,
-            lifts: None,
+            provider_event_id: event_id.clone(),
+            identity: event_id,
+            ..stamp.event(self.name(), kind, wire.event, address, at)
         };
         Ok(vec![event])
     }
@@ -181,7 +182,7 @@ impl Provider for Generic {
     }
 
     fn page(&self, _feed: &str, url: &Url, body: &[u8]) -> Result<Page, PageError> {
-        let page: WirePage<'_> = wire::object(body)
+        let page: WirePage = wire::object(body)
             .map_err(|error| PageError(format!("not a page of events: {error}")))?;
         let rows = page.events.iter().map(|row| wire::element(row.get().as_bytes())).collect();
         let next = match page.next.as_deref() {

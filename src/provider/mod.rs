@@ -3,21 +3,29 @@
 //! An adapter is pure. It cuts a body into elements, reads elements as events, builds requests and
 //! cuts pages. It never sees a socket, a clock or the store: times and keys are arguments.
 
+mod fault;
 mod generic;
 mod operator;
 mod settings;
 mod verify;
 pub mod wire;
 
+use std::collections::HashMap;
+
 use url::Url;
 
+pub use fault::{Class, Diagnostic, Faults, Said};
 pub use operator::{Instruction, OPERATOR, instruction_element};
-pub use settings::{Key, Setting, SettingError, Settings};
+pub use settings::{Key, KeyKind, Setting, SettingError, Settings};
 pub use verify::{
-    BASIC_CHALLENGE, CREDENTIAL_KEYS, Check, Notification, Refusal, checks_of_credentials,
+    Algorithm, BASIC_CHALLENGE, CREDENTIAL_KEYS, Check, Draft, Encoding, Envelope, Form, Hash, Mac,
+    Notification, PLACEHOLDER, Piece, Place, PublicKey, PublicKeyBytes, Refusal, Scheme, Sns,
+    SnsService, Stamp as SignedStamp, Substitute, checks_of_credentials,
 };
 
-use crate::model::{Address, Element, Event, EventKind, Origin, SourceName, Submission, Time};
+use crate::model::{
+    Address, Element, Event, EventKind, Origin, Scope, SourceName, Submission, Time,
+};
 use crate::secret::Secret;
 
 /// Every provider that a source can name. README's table is checked against this list.
@@ -43,13 +51,68 @@ pub struct Stamp<'a> {
     pub feed: &'a str,
     /// When.
     pub received_at: Time,
+    /// What tells faults apart.
+    pub faults: &'a Faults,
+    /// The source's settings, where it is still configured.
+    pub settings: Option<&'a Settings>,
+}
+
+/// What reading needs of the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// What tells faults apart.
+    pub faults: Faults,
+    /// The settings of the sources' webhooks, for providers whose format is configured.
+    pub settings: HashMap<SourceName, Settings>,
+}
+
+impl Stamp<'_> {
+    /// An event of which no more is known.
+    pub fn event(
+        &self,
+        provider: &'static str,
+        kind: EventKind,
+        provider_kind: String,
+        address: Address,
+        at: Time,
+    ) -> Event {
+        Event {
+            source: self.source.clone(),
+            provider: provider.into(),
+            kind,
+            address,
+            scope: Scope::Global,
+            at,
+            received_at: self.received_at,
+            origin: self.origin,
+            message_id: None,
+            smtp_code: None,
+            enhanced_code: None,
+            diagnostic: None,
+            tags: Vec::new(),
+            url: None,
+            user_agent: None,
+            provider_kind,
+            provider_event_id: None,
+            identity: None,
+            machine: false,
+            metadata: None,
+            reason: None,
+            until: None,
+            lifts: None,
+        }
+    }
 }
 
 /// The events of one element of a submission, as its provider reads them.
 ///
 /// # Errors
 /// When it cannot be understood, or this version has no such provider.
-pub fn read_element(submission: &Submission, element: &Element) -> Result<Vec<Event>, Unreadable> {
+pub fn read_element(
+    reading: &Reading,
+    submission: &Submission,
+    element: &Element,
+) -> Result<Vec<Event>, Unreadable> {
     let provider = by_name(&submission.provider).ok_or_else(|| {
         Unreadable(format!("this version has no provider {:?}", submission.provider))
     })?;
@@ -58,6 +121,8 @@ pub fn read_element(submission: &Submission, element: &Element) -> Result<Vec<Ev
         origin: submission.origin,
         feed: &submission.feed,
         received_at: submission.received_at,
+        faults: &reading.faults,
+        settings: reading.settings.get(&submission.source),
     };
     provider.read(element, &stamp)
 }
@@ -108,6 +173,15 @@ pub struct Sample {
     pub body: Vec<u8>,
 }
 
+/// What an authentic notification asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Fetch this, to confirm a subscription.
+    Confirm(Url),
+    /// Answer with this JSON, to show that the endpoint is ours.
+    Echo(serde_json::Value),
+}
+
 /// One e-mail service: how it authenticates, what its events mean, how its API is asked.
 pub trait Provider: Send + Sync {
     /// Its name in the configuration.
@@ -125,8 +199,28 @@ pub trait Provider: Send + Sync {
     /// When a setting is missing or cannot be used.
     fn checks(&self, settings: &Settings) -> Result<Vec<Check>, SettingError>;
 
-    /// Cuts a body into elements, one per event. What it cannot cut is one element.
-    fn split(&self, body: &[u8]) -> Vec<Element>;
+    /// Cuts a notification into elements, one per event. What it cannot cut is one element.
+    fn split(&self, notification: &Notification<'_>) -> Vec<Element>;
+
+    /// What an authentic notification asks for instead of, or beside, being kept.
+    fn asks(&self, _notification: &Notification<'_>) -> Option<Ask> {
+        None
+    }
+
+    /// The event types to tick at the provider, for `suppressd check`. Empty: there is no choice.
+    fn event_types(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Whether an unauthentic notification is a harmless probe, to be answered 200 and forgotten.
+    fn is_probe(&self, _notification: &Notification<'_>) -> bool {
+        false
+    }
+
+    /// Whether events come by GET, in the query of the URL.
+    fn by_query(&self) -> bool {
+        false
+    }
 
     /// Reads one element: one event per recipient.
     ///

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Key, Provider, SettingError, Settings, Stamp, Unreadable, wire};
+use super::{Check, Key, Notification, Provider, SettingError, Settings, Stamp, Unreadable, wire};
 use crate::model::{Element, Event, EventKind, Lifts, Reason, Scope, SourceName, Time};
 
 /// The name that it has in the journal.
@@ -83,8 +83,8 @@ impl Provider for Operator {
         Ok(Vec::new())
     }
 
-    fn split(&self, body: &[u8]) -> Vec<Element> {
-        wire::split_json(body)
+    fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
+        wire::split_json(notification.body)
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
@@ -104,28 +104,16 @@ impl Provider for Operator {
             "lift" => EventKind::Unlisted,
             _ => return Err(unreadable("the verb")),
         };
+        // Two commands in one second are two: each has its own nanosecond, and its limits.
+        let identity = format!("{}{:?}", at.nanos(), lifts);
+        let address = wire::mailbox(&wire.address)?;
         let event = Event {
-            source: stamp.source.clone(),
-            provider: self.name().into(),
-            kind,
-            address: wire::mailbox(&wire.address)?,
             scope: Scope::parse(&wire.scope).ok_or_else(|| unreadable("the scope"))?,
-            at,
-            received_at: stamp.received_at,
-            origin: stamp.origin,
-            message_id: None,
-            smtp_code: None,
-            enhanced_code: None,
             diagnostic: wire.note,
-            tags: Vec::new(),
-            url: None,
-            user_agent: None,
-            provider_kind: wire.verb,
-            // Two commands in one second are two: each has its own nanosecond, and its limits.
-            provider_event_id: Some(format!("{}{:?}", at.nanos(), lifts)),
-            reason: None,
+            identity: Some(identity),
             until: wire.until.as_deref().map(time).transpose()?,
             lifts: (kind == EventKind::Unlisted).then_some(lifts),
+            ..stamp.event(self.name(), kind, wire.verb, address, at)
         };
         Ok(vec![event])
     }

@@ -1,6 +1,7 @@
 //! A source's settings as its adapter sees them: resolved values under known keys.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::secret::Secret;
 
@@ -9,31 +10,58 @@ use crate::secret::Secret;
 pub struct Key {
     /// Its name.
     pub name: &'static str,
-    /// Whether it takes a secret, or a list of them.
-    pub secret: bool,
+    /// What it takes.
+    pub kind: KeyKind,
     /// Whether it must be there.
     pub required: bool,
 }
 
+/// What a key takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyKind {
+    /// A secret, or a list of them.
+    Secret,
+    /// A line of text.
+    Text,
+    /// A list of texts.
+    Texts,
+    /// Yes or no.
+    Flag,
+    /// A duration.
+    Span,
+    /// Any value, nested as deep as it likes.
+    Tree,
+}
+
 impl Key {
+    /// A key that must be there.
+    pub const fn required(name: &'static str, kind: KeyKind) -> Key {
+        Key { name, kind, required: true }
+    }
+
+    /// A key that may be there.
+    pub const fn optional(name: &'static str, kind: KeyKind) -> Key {
+        Key { name, kind, required: false }
+    }
+
     /// A secret that must be there.
     pub const fn secret(name: &'static str) -> Key {
-        Key { name, secret: true, required: true }
+        Key::required(name, KeyKind::Secret)
     }
 
     /// A secret that may be there.
     pub const fn optional_secret(name: &'static str) -> Key {
-        Key { name, secret: true, required: false }
+        Key::optional(name, KeyKind::Secret)
     }
 
     /// A text that must be there.
     pub const fn text(name: &'static str) -> Key {
-        Key { name, secret: false, required: true }
+        Key::required(name, KeyKind::Text)
     }
 
     /// A text that may be there.
     pub const fn optional_text(name: &'static str) -> Key {
-        Key { name, secret: false, required: false }
+        Key::optional(name, KeyKind::Text)
     }
 }
 
@@ -42,8 +70,16 @@ impl Key {
 pub enum Setting {
     /// A text.
     Text(String),
+    /// A list of texts.
+    Texts(Vec<String>),
     /// One secret or several, all of them good.
     Secrets(Vec<Secret>),
+    /// Yes or no.
+    Flag(bool),
+    /// A duration.
+    Span(Duration),
+    /// Any value.
+    Tree(serde_json::Value),
 }
 
 /// A setting that cannot be used.
@@ -81,6 +117,38 @@ impl Settings {
         match self.0.get(key) {
             Some(Setting::Secrets(secrets)) => secrets,
             _ => &[],
+        }
+    }
+
+    /// The texts under a key; none if the key is absent.
+    pub fn texts(&self, key: &str) -> &[String] {
+        match self.0.get(key) {
+            Some(Setting::Texts(texts)) => texts,
+            _ => &[],
+        }
+    }
+
+    /// Yes or no under a key.
+    pub fn flag(&self, key: &str) -> Option<bool> {
+        match self.0.get(key) {
+            Some(Setting::Flag(flag)) => Some(*flag),
+            _ => None,
+        }
+    }
+
+    /// The duration under a key.
+    pub fn span(&self, key: &str) -> Option<Duration> {
+        match self.0.get(key) {
+            Some(Setting::Span(span)) => Some(*span),
+            _ => None,
+        }
+    }
+
+    /// The value under a key.
+    pub fn tree(&self, key: &str) -> Option<&serde_json::Value> {
+        match self.0.get(key) {
+            Some(Setting::Tree(tree)) => Some(tree),
+            _ => None,
         }
     }
 

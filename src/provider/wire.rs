@@ -1,7 +1,7 @@
 //! Readings that the providers' formats share: addresses, times, status codes, JSON arrays.
 
 use serde::Deserialize;
-use serde::de::Deserializer;
+use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{ELEMENTS_MAX, Unreadable};
@@ -49,15 +49,16 @@ fn members(body: &[u8]) -> Option<Vec<&[u8]>> {
     items.into_iter().map(cut).collect()
 }
 
-/// Reads a JSON object. serde alone would also take an array of its values, in their order.
+/// Reads a JSON object. serde alone would also take an array of its values, in their order. Bytes
+/// that are not UTF-8 are replaced: they stand in what a server said, and must not cost the rest.
 ///
 /// # Errors
 /// When it is no object, or not one of this form.
-pub fn object<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, serde_json::Error> {
+pub fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
     if body.trim_ascii_start().first() == Some(&b'[') {
         return Err(serde::de::Error::custom("an array stands where an object must"));
     }
-    serde_json::from_slice(body)
+    serde_json::from_str(&String::from_utf8_lossy(body))
 }
 
 /// An element without context.

@@ -10,7 +10,6 @@ use crate::journal::{Entry, Tail};
 use crate::model::{
     Address, Event, EventId, EventKind, Origin, Position, SourceName, Submission, Time,
 };
-use crate::provider;
 
 /// Which events.
 #[derive(Clone, Debug, Default)]
@@ -111,7 +110,7 @@ impl EventScan {
     pub fn advance(&mut self) -> Result<Option<Told>, StoreError> {
         while let Some((entry, id)) = self.indexed.pop_front() {
             let submission = self.reader.submission(entry.record)?;
-            let told = submission.and_then(|s| tell(&s, entry, id));
+            let told = submission.and_then(|s| self.tell(&s, entry, id));
             if let Some(told) = told.filter(|told| self.filter.admits(&told.event)) {
                 return Ok(Some(told));
             }
@@ -133,11 +132,18 @@ impl EventScan {
         }
     }
 
+    fn tell(&self, submission: &Submission, entry: EventRef, id: EventId) -> Option<Told> {
+        let element = submission.elements.get(entry.element as usize)?;
+        let events = self.reader.read(submission, element).ok()?;
+        let event = events.into_iter().find(|event| event.id() == id)?;
+        Some(Told { id, event, origins: entry.origins() })
+    }
+
     /// Readies the events of a record that were told first there, and match.
     fn take(&mut self, position: Position, submission: &Submission) -> Result<(), StoreError> {
         let tree = self.reader.tree()?;
         for (index, element) in submission.elements.iter().enumerate() {
-            for event in provider::read_element(submission, element).unwrap_or_default() {
+            for event in self.reader.read(submission, element).unwrap_or_default() {
                 if !self.filter.admits(&event) {
                     continue;
                 }
@@ -152,13 +158,6 @@ impl EventScan {
         }
         Ok(())
     }
-}
-
-fn tell(submission: &Submission, entry: EventRef, id: EventId) -> Option<Told> {
-    let element = submission.elements.get(entry.element as usize)?;
-    let events = provider::read_element(submission, element).ok()?;
-    let event = events.into_iter().find(|event| event.id() == id)?;
-    Some(Told { id, event, origins: entry.origins() })
 }
 
 fn failed(error: io::Error) -> StoreError {

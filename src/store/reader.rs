@@ -7,9 +7,10 @@ use super::keys::{self, META, QUARANTINE, QUIET, STANDING};
 use super::{StoreError, View};
 use crate::journal;
 use crate::model::{
-    Address, Element, Filter, Position, QuarantineId, Scope, SourceName, Standing, Submission,
-    Suppression, Time,
+    Address, Element, Event, Filter, Position, QuarantineId, Scope, SourceName, Standing,
+    Submission, Suppression, Time,
 };
+use crate::provider::{Reading, Unreadable, read_element};
 use crate::rules::Rules;
 
 /// Looks into the store. Cheap to clone; every edge that looks has one.
@@ -17,6 +18,7 @@ use crate::rules::Rules;
 pub struct Reader {
     state: Arc<RwLock<State>>,
     pub(super) journal: journal::Reader,
+    reading: Arc<Reading>,
 }
 
 enum State {
@@ -57,8 +59,20 @@ pub struct Totals {
 
 impl Reader {
     /// A reader of a store that is still to be opened.
-    pub fn new(journal: journal::Reader) -> Reader {
-        Reader { state: Arc::new(RwLock::new(State::Opening)), journal }
+    pub fn new(journal: journal::Reader, reading: Arc<Reading>) -> Reader {
+        Reader { state: Arc::new(RwLock::new(State::Opening)), journal, reading }
+    }
+
+    /// The events of one element, as its provider reads them.
+    ///
+    /// # Errors
+    /// When it cannot be understood.
+    pub fn read(
+        &self,
+        submission: &Submission,
+        element: &Element,
+    ) -> Result<Vec<Event>, Unreadable> {
+        read_element(&self.reading, submission, element)
     }
 
     /// Lets all readers look into the store. It must be current: an export of half of it would

@@ -30,6 +30,23 @@ fn answered(source: &str, outcome: &'static str, took: Duration) {
     histogram!("suppressd_webhook_seconds").record(took.as_secs_f64());
 }
 
+/// A subscription asked to be confirmed.
+pub fn confirmed(source: &str, done: bool) {
+    if done {
+        info!(source, "webhook: the subscription is confirmed");
+    } else {
+        warn!(source, "webhook: the subscription could not be confirmed; the service asks again");
+    }
+}
+
+/// A subscription asked to be confirmed, and the source says that it must not be.
+pub fn confirmation_left(source: &str) {
+    warn!(
+        source,
+        "webhook: a subscription waits to be confirmed by hand: webhook.confirm is false"
+    );
+}
+
 /// A request was answered without being a notification.
 pub fn request_refused(listener: &'static str, status: u16, peer: impl Display) {
     counter!(

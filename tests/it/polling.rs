@@ -34,7 +34,7 @@ impl Polling {
     async fn start(state: &Path, feeds: &[(&str, &Feed)]) -> Polling {
         let rules = Arc::new(Rules::default());
         let retention = Duration::from_secs(90 * 86_400);
-        let settings = ingest::Settings::new(state.to_owned(), retention, rules);
+        let settings = ingest::Settings::new(state.to_owned(), retention, rules, Arc::default());
         let running = ingest::start(settings, &Handle::current()).unwrap();
         let (stop, stopping) = watch::channel(false);
         let polls = feeds.iter().map(|(name, feed)| settings_of(name, feed)).collect();

@@ -1,7 +1,8 @@
 //! Every provider that is registered: its fixtures, and what all of them must hold to unasked.
 //!
 //! A fixture is a body, `<case>.json` (or another ending), beside `<case>.expected.jsonl`: one line
-//! per event, or `{"unreadable": true}` for an element that nobody can read. To write the expected
+//! per event, or `{"unreadable": true}` for an element that nobody can read. `<case>.headers` may
+//! have headers, one a line, and `<case>.query` what stands behind the `?`. To write the expected
 //! files anew, run with `FIXTURES=write`, and read every line of the difference.
 
 use std::path::{Path, PathBuf};
@@ -13,7 +14,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use suppressd::model::{Address, Element, Event, EventKind, Origin, SourceName, Time};
 use suppressd::provider::{
-    ALL, Check, Notification, Provider, Refusal, Setting, Settings, Stamp, checks_of_credentials,
+    ALL, Check, Draft, Faults, Notification, Provider, Refusal, Setting, Settings, Stamp,
+    checks_of_credentials,
 };
 use suppressd::secret::Secret;
 
@@ -35,8 +37,14 @@ fn received() -> Time {
 /// Reads an element as the applier does.
 fn read(provider: &dyn Provider, element: &Element) -> Option<Vec<Event>> {
     let source = SourceName::parse("fixture").unwrap();
-    let stamp =
-        Stamp { source: &source, origin: Origin::Webhook, feed: "", received_at: received() };
+    let stamp = Stamp {
+        source: &source,
+        origin: Origin::Webhook,
+        feed: "",
+        received_at: received(),
+        faults: &Faults::default(),
+        settings: None,
+    };
     provider.read(element, &stamp).ok()
 }
 
@@ -53,17 +61,51 @@ fn row(event: &Event) -> Value {
         "diagnostic": event.diagnostic,
         "url": event.url,
         "user_agent": event.user_agent,
+        "tags": event.tags,
+        "metadata": event.metadata.as_deref().map(|m| serde_json::from_str::<Value>(m).unwrap()),
+        "machine": event.machine,
         "provider_kind": event.provider_kind,
         "provider_event_id": event.provider_event_id,
     })
 }
 
-fn rows(provider: &dyn Provider, body: &[u8]) -> Vec<Value> {
+/// A notification with these headers and this body, of the time of the fixtures.
+fn notification<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Notification<'a> {
+    Notification { headers, query: "", body, url: None, now: received() }
+}
+
+fn split(provider: &dyn Provider, body: &[u8]) -> Vec<Element> {
+    provider.split(&notification(&HeaderMap::new(), body))
+}
+
+/// A signed sample: its headers, if the check can sign.
+fn signed(check: &Check, body: &[u8]) -> Result<HeaderMap, String> {
+    let body = body.to_vec();
+    let mut draft = Draft { headers: HeaderMap::new(), body, url: None, now: received() };
+    check.sign(&mut draft).map(|()| draft.headers)
+}
+
+fn rows(provider: &dyn Provider, sent: &Notification<'_>) -> Vec<Value> {
     let element_rows = |element: &Element| match read(provider, element) {
         Some(events) => events.iter().map(row).collect(),
         None => vec![json!({ "unreadable": true })],
     };
-    provider.split(body).iter().flat_map(element_rows).collect()
+    provider.split(sent).iter().flat_map(element_rows).collect()
+}
+
+/// The rows of a fixture.
+fn fixture_rows(provider: &dyn Provider, payload: &Path) -> Vec<Value> {
+    let beside =
+        |ending: &str| std::fs::read_to_string(payload.with_extension(ending)).unwrap_or_default();
+    let mut headers = HeaderMap::new();
+    for line in beside("headers").lines() {
+        let (name, value) = line.split_once(": ").unwrap();
+        headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+    }
+    let body = std::fs::read(payload).unwrap();
+    let query = beside("query");
+    let sent = Notification { query: query.trim_end(), ..notification(&headers, &body) };
+    rows(provider, &sent)
 }
 
 /// The payloads of a provider's fixtures.
@@ -71,14 +113,15 @@ fn payloads(provider: &dyn Provider) -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/provider");
     let entries = std::fs::read_dir(root.join(provider.name())).unwrap();
     let mut found: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    found.retain(|path| !path.to_string_lossy().ends_with(".expected.jsonl"));
+    let beside = [".expected.jsonl", ".headers", ".query"];
+    found.retain(|path| !beside.iter().any(|end| path.to_string_lossy().ends_with(end)));
     found.sort();
     found
 }
 
 #[track_caller]
 fn check(provider: &dyn Provider, payload: &Path) {
-    let found = rows(provider, &std::fs::read(payload).unwrap());
+    let found = fixture_rows(provider, payload);
     let expected_path = payload.with_extension("expected.jsonl");
     if std::env::var_os("FIXTURES").is_some_and(|value| value == "write") {
         let lines: String = found.iter().map(|row| format!("{row}\n")).collect();
@@ -108,13 +151,13 @@ fn fixtures_read_as_expected() {
 fn each_kind_with_a_sample_has_a_fixture_and_reads_as_itself() {
     let address = Address::parse("User+tag@Example.com").unwrap();
     for provider in ALL {
-        let bodies = payloads(*provider).into_iter().map(|path| std::fs::read(path).unwrap());
-        let seen: Vec<Value> = bodies.flat_map(|body| rows(*provider, &body)).collect();
+        let fixtures = payloads(*provider).into_iter();
+        let seen: Vec<Value> =
+            fixtures.flat_map(|payload| fixture_rows(*provider, &payload)).collect();
         for kind in EventKind::ALL {
             let Some(sample) = provider.sample(kind, &address, received()) else { continue };
             let name = provider.name();
-            let events: Vec<Event> = provider
-                .split(&sample.body)
+            let events: Vec<Event> = split(*provider, &sample.body)
                 .iter()
                 .flat_map(|element| read(*provider, element).expect("a sample is readable"))
                 .collect();
@@ -130,8 +173,8 @@ fn each_kind_with_a_sample_has_a_fixture_and_reads_as_itself() {
 
 /// Splits and reads a body as any could come; gives what came of it.
 fn survive(provider: &dyn Provider, body: &[u8]) {
-    let elements = provider.split(body);
-    assert_eq!(elements, provider.split(body), "splitting is deterministic");
+    let elements = split(provider, body);
+    assert_eq!(elements, split(provider, body), "splitting is deterministic");
     for element in &elements {
         assert_eq!(read(provider, element), read(provider, element), "reading is deterministic");
     }
@@ -179,9 +222,9 @@ fn an_oversized_array_is_kept_whole() {
     let fits = format!("[{}0]", "0,".repeat(count - 1));
     let over = format!("[{}0]", "0,".repeat(count));
     for provider in ALL {
-        let cut = provider.split(fits.as_bytes()).len();
+        let cut = split(*provider, fits.as_bytes()).len();
         assert!(cut == count || cut == 1, "{}", provider.name());
-        let whole = provider.split(over.as_bytes());
+        let whole = split(*provider, over.as_bytes());
         assert_eq!(whole.len(), 1, "{}", provider.name());
         assert_eq!(whole[0].body, over.as_bytes());
     }
@@ -215,7 +258,7 @@ fn cut_elements_are_the_array_verbatim() {
             let Ok(Value::Array(members)) = serde_json::from_slice::<Value>(&body) else {
                 continue;
             };
-            let elements = provider.split(&body);
+            let elements = split(*provider, &body);
             let texts: Vec<Value> =
                 elements.iter().filter_map(|e| serde_json::from_slice(&e.body).ok()).collect();
             assert!(texts == members || elements.len() == 1, "{}", provider.name());
@@ -275,17 +318,18 @@ fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
 }
 
 fn verify(check: &Check, pairs: &[(&'static str, &str)], body: &[u8]) -> Result<(), Refusal> {
-    check.verify(&Notification { headers: &headers(pairs), body })
+    check.verify(&notification(&headers(pairs), body), None)
+}
+
+/// The name of the header, as refusals have it.
+fn authorization() -> String {
+    format!("header {AUTHORIZATION}")
 }
 
 const SIGNATURE: &str = "x-webhook-signature";
 
 fn hmac(texts: &[&str]) -> Check {
-    Check::HmacSha256Hex {
-        header: HeaderName::from_static(SIGNATURE),
-        prefix: "sha256=",
-        secrets: secrets(texts),
-    }
+    Check::hmac_of_body(HeaderName::from_static(SIGNATURE), "sha256=", secrets(texts))
 }
 
 /// The checks of a table of settings, through the generic provider and the common credentials.
@@ -314,18 +358,19 @@ fn the_known_signature_is_accepted_in_every_spelling() {
     let renamed = &checks(&[("secret", SECRET), ("header", "X-Acme-Signature")])[0];
     assert_eq!(verify(renamed, &[("x-acme-signature", TAG)], BODY.as_bytes()), Ok(()));
     assert!(verify(renamed, &[(SIGNATURE, TAG)], BODY.as_bytes()).is_err());
-    let mut signed = HeaderMap::new();
-    hmac(&[SECRET]).sign(&mut signed, BODY.as_bytes()).unwrap();
-    assert_eq!(signed[SIGNATURE], TAG);
+    assert_eq!(signed(&hmac(&[SECRET]), BODY.as_bytes()).unwrap()[SIGNATURE], TAG);
 }
 
 #[test]
 fn a_wrong_signature_is_refused() {
-    let header = || HeaderName::from_static(SIGNATURE);
-    let (mismatch, malformed) = (Refusal::Mismatch(header()), Refusal::Malformed(header()));
+    let name = || format!("header {SIGNATURE}");
+    let (mismatch, malformed) = (Refusal::Mismatch(name()), Refusal::Malformed(name()));
     let sent = |given: &[(&'static str, &str)]| verify(&hmac(&[SECRET]), given, BODY.as_bytes());
-    assert_eq!(sent(&[]), Err(Refusal::Missing(header())));
-    assert_eq!(sent(&[(SIGNATURE, TAG), (SIGNATURE, TAG)]), Err(Refusal::Repeated(header())));
+    assert_eq!(sent(&[]), Err(Refusal::Missing(name())));
+    assert_eq!(
+        sent(&[(SIGNATURE, TAG), (SIGNATURE, TAG)]),
+        Err(Refusal::Repeated(HeaderName::from_static(SIGNATURE)))
+    );
     for bad in [
         &TAG[1..],
         &format!("{TAG}0"),
@@ -364,21 +409,19 @@ fn any_of_several_secrets_is_accepted() {
     };
     for one in three {
         for (signer, verifier) in all(&[one]).iter().zip(&all(&three)) {
-            let mut headers = HeaderMap::new();
-            signer.sign(&mut headers, BODY.as_bytes()).unwrap();
-            let sent = Notification { headers: &headers, body: BODY.as_bytes() };
-            assert_eq!(signer.verify(&sent), Ok(()), "{one}: signed and verified");
-            assert_eq!(verifier.verify(&sent), Ok(()), "{one} of three");
+            let headers = signed(signer, BODY.as_bytes()).unwrap();
+            let sent = notification(&headers, BODY.as_bytes());
+            assert_eq!(signer.verify(&sent, None), Ok(()), "{one}: signed and verified");
+            assert_eq!(verifier.verify(&sent, None), Ok(()), "{one} of three");
         }
         for (signer, verifier) in all(&[one]).iter().zip(&all(&["else:4"])) {
-            let mut headers = HeaderMap::new();
-            signer.sign(&mut headers, BODY.as_bytes()).unwrap();
-            let sent = Notification { headers: &headers, body: BODY.as_bytes() };
-            assert!(verifier.verify(&sent).is_err(), "{one} is not the secret");
+            let headers = signed(signer, BODY.as_bytes()).unwrap();
+            let sent = notification(&headers, BODY.as_bytes());
+            assert!(verifier.verify(&sent, None).is_err(), "{one} is not the secret");
         }
     }
     for check in all(&[]) {
-        assert!(check.sign(&mut HeaderMap::new(), b"").is_err(), "no secret to sign with");
+        assert!(signed(&check, b"").is_err(), "no secret to sign with");
     }
 }
 
@@ -419,23 +462,27 @@ fn tokens_are_compared_whole() {
         assert_eq!(sent(&format!("{scheme} abc123")), Ok(()));
     }
     for wrong in ["Bearer abc12", "Bearer abc1234", "Bearer ABC123", "Bearer x"] {
-        assert_eq!(sent(wrong), Err(Refusal::Mismatch(AUTHORIZATION)), "{wrong}");
+        assert_eq!(sent(wrong), Err(Refusal::Mismatch(authorization())), "{wrong}");
     }
     for odd in ["abc123", "Bearerabc123", "Basic abc123", ""] {
-        assert_eq!(sent(odd), Err(Refusal::Malformed(AUTHORIZATION)), "{odd}");
+        assert_eq!(sent(odd), Err(Refusal::Malformed(authorization())), "{odd}");
     }
     let twice = [("authorization", "Bearer abc123"), ("authorization", "Bearer abc123")];
     assert_eq!(verify(bearer, &twice, b""), Err(Refusal::Repeated(AUTHORIZATION)));
-    assert_eq!(verify(bearer, &[], b""), Err(Refusal::Missing(AUTHORIZATION)));
+    assert_eq!(verify(bearer, &[], b""), Err(Refusal::Missing(authorization())));
 
     let fixed = &checks(&[("header_name", "X-Token"), ("header_value", "abc123")])[0];
     let name = || HeaderName::from_static("x-token");
     let sent = |values: &[(&'static str, &str)]| verify(fixed, values, b"");
     assert_eq!(sent(&[("x-token", "abc123")]), Ok(()));
     for wrong in ["abc12", "abc1234", "ABC123", ""] {
-        assert_eq!(sent(&[("x-token", wrong)]), Err(Refusal::Mismatch(name())), "{wrong}");
+        assert_eq!(
+            sent(&[("x-token", wrong)]),
+            Err(Refusal::Mismatch("header x-token".to_owned())),
+            "{wrong}"
+        );
     }
-    assert_eq!(sent(&[]), Err(Refusal::Missing(name())));
+    assert_eq!(sent(&[]), Err(Refusal::Missing("header x-token".to_owned())));
     let twice = [("x-token", "abc123"), ("x-token", "abc123")];
     assert_eq!(sent(&twice), Err(Refusal::Repeated(name())));
 }

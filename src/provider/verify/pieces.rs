@@ -1,0 +1,326 @@
+//! What a signature covers and where it stands, as data.
+//!
+//! The same description verifies and signs, so that a sample is signed as its provider would.
+
+use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD, HEXLOWER};
+use data_encoding::{Encoding as Alphabet, HEXLOWER_PERMISSIVE};
+use http::header::{HeaderName, HeaderValue};
+use serde_json::Value;
+
+use super::{Draft, Notification, Refusal, only};
+use crate::model::Time;
+use std::time::Duration;
+
+/// A part of what is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// A fixed text.
+    Text(String),
+    /// The body, as received.
+    Body,
+    /// The URL that the provider calls, as it was entered there.
+    Url,
+    /// The timestamp's text, as received.
+    Stamp,
+    /// A header's value.
+    Header(HeaderName),
+    /// A text in the JSON body, by pointer (RFC 6901).
+    Pointer(String),
+    /// The fields of a form body, sorted by name: names and values without separators.
+    SortedForm,
+}
+
+/// Where a value stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// In a header.
+    Header(HeaderName),
+    /// In the JSON body, by pointer (RFC 6901).
+    Pointer(String),
+}
+
+/// How the bytes of a signature are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Hexadecimal, either case.
+    Hex,
+    /// Base64 (RFC 4648, section 4).
+    Base64,
+    /// Base64 for URLs (RFC 4648, section 5).
+    Base64Url,
+}
+
+/// How signatures stand in their place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Alone, after a prefix that may be missing.
+    Plain(String),
+    /// `t=…,v1=…[,v1=…]`: the names of the timestamp and of the signatures.
+    Pairs(String, String),
+    /// `v1,… v1,…`: the version before each signature, a list with spaces.
+    List(String),
+}
+
+/// A signed timestamp.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Where it stands; `None`: among the pairs of the signature's header.
+    pub place: Option<Place>,
+    /// Whether it counts milliseconds, not seconds.
+    pub millis: bool,
+    /// How far it may be from our clock, either way. `None`: as far as it likes.
+    pub tolerance: Option<Duration>,
+}
+
+/// What is signed, and where the signature stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scheme {
+    /// Where the signature stands.
+    pub place: Place,
+    /// How its bytes are written.
+    pub encoding: Encoding,
+    /// How it stands there.
+    pub form: Form,
+    /// What it covers.
+    pub signed: Vec<Piece>,
+    /// The timestamp, if one is signed.
+    pub stamp: Option<Stamp>,
+}
+
+/// What a notification gives a scheme to check.
+pub(super) struct Claim {
+    /// The signatures it bears; one of them must be right.
+    pub(super) signatures: Vec<Vec<u8>>,
+    /// The bytes that were signed.
+    pub(super) message: Vec<u8>,
+}
+
+impl Encoding {
+    /// Reads bytes. Base64 is taken with and without its padding.
+    pub(super) fn decode(self, text: &[u8]) -> Option<Vec<u8>> {
+        let either = |padded: Alphabet, bare: Alphabet| {
+            padded.decode(text).or_else(|_| bare.decode(text)).ok()
+        };
+        match self {
+            Encoding::Hex => HEXLOWER_PERMISSIVE.decode(text).ok(),
+            Encoding::Base64 => either(BASE64, BASE64_NOPAD),
+            Encoding::Base64Url => either(BASE64URL, BASE64URL_NOPAD),
+        }
+    }
+
+    fn encode(self, bytes: &[u8]) -> String {
+        match self {
+            Encoding::Hex => HEXLOWER.encode(bytes),
+            Encoding::Base64 => BASE64.encode(bytes),
+            Encoding::Base64Url => BASE64URL.encode(bytes),
+        }
+    }
+}
+
+impl Place {
+    /// The name of the place, for refusals.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Place::Header(name) => format!("header {name}"),
+            Place::Pointer(pointer) => format!("{pointer} in the body"),
+        }
+    }
+
+    fn value(&self, notification: &Notification<'_>) -> Result<Vec<u8>, Refusal> {
+        match self {
+            Place::Header(name) => only(notification.headers, name).map(<[u8]>::to_vec),
+            Place::Pointer(pointer) => text_at(notification.body, pointer),
+        }
+    }
+
+    fn put(&self, draft: &mut Draft, value: &str) -> Result<(), String> {
+        match self {
+            Place::Header(name) => put_header(draft, name, value),
+            Place::Pointer(pointer) => put_text(draft, pointer, value),
+        }
+    }
+}
+
+impl Scheme {
+    /// What a notification claims; its timestamp is checked already.
+    pub(super) fn claim(&self, notification: &Notification<'_>) -> Result<Claim, Refusal> {
+        let given = self.place.value(notification)?;
+        let malformed = || Refusal::Malformed(self.place.name());
+        let (stamp, texts) = self.form.split(&given);
+        let signatures: Vec<Vec<u8>> =
+            texts.into_iter().filter_map(|text| self.encoding.decode(text)).collect();
+        if signatures.is_empty() {
+            return Err(malformed());
+        }
+        let stamp = match &self.stamp {
+            None => Vec::new(),
+            Some(rule) => {
+                let text = match &rule.place {
+                    Some(place) => place.value(notification)?,
+                    None => stamp.ok_or_else(malformed)?.to_vec(),
+                };
+                rule.check(&text, notification.now)?;
+                text
+            }
+        };
+        let mut message = Vec::new();
+        for piece in &self.signed {
+            piece.append(notification, &stamp, &mut message)?;
+        }
+        Ok(Claim { signatures, message })
+    }
+
+    /// Readies a draft: everything that is signed is put in, then the signature that `sign` makes.
+    pub(super) fn sign(
+        &self,
+        draft: &mut Draft,
+        sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, String>,
+    ) -> Result<(), String> {
+        let seconds = draft.now.second();
+        let stamp = match &self.stamp {
+            None => String::new(),
+            Some(rule) => {
+                let text = if rule.millis { seconds * 1_000 } else { seconds }.to_string();
+                if let Some(place) = &rule.place {
+                    place.put(draft, &text)?;
+                }
+                text
+            }
+        };
+        let token = format!("{:032x}", draft.now.nanos());
+        for piece in &self.signed {
+            match piece {
+                Piece::Header(name) if !draft.headers.contains_key(name) => {
+                    put_header(draft, name, &token)?;
+                }
+                Piece::Pointer(pointer) if text_at(&draft.body, pointer).is_err() => {
+                    put_text(draft, pointer, &token)?;
+                }
+                _ => {}
+            }
+        }
+        let mut message = Vec::new();
+        for piece in &self.signed {
+            let refused = |refusal: Refusal| refusal.to_string();
+            piece.append(&draft.notification(), stamp.as_bytes(), &mut message).map_err(refused)?;
+        }
+        let signature = self.encoding.encode(&sign(&message)?);
+        self.place.put(draft, &self.form.join(&stamp, &signature))
+    }
+}
+
+impl Form {
+    /// The timestamp, if it stands here, and the texts of the signatures.
+    fn split<'a>(&self, given: &'a [u8]) -> (Option<&'a [u8]>, Vec<&'a [u8]>) {
+        match self {
+            Form::Plain(prefix) => {
+                let bare = given.strip_prefix(prefix.as_bytes()).unwrap_or(given);
+                (None, vec![bare])
+            }
+            Form::Pairs(stamp, signature) => {
+                let pairs = given.split(|b| *b == b',').map(<[u8]>::trim_ascii);
+                let values = |name: &str| -> Vec<&'a [u8]> {
+                    let value = |pair: &'a [u8]| {
+                        pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
+                    };
+                    pairs.clone().filter_map(value).collect()
+                };
+                (values(stamp).first().copied(), values(signature))
+            }
+            Form::List(version) => {
+                let entry = |entry: &'a [u8]| {
+                    entry.strip_prefix(version.as_bytes()).and_then(|rest| rest.strip_prefix(b","))
+                };
+                (None, given.split(|b| *b == b' ').filter_map(entry).collect())
+            }
+        }
+    }
+
+    fn join(&self, stamp: &str, signature: &str) -> String {
+        match self {
+            Form::Plain(_) => signature.to_owned(),
+            Form::Pairs(time, name) => format!("{time}={stamp},{name}={signature}"),
+            Form::List(version) => format!("{version},{signature}"),
+        }
+    }
+}
+
+impl Stamp {
+    fn check(&self, text: &[u8], now: Time) -> Result<(), Refusal> {
+        let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok());
+        let number = number.ok_or_else(|| Refusal::Malformed("the timestamp".to_owned()))?;
+        let seconds = if self.millis { number / 1_000 } else { number };
+        let given = Time::from_seconds(seconds);
+        let apart = now.since(given).max(given.since(now));
+        match self.tolerance {
+            Some(tolerance) if apart > tolerance => Err(Refusal::Stale(apart)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Piece {
+    fn append(
+        &self,
+        notification: &Notification<'_>,
+        stamp: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
+        match self {
+            Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Piece::Body => out.extend_from_slice(notification.body),
+            Piece::Url => {
+                let url = notification.url.ok_or(Refusal::NoUrl)?;
+                out.extend_from_slice(url.as_bytes());
+            }
+            Piece::Stamp => out.extend_from_slice(stamp),
+            Piece::Header(name) => out.extend_from_slice(only(notification.headers, name)?),
+            Piece::Pointer(pointer) => out.extend(text_at(notification.body, pointer)?),
+            Piece::SortedForm => {
+                let mut fields: Vec<_> = url::form_urlencoded::parse(notification.body).collect();
+                fields.sort();
+                for (name, value) in fields {
+                    out.extend_from_slice(name.as_bytes());
+                    out.extend_from_slice(value.as_bytes());
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A text or number in a JSON body, as text.
+pub(super) fn text_at(body: &[u8], pointer: &str) -> Result<Vec<u8>, Refusal> {
+    let missing = || Refusal::Missing(Place::Pointer(pointer.to_owned()).name());
+    let value: Value = serde_json::from_slice(body).map_err(|_| missing())?;
+    match value.pointer(pointer) {
+        Some(Value::String(text)) => Ok(text.clone().into_bytes()),
+        Some(Value::Number(number)) => Ok(number.to_string().into_bytes()),
+        _ => Err(missing()),
+    }
+}
+
+fn put_header(draft: &mut Draft, name: &HeaderName, value: &str) -> Result<(), String> {
+    let value = HeaderValue::from_str(value)
+        .map_err(|_| format!("the value for header {name} cannot stand in a header"))?;
+    draft.headers.insert(name, value);
+    Ok(())
+}
+
+/// Puts a text into a JSON body, making the objects on its way.
+fn put_text(draft: &mut Draft, pointer: &str, text: &str) -> Result<(), String> {
+    let unfit = || format!("the sample's body has no place for {pointer}");
+    let mut body: Value = serde_json::from_slice(&draft.body).map_err(|_| unfit())?;
+    let mut at = &mut body;
+    for name in pointer.split('/').skip(1) {
+        let name = name.replace("~1", "/").replace("~0", "~");
+        at = at
+            .as_object_mut()
+            .ok_or_else(unfit)?
+            .entry(name)
+            .or_insert_with(|| Value::Object(serde_json::Map::new()));
+    }
+    *at = Value::String(text.to_owned());
+    draft.body = body.to_string().into_bytes();
+    Ok(())
+}

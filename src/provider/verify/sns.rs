@@ -1,0 +1,194 @@
+//! Amazon SNS envelopes, versions 1 and 2, and those of Scaleway's topics, which have their form.
+//!
+//! A valid signature only proves that the service sent it: anyone can have a topic. So the topic
+//! must be on the source's list before anything else is looked at. Source: Amazon SNS Developer
+//! Guide, "Verifying the signatures of Amazon SNS messages".
+
+use data_encoding::BASE64;
+use serde::Deserialize;
+use url::Url;
+
+use super::public_key::{Algorithm, Key};
+use super::{Notification, Refusal};
+
+/// Whose envelopes they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnsService {
+    /// Amazon's.
+    Amazon,
+    /// Scaleway's Topics and Events.
+    Scaleway,
+}
+
+/// The check of an SNS envelope.
+#[derive(Clone, Debug)]
+pub struct Sns {
+    /// Whose.
+    pub service: SnsService,
+    /// The topics that are ours.
+    pub topic_arns: Vec<String>,
+    /// The key of a pinned certificate; `None`: it is fetched.
+    pub pinned: Option<Key>,
+}
+
+/// An SNS envelope.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Envelope {
+    /// `Notification`, `SubscriptionConfirmation` or `UnsubscribeConfirmation`.
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// The same over retries.
+    pub message_id: String,
+    /// The topic.
+    pub topic_arn: String,
+    /// The event, as JSON text, or a sentence.
+    pub message: String,
+    /// Only some notifications have one.
+    pub subject: Option<String>,
+    /// When it was published.
+    pub timestamp: String,
+    /// Of confirmations.
+    pub token: Option<String>,
+    /// Of confirmations: what to fetch.
+    #[serde(rename = "SubscribeURL")]
+    pub subscribe_url: Option<String>,
+    /// `1` (SHA-1) or `2` (SHA-256).
+    pub signature_version: String,
+    /// In base64.
+    pub signature: String,
+    /// Where the certificate is.
+    #[serde(rename = "SigningCertURL", alias = "SigningCertUrl")]
+    pub signing_cert_url: String,
+}
+
+impl Envelope {
+    /// Reads an envelope from a body.
+    pub fn parse(body: &[u8]) -> Option<Envelope> {
+        serde_json::from_slice(body).ok()
+    }
+
+    /// Whether it asks to confirm a subscription, or an end of one.
+    pub fn is_confirmation(&self) -> bool {
+        self.kind != "Notification"
+    }
+
+    /// The bytes that are signed: each field in its order, name and value on lines of their own.
+    pub(super) fn canonical(&self) -> Option<String> {
+        let text = |value: &Option<String>| value.clone();
+        let some = |value: &str| Some(value.to_owned());
+        let fields: Vec<(&str, Option<String>)> = match self.kind.as_str() {
+            "Notification" => vec![
+                ("Message", some(&self.message)),
+                ("MessageId", some(&self.message_id)),
+                ("Subject", text(&self.subject)),
+                ("Timestamp", some(&self.timestamp)),
+                ("TopicArn", some(&self.topic_arn)),
+                ("Type", some(&self.kind)),
+            ],
+            "SubscriptionConfirmation" | "UnsubscribeConfirmation" => vec![
+                ("Message", some(&self.message)),
+                ("MessageId", some(&self.message_id)),
+                ("SubscribeURL", text(&self.subscribe_url)),
+                ("Timestamp", some(&self.timestamp)),
+                ("Token", text(&self.token)),
+                ("TopicArn", some(&self.topic_arn)),
+                ("Type", some(&self.kind)),
+            ],
+            _ => return None,
+        };
+        let line =
+            |(name, value): (&str, Option<String>)| value.map(|value| format!("{name}\n{value}\n"));
+        Some(fields.into_iter().filter_map(line).collect())
+    }
+}
+
+impl SnsService {
+    /// Where a certificate may come from.
+    fn admits_certificate(self, url: &Url) -> bool {
+        let path = url.path();
+        let safe = !path.contains("..") && url.query().is_none() && url.fragment().is_none();
+        match self {
+            SnsService::Amazon => is_amazon(url) && safe && path.ends_with(".pem"),
+            SnsService::Scaleway => {
+                is_host(url, "messaging.s3.fr-par.scw.cloud")
+                    && safe
+                    && path.starts_with("/fr-par/sns/sns_certificate_")
+                    && path.ends_with(".crt")
+            }
+        }
+    }
+
+    /// What may be fetched to confirm a subscription.
+    pub fn admits_confirmation(self, url: &Url) -> bool {
+        match self {
+            SnsService::Amazon => is_amazon(url),
+            SnsService::Scaleway => is_host(url, "sns.mnq.fr-par.scaleway.com"),
+        }
+    }
+}
+
+/// `https://sns.<region>.amazonaws.com[.cn]`, no port, no credentials.
+fn is_amazon(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or("");
+    let host = host.strip_suffix(".cn").unwrap_or(host);
+    let region = host.strip_prefix("sns.").and_then(|rest| rest.strip_suffix(".amazonaws.com"));
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    region.is_some_and(|region| region.len() >= 3 && region.bytes().all(plain)) && is_bare(url)
+}
+
+fn is_host(url: &Url, host: &str) -> bool {
+    url.host_str() == Some(host) && is_bare(url)
+}
+
+fn is_bare(url: &Url) -> bool {
+    url.scheme() == "https"
+        && url.port().is_none()
+        && url.username().is_empty()
+        && url.password().is_none()
+}
+
+impl Sns {
+    /// The envelope, if its topic is ours and it may be looked at.
+    fn envelope(&self, notification: &Notification<'_>) -> Result<Envelope, Refusal> {
+        let envelope = Envelope::parse(notification.body)
+            .ok_or_else(|| Refusal::Malformed("the SNS envelope".to_owned()))?;
+        if !self.topic_arns.contains(&envelope.topic_arn) {
+            return Err(Refusal::Topic);
+        }
+        Ok(envelope)
+    }
+
+    /// The certificate that must be fetched before the notification can be verified.
+    pub(super) fn wanted(&self, notification: &Notification<'_>) -> Result<Option<Url>, Refusal> {
+        if self.pinned.is_some() {
+            return Ok(None);
+        }
+        let envelope = self.envelope(notification)?;
+        let url = Url::parse(&envelope.signing_cert_url).ok();
+        let url = url.filter(|url| self.service.admits_certificate(url));
+        url.map(Some).ok_or(Refusal::CertificateUrl)
+    }
+
+    pub(super) fn verify(
+        &self,
+        notification: &Notification<'_>,
+        fetched: Option<&[u8]>,
+    ) -> Result<(), Refusal> {
+        let envelope = self.envelope(notification)?;
+        let mismatch = || Refusal::Mismatch("the SNS envelope's Signature".to_owned());
+        let algorithm = match envelope.signature_version.as_str() {
+            "1" => Algorithm::RsaSha1,
+            "2" => Algorithm::RsaSha256,
+            _ => return Err(mismatch()),
+        };
+        let key = match &self.pinned {
+            Some(key) => key.clone(),
+            None => fetched.and_then(Key::from_certificate).ok_or(Refusal::Certificate)?,
+        };
+        let message = envelope.canonical().ok_or_else(mismatch)?;
+        let signature = BASE64.decode(envelope.signature.as_bytes()).map_err(|_| mismatch())?;
+        let right = algorithm.verify(&key, message.as_bytes(), &signature);
+        right.then_some(()).ok_or_else(mismatch)
+    }
+}
