@@ -63,6 +63,11 @@ fn suppressed(daemon: &Daemon, address: &str) -> bool {
 
 const EVENT: &str = "id source provider kind address scope at received_at origin message_id \
     smtp_code enhanced_code diagnostic tags url user_agent provider_kind provider_event_id";
+
+/// Fields of events beyond the contract: whether a program opened it, what the sender had attached,
+/// and every way that the event came.
+const MORE: &[&str] = &["machine", "metadata", "origins"];
+
 const SUPPRESSION: &str = "address scope reason since until sources note";
 
 #[test]
@@ -77,8 +82,7 @@ fn rows_have_the_fields_of_the_contract() {
     assert_eq!(notify(daemon.http, &body.to_string()).status, 200);
     until_events(&daemon, 1);
     let row = daemon.rows(&["events"]).remove(0);
-    // `origins` has every way that the event came.
-    assert_keys(&row, EVENT, &["origins"]);
+    assert_keys(&row, EVENT, MORE);
     for (key, value) in [
         ("source", json!("test")),
         ("provider", json!("generic")),
@@ -97,6 +101,8 @@ fn rows_have_the_fields_of_the_contract() {
         ("user_agent", Value::Null),
         ("provider_kind", json!("hard_bounce")),
         ("provider_event_id", json!("e1")),
+        ("machine", json!(false)),
+        ("metadata", Value::Null),
     ] {
         assert_eq!(row[key], value, "{key}");
     }
@@ -189,7 +195,7 @@ fn followed_events_come_as_they_are_told() {
         tell(&daemon, "test", &event("complaint", "b@x.example", &message, n));
         let row: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
         assert_eq!((&row["kind"], &row["message_id"]), (&json!("complaint"), &json!(message)));
-        assert_keys(&row, EVENT, &["origins"]);
+        assert_keys(&row, EVENT, MORE);
     }
     follow.kill().unwrap();
     follow.wait().unwrap();
@@ -243,7 +249,7 @@ fn explanation(row: &Value) {
     assert_keys(&row["suppression"], SUPPRESSION, &[]);
     assert_eq!(row["events"].as_array().unwrap().len(), 4);
     for event in row["events"].as_array().unwrap() {
-        assert_keys(event, EVENT, &["origins"]);
+        assert_keys(event, EVENT, MORE);
     }
     let scope = &row["scopes"][0];
     assert_eq!(scope["scope"], "global");
