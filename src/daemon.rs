@@ -77,6 +77,9 @@ pub fn run(config: Config, file: &Path) -> Result<()> {
 
 async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
     let started = Instant::now();
+    // First, so that a stop in the middle of the start is one in order, too.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let settings = ingest::Settings::new(
         config.store.path.clone(),
         config.store.retention,
@@ -91,8 +94,6 @@ async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
         lookers: watch::Sender::new(false),
     };
     let mut parts = start(config, settings, &running, listeners, metrics, &stops).await?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let ready = async {
         running.ingest.ready().await;
         systemd::ready();
@@ -204,9 +205,7 @@ fn serve<S: http::Service>(
     limits: Limits,
     stop: watch::Receiver<bool>,
 ) -> Part {
-    if let Some(address) = listener.local() {
-        telemetry::webhook::listening(name, address);
-    }
+    telemetry::webhook::listening(name, listener.shown());
     part(name, async move {
         let cut = http::serve(listener, Arc::new(service), limits, stop, DRAIN).await;
         if cut > 0 {

@@ -7,8 +7,10 @@ use std::net::{SocketAddr, TcpListener as StdTcpListener};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::{fs, io};
 
+use listenfd::ListenFd;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 /// Where a listener listens.
@@ -117,6 +119,18 @@ impl Listener {
         }
     }
 
+    /// Where it is bound, as the log shows it.
+    pub fn shown(&self) -> String {
+        match self {
+            Listener::Tcp(socket) => socket.local_addr().map(|a| a.to_string()),
+            Listener::Unix(socket) => socket.local_addr().map(|address| {
+                let path = address.as_pathname().unwrap_or(Path::new("")).display().to_string();
+                format!("unix:{path}")
+            }),
+        }
+        .unwrap_or_default()
+    }
+
     /// The address it is bound to; tells the port where 0 was asked for.
     pub fn local(&self) -> Option<SocketAddr> {
         match self {
@@ -139,9 +153,12 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<StdUnixListener> {
     Ok(socket)
 }
 
+/// Reading the environment clears it, so several listeners share what was read once.
+static PASSED: LazyLock<Mutex<ListenFd>> = LazyLock::new(|| Mutex::new(ListenFd::from_env()));
+
 fn from_systemd() -> io::Result<Listener> {
     let none = || io::Error::new(io::ErrorKind::NotFound, "systemd passed no listening socket");
-    let mut passed = listenfd::ListenFd::from_env();
+    let mut passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
     for index in 0..passed.len() {
         if let Ok(Some(socket)) = passed.take_tcp_listener(index) {
             socket.set_nonblocking(true)?;

@@ -101,6 +101,15 @@ mod tests {
         assert!(failure.why.contains("No such file"), "{}", failure.why);
     }
 
+    /// The clock is paused, and jumps to the limit at once.
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_does_not_end_is_given_up() {
+        let started = tokio::time::Instant::now();
+        let failure = sh("exec tail -f /dev/null").await.unwrap_err();
+        assert_eq!(failure.why, "not done after 30 s");
+        assert!(started.elapsed() >= RUN_MAX);
+    }
+
     #[tokio::test]
     async fn what_the_program_leaves_running_is_not_waited_for() {
         let started = tokio::time::Instant::now();

@@ -46,8 +46,10 @@ impl Merge<'_> {
                 }
                 Err(unreadable) => {
                     let reason = unreadable.to_string();
-                    self.writer.quarantine(&mut self.batch, place, source, &reason)?;
-                    *self.unreadable.entry(source.clone()).or_default() += 1;
+                    let batch = &mut self.batch;
+                    if self.writer.quarantine(batch, place, source, element, &reason)? {
+                        *self.unreadable.entry(source.clone()).or_default() += 1;
+                    }
                 }
             }
             self.elements += 1;

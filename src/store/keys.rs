@@ -3,14 +3,15 @@
 //! ```text
 //! c source 0 feed        a feed's cursor
 //! e address# event-id    where an event's element is in the journal; also what makes it one event
+//! h payload##            where an element that could not be read was first told
 //! m message# address#    which addresses a message's events are about
 //! n source               how a source's events reached us
 //! q address 0 stream     the last delivery, where nothing else is known
 //! s address 0 stream     a standing that says more
 //! z quarantine-id        why an element could not be read
 //! ```
-//! `#` is a hash of 8 bytes. `q` stands before `s`: a scan that races a standing's change from the
-//! one to the other sees it at least once.
+//! `#` is a hash of 8 bytes, `##` of 16. `q` stands before `s`: a scan that races a standing's
+//! change from the one to the other sees it at least once.
 
 use sha2::{Digest, Sha256};
 
@@ -21,6 +22,7 @@ pub(super) const META: &[u8] = b"\0meta";
 
 pub(super) const CURSOR: u8 = b'c';
 pub(super) const EVENT: u8 = b'e';
+pub(super) const HELD: u8 = b'h';
 pub(super) const MESSAGE: u8 = b'm';
 pub(super) const COUNTS: u8 = b'n';
 pub(super) const QUIET: u8 = b'q';
@@ -91,6 +93,13 @@ pub(super) fn standing_parts(key: &[u8]) -> Option<(String, Scope)> {
     let (address, stream) = text.split_once('\0')?;
     let scope = if stream.is_empty() { Scope::Global } else { Scope::Stream(stream.into()) };
     Some((address.to_owned(), scope))
+}
+
+/// What makes two tellings of an unreadable element one.
+pub(super) fn held(source: &SourceName, context: &str, body: &[u8]) -> Vec<u8> {
+    let name = source.as_str().as_bytes();
+    let digest = Sha256::digest([name, &[0], context.as_bytes(), &[0], body].concat());
+    [&[HELD], &digest[..16]].concat()
 }
 
 pub(super) fn quarantine(id: QuarantineId) -> Vec<u8> {

@@ -9,11 +9,12 @@ use std::sync::Weak;
 
 use super::checkpoint::Earlier;
 use super::codec::{Counts, EventRef, Meta, checksum, decode, encode};
-use super::keys::{self, EVENT, MESSAGE, META, QUARANTINE, QUIET, STANDING};
+use super::keys::{self, EVENT, HELD, MESSAGE, META, QUARANTINE, QUIET, STANDING};
 use super::open::leave_clean_mark;
 use super::{Snapshot, StoreError};
 use crate::model::{
-    Event, EventId, EventKind, Origin, Position, QuarantineId, Scope, SourceName, Standing, Time,
+    Element, Event, EventId, EventKind, Origin, Position, QuarantineId, Scope, SourceName,
+    Standing, Time,
 };
 
 /// Writes to the store. There is one.
@@ -196,7 +197,9 @@ impl Writer {
         self.put(batch, keys::cursor(source, feed), Some(state.as_bytes().to_vec()))
     }
 
-    /// Puts an element into quarantine, with the reason.
+    /// Puts an element into quarantine, with the reason; says whether it is new there. A poll
+    /// reads its overlap again each time, so the same bytes of a source are held once; and what an
+    /// operator has dropped or replayed stays away.
     ///
     /// # Errors
     /// When the store is damaged.
@@ -205,10 +208,18 @@ impl Writer {
         batch: &mut Batch,
         id: QuarantineId,
         source: &SourceName,
+        element: &Element,
         reason: &str,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
+        let held = keys::held(source, &element.context, &element.body);
+        if self.get(batch, &held)?.is_some() {
+            self.counts_mut(batch, source)?.repeated += 1;
+            return Ok(false);
+        }
+        self.put(batch, held, Some(encode(&id.record)))?;
         self.counts_mut(batch, source)?.unreadable += 1;
-        self.put(batch, keys::quarantine(id), Some(reason.as_bytes().to_vec()))
+        self.put(batch, keys::quarantine(id), Some(reason.as_bytes().to_vec()))?;
+        Ok(true)
     }
 
     /// Takes an element out of quarantine.
@@ -267,7 +278,7 @@ impl Writer {
             let (key, value) = pair?;
             let record = match key.first() {
                 Some(&EVENT) => Some(decode::<EventRef>(&value)?.record),
-                Some(&MESSAGE) => Some(decode::<Position>(&value)?),
+                Some(&HELD | &MESSAGE) => Some(decode::<Position>(&value)?),
                 _ => None,
             };
             if record.is_some_and(|record| record < start) {

@@ -3,9 +3,12 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
+
+use serde_json::Value;
 
 use super::client::{self, SECRET};
 use super::wait_for;
@@ -30,10 +33,11 @@ pub(crate) fn source() -> String {
     )
 }
 
-/// A running daemon. It is killed when it is dropped.
+/// A running daemon. It is killed when it is dropped; then its log must not name a recipient.
 pub(crate) struct Daemon {
     child: Child,
     log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
     config: PathBuf,
     pub(crate) http: SocketAddr,
     pub(crate) admin: SocketAddr,
@@ -104,7 +108,7 @@ impl Home {
         let log = Arc::new(Mutex::new(String::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let sink = Arc::clone(&log);
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 sink.lock().unwrap().push_str(&(line + "\n"));
             }
@@ -117,11 +121,14 @@ impl Home {
                 }
                 let mark = format!("listening listener=\"{listener}\" on=");
                 let rest = text.split_once(&mark)?.1;
-                rest.split_whitespace().next()?.parse().ok()
+                let on = rest.split_whitespace().next()?;
+                // A Unix socket has no such address, and its test knows the path.
+                Some(on.parse().unwrap_or(([0; 4], 0).into()))
             })
         };
         let (http, admin) = (bound("http"), bound("admin"));
-        Daemon { child, log, config: self.config(), http, admin }
+        let (reader, config) = (Some(reader), self.config());
+        Daemon { child, log, reader, config, http, admin }
     }
 }
 
@@ -151,10 +158,40 @@ impl Daemon {
     }
 
     /// The rows that a verb prints with `--json`.
-    pub(crate) fn rows(&self, arguments: &[&str]) -> Vec<serde_json::Value> {
+    pub(crate) fn rows(&self, arguments: &[&str]) -> Vec<Value> {
+        self.answer(arguments).1
+    }
+
+    /// A verb's exit status, and the rows that it prints with `--json`.
+    pub(crate) fn answer(&self, arguments: &[&str]) -> (i32, Vec<Value>) {
         let output = self.cli(&[arguments, &["--json"]].concat());
         let text = String::from_utf8(output.stdout).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let rows = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        (output.status.code().unwrap(), rows)
+    }
+
+    /// What `status` has of a source.
+    pub(crate) fn source(&self, name: &str) -> Value {
+        let status = self.rows(&["status"]).remove(0);
+        let sources = status["sources"].as_array().unwrap();
+        sources.iter().find(|source| source["name"] == name).unwrap().clone()
+    }
+
+    /// What `status` has of the export.
+    pub(crate) fn exported(&self) -> Value {
+        self.rows(&["status"])[0]["exports"][0].clone()
+    }
+
+    /// The value of a series of `/metrics`, if it is there.
+    pub(crate) fn metric(&self, series: &str) -> Option<f64> {
+        let text = client::request(self.admin, "GET", "/metrics", &[], b"").body;
+        let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map(|value| value.parse().unwrap())
+    }
+
+    /// Waits until the log has a text.
+    pub(crate) fn until_logged(&self, text: &str) {
+        wait_for(text, PATIENCE, || self.log().contains(text).then_some(()));
     }
 
     /// Ends it the way `kill -9` does.
@@ -166,9 +203,16 @@ impl Daemon {
     /// Asks it to stop, and waits until it has; it must end well.
     pub(crate) fn stop(mut self) -> String {
         self.signal("TERM");
-        let status = wait_for("the stop", PATIENCE, || self.child.try_wait().unwrap());
+        let status = self.ended();
         assert!(status.success(), "{status}\n{}", self.log());
         self.log()
+    }
+
+    /// Waits until it has ended, and its log is whole.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
+        let status = wait_for("the end", PATIENCE, || self.child.try_wait().unwrap());
+        self.reader.take().map(JoinHandle::join).transpose().unwrap();
+        status
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -183,8 +227,14 @@ impl Drop for Daemon {
         // Nothing else is known of a daemon that a failed test leaves behind.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let log = self.log();
         if std::thread::panicking() {
-            eprintln!("--- log of the daemon\n{}", self.log());
+            eprintln!("--- log of the daemon\n{log}");
+            return;
+        }
+        // Addresses are personal data, and bodies hold them.
+        for private in ["@", "\"recipient", "recipient\\\""] {
+            assert!(!log.contains(private), "{private} in the log:\n{log}");
         }
     }
 }

@@ -1,0 +1,271 @@
+//! The exported file as the MTA's administrator has it: when it changes, and when it must not.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::{Value, json};
+
+use crate::support::client::{event, notify};
+use crate::support::daemon::{Daemon, Home, PATIENCE};
+use crate::support::wait_for;
+
+/// Adds keys to the export `postfix`.
+fn configure(home: &Home, keys: &str) {
+    let text = fs::read_to_string(home.config()).unwrap();
+    let with = format!("format = \"postfix-access\"\n{keys}");
+    fs::write(home.config(), text.replacen("format = \"postfix-access\"\n", &with, 1)).unwrap();
+}
+
+fn file(home: &Home) -> PathBuf {
+    home.dir.join("access")
+}
+
+/// What changes when a file is written: its inode, its time, and its mode.
+fn stamp(home: &Home) -> (u64, SystemTime, u32) {
+    let meta = fs::metadata(file(home)).unwrap();
+    (meta.ino(), meta.modified().unwrap(), meta.mode() & 0o7777)
+}
+
+fn until_rows(home: &Home, rows: usize) {
+    let path = file(home);
+    wait_for("the export", PATIENCE, || {
+        let text = fs::read_to_string(&path).ok()?;
+        (text.lines().count() == rows).then_some(())
+    });
+}
+
+fn bounce(daemon: &Daemon, address: &str, second: u32) {
+    let body = event("hard_bounce", address, &format!("m{second}"), second);
+    assert_eq!(notify(daemon.http, &body).status, 200);
+}
+
+/// What `status` shows of the export, once it has come to rest.
+fn settled(daemon: &Daemon) -> Value {
+    wait_for("the export's rest", PATIENCE, || {
+        Some(daemon.exported()).filter(|export| export["pending"] == false)
+    })
+}
+
+#[test]
+fn an_address_is_in_the_file_within_a_second() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    until_rows(&home, 0);
+    assert_eq!(stamp(&home).2, 0o644);
+    let mut slowest = Duration::ZERO;
+    for n in 0..10 {
+        let address = format!("user{n}@example.com");
+        bounce(&daemon, &address, n);
+        let started = Instant::now();
+        wait_for("the address", PATIENCE, || home.export().contains(&address).then_some(()));
+        slowest = slowest.max(started.elapsed());
+    }
+    eprintln!("from the webhook's answer to the file: {slowest:?} at most");
+    assert!(slowest < Duration::from_secs(5), "{slowest:?}");
+    let line = home.export().lines().next().unwrap().to_owned();
+    assert_eq!(line, "user0@example.com\t550 5.1.1 suppressed: hard bounce");
+    let export = settled(&daemon);
+    assert_eq!((&export["rows"], &export["error"]), (&json!(10), &Value::Null));
+    assert_eq!(daemon.metric("suppressd_export_rows{export=\"postfix\"}"), Some(10.0));
+    daemon.stop();
+}
+
+#[test]
+fn what_has_not_changed_is_not_written_again() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    bounce(&daemon, "user@example.com", 1);
+    until_rows(&home, 1);
+    let generation = settled(&daemon)["generation"].clone();
+    let before = stamp(&home);
+    bounce(&daemon, "user@example.com", 1);
+    bounce(&daemon, "user@example.com", 2);
+    let delivered = event("delivered", "other@example.com", "m9", 9);
+    assert_eq!(notify(daemon.http, &delivered).status, 200);
+    for arguments in [&["export"][..], &["export", "postfix"], &["export", "--force"]] {
+        assert_eq!(daemon.cli(arguments).status.code(), Some(0), "{arguments:?}");
+        assert_eq!(stamp(&home), before, "{arguments:?}");
+    }
+    assert_eq!(settled(&daemon)["generation"], generation);
+    daemon.stop();
+    let daemon = home.start().ready();
+    settled(&daemon);
+    assert_eq!(stamp(&home), before, "nor by a start");
+    assert_eq!(daemon.cli(&["export", "nothing"]).status.code(), Some(64));
+    daemon.stop();
+}
+
+#[test]
+fn permissions_and_owner_are_kept_or_set() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    until_rows(&home, 0);
+    fs::set_permissions(file(&home), fs::Permissions::from_mode(0o640)).unwrap();
+    // Only root can give a file away.
+    let given = chown(file(&home), Some(65_534), Some(65_534)).is_ok();
+    bounce(&daemon, "user@example.com", 1);
+    until_rows(&home, 1);
+    let meta = fs::metadata(file(&home)).unwrap();
+    assert_eq!(meta.mode() & 0o7777, 0o640);
+    if given {
+        assert_eq!((meta.uid(), meta.gid()), (65_534, 65_534));
+    }
+    daemon.stop();
+    configure(&home, "mode = \"0600\"\n");
+    let daemon = home.start().ready();
+    settled(&daemon);
+    assert_eq!(stamp(&home).2, 0o600, "the setting holds even where no row has changed");
+    bounce(&daemon, "second@example.com", 2);
+    until_rows(&home, 2);
+    assert_eq!(stamp(&home).2, 0o600);
+    daemon.stop();
+}
+
+#[test]
+fn a_lost_store_does_not_empty_the_file() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    for n in 0..4 {
+        bounce(&daemon, &format!("user{n}@example.com"), n);
+    }
+    until_rows(&home, 4);
+    daemon.stop();
+    let before = stamp(&home);
+    fs::remove_dir_all(home.state()).unwrap();
+
+    let daemon = home.start().ready();
+    let hint = "suppressd export postfix --force";
+    daemon.until_logged(hint);
+    let held = settled(&daemon)["held_back"].as_str().unwrap().to_owned();
+    assert!(held.contains(hint), "{held}");
+    assert_eq!(daemon.metric("suppressd_export_held_back{export=\"postfix\"}"), Some(1.0));
+    let said = daemon.cli(&["export", "postfix"]);
+    assert_eq!(said.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&said.stderr).contains(hint), "{said:?}");
+    assert_eq!(stamp(&home), before);
+    assert_eq!(daemon.log().matches("export held back").count(), 1, "{}", daemon.log());
+
+    assert_eq!(daemon.cli(&["export", "postfix", "--force"]).status.code(), Some(0));
+    until_rows(&home, 0);
+    assert_eq!(settled(&daemon)["held_back"], Value::Null);
+    assert_eq!(daemon.metric("suppressd_export_held_back{export=\"postfix\"}"), Some(0.0));
+    daemon.stop();
+}
+
+#[test]
+fn lifts_make_the_file_shorter_without_the_guard() {
+    let home = Home::new("");
+    configure(&home, "max_shrink = \"0%\"\n");
+    let daemon = home.start().ready();
+    for n in 0..10 {
+        bounce(&daemon, &format!("user{n}@d{}.example", n % 2), n);
+    }
+    until_rows(&home, 10);
+    assert!(daemon.cli(&["lift", "user0@d0.example"]).status.success());
+    until_rows(&home, 9);
+    let lifted = daemon.rows(&["lift", "--domain", "d1.example"]);
+    assert_eq!(lifted.len(), 5);
+    until_rows(&home, 4);
+    assert!(daemon.cli(&["lift", "--reason", "hard_bounce"]).status.success());
+    until_rows(&home, 0);
+    assert_eq!(settled(&daemon)["held_back"], Value::Null);
+    let log = daemon.stop();
+    assert!(!log.contains("held back"), "{log}");
+}
+
+#[test]
+fn a_command_runs_without_a_shell_and_again_until_it_succeeds() {
+    let home = Home::new("");
+    let (script, told) = (home.dir.join("script"), home.dir.join("told"));
+    let mark = home.dir.join("mark");
+    let text = format!(
+        "#!/bin/sh\nprintf '%s\\n' \"$@\" >{0}.new && mv {0}.new {0}\n\
+         test -e {0}.good || {{ echo a@b.test: no table >&2; exit 7; }}\n",
+        told.display()
+    );
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let literal = format!(";$(touch {})", mark.display());
+    let script = script.display();
+    configure(&home, &format!("command = [\"{script}\", \"{literal}\", \"$HOME *\"]\n"));
+    let daemon = home.start().ready();
+    let error = wait_for("the failure", PATIENCE, || {
+        daemon.exported()["error"].as_str().map(str::to_owned)
+    });
+    assert!(error.contains("script failed: exit status: 7"), "{error}");
+    daemon.until_logged("the command of the export failed; it is tried again");
+    assert!(daemon.log().contains("no table"));
+    assert_eq!(daemon.cli(&["export"]).status.code(), Some(1));
+    fs::write(home.dir.join("told.good"), "").unwrap();
+    daemon.until_logged("the command of the export succeeded");
+    let export = settled(&daemon);
+    assert_eq!((&export["error"], &export["rows"]), (&Value::Null, &json!(0)));
+    assert_eq!(fs::read_to_string(&told).unwrap(), format!("{literal}\n$HOME *\n"));
+    assert!(!mark.exists());
+    fs::remove_file(&told).unwrap();
+    assert_eq!(daemon.cli(&["export"]).status.code(), Some(0));
+    assert!(!told.exists(), "what has not changed is not compiled again");
+    bounce(&daemon, "user@example.com", 1);
+    wait_for("the command", PATIENCE, || told.exists().then_some(()));
+    assert_eq!(daemon.metric("suppressd_export_rows{export=\"postfix\"}"), Some(1.0));
+    daemon.stop();
+}
+
+#[test]
+fn what_cannot_be_written_is_shown_and_written_later() {
+    let home = Home::new("");
+    let blocker = home.dir.join("folder");
+    fs::write(&blocker, "a file, where a folder is needed").unwrap();
+    let text = fs::read_to_string(home.config()).unwrap();
+    fs::write(home.config(), text.replace("/access\"", "/folder/access\"")).unwrap();
+    let daemon = home.start().ready();
+    bounce(&daemon, "user@example.com", 1);
+    let error =
+        wait_for("the error", PATIENCE, || daemon.exported()["error"].as_str().map(str::to_owned));
+    assert!(error.contains(blocker.to_str().unwrap()), "{error}");
+    assert_eq!(daemon.cli(&["export", "postfix"]).status.code(), Some(1));
+    assert_eq!(daemon.log().matches("export not written").count(), 1, "{}", daemon.log());
+    fs::remove_file(&blocker).unwrap();
+    let path = blocker.join("access");
+    let there = || fs::read_to_string(&path).is_ok_and(|text| text.starts_with("user@"));
+    wait_for("the file, by itself", PATIENCE, || there().then_some(()));
+    assert_eq!(settled(&daemon)["error"], Value::Null);
+    daemon.stop();
+}
+
+#[test]
+fn lifts_that_a_killed_daemon_had_not_exported_are_no_loss() {
+    let home = Home::new("");
+    let slow = |home: &Home, interval: &str| {
+        let text = fs::read_to_string(home.config()).unwrap();
+        let (from, rest) = text.split_once("min_interval = \"").unwrap();
+        let rest = rest.split_once('"').unwrap().1;
+        fs::write(home.config(), format!("{from}min_interval = \"{interval}\"{rest}")).unwrap();
+    };
+    let daemon = home.start().ready();
+    for n in 0..4 {
+        bounce(&daemon, &format!("user{n}@example.com"), n);
+    }
+    until_rows(&home, 4);
+    daemon.stop();
+    slow(&home, "1h");
+    let daemon = home.start().ready();
+    // It need not come to rest: a change right after the first look waits for an hour as well.
+    let checked = || daemon.exported()["last_checked"].is_string();
+    wait_for("the first look", PATIENCE, || checked().then_some(()));
+    assert!(daemon.cli(&["lift", "--domain", "example.com"]).status.success());
+    assert_eq!(daemon.exported()["pending"], true);
+    daemon.kill();
+    until_rows(&home, 4);
+    let daemon = home.start().ready();
+    until_rows(&home, 0);
+    assert_eq!(daemon.exported()["held_back"], Value::Null);
+    // A stop writes what is still to be written.
+    bounce(&daemon, "late@example.com", 9);
+    assert_eq!(home.export(), "");
+    let log = daemon.stop();
+    until_rows(&home, 1);
+    assert!(!log.contains("held back"), "{log}");
+}
