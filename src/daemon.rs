@@ -37,6 +37,12 @@ const LISTENER_MODE: u32 = 0o660;
 /// Most connections to the private listener.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 
+/// The bounds of histograms, in seconds.
+const BUCKETS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// How often what was measured is put in order, so that it takes no room where nobody asks for it.
+const UPKEEP: Duration = Duration::from_secs(5);
+
 /// A part of the daemon that runs by itself.
 type Part = (String, JoinHandle<()>);
 
@@ -68,7 +74,8 @@ struct Parts {
 pub fn run(config: Config, file: &Path) -> Result<()> {
     telemetry::log::start();
     telemetry::health::starting(env!("CARGO_PKG_VERSION"), file.display());
-    let metrics = PrometheusBuilder::new().install_recorder().context("cannot start metrics")?;
+    let metrics = PrometheusBuilder::new().set_buckets(BUCKETS)?.install_recorder();
+    let metrics = metrics.context("cannot start metrics")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(live(config, metrics));
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -188,11 +195,13 @@ async fn start(
         tls: None,
         ..limits.clone()
     };
+    let upkeep = keep_up(metrics.clone(), stops.lookers.subscribe());
     let private = Private { admin: Arc::clone(&admin), metrics };
     intake.push(serve("http", listeners.public, public, limits, stops.intake.subscribe()));
     let lookers = vec![
         serve("admin", listeners.admin, private, private_limits, stops.lookers.subscribe()),
         part("control", control::serve(listeners.control, admin, stops.intake.subscribe())),
+        part("metrics", upkeep),
         part("watchdog", alive(stops.lookers.subscribe())),
     ];
     Ok(Parts { intake, exports: export_parts, lookers })
@@ -212,6 +221,16 @@ fn serve<S: http::Service>(
             telemetry::health::straggler(name);
         }
     })
+}
+
+async fn keep_up(metrics: PrometheusHandle, mut stop: watch::Receiver<bool>) {
+    let mut beat = tokio::time::interval(UPKEEP);
+    loop {
+        tokio::select! {
+            _ = beat.tick() => metrics.run_upkeep(),
+            () = stopped(&mut stop) => return,
+        }
+    }
 }
 
 /// The watchdog's part lasts until the end even where nobody watches.

@@ -286,7 +286,21 @@ impl Writer {
             }
             last = Some(key.to_vec());
         }
+        if last.is_none() {
+            self.forget_quarantine(batch, start)?;
+        }
         Ok(last)
+    }
+
+    /// Forgets the elements in quarantine whose payload the journal no longer has. They are few.
+    fn forget_quarantine(&self, batch: &mut Batch, start: Position) -> Result<(), StoreError> {
+        for key in self.tree.scan_prefix([QUARANTINE]).keys() {
+            let key = key?;
+            if keys::quarantine_id(&key).is_some_and(|id| id.record < start) {
+                self.put(batch, key.to_vec(), None)?;
+            }
+        }
+        Ok(())
     }
 
     /// Notes that everything is synced and nothing follows, so that the next start is quick.

@@ -1,0 +1,103 @@
+//! What is kept for how long: payloads and events go, suppressions stay.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use suppressd::ingest::{self, Running, Settings};
+use suppressd::model::{Address, Element, Filter, Origin, Scope, SourceName, Submission, Time};
+use suppressd::rules::Rules;
+use suppressd::store::EventFilter;
+use tokio::runtime::Handle;
+
+use super::support::client::event;
+use super::support::daemon::PATIENCE;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn start(state: &Path) -> Running {
+    let rules = Arc::new(Rules::default());
+    let usual = Settings::new(state.to_owned(), 90 * DAY, rules, Arc::default());
+    // Every submission is worth a checkpoint, so that there are two soon.
+    let settings = Settings { checkpoint_bytes: 1, sync_every: Duration::from_millis(20), ..usual };
+    ingest::start(settings, &Handle::current()).unwrap()
+}
+
+async fn submit(running: &Running, bodies: &[&str]) {
+    let element = |body: &&str| Element { context: String::new(), body: body.as_bytes().to_vec() };
+    let submission = Submission {
+        source: SourceName::parse("test").unwrap(),
+        provider: "generic".into(),
+        origin: Origin::Webhook,
+        feed: "".into(),
+        received_at: Time::from_seconds(1_781_600_000),
+        elements: bodies.iter().map(element).collect(),
+        cursor: None,
+        released: Vec::new(),
+    };
+    let receipt = running.ingest.submit(&submission).await.unwrap();
+    running.ingest.applied(receipt).await;
+}
+
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    // There is no folder before its first file.
+    let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+    let mut found: Vec<PathBuf> =
+        entries.filter(|path| path.extension().is_some_and(|e| e == ending)).collect();
+    found.sort();
+    found
+}
+
+/// Waits, on tokio's time, until something holds.
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("{what}: in time"));
+}
+
+fn addresses(running: &Running) -> Vec<String> {
+    let mut scan = running.reader.events(EventFilter::default()).unwrap();
+    std::iter::from_fn(|| scan.advance().unwrap())
+        .map(|told| told.event.address.received().to_owned())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_payloads_go_and_what_follows_from_them_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, checkpoint) = (folder.path().join("journal"), folder.path().join("checkpoint"));
+    let old = event("hard_bounce", "old@x.test", "m1", 1);
+    let new = event("hard_bounce", "new@x.test", "m2", 2);
+    for bodies in [&[old.as_str(), "7"][..], &[new.as_str()]] {
+        let running = start(folder.path());
+        let before = files(&checkpoint, "checkpoint").len();
+        submit(&running, bodies).await;
+        until("a checkpoint", || files(&checkpoint, "checkpoint").len() > before).await;
+        running.stop(PATIENCE).await;
+    }
+    let segments = files(&journal, "seg");
+    let hundred_days_ago = SystemTime::UNIX_EPOCH
+        + Duration::from_nanos(u64::try_from(suppressd::clock::now().nanos()).unwrap())
+        - 100 * DAY;
+    File::open(&segments[0]).unwrap().set_modified(hundred_days_ago).unwrap();
+
+    let running = start(folder.path());
+    tokio::time::timeout(PATIENCE, running.ingest.ready()).await.unwrap();
+    until("the old segment gone", || !segments[0].exists()).await;
+    until("the old element forgotten", || running.reader.quarantined().unwrap().is_empty()).await;
+    assert_eq!(addresses(&running), ["new@x.test"], "the event goes with its payload");
+    let verdict = |address: &str| {
+        let (rules, now) = (Rules::default(), suppressd::clock::now());
+        let address = Address::parse(address).unwrap();
+        let found =
+            running.reader.verdict(&rules, &address, &Scope::Global, &Filter::default(), now);
+        found.unwrap().is_some()
+    };
+    assert!(verdict("old@x.test") && verdict("new@x.test"), "suppressions stay");
+    assert!(segments[1].exists(), "what is young enough stays");
+    running.stop(PATIENCE).await;
+}
