@@ -36,6 +36,7 @@ impl Service for Private {
             "/livez" => reply(StatusCode::OK, "ok\n"),
             "/readyz" => self.readiness(),
             "/metrics" => self.metrics(),
+            "/v1/suppressions" => self.page(uri.query().unwrap_or("")),
             path => match path.strip_prefix("/v1/suppressions/") {
                 Some(address) => self.suppression(address, uri.query().unwrap_or("")),
                 None => reply(StatusCode::NOT_FOUND, "There is nothing here.\n"),
@@ -66,27 +67,38 @@ impl Private {
     }
 
     fn suppression(&self, address: &str, query: &str) -> Response<Full<Bytes>> {
-        let decode = |text: &str| {
-            let pairs = format!("a={}", text.replace('+', "%2B"));
-            let first = url::form_urlencoded::parse(pairs.as_bytes()).next();
-            first.map(|(_, value)| value.into_owned()).unwrap_or_default()
-        };
         let scope = url::form_urlencoded::parse(query.as_bytes())
             .find(|(name, _)| name == "scope")
             .map(|(_, value)| value.into_owned());
-        let (status, body) = match self.admin.suppression(&decode(address), scope.as_deref()) {
-            Answered::Suppressed(row) => (StatusCode::OK, row),
-            Answered::Clear => (StatusCode::NOT_FOUND, serde_json::json!({ "suppressed": false })),
-            Answered::BadRequest(error) => {
-                (StatusCode::BAD_REQUEST, serde_json::json!({ "error": error }))
-            }
-            Answered::Unavailable(error) => {
-                (StatusCode::SERVICE_UNAVAILABLE, serde_json::json!({ "error": error }))
-            }
-        };
-        let mut response = reply(status, format!("{body}\n"));
-        let kind = HeaderValue::from_static("application/json");
-        response.headers_mut().insert(CONTENT_TYPE, kind);
-        response
+        answered(self.admin.suppression(&decode(address), scope.as_deref()))
     }
+
+    fn page(&self, query: &str) -> Response<Full<Bytes>> {
+        let fields: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();
+        answered(self.admin.page(fields.iter().map(|(name, value)| (&**name, &**value))))
+    }
+}
+
+/// Undoes the percent-encoding of a path's segment, in which a plus is a plus.
+fn decode(segment: &str) -> String {
+    let field = format!("a={}", segment.replace('+', "%2B"));
+    let first = url::form_urlencoded::parse(field.as_bytes()).next();
+    first.map(|(_, value)| value.into_owned()).unwrap_or_default()
+}
+
+fn answered(answer: Answered) -> Response<Full<Bytes>> {
+    let (status, body) = match answer {
+        Answered::Suppressed(row) => (StatusCode::OK, row),
+        Answered::Clear => (StatusCode::NOT_FOUND, serde_json::json!({ "suppressed": false })),
+        Answered::BadRequest(error) => {
+            (StatusCode::BAD_REQUEST, serde_json::json!({ "error": error }))
+        }
+        Answered::Unavailable(error) => {
+            (StatusCode::SERVICE_UNAVAILABLE, serde_json::json!({ "error": error }))
+        }
+    };
+    let mut response = reply(status, format!("{body}\n"));
+    let kind = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
 }

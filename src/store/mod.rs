@@ -15,7 +15,7 @@ pub use checkpoint::{Snapshot, newest_checkpoint, trim_point};
 pub use codec::Counts;
 pub use events::{EventFilter, EventScan, Told};
 pub use open::{Opened, Paths, Rebuilt, View, open};
-pub use reader::{Pair, Quarantined, Reader, StandingRow, Totals};
+pub use reader::{Pair, Quarantined, Reader, StandingRow, StandingRows, Totals};
 pub use writer::{Batch, Seen, Writer};
 
 /// The store cannot answer.

@@ -33,6 +33,9 @@ pub type Pair = (Vec<u8>, Vec<u8>);
 /// One row of a scan over the standings: the address's key, the scope, the standing.
 pub type StandingRow = (String, Scope, Standing);
 
+/// A scan over the standings.
+pub type StandingRows = Box<dyn Iterator<Item = Result<StandingRow, StoreError>> + Send>;
+
 /// An element in quarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quarantined {
@@ -176,12 +179,19 @@ impl Reader {
     }
 
     /// Every standing that can suppress, ordered by the address's key, then the scope.
-    pub fn standings(&self) -> Box<dyn Iterator<Item = Result<StandingRow, StoreError>> + Send> {
+    pub fn standings(&self) -> StandingRows {
+        self.standings_after("")
+    }
+
+    /// The same, of the addresses whose key comes after this one.
+    pub fn standings_after(&self, address: &str) -> StandingRows {
         let tree = match self.tree() {
             Ok(tree) => tree,
             Err(error) => return Box::new(std::iter::once(Err(error))),
         };
-        Box::new(tree.scan_prefix([STANDING]).map(|pair| {
+        // Behind every scope of the address, and before every longer address.
+        let start = [&[STANDING], address.as_bytes(), &[1]].concat();
+        Box::new(tree.range(start..vec![STANDING + 1]).map(|pair| {
             let (key, value) = pair?;
             let (address, scope) = parts(&key)?;
             Ok((address, scope, decode(&value)?))

@@ -12,12 +12,16 @@ use tracing_subscriber::registry::LookupSpan;
 /// The environment variable that sets what is logged, such as `debug` or `suppressd=debug`.
 const FILTER: &str = "SUPPRESSD_LOG";
 
-/// What is logged by default. The scheduler tells its every step at `info`.
-const DEFAULT: &str = "info,tokio_cron_scheduler=warn";
+/// What is logged by default.
+const DEFAULT: &str = "info";
+/// The scheduler tells its every step at `info`; only what names it can change that.
+const QUIET: &str = "tokio_cron_scheduler=warn";
 
 /// Sends log lines to standard error from now on.
 pub fn start() {
-    let filter = EnvFilter::try_from_env(FILTER).unwrap_or_else(|_| EnvFilter::new(DEFAULT));
+    let wanted = std::env::var(FILTER).unwrap_or_else(|_| DEFAULT.to_owned());
+    let filter = EnvFilter::try_new(format!("{QUIET},{wanted}"));
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new(format!("{QUIET},{DEFAULT}")));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let terminal = io::stderr().is_terminal();
     let journal = std::env::var_os("JOURNAL_STREAM").is_some() && !terminal;

@@ -458,6 +458,44 @@ fn programs_on_the_host_can_look_up() {
 }
 
 #[test]
+fn programs_on_the_host_can_read_all_page_by_page() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    let addresses: Vec<String> = (0..25).map(|n| format!("user{n:02}@example.com")).collect();
+    let all: Vec<&str> = ["add"].into_iter().chain(addresses.iter().map(String::as_str)).collect();
+    assert!(daemon.cli(&all).status.success());
+    assert!(daemon.cli(&["add", "user04@example.com", "--scope", "stream:x"]).status.success());
+    let get = |query: &str| {
+        let path = format!("/v1/suppressions?{query}");
+        request(daemon.admin, "GET", &path, &[], b"")
+    };
+    let (mut after, mut found, mut pages) = (String::new(), Vec::new(), 0);
+    loop {
+        let page: Value =
+            serde_json::from_str(&get(&format!("limit=5&after={after}")).body).unwrap();
+        let rows = page["suppressions"].as_array().unwrap();
+        found.extend(rows.iter().map(|row| row["address"].as_str().unwrap().to_owned()));
+        pages += 1;
+        match page["next"].as_str() {
+            Some(next) => after = next.to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!((found.len(), pages), (26, 5), "the scopes of an address stay together");
+    found.dedup();
+    assert_eq!(found, addresses);
+    let of = |query: &str| -> usize {
+        let page: Value = serde_json::from_str(&get(query).body).unwrap();
+        page["suppressions"].as_array().unwrap().len()
+    };
+    assert_eq!((of("reason=manual"), of("reason=complaint"), of("source=operator")), (26, 0, 26));
+    for bad in ["limit=0", "limit=x", "reason=odd", "colour=red"] {
+        assert_eq!(get(bad).status, 400, "{bad}");
+    }
+    daemon.stop();
+}
+
+#[test]
 fn health_and_metrics_are_in_their_forms() {
     let home = Home::new(&second());
     let daemon = home.start().ready();
