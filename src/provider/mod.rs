@@ -12,6 +12,7 @@ mod verify;
 pub mod wire;
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use url::Url;
 
@@ -127,7 +128,12 @@ pub fn read_element(
         faults: &reading.faults,
         settings: None,
     };
-    provider.read(element, &stamp)
+    // A defect of an adapter costs one element, not the daemon: the journal would bring the same
+    // bytes again at every start.
+    catch_unwind(AssertUnwindSafe(|| provider.read(element, &stamp))).unwrap_or_else(|_| {
+        let name = provider.name();
+        Err(Unreadable(format!("a defect of the adapter {name} kept it from being read")))
+    })
 }
 
 /// An element cannot be understood: it goes to quarantine, with this as the reason.
