@@ -6,7 +6,11 @@
 mod fault;
 mod generic;
 mod operator;
+mod resend;
 mod settings;
+#[cfg(test)]
+mod signed;
+mod standard_webhooks;
 mod verify;
 pub mod wire;
 
@@ -29,7 +33,8 @@ use crate::model::{
 use crate::secret::Secret;
 
 /// Every provider that a source can name. README's table is checked against this list.
-pub static ALL: &[&dyn Provider] = &[&generic::Generic];
+pub static ALL: &[&dyn Provider] =
+    &[&generic::Generic, &resend::Resend, &standard_webhooks::StandardWebhooks];
 
 /// Most elements of one body; a body with more is quarantined whole.
 pub const ELEMENTS_MAX: usize = 100_000;
