@@ -5,6 +5,7 @@
 
 mod fault;
 mod generic;
+mod mailersend;
 mod operator;
 mod resend;
 mod settings;
@@ -33,8 +34,12 @@ use crate::model::{
 use crate::secret::Secret;
 
 /// Every provider that a source can name. README's table is checked against this list.
-pub static ALL: &[&dyn Provider] =
-    &[&generic::Generic, &resend::Resend, &standard_webhooks::StandardWebhooks];
+pub static ALL: &[&dyn Provider] = &[
+    &generic::Generic,
+    &mailersend::MailerSend,
+    &resend::Resend,
+    &standard_webhooks::StandardWebhooks,
+];
 
 /// Most elements of one body; a body with more is quarantined whole.
 pub const ELEMENTS_MAX: usize = 100_000;
