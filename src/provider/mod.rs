@@ -6,6 +6,7 @@
 mod fault;
 mod generic;
 mod mailersend;
+mod mailtrap;
 mod operator;
 mod resend;
 mod settings;
@@ -37,6 +38,7 @@ use crate::secret::Secret;
 pub static ALL: &[&dyn Provider] = &[
     &generic::Generic,
     &mailersend::MailerSend,
+    &mailtrap::Mailtrap,
     &resend::Resend,
     &standard_webhooks::StandardWebhooks,
 ];
