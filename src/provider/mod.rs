@@ -6,6 +6,7 @@
 mod fault;
 mod generic;
 mod mailersend;
+mod mailjet;
 mod mailtrap;
 mod operator;
 mod resend;
@@ -38,6 +39,7 @@ use crate::secret::Secret;
 pub static ALL: &[&dyn Provider] = &[
     &generic::Generic,
     &mailersend::MailerSend,
+    &mailjet::Mailjet,
     &mailtrap::Mailtrap,
     &resend::Resend,
     &standard_webhooks::StandardWebhooks,
