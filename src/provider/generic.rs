@@ -62,7 +62,7 @@ pub(super) struct Generic;
 
 /// One event in the wire form of the format.
 #[derive(Deserialize)]
-struct Wire {
+pub(super) struct Wire {
     event: String,
     timestamp: TimeForm,
     recipient: String,
@@ -116,35 +116,7 @@ impl Provider for Generic {
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
         let wire: Wire = wire::object(&element.body)
             .map_err(|error| Unreadable(format!("not an event of this format: {error}")))?;
-        let diagnostic = wire.reason.filter(|reason| !reason.is_empty());
-        let said = diagnostic.as_deref().unwrap_or("");
-        let smtp_code =
-            wire.smtp_code.as_deref().and_then(wire::smtp_code).or_else(|| wire::smtp_code(said));
-        let event_id = wire.event_id.filter(|id| !id.is_empty());
-        let enhanced_code = wire::enhanced_code(said);
-        let kind = match kind(&wire.event, smtp_code) {
-            // What the sender did is not held against the recipient, whatever it is called.
-            EventKind::HardBounce => {
-                let said = Said { smtp: None, enhanced: enhanced_code.as_deref(), text: said };
-                let blocked = stamp.faults.kind(Class::Hard, &said) == EventKind::Blocked;
-                if blocked { EventKind::Blocked } else { EventKind::HardBounce }
-            }
-            kind => kind,
-        };
-        let address = wire::mailbox(&wire.recipient)?;
-        let at = wire::time(&wire.timestamp, stamp.received_at)?;
-        let event = Event {
-            message_id: wire.message_id.filter(|id| !id.is_empty()),
-            smtp_code,
-            enhanced_code,
-            diagnostic,
-            url: wire.url,
-            user_agent: wire.user_agent,
-            provider_event_id: event_id.clone(),
-            identity: event_id,
-            ..stamp.event(self.name(), kind, wire.event, address, at)
-        };
-        Ok(vec![event])
+        Ok(vec![wire.event(self.name(), stamp)?])
     }
 
     fn feeds(&self) -> &'static [&'static str] {
@@ -217,8 +189,49 @@ impl Provider for Generic {
     }
 }
 
+impl Wire {
+    /// The event, as told by a provider of this form.
+    ///
+    /// # Errors
+    /// When its recipient or its time cannot be read.
+    pub(super) fn event(
+        self,
+        provider: &'static str,
+        stamp: &Stamp<'_>,
+    ) -> Result<Event, Unreadable> {
+        let diagnostic = self.reason.filter(|reason| !reason.is_empty());
+        let said = diagnostic.as_deref().unwrap_or("");
+        let smtp_code =
+            self.smtp_code.as_deref().and_then(wire::smtp_code).or_else(|| wire::smtp_code(said));
+        let event_id = self.event_id.filter(|id| !id.is_empty());
+        let enhanced_code = wire::enhanced_code(said);
+        let kind = match kind(&self.event, smtp_code) {
+            // What the sender did is not held against the recipient, whatever it is called.
+            EventKind::HardBounce => {
+                let said = Said { smtp: None, enhanced: enhanced_code.as_deref(), text: said };
+                let blocked = stamp.faults.kind(Class::Hard, &said) == EventKind::Blocked;
+                if blocked { EventKind::Blocked } else { EventKind::HardBounce }
+            }
+            kind => kind,
+        };
+        let address = wire::mailbox(&self.recipient)?;
+        let at = wire::time(&self.timestamp, stamp.received_at)?;
+        Ok(Event {
+            message_id: self.message_id.filter(|id| !id.is_empty()),
+            smtp_code,
+            enhanced_code,
+            diagnostic,
+            url: self.url,
+            user_agent: self.user_agent,
+            provider_event_id: event_id.clone(),
+            identity: event_id,
+            ..stamp.event(provider, kind, self.event, address, at)
+        })
+    }
+}
+
 /// A plain `bounce` that the server answered with 4xx is a soft one; all else is as named.
-fn kind(name: &str, smtp_code: Option<u16>) -> EventKind {
+pub(super) fn kind(name: &str, smtp_code: Option<u16>) -> EventKind {
     let folded = name.trim().to_ascii_lowercase().replace(['-', ' '], "_");
     let known = KINDS.iter().find(|(known, _)| *known == folded).map(|(_, kind)| *kind);
     let transient = smtp_code.is_some_and(|code| (400..500).contains(&code));

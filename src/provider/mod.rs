@@ -6,8 +6,15 @@
 mod custom;
 mod fault;
 mod generic;
+mod mailersend;
+mod mailjet;
+mod mailtrap;
 mod operator;
+mod resend;
 mod settings;
+#[cfg(test)]
+mod signed;
+mod standard_webhooks;
 mod verify;
 pub mod wire;
 
@@ -31,7 +38,15 @@ use crate::model::{
 use crate::secret::Secret;
 
 /// Every provider that a source can name. README's table is checked against this list.
-pub static ALL: &[&dyn Provider] = &[&generic::Generic, &custom::Custom];
+pub static ALL: &[&dyn Provider] = &[
+    &generic::Generic,
+    &custom::Custom,
+    &mailersend::MailerSend,
+    &mailjet::Mailjet,
+    &mailtrap::Mailtrap,
+    &resend::Resend,
+    &standard_webhooks::StandardWebhooks,
+];
 
 /// Most elements of one body; a body with more is quarantined whole.
 pub const ELEMENTS_MAX: usize = 100_000;

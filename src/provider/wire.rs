@@ -1,5 +1,7 @@
 //! Readings that the providers' formats share: addresses, times, status codes, JSON arrays.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::value::RawValue;
@@ -30,23 +32,33 @@ pub fn split_json(body: &[u8]) -> Vec<Element> {
 
 /// The members of a JSON array, verbatim. `None` when it is none, or has too many.
 fn members(body: &[u8]) -> Option<Vec<&[u8]>> {
-    // One member with bytes that are not UTF-8 must not cost the others: the cuts are found in a
-    // copy of the same length that has something harmless in their place.
+    let copy = harmless(body);
+    let items: Vec<&RawValue> = serde_json::from_str(&copy).ok()?;
+    cut(body, &copy, &items)
+}
+
+/// A copy of the same length that has something harmless in place of bytes that are not UTF-8. One
+/// member with such bytes must not cost the others: the cuts are found in the copy.
+fn harmless(body: &[u8]) -> String {
     let mut copy = String::with_capacity(body.len());
     for chunk in body.utf8_chunks() {
         copy.push_str(chunk.valid());
         copy.extend(chunk.invalid().iter().map(|_| '?'));
     }
-    let items: Vec<&RawValue> = serde_json::from_str(&copy).ok()?;
+    copy
+}
+
+/// What stands in `body` where the items stand in its copy. `None` when they are too many.
+fn cut<'a>(body: &'a [u8], copy: &str, items: &[&RawValue]) -> Option<Vec<&'a [u8]>> {
     let start = copy.as_ptr().addr();
-    let cut = |item: &RawValue| {
+    let part = |item: &&RawValue| {
         let from = item.get().as_ptr().addr().checked_sub(start)?;
         body.get(from..from + item.get().len())
     };
     if items.len() > ELEMENTS_MAX {
         return None;
     }
-    items.into_iter().map(cut).collect()
+    items.iter().map(part).collect()
 }
 
 /// Reads a JSON object. serde alone would also take an array of its values, in their order. Bytes
@@ -145,6 +157,22 @@ fn is_enhanced(word: &str) -> bool {
     class && detail(parts.next()) && detail(parts.next()) && parts.next().is_none()
 }
 
+/// Cuts the array under `name` of a JSON object into its members. All else is cut as
+/// [`split_json`] does.
+pub fn split_under(name: &str, body: &[u8]) -> Vec<Element> {
+    let copy = harmless(body);
+    let found = || {
+        let fields: BTreeMap<String, &RawValue> = serde_json::from_str(&copy).ok()?;
+        let items: Vec<&RawValue> = serde_json::from_str(fields.get(name)?.get()).ok()?;
+        cut(body, &copy, &items)
+    };
+    let is_object = body.trim_ascii_start().first() == Some(&b'{');
+    match is_object.then(found).flatten() {
+        Some(parts) => parts.into_iter().map(element).collect(),
+        None => split_json(body),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,6 +215,20 @@ mod tests {
             split_json(b"[1,\"\xe9\xff\",\"\xc3\xa9\"]").into_iter().map(|e| e.body).collect();
         assert_eq!(cut, [&b"1"[..], b"\"\xe9\xff\"", b"\"\xc3\xa9\""]);
         assert_eq!(split_json(b"[1,\xff]").len(), 1);
+    }
+
+    #[test]
+    fn members_below_a_name_are_cut_verbatim() {
+        let bodies = |body: &[u8]| -> Vec<Vec<u8>> {
+            split_under("events", body).into_iter().map(|e| e.body).collect()
+        };
+        let two = b" {\"v\":1, \"events\" : [ {\"a\" : \"\xff\"}, 2 ] } ";
+        assert_eq!(bodies(two), [&b"{\"a\" : \"\xff\"}"[..], b"2"]);
+        assert_eq!(bodies(b"[1,{\"events\":[]}]"), [&b"1"[..], b"{\"events\":[]}"]);
+        assert_eq!(bodies(b"{\"events\":[]}"), Vec::<Vec<u8>>::new());
+        for whole in [&b"{\"events\":3}"[..], b"{\"a\":1}", b"{\"events\":[1,", b"", b"no"] {
+            assert_eq!(bodies(whole), [whole]);
+        }
     }
 
     #[test]

@@ -258,12 +258,13 @@ impl Check {
             Check::PublicKey(key) => return key.sign(draft),
             Check::Substitute(substitute) => return substitute.sign(draft),
             Check::Any(checks) => {
-                let none = Err("the source has no check".to_owned());
-                return checks
-                    .iter()
-                    .map(|check| check.sign(draft))
-                    .find(Result::is_ok)
-                    .unwrap_or(none);
+                let none = || Err("the source has no check".to_owned());
+                let mut results = checks.iter().map(|check| check.sign(draft));
+                let first = results.next().unwrap_or_else(none);
+                if first.is_ok() {
+                    return first;
+                }
+                return results.find(Result::is_ok).unwrap_or(first);
             }
             Check::Sns(_) => {
                 let how = "only the service can sign for this source: publish a test message to \

@@ -1,0 +1,358 @@
+//! MailerSend: one event per notification, signed over the body.
+//!
+//! Payloads of version 1 nest the e-mail in the event, those of version 2 are flat: both are read.
+//! Source: developers.mailersend.com/api/v1/account/webhooks.
+
+use std::time::Duration;
+
+use http::HeaderName;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::wire::{self, TimeForm};
+use super::{
+    Check, Class, Key, Notification, Provider, Said, Sample, SettingError, Settings, Stamp,
+    Unreadable,
+};
+use crate::model::{Address, Element, Event, EventKind, Time};
+use crate::secret::Secret;
+
+/// The header that holds the signature.
+const SIGNATURE: HeaderName = HeaderName::from_static("signature");
+
+/// What signs the ping that comes before a webhook has a secret of its own. MailerSend publishes
+/// it, so it proves nothing: only the ping is answered for it, and nothing is kept.
+const PING_SECRET: &str = "test_Am3L1GuOIc4blLUuHqAPxxwkZaJyEk8G";
+const PING: &str = "webhook.test";
+
+/// How long an address stays on hold, where the event does not say.
+const HOLD: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+
+const WEBHOOK_KEYS: &[Key] = &[Key::optional_secret("secret")];
+
+/// The event types (account/webhooks, "Available events"). That an address is on hold, or no
+/// longer, is MailerSend's own list; it says nothing of what the recipient wants.
+const TYPES: &[(&str, EventKind)] = &[
+    ("activity.sent", EventKind::Accepted),
+    ("activity.delivered", EventKind::Delivered),
+    ("activity.deferred", EventKind::Deferred),
+    ("activity.soft_bounced", EventKind::SoftBounce),
+    ("activity.hard_bounced", EventKind::HardBounce),
+    ("activity.spam_complaint", EventKind::Complaint),
+    ("activity.unsubscribed", EventKind::Unsubscribed),
+    ("activity.opened", EventKind::Opened),
+    ("activity.opened_unique", EventKind::Opened),
+    ("activity.clicked", EventKind::Clicked),
+    ("activity.clicked_unique", EventKind::Clicked),
+    ("activity.suppressed", EventKind::Rejected),
+    ("activity.survey_opened", EventKind::Accepted),
+    ("activity.survey_submitted", EventKind::Accepted),
+    ("recipient.on_hold_added", EventKind::Listed),
+    ("recipient.on_hold_removed", EventKind::Unlisted),
+];
+
+/// What starts the types that tell nothing of a recipient of ours.
+const IGNORED: &[&str] = &[
+    "sender_identity.",
+    "inbound",
+    "maintenance.",
+    "email_single.",
+    "email_list.",
+    "bulk_email.",
+    PING,
+];
+
+/// The types to tick.
+const EVENT_TYPES: &[&str] = &[
+    "activity.delivered",
+    "activity.deferred",
+    "activity.soft_bounced",
+    "activity.hard_bounced",
+    "activity.spam_complaint",
+    "activity.unsubscribed",
+    "recipient.on_hold_added",
+    "recipient.on_hold_removed",
+];
+
+pub(super) struct MailerSend;
+
+#[derive(Deserialize)]
+struct Kind {
+    #[serde(rename = "type")]
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Wire {
+    created_at: Option<String>,
+    #[serde(default)]
+    data: Data,
+}
+
+#[derive(Default, Deserialize)]
+struct Data {
+    id: Option<String>,
+    created_at: Option<String>,
+    /// Version 1: the e-mail. Version 2: the recipient's address.
+    email: Option<Value>,
+    /// The recipient's address, or an object with it.
+    recipient: Option<Value>,
+    message_id: Option<String>,
+    email_id: Option<String>,
+    tags: Option<Value>,
+    /// What else is known: of version 1, and of version 2. Empty ones are `[]` or null.
+    morph: Option<Value>,
+    meta: Option<Value>,
+    reason: Option<String>,
+    on_hold_until: Option<String>,
+}
+
+impl Provider for MailerSend {
+    fn name(&self) -> &'static str {
+        "mailersend"
+    }
+
+    fn verification(&self) -> &'static str {
+        "HMAC-SHA256 of the body, hex, in `Signature`"
+    }
+
+    fn webhook_keys(&self) -> &'static [Key] {
+        WEBHOOK_KEYS
+    }
+
+    fn checks(&self, settings: &Settings) -> Result<Vec<Check>, SettingError> {
+        let secrets = settings.secrets("secret").to_vec();
+        if secrets.is_empty() {
+            return Ok(Vec::new());
+        }
+        if secrets.contains(&Secret::new(PING_SECRET)) {
+            let hint = "copy the signing secret of the webhook itself";
+            return Err(settings.problem("secret", "is the one that MailerSend publishes", hint));
+        }
+        Ok(vec![Check::hmac_of_body(SIGNATURE, "", secrets)])
+    }
+
+    fn event_types(&self) -> &'static [&'static str] {
+        EVENT_TYPES
+    }
+
+    fn is_probe(&self, notification: &Notification<'_>) -> bool {
+        let check = Check::hmac_of_body(SIGNATURE, "", vec![Secret::new(PING_SECRET)]);
+        let is_ping = || wire::object(notification.body).is_ok_and(|kind: Kind| kind.name == PING);
+        check.verify(notification, None).is_ok() && is_ping()
+    }
+
+    fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
+        wire::split_json(notification.body)
+    }
+
+    fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        let unreadable = |error| Unreadable(format!("not an event of MailerSend's: {error}"));
+        let Kind { name } = wire::object(&element.body).map_err(unreadable)?;
+        let known = TYPES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
+        if known.is_none() && IGNORED.iter().any(|start| name.starts_with(start)) {
+            return Ok(Vec::new());
+        }
+        let Wire { created_at, data } = wire::object(&element.body).map_err(unreadable)?;
+        let recipient = data.recipient();
+        if known.is_none() && recipient.is_none() {
+            return Ok(Vec::new());
+        }
+        let address = wire::mailbox(recipient.unwrap_or(""))?;
+        // The event's own time; the other one is that of the notification in version 1.
+        let at = data.created_at.as_deref().or(created_at.as_deref()).unwrap_or("");
+        let at = moment(at, stamp)?;
+        let diagnostic = data.diagnostic();
+        let text = diagnostic.as_deref().unwrap_or("");
+        let (smtp_code, enhanced_code) = (wire::smtp_code(text), wire::enhanced_code(text));
+        let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
+        let kind = match known.unwrap_or(EventKind::Unknown) {
+            EventKind::HardBounce => stamp.faults.kind(Class::Hard, &said),
+            EventKind::SoftBounce => stamp.faults.kind(Class::Soft, &said),
+            kind => kind,
+        };
+        let until = (kind == EventKind::Listed).then(|| data.held_until(at, stamp));
+        let event = Event {
+            message_id: data.message_id(),
+            smtp_code,
+            enhanced_code,
+            diagnostic,
+            tags: data.tags(),
+            url: data.detail("url"),
+            user_agent: data.detail("user_agent"),
+            provider_event_id: data.id.clone(),
+            identity: data.id,
+            until,
+            ..stamp.event(self.name(), kind, name, address, at)
+        };
+        Ok(vec![event])
+    }
+
+    fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
+        let (name, _) = TYPES.iter().find(|(_, known)| *known == kind)?;
+        let at = now.floor_second().to_string();
+        let id = format!("sample{}", now.nanos());
+        let morph = match kind {
+            EventKind::HardBounce => json!({ "reason": "Host or domain name not found" }),
+            EventKind::SoftBounce => json!({ "reason": "Mailbox full" }),
+            EventKind::Clicked => json!({ "url": "https://example.com/" }),
+            _ => Value::Null,
+        };
+        let body = json!({
+            "type": name,
+            "domain_id": "sample",
+            "created_at": at,
+            "webhook_id": "sample",
+            "data": {
+                "object": "activity",
+                "id": id,
+                "type": name.split_once('.').map(|(_, bare)| bare),
+                "created_at": at,
+                "email": {
+                    "id": id,
+                    "message": { "id": id },
+                    "recipient": { "email": address.received() },
+                },
+                "morph": morph,
+            },
+        });
+        Some(Sample { content_type: "application/json", body: body.to_string().into_bytes() })
+    }
+}
+
+impl Data {
+    fn recipient(&self) -> Option<&str> {
+        let email = self.email.as_ref();
+        let nested = email.and_then(|email| email.pointer("/recipient/email"));
+        let flat = email.filter(|email| email.is_string());
+        let own = self.recipient.as_ref();
+        let own = own.and_then(|own| own.get("email").or(Some(own)));
+        nested.or(flat).or(own).and_then(Value::as_str)
+    }
+
+    /// The id that the API answered with, or, where it is missing, that of the recipient's e-mail.
+    fn message_id(&self) -> Option<String> {
+        let email = self.email.as_ref();
+        let text = |path: &str| email.and_then(|email| email.pointer(path)).and_then(Value::as_str);
+        let nested = text("/message/id").or(self.message_id.as_deref());
+        let id = nested.or(text("/id")).or(self.email_id.as_deref());
+        id.filter(|id| !id.is_empty()).map(str::to_owned)
+    }
+
+    /// A detail of the event.
+    fn detail(&self, name: &str) -> Option<String> {
+        let holders = [&self.morph, &self.meta].into_iter().flatten();
+        let mut found = holders.filter_map(|holder| holder.get(name)).filter_map(Value::as_str);
+        found.find(|text| !text.is_empty()).map(str::to_owned)
+    }
+
+    fn diagnostic(&self) -> Option<String> {
+        // Of an unsubscription the plain reason is only the number of an answer.
+        let plain = || self.detail("reason").or_else(|| self.reason.clone());
+        self.detail("readable_reason").or_else(plain).filter(|text| !text.is_empty())
+    }
+
+    fn tags(&self) -> Vec<String> {
+        let nested = self.email.as_ref().and_then(|email| email.get("tags"));
+        let tags = nested.or(self.tags.as_ref()).and_then(Value::as_array);
+        tags.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
+    /// When the hold that began at `at` ends.
+    fn held_until(&self, at: Time, stamp: &Stamp<'_>) -> Time {
+        // A hold ends ahead of us, where `wire::time` would not believe it.
+        let far = Stamp { received_at: Time::from_nanos(i64::MAX, 9), ..*stamp };
+        let said = self.on_hold_until.as_deref().and_then(|text| moment(text, &far).ok());
+        said.unwrap_or(at.plus(HOLD))
+    }
+}
+
+/// A time as RFC 3339, or in UTC without saying so, as some types have it.
+fn moment(text: &str, stamp: &Stamp<'_>) -> Result<Time, Unreadable> {
+    let is_bare = text.len() == "2025-08-05 22:27:14".len();
+    let text = if is_bare { format!("{text}Z") } else { text.to_owned() };
+    wire::time(&TimeForm::Text(text), stamp.received_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Faults;
+    use super::super::signed::{Sent, settings};
+    use super::*;
+    use crate::model::{Origin, SourceName};
+
+    /// Vectors made by another program.
+    const SECRET: &str = "mailersend-test-signing-secret";
+    const BODY: &str = concat!(
+        r#"{"type":"activity.hard_bounced","domain_id":"7z3m5jgrogdpyo6n","#,
+        r#""created_at":"2026-06-15T10:32:12.520507Z","webhook_id":"x","#,
+        r#""url":"https://hooks.example.com/webhook/mailersend","data":{"object":"activity","#,
+        r#""id":"63fd251d5c00f8e52001fce6","type":"hard_bounced","#,
+        r#""created_at":"2026-06-15T10:32:11.593000Z","email":{"id":"63fd1c1de225707fa905f0a8","#,
+        r#""status":"rejected","message":{"id":"63fd25194d5edba3da09e044"},"#,
+        r#""recipient":{"email":"invalid@example.com"}},"morph":{"object":"recipient_bounce","#,
+        r#""reason":"Host or domain name not found"}}}"#,
+    );
+    const TAG: &str = "895c7dbadc7f27ef5e049cb1846cb0da6cb757e32bba6aa53effdcbf78869def";
+    const PING_BODY: &str = r#"{"type":"webhook.test","message":"This is a ping test message"}"#;
+    const PING_TAG: &str = "6ad951d2a998c3466ee0cee1e993145eb9e376ef5356c6a80c5d0f53c22d96ed";
+
+    fn checks(secrets: &[&str]) -> Vec<Check> {
+        MailerSend.checks(&settings(secrets)).unwrap()
+    }
+
+    #[test]
+    fn the_known_signature_holds_and_nothing_else() {
+        let sent = Sent::new(0, &[("signature", TAG)], BODY);
+        sent.refused_when_damaged(&checks(&[SECRET]), "signature");
+        assert_eq!(sent.verify(&checks(&["new", SECRET])), Ok(()), "one of two");
+        assert!(sent.verify(&checks(&["another's"])).is_err());
+    }
+
+    #[test]
+    fn the_published_secret_is_good_for_the_ping_only() {
+        let ping = Sent::new(0, &[("signature", PING_TAG)], PING_BODY);
+        assert!(MailerSend.is_probe(&ping.notification()));
+        assert!(ping.verify(&checks(&[SECRET])).is_err());
+        assert_eq!(MailerSend.checks(&settings(&[SECRET, PING_SECRET])).unwrap_err().key, "secret");
+        let own = Sent::new(0, &[("signature", TAG)], BODY);
+        assert!(!MailerSend.is_probe(&own.notification()));
+        let published = Check::hmac_of_body(SIGNATURE, "", vec![Secret::new(PING_SECRET)]);
+        for body in [BODY, "", r#"{"type":"webhook.tests"}"#, r#"["webhook.test"]"#] {
+            let headers = http::HeaderMap::new();
+            let (body, url) = (body.as_bytes().to_vec(), None);
+            let mut draft = super::super::Draft { headers, body, url, now: own.now };
+            published.sign(&mut draft).unwrap();
+            assert!(!MailerSend.is_probe(&draft.notification()));
+        }
+        let unsigned = Sent::new(0, &[], PING_BODY);
+        assert!(!MailerSend.is_probe(&unsigned.notification()));
+    }
+
+    #[test]
+    fn a_hold_ends_by_itself() {
+        let source = SourceName::parse("a").unwrap();
+        let stamp = Stamp {
+            source: &source,
+            origin: Origin::Webhook,
+            feed: "",
+            received_at: Time::parse("2026-06-15T12:00:00Z").unwrap(),
+            faults: &Faults::default(),
+            settings: None,
+        };
+        let until = |field: &str| {
+            let body = format!(
+                r#"{{"type":"recipient.on_hold_added","created_at":"2026-06-15T10:00:00.5Z",
+                    "data":{{"email":"a@example.com"{field}}}}}"#
+            );
+            let events = MailerSend.read(&wire::element(body.as_bytes()), &stamp).unwrap();
+            events[0].until.map(|until| until.to_string())
+        };
+        let said = |text: &str| until(&format!(r#","on_hold_until":"{text}""#));
+        assert_eq!(said("2026-06-19T10:00:00Z").as_deref(), Some("2026-06-19T10:00:00Z"));
+        assert_eq!(said("2026-06-19 10:00:00").as_deref(), Some("2026-06-19T10:00:00Z"));
+        for text in [until(""), said("soon"), until(r#","on_hold_until":null"#)] {
+            assert_eq!(text.as_deref(), Some("2026-06-18T10:00:00.5Z"));
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Mailjet's Event API: one event, or the events of a second in an array, without a signature.
+//!
+//! Source: dev.mailjet.com/email/guides/webhooks, "Event Types" and "Possible values for errors".
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::wire::{self, TimeForm};
+use super::{
+    Check, Class, Key, Notification, Provider, Said, Sample, SettingError, Settings, Stamp,
+    Unreadable,
+};
+use crate::model::{Address, Element, Event, EventKind, Reason, Scope, Time};
+
+/// The event types. `sent` is what the recipient's server accepted.
+const TYPES: &[(&str, EventKind)] = &[
+    ("sent", EventKind::Delivered),
+    ("open", EventKind::Opened),
+    ("click", EventKind::Clicked),
+    ("bounce", EventKind::HardBounce),
+    ("blocked", EventKind::Rejected),
+    ("spam", EventKind::Complaint),
+    ("unsub", EventKind::Unsubscribed),
+];
+
+/// What `blocked` means, by `error_related_to` and `error`; an empty word is any. The first row
+/// that fits counts. A message that was twice in a campaign is no fault of its recipient's.
+const BLOCKED: &[(&str, &str, EventKind, Option<Reason>)] = &[
+    ("mailjet", "duplicate in campaign", EventKind::Failed, None),
+    ("mailjet", "", EventKind::Rejected, None),
+    ("", "spam reporter", EventKind::Rejected, None),
+    ("", "blacklisted", EventKind::Rejected, None),
+    ("", "user unknown", EventKind::Rejected, None),
+    ("", "mailbox inactive", EventKind::Rejected, None),
+    ("", "quota exceeded", EventKind::SoftBounce, None),
+    ("spam", "", EventKind::Blocked, None),
+    ("domain", "invalid domain", EventKind::Rejected, Some(Reason::Invalid)),
+    ("domain", "no mail host", EventKind::Rejected, Some(Reason::Invalid)),
+    ("domain", "typofix", EventKind::Rejected, Some(Reason::Invalid)),
+    ("", "", EventKind::Failed, None),
+];
+
+/// What a bounce means before its code is looked at. Nothing else is decided by a table.
+const BOUNCED: &[(&str, &str, EventKind)] = &[
+    ("mailjet", "duplicate in campaign", EventKind::Failed),
+    ("mailjet", "", EventKind::Rejected),
+    ("", "spam reporter", EventKind::Rejected),
+    ("", "blacklisted", EventKind::Rejected),
+    ("spam", "", EventKind::Blocked),
+    ("", "quota exceeded", EventKind::SoftBounce),
+];
+
+pub(super) struct Mailjet;
+
+/// One event.
+#[derive(Deserialize)]
+struct Wire {
+    event: String,
+    time: Option<TimeForm>,
+    email: Option<String>,
+    /// Beyond what a double holds.
+    #[serde(rename = "MessageID", default, deserialize_with = "wire::loose_text")]
+    message_id: Option<String>,
+    hard_bounce: Option<bool>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    error_related_to: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    error: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    comment: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    smtp_reply: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    source: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    mj_list_id: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    customcampaign: Option<String>,
+    #[serde(rename = "CustomID", default, deserialize_with = "wire::loose_text")]
+    custom_id: Option<String>,
+    #[serde(rename = "Payload", default, deserialize_with = "wire::loose_text")]
+    payload: Option<String>,
+    url: Option<String>,
+    agent: Option<String>,
+}
+
+impl Provider for Mailjet {
+    fn name(&self) -> &'static str {
+        "mailjet"
+    }
+
+    fn verification(&self) -> &'static str {
+        "HTTP Basic credentials in the URL"
+    }
+
+    fn webhook_keys(&self) -> &'static [Key] {
+        &[]
+    }
+
+    fn checks(&self, _settings: &Settings) -> Result<Vec<Check>, SettingError> {
+        Ok(Vec::new())
+    }
+
+    fn event_types(&self) -> &'static [&'static str] {
+        &["sent", "bounce", "blocked", "spam", "unsub"]
+    }
+
+    fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
+        wire::split_json(notification.body)
+    }
+
+    fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        let wire: Wire = wire::object(&element.body)
+            .map_err(|error| Unreadable(format!("not an event of Mailjet's: {error}")))?;
+        let known = TYPES.iter().find(|(known, _)| *known == wire.event).map(|(_, kind)| *kind);
+        if known.is_none() && wire.email.is_none() {
+            return Ok(Vec::new());
+        }
+        let address = wire::mailbox(wire.email.as_deref().unwrap_or(""))?;
+        let form = wire.time.as_ref();
+        let form = form.ok_or_else(|| Unreadable("the time is missing".to_owned()))?;
+        let at = wire::time(form, stamp.received_at)?;
+        let words = filled(&wire.comment).or(filled(&wire.smtp_reply));
+        // The reply to a delivery stands in brackets: "sent (250 2.0.0 OK …)".
+        let text = words.map_or("", |words| words.strip_prefix("sent (").unwrap_or(words));
+        let (smtp_code, enhanced_code) = (wire::smtp_code(text), wire::enhanced_code(text));
+        // What Mailjet calls the error is no server's words, and is not searched for faults.
+        let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
+        let (kind, reason) = wire.kind(known.unwrap_or(EventKind::Unknown), &said, stamp);
+        let diagnostic = words.or(filled(&wire.error)).or(filled(&wire.source));
+        let event = Event {
+            scope: wire.scope(kind),
+            message_id: filled(&wire.message_id).filter(|id| *id != "0").map(str::to_owned),
+            smtp_code,
+            diagnostic: diagnostic.map(str::to_owned),
+            tags: filled(&wire.customcampaign).into_iter().map(str::to_owned).collect(),
+            metadata: wire.metadata(),
+            reason,
+            enhanced_code,
+            ..stamp.event(self.name(), kind, wire.provider_kind(), address, at)
+        };
+        Ok(vec![Event { url: wire.url, user_agent: wire.agent, ..event }])
+    }
+
+    fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
+        let wanted = match kind {
+            EventKind::SoftBounce | EventKind::Blocked | EventKind::Deferred => {
+                EventKind::HardBounce
+            }
+            EventKind::Failed => EventKind::Rejected,
+            kind => kind,
+        };
+        let (name, _) = TYPES.iter().find(|(_, known)| *known == wanted)?;
+        let mut event = json!({
+            "event": name,
+            "time": now.second(),
+            // As large as real ones; the nanoseconds keep samples apart.
+            "MessageID": now.nanos(),
+            "email": address.received(),
+            "mj_campaign_id": 0,
+            "customcampaign": "",
+            "CustomID": "",
+            "Payload": "",
+        });
+        let failure = match kind {
+            EventKind::HardBounce => Some((true, "recipient", "user unknown")),
+            EventKind::SoftBounce => Some((false, "recipient", "quota exceeded")),
+            EventKind::Deferred => Some((false, "domain", "greylisted")),
+            EventKind::Blocked => Some((true, "spam", "content blocked")),
+            EventKind::Rejected => Some((false, "mailjet", "preblocked")),
+            EventKind::Failed => Some((false, "system", "system issue")),
+            _ => None,
+        };
+        if let Some((hard, related, error)) = failure {
+            event["hard_bounce"] = hard.into();
+            event["blocked"] = hard.into();
+            event["error_related_to"] = related.into();
+            event["error"] = error.into();
+        }
+        match kind {
+            EventKind::Delivered => event["smtp_reply"] = "250 2.0.0 OK".into(),
+            EventKind::Clicked => event["url"] = "https://example.com/".into(),
+            EventKind::Complaint => event["source"] = "sample".into(),
+            _ => {}
+        }
+        let body = json!([event]);
+        Some(Sample { content_type: "application/json", body: body.to_string().into_bytes() })
+    }
+}
+
+impl Wire {
+    /// What happened, and the reason where it is not the usual one of the kind.
+    fn kind(
+        &self,
+        named: EventKind,
+        said: &Said<'_>,
+        stamp: &Stamp<'_>,
+    ) -> (EventKind, Option<Reason>) {
+        let related = self.error_related_to.as_deref().unwrap_or("");
+        let error = self.error.as_deref().unwrap_or("");
+        let fits = |about: &str, word: &str| {
+            (about.is_empty() || about == related) && (word.is_empty() || word == error)
+        };
+        match named {
+            EventKind::Rejected => {
+                let row = BLOCKED.iter().find(|(about, word, ..)| fits(about, word));
+                row.map_or((EventKind::Failed, None), |(_, _, kind, reason)| (*kind, *reason))
+            }
+            EventKind::HardBounce => {
+                let row = BOUNCED.iter().find(|(about, word, _)| fits(about, word));
+                let kind = row.map(|(_, _, kind)| *kind);
+                (kind.unwrap_or_else(|| self.bounce(related, error, said, stamp)), None)
+            }
+            kind => (kind, None),
+        }
+    }
+
+    /// A bounce that no table decides.
+    fn bounce(&self, related: &str, error: &str, said: &Said<'_>, stamp: &Stamp<'_>) -> EventKind {
+        let class = match (self.hard_bounce, related) {
+            (Some(true), "content" | "system") => Class::Unclear,
+            (Some(true), _) => Class::Hard,
+            _ if error == "greylisted" => return EventKind::Deferred,
+            _ => Class::Soft,
+        };
+        stamp.faults.kind(class, said)
+    }
+
+    /// The type, and what went wrong in Mailjet's words: `bounce:domain:invalid domain`.
+    fn provider_kind(&self) -> String {
+        let words =
+            [Some(self.event.as_str()), filled(&self.error_related_to), filled(&self.error)];
+        words.into_iter().flatten().collect::<Vec<&str>>().join(":")
+    }
+
+    /// An unsubscription covers the list that the message went to, if it went to one.
+    fn scope(&self, kind: EventKind) -> Scope {
+        let list = filled(&self.mj_list_id).filter(|id| *id != "0");
+        let list = list.filter(|_| kind == EventKind::Unsubscribed);
+        list.and_then(|id| Scope::parse(&format!("stream:{id}"))).unwrap_or_default()
+    }
+
+    /// The sender's own data on the message.
+    fn metadata(&self) -> Option<String> {
+        let mut data = Map::new();
+        if let Some(id) = filled(&self.custom_id) {
+            data.insert("CustomID".to_owned(), Value::from(id));
+        }
+        if let Some(text) = filled(&self.payload) {
+            // Often JSON, but any text may stand there.
+            let value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
+            data.insert("Payload".to_owned(), value);
+        }
+        (!data.is_empty()).then(|| Value::Object(data).to_string())
+    }
+}
+
+/// A text that is there and not empty.
+fn filled(text: &Option<String>) -> Option<&str> {
+    text.as_deref().filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::signed::Sent;
+    use super::super::{Faults, Setting, checks_of_credentials};
+    use super::*;
+    use crate::model::{Origin, SourceName};
+    use crate::secret::Secret;
+
+    #[test]
+    fn the_common_credentials_do_it() {
+        let mut settings = Settings::default();
+        assert!(Mailjet.checks(&settings).unwrap().is_empty());
+        let secrets = ["new:pass", "user:pass"].map(Secret::new);
+        settings.set("basic", Setting::Secrets(secrets.to_vec()));
+        let checks = checks_of_credentials(&settings).unwrap();
+        let sent = |value: &str| Sent::new(0, &[("authorization", value)], "{}").verify(&checks);
+        assert_eq!(sent("Basic dXNlcjpwYXNz"), Ok(()));
+        assert!(sent("Basic dXNlcjpwYXNzCg==").is_err());
+    }
+
+    #[test]
+    fn an_address_that_cannot_be_is_invalid_and_not_just_listed() {
+        let source = SourceName::parse("a").unwrap();
+        let stamp = Stamp {
+            source: &source,
+            origin: Origin::Webhook,
+            feed: "",
+            received_at: Time::from_seconds(1_500_000_000),
+            faults: &Faults::default(),
+            settings: None,
+        };
+        let told = |related: &str, error: &str| {
+            let body = json!({
+                "event": "blocked", "time": 1_498_093_527, "email": "a@example.com",
+                "error_related_to": related, "error": error,
+            });
+            let read = Mailjet.read(&wire::element(body.to_string().as_bytes()), &stamp).unwrap();
+            (read[0].kind, read[0].reason)
+        };
+        assert_eq!(told("domain", "typofix"), (EventKind::Rejected, Some(Reason::Invalid)));
+        assert_eq!(told("domain", "invalid domain"), (EventKind::Rejected, Some(Reason::Invalid)));
+        assert_eq!(told("domain", "relay/access denied"), (EventKind::Failed, None));
+        assert_eq!(told("mailjet", "preblocked"), (EventKind::Rejected, None));
+        assert_eq!(told("mailjet", "duplicate in campaign"), (EventKind::Failed, None));
+        assert_eq!(told("novel", "novel"), (EventKind::Failed, None));
+    }
+}

@@ -1,0 +1,493 @@
+//! Resend: Standard Webhooks with Svix's headers, one event each.
+//!
+//! An event names all recipients of its message, not the one it is about. So with more than one
+//! recipient nothing is held against any of them, unless the server's words name them.
+//! Source: resend.com/docs/webhooks, "Event Types".
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::standard_webhooks::{self, SVIX, WEBHOOK};
+use super::wire::{self, TimeForm};
+use super::{
+    Check, Class, Key, KeyKind, Notification, Provider, Said, Sample, SettingError, Settings,
+    Stamp, Unreadable,
+};
+use crate::model::{Address, Element, Event, EventKind, Time};
+
+const WEBHOOK_KEYS: &[Key] =
+    &[Key::optional_secret("secret"), Key::optional("tolerance", KeyKind::Span)];
+
+/// The event types (resend.com/docs/webhooks/event-types). Bounces are looked at more closely.
+const TYPES: &[(&str, EventKind)] = &[
+    ("email.sent", EventKind::Accepted),
+    ("email.scheduled", EventKind::Accepted),
+    ("email.delivered", EventKind::Delivered),
+    ("email.delivery_delayed", EventKind::Deferred),
+    ("email.bounced", EventKind::HardBounce),
+    ("email.suppressed", EventKind::Rejected),
+    ("email.complained", EventKind::Complaint),
+    ("email.opened", EventKind::Opened),
+    ("email.clicked", EventKind::Clicked),
+    ("email.failed", EventKind::Failed),
+    ("contact.updated", EventKind::Unsubscribed),
+    ("suppression.added", EventKind::Listed),
+    ("suppression.removed", EventKind::Unlisted),
+];
+
+/// What starts the types that tell nothing of a recipient of ours.
+const IGNORED: &[&str] = &["email.received", "contact.", "domain."];
+
+/// Sub-types of a bounce that say that Resend did not even try.
+const SUPPRESSED: &[&str] = &["Suppressed", "OnAccountSuppressionList"];
+
+/// The types to tick.
+const EVENT_TYPES: &[&str] = &[
+    "email.bounced",
+    "email.complained",
+    "email.delivered",
+    "email.delivery_delayed",
+    "email.failed",
+    "email.suppressed",
+    "contact.updated",
+    "suppression.added",
+    "suppression.removed",
+];
+
+pub(super) struct Resend;
+
+#[derive(Deserialize)]
+struct Kind {
+    #[serde(rename = "type")]
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Wire {
+    created_at: TimeForm,
+    data: Data,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    /// The recipients of the message: a list, or one.
+    to: Option<Value>,
+    /// The address of a contact or a suppression.
+    email: Option<String>,
+    unsubscribed: Option<bool>,
+    /// The id of a suppression.
+    id: Option<String>,
+    origin: Option<String>,
+    source_id: Option<String>,
+    email_id: Option<String>,
+    message_id: Option<String>,
+    tags: Option<Value>,
+    bounce: Option<Bounce>,
+    suppressed: Option<Suppressed>,
+    failed: Option<Failed>,
+    click: Option<Click>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Bounce {
+    #[serde(rename = "type")]
+    class: Option<String>,
+    sub_type: Option<String>,
+    message: Option<String>,
+    diagnostic_code: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Suppressed {
+    #[serde(rename = "type")]
+    class: Option<String>,
+    message: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Failed {
+    reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Click {
+    link: Option<String>,
+    user_agent: Option<String>,
+}
+
+impl Provider for Resend {
+    fn name(&self) -> &'static str {
+        "resend"
+    }
+
+    fn verification(&self) -> &'static str {
+        "Standard Webhooks (`svix-*` headers): HMAC-SHA256 of id, timestamp and body"
+    }
+
+    fn webhook_keys(&self) -> &'static [Key] {
+        WEBHOOK_KEYS
+    }
+
+    fn checks(&self, settings: &Settings) -> Result<Vec<Check>, SettingError> {
+        standard_webhooks::checks(settings, &[SVIX, WEBHOOK])
+    }
+
+    fn event_types(&self) -> &'static [&'static str] {
+        EVENT_TYPES
+    }
+
+    fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
+        standard_webhooks::elements(notification)
+    }
+
+    fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        let unreadable = |error| Unreadable(format!("not an event of Resend's: {error}"));
+        let Kind { name } = wire::object(&element.body).map_err(unreadable)?;
+        let known = TYPES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
+        if known.is_none() && IGNORED.iter().any(|start| name.starts_with(start)) {
+            return Ok(Vec::new());
+        }
+        let wire: Wire = wire::object(&element.body).map_err(unreadable)?;
+        let at = wire::time(&wire.created_at, stamp.received_at)?;
+        let told = Told { name, at, context: &element.context, data: wire.data };
+        match known {
+            Some(EventKind::Unsubscribed) if told.data.unsubscribed != Some(true) => Ok(Vec::new()),
+            Some(kind @ EventKind::Unsubscribed) => told.of_address(kind, stamp),
+            Some(kind @ (EventKind::Listed | EventKind::Unlisted)) => told.of_address(kind, stamp),
+            Some(kind) => told.of_message(kind, stamp),
+            None => told.of_message(EventKind::Unknown, stamp),
+        }
+    }
+
+    fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
+        let (class, sub_type, code) = match kind {
+            EventKind::SoftBounce => ("Transient", "MailboxFull", "smtp; 452 4.2.2 mailbox full"),
+            EventKind::Blocked => ("Transient", "ContentRejected", "smtp; 550 5.7.1 refused"),
+            _ => ("Permanent", "General", "smtp; 550 5.1.1 user unknown"),
+        };
+        let wanted = match kind {
+            EventKind::SoftBounce | EventKind::Blocked => EventKind::HardBounce,
+            kind => kind,
+        };
+        let (name, _) = TYPES.iter().find(|(_, known)| *known == wanted)?;
+        let at = now.floor_second().to_string();
+        let id = format!("sample-{}", now.nanos());
+        let mut data = json!({
+            "email_id": id,
+            "from": "Acme <onboarding@example.com>",
+            "to": [address.received()],
+            "subject": "Sample",
+            "created_at": at,
+        });
+        match wanted {
+            EventKind::HardBounce => {
+                data["bounce"] = json!({
+                    "type": class,
+                    "subType": sub_type,
+                    "message": "A sample.",
+                    "diagnosticCode": [code],
+                });
+            }
+            EventKind::Unsubscribed => {
+                data = json!({ "id": id, "email": address.received(), "unsubscribed": true });
+            }
+            EventKind::Listed | EventKind::Unlisted => {
+                data = json!({ "id": id, "email": address.received(), "origin": "manual" });
+            }
+            EventKind::Clicked => {
+                data["click"] = json!({ "link": "https://example.com/", "userAgent": "sample" });
+            }
+            _ => {}
+        }
+        let body = json!({ "type": name, "created_at": at, "data": data });
+        Some(Sample { content_type: "application/json", body: body.to_string().into_bytes() })
+    }
+}
+
+/// An event, before its recipients are told apart.
+struct Told<'a> {
+    name: String,
+    at: Time,
+    context: &'a str,
+    data: Data,
+}
+
+impl Told<'_> {
+    /// The one event about a contact or a suppression.
+    fn of_address(&self, kind: EventKind, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        let address = mailbox(self.data.email.as_deref().unwrap_or(""))?;
+        let mut event = self.event(kind, &[self.data.origin.as_deref()], address, stamp);
+        event.message_id = self.data.source_id.clone();
+        if kind != EventKind::Unsubscribed {
+            // The id of the suppression is in the API's list too; that of the notification is not.
+            event.identity = self.data.id.clone().or(event.identity);
+        }
+        Ok(vec![event])
+    }
+
+    /// The events about a message: one per recipient that it can be laid to.
+    fn of_message(&self, kind: EventKind, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        let recipients = texts(self.data.to.as_ref());
+        if recipients.is_empty() && kind == EventKind::Unknown {
+            return Ok(Vec::new());
+        }
+        let recipients: Vec<Address> =
+            recipients.iter().map(|text| mailbox(text)).collect::<Result<_, _>>()?;
+        if let [address] = recipients.as_slice() {
+            let said = self.diagnostics().into_iter().next();
+            return Ok(vec![self.laid_to(address, kind, said, stamp)]);
+        }
+        if recipients.is_empty() {
+            return Err(Unreadable("recipient: there is none".to_owned()));
+        }
+        let codes = self.diagnostics();
+        let named: Vec<Event> = recipients
+            .iter()
+            .filter_map(|address| {
+                let code = codes.iter().find(|code| names(code, address))?;
+                Some(self.laid_to(address, kind, Some(code.clone()), stamp))
+            })
+            .collect();
+        if !named.is_empty() {
+            return Ok(named);
+        }
+        let of_all = matches!(kind, EventKind::Accepted | EventKind::Failed);
+        let unclear = |address: &Address| {
+            let mut event = self.laid_to(address, kind, codes.first().cloned(), stamp);
+            if !of_all {
+                event.kind = EventKind::Unknown;
+                event.provider_kind.push_str(":ambiguous");
+            }
+            event
+        };
+        Ok(recipients.iter().map(unclear).collect())
+    }
+
+    /// What the servers said: one text per recipient that bounced.
+    fn diagnostics(&self) -> Vec<String> {
+        let bounce = self.data.bounce.as_ref();
+        texts(bounce.and_then(|bounce| bounce.diagnostic_code.as_ref()))
+    }
+
+    /// The event about a message for one recipient, of whom the server said `code`.
+    fn laid_to(
+        &self,
+        address: &Address,
+        kind: EventKind,
+        code: Option<String>,
+        stamp: &Stamp<'_>,
+    ) -> Event {
+        let data = &self.data;
+        let bounce = data.bounce.as_ref();
+        let none = Bounce::default();
+        let suppressed = data.suppressed.as_ref();
+        let message = match kind {
+            EventKind::Rejected => suppressed.and_then(|s| s.message.clone()),
+            EventKind::Failed => data.failed.as_ref().and_then(|failed| failed.reason.clone()),
+            _ => bounce.and_then(|bounce| bounce.message.clone()),
+        };
+        let diagnostic = code.or(message).filter(|text| !text.is_empty());
+        let text = diagnostic.as_deref().unwrap_or("");
+        // "smtp; 550 5.1.1 …" (RFC 3464, section 2.3.6): the type stands before the words.
+        let said = text.strip_prefix("smtp;").unwrap_or(text).trim_start();
+        let smtp_code = wire::smtp_code(said);
+        let enhanced_code = wire::enhanced_code(said);
+        let (kind, details) = match (kind, bounce) {
+            (EventKind::HardBounce, bounce) => {
+                let bounce = bounce.unwrap_or(&none);
+                let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text: said };
+                let details = [bounce.class.as_deref(), bounce.sub_type.as_deref()];
+                (bounce.kind(&said, stamp), details)
+            }
+            (kind, _) => (kind, [suppressed.and_then(|s| s.class.as_deref()), None]),
+        };
+        let click = data.click.as_ref();
+        Event {
+            message_id: data.email_id.clone().or_else(|| data.message_id.as_deref().map(bare)),
+            smtp_code,
+            enhanced_code,
+            diagnostic,
+            tags: tags(data.tags.as_ref()),
+            url: click.and_then(|click| click.link.clone()),
+            user_agent: click.and_then(|click| click.user_agent.clone()),
+            ..self.event(kind, &details, address.clone(), stamp)
+        }
+    }
+
+    fn event(
+        &self,
+        kind: EventKind,
+        details: &[Option<&str>],
+        address: Address,
+        stamp: &Stamp<'_>,
+    ) -> Event {
+        let words = [Some(self.name.as_str())].into_iter().chain(details.iter().copied());
+        let provider_kind: Vec<&str> = words.flatten().collect();
+        let id = Some(self.context.to_owned()).filter(|id| !id.is_empty());
+        Event {
+            provider_event_id: id.clone(),
+            identity: id,
+            ..stamp.event(Resend.name(), kind, provider_kind.join(":"), address, self.at)
+        }
+    }
+}
+
+impl Bounce {
+    /// What a bounce is (resend.com/docs/dashboard/emails/email-bounces). That Resend had the
+    /// address on its list, or that the content was refused, is decided before any code.
+    fn kind(&self, said: &Said<'_>, stamp: &Stamp<'_>) -> EventKind {
+        let sub_type = self.sub_type.as_deref().unwrap_or("");
+        let message = self.message.as_deref().unwrap_or("");
+        if SUPPRESSED.contains(&sub_type) || message.contains("suppression list") {
+            return EventKind::Rejected;
+        }
+        let class = match (self.class.as_deref(), sub_type) {
+            (Some("Transient"), "ContentRejected" | "AttachmentRejected") => {
+                return EventKind::Blocked;
+            }
+            (Some("Transient" | "Undetermined"), _) => Class::Soft,
+            // Old payloads have no type: there were only permanent bounces.
+            (Some("Permanent") | None, _) => Class::Hard,
+            (Some(_), _) => Class::Unclear,
+        };
+        stamp.faults.kind(class, said)
+    }
+}
+
+/// The texts of a list, or the one that stands alone.
+fn texts(value: Option<&Value>) -> Vec<String> {
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    match value {
+        Some(Value::Array(values)) => values.iter().filter_map(text).collect(),
+        Some(value) => text(value).into_iter().collect(),
+        None => Vec::new(),
+    }
+}
+
+/// The tags of a message, `name=value` each; older payloads have a list of pairs.
+fn tags(value: Option<&Value>) -> Vec<String> {
+    let tag = |name: &str, value: &Value| {
+        value.as_str().map_or_else(|| format!("{name}={value}"), |text| format!("{name}={text}"))
+    };
+    match value {
+        Some(Value::Object(pairs)) => pairs.iter().map(|(name, value)| tag(name, value)).collect(),
+        Some(Value::Array(pairs)) => {
+            let pair = |pair: &Value| Some(tag(pair.get("name")?.as_str()?, pair.get("value")?));
+            pairs.iter().filter_map(pair).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Reads a recipient: an address alone, or behind a name in angle brackets.
+fn mailbox(text: &str) -> Result<Address, Unreadable> {
+    let text = text.trim();
+    let from = if text.ends_with('>') { text.rfind('<').unwrap_or(0) } else { 0 };
+    wire::mailbox(&text[from..])
+}
+
+/// A Message-ID without its angle brackets.
+fn bare(id: &str) -> String {
+    id.trim().trim_start_matches('<').trim_end_matches('>').to_owned()
+}
+
+/// Whether a text names an address as one of its words.
+fn names(text: &str, address: &Address) -> bool {
+    let ends = |c: char| c.is_whitespace() || "<>()[]{}:;,\"'".contains(c);
+    let mut words = text.split(ends).map(|word| word.trim_end_matches('.'));
+    words.any(|word| Address::parse(word).is_ok_and(|named| named.key() == address.key()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Faults;
+    use super::super::signed::{Sent, settings};
+    use super::*;
+    use crate::model::{Origin, SourceName};
+
+    /// Vectors made by another program: one body, signed with two secrets.
+    const OLD: &str = "whsec_cmVzZW5kLWV4YW1wbGUtc2VjcmV0LWtleS0zMmJ5dGU=";
+    const NEW: &str = "whsec_cmVzZW5kLXJvdGF0ZWQtc2VjcmV0LWtleS0zMmJ5dGU=";
+    const BY_OLD: &str = "v1,P5pOjeBMvtb7fyanC35iELjUmZOju3vpRVIa+sYdidA=";
+    const BY_NEW: &str = "v1,vIdx0tEyXQE3q5E6dgHVjWBwGAIpojO0MuCke8QiuYw=";
+    /// By a sender that takes the secret's text as the key.
+    const BY_TEXT: &str = "v1,r285/x/bk1fWMsgyQvUfFcrVrT5oahBjpc3IREr2ciA=";
+    const BODY: &str = concat!(
+        r#"{"type":"email.bounced","created_at":"2026-06-15T10:32:11.126Z","data":{"#,
+        r#""email_id":"56761188-7520-42d8-8898-ff6fc54ce618","#,
+        r#""from":"Acme <onboarding@example.com>","to":["nobody@example.com"],"subject":"Hi","#,
+        r#""created_at":"2026-06-15T10:32:08.894Z","bounce":{"type":"Permanent","#,
+        r#""subType":"General","message":"hard bounce","#,
+        r#""diagnosticCode":["smtp; 550 5.1.1 user unknown"]}}}"#,
+    );
+
+    fn sent(signature: &str) -> Sent {
+        let headers = [
+            ("svix-id", "msg_2abcDEF0123456789abcdefghij"),
+            ("svix-timestamp", "1781519532"),
+            ("svix-signature", signature),
+        ];
+        Sent::new(1_781_519_532, &headers, BODY)
+    }
+
+    fn checks(secrets: &[&str]) -> Vec<Check> {
+        Resend.checks(&settings(secrets)).unwrap()
+    }
+
+    #[test]
+    fn the_known_signatures_hold_for_their_secrets() {
+        sent(BY_OLD).refused_when_damaged(&checks(&[OLD]), "svix-signature");
+        let both = format!("{BY_OLD} {BY_NEW}");
+        for secrets in [&[OLD][..], &[NEW], &[NEW, OLD]] {
+            assert_eq!(sent(&both).verify(&checks(secrets)), Ok(()));
+        }
+        assert_eq!(sent(BY_NEW).verify(&checks(&[OLD, NEW])), Ok(()));
+        assert!(sent(BY_NEW).verify(&checks(&[OLD])).is_err(), "another's secret");
+        assert!(sent(BY_TEXT).verify(&checks(&[OLD])).is_err(), "a key that is not decoded");
+    }
+
+    #[test]
+    fn a_sender_that_does_not_decode_its_secret_is_understood_where_that_is_set() {
+        let mut settings = settings(&[OLD]);
+        settings.set("secret_decoding", super::super::Setting::Text("utf8".to_owned()));
+        let checks = standard_webhooks::checks(&settings, &[SVIX]).unwrap();
+        assert_eq!(sent(BY_TEXT).verify(&checks), Ok(()));
+        assert!(sent(BY_OLD).verify(&checks).is_err());
+    }
+
+    #[test]
+    fn an_event_is_recognised_by_its_notification_and_a_listing_by_its_own_id() {
+        let source = SourceName::parse("a").unwrap();
+        let stamp = Stamp {
+            source: &source,
+            origin: Origin::Webhook,
+            feed: "",
+            received_at: Time::parse("2026-06-15T12:00:00Z").unwrap(),
+            faults: &Faults::default(),
+            settings: None,
+        };
+        let identity = |body: &str| {
+            let element = Element { context: "msg_1".to_owned(), body: body.into() };
+            Resend.read(&element, &stamp).unwrap().remove(0).identity
+        };
+        assert_eq!(identity(BODY).as_deref(), Some("msg_1"));
+        let listed = r#"{"type":"suppression.added","created_at":"2026-06-15T10:32:11.126Z",
+            "data":{"id":"e169aa45","email":"a@example.com","origin":"manual"}}"#;
+        assert_eq!(identity(listed).as_deref(), Some("e169aa45"));
+    }
+
+    #[test]
+    fn a_name_is_found_as_a_word_only() {
+        let bob = Address::parse("bob@example.com").unwrap();
+        for text in
+            ["<Bob@Example.com>: no such user", "550 bob@example.com.", "to:bob@example.com"]
+        {
+            assert!(names(text, &bob), "{text}");
+        }
+        for text in ["<jimbob@example.com>", "bob@example.com.test", "bob", ""] {
+            assert!(!names(text, &bob), "{text}");
+        }
+    }
+}
