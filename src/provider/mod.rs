@@ -6,6 +6,7 @@
 mod fault;
 mod generic;
 mod operator;
+mod postmark;
 mod sendgrid;
 mod settings;
 mod verify;
@@ -30,7 +31,7 @@ use crate::model::{
 use crate::secret::Secret;
 
 /// Every provider that a source can name. README's table is checked against this list.
-pub static ALL: &[&dyn Provider] = &[&generic::Generic, &sendgrid::SendGrid];
+pub static ALL: &[&dyn Provider] = &[&generic::Generic, &postmark::Postmark, &sendgrid::SendGrid];
 
 /// Most elements of one body; a body with more is quarantined whole.
 pub const ELEMENTS_MAX: usize = 100_000;
