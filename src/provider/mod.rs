@@ -9,6 +9,7 @@ mod operator;
 mod postmark;
 mod sendgrid;
 mod settings;
+mod sparkpost;
 mod verify;
 pub mod wire;
 
@@ -31,7 +32,12 @@ use crate::model::{
 use crate::secret::Secret;
 
 /// Every provider that a source can name. README's table is checked against this list.
-pub static ALL: &[&dyn Provider] = &[&generic::Generic, &postmark::Postmark, &sendgrid::SendGrid];
+pub static ALL: &[&dyn Provider] = &[
+    &generic::Generic,
+    &postmark::Postmark,
+    &sendgrid::SendGrid,
+    &sparkpost::SparkPost,
+];
 
 /// Most elements of one body; a body with more is quarantined whole.
 pub const ELEMENTS_MAX: usize = 100_000;
