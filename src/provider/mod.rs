@@ -3,6 +3,7 @@
 //! An adapter is pure. It cuts a body into elements, reads elements as events, builds requests and
 //! cuts pages. It never sees a socket, a clock or the store: times and keys are arguments.
 
+mod brevo;
 mod custom;
 mod fault;
 mod generic;
@@ -10,10 +11,13 @@ mod mailersend;
 mod mailjet;
 mod mailtrap;
 mod operator;
+mod postmark;
 mod resend;
+mod sendgrid;
 mod settings;
 #[cfg(test)]
 mod signed;
+mod sparkpost;
 mod standard_webhooks;
 mod verify;
 pub mod wire;
@@ -40,11 +44,15 @@ use crate::secret::Secret;
 /// Every provider that a source can name. README's table is checked against this list.
 pub static ALL: &[&dyn Provider] = &[
     &generic::Generic,
+    &brevo::Brevo,
     &custom::Custom,
     &mailersend::MailerSend,
     &mailjet::Mailjet,
     &mailtrap::Mailtrap,
+    &postmark::Postmark,
     &resend::Resend,
+    &sendgrid::SendGrid,
+    &sparkpost::SparkPost,
     &standard_webhooks::StandardWebhooks,
 ];
 

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{ELEMENTS_MAX, Unreadable};
-use crate::model::{Address, Element, Time};
+use crate::model::{Address, Element, Scope, Time};
 use std::time::Duration;
 
 /// How far ahead of our clock an event's time may be. Beyond it our own time is taken: a wrong
@@ -173,6 +174,64 @@ pub fn split_under(name: &str, body: &[u8]) -> Vec<Element> {
     }
 }
 
+/// The SMTP reply code that a text starts with, or that follows a colon or semicolon in it, as in
+/// `RecipientError: 550 …` and `smtp; 550 …` (RFC 3464, section 2.3.6).
+pub fn said_code(text: &str) -> Option<u16> {
+    let reply = |part: &str| {
+        let part = part.trim_start();
+        // Not the end of an IPv6 address or of a time.
+        let is_reply = matches!(part.as_bytes().get(3), Some(b' ' | b'-'));
+        smtp_code(part).filter(|_| is_reply)
+    };
+    smtp_code(text).or_else(|| text.split([':', ';']).skip(1).find_map(reply))
+}
+
+/// Reads an event's time where the number may be written as a text.
+///
+/// # Errors
+/// When it is none.
+pub fn loose_time(form: &TimeForm, received_at: Time) -> Result<Time, Unreadable> {
+    match form {
+        TimeForm::Text(text) => match text.trim().parse() {
+            Ok(number) => time(&TimeForm::Number(number), received_at),
+            Err(_) => time(form, received_at),
+        },
+        TimeForm::Number(_) => time(form, received_at),
+    }
+}
+
+/// A list of texts, or a single one; what is neither is left out.
+///
+/// # Errors
+/// When it is no JSON.
+pub fn loose_texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    let text = |value: Value| match value {
+        Value::String(text) if !text.is_empty() => Some(text),
+        _ => None,
+    };
+    Ok(match Value::deserialize(from)? {
+        Value::Array(values) => values.into_iter().filter_map(text).collect(),
+        value => text(value).into_iter().collect(),
+    })
+}
+
+/// An id without the angle brackets of a Message-ID (RFC 5322, section 3.6.4), if any is left.
+pub fn bare_id(id: Option<String>) -> Option<String> {
+    let text = id?;
+    let text = text.trim();
+    let bare = text.strip_prefix('<').and_then(|t| t.strip_suffix('>')).unwrap_or(text);
+    (!bare.is_empty()).then(|| bare.to_owned())
+}
+
+/// The scope of a provider's stream, group or list.
+///
+/// # Errors
+/// When there is none of that name.
+pub fn stream(name: &str) -> Result<Scope, Unreadable> {
+    Scope::parse(&format!("stream:{name}"))
+        .ok_or_else(|| Unreadable("what it covers has no name".to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -240,5 +299,41 @@ mod tests {
         let millis = time(&TimeForm::Number(999_999_999_123), now).unwrap();
         assert_eq!(millis.to_string(), "2001-09-09T01:46:39.123Z");
         assert!(time(&TimeForm::Text("soon".to_owned()), now).is_err());
+    }
+
+    #[test]
+    fn a_reply_is_found_behind_what_introduces_it() {
+        for (text, code) in [
+            ("550 5.1.1 no such user", Some(550)),
+            ("smtp;550 5.1.1 no such user", Some(550)),
+            (" RecipientError: 550 5.5.0 not taken", Some(550)),
+            ("Status: 5.7.1\r\nDiagnostic-Code: smtp; 554-denied", Some(554)),
+            ("connect to mx[2001:db8::250]: timed out", None),
+            ("after 12:400", None),
+            ("Blocked : due to 550 things", None),
+        ] {
+            assert_eq!(said_code(text), code, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn loose_forms_are_read() {
+        let now = Time::parse("2026-06-15T12:00:00Z").unwrap();
+        for text in ["1454442600", " 1454442600 ", "2016-02-02T19:50:00Z", "1454442600000"] {
+            let time = loose_time(&TimeForm::Text(text.to_owned()), now).unwrap();
+            assert_eq!(time.second(), 1_454_442_600, "{text}");
+        }
+        assert!(loose_time(&TimeForm::Text("soon".to_owned()), now).is_err());
+        let texts =
+            |json: &str| loose_texts(&mut serde_json::Deserializer::from_str(json)).unwrap();
+        assert_eq!(texts(r#"["a","",3,"b"]"#), ["a", "b"]);
+        assert_eq!(texts(r#""a""#), ["a"]);
+        assert!(texts("{}").is_empty() && texts(r#""""#).is_empty());
+        let id = |text: &str| bare_id(Some(text.to_owned()));
+        assert_eq!(id(" <a@b> ").as_deref(), Some("a@b"));
+        assert_eq!(id("a@b").as_deref(), Some("a@b"));
+        assert!(id("<>").is_none() && bare_id(None).is_none());
+        assert!(stream("").is_err() && stream("a\nb").is_err());
+        assert_eq!(stream("news").unwrap().to_string(), "stream:news");
     }
 }

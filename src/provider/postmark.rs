@@ -1,0 +1,344 @@
+//! Postmark: one JSON object per notification, told apart by `RecordType`. Nothing is signed.
+//!
+//! Source: Postmark, "Webhooks overview", "Bounce webhook", "Subscription change webhook" and
+//! "Bounce API", "Bounce types". Suppressions are per message stream, so these scopes are too.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::wire::{self, TimeForm};
+use super::{
+    Check, Class, Key, Notification, Provider, Said, Sample, SettingError, Settings, Stamp,
+    Unreadable,
+};
+use crate::model::{Address, Element, Event, EventKind, Scope, Time};
+
+/// The stream of payloads that name none: each server's default transactional stream.
+const DEFAULT_STREAM: &str = "outbound";
+
+/// What the type of a bounce means.
+enum Meaning {
+    /// This, whatever the codes say.
+    Is(EventKind),
+    /// This, and only for the stream.
+    Covers(EventKind),
+    /// A failure, by whose fault the codes say.
+    Fault(Class),
+}
+
+/// Bounce types, by their name: the numbers of `TypeCode` differ among Postmark's own pages.
+/// Source: "Bounce API", "Bounce types".
+const BOUNCES: &[(&str, Meaning)] = &[
+    ("HardBounce", Meaning::Fault(Class::Hard)),
+    ("BadEmailAddress", Meaning::Fault(Class::Hard)),
+    ("Transient", Meaning::Is(EventKind::Deferred)),
+    ("SoftBounce", Meaning::Fault(Class::Soft)),
+    ("DnsError", Meaning::Fault(Class::Soft)),
+    ("Blocked", Meaning::Is(EventKind::Blocked)),
+    // The receiving server takes the mail for spam; the recipient has not complained.
+    ("SpamNotification", Meaning::Is(EventKind::Blocked)),
+    ("DMARCPolicy", Meaning::Is(EventKind::Blocked)),
+    ("VirusNotification", Meaning::Is(EventKind::Blocked)),
+    ("SpamComplaint", Meaning::Is(EventKind::Complaint)),
+    ("Unsubscribe", Meaning::Covers(EventKind::Unsubscribed)),
+    ("Subscribe", Meaning::Covers(EventKind::Resubscribed)),
+    ("ManuallyDeactivated", Meaning::Covers(EventKind::Rejected)),
+    ("AutoResponder", Meaning::Is(EventKind::Unknown)),
+    ("AddressChange", Meaning::Is(EventKind::Unknown)),
+    ("OpenRelayTest", Meaning::Is(EventKind::Unknown)),
+    ("ChallengeVerification", Meaning::Is(EventKind::Unknown)),
+    ("Unconfirmed", Meaning::Is(EventKind::Unknown)),
+    ("Unknown", Meaning::Is(EventKind::Unknown)),
+    ("SMTPApiError", Meaning::Is(EventKind::Failed)),
+    ("InboundError", Meaning::Is(EventKind::Failed)),
+    ("TemplateRenderingFailed", Meaning::Is(EventKind::Failed)),
+];
+
+/// Bounces that are mails asking for something; they may come without an address or a time.
+const MAILED_REQUESTS: &[&str] = &["Unsubscribe", "Subscribe"];
+
+pub(super) struct Postmark;
+
+/// One event.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Wire {
+    record_type: String,
+    #[serde(rename = "ID", default, deserialize_with = "wire::loose_text")]
+    id: Option<String>,
+    #[serde(default, rename = "Type")]
+    bounce_type: Option<String>,
+    #[serde(rename = "ServerID", default, deserialize_with = "wire::loose_text")]
+    server_id: Option<String>,
+    #[serde(rename = "MessageID", default, deserialize_with = "wire::loose_text")]
+    message_id: Option<String>,
+    message_stream: Option<String>,
+    email: Option<String>,
+    recipient: Option<String>,
+    bounced_at: Option<TimeForm>,
+    delivered_at: Option<TimeForm>,
+    received_at: Option<TimeForm>,
+    changed_at: Option<TimeForm>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    details: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    description: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_texts")]
+    tag: Vec<String>,
+    #[serde(default)]
+    metadata: Value,
+    original_link: Option<String>,
+    user_agent: Option<String>,
+    origin: Option<String>,
+    suppress_sending: Option<bool>,
+    suppression_reason: Option<String>,
+}
+
+/// What an event is.
+struct Verdict {
+    kind: EventKind,
+    /// Whether it covers its stream only.
+    in_stream: bool,
+    provider_kind: String,
+}
+
+impl Provider for Postmark {
+    fn name(&self) -> &'static str {
+        "postmark"
+    }
+
+    fn verification(&self) -> &'static str {
+        "Basic credentials, or a header with a fixed value"
+    }
+
+    fn webhook_keys(&self) -> &'static [Key] {
+        &[]
+    }
+
+    fn checks(&self, _settings: &Settings) -> Result<Vec<Check>, SettingError> {
+        Ok(Vec::new())
+    }
+
+    fn event_types(&self) -> &'static [&'static str] {
+        &["Delivery", "Bounce", "Spam Complaint", "Subscription Change"]
+    }
+
+    fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
+        wire::split_json(notification.body)
+    }
+
+    fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        let wire: Wire = wire::object(&element.body)
+            .map_err(|error| Unreadable(format!("not an event of Postmark: {error}")))?;
+        let is_request = wire.is_mailed_request();
+        let email = wire.email.as_deref().or(wire.recipient.as_deref()).unwrap_or("");
+        if wire.record_type == "Inbound" || (is_request && email.is_empty()) {
+            // A mail to us, or one whose sender Postmark does not tell.
+            return Ok(Vec::new());
+        }
+        let address = wire::mailbox(email)?;
+        let at = match wire.time() {
+            Some(form) => wire::time(form, stamp.received_at)?,
+            None if is_request => stamp.received_at,
+            None => return Err(Unreadable("there is no time".to_owned())),
+        };
+        let details = wire.details.as_deref().unwrap_or("").trim();
+        let smtp_code = wire::said_code(details);
+        let enhanced_code = wire::enhanced_code(details);
+        let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text: details };
+        let Verdict { kind, in_stream, provider_kind } = wire.verdict(&said, stamp);
+        let stream = wire.message_stream.as_deref().filter(|name| !name.is_empty());
+        let stream = stream.unwrap_or(DEFAULT_STREAM);
+        let scope = if in_stream { wire::stream(stream)? } else { Scope::Global };
+        // Postmark's own explanation of the type is no word of a server: it is only shown.
+        let diagnostic = [Some(details), wire.description.as_deref()].into_iter().flatten();
+        let metadata = wire.metadata.as_object().is_some_and(|metadata| !metadata.is_empty());
+        let id = wire.id.as_deref().filter(|id| !id.is_empty());
+        Ok(vec![Event {
+            scope,
+            smtp_code,
+            enhanced_code,
+            diagnostic: diagnostic.into_iter().find(|text| !text.is_empty()).map(str::to_owned),
+            metadata: metadata.then(|| wire.metadata.to_string()),
+            provider_event_id: id.map(str::to_owned),
+            identity: wire.identity(stream, at),
+            message_id: wire::bare_id(wire.message_id),
+            tags: wire.tag,
+            url: wire.original_link,
+            user_agent: wire.user_agent,
+            ..stamp.event(self.name(), kind, provider_kind, address, at)
+        }])
+    }
+
+    fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
+        let (record, bounce, details) = match kind {
+            EventKind::Delivered => ("Delivery", "", "smtp;250 2.0.0 OK"),
+            EventKind::Deferred => ("Bounce", "Transient", "smtp;451 4.3.0 Try later"),
+            EventKind::SoftBounce => ("Bounce", "SoftBounce", "smtp;452 4.2.2 Mailbox full"),
+            EventKind::HardBounce => ("Bounce", "HardBounce", "smtp;550 5.1.1 No such mailbox"),
+            EventKind::Blocked => ("Bounce", "Blocked", "smtp;550 5.7.1 Refused by policy"),
+            EventKind::Failed => ("Bounce", "SMTPApiError", "A sample of a failure"),
+            EventKind::Rejected => ("Bounce", "ManuallyDeactivated", "A sample of a rejection"),
+            EventKind::Complaint => ("SpamComplaint", "SpamComplaint", "A sample of a complaint"),
+            EventKind::Unsubscribed | EventKind::Resubscribed => ("SubscriptionChange", "", ""),
+            EventKind::Opened => ("Open", "", ""),
+            EventKind::Clicked => ("Click", "", ""),
+            _ => return None,
+        };
+        let mut body = json!({
+            "RecordType": record,
+            "MessageID": format!("00000000-0000-0000-0000-{:012x}", now.second()),
+            "ServerID": 1,
+            "MessageStream": DEFAULT_STREAM,
+            "Metadata": {},
+        });
+        let at = now.floor_second().to_string();
+        let (recipient, time) = match record {
+            "Bounce" | "SpamComplaint" => ("Email", "BouncedAt"),
+            "Delivery" => ("Recipient", "DeliveredAt"),
+            "SubscriptionChange" => ("Recipient", "ChangedAt"),
+            _ => ("Recipient", "ReceivedAt"),
+        };
+        body[recipient] = address.received().into();
+        body[time] = at.into();
+        if !bounce.is_empty() {
+            body["ID"] = now.nanos().into();
+            body["Type"] = bounce.into();
+        }
+        if !details.is_empty() {
+            body["Details"] = details.into();
+        }
+        match kind {
+            EventKind::Unsubscribed => {
+                body["SuppressSending"] = true.into();
+                body["SuppressionReason"] = "ManualSuppression".into();
+                body["Origin"] = "Recipient".into();
+            }
+            EventKind::Resubscribed => body["SuppressSending"] = false.into(),
+            EventKind::Clicked => body["OriginalLink"] = "https://example.com/".into(),
+            _ => {}
+        }
+        let body = body.to_string().into_bytes();
+        Some(Sample { content_type: "application/json", body })
+    }
+}
+
+impl Wire {
+    /// Each record type has one of these.
+    fn time(&self) -> Option<&TimeForm> {
+        let times = [&self.bounced_at, &self.delivered_at, &self.changed_at, &self.received_at];
+        times.into_iter().flatten().next()
+    }
+
+    fn is_mailed_request(&self) -> bool {
+        let bounce_type = self.bounce_type.as_deref().unwrap_or("");
+        self.record_type == "Bounce" && MAILED_REQUESTS.contains(&bounce_type)
+    }
+
+    /// What the API knows it by, too. Source: "Bounce API"; for a change, the stream's dump, which
+    /// has whole seconds.
+    fn identity(&self, stream: &str, at: Time) -> Option<String> {
+        let server = self.server_id.as_deref().unwrap_or("");
+        match self.record_type.as_str() {
+            "Bounce" | "SpamComplaint" => {
+                let id = self.id.as_deref().filter(|id| !id.is_empty())?;
+                Some(format!("{server}:{id}"))
+            }
+            "SubscriptionChange" => Some(format!("change:{stream}:{}", at.second())),
+            _ => None,
+        }
+    }
+
+    fn verdict(&self, said: &Said<'_>, stamp: &Stamp<'_>) -> Verdict {
+        let name = self.record_type.as_str();
+        let plain = |kind| Verdict { kind, in_stream: false, provider_kind: name.to_owned() };
+        match name {
+            "Bounce" => self.bounce(said, stamp),
+            "SubscriptionChange" => self.change(),
+            "Delivery" => plain(EventKind::Delivered),
+            "SpamComplaint" => plain(EventKind::Complaint),
+            "Open" => plain(EventKind::Opened),
+            "Click" => plain(EventKind::Clicked),
+            _ => plain(EventKind::Unknown),
+        }
+    }
+
+    fn bounce(&self, said: &Said<'_>, stamp: &Stamp<'_>) -> Verdict {
+        let name = self.bounce_type.as_deref().unwrap_or("");
+        let row = BOUNCES.iter().find(|(known, _)| *known == name).map(|(_, meaning)| meaning);
+        let (kind, in_stream) = match row {
+            Some(Meaning::Is(kind)) => (*kind, false),
+            Some(Meaning::Covers(kind)) => (*kind, true),
+            Some(Meaning::Fault(class)) => (stamp.faults.kind(*class, said), false),
+            None => (EventKind::Unknown, false),
+        };
+        let provider_kind = [self.record_type.as_str(), name].join(":");
+        let provider_kind = provider_kind.trim_end_matches(':').to_owned();
+        Verdict { kind, in_stream, provider_kind }
+    }
+
+    /// Source: "Subscription change webhook".
+    fn change(&self) -> Verdict {
+        let reason = self.suppression_reason.as_deref().unwrap_or("");
+        let origin = self.origin.as_deref().unwrap_or("");
+        let (kind, in_stream) = match (self.suppress_sending, reason, origin) {
+            (None, ..) => (EventKind::Unknown, false),
+            (Some(false), ..) => (EventKind::Resubscribed, true),
+            // These tell of the address, not of the stream.
+            (Some(true), "HardBounce", _) => (EventKind::HardBounce, false),
+            (Some(true), "SpamComplaint", _) => (EventKind::Complaint, false),
+            (Some(true), "ManualSuppression", "Recipient") => (EventKind::Unsubscribed, true),
+            (Some(true), ..) => (EventKind::Rejected, true),
+        };
+        let is_off = self.suppress_sending == Some(true);
+        let words = [self.record_type.as_str(), reason, origin];
+        let words = if is_off { &words[..] } else { &words[..1] };
+        let words: Vec<&str> = words.iter().copied().filter(|word| !word.is_empty()).collect();
+        Verdict { kind, in_stream, provider_kind: words.join(":") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Origin, SourceName};
+    use crate::provider::Faults;
+
+    fn read(body: &Value) -> Event {
+        let source = SourceName::parse("acme").unwrap();
+        let stamp = Stamp {
+            source: &source,
+            origin: Origin::Webhook,
+            feed: "",
+            received_at: Time::from_seconds(1_800_000_000),
+            faults: &Faults::default(),
+            settings: None,
+        };
+        let element = wire::element(body.to_string().as_bytes());
+        Postmark.read(&element, &stamp).unwrap().remove(0)
+    }
+
+    #[test]
+    fn what_the_api_shows_too_is_recognised_by_it() {
+        let mut bounce = json!({
+            "RecordType": "Bounce", "ID": 901_542_550, "Type": "HardBounce", "ServerID": 23,
+            "Email": "bounce@example.com", "BouncedAt": "2016-04-27T16:28:50.3963933-04:00",
+        });
+        assert_eq!(read(&bounce).identity.as_deref(), Some("23:901542550"));
+        bounce["ServerID"] = Value::Null;
+        assert_eq!(read(&bounce).identity.as_deref(), Some(":901542550"));
+        bounce["ID"] = Value::Null;
+        assert_eq!(read(&bounce).identity, None);
+        let change = json!({
+            "RecordType": "SubscriptionChange", "MessageStream": "news", "Origin": "Recipient",
+            "ChangedAt": "2022-06-05T17:17:32.25Z", "Recipient": "john@example.com",
+            "SuppressSending": true, "SuppressionReason": "ManualSuppression",
+        });
+        assert_eq!(read(&change).identity.as_deref(), Some("change:news:1654449452"));
+    }
+
+    #[test]
+    fn it_has_no_check_of_its_own() {
+        assert!(Postmark.checks(&Settings::default()).unwrap().is_empty());
+    }
+}
