@@ -6,6 +6,7 @@
 mod fault;
 mod generic;
 mod operator;
+mod postal;
 mod settings;
 mod verify;
 pub mod wire;
@@ -29,7 +30,7 @@ use crate::model::{
 use crate::secret::Secret;
 
 /// Every provider that a source can name. README's table is checked against this list.
-pub static ALL: &[&dyn Provider] = &[&generic::Generic];
+pub static ALL: &[&dyn Provider] = &[&generic::Generic, &postal::Postal];
 
 /// Most elements of one body; a body with more is quarantined whole.
 pub const ELEMENTS_MAX: usize = 100_000;

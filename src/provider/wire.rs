@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::{ELEMENTS_MAX, Unreadable};
@@ -30,6 +31,11 @@ pub fn split_json(body: &[u8]) -> Vec<Element> {
 
 /// The members of a JSON array, verbatim. `None` when it is none, or has too many.
 fn members(body: &[u8]) -> Option<Vec<&[u8]>> {
+    members_by(body, |text| serde_json::from_str(text).ok())
+}
+
+/// The parts of a body that `find` names, verbatim. `None` when it finds none, or too many.
+pub fn members_by(body: &[u8], find: fn(&str) -> Option<Vec<&RawValue>>) -> Option<Vec<&[u8]>> {
     // One member with bytes that are not UTF-8 must not cost the others: the cuts are found in a
     // copy of the same length that has something harmless in their place.
     let mut copy = String::with_capacity(body.len());
@@ -37,7 +43,7 @@ fn members(body: &[u8]) -> Option<Vec<&[u8]>> {
         copy.push_str(chunk.valid());
         copy.extend(chunk.invalid().iter().map(|_| '?'));
     }
-    let items: Vec<&RawValue> = serde_json::from_str(&copy).ok()?;
+    let items = find(&copy)?;
     let start = copy.as_ptr().addr();
     let cut = |item: &RawValue| {
         let from = item.get().as_ptr().addr().checked_sub(start)?;
@@ -97,8 +103,7 @@ pub fn time(form: &TimeForm, received_at: Time) -> Result<Time, Unreadable> {
         TimeForm::Number(n) => n.checked_mul(1_000_000).map(|nanos| Time::from_nanos(nanos, 3)),
     };
     let time = time.ok_or_else(|| Unreadable("the time is not RFC 3339".to_owned()))?;
-    let latest = received_at.plus(AHEAD_MAX);
-    Ok(if time.nanos() > latest.nanos() { received_at } else { time })
+    Ok(believed(time, received_at))
 }
 
 /// A number or a text, as text; for ids and codes that providers write either way.
@@ -143,6 +148,103 @@ fn is_enhanced(word: &str) -> bool {
         part.is_some_and(|p| (1..=3).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()))
     };
     class && detail(parts.next()) && detail(parts.next()) && parts.next().is_none()
+}
+
+/// An event's time, or ours where its clock is far ahead of ours.
+pub fn believed(time: Time, received_at: Time) -> Time {
+    let latest = received_at.plus(AHEAD_MAX);
+    if time.nanos() > latest.nanos() { received_at } else { time }
+}
+
+/// Reads a time as RFC 3339 text, or as such a text without a zone, which is then UTC.
+///
+/// # Errors
+/// When it is none.
+pub fn utc_time(text: &str, received_at: Time) -> Result<Time, Unreadable> {
+    let text = text.trim();
+    let time = Time::parse(text).or_else(|| Time::parse(&format!("{text}Z")));
+    let time = time.ok_or_else(|| Unreadable("the time is in no known form".to_owned()))?;
+    Ok(believed(time, received_at))
+}
+
+/// Reads a time as a decimal number of seconds since the epoch, digit by digit: as a float it
+/// would lose some.
+///
+/// # Errors
+/// When it is none, or beyond the range of times.
+pub fn decimal_time(text: &str, received_at: Time) -> Result<Time, Unreadable> {
+    let parse = || {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let plain = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+        if !plain(whole) || !plain(fraction) {
+            return None;
+        }
+        let fraction = &fraction[..fraction.len().min(9)];
+        let nanos: i64 = format!("{fraction:0<9}").parse().ok()?;
+        let whole = whole.parse::<i64>().ok()?.checked_mul(1_000_000_000)?;
+        let digits = u8::try_from(fraction.len()).ok()?;
+        Some(Time::from_nanos(whole.checked_add(nanos)?, digits))
+    };
+    let time = parse().ok_or_else(|| Unreadable("the time is no number of seconds".to_owned()))?;
+    Ok(believed(time, received_at))
+}
+
+/// A message's id without its angle brackets.
+pub fn bare_id(id: &str) -> String {
+    let id = id.trim();
+    id.strip_prefix('<').and_then(|id| id.strip_suffix('>')).unwrap_or(id).to_owned()
+}
+
+/// The text, unless it is empty.
+pub fn filled(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty())
+}
+
+/// The sender's own data as JSON text; `None` when it is no object, or empty.
+pub fn own_data(raw: Option<&RawValue>) -> Option<String> {
+    let data: serde_json::Map<String, Value> = serde_json::from_str(raw?.get()).ok()?;
+    (!data.is_empty()).then(|| Value::Object(data).to_string())
+}
+
+/// The fields of a flat notification, a JSON object or a form.
+pub struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// Reads them. Values of JSON that are no text, number, true or false are left out.
+    ///
+    /// # Errors
+    /// When it starts as a JSON object and is none.
+    pub fn parse(body: &[u8]) -> Result<Fields, Unreadable> {
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            let pairs = url::form_urlencoded::parse(body);
+            return Ok(Fields(pairs.map(|(k, v)| (k.into_owned(), v.into_owned())).collect()));
+        }
+        let map: serde_json::Map<String, Value> =
+            object(body).map_err(|error| Unreadable(format!("not an object: {error}")))?;
+        let field = |(name, value): (String, Value)| match value {
+            Value::String(text) => Some((name, text)),
+            Value::Number(_) | Value::Bool(_) => Some((name, value.to_string())),
+            _ => None,
+        };
+        Ok(Fields(map.into_iter().filter_map(field).collect()))
+    }
+
+    /// The first field of that name, in either case, that is not empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let named = |(key, _): &&(String, String)| key.eq_ignore_ascii_case(name);
+        let mut values = self.0.iter().filter(named).map(|(_, value)| value.trim());
+        values.find(|value| !value.is_empty())
+    }
+
+    /// The field of that name, owned.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.get(name).map(str::to_owned)
+    }
+
+    /// All fields, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &(String, String)> {
+        self.0.iter()
+    }
 }
 
 #[cfg(test)]
@@ -198,5 +300,48 @@ mod tests {
         let millis = time(&TimeForm::Number(999_999_999_123), now).unwrap();
         assert_eq!(millis.to_string(), "2001-09-09T01:46:39.123Z");
         assert!(time(&TimeForm::Text("soon".to_owned()), now).is_err());
+    }
+
+    #[test]
+    fn a_decimal_time_keeps_every_digit() {
+        let now = Time::from_seconds(1_700_000_000);
+        for (text, shown) in [
+            ("1606753318.7010343", "2020-11-30T16:21:58.7010343Z"),
+            ("1606753101.354368", "2020-11-30T16:18:21.354368Z"),
+            ("1606753101.0", "2020-11-30T16:18:21.0Z"),
+            ("1606753101", "2020-11-30T16:18:21Z"),
+            ("1606753101.1234567891", "2020-11-30T16:18:21.123456789Z"),
+            ("4000000000.5", "2023-11-14T22:13:20Z"),
+        ] {
+            assert_eq!(decimal_time(text, now).unwrap().to_string(), shown, "{text}");
+        }
+        for bad in ["", ".", ".5", "-1", "1e9", "1.6e9", "\"1\"", "null", "9223372037", "1.2.3"] {
+            assert!(decimal_time(bad, now).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_time_without_a_zone_is_utc() {
+        let now = Time::from_seconds(1_781_519_531);
+        for text in ["2026-06-15 10:32:11", "2026-06-15T10:32:11", "2026-06-15 12:32:11+02:00"] {
+            let read = utc_time(text, now).unwrap().to_string();
+            assert_eq!(read, "2026-06-15T10:32:11Z", "{text}");
+        }
+        assert!(utc_time("15.06.2026", now).is_err());
+    }
+
+    #[test]
+    fn fields_are_found_in_either_case() {
+        for body in [
+            &b"Event=bounce&x=&x=a%20b+c&n=7"[..],
+            b"{\"EVENT\":\"bounce\",\"x\":\"a b c\",\"n\":7}",
+        ] {
+            let fields = Fields::parse(body).unwrap();
+            assert_eq!(fields.get("event"), Some("bounce"));
+            assert_eq!(fields.get("X"), Some("a b c"));
+            assert_eq!(fields.get("n"), Some("7"));
+            assert_eq!(fields.get("no"), None);
+        }
+        assert!(Fields::parse(b"{\"a\"").is_err());
     }
 }
