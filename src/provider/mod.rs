@@ -4,6 +4,7 @@
 //! cuts pages. It never sees a socket, a clock or the store: times and keys are arguments.
 
 mod fault;
+mod forward_email;
 mod generic;
 mod operator;
 mod postal;
@@ -30,7 +31,8 @@ use crate::model::{
 use crate::secret::Secret;
 
 /// Every provider that a source can name. README's table is checked against this list.
-pub static ALL: &[&dyn Provider] = &[&generic::Generic, &postal::Postal];
+pub static ALL: &[&dyn Provider] =
+    &[&generic::Generic, &forward_email::ForwardEmail, &postal::Postal];
 
 /// Most elements of one body; a body with more is quarantined whole.
 pub const ELEMENTS_MAX: usize = 100_000;
