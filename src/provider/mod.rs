@@ -9,6 +9,7 @@ mod generic;
 mod operator;
 mod postal;
 mod settings;
+mod smtp2go;
 mod unisender_go;
 mod verify;
 pub mod wire;
@@ -32,8 +33,13 @@ use crate::model::{
 use crate::secret::Secret;
 
 /// Every provider that a source can name. README's table is checked against this list.
-pub static ALL: &[&dyn Provider] =
-    &[&generic::Generic, &forward_email::ForwardEmail, &postal::Postal, &unisender_go::UnisenderGo];
+pub static ALL: &[&dyn Provider] = &[
+    &generic::Generic,
+    &forward_email::ForwardEmail,
+    &postal::Postal,
+    &smtp2go::Smtp2go,
+    &unisender_go::UnisenderGo,
+];
 
 /// Most elements of one body; a body with more is quarantined whole.
 pub const ELEMENTS_MAX: usize = 100_000;
