@@ -3,6 +3,7 @@
 //! An adapter is pure. It cuts a body into elements, reads elements as events, builds requests and
 //! cuts pages. It never sees a socket, a clock or the store: times and keys are arguments.
 
+mod elastic_email;
 mod fault;
 mod forward_email;
 mod generic;
@@ -35,6 +36,7 @@ use crate::secret::Secret;
 /// Every provider that a source can name. README's table is checked against this list.
 pub static ALL: &[&dyn Provider] = &[
     &generic::Generic,
+    &elastic_email::ElasticEmail,
     &forward_email::ForwardEmail,
     &postal::Postal,
     &smtp2go::Smtp2go,
