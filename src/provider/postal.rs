@@ -278,7 +278,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue};
 
     use super::*;
-    use crate::provider::{Refusal, Setting};
+    use crate::provider::{Draft, Refusal, Setting};
 
     /// A key made for this test, and what another program signed with it.
     const KEY: &str = concat!(
@@ -401,6 +401,15 @@ mod tests {
             assert_eq!(Postal.checks(&settings).unwrap_err().key, "public_key", "{bad}");
         }
         assert!(Postal.checks(&Settings::default()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_sample_is_not_signed_and_it_is_said_how_to_test() {
+        let now = Time::from_seconds(1_781_519_531);
+        let body = BODY.as_bytes().to_vec();
+        let mut draft = Draft { headers: HeaderMap::new(), body, url: None, now };
+        let told = check(&[KEY]).sign(&mut draft).unwrap_err();
+        assert!(told.starts_with("only the provider can sign"), "{told}");
     }
 
     #[test]
