@@ -133,7 +133,7 @@ impl Provider for Brevo {
             Some(Meaning::Fault(class)) => stamp.faults.kind(class, &said),
             None => EventKind::Unknown,
         };
-        let message_id = wire::bare_id(wire.message_id.clone());
+        let message_id = wire.message_id.as_deref().and_then(wire::bare_id);
         // Two links can be followed within a second; all else is told apart without help.
         let link = wire.link.as_deref().filter(|_| kind == EventKind::Clicked);
         let id = message_id.as_deref().unwrap_or("");

@@ -5,20 +5,25 @@
 
 mod brevo;
 mod custom;
+mod elastic_email;
 mod fault;
+mod forward_email;
 mod generic;
 mod mailersend;
 mod mailjet;
 mod mailtrap;
 mod operator;
+mod postal;
 mod postmark;
 mod resend;
 mod sendgrid;
 mod settings;
 #[cfg(test)]
 mod signed;
+mod smtp2go;
 mod sparkpost;
 mod standard_webhooks;
+mod unisender_go;
 mod verify;
 pub mod wire;
 
@@ -46,14 +51,19 @@ pub static ALL: &[&dyn Provider] = &[
     &generic::Generic,
     &brevo::Brevo,
     &custom::Custom,
+    &elastic_email::ElasticEmail,
+    &forward_email::ForwardEmail,
     &mailersend::MailerSend,
     &mailjet::Mailjet,
     &mailtrap::Mailtrap,
+    &postal::Postal,
     &postmark::Postmark,
     &resend::Resend,
     &sendgrid::SendGrid,
+    &smtp2go::Smtp2go,
     &sparkpost::SparkPost,
     &standard_webhooks::StandardWebhooks,
+    &unisender_go::UnisenderGo,
 ];
 
 /// Most elements of one body; a body with more is quarantined whole.

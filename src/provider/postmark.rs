@@ -162,7 +162,7 @@ impl Provider for Postmark {
             metadata: metadata.then(|| wire.metadata.to_string()),
             provider_event_id: id.map(str::to_owned),
             identity: wire.identity(stream, at),
-            message_id: wire::bare_id(wire.message_id),
+            message_id: wire.message_id.as_deref().and_then(wire::bare_id),
             tags: wire.tag,
             url: wire.original_link,
             user_agent: wire.user_agent,

@@ -284,7 +284,10 @@ impl Wire {
     /// The Message-ID; without one, what the API that sends answered as `X-Message-Id`.
     fn message_id(&self) -> Option<String> {
         let sent = || self.sg_message_id.as_deref()?.split('.').next().map(str::to_owned);
-        wire::bare_id(self.smtp_id.clone()).or_else(|| sent().filter(|id| !id.is_empty()))
+        self.smtp_id
+            .as_deref()
+            .and_then(wire::bare_id)
+            .or_else(|| sent().filter(|id| !id.is_empty()))
     }
 
     fn verdict(&self, said: &Said<'_>, stamp: &Stamp<'_>) -> Result<Verdict, Unreadable> {

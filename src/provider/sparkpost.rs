@@ -263,7 +263,7 @@ impl Wire {
         let has_meta = self.rcpt_meta.as_object().is_some_and(|meta| !meta.is_empty());
         Ok(Event {
             scope,
-            message_id: wire::bare_id(self.message_id),
+            message_id: self.message_id.as_deref().and_then(wire::bare_id),
             smtp_code,
             enhanced_code,
             diagnostic: text,

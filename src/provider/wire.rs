@@ -33,24 +33,22 @@ pub fn split_json(body: &[u8]) -> Vec<Element> {
 
 /// The members of a JSON array, verbatim. `None` when it is none, or has too many.
 fn members(body: &[u8]) -> Option<Vec<&[u8]>> {
-    let copy = harmless(body);
-    let items: Vec<&RawValue> = serde_json::from_str(&copy).ok()?;
-    cut(body, &copy, &items)
+    members_by(body, |text| serde_json::from_str(text).ok())
 }
 
-/// A copy of the same length that has something harmless in place of bytes that are not UTF-8. One
-/// member with such bytes must not cost the others: the cuts are found in the copy.
-fn harmless(body: &[u8]) -> String {
+/// The parts of a body that `find` names, verbatim. `None` when it finds none, or too many.
+pub fn members_by(
+    body: &[u8],
+    find: impl for<'a> Fn(&'a str) -> Option<Vec<&'a RawValue>>,
+) -> Option<Vec<&[u8]>> {
+    // One member with bytes that are not UTF-8 must not cost the others: the cuts are found in a
+    // copy of the same length that has something harmless in their place.
     let mut copy = String::with_capacity(body.len());
     for chunk in body.utf8_chunks() {
         copy.push_str(chunk.valid());
         copy.extend(chunk.invalid().iter().map(|_| '?'));
     }
-    copy
-}
-
-/// What stands in `body` where the items stand in its copy. `None` when they are too many.
-fn cut<'a>(body: &'a [u8], copy: &str, items: &[&RawValue]) -> Option<Vec<&'a [u8]>> {
+    let items = find(&copy)?;
     let start = copy.as_ptr().addr();
     let part = |item: &&RawValue| {
         let from = item.get().as_ptr().addr().checked_sub(start)?;
@@ -110,8 +108,7 @@ pub fn time(form: &TimeForm, received_at: Time) -> Result<Time, Unreadable> {
         TimeForm::Number(n) => n.checked_mul(1_000_000).map(|nanos| Time::from_nanos(nanos, 3)),
     };
     let time = time.ok_or_else(|| Unreadable("the time is not RFC 3339".to_owned()))?;
-    let latest = received_at.plus(AHEAD_MAX);
-    Ok(if time.nanos() > latest.nanos() { received_at } else { time })
+    Ok(believed(time, received_at))
 }
 
 /// A number or a text, as text; for ids and codes that providers write either way.
@@ -161,13 +158,13 @@ fn is_enhanced(word: &str) -> bool {
 /// Cuts the array under `name` of a JSON object into its members. All else is cut as
 /// [`split_json`] does.
 pub fn split_under(name: &str, body: &[u8]) -> Vec<Element> {
-    let copy = harmless(body);
-    let found = || {
-        let fields: BTreeMap<String, &RawValue> = serde_json::from_str(&copy).ok()?;
-        let items: Vec<&RawValue> = serde_json::from_str(fields.get(name)?.get()).ok()?;
-        cut(body, &copy, &items)
-    };
     let is_object = body.trim_ascii_start().first() == Some(&b'{');
+    let found = || {
+        members_by(body, |text| {
+            let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+            serde_json::from_str(fields.get(name)?.get()).ok()
+        })
+    };
     match is_object.then(found).flatten() {
         Some(parts) => parts.into_iter().map(element).collect(),
         None => split_json(body),
@@ -216,8 +213,7 @@ pub fn loose_texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D:
 }
 
 /// An id without the angle brackets of a Message-ID (RFC 5322, section 3.6.4), if any is left.
-pub fn bare_id(id: Option<String>) -> Option<String> {
-    let text = id?;
+pub fn bare_id(text: &str) -> Option<String> {
     let text = text.trim();
     let bare = text.strip_prefix('<').and_then(|t| t.strip_suffix('>')).unwrap_or(text);
     (!bare.is_empty()).then(|| bare.to_owned())
@@ -230,6 +226,97 @@ pub fn bare_id(id: Option<String>) -> Option<String> {
 pub fn stream(name: &str) -> Result<Scope, Unreadable> {
     Scope::parse(&format!("stream:{name}"))
         .ok_or_else(|| Unreadable("what it covers has no name".to_owned()))
+}
+
+/// An event's time, or ours where its clock is far ahead of ours.
+pub fn believed(time: Time, received_at: Time) -> Time {
+    let latest = received_at.plus(AHEAD_MAX);
+    if time.nanos() > latest.nanos() { received_at } else { time }
+}
+
+/// Reads a time as RFC 3339 text, or as such a text without a zone, which is then UTC.
+///
+/// # Errors
+/// When it is none.
+pub fn utc_time(text: &str, received_at: Time) -> Result<Time, Unreadable> {
+    let text = text.trim();
+    let time = Time::parse(text).or_else(|| Time::parse(&format!("{text}Z")));
+    let time = time.ok_or_else(|| Unreadable("the time is in no known form".to_owned()))?;
+    Ok(believed(time, received_at))
+}
+
+/// Reads a time as a decimal number of seconds since the epoch, digit by digit: as a float it
+/// would lose some.
+///
+/// # Errors
+/// When it is none, or beyond the range of times.
+pub fn decimal_time(text: &str, received_at: Time) -> Result<Time, Unreadable> {
+    let parse = || {
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let plain = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+        if !plain(whole) || !plain(fraction) {
+            return None;
+        }
+        let fraction = &fraction[..fraction.len().min(9)];
+        let nanos: i64 = format!("{fraction:0<9}").parse().ok()?;
+        let whole = whole.parse::<i64>().ok()?.checked_mul(1_000_000_000)?;
+        let digits = u8::try_from(fraction.len()).ok()?;
+        Some(Time::from_nanos(whole.checked_add(nanos)?, digits))
+    };
+    let time = parse().ok_or_else(|| Unreadable("the time is no number of seconds".to_owned()))?;
+    Ok(believed(time, received_at))
+}
+
+/// The text, unless it is empty.
+pub fn filled(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty())
+}
+
+/// The sender's own data as JSON text; `None` when it is no object, or empty.
+pub fn own_data(raw: Option<&RawValue>) -> Option<String> {
+    let data: serde_json::Map<String, Value> = serde_json::from_str(raw?.get()).ok()?;
+    (!data.is_empty()).then(|| Value::Object(data).to_string())
+}
+
+/// The fields of a flat notification, a JSON object or a form.
+pub struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// Reads them. Values of JSON that are no text, number, true or false are left out.
+    ///
+    /// # Errors
+    /// When it starts as a JSON object and is none.
+    pub fn parse(body: &[u8]) -> Result<Fields, Unreadable> {
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            let pairs = url::form_urlencoded::parse(body);
+            return Ok(Fields(pairs.map(|(k, v)| (k.into_owned(), v.into_owned())).collect()));
+        }
+        let map: serde_json::Map<String, Value> =
+            object(body).map_err(|error| Unreadable(format!("not an object: {error}")))?;
+        let field = |(name, value): (String, Value)| match value {
+            Value::String(text) => Some((name, text)),
+            Value::Number(_) | Value::Bool(_) => Some((name, value.to_string())),
+            _ => None,
+        };
+        Ok(Fields(map.into_iter().filter_map(field).collect()))
+    }
+
+    /// The first field of that name, in either case, that is not empty.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let named = |(key, _): &&(String, String)| key.eq_ignore_ascii_case(name);
+        let mut values = self.0.iter().filter(named).map(|(_, value)| value.trim());
+        values.find(|value| !value.is_empty())
+    }
+
+    /// The field of that name, owned.
+    pub fn text(&self, name: &str) -> Option<String> {
+        self.get(name).map(str::to_owned)
+    }
+
+    /// All fields, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &(String, String)> {
+        self.0.iter()
+    }
 }
 
 #[cfg(test)]
@@ -317,6 +404,24 @@ mod tests {
     }
 
     #[test]
+    fn a_decimal_time_keeps_every_digit() {
+        let now = Time::from_seconds(1_700_000_000);
+        for (text, shown) in [
+            ("1606753318.7010343", "2020-11-30T16:21:58.7010343Z"),
+            ("1606753101.354368", "2020-11-30T16:18:21.354368Z"),
+            ("1606753101.0", "2020-11-30T16:18:21.0Z"),
+            ("1606753101", "2020-11-30T16:18:21Z"),
+            ("1606753101.1234567891", "2020-11-30T16:18:21.123456789Z"),
+            ("4000000000.5", "2023-11-14T22:13:20Z"),
+        ] {
+            assert_eq!(decimal_time(text, now).unwrap().to_string(), shown, "{text}");
+        }
+        for bad in ["", ".", ".5", "-1", "1e9", "1.6e9", "\"1\"", "null", "9223372037", "1.2.3"] {
+            assert!(decimal_time(bad, now).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn loose_forms_are_read() {
         let now = Time::parse("2026-06-15T12:00:00Z").unwrap();
         for text in ["1454442600", " 1454442600 ", "2016-02-02T19:50:00Z", "1454442600000"] {
@@ -329,11 +434,35 @@ mod tests {
         assert_eq!(texts(r#"["a","",3,"b"]"#), ["a", "b"]);
         assert_eq!(texts(r#""a""#), ["a"]);
         assert!(texts("{}").is_empty() && texts(r#""""#).is_empty());
-        let id = |text: &str| bare_id(Some(text.to_owned()));
-        assert_eq!(id(" <a@b> ").as_deref(), Some("a@b"));
-        assert_eq!(id("a@b").as_deref(), Some("a@b"));
-        assert!(id("<>").is_none() && bare_id(None).is_none());
+        assert_eq!(bare_id(" <a@b> ").as_deref(), Some("a@b"));
+        assert_eq!(bare_id("a@b").as_deref(), Some("a@b"));
+        assert!(bare_id("<>").is_none() && bare_id("").is_none());
         assert!(stream("").is_err() && stream("a\nb").is_err());
         assert_eq!(stream("news").unwrap().to_string(), "stream:news");
+    }
+
+    #[test]
+    fn a_time_without_a_zone_is_utc() {
+        let now = Time::from_seconds(1_781_519_531);
+        for text in ["2026-06-15 10:32:11", "2026-06-15T10:32:11", "2026-06-15 12:32:11+02:00"] {
+            let read = utc_time(text, now).unwrap().to_string();
+            assert_eq!(read, "2026-06-15T10:32:11Z", "{text}");
+        }
+        assert!(utc_time("15.06.2026", now).is_err());
+    }
+
+    #[test]
+    fn fields_are_found_in_either_case() {
+        for body in [
+            &b"Event=bounce&x=&x=a%20b+c&n=7"[..],
+            b"{\"EVENT\":\"bounce\",\"x\":\"a b c\",\"n\":7}",
+        ] {
+            let fields = Fields::parse(body).unwrap();
+            assert_eq!(fields.get("event"), Some("bounce"));
+            assert_eq!(fields.get("X"), Some("a b c"));
+            assert_eq!(fields.get("n"), Some("7"));
+            assert_eq!(fields.get("no"), None);
+        }
+        assert!(Fields::parse(b"{\"a\"").is_err());
     }
 }

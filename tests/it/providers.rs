@@ -218,6 +218,20 @@ fn no_body_makes_a_provider_panic_or_lose_anything() {
 }
 
 #[test]
+fn no_query_makes_a_provider_panic_or_lose_anything() {
+    let headers = HeaderMap::new();
+    for provider in ALL.iter().filter(|provider| provider.by_query()) {
+        for query in ["", "&", "=", "a", "%", "%ff=%00", "a=b&a=c", "[]", "{", "{}", "null"] {
+            let sent = Notification { query, ..notification(&headers, b"") };
+            let elements = provider.split(&sent);
+            assert_eq!(elements.len(), 1, "{}: {query}", provider.name());
+            assert_eq!(elements[0].body, query.as_bytes(), "the query is kept verbatim");
+            assert_eq!(read(*provider, &elements[0]), None, "{}: {query}", provider.name());
+        }
+    }
+}
+
+#[test]
 fn an_oversized_array_is_kept_whole() {
     let count = suppressd::provider::ELEMENTS_MAX;
     let fits = format!("[{}0]", "0,".repeat(count - 1));

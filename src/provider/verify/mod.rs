@@ -258,13 +258,14 @@ impl Check {
             Check::PublicKey(key) => return key.sign(draft),
             Check::Substitute(substitute) => return substitute.sign(draft),
             Check::Any(checks) => {
-                let none = || Err("the source has no check".to_owned());
-                let mut results = checks.iter().map(|check| check.sign(draft));
-                let first = results.next().unwrap_or_else(none);
-                if first.is_ok() {
-                    return first;
+                let mut outcome = Err("the source has no check".to_owned());
+                for check in checks {
+                    outcome = check.sign(draft);
+                    if outcome.is_ok() {
+                        break;
+                    }
                 }
-                return results.find(Result::is_ok).unwrap_or(first);
+                return outcome;
             }
             Check::Sns(_) => {
                 let how = "only the service can sign for this source: publish a test message to \

@@ -1,0 +1,437 @@
+//! Postal: signed by the installation's own RSA key, one event per request.
+//!
+//! Sources: postalserver/postal, `app/services/webhook_delivery_service.rb`,
+//! `app/models/webhook_event.rb`, `lib/postal/message_db/delivery.rb`.
+
+use http::HeaderName;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    Algorithm, Check, Class, Encoding, Faults, Form, Key, Notification, Piece, Place, Provider,
+    PublicKey, PublicKeyBytes, Said, Sample, Scheme, SettingError, Settings, Stamp, Unreadable,
+    wire,
+};
+use crate::model::{Address, Element, Event, EventKind, Time};
+use crate::secret::Secret;
+
+/// Newer versions send both, older ones only the second.
+const SIGNATURES: &[(&str, Algorithm)] =
+    &[("x-postal-signature-256", Algorithm::RsaSha256), ("x-postal-signature", Algorithm::RsaSha1)];
+
+const WEBHOOK_KEYS: &[Key] = &[Key::optional_secret("public_key")];
+
+/// What to tick: opens and clicks say nothing of whether an address may be mailed.
+const EVENT_TYPES: &[&str] =
+    &["MessageSent", "MessageDelayed", "MessageDeliveryFailed", "MessageHeld", "MessageBounced"];
+
+/// Events whose kind needs no second look (`app/models/webhook_event.rb`).
+const KINDS: &[(&str, EventKind)] = &[
+    ("MessageSent", EventKind::Delivered),
+    ("MessageDelayed", EventKind::Deferred),
+    // A report that came later. It has no status code, so it proves nothing permanent.
+    ("MessageBounced", EventKind::SoftBounce),
+    ("MessageLinkClicked", EventKind::Clicked),
+    ("MessageLoaded", EventKind::Opened),
+];
+
+/// Events of the installation, not of a message.
+const IGNORED: &[&str] = &["DomainDNSError", "SendLimitApproaching", "SendLimitExceeded"];
+
+/// How `details` starts when it was tried often enough (`outgoing_message_processor.rb`).
+const EXHAUSTED: &str = "Maximum number of delivery attempts";
+
+/// What `details` says when Postal itself takes the message for spam.
+const OWN_SPAM: &str = "Message is likely spam";
+
+/// What `details` says when something went wrong at Postal (`app/lib/message_dequeuer`).
+const OWN_FAULTS: &[&str] = &[
+    "Message's domain no longer exist",
+    "Raw message has been removed",
+    "doesn't have an RCPT to",
+];
+
+/// What `details` says when the recipient is on Postal's own list.
+const LISTED: &str = "is on the suppression list";
+
+pub(super) struct Postal;
+
+#[derive(Deserialize)]
+struct Wire {
+    event: String,
+    timestamp: Option<Box<RawValue>>,
+    payload: Option<Payload>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    uuid: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct Payload {
+    message: Option<Message>,
+    original_message: Option<Message>,
+    timestamp: Option<Box<RawValue>>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    status: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    details: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    output: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    url: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    user_agent: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    id: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    direction: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    message_id: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    to: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    tag: Option<String>,
+}
+
+impl Provider for Postal {
+    fn name(&self) -> &'static str {
+        "postal"
+    }
+
+    fn verification(&self) -> &'static str {
+        "RSA signature of the body by the installation's key, in a header"
+    }
+
+    fn webhook_keys(&self) -> &'static [Key] {
+        WEBHOOK_KEYS
+    }
+
+    fn checks(&self, settings: &Settings) -> Result<Vec<Check>, SettingError> {
+        let texts = settings.secrets("public_key");
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys = texts.iter().map(|text| public_key(settings, text));
+        let keys = keys.collect::<Result<Vec<PublicKeyBytes>, SettingError>>()?;
+        let check = |(header, algorithm): &(&'static str, Algorithm)| {
+            let scheme = Scheme {
+                place: Place::Header(HeaderName::from_static(header)),
+                encoding: Encoding::Base64,
+                form: Form::Plain(String::new()),
+                signed: vec![Piece::Body],
+                stamp: None,
+            };
+            Check::PublicKey(PublicKey { scheme, algorithm: *algorithm, keys: keys.clone() })
+        };
+        Ok(vec![Check::Any(SIGNATURES.iter().map(check).collect())])
+    }
+
+    fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
+        wire::split_json(notification.body)
+    }
+
+    fn event_types(&self) -> &'static [&'static str] {
+        EVENT_TYPES
+    }
+
+    fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        let wire: Wire = wire::object(&element.body)
+            .map_err(|error| Unreadable(format!("not an event of Postal: {error}")))?;
+        if IGNORED.contains(&wire.event.as_str()) {
+            return Ok(Vec::new());
+        }
+        let payload = wire.payload.unwrap_or_default();
+        let message = payload.original_message.or(payload.message);
+        let message = message.ok_or_else(|| Unreadable("the event has no message".to_owned()))?;
+        if message.direction.as_deref().is_some_and(|direction| direction != "outgoing") {
+            return Ok(Vec::new());
+        }
+        let recipient = message.to.ok_or_else(|| Unreadable("recipient: is missing".to_owned()))?;
+        let address = wire::mailbox(&recipient)?;
+        let seconds = payload.timestamp.as_deref().or(wire.timestamp.as_deref());
+        let seconds = seconds.map_or("", RawValue::get);
+        let at = wire::decimal_time(seconds, stamp.received_at)?;
+        let details = payload.details.as_deref().unwrap_or("");
+        let output = payload.output.as_deref().unwrap_or("").trim();
+        let kind = kind(&wire.event, details, output, stamp.faults);
+        let status = wire::filled(payload.status);
+        // Two webhooks at Postal give one event two uuids; its row in the API has none.
+        let row = message.id.as_ref().zip(status.as_ref());
+        let row = row.map(|(id, status)| format!("{id}:{status}:{seconds}"));
+        let uuid = wire::filled(wire.uuid);
+        let provider_kind = match status {
+            Some(status) => format!("{}:{status}", wire.event),
+            None => wire.event,
+        };
+        let said = if output.is_empty() { details } else { output };
+        let event = Event {
+            message_id: message.message_id.as_deref().and_then(wire::bare_id),
+            smtp_code: wire::smtp_code(output),
+            enhanced_code: wire::enhanced_code(output),
+            diagnostic: wire::filled(Some(said.to_owned())),
+            tags: wire::filled(message.tag).into_iter().collect(),
+            url: payload.url,
+            user_agent: payload.user_agent,
+            identity: row.or_else(|| uuid.clone()),
+            provider_event_id: uuid,
+            ..stamp.event(self.name(), kind, provider_kind, address, at)
+        };
+        Ok(vec![event])
+    }
+
+    fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
+        let to = address.received();
+        let listed = format!("Recipient ({to}) {LISTED} (reason: too many hard fails)");
+        let (event, status, details, output) = match kind {
+            EventKind::Delivered => ("MessageSent", "Sent", "Accepted", "250 2.0.0 OK"),
+            EventKind::Deferred => {
+                ("MessageDelayed", "SoftFail", "Temporary SMTP delivery error", "451 4.3.0 Busy")
+            }
+            EventKind::SoftBounce => {
+                let details = "Maximum number of delivery attempts (18) has been reached.";
+                ("MessageDeliveryFailed", "HardFail", details, "")
+            }
+            EventKind::HardBounce => {
+                let output = "550 5.1.1 The mailbox does not exist";
+                ("MessageDeliveryFailed", "HardFail", "Permanent SMTP delivery error", output)
+            }
+            EventKind::Blocked => {
+                let output = "550 5.7.1 Refused by policy";
+                ("MessageDeliveryFailed", "HardFail", "Permanent SMTP delivery error", output)
+            }
+            EventKind::Rejected => ("MessageHeld", "Held", listed.as_str(), ""),
+            EventKind::Failed => ("MessageHeld", "Held", "Server is in development mode", ""),
+            EventKind::Opened => ("MessageLoaded", "", "", ""),
+            EventKind::Clicked => ("MessageLinkClicked", "", "", ""),
+            _ => return None,
+        };
+        let seconds = now.second();
+        let mut payload = serde_json::json!({ "message": {
+            "id": 1571,
+            "token": "MzWWQPubXXWz",
+            "direction": "outgoing",
+            "message_id": format!("sample-{}@rp.postal.example.com", now.nanos()),
+            "to": to,
+            "tag": null,
+        }});
+        if !status.is_empty() {
+            payload["status"] = status.into();
+            payload["details"] = details.into();
+            payload["output"] = output.into();
+            payload["timestamp"] = seconds.into();
+        }
+        let uuid = format!("{:032x}", now.nanos());
+        let body = serde_json::json!({
+            "event": event, "timestamp": seconds, "payload": payload, "uuid": uuid,
+        });
+        Some(Sample { content_type: "application/json", body: body.to_string().into_bytes() })
+    }
+}
+
+/// A key as the JSON of the keys' page, the DKIM record or a PEM file has it.
+fn public_key(settings: &Settings, text: &Secret) -> Result<PublicKeyBytes, SettingError> {
+    let text = std::str::from_utf8(text.reveal()).unwrap_or("").trim();
+    let tag = |field: &'_ str| field.trim().strip_prefix("p=").map(str::to_owned);
+    let record = text.starts_with("v=DKIM1").then(|| text.split(';').find_map(tag)).flatten();
+    let key = PublicKeyBytes::from_spki_text(record.as_deref().unwrap_or(text));
+    key.ok_or_else(|| {
+        let hint = "give the output of `postal default-dkim-record`, its p= value, or a PEM file";
+        settings.problem("public_key", "is not a public key", hint)
+    })
+}
+
+/// The kind of an event. What Postal decided by itself is looked at before what a server said.
+fn kind(event: &str, details: &str, output: &str, faults: &Faults) -> EventKind {
+    if let Some((_, kind)) = KINDS.iter().find(|(name, _)| *name == event) {
+        return *kind;
+    }
+    match event {
+        "MessageHeld" if details.contains(LISTED) => EventKind::Rejected,
+        "MessageHeld" => EventKind::Failed,
+        "MessageDeliveryFailed" => {
+            let code = wire::smtp_code(output);
+            let enhanced = wire::enhanced_code(output);
+            let said = Said { smtp: code, enhanced: enhanced.as_deref(), text: output };
+            let permanent = code.is_some_and(|code| code >= 500);
+            if OWN_FAULTS.iter().any(|text| details.contains(text)) {
+                EventKind::Failed
+            } else if details.starts_with(OWN_SPAM) {
+                EventKind::Blocked
+            } else if details.starts_with(EXHAUSTED) {
+                faults.kind(Class::Soft, &said)
+            } else if permanent {
+                faults.kind(Class::Hard, &said)
+            } else {
+                // No server has said that it is permanent.
+                faults.kind(Class::Unclear, &said)
+            }
+        }
+        _ => EventKind::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+
+    use super::*;
+    use crate::provider::{Draft, Refusal, Setting};
+
+    /// A key made for this test, and what another program signed with it.
+    const KEY: &str = concat!(
+        "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAw59XfL2wd8FMwisl1JMj/Ubb3pTten91VACx",
+        "MqNuoiiCAP5pNX18HZZsqQOhn5ALu9ptOkKviUgDI57sNJCInwTSVJJFuQJiOMZvbKGswmpG1u1mFiRl",
+        "lIxU3sz7BiNsvb5NYvhm/BDXl/ltGmZ/05Oj3m1KbNdBk50yMswbEXWaeLYDJBl7OalVyQdcsHrWNh69",
+        "hQJNJsfJi78s3eaBBARi8NVfRc8GWbayzeTpZ1ddXaqCx1wHBPnDR0Dd29Ozn0/re3eCXuPoXNoAVeIJ",
+        "dWFMXDjKEH0IZf/FnObclKrUny51KY9khKT3WDXe3ytBNKj9xyDhtnSpVty18vGy+QIDAQAB",
+    );
+    const SHA1: &str = concat!(
+        "wdvEXm9f6NZ0amAFHCwwXyNyk3naInMJrqp3TdFUCSM4JAz0tBnLsN8wSpUSyaRTxljzcgdlxd0EiEQR",
+        "Ub8Mc82gjGO2igO+XTweFD3yyqdjRiIGa47dwJRnHTXZWDgezQhYSsAEul48JYJ09sjWoR1pxE0baQiV",
+        "UIvkWL+0K9kWG+3ke4Haa6RPSytTmH20dkZm/aAum4WixYuMe6Mq9yoVe+qPYpnViUlJ/G8vUq4yRU4U",
+        "yL7i/YBu7Etk0u6n86Ghi+CLXIyIQy6JDDtTtD0LyrNJaA5HvCLxdcb/1E6h1rxfDxCcv7j5n3Dd/4PB",
+        "+gAbB5l4koJUE4nMFJU6/Q==",
+    );
+    const SHA256: &str = concat!(
+        "RtZmNeEovX6Q292o4y31IPiuRo9VtxYuxJFEEeMb5F1fwj/i6X1KG0E9x+LUnbudS/2K+CJSZV0ZFpSx",
+        "H0K1VaXWhwb9qTcGPEguxWXnxpfRy6JqwJMkSBsWZmOqpjnuCorA27dxo4W/Rfl226ezvrSj0m0nPU0R",
+        "RCyUSSDfOJ3qWrNdq7rDSR8LCOoAGvUFDpkAw2G0sD3mCdj7JNm6avCA2/2kAaRCeZjkjb94O/0mjfAF",
+        "Rruf3cXkQYisXQxKZEtEGxC0W/wCNrgFUHtu2YEIwBM2MKmdXJ8QC/NHZBDKBwY+Qn70m18M942grjio",
+        "0bC/zMVdpDJIuT+Pg+HRcg==",
+    );
+    const BODY: &str = concat!(
+        r#"{"event":"MessageDeliveryFailed","timestamp":1606753101.084981,"payload":{"messa"#,
+        r#"ge":{"id":1571,"token":"MzWWQPubXXWz","direction":"outgoing","message_id":"cfb29"#,
+        r#"da8ed1e4ed5a6c8a0f24d7a9ef3@rp.postal.example.com","to":"failed@example.com","fr"#,
+        r#"om":"test@example.com","subject":"s","timestamp":1606753318.072171,"spam_status""#,
+        r#":"NotChecked","tag":null},"status":"HardFail","details":"Permanent SMTP delivery"#,
+        r#" error","output":"550 5.1.1 user unknown","sent_with_ssl":true,"timestamp":16067"#,
+        r#"53318.7010343,"time":0.4},"uuid":"5fec5077-dae7-4989-94d5-e1963f3e9181"}"#,
+    );
+
+    /// Another key, which signed nothing here.
+    const OTHER_KEY: &str = concat!(
+        "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAzoMbjbrRZn34JkPky+t28+Em6zPGiibjgMn7",
+        "VsvkUFcHAce0gmj1csrh9OgdMKLPb8YPFc0Cde3egTAoTXao6PitasGC1mqe432/3ABI/uMlvQ3czUXq",
+        "VxDEnGA6qhNH09BTad3agQGaLYk7oekYEkHxGCxiVStVUjumhe2WQrR60H9TZgQuE8PxyIkInccL3/P7",
+        "Ic0kqJROvolY43hLsgM+aj6RlD8RoGAhOZN7hRXQqDzPndmMm2V1m1r9e9XzZP5sXrSiDAKICQ3InPVo",
+        "dgiyPH9thB6EDbEm7smNb4FeeggX+S4bMEEFlT+DswBgXnLwDTCIAz5ZYU2qEXUH9QIDAQAB",
+    );
+
+    fn check(keys: &[&str]) -> Check {
+        let mut settings = Settings::default();
+        let keys = keys.iter().map(|key| Secret::new(*key)).collect();
+        settings.set("public_key", Setting::Secrets(keys));
+        let mut checks = Postal.checks(&settings).unwrap();
+        assert_eq!(checks.len(), 1);
+        checks.remove(0)
+    }
+
+    fn verify(check: &Check, pairs: &[(usize, &str)], body: &[u8]) -> Result<(), Refusal> {
+        let mut headers = HeaderMap::new();
+        for (index, value) in pairs {
+            let name = HeaderName::from_static(SIGNATURES[*index].0);
+            headers.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        let now = Time::from_seconds(1_606_753_101);
+        check.verify(&Notification { headers: &headers, query: "", body, url: None, now }, None)
+    }
+
+    #[test]
+    fn the_known_signatures_are_accepted() {
+        let body = BODY.as_bytes();
+        assert_eq!(BODY.len(), 552);
+        let pem = format!("-----BEGIN PUBLIC KEY-----\n{KEY}\n-----END PUBLIC KEY-----\n");
+        let pem = wrapped(&pem);
+        let record = format!("v=DKIM1; t=s; h=sha256; p={KEY};");
+        for key in [KEY, &pem, &record] {
+            let check = check(&[key]);
+            assert_eq!(verify(&check, &[(0, SHA256), (1, SHA1)], body), Ok(()));
+            assert_eq!(verify(&check, &[(0, SHA256)], body), Ok(()), "SHA-256 alone");
+            assert_eq!(verify(&check, &[(1, SHA1)], body), Ok(()), "an older version");
+        }
+        assert_eq!(verify(&check(&[OTHER_KEY, KEY]), &[(0, SHA256)], body), Ok(()), "rotation");
+    }
+
+    /// The base64 of a PEM text in lines of 64, as tools write it.
+    fn wrapped(pem: &str) -> String {
+        let line = |line: &str| {
+            let chunks = line.as_bytes().chunks(64).map(|c| String::from_utf8(c.to_vec()).unwrap());
+            chunks.collect::<Vec<_>>().join("\n")
+        };
+        pem.lines().map(line).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn all_else_is_refused() {
+        let (check, body) = (&check(&[KEY]), BODY.as_bytes());
+        let refused = |pairs: &[(usize, &str)], body: &[u8]| {
+            let found = verify(check, pairs, body);
+            assert!(found.is_err(), "{pairs:?}");
+            found
+        };
+        assert!(matches!(refused(&[], body), Err(Refusal::Missing(_))));
+        refused(&[(0, SHA256), (0, SHA256)], body).unwrap_err();
+        refused(&[(1, SHA1), (1, SHA1)], body).unwrap_err();
+        refused(&[(0, SHA1)], body).unwrap_err();
+        refused(&[(1, SHA256)], body).unwrap_err();
+        refused(&[(0, SHA256), (1, SHA1)], b"").unwrap_err();
+        refused(&[(0, SHA256), (1, SHA1)], format!("{BODY}\n").as_bytes()).unwrap_err();
+        let flipped = SHA256.replacen('R', "S", 1);
+        for bad in ["", "garbage", "%%%", &SHA256[1..], &flipped, &format!("sha256={SHA256}")] {
+            refused(&[(0, bad)], body).unwrap_err();
+        }
+        for bit in [0, 7, 8 * 100, 8 * 300 + 3, 8 * 551 + 1] {
+            let mut body = body.to_vec();
+            body[bit / 8] ^= 1 << (bit % 8);
+            refused(&[(0, SHA256), (1, SHA1)], &body).unwrap_err();
+        }
+        let other = self::check(&[OTHER_KEY]);
+        assert!(verify(&other, &[(0, SHA256), (1, SHA1)], body).is_err(), "another source's key");
+    }
+
+    #[test]
+    fn a_key_that_is_none_is_told_at_once() {
+        for bad in ["", "no key", "v=DKIM1; p=", "-----BEGIN PUBLIC KEY-----\nAA==\n"] {
+            let mut settings = Settings::default();
+            settings.set("public_key", Setting::Secrets(vec![Secret::new(bad)]));
+            assert_eq!(Postal.checks(&settings).unwrap_err().key, "public_key", "{bad}");
+        }
+        assert!(Postal.checks(&Settings::default()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_sample_is_not_signed_and_it_is_said_how_to_test() {
+        let now = Time::from_seconds(1_781_519_531);
+        let body = BODY.as_bytes().to_vec();
+        let mut draft = Draft { headers: HeaderMap::new(), body, url: None, now };
+        let told = check(&[KEY]).sign(&mut draft).unwrap_err();
+        assert!(told.starts_with("only the provider can sign"), "{told}");
+    }
+
+    #[test]
+    fn an_event_is_known_again() {
+        let source = crate::model::SourceName::parse("acme").unwrap();
+        let event = |body: &str| {
+            let stamp = Stamp {
+                source: &source,
+                origin: crate::model::Origin::Webhook,
+                feed: "",
+                received_at: Time::from_seconds(1_700_000_000),
+                faults: &Faults::default(),
+                settings: None,
+            };
+            Postal.read(&wire::element(body.as_bytes()), &stamp).unwrap().remove(0)
+        };
+        let first = event(BODY);
+        assert_eq!(first.identity.as_deref(), Some("1571:HardFail:1606753318.7010343"));
+        assert_eq!(first.at.to_string(), "2020-11-30T16:21:58.7010343Z");
+        let other_webhook = BODY.replace("5fec5077", "00000000");
+        assert_eq!(event(&other_webhook).id(), first.id());
+        let other_time = BODY.replace("7010343", "7010344");
+        assert_ne!(event(&other_time).id(), first.id());
+    }
+}

@@ -1,0 +1,395 @@
+//! Unisender Go and UniOne, one platform under two brands: batches that are signed in the body.
+//!
+//! Sources: godocs.unisender.ru and docs.unione.io, "Webhook" and "Email statuses"; anymail,
+//! `anymail/webhooks/unisender_go.py`.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::{
+    Check, Class, Faults, Key, Notification, PLACEHOLDER, Provider, Said, Sample, SettingError,
+    Settings, Stamp, Substitute, Unreadable, wire,
+};
+use crate::model::{Address, Element, Event, EventKind, Time};
+
+const WEBHOOK_KEYS: &[Key] = &[Key::optional_secret("secret")];
+
+/// What to tick: opens and clicks say nothing of whether an address may be mailed.
+const EVENT_TYPES: &[&str] =
+    &["delivered", "soft_bounced", "hard_bounced", "unsubscribed", "subscribed", "spam"];
+
+/// The event that tells of a message; the other one tells of a server that blocks the sender.
+const MESSAGE_EVENT: &str = "transactional_email_status";
+const SERVER_EVENT: &str = "transactional_spam_block";
+
+/// Statuses whose kind needs no second look (docs.unione.io, "Email statuses").
+const STATUSES: &[(&str, EventKind)] = &[
+    ("accepted", EventKind::Accepted),
+    ("sent", EventKind::Accepted),
+    ("delivered", EventKind::Delivered),
+    // The platform goes on trying for 24 to 48 hours.
+    ("soft_bounced", EventKind::Deferred),
+    ("unsubscribed", EventKind::Unsubscribed),
+    ("subscribed", EventKind::Resubscribed),
+    ("opened", EventKind::Opened),
+    ("clicked", EventKind::Clicked),
+];
+
+/// What a detailed status makes of a failure.
+#[derive(Clone, Copy)]
+enum Means {
+    /// This, whatever the server said.
+    Kind(EventKind),
+    /// This, unless what the server said tells otherwise.
+    Class(Class),
+}
+
+/// Detailed statuses of `hard_bounced` (docs.unione.io, "Email statuses", extended ones).
+const DETAILS: &[(&str, Means)] = &[
+    ("err_user_unknown", Means::Class(Class::Hard)),
+    ("err_user_inactive", Means::Class(Class::Hard)),
+    ("err_mailbox_discarded", Means::Class(Class::Hard)),
+    ("err_domain_inactive", Means::Class(Class::Hard)),
+    ("err_no_dns", Means::Class(Class::Hard)),
+    ("err_dest_invalid", Means::Class(Class::Hard)),
+    ("err_spam_rejected", Means::Kind(EventKind::Blocked)),
+    ("err_spam_removed", Means::Kind(EventKind::Blocked)),
+    ("err_spam_skipped", Means::Kind(EventKind::Blocked)),
+    ("err_blacklisted", Means::Kind(EventKind::Blocked)),
+    ("err_mailbox_full", Means::Class(Class::Soft)),
+    ("err_too_large", Means::Class(Class::Soft)),
+    ("err_destination_misconfigured", Means::Class(Class::Soft)),
+    ("err_giveup", Means::Class(Class::Soft)),
+    ("err_delivery_failed", Means::Class(Class::Soft)),
+    ("err_unknown", Means::Class(Class::Soft)),
+    ("err_unsubscribed", Means::Kind(EventKind::Rejected)),
+    ("err_unreachable", Means::Kind(EventKind::Rejected)),
+    ("err_skip_letter", Means::Kind(EventKind::Rejected)),
+    // The sender's address, and failures of the platform: nothing of the recipient.
+    ("err_src_invalid", Means::Kind(EventKind::Failed)),
+    ("err_lost", Means::Kind(EventKind::Failed)),
+    ("err_internal", Means::Kind(EventKind::Failed)),
+];
+
+/// How the detailed statuses of mail start that was not sent because of earlier failures.
+const SKIPPED: &str = "skip_dup_";
+
+/// Those of them that say that the address is out of reach for a few days only.
+const SKIPPED_SHORTLY: &[&str] =
+    &["err_skip_letter", "skip_dup_temp_unreachable", "skip_dup_mailbox_full"];
+
+/// How long the platform keeps such an address on its list: about three days.
+const SHORTLY: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+
+/// The detailed status of mail that the server put into its spam folder, as no person did.
+const SPAM_FOLDER: &str = "ok_spam_folder";
+
+pub(super) struct UnisenderGo;
+
+#[derive(Deserialize)]
+struct Wire {
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    event_name: Option<String>,
+    event_data: Option<Box<RawValue>>,
+    /// Only in a body that could not be cut.
+    events_by_user: Option<Vec<Empty>>,
+}
+
+#[derive(Deserialize)]
+struct Empty {
+    events: Vec<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    job_id: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    email: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    status: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    event_time: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    url: Option<String>,
+    metadata: Option<Box<RawValue>>,
+    delivery_info: Option<Delivery>,
+}
+
+#[derive(Default, Deserialize)]
+struct Delivery {
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    delivery_status: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    destination_response: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    user_agent: Option<String>,
+}
+
+impl Provider for UnisenderGo {
+    fn name(&self) -> &'static str {
+        "unisender-go"
+    }
+
+    fn verification(&self) -> &'static str {
+        "MD5 of the body with the API key in place of its `auth`"
+    }
+
+    fn webhook_keys(&self) -> &'static [Key] {
+        WEBHOOK_KEYS
+    }
+
+    fn checks(&self, settings: &Settings) -> Result<Vec<Check>, SettingError> {
+        let keys = settings.secrets("secret").to_vec();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Check::Substitute(Substitute { keys })])
+    }
+
+    fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
+        let body = notification.body;
+        let events = match body.trim_ascii_start().first() {
+            Some(b'{') => wire::members_by(body, events),
+            _ => None,
+        };
+        match events {
+            Some(events) if !events.is_empty() => events.into_iter().map(wire::element).collect(),
+            // One flat event, or what nobody can cut.
+            _ => vec![wire::element(body)],
+        }
+    }
+
+    fn event_types(&self) -> &'static [&'static str] {
+        EVENT_TYPES
+    }
+
+    fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        let unfit = |error| Unreadable(format!("not an event of Unisender Go: {error}"));
+        let wire: Wire = wire::object(&element.body).map_err(unfit)?;
+        let none = wire
+            .events_by_user
+            .is_some_and(|users| users.iter().all(|user| user.events.is_empty()));
+        let name = wire.event_name.unwrap_or_default();
+        if none || name == SERVER_EVENT {
+            return Ok(Vec::new());
+        }
+        // Without batches the data stands beside the name.
+        let data: Data = match wire.event_data {
+            Some(data) => wire::object(data.get().as_bytes()).map_err(unfit)?,
+            None => wire::object(&element.body).map_err(unfit)?,
+        };
+        let missing = |what: &str| Unreadable(format!("{what}: is missing"));
+        let address = wire::mailbox(&data.email.ok_or_else(|| missing("recipient"))?)?;
+        let time = data.event_time.ok_or_else(|| missing("time"))?;
+        let at = wire::utc_time(&time, stamp.received_at)?;
+        let info = data.delivery_info.unwrap_or_default();
+        let detail = wire::filled(info.delivery_status);
+        let status = data.status.unwrap_or_default();
+        let diagnostic = wire::filled(info.destination_response);
+        let text = diagnostic.as_deref().unwrap_or("");
+        let (smtp_code, enhanced_code) = (wire::smtp_code(text), wire::enhanced_code(text));
+        let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
+        let kind = match name.as_str() {
+            MESSAGE_EVENT => kind(&status, detail.as_deref(), &said, stamp.faults),
+            _ => EventKind::Unknown,
+        };
+        let shortly = detail.as_deref().is_some_and(|detail| SKIPPED_SHORTLY.contains(&detail));
+        let until = (kind == EventKind::Rejected && shortly).then(|| at.plus(SHORTLY));
+        let url = wire::filled(data.url);
+        let message_id = wire::filled(data.job_id);
+        let identity = message_id.as_ref().map(|job| {
+            // The columns that the dump of events has too; the recipient is in it already.
+            format!("{job}/{status}/{time}/{}", url.as_deref().unwrap_or(""))
+        });
+        let word = if name == MESSAGE_EVENT { status } else { name };
+        let provider_kind = [word].into_iter().chain(detail).collect::<Vec<_>>().join(":");
+        let event = Event {
+            message_id,
+            smtp_code,
+            enhanced_code,
+            diagnostic,
+            url,
+            user_agent: wire::filled(info.user_agent),
+            metadata: wire::own_data(data.metadata.as_deref()),
+            identity,
+            until,
+            ..stamp.event(self.name(), kind, provider_kind, address, at)
+        };
+        Ok(vec![event])
+    }
+
+    fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
+        let (status, detail, response) = match kind {
+            EventKind::Accepted => ("sent", "", ""),
+            EventKind::Delivered => ("delivered", "", ""),
+            EventKind::Deferred => ("soft_bounced", "err_will_retry", "451 4.3.0 Try again later"),
+            EventKind::SoftBounce => ("hard_bounced", "err_mailbox_full", "552 5.2.2 Full"),
+            EventKind::HardBounce => ("hard_bounced", "err_user_unknown", "550 5.1.1 No such user"),
+            EventKind::Blocked => ("hard_bounced", "err_spam_rejected", "550 5.7.1 Spam rejected"),
+            EventKind::Rejected => ("hard_bounced", "err_unreachable", ""),
+            EventKind::Failed => ("hard_bounced", "err_lost", ""),
+            EventKind::Complaint => ("spam", "", ""),
+            EventKind::Unsubscribed => ("unsubscribed", "", ""),
+            EventKind::Resubscribed => ("subscribed", "", ""),
+            EventKind::Opened => ("opened", "", ""),
+            EventKind::Clicked => ("clicked", "", ""),
+            _ => return None,
+        };
+        let mut data = serde_json::json!({
+            "job_id": format!("sample-{}", now.nanos()),
+            "email": address.received(),
+            "status": status,
+            "event_time": now.floor_second().to_string().replace('T', " ").replace('Z', ""),
+        });
+        if !detail.is_empty() {
+            data["delivery_info"] = serde_json::json!({
+                "delivery_status": detail, "destination_response": response,
+            });
+        }
+        let event = serde_json::json!({ "event_name": MESSAGE_EVENT, "event_data": data });
+        let user = serde_json::json!({ "user_id": 456, "events": [event] });
+        let body = serde_json::json!({ "auth": PLACEHOLDER, "events_by_user": [user] });
+        Some(Sample { content_type: "application/json", body: body.to_string().into_bytes() })
+    }
+}
+
+/// The events of a batch.
+fn events(text: &str) -> Option<Vec<&RawValue>> {
+    #[derive(Deserialize)]
+    struct Body<'a> {
+        #[serde(borrow)]
+        events_by_user: Vec<User<'a>>,
+    }
+    #[derive(Deserialize)]
+    struct User<'a> {
+        #[serde(borrow)]
+        events: Vec<&'a RawValue>,
+    }
+    let body: Body<'_> = serde_json::from_str(text).ok()?;
+    Some(body.events_by_user.into_iter().flat_map(|user| user.events).collect())
+}
+
+/// The kind of an event by its status and, where there is one, its detailed status.
+fn kind(status: &str, detail: Option<&str>, said: &Said<'_>, faults: &Faults) -> EventKind {
+    if let Some((_, kind)) = STATUSES.iter().find(|(name, _)| *name == status) {
+        return *kind;
+    }
+    match (status, detail) {
+        ("spam", Some(SPAM_FOLDER)) => EventKind::Blocked,
+        ("spam", _) => EventKind::Complaint,
+        // Without detailed statuses only the answer tells whose fault it was.
+        ("hard_bounced", None) => faults.kind(Class::Hard, said),
+        ("hard_bounced", Some(detail)) if detail.starts_with(SKIPPED) => EventKind::Rejected,
+        ("hard_bounced", Some(detail)) => match DETAILS.iter().find(|(name, _)| *name == detail) {
+            Some((_, Means::Kind(kind))) => *kind,
+            Some((_, Means::Class(class))) => faults.kind(*class, said),
+            None => faults.kind(Class::Unclear, said),
+        },
+        _ => EventKind::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::*;
+    use crate::provider::{Draft, Refusal, Setting};
+    use crate::secret::Secret;
+
+    /// A recorded body, and the key it was signed with, which its owner has withdrawn.
+    const SECRET: &str = "6mjstx9gwi7qj8eni6m77hfiiw6aifmss154y4ze";
+    const BODY: &str = include_str!("../../tests/fixtures/provider/unisender-go/vector.json");
+    const AUTH: &str = "b3cb4d6aef9d07095805c39e792e0542";
+
+    fn check(secrets: &[&str]) -> Check {
+        let mut settings = Settings::default();
+        let secrets = secrets.iter().map(|secret| Secret::new(*secret)).collect();
+        settings.set("secret", Setting::Secrets(secrets));
+        let mut checks = UnisenderGo.checks(&settings).unwrap();
+        assert_eq!(checks.len(), 1);
+        checks.remove(0)
+    }
+
+    fn verify(check: &Check, body: &[u8]) -> Result<(), Refusal> {
+        let headers = HeaderMap::new();
+        let now = Time::from_seconds(1_725_825_401);
+        check.verify(&Notification { headers: &headers, query: "", body, url: None, now }, None)
+    }
+
+    #[test]
+    fn only_the_known_signature_is_accepted() {
+        let one = &check(&[SECRET]);
+        assert_eq!(BODY.len(), 525);
+        assert_eq!(verify(one, BODY.as_bytes()), Ok(()));
+        for secrets in [["old", SECRET], [SECRET, "new"]] {
+            assert_eq!(verify(&check(&secrets), BODY.as_bytes()), Ok(()), "rotation");
+        }
+        assert!(verify(&check(&["another source's"]), BODY.as_bytes()).is_err());
+        let flipped = AUTH.replacen('b', "a", 1);
+        let longer = format!("{AUTH}0");
+        for bad in ["", "{", "\\u0022", &AUTH[1..], &AUTH.to_uppercase(), &longer, &flipped] {
+            assert!(verify(one, BODY.replace(AUTH, bad).as_bytes()).is_err(), "{bad}");
+        }
+        let bare = BODY.replace(&format!("\"auth\":\"{AUTH}\","), "");
+        let twice = BODY.replace("Testing", AUTH);
+        for body in ["", "{}", "null", &bare, &twice, &format!("{BODY}\n")] {
+            assert!(verify(one, body.as_bytes()).is_err(), "{body}");
+        }
+        for bit in 0..BODY.len() * 8 {
+            let mut body = BODY.as_bytes().to_vec();
+            body[bit / 8] ^= 1 << (bit % 8);
+            assert!(verify(one, &body).is_err(), "bit {bit}");
+        }
+        assert!(UnisenderGo.checks(&Settings::default()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_sample_is_signed_as_the_provider_would() {
+        let now = Time::from_seconds(1_781_519_531);
+        let address = Address::parse("user@example.com").unwrap();
+        let body = UnisenderGo.sample(EventKind::HardBounce, &address, now).unwrap().body;
+        let mut draft = Draft { headers: HeaderMap::new(), body, url: None, now };
+        check(&[SECRET]).sign(&mut draft).unwrap();
+        assert_eq!(check(&["new", SECRET]).verify(&draft.notification(), None), Ok(()));
+        assert!(check(&["new"]).verify(&draft.notification(), None).is_err());
+    }
+
+    #[test]
+    fn events_are_cut_verbatim_and_known_again() {
+        let headers = HeaderMap::new();
+        let now = Time::from_seconds(1_781_519_531);
+        let body = BODY.as_bytes();
+        let sent = Notification { headers: &headers, query: "", body, url: None, now };
+        let elements = UnisenderGo.split(&sent);
+        assert_eq!(elements.len(), 1);
+        let text = std::str::from_utf8(&elements[0].body).unwrap();
+        assert!(BODY.contains(text) && text.contains(r"https:\/\/example.com"));
+        let source = crate::model::SourceName::parse("acme").unwrap();
+        let event = |element: &Element| {
+            let stamp = Stamp {
+                source: &source,
+                origin: crate::model::Origin::Webhook,
+                feed: "",
+                received_at: now,
+                faults: &Faults::default(),
+                settings: None,
+            };
+            UnisenderGo.read(element, &stamp).unwrap().remove(0)
+        };
+        let first = event(&elements[0]);
+        let identity = "1sn15Z-0007Le-GtVN/clicked/2024-09-08 19:56:41/https://example.com";
+        assert_eq!(first.identity.as_deref(), Some(identity));
+        let other = text.replace("example.com", "example.org");
+        assert_ne!(event(&wire::element(other.as_bytes())).id(), first.id());
+        let short = text.replace("\"clicked\"", "\"hard_bounced\"");
+        let short =
+            short.replace("\"user_agent\"", "\"delivery_status\":\"err_skip_letter\",\"x\"");
+        let short = event(&wire::element(short.as_bytes()));
+        assert_eq!(short.until.unwrap().to_string(), "2024-09-11T19:56:41Z");
+    }
+}
