@@ -3,6 +3,7 @@
 //! An adapter is pure. It cuts a body into elements, reads elements as events, builds requests and
 //! cuts pages. It never sees a socket, a clock or the store: times and keys are arguments.
 
+mod amazon_ses;
 mod fault;
 mod generic;
 mod operator;
@@ -19,8 +20,8 @@ pub use operator::{Instruction, OPERATOR, instruction_element};
 pub use settings::{Key, KeyKind, Setting, SettingError, Settings};
 pub use verify::{
     Algorithm, BASIC_CHALLENGE, CREDENTIAL_KEYS, Check, Draft, Encoding, Envelope, Form, Hash, Mac,
-    Notification, PLACEHOLDER, Piece, Place, PublicKey, PublicKeyBytes, Refusal, Scheme, Sns,
-    SnsService, Stamp as SignedStamp, Substitute, checks_of_credentials,
+    Notification, PLACEHOLDER, Piece, Place, PublicKey, PublicKeyBytes, Refusal, SNS_KEYS, Scheme,
+    Sns, SnsService, Stamp as SignedStamp, Substitute, checks_of_credentials,
 };
 
 use crate::model::{
@@ -29,7 +30,8 @@ use crate::model::{
 use crate::secret::Secret;
 
 /// Every provider that a source can name. README's table is checked against this list.
-pub static ALL: &[&dyn Provider] = &[&generic::Generic];
+pub static ALL: &[&dyn Provider] =
+    &[&generic::Generic, &amazon_ses::AmazonSes];
 
 /// Most elements of one body; a body with more is quarantined whole.
 pub const ELEMENTS_MAX: usize = 100_000;

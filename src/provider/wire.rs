@@ -97,8 +97,12 @@ pub fn time(form: &TimeForm, received_at: Time) -> Result<Time, Unreadable> {
         TimeForm::Number(n) => n.checked_mul(1_000_000).map(|nanos| Time::from_nanos(nanos, 3)),
     };
     let time = time.ok_or_else(|| Unreadable("the time is not RFC 3339".to_owned()))?;
+    Ok(believed(time, received_at))
+}
+
+fn believed(time: Time, received_at: Time) -> Time {
     let latest = received_at.plus(AHEAD_MAX);
-    Ok(if time.nanos() > latest.nanos() { received_at } else { time })
+    if time.nanos() > latest.nanos() { received_at } else { time }
 }
 
 /// A number or a text, as text; for ids and codes that providers write either way.
@@ -143,6 +147,61 @@ fn is_enhanced(word: &str) -> bool {
         part.is_some_and(|p| (1..=3).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()))
     };
     class && detail(parts.next()) && detail(parts.next()) && parts.next().is_none()
+}
+
+/// Reads a time that is a decimal number of seconds since the epoch, in JSON or bare. None of its
+/// digits is lost, as they would be in an `f64`.
+///
+/// # Errors
+/// When it is none.
+pub fn seconds(text: &str, received_at: Time) -> Result<Time, Unreadable> {
+    let time = decimal(text.trim_matches('"'));
+    let time = time.ok_or_else(|| Unreadable("the time is no number of seconds".to_owned()))?;
+    Ok(believed(time, received_at))
+}
+
+fn decimal(text: &str) -> Option<Time> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let plain = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || !plain(whole) || !plain(fraction) {
+        return None;
+    }
+    let fraction = &fraction[..fraction.len().min(9)];
+    let nanos: i64 = format!("{fraction:0<9}").parse().ok()?;
+    let nanos = whole.parse::<i64>().ok()?.checked_mul(1_000_000_000)?.checked_add(nanos)?;
+    Some(Time::from_nanos(nanos, u8::try_from(fraction.len()).unwrap_or(9)))
+}
+
+/// A diagnostic without the type that may stand before it, as in `smtp; 550 5.1.1 no such user`
+/// (RFC 3464, section 2.3.6).
+pub fn reply(text: &str) -> &str {
+    match text.split_once(';') {
+        Some((kind, rest)) if kind.trim().eq_ignore_ascii_case("smtp") => rest.trim_start(),
+        _ => text,
+    }
+}
+
+/// The recipients of a header such as `To` (RFC 5322, section 3.4), without their names.
+pub fn mailboxes(header: &str) -> Vec<Result<Address, Unreadable>> {
+    let (mut parts, mut quoted, mut escaped) = (vec![String::new()], false, false);
+    for c in header.chars() {
+        if c == ',' && !quoted {
+            parts.push(String::new());
+            continue;
+        }
+        quoted ^= c == '"' && !escaped;
+        escaped = c == '\\' && quoted && !escaped;
+        if let Some(part) = parts.last_mut() {
+            part.push(c);
+        }
+    }
+    let parts = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty());
+    parts.map(|part| mailbox(part.rfind('<').map_or(part, |at| &part[at..]))).collect()
+}
+
+/// A text that is not empty.
+pub fn filled(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]
@@ -198,5 +257,41 @@ mod tests {
         let millis = time(&TimeForm::Number(999_999_999_123), now).unwrap();
         assert_eq!(millis.to_string(), "2001-09-09T01:46:39.123Z");
         assert!(time(&TimeForm::Text("soon".to_owned()), now).is_err());
+    }
+
+    #[test]
+    fn decimal_seconds_keep_their_digits() {
+        let now = Time::from_seconds(1_800_000_000);
+        for (text, shown) in [
+            ("1534110422.389832", "2018-08-12T21:47:02.389832Z"),
+            ("1534110422", "2018-08-12T21:47:02Z"),
+            ("\"1534110422.5\"", "2018-08-12T21:47:02.5Z"),
+            ("1534110422.1234567891", "2018-08-12T21:47:02.123456789Z"),
+            ("1900000000.5", "2027-01-15T08:00:00Z"),
+        ] {
+            let time = seconds(text, now).map(|time| time.to_string());
+            assert_eq!(time.as_deref(), Ok(shown), "{text}");
+        }
+        for bad in ["", ".5", "-1", "1e9", "1.2.3", "soon", "99999999999999999999", "null"] {
+            assert!(seconds(bad, now).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn headers_and_diagnostics_are_taken_apart() {
+        let known = |header: &str| -> Vec<String> {
+            let text = |a: Result<Address, Unreadable>| {
+                a.map_or("bad".to_owned(), |address| address.received().to_owned())
+            };
+            mailboxes(header).into_iter().map(text).collect()
+        };
+        assert_eq!(known("a@b.example"), ["a@b.example"]);
+        assert_eq!(known("A <a@b.example>, c@d.example ,"), ["a@b.example", "c@d.example"]);
+        assert_eq!(known("\"Doe, \\\"J\\\"\" <j@b.example>"), ["j@b.example"]);
+        assert_eq!(known("undisclosed-recipients:;"), ["bad"]);
+        assert_eq!(known(" "), Vec::<String>::new());
+        assert_eq!(reply("smtp; 550 5.1.1 x; y"), "550 5.1.1 x; y");
+        assert_eq!(reply("SMTP;550 x"), "550 x");
+        assert_eq!(reply("550 a; b"), "550 a; b");
     }
 }
