@@ -7,6 +7,7 @@ mod amazon_ses;
 mod fault;
 mod generic;
 mod operator;
+mod scaleway_tem;
 mod settings;
 mod verify;
 pub mod wire;
@@ -31,7 +32,7 @@ use crate::secret::Secret;
 
 /// Every provider that a source can name. README's table is checked against this list.
 pub static ALL: &[&dyn Provider] =
-    &[&generic::Generic, &amazon_ses::AmazonSes];
+    &[&generic::Generic, &amazon_ses::AmazonSes, &scaleway_tem::ScalewayTem];
 
 /// Most elements of one body; a body with more is quarantined whole.
 pub const ELEMENTS_MAX: usize = 100_000;
