@@ -6,6 +6,7 @@
 mod amazon_ses;
 mod fault;
 mod generic;
+mod mailgun;
 mod operator;
 mod scaleway_tem;
 mod settings;
@@ -25,6 +26,8 @@ pub use verify::{
     Sns, SnsService, Stamp as SignedStamp, Substitute, checks_of_credentials,
 };
 
+use verify::text_at;
+
 use crate::model::{
     Address, Element, Event, EventKind, Origin, Scope, SourceName, Submission, Time,
 };
@@ -32,7 +35,7 @@ use crate::secret::Secret;
 
 /// Every provider that a source can name. README's table is checked against this list.
 pub static ALL: &[&dyn Provider] =
-    &[&generic::Generic, &amazon_ses::AmazonSes, &scaleway_tem::ScalewayTem];
+    &[&generic::Generic, &amazon_ses::AmazonSes, &mailgun::Mailgun, &scaleway_tem::ScalewayTem];
 
 /// Most elements of one body; a body with more is quarantined whole.
 pub const ELEMENTS_MAX: usize = 100_000;
@@ -218,6 +221,12 @@ pub trait Provider: Send + Sync {
     /// Whether an unauthentic notification is a harmless probe, to be answered 200 and forgotten.
     fn is_probe(&self, _notification: &Notification<'_>) -> bool {
         false
+    }
+
+    /// What is signed, where that does not cover the body: another notification with the same is
+    /// believed only if its body is the same too.
+    fn once(&self, _notification: &Notification<'_>) -> Option<String> {
+        None
     }
 
     /// Whether events come by GET, in the query of the URL.

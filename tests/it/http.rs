@@ -255,3 +255,32 @@ fn several_secrets_are_good_at_once_and_added_credentials_must_hold_too() {
         assert_eq!(answer.status, status, "{secret} {bearer}");
     }
 }
+
+#[test]
+fn a_signature_that_covers_no_body_is_good_for_one_body() {
+    let home = Home::bare(&format!(
+        "[[source]]\nname = \"mailgun\"\nprovider = \"mailgun\"\n\
+         webhook = {{ secret = \"{SECRET}\" }}\n"
+    ));
+    let daemon = home.start().ready();
+    let stamp = suppressd::clock::now().second();
+    let body = |token: &str, address: &str| {
+        let tag = sign(SECRET, format!("{stamp}{token}").as_bytes());
+        format!(
+            r#"{{"signature":{{"timestamp":"{stamp}","token":"{token}","signature":"{tag}"}},
+            "event-data":{{"event":"complained","timestamp":{stamp}.5,"recipient":"{address}",
+            "id":"{token}-id"}}}}"#
+        )
+    };
+    let post =
+        |body: String| request(daemon.http, "POST", "/hooks/mailgun", &[], body.as_bytes()).status;
+    assert_eq!(post(body("t1", "a@example.com")), 200);
+    assert_eq!(post(body("t1", "a@example.com")), 200, "a retry");
+    assert_eq!(post(body("t1", "b@example.com")), 400, "forged with a captured token");
+    assert_eq!(post(body("t2", "b@example.com")), 200);
+    assert_eq!(post(body("t2", "a@example.com").replace("t2-id", "t3-id")), 400);
+    assert_eq!(daemon.rows(&["events"]).len(), 2);
+    let sent = daemon.cli(&["trigger", "mailgun", "hard_bounce", "c@example.com"]);
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    assert_eq!(daemon.rows(&["events"]).len(), 3);
+}

@@ -16,6 +16,7 @@ use http::{HeaderMap, header};
 use url::Url;
 
 pub use mac::{Hash, Mac};
+pub(super) use pieces::text_at;
 pub use pieces::{Encoding, Form, Piece, Place, Scheme, Stamp};
 pub use public_key::{Algorithm, Key as PublicKeyBytes, PublicKey};
 pub use sns::{Envelope, SNS_KEYS, Sns, SnsService};
