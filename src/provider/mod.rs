@@ -7,6 +7,7 @@ mod amazon_ses;
 mod fault;
 mod generic;
 mod mailgun;
+mod mandrill;
 mod operator;
 mod scaleway_tem;
 mod settings;
@@ -34,8 +35,13 @@ use crate::model::{
 use crate::secret::Secret;
 
 /// Every provider that a source can name. README's table is checked against this list.
-pub static ALL: &[&dyn Provider] =
-    &[&generic::Generic, &amazon_ses::AmazonSes, &mailgun::Mailgun, &scaleway_tem::ScalewayTem];
+pub static ALL: &[&dyn Provider] = &[
+    &generic::Generic,
+    &amazon_ses::AmazonSes,
+    &mailgun::Mailgun,
+    &mandrill::Mandrill,
+    &scaleway_tem::ScalewayTem,
+];
 
 /// Most elements of one body; a body with more is quarantined whole.
 pub const ELEMENTS_MAX: usize = 100_000;
