@@ -3,18 +3,19 @@
 //! Nothing is read of a notification that is not authentic, and nothing is answered before it is
 //! durable.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
+use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::clock;
 use crate::fetch::{Fetched, Fetcher};
 use crate::ingest::{Ingest, Refused};
-use crate::model::{Origin, SourceName, Submission};
+use crate::model::{Origin, SourceName, Submission, Time};
 use crate::provider::{Ask, Check, Notification, PageRequest, Provider, Refusal};
 use crate::telemetry;
 
@@ -24,6 +25,11 @@ const FETCH_LIMIT: Duration = Duration::from_secs(5);
 const CERTIFICATE_MAX: usize = 64 << 10;
 /// Most certificates kept; a service has few.
 const CERTIFICATES_MAX: usize = 32;
+/// How long a token is remembered: twice as long as a signature is good for, since its time may be
+/// ahead of our clock by as much as behind it.
+const TOKEN_AGE: Duration = Duration::from_secs(48 * 60 * 60);
+/// Most tokens remembered; with more, the oldest are forgotten early.
+const TOKENS_MAX: usize = 100_000;
 /// When a sender may try again that met us stopping, or unable to fetch a certificate.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 
@@ -77,6 +83,17 @@ pub struct Webhooks {
     ingest: Ingest,
     fetcher: Fetcher,
     certificates: Arc<Mutex<HashMap<Url, Arc<[u8]>>>>,
+    tokens: Arc<Mutex<Tokens>>,
+}
+
+/// The tokens of notifications whose signature does not cover the body, each with its body.
+///
+/// Only in memory: after a start, a token can come again with another body while its signature is
+/// young enough.
+#[derive(Default)]
+struct Tokens {
+    bodies: HashMap<[u8; 32], [u8; 32]>,
+    oldest_first: VecDeque<(Time, [u8; 32])>,
 }
 
 impl Webhooks {
@@ -84,7 +101,8 @@ impl Webhooks {
     pub fn new(settings: Vec<Settings>, ingest: Ingest, fetcher: Fetcher) -> Webhooks {
         let by_name = |s: Settings| (s.source.as_str().to_owned(), s);
         let sources = Arc::new(settings.into_iter().map(by_name).collect());
-        Webhooks { sources, ingest, fetcher, certificates: Arc::default() }
+        let certificates = Arc::default();
+        Webhooks { sources, ingest, fetcher, certificates, tokens: Arc::default() }
     }
 
     /// The webhook of a source. `None`: there is no such source, or it has no webhook.
@@ -115,6 +133,11 @@ impl Webhooks {
                 Refusal::Certificate => Answer::Later(TRY_AGAIN),
                 _ => Answer::NotAuthentic,
             };
+        }
+        if !self.is_first_body(webhook, &notification) {
+            let refusal = Refusal::Replayed;
+            telemetry::webhook::not_authentic(source, peer, &refusal, started.elapsed());
+            return Answer::NotAuthentic;
         }
         match webhook.provider.asks(&notification) {
             Some(Ask::Echo(value)) => return Answer::Echo(value.to_string()),
@@ -171,6 +194,13 @@ impl Webhooks {
         Ok(())
     }
 
+    /// Whether the notification's token, if it has one, came with no other body before.
+    fn is_first_body(&self, webhook: &Settings, notification: &Notification<'_>) -> bool {
+        let Some(token) = webhook.provider.once(notification) else { return true };
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.admit(webhook.source.as_str(), &token, notification.body, notification.now)
+    }
+
     /// A certificate, from memory or from where the service keeps it.
     async fn certificate(&self, url: Url) -> Option<Arc<[u8]>> {
         let known = || self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
@@ -206,5 +236,57 @@ impl Webhooks {
         let request = PageRequest { url, headers: Vec::new() };
         let fetched = self.fetcher.get(&request, FETCH_LIMIT).await;
         fetched.ok().filter(|fetched| fetched.status == 200)
+    }
+}
+
+impl Tokens {
+    /// Remembers a token with its body; `false` when it is known with another.
+    fn admit(&mut self, source: &str, token: &str, body: &[u8], now: Time) -> bool {
+        while let Some((since, oldest)) = self.oldest_first.front().copied() {
+            if now.since(since) <= TOKEN_AGE && self.oldest_first.len() < TOKENS_MAX {
+                break;
+            }
+            self.bodies.remove(&oldest);
+            self.oldest_first.pop_front();
+        }
+        // A source's name has no line break.
+        let key = Sha256::new().chain_update(format!("{source}\n{token}")).finalize().into();
+        let body = Sha256::digest(body).into();
+        let known = *self.bodies.entry(key).or_insert_with(|| {
+            self.oldest_first.push_back((now, key));
+            body
+        });
+        known == body
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_stands_for_one_body_of_one_source() {
+        let mut tokens = Tokens::default();
+        let at = |hours: i64| Time::from_seconds(hours * 3_600);
+        assert!(tokens.admit("a", "t1", b"one", at(0)));
+        assert!(tokens.admit("a", "t1", b"one", at(24)), "a retry");
+        assert!(!tokens.admit("a", "t1", b"two", at(24)));
+        assert!(!tokens.admit("a", "t1", b"", at(48)));
+        assert!(tokens.admit("b", "t1", b"two", at(24)), "another source");
+        assert!(tokens.admit("a", "t2", b"two", at(24)), "another token");
+        assert!(tokens.admit("a", "t1", b"two", at(49)), "forgotten");
+        assert!(!tokens.admit("a", "t1", b"one", at(49)));
+    }
+
+    #[test]
+    fn the_memory_is_bounded() {
+        let mut tokens = Tokens::default();
+        for number in 0..TOKENS_MAX + 10 {
+            assert!(tokens.admit("a", &number.to_string(), b"one", Time::from_seconds(0)));
+        }
+        assert_eq!(tokens.oldest_first.len(), TOKENS_MAX);
+        assert_eq!(tokens.bodies.len(), TOKENS_MAX);
+        let last = (TOKENS_MAX + 9).to_string();
+        assert!(!tokens.admit("a", &last, b"two", Time::from_seconds(0)));
     }
 }

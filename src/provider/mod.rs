@@ -3,6 +3,7 @@
 //! An adapter is pure. It cuts a body into elements, reads elements as events, builds requests and
 //! cuts pages. It never sees a socket, a clock or the store: times and keys are arguments.
 
+mod amazon_ses;
 mod brevo;
 mod custom;
 mod elastic_email;
@@ -10,12 +11,15 @@ mod fault;
 mod forward_email;
 mod generic;
 mod mailersend;
+mod mailgun;
 mod mailjet;
 mod mailtrap;
+mod mandrill;
 mod operator;
 mod postal;
 mod postmark;
 mod resend;
+mod scaleway_tem;
 mod sendgrid;
 mod settings;
 #[cfg(test)]
@@ -37,9 +41,11 @@ pub use operator::{Instruction, OPERATOR, instruction_element};
 pub use settings::{Key, KeyKind, Setting, SettingError, Settings};
 pub use verify::{
     Algorithm, BASIC_CHALLENGE, CREDENTIAL_KEYS, Check, Draft, Encoding, Envelope, Form, Hash, Mac,
-    Notification, PLACEHOLDER, Piece, Place, PublicKey, PublicKeyBytes, Refusal, Scheme, Sns,
-    SnsService, Stamp as SignedStamp, Substitute, checks_of_credentials,
+    Notification, PLACEHOLDER, Piece, Place, PublicKey, PublicKeyBytes, Refusal, SNS_KEYS, Scheme,
+    Sns, SnsService, Stamp as SignedStamp, Substitute, checks_of_credentials,
 };
+
+use verify::text_at;
 
 use crate::model::{
     Address, Element, Event, EventKind, Origin, Scope, SourceName, Submission, Time,
@@ -49,16 +55,20 @@ use crate::secret::Secret;
 /// Every provider that a source can name. README's table is checked against this list.
 pub static ALL: &[&dyn Provider] = &[
     &generic::Generic,
+    &amazon_ses::AmazonSes,
     &brevo::Brevo,
     &custom::Custom,
     &elastic_email::ElasticEmail,
     &forward_email::ForwardEmail,
     &mailersend::MailerSend,
+    &mailgun::Mailgun,
     &mailjet::Mailjet,
     &mailtrap::Mailtrap,
+    &mandrill::Mandrill,
     &postal::Postal,
     &postmark::Postmark,
     &resend::Resend,
+    &scaleway_tem::ScalewayTem,
     &sendgrid::SendGrid,
     &smtp2go::Smtp2go,
     &sparkpost::SparkPost,
@@ -265,6 +275,12 @@ pub trait Provider: Send + Sync {
     /// Whether an unauthentic notification is a harmless probe, to be answered 200 and forgotten.
     fn is_probe(&self, _notification: &Notification<'_>) -> bool {
         false
+    }
+
+    /// What is signed, where that does not cover the body: another notification with the same is
+    /// believed only if its body is the same too.
+    fn once(&self, _notification: &Notification<'_>) -> Option<String> {
+        None
     }
 
     /// Whether events come by GET, in the query of the URL.

@@ -245,16 +245,17 @@ pub fn utc_time(text: &str, received_at: Time) -> Result<Time, Unreadable> {
     Ok(believed(time, received_at))
 }
 
-/// Reads a time as a decimal number of seconds since the epoch, digit by digit: as a float it
-/// would lose some.
+/// Reads a time as a decimal number of seconds since the epoch, in JSON or bare, digit by digit:
+/// as a float it would lose some.
 ///
 /// # Errors
 /// When it is none, or beyond the range of times.
 pub fn decimal_time(text: &str, received_at: Time) -> Result<Time, Unreadable> {
+    let text = text.trim_matches('"');
     let parse = || {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let plain = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-        if !plain(whole) || !plain(fraction) {
+        if whole.is_empty() || !plain(whole) || !plain(fraction) {
             return None;
         }
         let fraction = &fraction[..fraction.len().min(9)];
@@ -317,6 +318,33 @@ impl Fields {
     pub fn iter(&self) -> impl Iterator<Item = &(String, String)> {
         self.0.iter()
     }
+}
+
+/// A diagnostic without the type that may stand before it, as in `smtp; 550 5.1.1 no such user`
+/// (RFC 3464, section 2.3.6).
+pub fn reply(text: &str) -> &str {
+    match text.split_once(';') {
+        Some((kind, rest)) if kind.trim().eq_ignore_ascii_case("smtp") => rest.trim_start(),
+        _ => text,
+    }
+}
+
+/// The recipients of a header such as `To` (RFC 5322, section 3.4), without their names.
+pub fn mailboxes(header: &str) -> Vec<Result<Address, Unreadable>> {
+    let (mut parts, mut quoted, mut escaped) = (vec![String::new()], false, false);
+    for c in header.chars() {
+        if c == ',' && !quoted {
+            parts.push(String::new());
+            continue;
+        }
+        quoted ^= c == '"' && !escaped;
+        escaped = c == '\\' && quoted && !escaped;
+        if let Some(part) = parts.last_mut() {
+            part.push(c);
+        }
+    }
+    let parts = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty());
+    parts.map(|part| mailbox(part.rfind('<').map_or(part, |at| &part[at..]))).collect()
 }
 
 #[cfg(test)]
@@ -413,10 +441,11 @@ mod tests {
             ("1606753101", "2020-11-30T16:18:21Z"),
             ("1606753101.1234567891", "2020-11-30T16:18:21.123456789Z"),
             ("4000000000.5", "2023-11-14T22:13:20Z"),
+            ("\"1606753101.5\"", "2020-11-30T16:18:21.5Z"),
         ] {
             assert_eq!(decimal_time(text, now).unwrap().to_string(), shown, "{text}");
         }
-        for bad in ["", ".", ".5", "-1", "1e9", "1.6e9", "\"1\"", "null", "9223372037", "1.2.3"] {
+        for bad in ["", ".", ".5", "-1", "1e9", "1.6e9", "null", "9223372037", "1.2.3"] {
             assert!(decimal_time(bad, now).is_err(), "{bad}");
         }
     }
@@ -439,6 +468,24 @@ mod tests {
         assert!(bare_id("<>").is_none() && bare_id("").is_none());
         assert!(stream("").is_err() && stream("a\nb").is_err());
         assert_eq!(stream("news").unwrap().to_string(), "stream:news");
+    }
+
+    #[test]
+    fn headers_and_diagnostics_are_taken_apart() {
+        let known = |header: &str| -> Vec<String> {
+            let text = |a: Result<Address, Unreadable>| {
+                a.map_or("bad".to_owned(), |address| address.received().to_owned())
+            };
+            mailboxes(header).into_iter().map(text).collect()
+        };
+        assert_eq!(known("a@b.example"), ["a@b.example"]);
+        assert_eq!(known("A <a@b.example>, c@d.example ,"), ["a@b.example", "c@d.example"]);
+        assert_eq!(known("\"Doe, \\\"J\\\"\" <j@b.example>"), ["j@b.example"]);
+        assert_eq!(known("undisclosed-recipients:;"), ["bad"]);
+        assert_eq!(known(" "), Vec::<String>::new());
+        assert_eq!(reply("smtp; 550 5.1.1 x; y"), "550 5.1.1 x; y");
+        assert_eq!(reply("SMTP;550 x"), "550 x");
+        assert_eq!(reply("550 a; b"), "550 a; b");
     }
 
     #[test]

@@ -255,3 +255,73 @@ fn several_secrets_are_good_at_once_and_added_credentials_must_hold_too() {
         assert_eq!(answer.status, status, "{secret} {bearer}");
     }
 }
+
+#[test]
+fn a_signature_that_covers_no_body_is_good_for_one_body() {
+    let home = Home::bare(&format!(
+        "[[source]]\nname = \"mailgun\"\nprovider = \"mailgun\"\n\
+         webhook = {{ secret = \"{SECRET}\" }}\n"
+    ));
+    let daemon = home.start().ready();
+    let stamp = suppressd::clock::now().second();
+    let body = |token: &str, address: &str| {
+        let tag = sign(SECRET, format!("{stamp}{token}").as_bytes());
+        format!(
+            r#"{{"signature":{{"timestamp":"{stamp}","token":"{token}","signature":"{tag}"}},
+            "event-data":{{"event":"complained","timestamp":{stamp}.5,"recipient":"{address}",
+            "id":"{token}-id"}}}}"#
+        )
+    };
+    let post =
+        |body: String| request(daemon.http, "POST", "/hooks/mailgun", &[], body.as_bytes()).status;
+    assert_eq!(post(body("t1", "a@example.com")), 200);
+    assert_eq!(post(body("t1", "a@example.com")), 200, "a retry");
+    assert_eq!(post(body("t1", "b@example.com")), 400, "forged with a captured token");
+    assert_eq!(post(body("t2", "b@example.com")), 200);
+    assert_eq!(post(body("t2", "a@example.com").replace("t2-id", "t3-id")), 400);
+    assert_eq!(daemon.rows(&["events"]).len(), 2);
+    let sent = daemon.cli(&["trigger", "mailgun", "hard_bounce", "c@example.com"]);
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    assert_eq!(daemon.rows(&["events"]).len(), 3);
+}
+
+#[test]
+fn envelopes_are_believed_by_topic_and_signature() {
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/sns");
+    let home = Home::bare(&format!(
+        "[[source]]\nname = \"ses\"\nprovider = \"amazon-ses\"\n[source.webhook]\n\
+         topic_arns = [\"arn:aws:sns:us-east-1:123456789012:SES_Events\"]\n\
+         certificate = {{ file = \"{fixtures}/test_cert.pem\" }}\nconfirm = false\n"
+    ));
+    let daemon = home.start().ready();
+    let post = |name: &str, from: &str, to: &str| {
+        let body = std::fs::read_to_string(format!("{fixtures}/{name}.json")).unwrap();
+        let body = body.replace(from, to);
+        request(daemon.http, "POST", "/hooks/ses", &[], body.as_bytes()).status
+    };
+    assert_eq!(post("notification_subject_v1", "", ""), 200);
+    assert_eq!(post("notification_subject_v2", "", ""), 200, "the same bounce");
+    assert_eq!(post("notification_subject_v2", "jane@", "john@"), 400);
+    assert_eq!(post("notification_subject_v2", "SES_Events", "Others"), 400);
+    assert_eq!(post("subscription_confirmation_v2", "", ""), 200);
+    let rows = daemon.rows(&["events"]);
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(rows[0]["kind"], "hard_bounce");
+}
+
+#[test]
+fn forms_are_signed_with_the_url_that_was_entered() {
+    let source = format!(
+        "[[source]]\nname = \"mandrill\"\nprovider = \"mandrill\"\n\
+         webhook = {{ secret = \"{SECRET}\", url = \"https://h.example/hooks/mandrill\" }}\n"
+    );
+    let home = Home::bare(&source);
+    let daemon = home.start().ready();
+    let post =
+        |body: &str| request(daemon.http, "POST", "/hooks/mandrill", &[], body.as_bytes()).status;
+    assert_eq!(post("mandrill_events=%5B%5D"), 200, "the URL is tried before there is a key");
+    assert_eq!(post("mandrill_events=%5B%7B%7D%5D"), 400);
+    let sent = daemon.cli(&["trigger", "mandrill", "complaint", "a@example.com"]);
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    assert_eq!(daemon.rows(&["events"]).len(), 1);
+}

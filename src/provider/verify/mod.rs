@@ -16,9 +16,10 @@ use http::{HeaderMap, header};
 use url::Url;
 
 pub use mac::{Hash, Mac};
+pub(super) use pieces::text_at;
 pub use pieces::{Encoding, Form, Piece, Place, Scheme, Stamp};
 pub use public_key::{Algorithm, Key as PublicKeyBytes, PublicKey};
-pub use sns::{Envelope, Sns, SnsService};
+pub use sns::{Envelope, SNS_KEYS, Sns, SnsService};
 pub use substitute::{PLACEHOLDER, Substitute};
 
 use super::{Key, SettingError, Settings};
@@ -95,6 +96,9 @@ pub enum Refusal {
     /// Basic credentials are missing or wrong: the sender is asked for them.
     #[error("Basic credentials are missing or wrong")]
     BasicWanted,
+    /// What was signed came before with another body, which the signature does not cover.
+    #[error("its token came before, with another body")]
+    Replayed,
 }
 
 /// One way to authenticate. Several secrets are alternatives, for rotation.

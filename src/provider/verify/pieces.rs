@@ -290,7 +290,7 @@ impl Piece {
 }
 
 /// A text or number in a JSON body, as text.
-pub(super) fn text_at(body: &[u8], pointer: &str) -> Result<Vec<u8>, Refusal> {
+pub(in crate::provider) fn text_at(body: &[u8], pointer: &str) -> Result<Vec<u8>, Refusal> {
     let missing = || Refusal::Missing(Place::Pointer(pointer.to_owned()).name());
     let value: Value = serde_json::from_slice(body).map_err(|_| missing())?;
     match value.pointer(pointer) {

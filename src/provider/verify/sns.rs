@@ -6,10 +6,21 @@
 
 use data_encoding::BASE64;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use url::Url;
 
 use super::public_key::{Algorithm, Key};
-use super::{Notification, Refusal};
+use super::{Check, Notification, Refusal, SettingError, Settings};
+use crate::model::{Element, Time};
+use crate::provider::{self, Ask, KeyKind, Sample, Unreadable};
+use crate::secret::Secret;
+
+/// The settings of a webhook that gets envelopes.
+pub const SNS_KEYS: &[provider::Key] = &[
+    provider::Key::required("topic_arns", KeyKind::Texts),
+    provider::Key::optional_secret("certificate"),
+    provider::Key::optional("confirm", KeyKind::Flag),
+];
 
 /// Whose envelopes they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +38,8 @@ pub struct Sns {
     pub service: SnsService,
     /// The topics that are ours.
     pub topic_arns: Vec<String>,
-    /// The key of a pinned certificate; `None`: it is fetched.
-    pub pinned: Option<Key>,
+    /// The keys of pinned certificates, any of which is good; none: the certificate is fetched.
+    pub pinned: Vec<Key>,
 }
 
 /// An SNS envelope.
@@ -68,9 +79,28 @@ impl Envelope {
         serde_json::from_slice(body).ok()
     }
 
-    /// Whether it asks to confirm a subscription, or an end of one.
-    pub fn is_confirmation(&self) -> bool {
-        self.kind != "Notification"
+    /// What it asks for. The end of a subscription is not confirmed: that would undo it.
+    pub fn ask(&self, service: SnsService) -> Option<Ask> {
+        let url = self.subscribe_url.as_deref().filter(|_| self.kind == "SubscriptionConfirmation");
+        let url = url.and_then(|url| Url::parse(url).ok());
+        url.filter(|url| service.admits_confirmation(url)).map(Ask::Confirm)
+    }
+
+    /// The message of an element that is an envelope; `None`: it only tells that a subscription
+    /// has ended.
+    ///
+    /// # Errors
+    /// When it is no envelope, or a confirmation that could not be asked for.
+    pub fn message_of(element: &Element) -> Result<Option<String>, Unreadable> {
+        let envelope = Envelope::parse(&element.body)
+            .ok_or_else(|| Unreadable("not an SNS envelope".to_owned()))?;
+        match envelope.kind.as_str() {
+            "Notification" => Ok(Some(envelope.message)),
+            "UnsubscribeConfirmation" => Ok(None),
+            _ => {
+                Err(Unreadable("the confirmation leads to none of the service's hosts".to_owned()))
+            }
+        }
     }
 
     /// The bytes that are signed: each field in its order, name and value on lines of their own.
@@ -104,6 +134,51 @@ impl Envelope {
 }
 
 impl SnsService {
+    /// The check that these settings ask for.
+    ///
+    /// # Errors
+    /// When there is no topic, or a pinned certificate cannot be read.
+    pub fn check(self, settings: &Settings) -> Result<Check, SettingError> {
+        let topic_arns = settings.texts("topic_arns").to_vec();
+        if topic_arns.is_empty() {
+            let hint = "name your topics: the service signs for everybody's";
+            return Err(settings.problem("topic_arns", "names no topic", hint));
+        }
+        let key = |pem: &Secret| Key::from_certificate(pem.reveal().trim_ascii());
+        let pinned = settings.secrets("certificate").iter().map(key).collect::<Option<Vec<_>>>();
+        let pinned = pinned.ok_or_else(|| {
+            let hint = "give the PEM text itself, or { file = \"…\" }";
+            settings.problem("certificate", "is no certificate in PEM", hint)
+        })?;
+        Ok(Check::Sns(Sns { service: self, topic_arns, pinned }))
+    }
+
+    /// A sample envelope with that message. Nobody but the service can sign it.
+    pub fn sample(self, message: &Value, now: Time) -> Sample {
+        let (topic, certificate) = match self {
+            SnsService::Amazon => (
+                "arn:aws:sns:us-east-1:123456789012:sample",
+                "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-sample.pem",
+            ),
+            SnsService::Scaleway => (
+                "arn:scw:sns:fr-par:project-00000000-0000-0000-0000-000000000000:sample",
+                "https://messaging.s3.fr-par.scw.cloud/fr-par/sns/sns_certificate_sample.crt",
+            ),
+        };
+        let body = json!({
+            "Type": "Notification",
+            "MessageId": format!("{:032x}", now.nanos()),
+            "TopicArn": topic,
+            "Message": message.to_string(),
+            "Timestamp": now.to_string(),
+            "SignatureVersion": "2",
+            "Signature": "",
+            "SigningCertURL": certificate,
+        });
+        let content_type = "text/plain; charset=UTF-8";
+        Sample { content_type, body: body.to_string().into_bytes() }
+    }
+
     /// Where a certificate may come from.
     fn admits_certificate(self, url: &Url) -> bool {
         let path = url.path();
@@ -161,7 +236,7 @@ impl Sns {
 
     /// The certificate that must be fetched before the notification can be verified.
     pub(super) fn wanted(&self, notification: &Notification<'_>) -> Result<Option<Url>, Refusal> {
-        if self.pinned.is_some() {
+        if !self.pinned.is_empty() {
             return Ok(None);
         }
         let envelope = self.envelope(notification)?;
@@ -182,13 +257,13 @@ impl Sns {
             "2" => Algorithm::RsaSha256,
             _ => return Err(mismatch()),
         };
-        let key = match &self.pinned {
-            Some(key) => key.clone(),
-            None => fetched.and_then(Key::from_certificate).ok_or(Refusal::Certificate)?,
+        let keys = match self.pinned.as_slice() {
+            [] => vec![fetched.and_then(Key::from_certificate).ok_or(Refusal::Certificate)?],
+            pinned => pinned.to_vec(),
         };
         let message = envelope.canonical().ok_or_else(mismatch)?;
         let signature = BASE64.decode(envelope.signature.as_bytes()).map_err(|_| mismatch())?;
-        let right = algorithm.verify(&key, message.as_bytes(), &signature);
+        let right = keys.iter().any(|key| algorithm.verify(key, message.as_bytes(), &signature));
         right.then_some(()).ok_or_else(mismatch)
     }
 }

@@ -1,0 +1,444 @@
+//! Mailgun: one JSON event per notification, with the signature in the body.
+//!
+//! Source: Mailgun, "Webhooks" and "Event structure". The signature covers a timestamp and a token,
+//! and not the event: see [`Provider::once`].
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::wire;
+use super::{
+    Check, Class, Encoding, Form, Hash, Key, Mac, Notification, Piece, Place, Provider, Said,
+    Sample, Scheme, SettingError, Settings, SignedStamp, Stamp, Unreadable, text_at,
+};
+use crate::model::{Address, Element, Event, EventKind, Time};
+
+const SIGNATURE: &str = "/signature/signature";
+const TIMESTAMP: &str = "/signature/timestamp";
+const TOKEN: &str = "/signature/token";
+
+/// How old a signature may be. Mailgun repeats a notification for 8 hours. Without a limit, moving
+/// digits between the timestamp and the token would make new tokens of an old signature.
+const TOLERANCE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Mailgun's own codes among those of SMTP: no MX, and unspecified.
+const INTERNAL: [u16; 2] = [498, 499];
+
+/// Page "Event structure", without `failed`, which has its own rules.
+const KINDS: &[(&str, EventKind)] = &[
+    ("accepted", EventKind::Accepted),
+    ("delivered", EventKind::Delivered),
+    ("rejected", EventKind::Failed),
+    ("complained", EventKind::Complaint),
+    ("opened", EventKind::Opened),
+    ("clicked", EventKind::Clicked),
+    ("unsubscribed", EventKind::Unsubscribed),
+];
+
+/// Events about inbound mail and uploads: no fact about a recipient.
+const IGNORED: &[&str] =
+    &["stored", "list_member_uploaded", "list_member_upload_error", "list_uploaded"];
+
+pub(super) struct Mailgun;
+
+#[derive(Deserialize)]
+struct Body {
+    #[serde(rename = "event-data")]
+    event: Wire,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Wire {
+    event: String,
+    id: Option<String>,
+    timestamp: Box<RawValue>,
+    recipient: Option<String>,
+    severity: Option<String>,
+    reason: Option<String>,
+    message: Option<Message>,
+    delivery_status: Option<Delivery>,
+    reject: Option<Reject>,
+    tags: Option<Vec<String>>,
+    user_variables: Option<Box<RawValue>>,
+    client_info: Option<Client>,
+    url: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    headers: Option<Headers>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Headers {
+    to: Option<String>,
+    message_id: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+struct Delivery {
+    #[serde(deserialize_with = "wire::loose_text")]
+    code: Option<String>,
+    #[serde(deserialize_with = "wire::loose_text")]
+    last_code: Option<String>,
+    enhanced_code: Option<String>,
+    message: Option<String>,
+    last_message: Option<String>,
+    description: Option<String>,
+    bounce_type: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Reject {
+    reason: Option<String>,
+    description: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+struct Client {
+    user_agent: Option<String>,
+    client_type: Option<String>,
+    bot: Option<String>,
+}
+
+impl Provider for Mailgun {
+    fn name(&self) -> &'static str {
+        "mailgun"
+    }
+
+    fn verification(&self) -> &'static str {
+        "HMAC-SHA256 of a timestamp and a token, in the body; each token once"
+    }
+
+    fn webhook_keys(&self) -> &'static [Key] {
+        const { &[Key::optional_secret("secret")] }
+    }
+
+    fn checks(&self, settings: &Settings) -> Result<Vec<Check>, SettingError> {
+        let keys = settings.secrets("secret").to_vec();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let place = Some(Place::Pointer(TIMESTAMP.to_owned()));
+        let scheme = Scheme {
+            place: Place::Pointer(SIGNATURE.to_owned()),
+            encoding: Encoding::Hex,
+            form: Form::Plain(String::new()),
+            signed: vec![Piece::Stamp, Piece::Pointer(TOKEN.to_owned())],
+            stamp: Some(SignedStamp { place, millis: false, tolerance: Some(TOLERANCE) }),
+        };
+        Ok(vec![Check::Mac(Mac { scheme, hash: Hash::Sha256, keys })])
+    }
+
+    fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
+        vec![wire::element(notification.body)]
+    }
+
+    /// All that is signed. The token alone would not do: digits can be moved from the timestamp.
+    fn once(&self, notification: &Notification<'_>) -> Option<String> {
+        let text = |pointer| String::from_utf8(text_at(notification.body, pointer).ok()?).ok();
+        Some(text(TIMESTAMP)? + &text(TOKEN)?)
+    }
+
+    fn event_types(&self) -> &'static [&'static str] {
+        &[
+            "Permanent Failure",
+            "Temporary Failure",
+            "Spam Complaints",
+            "Unsubscribes",
+            "Delivered Messages",
+        ]
+    }
+
+    fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        let body: Body = wire::object(&element.body)
+            .map_err(|error| Unreadable(format!("not an event of Mailgun: {error}")))?;
+        let wire = body.event;
+        if IGNORED.contains(&wire.event.as_str()) {
+            return Ok(Vec::new());
+        }
+        let at = wire::decimal_time(wire.timestamp.get(), stamp.received_at)?;
+        let told = wire.told();
+        let (kind, provider_kind) = match wire.event.as_str() {
+            "failed" => (wire.failure(&told, stamp), wire.failure_word()),
+            word => {
+                let known = KINDS.iter().find(|(known, _)| *known == word);
+                (known.map_or(EventKind::Unknown, |row| row.1), word.to_owned())
+            }
+        };
+        // The id is unique within one day (page "Event structure"), and the same in the API.
+        let identity = |id: &String| {
+            let day: String = at.floor_second().to_string().chars().take(10).collect();
+            format!("{id}/{day}")
+        };
+        let event_id = wire.id.clone().filter(|id| !id.is_empty());
+        let headers = wire.message.as_ref().and_then(|message| message.headers.as_ref());
+        let message_id = headers.and_then(|headers| headers.message_id.as_deref()).unwrap_or("");
+        let message_id = message_id.trim_matches(['<', '>', ' ']).to_owned();
+        let client = wire.client_info.as_ref();
+        let event = |address: Address| Event {
+            message_id: wire::filled(Some(message_id.clone())),
+            smtp_code: told.smtp,
+            enhanced_code: told.enhanced.clone(),
+            diagnostic: wire::filled(Some(told.text.clone())),
+            tags: wire.tags.clone().unwrap_or_default(),
+            url: wire::filled(wire.url.clone()),
+            user_agent: wire::filled(client.and_then(|client| client.user_agent.clone())),
+            machine: client.is_some_and(Client::is_machine),
+            metadata: wire.metadata(),
+            provider_event_id: event_id.clone(),
+            identity: event_id.as_ref().map(identity),
+            ..stamp.event(self.name(), kind, provider_kind.clone(), address, at)
+        };
+        Ok(wire.recipients()?.into_iter().map(event).collect())
+    }
+
+    fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
+        let failed = |severity: &str, reason: &str, code: u16, said: &str| {
+            json!({ "event": "failed", "severity": severity, "reason": reason,
+                "delivery-status": { "attempt-no": 1, "code": code, "message": said } })
+        };
+        let mut event = match kind {
+            EventKind::Deferred => failed("temporary", "generic", 452, "4.2.2 Mailbox full"),
+            EventKind::SoftBounce => failed("permanent", "old", 452, "4.2.2 Mailbox full"),
+            EventKind::HardBounce => failed("permanent", "bounce", 550, "5.1.1 User unknown"),
+            EventKind::Blocked => failed("permanent", "espblock", 550, "5.7.1 Refused by policy"),
+            EventKind::Rejected => {
+                let said = "Not delivering to previously bounced address";
+                failed("permanent", "suppress-bounce", 605, said)
+            }
+            kind => {
+                let (word, _) = KINDS.iter().find(|(_, known)| *known == kind)?;
+                json!({ "event": word })
+            }
+        };
+        if kind == EventKind::Clicked {
+            event["url"] = "https://example.com/".into();
+        }
+        event["id"] = format!("sample-{}", now.nanos()).into();
+        event["timestamp"] = now.second().into();
+        event["recipient"] = address.received().into();
+        let id = format!("sample.{}@example.com", now.nanos());
+        event["message"] = json!({ "headers": { "message-id": id } });
+        let body = json!({ "event-data": event }).to_string().into_bytes();
+        Some(Sample { content_type: "application/json", body })
+    }
+}
+
+/// What is known of a delivery.
+struct Told {
+    smtp: Option<u16>,
+    enhanced: Option<String>,
+    text: String,
+}
+
+impl Wire {
+    fn told(&self) -> Told {
+        let none = Delivery::default();
+        let status = self.delivery_status.as_ref().unwrap_or(&none);
+        let code = |text: &Option<String>| {
+            let code = text.as_deref().and_then(wire::smtp_code);
+            code.filter(|code| !INTERNAL.contains(code))
+        };
+        let texts = [&status.message, &status.description, &status.last_message];
+        let text = texts.into_iter().flatten().find(|text| !text.is_empty()).cloned();
+        let reject = self.reject.as_ref().map(|reject| {
+            let parts = [&reject.reason, &reject.description].into_iter().flatten();
+            parts.map(String::as_str).collect::<Vec<_>>().join(": ")
+        });
+        let text = text.or(reject).unwrap_or_default();
+        let enhanced = status.enhanced_code.as_deref().and_then(wire::enhanced_code);
+        Told {
+            smtp: code(&status.code).or_else(|| code(&status.last_code)),
+            enhanced: enhanced.or_else(|| wire::enhanced_code(&text)),
+            text,
+        }
+    }
+
+    /// The kind of a `failed` event: pages "Tracking failures" and "Event structure".
+    fn failure(&self, told: &Told, stamp: &Stamp<'_>) -> EventKind {
+        if self.severity.as_deref() == Some("temporary") {
+            return EventKind::Deferred;
+        }
+        let none = Delivery::default();
+        let status = self.delivery_status.as_ref().unwrap_or(&none);
+        let reason = self.reason.as_deref().unwrap_or("");
+        let own = [&status.code, &status.last_code];
+        let is_code = |code: &str| own.iter().any(|own| own.as_deref() == Some(code));
+        // Dropped before any attempt, for what is on Mailgun's lists already.
+        if reason.starts_with("suppress-") || ["605", "606", "607"].into_iter().any(is_code) {
+            return EventKind::Rejected;
+        }
+        if reason == "espblock" {
+            return EventKind::Blocked;
+        }
+        let transient = |code: &Option<String>| code.as_deref().is_some_and(is_transient);
+        let dead = told.enhanced.as_deref().is_some_and(|code| code.starts_with("5.1."));
+        let class = match (reason, status.bounce_type.as_deref()) {
+            ("old", _) | (_, Some("soft")) => Class::Soft,
+            ("bounce", _) | (_, Some("hard")) => Class::Hard,
+            _ if dead => Class::Hard,
+            _ if own.into_iter().any(transient) => Class::Soft,
+            _ => Class::Unclear,
+        };
+        let enhanced = told.enhanced.as_deref();
+        stamp.faults.kind(class, &Said { smtp: told.smtp, enhanced, text: &told.text })
+    }
+
+    /// As `failed/permanent/bounce`.
+    fn failure_word(&self) -> String {
+        let parts = [Some("failed"), self.severity.as_deref(), self.reason.as_deref()];
+        parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+    }
+
+    /// The recipient; for a refused message, which names none, those in its `To`.
+    fn recipients(&self) -> Result<Vec<Address>, Unreadable> {
+        if let Some(recipient) = self.recipient.as_deref().filter(|text| !text.is_empty()) {
+            return Ok(vec![wire::mailbox(recipient)?]);
+        }
+        if self.event != "rejected" {
+            return Err(Unreadable("the event names no recipient".to_owned()));
+        }
+        let headers = self.message.as_ref().and_then(|message| message.headers.as_ref());
+        let to = headers.and_then(|headers| headers.to.as_deref()).unwrap_or("");
+        Ok(wire::mailboxes(to).into_iter().flatten().collect())
+    }
+
+    /// The sender's variables, unless there are none.
+    fn metadata(&self) -> Option<String> {
+        let text = self.user_variables.as_ref()?.get();
+        // Now and then it is JSON in a JSON text.
+        let inner = serde_json::from_str::<String>(text).ok();
+        let inner = inner.filter(|inner| serde_json::from_str::<IgnoredAny>(inner).is_ok());
+        let text = inner.as_deref().unwrap_or(text);
+        let bare: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+        (!["{}", "[]", "null", "\"\""].contains(&bare.as_str())).then(|| text.to_owned())
+    }
+}
+
+impl Client {
+    /// Mailgun names the robots that it knows; Apple's fetches images that nobody looked at.
+    fn is_machine(&self) -> bool {
+        let named = self.bot.as_deref().is_some_and(|bot| !bot.is_empty() && bot != "gmail");
+        named || self.client_type.as_deref() == Some("robot")
+    }
+}
+
+/// Whether a code is in the 400s, Mailgun's own among them.
+fn is_transient(code: &str) -> bool {
+    code.len() == 3 && code.starts_with('4')
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::provider::{Draft, Refusal, Setting};
+    use crate::secret::Secret;
+
+    const KEY: &str = "TEST_WEBHOOK_SIGNING_KEY";
+    const STAMP: &str = "1534108637";
+    const TOKEN_TEXT: &str = "651869375b9df3c98fc15c4889b102119add1235c38fc92824";
+    const TAG: &str = "2a75affe24846ead9e37e614a5e7643a04abf4d5b49b34d224ede9af23a00ccc";
+
+    fn check(keys: &[&str]) -> Check {
+        let mut settings = Settings::default();
+        let secrets = keys.iter().map(|key| Secret::new(*key)).collect();
+        settings.set("secret", Setting::Secrets(secrets));
+        Mailgun.checks(&settings).unwrap().remove(0)
+    }
+
+    fn body(stamp: &str, token: &str, tag: &str) -> String {
+        json!({ "signature": { "timestamp": stamp, "token": token, "signature": tag },
+            "event-data": { "event": "delivered" } })
+        .to_string()
+    }
+
+    fn verify_at(keys: &[&str], body: &str, now: i64) -> Result<(), Refusal> {
+        let headers = HeaderMap::new();
+        let now = Time::from_seconds(now);
+        let body = body.as_bytes();
+        let sent = Notification { headers: &headers, query: "", body, url: None, now };
+        check(keys).verify(&sent, None)
+    }
+
+    fn verify(keys: &[&str], body: &str) -> Result<(), Refusal> {
+        verify_at(keys, body, 1_534_108_640)
+    }
+
+    #[test]
+    fn the_known_signature_is_accepted() {
+        let good = body(STAMP, TOKEN_TEXT, TAG);
+        assert_eq!(verify(&[KEY], &good), Ok(()));
+        assert_eq!(verify(&["old", KEY], &good), Ok(()), "a second secret");
+        assert_eq!(verify(&[KEY], &good.replace(&format!("\"{STAMP}\""), STAMP)), Ok(()));
+        let mismatch = Err(Refusal::Mismatch(format!("{SIGNATURE} in the body")));
+        assert_eq!(verify(&["other"], &good), mismatch);
+        let flipped = TAG.replace("2a75", "2a74");
+        assert_eq!(verify(&[KEY], &body(STAMP, TOKEN_TEXT, &flipped)), mismatch);
+        assert_eq!(verify(&[KEY], &body("1534108638", TOKEN_TEXT, TAG)), mismatch);
+        assert_eq!(verify(&[KEY], &body(STAMP, &TOKEN_TEXT[1..], TAG)), mismatch);
+        for odd in ["", "zz", &TAG[1..]] {
+            assert!(verify(&[KEY], &body(STAMP, TOKEN_TEXT, odd)).is_err(), "{odd}");
+        }
+        for broken in ["", "{}", "[]", "{\"signature\":1}", "{\"signature\":{}}"] {
+            assert!(matches!(verify(&[KEY], broken), Err(Refusal::Missing(_))), "{broken}");
+        }
+    }
+
+    #[test]
+    fn an_old_signature_is_stale_and_its_digits_cannot_be_moved() {
+        let good = body(STAMP, TOKEN_TEXT, TAG);
+        let day = 24 * 60 * 60;
+        assert_eq!(verify_at(&[KEY], &good, 1_534_108_637 + day), Ok(()));
+        for apart in [day + 1, -day - 1] {
+            let found = verify_at(&[KEY], &good, 1_534_108_637 + apart);
+            assert!(matches!(found, Err(Refusal::Stale(_))));
+        }
+        let shorter = body(&STAMP[..9], &format!("7{TOKEN_TEXT}"), TAG);
+        let longer = body(&format!("{STAMP}6"), &TOKEN_TEXT[1..], TAG);
+        for moved in [shorter, longer] {
+            assert!(matches!(verify(&[KEY], &moved), Err(Refusal::Stale(_))), "{moved}");
+        }
+    }
+
+    #[test]
+    fn what_is_signed_is_what_counts_once() {
+        let headers = HeaderMap::new();
+        let once = |body: &str| {
+            let now = Time::from_seconds(0);
+            let body = body.as_bytes();
+            Mailgun.once(&Notification { headers: &headers, query: "", body, url: None, now })
+        };
+        let signed = Some(format!("{STAMP}{TOKEN_TEXT}"));
+        assert_eq!(once(&body(STAMP, TOKEN_TEXT, TAG)), signed);
+        assert_eq!(once(&body(&STAMP[..9], &format!("7{TOKEN_TEXT}"), TAG)), signed);
+        // A key that is there twice is read as the check reads it.
+        let twice = body(STAMP, TOKEN_TEXT, TAG).replacen('{', "{\"signature\":{},", 1);
+        assert_eq!((once(&twice), verify(&[KEY], &twice)), (signed, Ok(())));
+        assert_eq!(once("{}"), None);
+    }
+
+    #[test]
+    fn a_sample_is_signed_in_its_body() {
+        let now = Time::from_seconds(1_781_519_600);
+        let address = Address::parse("a@example.com").unwrap();
+        let sample = Mailgun.sample(EventKind::HardBounce, &address, now).unwrap();
+        let mut draft = Draft { headers: HeaderMap::new(), body: sample.body, url: None, now };
+        check(&[KEY, "old"]).sign(&mut draft).unwrap();
+        assert_eq!(check(&[KEY]).verify(&draft.notification(), None), Ok(()));
+        let body: Value = serde_json::from_slice(&draft.body).unwrap();
+        assert_eq!(body["event-data"]["event"], "failed");
+        assert!(check(&["old"]).verify(&draft.notification(), None).is_err());
+    }
+}

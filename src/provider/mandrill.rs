@@ -1,0 +1,487 @@
+//! Mandrill (Mailchimp Transactional): a form with one field that holds a JSON array of events.
+//!
+//! Source: Mailchimp Transactional, "Webhook Format" and "Authenticating webhook requests".
+
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+use url::form_urlencoded;
+
+use super::wire::{self, TimeForm};
+use super::{
+    Check, Class, Encoding, Form, Hash, Key, Mac, Notification, Piece, Place, Provider, Said,
+    Sample, Scheme, SettingError, Settings, Stamp, Unreadable,
+};
+use crate::model::{Address, Element, Event, EventKind, Reason, Time};
+use http::HeaderName;
+
+const SIGNATURE: HeaderName = HeaderName::from_static("x-mandrill-signature");
+
+/// The field of the form that holds the events.
+const FIELD: &str = "mandrill_events";
+
+const WEBHOOK_KEYS: &[Key] = &[Key::optional_secret("secret"), Key::optional_text("url")];
+
+/// What an event means.
+enum Meaning {
+    /// This, whatever the server said.
+    Is(EventKind),
+    /// A failure, as the server's words have it, and else this.
+    Judged(Class),
+    /// Nothing about a recipient.
+    Ignored,
+}
+
+use Meaning::{Ignored, Is, Judged};
+
+/// Page "Webhook Format". Mandrill has no other word for a delivery than `send`.
+const EVENTS: &[(&str, Meaning)] = &[
+    ("send", Is(EventKind::Delivered)),
+    ("deferral", Is(EventKind::Deferred)),
+    ("hard_bounce", Judged(Class::Hard)),
+    ("soft_bounce", Judged(Class::Soft)),
+    ("spam", Is(EventKind::Complaint)),
+    ("unsub", Is(EventKind::Unsubscribed)),
+    ("open", Is(EventKind::Opened)),
+    ("click", Is(EventKind::Clicked)),
+    ("inbound", Ignored),
+];
+
+/// `bounce_description`, which says more than the event does.
+const DESCRIPTIONS: &[(&str, Meaning)] = &[
+    ("bad_mailbox", Judged(Class::Hard)),
+    ("invalid_domain", Judged(Class::Hard)),
+    ("mailbox_full", Judged(Class::Soft)),
+    ("general", Judged(Class::Soft)),
+];
+
+/// Parts of a `bounce_description` that say that the message, or its sender, was not wanted.
+const UNWANTED: &[&str] = &["spam", "policy", "block"];
+
+/// Why a message was not sent, where it was not for the denylist: `reject_reason` in the API's
+/// `/messages/send`.
+const REFUSALS: &[(&str, EventKind, Option<Reason>)] = &[
+    ("invalid", EventKind::Rejected, Some(Reason::Invalid)),
+    ("invalid-sender", EventKind::Failed, None),
+    ("test-mode-limit", EventKind::Failed, None),
+    ("unsigned", EventKind::Failed, None),
+    ("rule", EventKind::Failed, None),
+];
+
+pub(super) struct Mandrill;
+
+#[derive(Deserialize)]
+struct Wire {
+    event: Option<String>,
+    #[serde(rename = "type")]
+    list: Option<String>,
+    action: Option<String>,
+    ts: Option<TimeForm>,
+    #[serde(rename = "_id")]
+    id: Option<String>,
+    msg: Option<Message>,
+    reject: Option<Reject>,
+    url: Option<String>,
+    user_agent: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Message {
+    #[serde(rename = "_id")]
+    id: Option<String>,
+    email: Option<String>,
+    diag: Option<String>,
+    bounce_description: Option<String>,
+    tags: Option<Vec<String>>,
+    metadata: Option<Box<RawValue>>,
+    reject: Option<Box<RawValue>>,
+    smtp_events: Option<Vec<Attempt>>,
+}
+
+#[derive(Deserialize)]
+struct Attempt {
+    diag: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Reject {
+    reason: Option<String>,
+    detail: Option<String>,
+    email: Option<String>,
+    expires_at: Option<String>,
+}
+
+impl Provider for Mandrill {
+    fn name(&self) -> &'static str {
+        "mandrill"
+    }
+
+    fn verification(&self) -> &'static str {
+        "HMAC-SHA1 of the URL and the form, base64, in a header"
+    }
+
+    fn webhook_keys(&self) -> &'static [Key] {
+        WEBHOOK_KEYS
+    }
+
+    fn checks(&self, settings: &Settings) -> Result<Vec<Check>, SettingError> {
+        let keys = settings.secrets("secret").to_vec();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let scheme = Scheme {
+            place: Place::Header(SIGNATURE),
+            encoding: Encoding::Base64,
+            form: Form::Plain(String::new()),
+            signed: vec![Piece::Url, Piece::SortedForm],
+            stamp: None,
+        };
+        Ok(vec![Check::Mac(Mac { scheme, hash: Hash::Sha1, keys })])
+    }
+
+    fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
+        match events_field(notification.body) {
+            Some(events) => wire::split_json(events.as_bytes()),
+            None => vec![wire::element(notification.body)],
+        }
+    }
+
+    fn event_types(&self) -> &'static [&'static str] {
+        &[
+            "Message Is Sent",
+            "Message Is Delayed",
+            "Message Is Bounced",
+            "Message Is Soft-Bounced",
+            "Message Is Marked As Spam",
+            "Message Recipient Unsubscribes",
+            "Message Is Rejected",
+            "Denylist changes",
+        ]
+    }
+
+    /// Mandrill tries a URL with no events before it makes the key, and so signs with another.
+    fn is_probe(&self, notification: &Notification<'_>) -> bool {
+        let fields = form_urlencoded::parse(notification.body).count();
+        fields == 1 && events_field(notification.body).is_some_and(|events| events.trim() == "[]")
+    }
+
+    fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        let wire: Wire = wire::object(&element.body)
+            .map_err(|error| Unreadable(format!("not an event of Mandrill: {error}")))?;
+        let event = match (wire.event.as_deref(), wire.list.as_deref()) {
+            (Some("reject"), _) => Some(wire.refused(stamp)?),
+            (Some(word), _) => wire.message_event(word, stamp)?,
+            (None, Some("blacklist" | "denylist")) => Some(wire.listing(stamp)?),
+            (None, Some("whitelist" | "safelist" | "allowlist")) => None,
+            (None, _) => return Err(Unreadable("the event has no type".to_owned())),
+        };
+        Ok(event.into_iter().collect())
+    }
+
+    fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
+        let (word, description, said) = match kind {
+            EventKind::Delivered => ("send", "", ""),
+            EventKind::Deferred => ("deferral", "", "smtp;452 4.2.2 The mailbox is full"),
+            EventKind::HardBounce => {
+                ("hard_bounce", "bad_mailbox", "smtp;550 5.1.1 The account does not exist")
+            }
+            EventKind::SoftBounce => {
+                ("soft_bounce", "mailbox_full", "smtp;552 5.2.2 The mailbox is over quota")
+            }
+            EventKind::Blocked => {
+                ("soft_bounce", "spam_block", "smtp;550 5.7.1 The message looks like spam")
+            }
+            EventKind::Complaint => ("spam", "", ""),
+            EventKind::Unsubscribed => ("unsub", "", ""),
+            EventKind::Rejected => ("reject", "", ""),
+            EventKind::Opened => ("open", "", ""),
+            EventKind::Clicked => ("click", "", ""),
+            _ => return None,
+        };
+        let id = format!("{:032x}", now.nanos());
+        let mut msg = json!({ "ts": now.second(), "_id": id, "email": address.received(),
+            "sender": "sender@example.com", "subject": "Sample", "tags": [], "metadata": [] });
+        if !said.is_empty() {
+            msg["diag"] = said.into();
+        }
+        if !description.is_empty() {
+            msg["bounce_description"] = description.into();
+        }
+        if kind == EventKind::Rejected {
+            msg["reject"] = json!({ "reason": "hard-bounce" });
+        }
+        let mut event = json!({ "event": word, "msg": msg, "_id": id, "ts": now.second() });
+        if kind == EventKind::Clicked {
+            event["url"] = "https://example.com/".into();
+        }
+        let events = json!([event]).to_string();
+        let body =
+            form_urlencoded::Serializer::new(String::new()).append_pair(FIELD, &events).finish();
+        let content_type = "application/x-www-form-urlencoded";
+        Some(Sample { content_type, body: body.into_bytes() })
+    }
+}
+
+/// The events of a form, if it has one field with them.
+fn events_field(body: &[u8]) -> Option<String> {
+    let mut fields = form_urlencoded::parse(body).filter(|(name, _)| name == FIELD);
+    let (_, events) = fields.next()?;
+    fields.next().is_none().then(|| events.into_owned())
+}
+
+impl Wire {
+    /// What happened to a message. `None` where it says nothing about a recipient.
+    fn message_event(&self, word: &str, stamp: &Stamp<'_>) -> Result<Option<Event>, Unreadable> {
+        let meaning = EVENTS.iter().find(|(known, _)| *known == word).map(|(_, meaning)| meaning);
+        let none = Message::default();
+        let description = self.msg.as_ref().unwrap_or(&none).bounce_description.as_deref();
+        let kind = match meaning {
+            None => EventKind::Unknown,
+            Some(Ignored) => return Ok(None),
+            Some(Is(kind)) => *kind,
+            Some(Judged(class)) => self.bounce(*class, description.unwrap_or(""), stamp),
+        };
+        let word = match description.filter(|text| !text.is_empty()) {
+            Some(description) => format!("{word}/{description}"),
+            None => word.to_owned(),
+        };
+        self.about_message(kind, word, stamp).map(Some)
+    }
+
+    fn bounce(&self, class: Class, description: &str, stamp: &Stamp<'_>) -> EventKind {
+        if UNWANTED.iter().any(|part| description.contains(part)) {
+            return EventKind::Blocked;
+        }
+        let class = match DESCRIPTIONS.iter().find(|(known, _)| *known == description) {
+            Some((_, Judged(class))) => *class,
+            _ => class,
+        };
+        let text = self.said().unwrap_or("");
+        let enhanced = wire::enhanced_code(text);
+        let smtp = wire::smtp_code(wire::reply(text));
+        stamp.faults.kind(class, &Said { smtp, enhanced: enhanced.as_deref(), text })
+    }
+
+    /// A message that Mandrill did not send.
+    fn refused(&self, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
+        let reject = self.msg.as_ref().and_then(|msg| msg.reject.as_ref()).map(|raw| raw.get());
+        let reason = reject.and_then(|raw| {
+            let object = serde_json::from_str::<Reject>(raw).ok().and_then(|reject| reject.reason);
+            object.or_else(|| serde_json::from_str::<String>(raw).ok())
+        });
+        let reason = reason.unwrap_or_default();
+        let row = REFUSALS.iter().find(|(known, _, _)| *known == reason);
+        let kind = row.map_or(EventKind::Rejected, |row| row.1);
+        let word = if reason.is_empty() { "reject".to_owned() } else { format!("reject/{reason}") };
+        let event = self.about_message(kind, word, stamp)?;
+        Ok(Event { reason: row.and_then(|row| row.2), ..event })
+    }
+
+    /// A change of the denylist. Its entries end by themselves, and their end lifts nothing here.
+    fn listing(&self, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
+        let none = Reject::default();
+        let reject = self.reject.as_ref().unwrap_or(&none);
+        let action = self.action.as_deref().unwrap_or("");
+        let kind = match action {
+            "add" | "change" => EventKind::Listed,
+            "remove" => EventKind::Unlisted,
+            _ => EventKind::Unknown,
+        };
+        let reason = reject.reason.as_deref().unwrap_or("");
+        let parts = [self.list.as_deref().unwrap_or(""), action, reason];
+        let word = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+        let address = address(&reject.email)?;
+        let ends = reject.expires_at.as_deref().filter(|_| kind == EventKind::Listed);
+        // Written as `2026-06-15 10:32:11`, in UTC (API, `/rejects/list`).
+        let until = ends.and_then(|text| Time::parse(&format!("{}Z", text.trim_end_matches('Z'))));
+        let event = stamp.event(Mandrill.name(), kind, word, address, self.time(stamp)?);
+        Ok(Event { diagnostic: wire::filled(reject.detail.clone()), until, ..event })
+    }
+
+    fn about_message(
+        &self,
+        kind: EventKind,
+        word: String,
+        stamp: &Stamp<'_>,
+    ) -> Result<Event, Unreadable> {
+        let none = Message::default();
+        let msg = self.msg.as_ref().unwrap_or(&none);
+        let address = address(&msg.email)?;
+        let said = self.said().unwrap_or("");
+        let metadata = msg.metadata.as_ref().map(|raw| raw.get());
+        let has_any = |text: &&str| text.starts_with('{') && text.contains(':');
+        let metadata = metadata.filter(has_any).map(str::to_owned);
+        Ok(Event {
+            message_id: wire::filled(self.id.clone()).or_else(|| wire::filled(msg.id.clone())),
+            smtp_code: wire::smtp_code(wire::reply(said)),
+            enhanced_code: wire::enhanced_code(said),
+            diagnostic: wire::filled(Some(said.to_owned())),
+            tags: msg.tags.clone().unwrap_or_default(),
+            url: wire::filled(self.url.clone()),
+            user_agent: wire::filled(self.user_agent.clone()),
+            metadata,
+            ..stamp.event(Mandrill.name(), kind, word, address, self.time(stamp)?)
+        })
+    }
+
+    /// What the server said: of the bounce, or at the latest attempt.
+    fn said(&self) -> Option<&str> {
+        let msg = self.msg.as_ref()?;
+        let attempts = msg.smtp_events.iter().flatten().rev().map(|attempt| &attempt.diag);
+        let mut texts = std::iter::once(&msg.diag).chain(attempts).flatten();
+        texts.find(|text| !text.is_empty()).map(String::as_str)
+    }
+
+    /// When it happened; `ts` of the message is when it was sent.
+    fn time(&self, stamp: &Stamp<'_>) -> Result<Time, Unreadable> {
+        let form =
+            self.ts.as_ref().ok_or_else(|| Unreadable("the event has no time".to_owned()))?;
+        wire::time(form, stamp.received_at)
+    }
+}
+
+fn address(text: &Option<String>) -> Result<Address, Unreadable> {
+    let text = text.as_deref().unwrap_or("");
+    if text.is_empty() {
+        return Err(Unreadable("the event names no recipient".to_owned()));
+    }
+    wire::mailbox(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+
+    use super::*;
+    use crate::provider::{Draft, Refusal, Setting};
+    use crate::secret::Secret;
+
+    const KEY: &str = "TEST_WEBHOOK_KEY";
+    const URL: &str = "https://user:pass@hooks.example.com/webhook/mandrill?tenant=a";
+    const BARE_URL: &str = "https://hooks.example.com/webhook/mandrill?tenant=a";
+    const EVENTS: &str = concat!(
+        r#"[{"event":"hard_bounce","msg":{"ts":1461095211,"email":"bounce@example.com","#,
+        r#""_id":"abcdef012345789abcdef012345789","diag":"smtp;550 5.1.1 The email account "#,
+        r#"that you tried to reach does not exist."},"_id":"abcdef012345789abcdef012345789","#,
+        r#""ts":1461095246}]"#,
+    );
+    const TAG: &str = "42k441NaF/RcwlpLpsbVzwZFHYs=";
+
+    fn form(events: &str) -> Vec<u8> {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair(FIELD, events).finish().into_bytes()
+    }
+
+    fn check(keys: &[&str]) -> Check {
+        let mut settings = Settings::default();
+        let secrets = keys.iter().map(|key| Secret::new(*key)).collect();
+        settings.set("secret", Setting::Secrets(secrets));
+        Mandrill.checks(&settings).unwrap().remove(0)
+    }
+
+    fn sent<'a>(headers: &'a HeaderMap, url: Option<&'a str>, body: &'a [u8]) -> Notification<'a> {
+        Notification { headers, query: "", body, url, now: Time::from_seconds(1_461_095_300) }
+    }
+
+    fn verify(keys: &[&str], tags: &[&str], url: &str, body: &[u8]) -> Result<(), Refusal> {
+        let mut headers = HeaderMap::new();
+        for tag in tags {
+            headers.append(SIGNATURE, HeaderValue::from_str(tag).unwrap());
+        }
+        check(keys).verify(&sent(&headers, Some(url), body), None)
+    }
+
+    #[test]
+    fn the_known_signatures_are_accepted() {
+        let body = form(EVENTS);
+        assert_eq!(verify(&[KEY], &[TAG], URL, &body), Ok(()));
+        assert_eq!(verify(&["old", KEY], &[TAG], URL, &body), Ok(()), "a second secret");
+        let bare = "+W5//NtPuin2Qy7UFgE9dIZCb3g=";
+        assert_eq!(verify(&[KEY], &[bare], BARE_URL, &body), Ok(()));
+        let empty = "NCnh+JjYnTztPs1y5KHpYAY3yxA=";
+        assert_eq!(verify(&["test-webhook"], &[empty], URL, &form("[]")), Ok(()));
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        let body = form(EVENTS);
+        let name = || format!("header {SIGNATURE}");
+        let mismatch = || Err(Refusal::Mismatch(name()));
+        assert_eq!(verify(&["other"], &[TAG], URL, &body), mismatch());
+        assert_eq!(verify(&[KEY], &[], URL, &body), Err(Refusal::Missing(name())));
+        assert_eq!(verify(&[KEY], &[TAG, TAG], URL, &body), Err(Refusal::Repeated(SIGNATURE)));
+        assert_eq!(verify(&[KEY], &["%%%"], URL, &body), Err(Refusal::Malformed(name())));
+        assert_eq!(verify(&[KEY], &[""], URL, &body), mismatch());
+        for url in [BARE_URL, &format!("{URL}/"), &URL.replace("https", "http"), ""] {
+            assert_eq!(verify(&[KEY], &[TAG], url, &body), mismatch(), "{url}");
+        }
+        assert_eq!(verify(&[KEY], &[TAG], URL, b""), mismatch());
+        assert_eq!(verify(&[KEY], &[TAG], URL, &form("[]")), mismatch());
+        // Not every bit: those that change the case of a hexadecimal digit change nothing.
+        for place in 0..body.len() {
+            let mut changed = body.clone();
+            changed[place] ^= 1;
+            assert_eq!(verify(&[KEY], &[TAG], URL, &changed), mismatch(), "byte {place}");
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(SIGNATURE, HeaderValue::from_static(TAG));
+        assert_eq!(check(&[KEY]).verify(&sent(&headers, None, &body), None), Err(Refusal::NoUrl));
+    }
+
+    #[test]
+    fn only_an_empty_list_is_a_probe() {
+        let headers = HeaderMap::new();
+        let is_probe = |body: &[u8]| Mandrill.is_probe(&sent(&headers, None, body));
+        assert!(is_probe(&form("[]")));
+        assert!(is_probe(b"mandrill_events=[]"));
+        for body in [&b""[..], b"[]", b"x=[]", b"mandrill_events=[]&x=1", &form(EVENTS)] {
+            assert!(!is_probe(body), "{}", String::from_utf8_lossy(body));
+        }
+        assert!(!is_probe(b"mandrill_events=[]&mandrill_events=[]"));
+    }
+
+    #[test]
+    fn a_sample_is_signed_with_its_url() {
+        let now = Time::from_seconds(1_781_519_600);
+        let address = Address::parse("a@example.com").unwrap();
+        let sample = Mandrill.sample(EventKind::Rejected, &address, now).unwrap();
+        let url = Some(URL.to_owned());
+        let mut draft = Draft { headers: HeaderMap::new(), body: sample.body, url, now };
+        check(&[KEY]).sign(&mut draft).unwrap();
+        assert_eq!(check(&["new", KEY]).verify(&draft.notification(), None), Ok(()));
+        draft.url = None;
+        assert!(check(&[KEY]).sign(&mut draft).is_err());
+    }
+
+    #[test]
+    fn an_expiring_entry_ends_and_a_bad_address_counts_as_invalid() {
+        let source = crate::model::SourceName::parse("m").unwrap();
+        let stamp = Stamp {
+            source: &source,
+            origin: crate::model::Origin::Webhook,
+            feed: "",
+            received_at: Time::from_seconds(1_781_519_600),
+            faults: &crate::provider::Faults::default(),
+            settings: None,
+        };
+        let read = |event: serde_json::Value| {
+            let element = wire::element(event.to_string().as_bytes());
+            Mandrill.read(&element, &stamp).unwrap().remove(0)
+        };
+        let listed = |action: &str| {
+            read(json!({ "type": "blacklist", "action": action, "ts": 1_781_519_500,
+                "reject": { "reason": "soft-bounce", "email": "a@example.com",
+                    "expires_at": "2026-07-15 10:32:11" } }))
+        };
+        assert_eq!(listed("add").until, Time::parse("2026-07-15T10:32:11Z"));
+        assert_eq!((listed("remove").until, listed("remove").lifts), (None, None));
+        let refused = |reason: &str| {
+            let msg = json!({ "email": "a@example.com", "reject": { "reason": reason } });
+            read(json!({ "event": "reject", "ts": 1_781_519_500, "msg": msg })).reason
+        };
+        assert_eq!(refused("invalid"), Some(Reason::Invalid));
+        assert_eq!(refused("spam"), None);
+    }
+}
