@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::apply::Merge;
+use super::pace::Pace;
 use super::{Changes, Settings, Shared, report};
 use crate::clock;
 use crate::journal::{self, Entry, Tail};
@@ -68,7 +69,7 @@ impl Applier {
             if self.shared.stopping.load(Ordering::Acquire) {
                 return;
             }
-            self.runtime.block_on(tokio::time::sleep(REOPEN_AFTER));
+            self.sleep(REOPEN_AFTER);
         }
     }
 
@@ -90,6 +91,7 @@ impl Applier {
         loop {
             let stopping = self.committed.has_changed().is_err();
             let committed = *self.committed.borrow_and_update();
+            let pace = Pace::start();
             let bytes = self.batch(&mut writer, &mut tail, committed)?;
             chores.note(bytes);
             if tail.position() >= end && !*self.shared.ready.borrow() {
@@ -98,6 +100,7 @@ impl Applier {
             }
             chores.work(&self.settings, &self.journal, &mut writer)?;
             if bytes > 0 {
+                self.give_way(&pace, bytes);
                 continue;
             }
             if stopping {
@@ -189,6 +192,20 @@ impl Applier {
         let committed = &mut self.committed;
         let _ =
             self.runtime.block_on(async { tokio::time::timeout(limit, committed.changed()).await });
+    }
+
+    /// Lets intake have the cores for a while, if they are few.
+    fn give_way(&self, pace: &Pace, batch: u64) {
+        let ready = *self.shared.ready.borrow() && !self.shared.stopping.load(Ordering::Relaxed);
+        let behind = self.shared.lag.load(Ordering::Relaxed);
+        if let Some(pause) = pace.pause(batch, behind).filter(|_| ready && behind > 0) {
+            self.sleep(pause);
+        }
+    }
+
+    fn sleep(&self, time: Duration) {
+        // A timer can only be made inside of the runtime: this thread is none of its own.
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
     }
 
     fn finish(&self, writer: &Writer, chores: Chores) -> Result<(), StoreError> {

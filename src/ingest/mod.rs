@@ -7,6 +7,7 @@
 mod applier;
 mod apply;
 mod committer;
+mod pace;
 
 use std::path::PathBuf;
 use std::sync::Arc;

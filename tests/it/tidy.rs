@@ -127,6 +127,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "daemon.rs",
             "export/publish.rs",
             "http/",
+            "ingest/pace.rs",
             "journal/",
             "listen.rs",
             "store/",
