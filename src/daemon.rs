@@ -36,6 +36,8 @@ const LAST_EXPORT: Duration = Duration::from_secs(20);
 const LISTENER_MODE: u32 = 0o660;
 /// Most connections to the private listener.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// How often the samples of histograms are folded: unfolded they pile up until someone asks.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// A part of the daemon that runs by itself.
 type Part = (String, JoinHandle<()>);
@@ -185,11 +187,12 @@ async fn start(
         tls: None,
         ..limits.clone()
     };
-    let private = Private { admin: Arc::clone(&admin), metrics };
+    let private = Private { admin: Arc::clone(&admin), metrics: metrics.clone() };
     intake.push(serve("http", listeners.public, public, limits, stops.intake.subscribe()));
     let lookers = vec![
         serve("admin", listeners.admin, private, private_limits, stops.lookers.subscribe()),
         part("control", control::serve(listeners.control, admin, stops.intake.subscribe())),
+        part("upkeep", keep_up(metrics, stops.lookers.subscribe())),
         part("watchdog", alive(stops.lookers.subscribe())),
     ];
     Ok(Parts { intake, exports: export_parts, lookers })
@@ -217,6 +220,13 @@ fn serve<S: http::Service>(
 async fn alive(mut stop: watch::Receiver<bool>) {
     systemd::keep_alive(stop.clone()).await;
     stopped(&mut stop).await;
+}
+
+/// Folds the samples of histograms, so that they take no more and more memory.
+async fn keep_up(metrics: PrometheusHandle, mut stop: watch::Receiver<bool>) {
+    while tokio::time::timeout(UPKEEP_EVERY, stopped(&mut stop)).await.is_err() {
+        metrics.run_upkeep();
+    }
 }
 
 fn part(name: &str, work: impl Future<Output = ()> + Send + 'static) -> Part {
