@@ -1,12 +1,14 @@
 //! Readings that the providers' formats share: addresses, times, status codes, JSON arrays.
 
+use std::borrow::Cow;
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde::de::Deserializer;
 use serde_json::value::RawValue;
 
 use super::{ELEMENTS_MAX, Unreadable};
 use crate::model::{Address, Element, Time};
-use std::time::Duration;
 
 /// How far ahead of our clock an event's time may be. Beyond it our own time is taken: a wrong
 /// clock at a provider must not put a fact where no lift reaches it.
@@ -32,13 +34,12 @@ pub fn split_json(body: &[u8]) -> Vec<Element> {
 fn members(body: &[u8]) -> Option<Vec<&[u8]>> {
     // One member with bytes that are not UTF-8 must not cost the others: the cuts are found in a
     // copy of the same length that has something harmless in their place.
-    let mut copy = String::with_capacity(body.len());
-    for chunk in body.utf8_chunks() {
-        copy.push_str(chunk.valid());
-        copy.extend(chunk.invalid().iter().map(|_| '?'));
-    }
-    let items: Vec<&RawValue> = serde_json::from_str(&copy).ok()?;
-    let start = copy.as_ptr().addr();
+    let text = match std::str::from_utf8(body) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(harmless(body)),
+    };
+    let items: Vec<&RawValue> = serde_json::from_str(&text).ok()?;
+    let start = text.as_ptr().addr();
     let cut = |item: &RawValue| {
         let from = item.get().as_ptr().addr().checked_sub(start)?;
         body.get(from..from + item.get().len())
@@ -47,6 +48,16 @@ fn members(body: &[u8]) -> Option<Vec<&[u8]>> {
         return None;
     }
     items.into_iter().map(cut).collect()
+}
+
+/// The bytes, with a `?` for each that is not part of UTF-8.
+fn harmless(body: &[u8]) -> String {
+    let mut copy = String::with_capacity(body.len());
+    for chunk in body.utf8_chunks() {
+        copy.push_str(chunk.valid());
+        copy.extend(chunk.invalid().iter().map(|_| '?'));
+    }
+    copy
 }
 
 /// Reads a JSON object. serde alone would also take an array of its values, in their order.
