@@ -7,7 +7,7 @@ mod command;
 mod postfix_access;
 pub mod publish;
 pub mod runner;
-mod scan;
+pub mod scan;
 #[cfg(test)]
 mod test;
 

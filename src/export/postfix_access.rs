@@ -166,7 +166,8 @@ fn check_domain(domain: &str) -> Result<(), Unfit> {
 /// Postfix folds the case of both key and query: `faß.example` becomes `fass.example`, which is
 /// somebody else's. Such a domain has a row in A-labels only.
 fn u_label(domain: &str) -> Option<String> {
-    if domain.starts_with('[') {
+    // Only a name with an A-label has another form; most have none, and this is asked per row.
+    if domain.starts_with('[') || !domain.contains("xn--") {
         return None;
     }
     let (unicode, result) = idna::domain_to_unicode(domain);

@@ -13,17 +13,17 @@ use crate::store::{StandingRow, StoreError};
 
 /// What a scan finds beside the rows.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub struct Found {
     /// Suppressed addresses that the format cannot carry.
-    pub(super) unfit: Cell<u64>,
+    pub unfit: Cell<u64>,
     /// Rows that have ended since the last publication.
-    pub(super) expired: Cell<u64>,
+    pub expired: Cell<u64>,
     /// When the first of the live suppressions ends.
-    pub(super) next_end: Cell<Option<Time>>,
+    pub next_end: Cell<Option<Time>>,
 }
 
 /// The rows of one export, in the order of the standings.
-pub(super) struct Scan<'a, I> {
+pub struct Scan<'a, I> {
     standings: I,
     rules: &'a Rules,
     settings: &'a Settings,
@@ -48,7 +48,7 @@ where
     I: Iterator<Item = Result<StandingRow, StoreError>>,
 {
     /// A scan as of `now`. `before` is when the present file was made.
-    pub(super) fn new(
+    pub fn new(
         standings: I,
         rules: &'a Rules,
         settings: &'a Settings,

@@ -26,6 +26,8 @@ const BATCH_BYTES: usize = 8 << 20;
 const FORGET_KEYS: usize = 5_000;
 /// The wait before a store that failed is opened again.
 const REOPEN_AFTER: Duration = Duration::from_secs(2);
+/// How much this thread gives way to those that answer senders, while cores are short.
+const NICENESS: i32 = 10;
 /// How often retention is looked at.
 const TRIM_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -59,6 +61,8 @@ impl Applier {
     /// Applies until the committer has ended and all of its work is applied. A store that fails
     /// is opened, or made, again: the journal has everything.
     pub(super) fn run(mut self) {
+        // Where it is not allowed, both take turns as equals.
+        let _ = rustix::process::nice(NICENESS);
         loop {
             // sled panics on some failures. The session keeps nothing that outlives it.
             let error = match catch_unwind(AssertUnwindSafe(|| self.session())) {

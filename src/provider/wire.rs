@@ -1,6 +1,8 @@
 //! Readings that the providers' formats share: addresses, times, status codes, JSON arrays.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
@@ -9,7 +11,6 @@ use serde_json::value::RawValue;
 
 use super::{ELEMENTS_MAX, Unreadable};
 use crate::model::{Address, Element, Scope, Time};
-use std::time::Duration;
 
 /// How far ahead of our clock an event's time may be. Beyond it our own time is taken: a wrong
 /// clock at a provider must not put a fact where no lift reaches it.
@@ -43,13 +44,12 @@ pub fn members_by(
 ) -> Option<Vec<&[u8]>> {
     // One member with bytes that are not UTF-8 must not cost the others: the cuts are found in a
     // copy of the same length that has something harmless in their place.
-    let mut copy = String::with_capacity(body.len());
-    for chunk in body.utf8_chunks() {
-        copy.push_str(chunk.valid());
-        copy.extend(chunk.invalid().iter().map(|_| '?'));
-    }
-    let items = find(&copy)?;
-    let start = copy.as_ptr().addr();
+    let text = match std::str::from_utf8(body) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(harmless(body)),
+    };
+    let items = find(&text)?;
+    let start = text.as_ptr().addr();
     let part = |item: &&RawValue| {
         let from = item.get().as_ptr().addr().checked_sub(start)?;
         body.get(from..from + item.get().len())
@@ -58,6 +58,16 @@ pub fn members_by(
         return None;
     }
     items.iter().map(part).collect()
+}
+
+/// The bytes, with a `?` for each that is not part of UTF-8.
+fn harmless(body: &[u8]) -> String {
+    let mut copy = String::with_capacity(body.len());
+    for chunk in body.utf8_chunks() {
+        copy.push_str(chunk.valid());
+        copy.extend(chunk.invalid().iter().map(|_| '?'));
+    }
+    copy
 }
 
 /// Reads a JSON object. serde alone would also take an array of its values, in their order. Bytes

@@ -1,5 +1,6 @@
 //! The one writer: merges into a batch, and commits it with the journal position in it.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
@@ -36,7 +37,6 @@ pub struct Batch {
     counts: HashMap<SourceName, Counts>,
 }
 
-#[derive(Default)]
 struct Value {
     before: Option<Vec<u8>>,
     after: Option<Vec<u8>>,
@@ -77,7 +77,8 @@ impl Writer {
         let address = keys::hash(event.address.key());
         let key = keys::event(address, id);
         let bit = EventRef::bit(event.origin);
-        let known = self.get(batch, &key)?.map(decode::<EventRef>).transpose()?;
+        let value = self.value(batch, key)?;
+        let known = value.after.as_deref().map(decode::<EventRef>).transpose()?;
         let (entry, seen) = match known {
             Some(known) if known.origins & bit != 0 => (known, Seen::Again),
             Some(known) => (EventRef { origins: known.origins | bit, ..known }, Seen::NewOrigin),
@@ -87,13 +88,14 @@ impl Writer {
             }
         };
         if seen != Seen::Again {
-            self.put(batch, key, Some(encode(&entry)))?;
+            value.after = Some(encode(&entry));
         }
         let looked_up = !matches!(event.kind, EventKind::Opened | EventKind::Clicked);
         if let Some(message) = event.message_id.as_deref().filter(|_| looked_up) {
             let key = keys::message(keys::hash(message), address);
-            if self.get(batch, &key)?.is_none() {
-                self.put(batch, key, Some(encode(&place.record)))?;
+            let value = self.value(batch, key)?;
+            if value.after.is_none() {
+                value.after = Some(encode(&place.record));
             }
         }
         self.count(batch, event, seen)?;
@@ -152,10 +154,10 @@ impl Writer {
         address: &str,
         scope: &Scope,
     ) -> Result<Standing, StoreError> {
-        if let Some(bytes) = self.get(batch, &keys::standing(STANDING, address, scope))? {
+        if let Some(bytes) = self.get(batch, keys::standing(STANDING, address, scope))? {
             return decode(bytes);
         }
-        match self.get(batch, &keys::standing(QUIET, address, scope))? {
+        match self.get(batch, keys::standing(QUIET, address, scope))? {
             Some(bytes) => decode(bytes).map(Standing::quiet),
             None => Ok(Standing::default()),
         }
@@ -212,7 +214,7 @@ impl Writer {
         reason: &str,
     ) -> Result<bool, StoreError> {
         let held = keys::held(source, &element.context, &element.body);
-        if self.get(batch, &held)?.is_some() {
+        if self.get(batch, held.clone())?.is_some() {
             self.counts_mut(batch, source)?.repeated += 1;
             return Ok(false);
         }
@@ -344,7 +346,7 @@ impl Writer {
         Ok(batch.counts.entry(source.clone()).or_default())
     }
 
-    fn get<'b>(&self, batch: &'b mut Batch, key: &[u8]) -> Result<Option<&'b [u8]>, StoreError> {
+    fn get<'b>(&self, batch: &'b mut Batch, key: Vec<u8>) -> Result<Option<&'b [u8]>, StoreError> {
         Ok(self.value(batch, key)?.after.as_deref())
     }
 
@@ -354,16 +356,18 @@ impl Writer {
         key: Vec<u8>,
         bytes: Option<Vec<u8>>,
     ) -> Result<(), StoreError> {
-        self.value(batch, &key)?.after = bytes;
+        self.value(batch, key)?.after = bytes;
         Ok(())
     }
 
-    fn value<'b>(&self, batch: &'b mut Batch, key: &[u8]) -> Result<&'b mut Value, StoreError> {
-        if !batch.values.contains_key(key) {
-            let before = self.tree.get(key)?.map(|bytes| bytes.to_vec());
-            batch.values.insert(key.to_vec(), Value { after: before.clone(), before });
+    fn value<'b>(&self, batch: &'b mut Batch, key: Vec<u8>) -> Result<&'b mut Value, StoreError> {
+        match batch.values.entry(key) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(vacant) => {
+                let before = self.tree.get(vacant.key())?.map(|bytes| bytes.to_vec());
+                Ok(vacant.insert(Value { after: before.clone(), before }))
+            }
         }
-        Ok(batch.values.entry(key.to_vec()).or_default())
     }
 }
 

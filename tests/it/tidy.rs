@@ -117,6 +117,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sd_notify", &["systemd.rs"]),
     ("metrics", &["telemetry/"]),
     ("tracing", &["telemetry/"]),
+    ("rustix", &["ingest/applier.rs"]),
     ("nix", &["config/", "control/", "export/publish.rs", "journal/", "listen.rs", "store/"]),
     (
         "std::fs",

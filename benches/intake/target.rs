@@ -1,0 +1,125 @@
+//! The servers under load, each a process in a directory of its own, and what they use.
+//!
+//! They are killed, not stopped: what matters was measured before.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::load::{Connection, SECRET};
+
+/// The argument with which this program becomes the limit.
+pub(crate) const LIMIT: &str = "--serve-limit";
+
+/// A running server. It is killed when it is dropped.
+pub(crate) struct Target {
+    child: Child,
+    _directory: tempfile::TempDir,
+    /// Where it takes events.
+    pub(crate) hooks: SocketAddr,
+    /// Where it is asked; the limit has no such place.
+    pub(crate) admin: Option<SocketAddr>,
+}
+
+/// CPU time in microseconds: of a whole process, and of its thread that applies.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Cpu {
+    pub(crate) all: f64,
+    pub(crate) applier: f64,
+}
+
+/// A directory on the disk that the project is built on: `/tmp` may be memory.
+pub(crate) fn directory() -> Result<tempfile::TempDir> {
+    Ok(tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?)
+}
+
+/// Starts the limit.
+pub(crate) fn limit() -> Result<Target> {
+    let directory = directory()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg(LIMIT).arg(directory.path()).stdout(Stdio::piped());
+    let mut child = command.spawn()?;
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
+    Ok(Target { child, _directory: directory, hooks: line.trim().parse()?, admin: None })
+}
+
+/// Starts the daemon, and waits until it is ready.
+pub(crate) async fn daemon() -> Result<Target> {
+    let directory = directory()?;
+    let config = configure(directory.path())?;
+    // Another build may be measured in its place, to compare two.
+    let usual = env!("CARGO_BIN_EXE_suppressd").to_owned();
+    let mut command = Command::new(std::env::var("SUPPRESSD").unwrap_or(usual));
+    command.args(["run", "-c"]).arg(config).stderr(Stdio::piped());
+    command.env("SUPPRESSD_LOG", "info").env_remove("JOURNAL_STREAM");
+    let mut child = command.spawn()?;
+    let mut lines = BufReader::new(child.stderr.take().context("no output")?).lines();
+    let mut bound = |listener: &str| -> Result<SocketAddr> {
+        let mark = format!("listening listener=\"{listener}\" on=");
+        for line in lines.by_ref() {
+            if let Some((_, rest)) = line?.split_once(&mark) {
+                return Ok(rest.trim().parse()?);
+            }
+        }
+        bail!("the daemon did not listen")
+    };
+    let (hooks, admin) = (bound("http")?, bound("admin")?);
+    // Its further lines have to go somewhere.
+    std::thread::spawn(move || lines.for_each(drop));
+    let target = Target { child, _directory: directory, hooks, admin: Some(admin) };
+    let mut connection = Connection::open(admin).await?;
+    while connection.ask(b"GET /readyz HTTP/1.1\r\nhost: bench\r\n\r\n").await?.0 != 200 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    Ok(target)
+}
+
+fn configure(directory: &Path) -> Result<std::path::PathBuf> {
+    let text = format!(
+        "[store]\npath = \"{0}/state\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
+         [admin]\nlisten = \"127.0.0.1:0\"\n[control]\nsocket = \"{0}/control.sock\"\n\
+         [[source]]\nname = \"bench\"\nprovider = \"generic\"\n\
+         webhook = {{ secret = \"{SECRET}\" }}\n",
+        directory.display()
+    );
+    let path = directory.join("config.toml");
+    fs::write(&path, text)?;
+    Ok(path)
+}
+
+impl Target {
+    /// What it has used so far.
+    pub(crate) fn cpu(&self) -> Cpu {
+        let process = format!("/proc/{}", self.child.id());
+        let mut cpu = Cpu { all: ticks(&format!("{process}/stat")), ..Cpu::default() };
+        let Ok(threads) = fs::read_dir(format!("{process}/task")) else { return cpu };
+        for thread in threads.flatten().map(|thread| thread.path()) {
+            let name = fs::read_to_string(thread.join("comm")).unwrap_or_default();
+            if name.trim() == "applier" {
+                cpu.applier = ticks(&thread.join("stat").to_string_lossy());
+            }
+        }
+        cpu
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        // It may have ended by itself; then its requests have failed already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The user and system time of a `stat` file, in microseconds; a tick is 10 ms on every Linux.
+fn ticks(path: &str) -> f64 {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    ticks as f64 * 10_000.0
+}
