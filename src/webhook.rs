@@ -18,6 +18,7 @@ use crate::ingest::{Ingest, Refused};
 use crate::model::{Origin, SourceName, Submission, Time};
 use crate::provider::{Ask, Check, Notification, PageRequest, Provider, Refusal};
 use crate::telemetry;
+use crate::telemetry::webhook::Meter;
 
 /// Longest wait for a certificate or a confirmation.
 const FETCH_LIMIT: Duration = Duration::from_secs(5);
@@ -76,10 +77,17 @@ pub enum Answer {
     Later(Duration),
 }
 
+/// One source's webhook, ready to be called.
+pub struct Hook {
+    /// How it is called.
+    pub settings: Settings,
+    meter: Meter,
+}
+
 /// The webhooks of all sources.
 #[derive(Clone)]
 pub struct Webhooks {
-    sources: Arc<HashMap<String, Settings>>,
+    hooks: Arc<HashMap<String, Hook>>,
     ingest: Ingest,
     fetcher: Fetcher,
     certificates: Arc<Mutex<HashMap<Url, Arc<[u8]>>>>,
@@ -99,26 +107,25 @@ struct Tokens {
 impl Webhooks {
     /// Those of these sources.
     pub fn new(settings: Vec<Settings>, ingest: Ingest, fetcher: Fetcher) -> Webhooks {
-        let by_name = |s: Settings| (s.source.as_str().to_owned(), s);
-        let sources = Arc::new(settings.into_iter().map(by_name).collect());
+        let by_name = |settings: Settings| {
+            let name = settings.source.as_str().to_owned();
+            let meter = Meter::new(&name);
+            (name, Hook { settings, meter })
+        };
+        let hooks = Arc::new(settings.into_iter().map(by_name).collect());
         let certificates = Arc::default();
-        Webhooks { sources, ingest, fetcher, certificates, tokens: Arc::default() }
+        Webhooks { hooks, ingest, fetcher, certificates, tokens: Arc::default() }
     }
 
     /// The webhook of a source. `None`: there is no such source, or it has no webhook.
-    pub fn find(&self, source: &str) -> Option<&Settings> {
-        self.sources.get(source)
+    pub fn find(&self, source: &str) -> Option<&Hook> {
+        self.hooks.get(source)
     }
 
     /// Takes one notification. `peer` is for the log.
-    pub async fn receive(
-        &self,
-        webhook: &Settings,
-        request: Request<'_>,
-        peer: impl Display,
-    ) -> Answer {
+    pub async fn receive(&self, hook: &Hook, request: Request<'_>, peer: impl Display) -> Answer {
         let started = Instant::now();
-        let source = webhook.source.as_str();
+        let Hook { settings: webhook, meter } = hook;
         let Request { headers, query, body } = request;
         let url = webhook.url.as_deref();
         let notification = Notification { headers, query, body, url, now: clock::now() };
@@ -126,7 +133,7 @@ impl Webhooks {
             return Answer::Accepted;
         }
         if let Err(refusal) = self.verify(webhook, &notification).await {
-            telemetry::webhook::not_authentic(source, peer, &refusal, started.elapsed());
+            meter.not_authentic(peer, &refusal, started.elapsed());
             return match refusal {
                 Refusal::BasicWanted => Answer::BasicWanted,
                 // That we could not fetch it is no fault of the sender's.
@@ -136,7 +143,7 @@ impl Webhooks {
         }
         if !self.is_first_body(webhook, &notification) {
             let refusal = Refusal::Replayed;
-            telemetry::webhook::not_authentic(source, peer, &refusal, started.elapsed());
+            meter.not_authentic(peer, &refusal, started.elapsed());
             return Answer::NotAuthentic;
         }
         match webhook.provider.asks(&notification) {
@@ -163,12 +170,12 @@ impl Webhooks {
         // fetched: a sender that goes away after that does not take back what it sent.
         let refused = match self.ingest.submit(&submission).await {
             Ok(_) => {
-                telemetry::webhook::accepted(source, number, started.elapsed());
+                meter.accepted(number, started.elapsed());
                 return Answer::Accepted;
             }
             Err(refused) => refused,
         };
-        telemetry::webhook::refused(source, &refused, started.elapsed());
+        meter.refused(&refused, started.elapsed());
         match refused {
             Refused::TooLarge => Answer::TooLarge,
             Refused::Full { retry_after } | Refused::DiskFull { retry_after } => {

@@ -73,10 +73,11 @@ impl Admin {
         address: &str,
         to: &Replies,
     ) -> Result<(), Failure> {
-        let webhook = self
+        let hook = self
             .webhooks
             .find(source)
             .ok_or_else(|| Failure::usage(format!("{source:?} is no source with a webhook")))?;
+        let webhook = &hook.settings;
         let provider = webhook.provider;
         let address = parse_address(address)?;
         let kind = EventKind::parse(kind)

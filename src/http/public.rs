@@ -57,11 +57,11 @@ impl Public {
         peer: Peer,
     ) -> Result<Answer, StatusCode> {
         let source = request.uri().path().strip_prefix(HOOKS);
-        let webhook = source.and_then(|source| self.webhooks.find(source));
-        let webhook = webhook.ok_or(StatusCode::NOT_FOUND)?;
+        let hook = source.and_then(|source| self.webhooks.find(source));
+        let hook = hook.ok_or(StatusCode::NOT_FOUND)?;
         let (head, body) = request.into_parts();
         let query = head.uri.query().unwrap_or("");
-        let told = webhook.provider.by_query() && !query.is_empty();
+        let told = hook.settings.provider.by_query() && !query.is_empty();
         let body = match head.method {
             Method::POST => self.body(&head.headers, body).await?,
             Method::GET if told => Bytes::new(),
@@ -71,7 +71,7 @@ impl Public {
         let headers = &head.headers;
         let sender = Sender { peer, forwarded: self.forwarded(headers, peer) };
         let request = webhook::Request { headers, query, body: &body };
-        Ok(self.webhooks.receive(webhook, request, sender).await)
+        Ok(self.webhooks.receive(hook, request, sender).await)
     }
 
     /// The whole body, within the limits.

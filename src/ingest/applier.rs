@@ -27,7 +27,7 @@ const FORGET_KEYS: usize = 5_000;
 /// The wait before a store that failed is opened again.
 const REOPEN_AFTER: Duration = Duration::from_secs(2);
 /// How much this thread gives way to those that answer senders, while cores are short.
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 19;
 /// How often retention is looked at.
 const TRIM_EVERY: Duration = Duration::from_secs(60 * 60);
 

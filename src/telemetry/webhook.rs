@@ -3,31 +3,57 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use metrics::{counter, gauge, histogram};
+use metrics::{Counter, Histogram, counter, gauge, histogram};
 use tracing::{debug, info, warn};
 
-/// A notification was taken.
-pub fn accepted(source: &str, elements: usize, took: Duration) {
-    answered(source, "accepted", took);
-    debug!(source, elements, "webhook: accepted");
+/// What is counted of one source's webhook. Made once: finding a metric by its labels for each
+/// notification would cost more than checking its signature.
+#[derive(Clone)]
+pub struct Meter {
+    source: Box<str>,
+    accepted: Counter,
+    not_authentic: Counter,
+    refused: Counter,
+    seconds: Histogram,
 }
 
-/// A notification was not authentic.
-pub fn not_authentic(source: &str, peer: impl Display, reason: impl Display, took: Duration) {
-    answered(source, "not_authentic", took);
-    warn!(source, %peer, %reason, "webhook: not authentic, nothing was kept");
-}
+impl Meter {
+    /// That of a source.
+    pub fn new(source: &str) -> Meter {
+        let outcome = |outcome: &'static str| {
+            counter!(
+                "suppressd_webhooks_total", "source" => source.to_owned(), "outcome" => outcome
+            )
+        };
+        Meter {
+            source: source.into(),
+            accepted: outcome("accepted"),
+            not_authentic: outcome("not_authentic"),
+            refused: outcome("refused"),
+            seconds: histogram!("suppressd_webhook_seconds"),
+        }
+    }
 
-/// A notification was not taken, and its sender told to try again.
-pub fn refused(source: &str, reason: impl Display, took: Duration) {
-    answered(source, "refused", took);
-    warn!(source, %reason, "webhook: refused for now");
-}
+    /// A notification was taken.
+    pub fn accepted(&self, elements: usize, took: Duration) {
+        self.accepted.increment(1);
+        self.seconds.record(took.as_secs_f64());
+        debug!(source = &*self.source, elements, "webhook: accepted");
+    }
 
-fn answered(source: &str, outcome: &'static str, took: Duration) {
-    counter!("suppressd_webhooks_total", "source" => source.to_owned(), "outcome" => outcome)
-        .increment(1);
-    histogram!("suppressd_webhook_seconds").record(took.as_secs_f64());
+    /// A notification was not authentic.
+    pub fn not_authentic(&self, peer: impl Display, reason: impl Display, took: Duration) {
+        self.not_authentic.increment(1);
+        self.seconds.record(took.as_secs_f64());
+        warn!(source = &*self.source, %peer, %reason, "webhook: not authentic, nothing was kept");
+    }
+
+    /// A notification was not taken, and its sender told to try again.
+    pub fn refused(&self, reason: impl Display, took: Duration) {
+        self.refused.increment(1);
+        self.seconds.record(took.as_secs_f64());
+        warn!(source = &*self.source, %reason, "webhook: refused for now");
+    }
 }
 
 /// A subscription asked to be confirmed.
