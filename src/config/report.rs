@@ -17,6 +17,12 @@ pub fn report(config: &Config) -> String {
     let webhooks: Vec<Vec<String>> =
         config.webhooks.iter().map(|hook| webhook_row(config, hook)).collect();
     list(&mut text, "webhooks", &webhooks);
+    for hook in &config.webhooks {
+        let types = hook.provider.event_types();
+        if !types.is_empty() {
+            text.push_str(&format!("  {}: tick {}\n", hook.source, types.join(", ")));
+        }
+    }
     if !webhooks.is_empty() && config.http.public_url.is_none() {
         text.push_str(&format!("  ({PUBLIC_URL_UNSET})\n"));
     }
@@ -38,6 +44,7 @@ pub fn report_json(config: &Config) -> Value {
             "webhook": hook.map(|hook| json!({
                 "url": webhook_url(config, &hook.source),
                 "authenticated": !hook.checks.is_empty(),
+                "event_types": hook.provider.event_types(),
             })),
             "poll": poll.map(poll_json),
         })

@@ -235,7 +235,6 @@ mod tests {
             feed: "",
             received_at: Time::from_seconds(1_800_000_000),
             faults: &Faults::default(),
-            settings: None,
         };
         let element = wire::element(body.to_string().as_bytes());
         Brevo.read(&element, &stamp).unwrap().remove(0)

@@ -338,7 +338,6 @@ mod tests {
             feed: "",
             received_at: Time::parse("2026-06-15T12:00:00Z").unwrap(),
             faults: &Faults::default(),
-            settings: None,
         };
         let until = |field: &str| {
             let body = format!(

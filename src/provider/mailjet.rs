@@ -289,7 +289,6 @@ mod tests {
             feed: "",
             received_at: Time::from_seconds(1_500_000_000),
             faults: &Faults::default(),
-            settings: None,
         };
         let told = |related: &str, error: &str| {
             let body = json!({

@@ -464,7 +464,6 @@ mod tests {
             feed: "",
             received_at: Time::from_seconds(1_781_519_600),
             faults: &crate::provider::Faults::default(),
-            settings: None,
         };
         let read = |event: serde_json::Value| {
             let element = wire::element(event.to_string().as_bytes());

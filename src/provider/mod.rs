@@ -98,8 +98,6 @@ pub struct Stamp<'a> {
     pub received_at: Time,
     /// What tells faults apart.
     pub faults: &'a Faults,
-    /// The source's settings, where it is still configured.
-    pub settings: Option<&'a Settings>,
 }
 
 /// What reading needs of the configuration.
@@ -169,7 +167,6 @@ pub fn read_element(
         feed: &submission.feed,
         received_at: submission.received_at,
         faults: &reading.faults,
-        settings: None,
     };
     // A defect of an adapter costs one element, not the daemon: the journal would bring the same
     // bytes again at every start.

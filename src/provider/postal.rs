@@ -422,7 +422,6 @@ mod tests {
                 feed: "",
                 received_at: Time::from_seconds(1_700_000_000),
                 faults: &Faults::default(),
-                settings: None,
             };
             Postal.read(&wire::element(body.as_bytes()), &stamp).unwrap().remove(0)
         };

@@ -312,7 +312,6 @@ mod tests {
             feed: "",
             received_at: Time::from_seconds(1_800_000_000),
             faults: &Faults::default(),
-            settings: None,
         };
         let element = wire::element(body.to_string().as_bytes());
         Postmark.read(&element, &stamp).unwrap().remove(0)

@@ -466,7 +466,6 @@ mod tests {
             feed: "",
             received_at: Time::parse("2026-06-15T12:00:00Z").unwrap(),
             faults: &Faults::default(),
-            settings: None,
         };
         let identity = |body: &str| {
             let element = Element { context: "msg_1".to_owned(), body: body.into() };

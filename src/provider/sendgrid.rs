@@ -506,7 +506,6 @@ mod tests {
             feed: "",
             received_at: Time::from_seconds(1_600_112_503),
             faults: &Faults::default(),
-            settings: None,
         };
         for (word, reason) in [("Bounced Address", None), ("Invalid", Some(Reason::Invalid))] {
             let body = BODY.trim_ascii_end().replace("Bounced Address", word);

@@ -377,7 +377,6 @@ mod tests {
                 feed: "",
                 received_at: now,
                 faults: &Faults::default(),
-                settings: None,
             };
             UnisenderGo.read(element, &stamp).unwrap().remove(0)
         };

@@ -43,7 +43,6 @@ fn read(provider: &dyn Provider, element: &Element) -> Option<Vec<Event>> {
         feed: "",
         received_at: received(),
         faults: &Faults::default(),
-        settings: None,
     };
     provider.read(element, &stamp).ok()
 }
