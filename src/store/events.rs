@@ -45,11 +45,14 @@ pub struct EventScan {
     reader: Reader,
     filter: EventFilter,
     /// Events that the index named.
-    indexed: VecDeque<(EventRef, EventId)>,
+    indexed: VecDeque<Indexed>,
     /// Events of the record that was read last.
     ready: VecDeque<Told>,
     tail: Tail,
 }
+
+/// An event as the index names it: where it is, to whom, and its id as it was applied.
+type Indexed = (EventRef, Hash, EventId);
 
 impl EventFilter {
     fn admits(&self, event: &Event) -> bool {
@@ -79,12 +82,11 @@ impl Reader {
                 let (key, value) = pair?;
                 let entry: EventRef = decode(&value)?;
                 if let Some(id) = keys::event_id(&key) {
-                    indexed.insert((entry.record, entry.element, id), entry);
+                    indexed.insert((entry.record, entry.element, id), (entry, *address, id));
                 }
             }
         }
-        let indexed: VecDeque<(EventRef, EventId)> =
-            indexed.into_iter().map(|((_, _, id), entry)| (entry, id)).collect();
+        let indexed: VecDeque<Indexed> = indexed.into_values().collect();
         // An opening or a click alone leaves no index of its message: then the journal is read.
         let whole = addresses.is_empty();
         let from = if whole { self.journal.start().map_err(failed)? } else { self.applied()? };
@@ -109,9 +111,9 @@ impl EventScan {
     /// # Errors
     /// When the store or the journal cannot answer.
     pub fn advance(&mut self) -> Result<Option<Told>, StoreError> {
-        while let Some((entry, id)) = self.indexed.pop_front() {
-            let submission = self.reader.submission(entry.record)?;
-            let told = submission.and_then(|s| self.tell(&s, entry, id));
+        while let Some(indexed) = self.indexed.pop_front() {
+            let submission = self.reader.submission(indexed.0.record)?;
+            let told = submission.and_then(|s| self.tell(&s, indexed));
             if let Some(told) = told.filter(|told| self.filter.admits(&told.event)) {
                 return Ok(Some(told));
             }
@@ -135,26 +137,48 @@ impl EventScan {
         }
     }
 
-    fn tell(&self, submission: &Submission, entry: EventRef, id: EventId) -> Option<Told> {
+    /// What the index names. An adapter, or a configuration, that reads the element otherwise than
+    /// when it was applied may give it another id: then it is the event of the address.
+    fn tell(&self, submission: &Submission, (entry, address, id): Indexed) -> Option<Told> {
         let element = submission.elements.get(entry.element as usize)?;
-        let events = self.reader.read(submission, element).ok()?;
-        let event = events.into_iter().find(|event| event.id() == id)?;
-        Some(Told { id, event, origins: entry.origins() })
+        let mut events = self.reader.read(submission, element).ok()?;
+        let same = events.iter().position(|event| event.id() == id);
+        let of_address = |event: &Event| keys::hash(event.address.key()) == address;
+        let index = same.or_else(|| events.iter().position(of_address))?;
+        Some(Told { id, event: events.swap_remove(index), origins: entry.origins() })
+    }
+
+    /// The entry of an event, under its id or under the one that it had when it was applied.
+    fn entry(
+        &self,
+        event: &Event,
+        place: (Position, usize),
+    ) -> Result<Option<(EventId, EventRef)>, StoreError> {
+        let tree = self.reader.tree()?;
+        let (address, id) = (keys::hash(event.address.key()), event.id());
+        if let Some(bytes) = tree.get(keys::event(address, id))? {
+            return Ok(Some((id, decode(&bytes)?)));
+        }
+        for pair in tree.scan_prefix(keys::events_of(address)) {
+            let (key, value) = pair?;
+            let entry: EventRef = decode(&value)?;
+            if (entry.record, entry.element as usize) == place {
+                return Ok(keys::event_id(&key).map(|id| (id, entry)));
+            }
+        }
+        Ok(None)
     }
 
     /// Readies the events of a record that were told first there, and match.
     fn take(&mut self, position: Position, submission: &Submission) -> Result<(), StoreError> {
-        let tree = self.reader.tree()?;
         for (index, element) in submission.elements.iter().enumerate() {
             for event in self.reader.read(submission, element).unwrap_or_default() {
                 if !self.filter.admits(&event) {
                     continue;
                 }
-                let id = event.id();
-                let key = keys::event(keys::hash(event.address.key()), id);
-                let Some(bytes) = tree.get(key)? else { continue };
-                let entry: EventRef = decode(&bytes)?;
-                if (entry.record, entry.element as usize) == (position, index) {
+                let place = (position, index);
+                let Some((id, entry)) = self.entry(&event, place)? else { continue };
+                if (entry.record, entry.element as usize) == place {
                     self.ready.push_back(Told { id, event, origins: entry.origins() });
                 }
             }

@@ -21,6 +21,7 @@ mod postfix_daemon;
 mod providers;
 mod queue;
 mod rebuild;
+mod rereading;
 mod retention;
 mod rust_text;
 mod scrub;
