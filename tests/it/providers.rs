@@ -30,7 +30,7 @@ const BODY: &str = concat!(
 );
 const TAG: &str = "c29f2ee2ad90af5ade4a36df835f20db17247600df6494e00a0df1a8096e2610";
 
-fn received() -> Time {
+pub(crate) fn received() -> Time {
     Time::parse(RECEIVED).unwrap()
 }
 
@@ -70,22 +70,22 @@ fn row(event: &Event) -> Value {
 }
 
 /// A notification with these headers and this body, of the time of the fixtures.
-fn notification<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Notification<'a> {
+pub(crate) fn notification<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Notification<'a> {
     Notification { headers, query: "", body, url: None, now: received() }
 }
 
-fn split(provider: &dyn Provider, body: &[u8]) -> Vec<Element> {
+pub(crate) fn split(provider: &dyn Provider, body: &[u8]) -> Vec<Element> {
     provider.split(&notification(&HeaderMap::new(), body))
 }
 
 /// A signed sample: its headers, if the check can sign.
-fn signed(check: &Check, body: &[u8]) -> Result<HeaderMap, String> {
+pub(crate) fn signed(check: &Check, body: &[u8]) -> Result<HeaderMap, String> {
     let body = body.to_vec();
     let mut draft = Draft { headers: HeaderMap::new(), body, url: None, now: received() };
     check.sign(&mut draft).map(|()| draft.headers)
 }
 
-fn rows(provider: &dyn Provider, sent: &Notification<'_>) -> Vec<Value> {
+pub(crate) fn rows(provider: &dyn Provider, sent: &Notification<'_>) -> Vec<Value> {
     let element_rows = |element: &Element| match read(provider, element) {
         Some(events) => events.iter().map(row).collect(),
         None => vec![json!({ "unreadable": true })],
@@ -94,7 +94,7 @@ fn rows(provider: &dyn Provider, sent: &Notification<'_>) -> Vec<Value> {
 }
 
 /// The rows of a fixture.
-fn fixture_rows(provider: &dyn Provider, payload: &Path) -> Vec<Value> {
+pub(crate) fn fixture_rows(provider: &dyn Provider, payload: &Path) -> Vec<Value> {
     let beside =
         |ending: &str| std::fs::read_to_string(payload.with_extension(ending)).unwrap_or_default();
     let mut headers = HeaderMap::new();
@@ -109,7 +109,7 @@ fn fixture_rows(provider: &dyn Provider, payload: &Path) -> Vec<Value> {
 }
 
 /// The payloads of a provider's fixtures.
-fn payloads(provider: &dyn Provider) -> Vec<PathBuf> {
+pub(crate) fn payloads(provider: &dyn Provider) -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/provider");
     let entries = std::fs::read_dir(root.join(provider.name())).unwrap();
     let mut found: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();

@@ -137,7 +137,7 @@ impl Provider for Described {
         } else if self.items.is_empty() {
             wire::split_json(body)
         } else {
-            self.items_of(body).unwrap_or_else(|| vec![wire::element(body)])
+            self.items_of(body).unwrap_or_else(|| wire::split_json(body))
         };
         elements.retain(|element| !self.ignores(element));
         let context = self.reader.context(notification.headers);
