@@ -31,7 +31,8 @@ const DESCRIBED: &[(&str, bool)] = &[
 ];
 
 /// What must be the same.
-const FIELDS: &[&str] = &["kind", "address", "at", "message_id", "smtp_code", "enhanced_code"];
+const FIELDS: &[&str] =
+    &["kind", "address", "scope", "at", "message_id", "smtp_code", "enhanced_code"];
 
 /// What a description cannot express: the provider, the payload, its rows, and why.
 const BEYOND: &[(&str, &str, &[usize], &str)] = &[
@@ -41,6 +42,7 @@ const BEYOND: &[(&str, &str, &[usize], &str)] = &[
     ("mailjet", "sent", &[0], "the code stands in brackets: sent (250 …"),
     ("mailtrap", "lines", &[0, 1, 2], "a source has one format: this one is in lines"),
     ("postmark", "mailed_requests", &[2], "there is no time: ours is not taken for it"),
+    ("postmark", "subscription_change", &[9], "it names no stream: ours knows of no default"),
     ("sparkpost", "other", &[4], "an odd first address: there is no second try"),
 ];
 
@@ -80,6 +82,13 @@ fn a_description_reads_what_the_adapter_reads() {
         }
     }
     assert!(wrong.is_empty(), "described, and built in:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_example_in_the_documentation_is_the_one_that_is_tested() {
+    let document = std::fs::read_to_string("docs/providers/custom.md").unwrap();
+    let example = std::fs::read_to_string("tests/fixtures/custom/postmark.toml").unwrap();
+    assert!(document.contains(&example.replace("custom:test-password", "user:password")));
 }
 
 #[test]
@@ -124,6 +133,16 @@ fn a_description_believes_what_the_adapter_believes() {
             }
         }
     }
+}
+
+#[test]
+fn what_is_signed_counts_once_where_it_says_so() {
+    let [ours, theirs] = [described("mailgun").provider, by_name("mailgun").unwrap()];
+    let draft = draft("mailgun", &built_in("mailgun")[0]);
+    let token = ours.once(&draft.notification());
+    assert!(token.is_some());
+    assert_eq!(token, theirs.once(&draft.notification()));
+    assert_eq!(described("mailtrap").provider.once(&draft.notification()), None);
 }
 
 /// One bit of what is signed, or of a signature in the body, is another.

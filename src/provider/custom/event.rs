@@ -79,6 +79,8 @@ struct Row {
     reason: Option<String>,
     /// Whether what the server said has the last word.
     fault: Option<bool>,
+    /// Whether it covers its stream only.
+    stream: Option<bool>,
 }
 
 /// Something that must hold of an event.
@@ -104,6 +106,7 @@ struct Meaning {
     reason: Option<Reason>,
     /// The class of a failure whose kind what the server said decides.
     fault: Option<Class>,
+    in_stream: bool,
 }
 
 /// Reads events.
@@ -138,7 +141,10 @@ impl Knobs {
                 let hint = "use it with hard_bounce, soft_bounce, blocked or failed";
                 return Err(settings.problem("event.map.fault", "is for failures only", hint));
             }
-            Ok(Meaning { kind: row.kind, when: row.when, means, reason, fault })
+            // A dead address is dead in all streams.
+            let of_stream = [Some(EventKind::Unsubscribed), Some(EventKind::Resubscribed)];
+            let in_stream = row.stream.unwrap_or(of_stream.contains(&means));
+            Ok(Meaning { kind: row.kind, when: row.when, means, reason, fault, in_stream })
         };
         let map = std::mem::take(&mut self.map);
         let map = map.into_iter().map(meaning).collect::<Result<_, _>>()?;
@@ -255,7 +261,9 @@ impl Reader {
             None => meaning.and_then(|meaning| meaning.means).unwrap_or(EventKind::Unknown),
         };
         let event_id = knobs.event_id.text(item);
-        let stream = knobs.stream.text(item).and_then(|s| Scope::parse(&format!("stream:{s}")));
+        let in_stream = meaning.is_some_and(|meaning| meaning.in_stream);
+        let stream = knobs.stream.text(item).filter(|_| in_stream);
+        let stream = stream.and_then(|name| Scope::parse(&format!("stream:{name}")));
         Event {
             scope: stream.unwrap_or_default(),
             message_id: knobs.message_id.text(item).map(|id| bare(&id)),
