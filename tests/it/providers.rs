@@ -70,22 +70,22 @@ fn row(event: &Event) -> Value {
 }
 
 /// A notification with these headers and this body, of the time of the fixtures.
-pub(crate) fn notification<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Notification<'a> {
+fn notification<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Notification<'a> {
     Notification { headers, query: "", body, url: None, now: received() }
 }
 
-pub(crate) fn split(provider: &dyn Provider, body: &[u8]) -> Vec<Element> {
+fn split(provider: &dyn Provider, body: &[u8]) -> Vec<Element> {
     provider.split(&notification(&HeaderMap::new(), body))
 }
 
 /// A signed sample: its headers, if the check can sign.
-pub(crate) fn signed(check: &Check, body: &[u8]) -> Result<HeaderMap, String> {
+fn signed(check: &Check, body: &[u8]) -> Result<HeaderMap, String> {
     let body = body.to_vec();
     let mut draft = Draft { headers: HeaderMap::new(), body, url: None, now: received() };
     check.sign(&mut draft).map(|()| draft.headers)
 }
 
-pub(crate) fn rows(provider: &dyn Provider, sent: &Notification<'_>) -> Vec<Value> {
+fn rows(provider: &dyn Provider, sent: &Notification<'_>) -> Vec<Value> {
     let element_rows = |element: &Element| match read(provider, element) {
         Some(events) => events.iter().map(row).collect(),
         None => vec![json!({ "unreadable": true })],
