@@ -5,6 +5,7 @@
 
 mod cli;
 mod config;
+mod custom;
 mod disk;
 mod export_daemon;
 mod facts;

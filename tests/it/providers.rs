@@ -30,7 +30,7 @@ const BODY: &str = concat!(
 );
 const TAG: &str = "c29f2ee2ad90af5ade4a36df835f20db17247600df6494e00a0df1a8096e2610";
 
-fn received() -> Time {
+pub(crate) fn received() -> Time {
     Time::parse(RECEIVED).unwrap()
 }
 
@@ -93,7 +93,7 @@ fn rows(provider: &dyn Provider, sent: &Notification<'_>) -> Vec<Value> {
 }
 
 /// The rows of a fixture.
-fn fixture_rows(provider: &dyn Provider, payload: &Path) -> Vec<Value> {
+pub(crate) fn fixture_rows(provider: &dyn Provider, payload: &Path) -> Vec<Value> {
     let beside =
         |ending: &str| std::fs::read_to_string(payload.with_extension(ending)).unwrap_or_default();
     let mut headers = HeaderMap::new();
@@ -108,7 +108,7 @@ fn fixture_rows(provider: &dyn Provider, payload: &Path) -> Vec<Value> {
 }
 
 /// The payloads of a provider's fixtures.
-fn payloads(provider: &dyn Provider) -> Vec<PathBuf> {
+pub(crate) fn payloads(provider: &dyn Provider) -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/provider");
     let entries = std::fs::read_dir(root.join(provider.name())).unwrap();
     let mut found: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();

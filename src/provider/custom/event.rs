@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::super::wire::{self, TimeForm};
 use super::super::{Class, Said, SettingError, Settings, Stamp, Unreadable};
-use crate::model::{Element, Event, EventKind, Reason, Scope, Time};
+use crate::model::{Address, Element, Event, EventKind, Reason, Scope, Time};
 
 /// The `event` table.
 #[derive(Clone, Debug, Deserialize)]
@@ -17,39 +17,39 @@ use crate::model::{Element, Event, EventKind, Reason, Scope, Time};
 pub(super) struct Knobs {
     #[serde(rename = "type")]
     kind: Kind,
-    recipient: Pointers,
-    time: Pointers,
+    recipient: List,
+    time: List,
     #[serde(default)]
-    event_id: Pointers,
+    event_id: List,
     #[serde(default)]
-    message_id: Pointers,
+    message_id: List,
     #[serde(default)]
-    smtp_code: Pointers,
+    smtp_code: List,
     #[serde(default)]
-    enhanced: Pointers,
+    enhanced: List,
     #[serde(default)]
-    diagnostic: Pointers,
+    diagnostic: List,
     #[serde(default)]
-    tags: Pointers,
+    tags: List,
     #[serde(default)]
-    metadata: Pointers,
+    metadata: List,
     #[serde(default)]
-    stream: Pointers,
+    stream: List,
     #[serde(default)]
-    url: Pointers,
+    url: List,
     #[serde(default)]
-    user_agent: Pointers,
+    user_agent: List,
     #[serde(default)]
-    machine: Pointers,
+    machine: List,
     #[serde(default)]
     map: Vec<Row>,
 }
 
-/// One JSON pointer, or several of which the first that leads somewhere counts. `header:NAME`
+/// One text, or several. Of JSON pointers the first that leads somewhere counts, and `header:NAME`
 /// stands for a header of the notification.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(untagged)]
-enum Pointers {
+enum List {
     #[default]
     None,
     One(String),
@@ -60,7 +60,7 @@ enum Pointers {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 enum Kind {
-    At(Pointers),
+    At(List),
     Joined { join: Vec<String>, sep: String },
 }
 
@@ -68,14 +68,19 @@ enum Kind {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Row {
-    #[serde(rename = "type")]
-    kind: Option<String>,
+    /// One of these; empty: any.
+    #[serde(rename = "type", default)]
+    kind: List,
     #[serde(default)]
     when: Vec<Condition>,
     /// One of the kinds of events, or `ignore`.
     #[serde(rename = "kind")]
     means: String,
     reason: Option<String>,
+    /// Whether what the server said has the last word.
+    fault: Option<bool>,
+    /// Whether it covers its stream only.
+    stream: Option<bool>,
 }
 
 /// Something that must hold of an event.
@@ -94,11 +99,14 @@ pub(super) struct Condition {
 /// A row that was understood.
 #[derive(Clone, Debug)]
 struct Meaning {
-    kind: Option<String>,
+    kind: List,
     when: Vec<Condition>,
     /// `None`: such events are of no interest.
     means: Option<EventKind>,
     reason: Option<Reason>,
+    /// The class of a failure whose kind what the server said decides.
+    fault: Option<Class>,
+    in_stream: bool,
 }
 
 /// Reads events.
@@ -127,7 +135,16 @@ impl Knobs {
                     settings.problem("event.map.reason", &what, &format!("use one of: {hint}"))
                 })?),
             };
-            Ok(Meaning { kind: row.kind, when: row.when, means, reason })
+            let wanted = row.fault.unwrap_or(means == Some(EventKind::HardBounce));
+            let fault = if wanted { class(means) } else { None };
+            if wanted && fault.is_none() {
+                let hint = "use it with hard_bounce, soft_bounce, blocked or failed";
+                return Err(settings.problem("event.map.fault", "is for failures only", hint));
+            }
+            // A dead address is dead in all streams.
+            let of_stream = [Some(EventKind::Unsubscribed), Some(EventKind::Resubscribed)];
+            let in_stream = row.stream.unwrap_or(of_stream.contains(&means));
+            Ok(Meaning { kind: row.kind, when: row.when, means, reason, fault, in_stream })
         };
         let map = std::mem::take(&mut self.map);
         let map = map.into_iter().map(meaning).collect::<Result<_, _>>()?;
@@ -135,12 +152,12 @@ impl Knobs {
     }
 }
 
-impl Pointers {
+impl List {
     fn all(&self) -> &[String] {
         match self {
-            Pointers::None => &[],
-            Pointers::One(pointer) => std::slice::from_ref(pointer),
-            Pointers::Several(pointers) => pointers,
+            List::None => &[],
+            List::One(pointer) => std::slice::from_ref(pointer),
+            List::Several(pointers) => pointers,
         }
     }
 
@@ -149,8 +166,15 @@ impl Pointers {
         found.find(|value| !value.is_null())
     }
 
+    /// What of the first text there `read` makes something of.
+    fn first<T>(&self, item: &Item, read: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let texts = self.all().iter().filter_map(|pointer| item.at(pointer)).filter_map(text);
+        texts.into_iter().find_map(|text| read(&text))
+    }
+
+    /// The first text there that is not empty.
     fn text(&self, item: &Item) -> Option<String> {
-        self.find(item).and_then(text).filter(|text| !text.is_empty())
+        self.first(item, |text| (!text.trim().is_empty()).then(|| text.to_owned()))
     }
 }
 
@@ -164,7 +188,7 @@ impl Item {
     fn at(&self, pointer: &str) -> Option<&Value> {
         match pointer.strip_prefix("header:") {
             Some(name) => self.headers.get(&name.to_ascii_lowercase()),
-            None => self.body.pointer(pointer),
+            None => lookup(&self.body, pointer),
         }
     }
 }
@@ -172,7 +196,7 @@ impl Item {
 impl Condition {
     /// Whether it holds. Several in one table must all hold.
     pub(super) fn holds(&self, value: &Value) -> bool {
-        let found = value.pointer(&self.ptr).filter(|value| !value.is_null());
+        let found = lookup(value, &self.ptr).filter(|value| !value.is_null());
         let is_text = |test: &dyn Fn(&str) -> bool| found.and_then(text).is_some_and(|t| test(&t));
         self.exists.is_none_or(|exists| exists == found.is_some())
             && self.eq.as_ref().is_none_or(|eq| found == Some(eq))
@@ -206,44 +230,41 @@ impl Reader {
         let item = Item { body, headers };
         let word = self.word(&item).ok_or_else(|| missing("type"))?;
         let meaning = self.meaning(&word, &item.body);
-        let (means, reason) = match meaning {
-            Some(Meaning { means: None, .. }) => return Ok(Vec::new()),
-            Some(Meaning { means: Some(kind), reason, .. }) => (*kind, *reason),
-            None => (EventKind::Unknown, None),
-        };
+        if meaning.is_some_and(|meaning| meaning.means.is_none()) {
+            return Ok(Vec::new());
+        }
         let at = self.time(&item, stamp.received_at)?;
         let recipients = self.recipients(&item)?;
-        let one =
-            |recipient: &String| self.event(&item, stamp, (means, reason), &word, recipient, at);
-        recipients.iter().map(one).collect()
+        let one = |address: Address| self.event(&item, stamp, meaning, &word, address, at);
+        Ok(recipients.into_iter().map(one).collect())
     }
 
     fn event(
         &self,
         item: &Item,
         stamp: &Stamp<'_>,
-        (means, reason): (EventKind, Option<Reason>),
+        meaning: Option<&Meaning>,
         word: &str,
-        recipient: &str,
+        address: Address,
         at: Time,
-    ) -> Result<Event, Unreadable> {
+    ) -> Event {
         let knobs = &self.knobs;
         let diagnostic = knobs.diagnostic.text(item);
         let said = diagnostic.as_deref().unwrap_or("");
-        let code = knobs.smtp_code.text(item);
-        let smtp_code = code.as_deref().and_then(wire::smtp_code).or_else(|| wire::smtp_code(said));
-        let enhanced = knobs.enhanced.text(item);
-        let enhanced_code =
-            enhanced.as_deref().and_then(wire::enhanced_code).or_else(|| wire::enhanced_code(said));
-        let kind = if means == EventKind::HardBounce {
-            let said = Said { smtp: None, enhanced: enhanced_code.as_deref(), text: said };
-            stamp.faults.kind(Class::Hard, &said)
-        } else {
-            means
+        let smtp_code = knobs.smtp_code.first(item, wire::smtp_code);
+        let smtp_code = smtp_code.or_else(|| wire::said_code(said));
+        let enhanced_code = knobs.enhanced.first(item, wire::enhanced_code);
+        let enhanced_code = enhanced_code.or_else(|| wire::enhanced_code(said));
+        let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text: said };
+        let kind = match meaning.and_then(|meaning| meaning.fault) {
+            Some(class) => stamp.faults.kind(class, &said),
+            None => meaning.and_then(|meaning| meaning.means).unwrap_or(EventKind::Unknown),
         };
         let event_id = knobs.event_id.text(item);
-        let stream = knobs.stream.text(item).and_then(|s| Scope::parse(&format!("stream:{s}")));
-        Ok(Event {
+        let in_stream = meaning.is_some_and(|meaning| meaning.in_stream);
+        let stream = knobs.stream.text(item).filter(|_| in_stream);
+        let stream = stream.and_then(|name| Scope::parse(&format!("stream:{name}")));
+        Event {
             scope: stream.unwrap_or_default(),
             message_id: knobs.message_id.text(item).map(|id| bare(&id)),
             smtp_code,
@@ -256,9 +277,9 @@ impl Reader {
             machine: knobs.machine.find(item) == Some(&Value::Bool(true)),
             provider_event_id: event_id.clone(),
             identity: event_id,
-            reason,
-            ..stamp.event(super::NAME, kind, word.to_owned(), wire::mailbox(recipient)?, at)
-        })
+            reason: meaning.and_then(|meaning| meaning.reason),
+            ..stamp.event(super::NAME, kind, word.to_owned(), address, at)
+        }
     }
 
     fn word(&self, item: &Item) -> Option<String> {
@@ -274,35 +295,59 @@ impl Reader {
 
     fn meaning(&self, word: &str, body: &Value) -> Option<&Meaning> {
         let fits = |row: &&Meaning| {
-            row.kind.as_deref().is_none_or(|kind| kind == word)
+            let kinds = row.kind.all();
+            (kinds.is_empty() || kinds.iter().any(|kind| kind == word))
                 && row.when.iter().all(|condition| condition.holds(body))
         };
         self.map.iter().find(fits)
     }
 
     fn time(&self, item: &Item, received_at: Time) -> Result<Time, Unreadable> {
-        let form = match self.knobs.time.find(item) {
+        match self.knobs.time.find(item) {
             Some(Value::Number(number)) => match number.as_i64() {
-                Some(whole) => TimeForm::Number(whole),
-                None => TimeForm::Text(number.to_string()),
+                Some(whole) => wire::time(&TimeForm::Number(whole), received_at),
+                None => wire::decimal_time(&number.to_string(), received_at),
             },
-            Some(Value::String(text)) => match text.parse() {
-                Ok(number) => TimeForm::Number(number),
-                Err(_) => TimeForm::Text(text.clone()),
-            },
-            _ => return Err(missing("time")),
-        };
-        wire::time(&form, received_at)
+            Some(Value::String(text)) => {
+                let time = wire::loose_time(&TimeForm::Text(text.clone()), received_at);
+                time.or_else(|_| wire::decimal_time(text, received_at))
+                    .or_else(|_| wire::utc_time(text, received_at))
+            }
+            _ => Err(missing("time")),
+        }
     }
 
-    /// The recipients: one address, or a list of them; a display name is left away.
-    fn recipients(&self, item: &Item) -> Result<Vec<String>, Unreadable> {
-        let found = self.knobs.recipient.find(item).ok_or_else(|| missing("recipient"))?;
-        let found = match found {
-            Value::Array(items) => items.iter().filter_map(text).collect(),
-            one => vec![text(one).ok_or_else(|| missing("recipient"))?],
-        };
-        Ok(found.iter().map(|entry| address_of(entry).to_owned()).collect())
+    /// The recipients: a header such as `To`, or a list of them; display names are left away.
+    fn recipients(&self, item: &Item) -> Result<Vec<Address>, Unreadable> {
+        let found = self.knobs.recipient.find(item).map(texts).unwrap_or_default();
+        let found: Vec<Address> =
+            found.iter().flat_map(|text| wire::mailboxes(text)).collect::<Result<_, _>>()?;
+        if found.is_empty() { Err(missing("recipient")) } else { Ok(found) }
+    }
+}
+
+/// What is at a JSON pointer, in which `*` stands for the first member from which the rest leads
+/// somewhere.
+pub(super) fn lookup<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
+    let Some((head, tail)) = pointer.split_once("/*") else { return value.pointer(pointer) };
+    if !(tail.is_empty() || tail.starts_with('/')) {
+        return value.pointer(pointer);
+    }
+    match value.pointer(head)? {
+        Value::Object(members) => members.values().find_map(|member| lookup(member, tail)),
+        Value::Array(members) => members.iter().find_map(|member| lookup(member, tail)),
+        _ => None,
+    }
+}
+
+/// What a failure is before what the server said is looked at.
+fn class(kind: Option<EventKind>) -> Option<Class> {
+    match kind? {
+        EventKind::HardBounce => Some(Class::Hard),
+        EventKind::SoftBounce => Some(Class::Soft),
+        EventKind::Blocked => Some(Class::Blocked),
+        EventKind::Failed => Some(Class::Unclear),
+        _ => None,
     }
 }
 
@@ -326,12 +371,6 @@ fn texts(value: &Value) -> Vec<String> {
         Value::Array(items) => items.iter().filter_map(text).collect(),
         one => text(one).into_iter().collect(),
     }
-}
-
-/// What stands in angle brackets, where there are any.
-fn address_of(entry: &str) -> &str {
-    let inside = entry.rsplit_once('<').and_then(|(_, rest)| rest.trim_end().strip_suffix('>'));
-    inside.unwrap_or(entry)
 }
 
 fn bare(id: &str) -> String {

@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    Ask, Check, Key, KeyKind, Notification, Provider, SettingError, Settings, Stamp, Unreadable,
-    wire,
+    Ask, Check, Key, KeyKind, Notification, Provider, Scheme, SettingError, Settings, Stamp,
+    Unreadable, wire,
 };
 use crate::model::{Element, Event};
 use event::Reader;
@@ -43,6 +43,7 @@ struct Described {
     lines: bool,
     ignore_when: Vec<event::Condition>,
     echo: Option<Echo>,
+    once: Option<Scheme>,
     reader: Reader,
 }
 
@@ -99,6 +100,7 @@ impl Provider for Custom {
                 Vec::new()
             },
             echo: if optional("echo") { Some(tree(settings, "echo")?) } else { None },
+            once: if optional("verify") { tree::<Proof>(settings, "verify")?.once() } else { None },
             reader: tree::<event::Knobs>(settings, "event")?.reader(settings)?,
         })))
     }
@@ -137,7 +139,7 @@ impl Provider for Described {
         } else if self.items.is_empty() {
             wire::split_json(body)
         } else {
-            self.items_of(body).unwrap_or_else(|| vec![wire::element(body)])
+            self.items_of(body).unwrap_or_else(|| wire::split_json(body))
         };
         elements.retain(|element| !self.ignores(element));
         let context = self.reader.context(notification.headers);
@@ -152,6 +154,11 @@ impl Provider for Described {
         let body: Value = serde_json::from_slice(notification.body).ok()?;
         let value = body.pointer(&echo.when)?.clone();
         Some(Ask::Echo(substitute(&echo.respond, &value)))
+    }
+
+    fn once(&self, notification: &Notification<'_>) -> Option<String> {
+        let message = self.once.as_ref()?.message(notification)?;
+        Some(String::from_utf8_lossy(&message).into_owned())
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {

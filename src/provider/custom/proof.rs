@@ -28,6 +28,9 @@ pub(super) struct Proof {
     unit: Option<String>,
     tolerance: Option<String>,
     secret_decoding: Option<String>,
+    /// Whether what is signed is believed with one body only.
+    #[serde(default)]
+    once: bool,
 }
 
 /// A problem with one of the knobs: which, and what to write.
@@ -56,6 +59,11 @@ impl Proof {
         };
         let keys = public_keys(settings, algorithm)?;
         Ok(Check::PublicKey(PublicKey { scheme, algorithm, keys }))
+    }
+
+    /// How it is signed, where what is signed does not cover the body, and counts once.
+    pub(super) fn once(&self) -> Option<Scheme> {
+        if self.once { self.scheme().ok() } else { None }
     }
 
     fn scheme(&self) -> Knob<Scheme> {

@@ -142,6 +142,11 @@ impl Place {
 }
 
 impl Scheme {
+    /// What is signed of a notification that has a signature.
+    pub fn message(&self, notification: &Notification<'_>) -> Option<Vec<u8>> {
+        self.claim(notification).ok().map(|claim| claim.message)
+    }
+
     /// What a notification claims; its timestamp is checked already.
     pub(super) fn claim(&self, notification: &Notification<'_>) -> Result<Claim, Refusal> {
         let given = self.place.value(notification)?;

@@ -1,0 +1,164 @@
+//! Providers of our own, described in a configuration alone: the description reads what the
+//! built-in adapter reads, and believes what it believes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::path::Path;
+
+use http::HeaderMap;
+use serde_json::Value;
+use suppressd::config::{self, Environment};
+use suppressd::model::{Address, EventKind};
+use suppressd::provider::{Check, Draft, Setting, Settings, by_name};
+use suppressd::secret::Secret;
+use suppressd::webhook;
+
+use crate::providers::{fixture_rows, payloads, received};
+
+/// The secret in all descriptions that have one.
+const SECRET: &str = "custom-test-secret";
+
+/// What is described, and whether its notifications are signed.
+const DESCRIBED: &[(&str, bool)] = &[
+    ("brevo", false),
+    ("forward-email", true),
+    ("mailersend", true),
+    ("mailgun", true),
+    ("mailjet", false),
+    ("mailtrap", true),
+    ("postmark", false),
+    ("sparkpost", false),
+];
+
+/// What must be the same.
+const FIELDS: &[&str] =
+    &["kind", "address", "scope", "at", "message_id", "smtp_code", "enhanced_code"];
+
+/// What a description cannot express: the provider, the payload, its rows, and why.
+const BEYOND: &[(&str, &str, &[usize], &str)] = &[
+    ("mailgun", "failed_permanent_499", &[0], "a code of Mailgun's own counts as one of SMTP"),
+    ("mailgun", "failed_permanent_old_no_mx", &[0], "a code of Mailgun's own, as before"),
+    ("mailgun", "novel_type_without_recipient", &[0], "To is looked at for any type"),
+    ("mailjet", "sent", &[0], "the code stands in brackets: sent (250 …"),
+    ("mailtrap", "lines", &[0, 1, 2], "a source has one format: this one is in lines"),
+    ("postmark", "mailed_requests", &[2], "there is no time: ours is not taken for it"),
+    ("postmark", "subscription_change", &[9], "it names no stream: ours knows of no default"),
+    ("sparkpost", "other", &[4], "an odd first address: there is no second try"),
+];
+
+fn described(name: &str) -> webhook::Settings {
+    let path = Path::new("tests/fixtures/custom").join(name).with_extension("toml");
+    let environment = Environment::new(|_| None, None);
+    let mut config = config::load(&path, &environment).unwrap_or_else(|error| panic!("{error}"));
+    config.webhooks.remove(0)
+}
+
+/// What counts of an event, or of an element that nobody can read.
+fn reduced(rows: &[Value]) -> Vec<Vec<Value>> {
+    let row = |row: &Value| {
+        let fields = FIELDS.iter().map(|field| row[*field].clone());
+        fields.chain([row["unreadable"].clone()]).collect()
+    };
+    rows.iter().map(row).collect()
+}
+
+#[test]
+fn a_description_reads_what_the_adapter_reads() {
+    let mut wrong = Vec::new();
+    for (name, _) in DESCRIBED {
+        let (described, known) = (described(name), by_name(name).unwrap());
+        for payload in payloads(known) {
+            let case = payload.file_stem().unwrap().to_string_lossy().into_owned();
+            let ours = reduced(&fixture_rows(described.provider, &payload));
+            let theirs = reduced(&fixture_rows(known, &payload));
+            let unlike = |row: &usize| ours.get(*row) != theirs.get(*row);
+            let unlike: Vec<usize> = (0..ours.len().max(theirs.len())).filter(unlike).collect();
+            let beyond = BEYOND.iter().find(|(p, c, ..)| p == name && *c == case);
+            if beyond.map_or(&[][..], |(_, _, rows, _)| rows) != unlike {
+                let row = |row: &usize| (*row, ours.get(*row), theirs.get(*row));
+                let rows: Vec<_> = unlike.iter().map(row).collect();
+                wrong.push(format!("{name} {case}: {rows:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "described, and built in:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_example_in_the_documentation_is_the_one_that_is_tested() {
+    let document = std::fs::read_to_string("docs/providers/custom.md").unwrap();
+    let example = std::fs::read_to_string("tests/fixtures/custom/postmark.toml").unwrap();
+    assert!(document.contains(&example.replace("custom:test-password", "user:password")));
+}
+
+#[test]
+fn what_is_beyond_a_description_exists() {
+    for (name, case, ..) in BEYOND {
+        let mut known = payloads(by_name(name).unwrap()).into_iter();
+        assert!(known.any(|path| path.file_stem().is_some_and(|stem| stem == *case)), "{case}");
+    }
+}
+
+/// The checks of the built-in adapter with the same secret.
+fn built_in(name: &str) -> Vec<Check> {
+    let mut settings = Settings::default();
+    settings.set("secret", Setting::Secrets(vec![Secret::new(SECRET)]));
+    by_name(name).unwrap().checks(&settings).unwrap()
+}
+
+/// A sample that a check has signed.
+fn draft(name: &str, signer: &Check) -> Draft {
+    let address = Address::parse("user@example.com").unwrap();
+    let sample = by_name(name).unwrap().sample(EventKind::HardBounce, &address, received());
+    let body = sample.unwrap().body;
+    let mut draft = Draft { headers: HeaderMap::new(), body, url: None, now: received() };
+    signer.sign(&mut draft).unwrap();
+    draft
+}
+
+#[test]
+fn a_description_believes_what_the_adapter_believes() {
+    for (name, signed) in DESCRIBED {
+        let ours = described(name).checks;
+        assert_eq!(ours.len(), 1, "{name}");
+        let theirs = if *signed { built_in(name) } else { described(name).checks };
+        for (signer, verifier) in [(&theirs[0], &ours[0]), (&ours[0], &theirs[0])] {
+            let draft = draft(name, signer);
+            assert_eq!(verifier.verify(&draft.notification(), None), Ok(()), "{name}");
+            let other = Draft { headers: HeaderMap::new(), ..draft.clone() };
+            let in_body = draft.headers.is_empty();
+            assert_eq!(verifier.verify(&other.notification(), None).is_ok(), in_body, "{name}");
+            if *signed {
+                refuses_flips(name, verifier, &draft);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_signed_counts_once_where_it_says_so() {
+    let [ours, theirs] = [described("mailgun").provider, by_name("mailgun").unwrap()];
+    let draft = draft("mailgun", &built_in("mailgun")[0]);
+    let token = ours.once(&draft.notification());
+    assert!(token.is_some());
+    assert_eq!(token, theirs.once(&draft.notification()));
+    assert_eq!(described("mailtrap").provider.once(&draft.notification()), None);
+}
+
+/// One bit of what is signed, or of a signature in the body, is another.
+fn refuses_flips(name: &str, verifier: &Check, draft: &Draft) {
+    let (from, to) = if draft.headers.is_empty() {
+        let text = String::from_utf8(draft.body.clone()).unwrap();
+        let body: Value = serde_json::from_str(&text).unwrap();
+        let tag = body["signature"]["signature"].as_str().unwrap();
+        let from = text.find(tag).unwrap();
+        (from, from + tag.len())
+    } else {
+        (0, draft.body.len())
+    };
+    for place in from..to {
+        let mut flipped = draft.clone();
+        flipped.body[place] ^= 1;
+        assert!(verifier.verify(&flipped.notification(), None).is_err(), "{name}, byte {place}");
+    }
+}
