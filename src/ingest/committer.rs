@@ -76,9 +76,7 @@ impl Committer {
         }
         self.shared.lag.fetch_add(bytes, Ordering::Relaxed);
         for (waiting, placed) in group.into_iter().zip(placed) {
-            let receipt = Receipt { record: placed.record, end: placed.end };
-            // Whoever asked may be gone: what it sent is kept all the same.
-            let _ = waiting.reply.send(Ok(receipt));
+            waiting.answer(Ok(Receipt { record: placed.record, end: placed.end }));
         }
         self.committed.send_replace(self.writer.end());
     }
@@ -88,7 +86,7 @@ impl Committer {
             telemetry::ingest::intake_stopped(error);
         }
         for waiting in group {
-            let _ = waiting.reply.send(Err(Refused::DiskFull { retry_after: RETRY_AFTER }));
+            waiting.answer(Err(Refused::DiskFull { retry_after: RETRY_AFTER }));
         }
     }
 }

@@ -96,7 +96,15 @@ struct Waiting {
     payload: Vec<u8>,
     reply: oneshot::Sender<Result<Receipt, Refused>>,
     /// Gives its room back when it is dropped.
-    _room: tokio::sync::OwnedSemaphorePermit,
+    room: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl Waiting {
+    /// Answers whoever asked, who may be gone. Its room is free by then for what comes next.
+    fn answer(self, answer: Result<Receipt, Refused>) {
+        drop(self.room);
+        let _ = self.reply.send(answer);
+    }
 }
 
 /// What the threads tell each other, and others who ask.
@@ -282,7 +290,7 @@ impl Ingest {
         let room = payload.len().min(QUEUE_BYTES_MAX) as u32;
         let permit = Arc::clone(&self.room).try_acquire_many_owned(room).map_err(|_| full())?;
         let (reply, answer) = oneshot::channel();
-        let waiting = Message::Submit(Waiting { payload, reply, _room: permit });
+        let waiting = Message::Submit(Waiting { payload, reply, room: permit });
         self.queue.try_send(waiting).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => full(),
             mpsc::error::TrySendError::Closed(_) => Refused::Stopping,
