@@ -154,10 +154,15 @@ impl Writer {
         address: &str,
         scope: &Scope,
     ) -> Result<Standing, StoreError> {
+        let quiet = keys::standing(QUIET, address, scope);
         if let Some(bytes) = self.get(batch, keys::standing(STANDING, address, scope))? {
-            return decode(bytes);
+            let standing = decode(bytes)?;
+            // A checkpoint that was written while the one became the other has both. What made it
+            // so is applied again after it, and comes through here.
+            self.put(batch, quiet, None)?;
+            return Ok(standing);
         }
-        match self.get(batch, keys::standing(QUIET, address, scope))? {
+        match self.get(batch, quiet)? {
             Some(bytes) => decode(bytes).map(Standing::quiet),
             None => Ok(Standing::default()),
         }
