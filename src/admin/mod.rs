@@ -106,6 +106,8 @@ impl Admin {
     }
 
     async fn carry_out(self: &Arc<Self>, command: Command, to: &Replies) -> Result<(), Failure> {
+        // An operator who was told 200 finds what it was about.
+        self.ingest.level().await;
         match command {
             Command::Status => row(to, self.status()).await,
             Command::Lookup { addresses, scope } => self.lookup(addresses, scope, to).await,

@@ -119,6 +119,7 @@ impl Applier {
     /// Lets everyone look, and wakes those who export.
     fn become_ready(&mut self, view: &store::View, applied: Position) {
         self.reader.attach(view);
+        self.applied.send_replace(applied);
         self.shared.ready.send_replace(true);
         self.changes.send_modify(|_| ());
         if !std::mem::replace(&mut self.scrubbed, true) {

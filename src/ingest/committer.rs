@@ -75,10 +75,11 @@ impl Committer {
             telemetry::ingest::intake_resumed();
         }
         self.shared.lag.fetch_add(bytes, Ordering::Relaxed);
+        // Before the answers: who asks after one finds what it was about.
+        self.committed.send_replace(self.writer.end());
         for (waiting, placed) in group.into_iter().zip(placed) {
             waiting.answer(Ok(Receipt { record: placed.record, end: placed.end }));
         }
-        self.committed.send_replace(self.writer.end());
     }
 
     fn refuse(&mut self, group: Vec<Waiting>, error: &AppendError) {

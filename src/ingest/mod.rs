@@ -32,6 +32,9 @@ const QUEUE_BYTES_MAX: usize = 128 << 20;
 /// How far the store may be behind the journal, in bytes, before intake waits for it.
 const LAG_BYTES_MAX: u64 = 1 << 30;
 
+/// Longest wait of an operator's question for what was acknowledged before it.
+const LEVEL_WAIT: Duration = Duration::from_secs(2);
+
 /// When a sender that was refused may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -83,6 +86,7 @@ pub struct Ingest {
     queue: mpsc::Sender<Message>,
     room: Arc<Semaphore>,
     shared: Arc<Shared>,
+    committed: watch::Receiver<Position>,
     applied: watch::Receiver<Position>,
 }
 
@@ -198,6 +202,7 @@ pub fn start(settings: Settings, runtime: &Handle) -> Result<Running, OpenError>
     let shared = Arc::new(Shared::default());
     let (queue, waiting) = mpsc::channel(QUEUE_MAX);
     let (committed_tx, committed) = watch::channel(end);
+    let committed_too = committed.clone();
     let (applied_tx, applied) = watch::channel(Position::default());
     let (changes_tx, changes) = watch::channel(Changes::default());
     let reader = Reader::new(opened.reader.clone(), Arc::clone(&settings.reading));
@@ -229,7 +234,7 @@ pub fn start(settings: Settings, runtime: &Handle) -> Result<Running, OpenError>
         let _ = applier_done.send(());
     })?;
     let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
-    let ingest = Ingest { queue, room, shared, applied };
+    let ingest = Ingest { queue, room, shared, committed: committed_too, applied };
     Ok(Running { ingest, reader, changes, committer, applier })
 }
 
@@ -303,6 +308,15 @@ impl Ingest {
         let mut applied = self.applied.clone();
         // It fails only when the applier has ended; then there is nothing to wait for.
         let _ = applied.wait_for(|position| *position >= receipt.end).await;
+    }
+
+    /// Waits until the store has applied all that is acknowledged now, but not long: a store that
+    /// is being opened says so itself.
+    pub async fn level(&self) {
+        let committed = *self.committed.borrow();
+        let mut applied = self.applied.clone();
+        let level = applied.wait_for(|position| *position >= committed);
+        let _ = tokio::time::timeout(LEVEL_WAIT, level).await;
     }
 
     /// How far the store has come; changes with every batch.
