@@ -90,7 +90,7 @@ impl Applier {
             telemetry::ingest::store_rebuilt(&rebuilt.why, rebuilt.checkpoint, aside);
         }
         let end = *self.committed.borrow();
-        let behind = self.journal.bytes_between(opened.writer.applied(), end).map_err(failed)?;
+        let behind = self.journal.bytes_between(opened.writer.applied(), end)?;
         self.shared.lag.store(behind, Ordering::Relaxed);
         let from = self.starting_point(opened.writer.applied(), end)?;
         let store::Opened { mut writer, view, .. } = opened;
@@ -130,7 +130,7 @@ impl Applier {
 
     /// Where to go on: behind what is applied, but no further than there is anything.
     fn starting_point(&self, applied: Position, end: Position) -> Result<Position, StoreError> {
-        let start = self.journal.start().map_err(failed)?;
+        let start = self.journal.start()?;
         if applied > end {
             let text = format!("The store had taken it up to {applied}; it now ends at {end}.\n");
             self.note_loss(end, &text)?;
@@ -146,7 +146,7 @@ impl Applier {
 
     fn note_loss(&self, from: Position, text: &str) -> Result<(), StoreError> {
         let note = journal::note_loss(&self.settings.quarantine(), from, text);
-        report(&note.map_err(failed)?);
+        report(&note?);
         Ok(())
     }
 
@@ -170,7 +170,7 @@ impl Applier {
         let start = tail.position();
         let mut bytes = 0;
         while merge.elements < BATCH_ELEMENTS && bytes < BATCH_BYTES {
-            match tail.next(committed).map_err(failed)? {
+            match tail.next(committed)? {
                 Some(Entry::Record { position, payload }) => {
                     bytes += payload.len();
                     match Submission::decode(&payload) {
@@ -223,7 +223,7 @@ impl Applier {
             let _ = writing.join();
         }
         writer.sync()?;
-        writer.leave_clean_mark(&self.settings.store().checkpoint).map_err(failed)
+        Ok(writer.leave_clean_mark(&self.settings.store().checkpoint)?)
     }
 }
 
@@ -302,24 +302,20 @@ impl Chores {
             telemetry::ingest::checkpoint_written(snapshot.applied(), started.elapsed());
             Ok(())
         });
-        self.writing = Some(thread.map_err(failed)?);
+        self.writing = Some(thread?);
         Ok(())
     }
 
     /// Removes segments beyond the retention, never past the older checkpoint.
     fn trim(&mut self, settings: &Settings, journal: &journal::Reader) -> Result<(), StoreError> {
         let dir = settings.store().checkpoint;
-        let Some(point) = store::trim_point(&dir).map_err(failed)? else { return Ok(()) };
+        let Some(point) = store::trim_point(&dir)? else { return Ok(()) };
         let cutoff = clock::now().minus(settings.retention);
-        let removed = journal.trim(point, cutoff).map_err(failed)?;
+        let removed = journal.trim(point, cutoff)?;
         if removed > 0 {
             telemetry::ingest::journal_trimmed(removed);
-            self.forgetting = Some((journal.start().map_err(failed)?, vec![b'e']));
+            self.forgetting = Some((journal.start()?, vec![b'e']));
         }
         Ok(())
     }
-}
-
-fn failed(error: io::Error) -> StoreError {
-    StoreError::Damaged(error.to_string())
 }

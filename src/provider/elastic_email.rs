@@ -4,10 +4,7 @@
 //! Sources: help.elasticemail.com, 4804685 and 2376855, "HTTP Web Notification".
 
 use super::wire::{self, Fields};
-use super::{
-    Check, Class, Faults, Key, Notification, Provider, Said, Sample, SettingError, Settings, Stamp,
-    Unreadable,
-};
+use super::{Class, Faults, Notification, Provider, Said, Sample, Stamp, Unreadable};
 use crate::model::{Address, Element, Event, EventKind, Time};
 
 /// What to tick: opens and clicks say nothing of whether an address may be mailed.
@@ -66,14 +63,6 @@ impl Provider for ElasticEmail {
 
     fn verification(&self) -> &'static str {
         "no signature: Basic, bearer or a fixed header"
-    }
-
-    fn webhook_keys(&self) -> &'static [Key] {
-        &[]
-    }
-
-    fn checks(&self, _settings: &Settings) -> Result<Vec<Check>, SettingError> {
-        Ok(Vec::new())
     }
 
     fn by_query(&self) -> bool {
@@ -180,6 +169,7 @@ fn spelled(date: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::Settings;
     use crate::provider::checks_of_credentials;
 
     #[test]

@@ -6,10 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::wire::{self, TimeForm};
-use super::{
-    Check, Class, Key, Notification, Provider, Said, Sample, SettingError, Settings, Stamp,
-    Unreadable,
-};
+use super::{Class, Notification, Provider, Said, Sample, Stamp, Unreadable};
 use crate::model::{Address, Element, Event, EventKind, Reason, Scope, Time};
 
 /// The event types. `sent` is what the recipient's server accepted.
@@ -91,14 +88,6 @@ impl Provider for Mailjet {
 
     fn verification(&self) -> &'static str {
         "HTTP Basic credentials in the URL"
-    }
-
-    fn webhook_keys(&self) -> &'static [Key] {
-        &[]
-    }
-
-    fn checks(&self, _settings: &Settings) -> Result<Vec<Check>, SettingError> {
-        Ok(Vec::new())
     }
 
     fn event_types(&self) -> &'static [&'static str] {
@@ -266,6 +255,7 @@ mod tests {
     use super::super::{Faults, Setting, checks_of_credentials};
     use super::*;
     use crate::model::{Origin, SourceName};
+    use crate::provider::Settings;
     use crate::secret::Secret;
 
     #[test]

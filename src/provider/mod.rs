@@ -240,13 +240,18 @@ pub trait Provider: Send + Sync {
     fn verification(&self) -> &'static str;
 
     /// The settings that its `webhook` table takes, beside the credentials that all take.
-    fn webhook_keys(&self) -> &'static [Key];
+    fn webhook_keys(&self) -> &'static [Key] {
+        &[]
+    }
 
-    /// The checks that these settings ask for. All of them must hold.
+    /// The checks that these settings ask for. All of them must hold. None: the provider has no
+    /// scheme of its own, and the credentials that all take must do.
     ///
     /// # Errors
     /// When a setting is missing or cannot be used.
-    fn checks(&self, settings: &Settings) -> Result<Vec<Check>, SettingError>;
+    fn checks(&self, _settings: &Settings) -> Result<Vec<Check>, SettingError> {
+        Ok(Vec::new())
+    }
 
     /// The provider as a source describes it, where its settings say what its events mean.
     ///

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Key, Notification, Provider, SettingError, Settings, Stamp, Unreadable, wire};
+use super::{Notification, Provider, Stamp, Unreadable, wire};
 use crate::model::{Element, Event, EventKind, Lifts, Reason, Scope, SourceName, Time};
 
 /// The name that it has in the journal.
@@ -73,14 +73,6 @@ impl Provider for Operator {
 
     fn verification(&self) -> &'static str {
         "the control socket's permissions"
-    }
-
-    fn webhook_keys(&self) -> &'static [Key] {
-        &[]
-    }
-
-    fn checks(&self, _settings: &Settings) -> Result<Vec<Check>, SettingError> {
-        Ok(Vec::new())
     }
 
     fn split(&self, notification: &Notification<'_>) -> Vec<Element> {

@@ -7,10 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::wire::{self, TimeForm};
-use super::{
-    Check, Class, Key, Notification, Provider, Said, Sample, SettingError, Settings, Stamp,
-    Unreadable,
-};
+use super::{Class, Notification, Provider, Said, Sample, Stamp, Unreadable};
 use crate::model::{Address, Element, Event, EventKind, Scope, Time};
 
 /// The stream of payloads that name none: each server's default transactional stream.
@@ -109,14 +106,6 @@ impl Provider for Postmark {
 
     fn verification(&self) -> &'static str {
         "Basic credentials, or a header with a fixed value"
-    }
-
-    fn webhook_keys(&self) -> &'static [Key] {
-        &[]
-    }
-
-    fn checks(&self, _settings: &Settings) -> Result<Vec<Check>, SettingError> {
-        Ok(Vec::new())
     }
 
     fn event_types(&self) -> &'static [&'static str] {
@@ -303,6 +292,7 @@ mod tests {
     use super::*;
     use crate::model::{Origin, SourceName};
     use crate::provider::Faults;
+    use crate::provider::Settings;
 
     fn read(body: &Value) -> Event {
         let source = SourceName::parse("acme").unwrap();

@@ -5,10 +5,7 @@
 use serde_json::{Map, Value};
 
 use super::wire::{self, Fields};
-use super::{
-    Check, Class, Faults, Key, Notification, Provider, Said, Sample, SettingError, Settings, Stamp,
-    Unreadable,
-};
+use super::{Class, Faults, Notification, Provider, Said, Sample, Stamp, Unreadable};
 use crate::model::{Address, Element, Event, EventKind, Time};
 
 /// What to tick: opens and clicks say nothing of whether an address may be mailed.
@@ -48,14 +45,6 @@ impl Provider for Smtp2go {
 
     fn verification(&self) -> &'static str {
         "no signature: Basic, bearer or a fixed header"
-    }
-
-    fn webhook_keys(&self) -> &'static [Key] {
-        &[]
-    }
-
-    fn checks(&self, _settings: &Settings) -> Result<Vec<Check>, SettingError> {
-        Ok(Vec::new())
     }
 
     fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
@@ -164,6 +153,7 @@ fn own_headers(fields: &Fields) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::provider::Settings;
     use crate::provider::checks_of_credentials;
 
     #[test]

@@ -10,10 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::wire::{self, TimeForm};
-use super::{
-    Check, Class, Key, Notification, Provider, Said, Sample, SettingError, Settings, Stamp,
-    Unreadable,
-};
+use super::{Class, Notification, Provider, Said, Sample, Stamp, Unreadable};
 use crate::model::{Address, Element, Event, EventKind, Scope, Time};
 
 /// Classes that tell nothing of a recipient: mail relayed inwards, A/B tests, ingested batches.
@@ -141,14 +138,6 @@ impl Provider for SparkPost {
 
     fn verification(&self) -> &'static str {
         "Basic credentials, or a header with a fixed value"
-    }
-
-    fn webhook_keys(&self) -> &'static [Key] {
-        &[]
-    }
-
-    fn checks(&self, _settings: &Settings) -> Result<Vec<Check>, SettingError> {
-        Ok(Vec::new())
     }
 
     fn event_types(&self) -> &'static [&'static str] {

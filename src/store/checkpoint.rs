@@ -174,13 +174,11 @@ pub fn newest_checkpoint(dir: &Path) -> io::Result<Option<Position>> {
 
 /// Loads the newest checkpoint that is whole; says its position. `None`: there is none.
 pub(super) fn load(dir: &Path, loader: &mut Loader<'_>) -> Result<Option<Position>, StoreError> {
-    let failed = |error: io::Error| StoreError::Damaged(error.to_string());
-    for position in list(dir).map_err(failed)?.into_iter().rev() {
+    for position in list(dir)?.into_iter().rev() {
         let path = path(dir, position);
         // Checked whole before a key of it is taken.
         if read(&path, &mut |_, _| Ok(())).is_ok() {
-            read(&path, &mut |key, value| loader.put(key, value).map_err(io::Error::other))
-                .map_err(failed)?;
+            read(&path, &mut |key, value| loader.put(key, value).map_err(io::Error::other))?;
             return Ok(Some(position));
         }
     }

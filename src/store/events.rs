@@ -1,7 +1,6 @@
 //! Finding events: by address or message through the index, all else through the journal.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::io;
 
 use super::codec::{EventRef, decode};
 use super::keys::{self, Hash};
@@ -89,7 +88,7 @@ impl Reader {
         let indexed: VecDeque<Indexed> = indexed.into_values().collect();
         // An opening or a click alone leaves no index of its message: then the journal is read.
         let whole = addresses.is_empty();
-        let from = if whole { self.journal.start().map_err(failed)? } else { self.applied()? };
+        let from = if whole { self.journal.start()? } else { self.applied()? };
         let tail = self.journal.tail(from);
         Ok(EventScan { reader: self.clone(), filter, indexed, ready: VecDeque::new(), tail })
     }
@@ -123,7 +122,7 @@ impl EventScan {
             if let Some(told) = self.ready.pop_front() {
                 return Ok(Some(told));
             }
-            match self.tail.next(applied).map_err(failed)? {
+            match self.tail.next(applied)? {
                 Some(Entry::Record { position, payload }) => {
                     if let Ok(submission) = Submission::decode(&payload) {
                         self.take(position, &submission)?;
@@ -185,8 +184,4 @@ impl EventScan {
         }
         Ok(())
     }
-}
-
-fn failed(error: io::Error) -> StoreError {
-    StoreError::Damaged(error.to_string())
 }

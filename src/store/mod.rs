@@ -29,6 +29,12 @@ pub enum StoreError {
     Damaged(String),
 }
 
+impl From<std::io::Error> for StoreError {
+    fn from(error: std::io::Error) -> StoreError {
+        StoreError::Damaged(error.to_string())
+    }
+}
+
 impl From<sled::Error> for StoreError {
     fn from(error: sled::Error) -> StoreError {
         StoreError::Damaged(error.to_string())

@@ -64,19 +64,19 @@ pub struct Opened {
 /// # Errors
 /// When a new one cannot be made either: the disk is full or fails.
 pub fn open(paths: &Paths) -> Result<Opened, StoreError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(&paths.quarantine).map_err(failed)?;
-    checkpoint::remove_drafts(&paths.checkpoint).map_err(failed)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(&paths.quarantine)?;
+    checkpoint::remove_drafts(&paths.checkpoint)?;
     let existed = paths.sled.exists();
     let clean = took_clean_mark(paths);
     let why = match try_open(&paths.sled, clean) {
         Ok((db, meta)) => return Ok(opened(db, meta, paths, None)),
         Err(why) => why,
     };
-    if free_bytes(&paths.quarantine).map_err(failed)? < ROOM {
+    if free_bytes(&paths.quarantine)? < ROOM {
         // Nothing could be made in its place; it may only want room itself.
         return Err(StoreError::Damaged(format!("{why}; and there is no room left on the disk")));
     }
-    let aside = if existed { move_aside(paths).map_err(failed)? } else { None };
+    let aside = if existed { move_aside(paths)? } else { None };
     let db = sled_at(&paths.sled)?;
     let mut loader = Loader::new(&db);
     let from = checkpoint::load(&paths.checkpoint, &mut loader)?;
@@ -210,8 +210,4 @@ fn free_bytes(dir: &Path) -> io::Result<u64> {
 fn fingerprint(file: &Path) -> io::Result<String> {
     let meta = fs::metadata(file)?;
     Ok(format!("{} {} {}.{}", meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
-}
-
-fn failed(error: io::Error) -> StoreError {
-    StoreError::Damaged(error.to_string())
 }

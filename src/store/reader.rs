@@ -222,8 +222,7 @@ impl Reader {
     }
 
     pub(super) fn submission(&self, record: Position) -> Result<Option<Submission>, StoreError> {
-        let failed = |error: std::io::Error| StoreError::Damaged(error.to_string());
-        let payload = self.journal.read(record).map_err(failed)?;
+        let payload = self.journal.read(record)?;
         Ok(payload.and_then(|payload| Submission::decode(&payload).ok()))
     }
 

@@ -324,8 +324,7 @@ impl Writer {
     /// When the disk fails.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.db.flush()?;
-        let failed = |error: std::io::Error| StoreError::Damaged(error.to_string());
-        File::open(&self.file).and_then(|file| file.sync_all()).map_err(failed)
+        Ok(File::open(&self.file).and_then(|file| file.sync_all())?)
     }
 
     /// What a checkpoint starts from: the position, and the counts as they are there.
