@@ -1,4 +1,4 @@
-//! The only owner of reqwest: bounded GETs to providers, and one POST to our own listener.
+//! The only owner of reqwest: bounded requests to providers, and one POST to our own listener.
 //!
 //! Follows no redirect, keeps no body past its cap, and never shows a URL in an error beyond its
 //! host: a query can hold a token. Waiting and trying again are the caller's.
@@ -16,7 +16,7 @@ use url::{Host, Url};
 use crate::clock;
 use crate::listen::Listen;
 use crate::model::Time;
-use crate::provider::PageRequest;
+use crate::provider::{Method, PageRequest};
 use crate::secret::Secret;
 
 /// Longest wait for a connection, TLS included.
@@ -31,6 +31,9 @@ pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Largest body of an answer, in bytes.
 pub const BODY_MAX: usize = 32 << 20;
 
+/// Largest part of the body of an answer that is no 200, in bytes. It says why, and no more.
+const REFUSAL_BODY_MAX: usize = 64 << 10;
+
 /// Largest body of our own listener's answer, in bytes.
 const LOCAL_BODY_MAX: usize = 64 << 10;
 
@@ -43,6 +46,15 @@ const EPOCH_FROM: u64 = 1_000_000_000;
 /// Headers that tell when a rate limit ends: SendGrid, MailerSend and Mailgun, the IETF's draft
 /// (Resend), Brevo. See `providers/`, each under its rate limits.
 const RESET_HEADERS: &[&str] = &["x-ratelimit-reset", "ratelimit-reset", "x-sib-ratelimit-reset"];
+
+/// Pairs of headers: how many requests are left, and when there are more. The last pair is
+/// MailerSend's daily quota, whose reset is a date (RFC 3339).
+const LEFT_HEADERS: &[(&str, &str)] = &[
+    ("x-ratelimit-remaining", "x-ratelimit-reset"),
+    ("ratelimit-remaining", "ratelimit-reset"),
+    ("x-sib-ratelimit-remaining", "x-sib-ratelimit-reset"),
+    ("x-apiquota-remaining", "x-apiquota-reset"),
+];
 
 const USER_AGENT: &str = concat!("suppressd/", env!("CARGO_PKG_VERSION"));
 
@@ -81,13 +93,16 @@ pub enum FetchError {
     Client(String),
 }
 
-/// An answer. Only a 200 has its body read.
+/// An answer. Of one that is no 200 only the start of the body is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fetched {
     /// The status.
     pub status: u16,
     /// How long it asks us to wait, at most [`RETRY_AFTER_MAX`].
     pub retry_after: Option<Duration>,
+    /// How long to wait before the next request, since this one was the last that a rate limit
+    /// has room for; at most [`RETRY_AFTER_MAX`].
+    pub spent: Option<Duration>,
     /// The media type, as sent.
     pub content_type: Option<String>,
     /// The body.
@@ -124,26 +139,44 @@ impl Fetcher {
         Ok(Fetcher { client, has_roots })
     }
 
-    /// Gets one page, all of it within `total`.
+    /// Makes one request, all of it within `total`.
     ///
     /// # Errors
     /// When there is no whole answer. An answer of any status but a redirect is not an error.
-    pub async fn get(&self, request: &PageRequest, total: Duration) -> Result<Fetched, FetchError> {
+    pub async fn send(
+        &self,
+        request: &PageRequest,
+        total: Duration,
+    ) -> Result<Fetched, FetchError> {
         self.admit(&request.url)?;
-        let mut call = self.client.get(request.url.clone()).timeout(total);
+        let method = match request.method {
+            Method::Get => http::Method::GET,
+            Method::Post => http::Method::POST,
+            Method::Put => http::Method::PUT,
+            Method::Delete => http::Method::DELETE,
+        };
+        let mut call = self.client.request(method, request.url.clone()).timeout(total);
         for (name, value) in &request.headers {
             call = call.header(*name, sensitive(name, value)?);
+        }
+        if let Some((media, body)) = &request.body {
+            call = call.header(http::header::CONTENT_TYPE, *media).body(body.reveal().to_vec());
         }
         let response = call.send().await.map_err(|error| classify(&error))?;
         if response.status().is_redirection() {
             return Err(FetchError::Redirect { host: leads_to(&response) });
         }
         let status = response.status().as_u16();
-        let headers = response.headers();
-        let retry_after = retry_after(headers, status, clock::now());
+        let (headers, now) = (response.headers(), clock::now());
+        let retry_after = retry_after(headers, status, now);
+        let spent = spent(headers, now);
         let content_type = text(headers, http::header::CONTENT_TYPE.as_str()).map(str::to_owned);
-        let body = if status == 200 { read(response, BODY_MAX).await? } else { Vec::new() };
-        Ok(Fetched { status, retry_after, content_type, body })
+        let body = match status {
+            200 => read(response, BODY_MAX).await?,
+            // What cannot be read of a refusal changes nothing about it.
+            _ => read(response, REFUSAL_BODY_MAX).await.unwrap_or_default(),
+        };
+        Ok(Fetched { status, retry_after, spent, content_type, body })
     }
 
     fn admit(&self, url: &Url) -> Result<(), FetchError> {
@@ -295,6 +328,13 @@ fn retry_after(headers: &HeaderMap, status: u16, now: Time) -> Option<Duration> 
     asked.max(reset).map(|wait| wait.min(RETRY_AFTER_MAX))
 }
 
+/// How long a rate limit has no more room: the latest reset of those that are used up.
+fn spent(headers: &HeaderMap, now: Time) -> Option<Duration> {
+    let used_up = LEFT_HEADERS.iter().filter(|(left, _)| text(headers, left) == Some("0"));
+    let wait = used_up.filter_map(|(_, name)| reset(text(headers, name)?, now)).max();
+    wait.map(|wait| wait.min(RETRY_AFTER_MAX))
+}
+
 /// Whole seconds; a fraction, which some servers send, is rounded up.
 fn seconds(value: &str) -> Option<Duration> {
     let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
@@ -313,7 +353,9 @@ fn until_date(value: &str, now: Time) -> Option<Duration> {
 }
 
 fn reset(value: &str, now: Time) -> Option<Duration> {
-    let wait = seconds(value)?;
+    let Some(wait) = seconds(value) else {
+        return Time::parse(value).map(|date| date.since(now));
+    };
     if wait.as_secs() <= EPOCH_FROM {
         return Some(wait);
     }
@@ -345,6 +387,7 @@ mod tests {
             (429, "ratelimit-reset", &epoch.to_string(), Some(90)),
             (429, "x-sib-ratelimit-reset", "12", Some(12)),
             (429, "x-ratelimit-reset", "2026-06-15", None),
+            (429, "x-ratelimit-reset", "2026-06-15T10:00:40Z", Some(40)),
             (503, "x-ratelimit-reset", "30", None),
             (200, "x-ratelimit-reset", "30", None),
         ] {
@@ -363,6 +406,24 @@ mod tests {
         let now = Time::from_seconds(0);
         assert_eq!(retry_after(&headers, 429, now), Some(Duration::from_secs(30)));
         assert_eq!(retry_after(&headers, 503, now), Some(Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn a_limit_that_is_used_up_is_waited_for() {
+        let now = Time::parse("2026-06-15T10:00:00Z").unwrap();
+        for (left, reset, wait) in [
+            (("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "30"), Some(30)),
+            (("x-ratelimit-remaining", "1"), ("x-ratelimit-reset", "30"), None),
+            (("ratelimit-remaining", "0"), ("ratelimit-reset", "1"), Some(1)),
+            (("x-sib-ratelimit-remaining", "0"), ("x-sib-ratelimit-reset", "9"), Some(9)),
+            (("x-sib-ratelimit-remaining", "0"), ("x-ratelimit-reset", "9"), None),
+            (("x-apiquota-remaining", "0"), ("x-apiquota-reset", "2026-06-15T10:01:00Z"), Some(60)),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(left.0, left.1.parse().unwrap());
+            headers.insert(reset.0, reset.1.parse().unwrap());
+            assert_eq!(spent(&headers, now), wait.map(Duration::from_secs), "{left:?} {reset:?}");
+        }
     }
 
     #[test]

@@ -240,8 +240,8 @@ impl Webhooks {
     }
 
     async fn fetch(&self, url: Url) -> Option<Fetched> {
-        let request = PageRequest { url, headers: Vec::new() };
-        let fetched = self.fetcher.get(&request, FETCH_LIMIT).await;
+        let request = PageRequest::get(url);
+        let fetched = self.fetcher.send(&request, FETCH_LIMIT).await;
         fetched.ok().filter(|fetched| fetched.status == 200)
     }
 }

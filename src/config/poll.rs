@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use croner::parser::{CronParser, Seconds, Year};
+use toml::de::DeValue;
 use url::{Host, Url};
 
 use super::near::listed;
@@ -11,20 +12,25 @@ use super::section::{Field, Section, shown};
 use super::source::{note, settings};
 use super::{DAY, polls};
 use crate::model::{SourceName, Time};
-use crate::poll::Every;
-use crate::provider::{Provider, Settings, Window};
+use crate::poll::{Bounds, Every};
+use crate::provider::{Feed, Provider, Query, Settings, Window};
 
 const INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=MONTH;
-const INTERVAL: Duration = Duration::from_secs(5 * 60);
+
+/// Between what the interval adapts itself unless the source says otherwise.
+const ADAPTIVE: Bounds = Bounds { min: MINUTE, max: Duration::from_secs(15 * 60) };
 
 const OVERLAPS: RangeInclusive<Duration> = Duration::ZERO..=MONTH;
-const OVERLAP: Duration = Duration::from_secs(15 * 60);
 
 /// No provider keeps its events for ten years.
 const BACKFILLS: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(3_650 * DAY.as_secs());
 const BACKFILL: Duration = MONTH;
 
+const SCANS: RangeInclusive<Duration> = MINUTE..=MONTH;
+const SCAN: Duration = DAY;
+
+const MINUTE: Duration = Duration::from_secs(60);
 const MONTH: Duration = Duration::from_secs(30 * DAY.as_secs());
 
 /// The keys under which adapters take the address of an API.
@@ -33,10 +39,11 @@ const URL_KEYS: [&str; 2] = ["url", "base_url"];
 /// A good `poll` table.
 pub(super) struct Poll {
     settings: Settings,
-    feeds: Vec<String>,
+    feeds: Vec<Feed>,
     every: Every,
-    overlap: Duration,
+    overlap: Option<Duration>,
     backfill: Duration,
+    scan: Duration,
 }
 
 impl Poll {
@@ -46,8 +53,18 @@ impl Poll {
         provider: &'static dyn Provider,
         has_webhook: bool,
     ) -> polls::Settings {
-        let Poll { settings, feeds, every, overlap, backfill } = self;
-        polls::Settings { source, provider, settings, feeds, every, overlap, backfill, has_webhook }
+        let Poll { settings, feeds, every, overlap, backfill, scan } = self;
+        polls::Settings {
+            source,
+            provider,
+            settings,
+            feeds,
+            every,
+            overlap,
+            backfill,
+            scan,
+            has_webhook,
+        }
     }
 }
 
@@ -61,17 +78,19 @@ pub(super) fn poll(section: Section<'_>, provider: &dyn Provider) -> Option<Poll
     let every = every(&section);
     let overlap = section.take("overlap").and_then(|field| field.duration(OVERLAPS));
     let backfill = section.take("backfill").and_then(|field| field.duration(BACKFILLS));
+    let scan = section.take("scan").and_then(|field| field.duration(SCANS));
     let feeds = feeds(&section, provider);
     let settings = settings(&section, &[provider.poll_keys()]);
-    try_request(&section, provider, &settings);
+    try_requests(&section, provider, &feeds, &settings);
     let good = !section.has_problems();
     section.finish();
     good.then(|| Poll {
         settings,
         feeds,
-        every: every.unwrap_or(Every::Interval(INTERVAL)),
-        overlap: overlap.unwrap_or(OVERLAP),
+        every: every.unwrap_or(Every::Adaptive(ADAPTIVE)),
+        overlap,
         backfill: backfill.unwrap_or(BACKFILL),
+        scan: scan.unwrap_or(SCAN),
     })
 }
 
@@ -81,8 +100,24 @@ fn every(section: &Section<'_>) -> Option<Every> {
     if let (Some(_), Some(cron)) = (&interval, &cron) {
         cron.problem("stands beside every", "keep one of the two");
     }
-    let interval = interval.and_then(|field| field.duration(INTERVALS)).map(Every::Interval);
+    let interval = interval.and_then(|field| interval_of(&field));
     cron.and_then(|field| expression(&field)).map(Every::Cron).or(interval)
+}
+
+/// One interval, or the two between which it adapts itself.
+fn interval_of(field: &Field<'_>) -> Option<Every> {
+    if !matches!(field.value, DeValue::Table(_)) {
+        return field.duration(INTERVALS).map(Every::Interval);
+    }
+    let bounds = field.table()?;
+    let min = bounds.take("min").and_then(|field| field.duration(INTERVALS));
+    let max = bounds.take("max").and_then(|field| field.duration(INTERVALS));
+    let (min, max) = (min.unwrap_or(ADAPTIVE.min), max.unwrap_or(ADAPTIVE.max));
+    if min > max {
+        bounds.problem("min", "is longer than max", "let min be the shorter of the two");
+    }
+    bounds.finish();
+    Some(Every::Adaptive(Bounds { min, max }))
 }
 
 /// A cron expression, as the scheduler will read it.
@@ -110,34 +145,44 @@ fn expression(field: &Field<'_>) -> Option<String> {
 }
 
 /// The feeds to ask, in the provider's order; by default all.
-fn feeds(section: &Section<'_>, provider: &dyn Provider) -> Vec<String> {
-    let known = provider.feeds();
+fn feeds(section: &Section<'_>, provider: &dyn Provider) -> Vec<Feed> {
+    let known: Vec<&str> = provider.feeds().iter().map(|feed| &*feed.name).collect();
     let read = |text: &str| {
         let hint = || format!("{} has: {}", provider.name(), listed(known.iter().copied()));
         let feed = known.iter().find(|feed| **feed == text);
         feed.copied().ok_or_else(|| (format!("{} is not a feed", shown(text)), hint()))
     };
     let named = section.take("feeds").and_then(|field| field.list_of(read));
-    let asked = |feed: &&&'static str| named.as_ref().is_none_or(|named| named.contains(feed));
-    known.iter().filter(asked).map(|feed| (*feed).to_owned()).collect()
+    let asked = |feed: &&Feed| named.as_ref().is_none_or(|named| named.contains(&&*feed.name));
+    provider.feeds().iter().filter(asked).cloned().collect()
 }
 
-/// Builds a request as the poller will, to learn now what the adapter has against the settings.
-fn try_request(section: &Section<'_>, provider: &dyn Provider, settings: &Settings) {
-    let feed = provider.feeds().first().copied().unwrap_or_default();
+/// Builds the requests that the poller will, to learn now what the adapter has against the
+/// settings.
+fn try_requests(
+    section: &Section<'_>,
+    provider: &dyn Provider,
+    feeds: &[Feed],
+    settings: &Settings,
+) {
     let until = Time::from_seconds(DAY.as_secs().cast_signed());
     let window = Window { since: Time::from_seconds(0), until };
-    let request = match provider.page_request(settings, feed, &window, None) {
-        Ok(request) => request,
-        Err(error) => return note(section, &error),
-    };
-    if !is_private(&request.url) {
-        let key = URL_KEYS.into_iter().find(|key| section.has(key));
-        let what = "is not an https URL: the key and the events would cross the network in clear";
-        let hint = "use https; plain http is for a loopback address only";
-        match key {
-            Some(key) => section.problem(key, what, hint),
-            None => section.problem_here(what, hint),
+    for feed in feeds {
+        let query = Query { settings, feed: &feed.name, window, next: None, now: until };
+        let request = match provider.page_request(&query) {
+            Ok(request) => request,
+            // One problem is enough: the other feeds would only say it again.
+            Err(error) => return note(section, &error),
+        };
+        if !is_private(&request.url) {
+            let key = URL_KEYS.into_iter().find(|key| section.has(key));
+            let what =
+                "is not an https URL: the key and the events would cross the network in clear";
+            let hint = "use https; plain http is for a loopback address only";
+            return match key {
+                Some(key) => section.problem(key, what, hint),
+                None => section.problem_here(what, hint),
+            };
         }
     }
 }

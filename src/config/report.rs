@@ -1,5 +1,7 @@
 //! What `suppressd check` prints about a good configuration. Shows no secret.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{Config, exports, polls, public_hook, webhook};
@@ -96,24 +98,41 @@ fn webhook_url(config: &Config, source: &SourceName) -> String {
 fn poll_row(poll: &polls::Settings) -> Vec<String> {
     let when = match &poll.every {
         Every::Interval(span) => format!("every {}", show_duration(*span)),
+        Every::Adaptive(bounds) => {
+            format!("every {} to {}", show_duration(bounds.min), show_duration(bounds.max))
+        }
         Every::Cron(expression) => format!("at {expression} (UTC)"),
     };
-    let (overlap, backfill) = (show_duration(poll.overlap), show_duration(poll.backfill));
+    let (overlap, backfill) = (show_duration(overlap(poll)), show_duration(poll.backfill));
     let reach = format!("overlap {overlap}, backfill {backfill}");
-    let feeds = format!("feeds {}", poll.feeds.join(", "));
+    let feeds = format!("feeds {}", names(poll).join(", "));
     vec![poll.source.to_string(), poll.provider.name().to_owned(), when, feeds, reach]
+}
+
+fn names(poll: &polls::Settings) -> Vec<&str> {
+    poll.feeds.iter().map(|feed| &*feed.name).collect()
+}
+
+/// What is read again behind the cursor: the longest of what the feeds need, unless it is set.
+fn overlap(poll: &polls::Settings) -> Duration {
+    let needed = poll.feeds.iter().map(|feed| feed.overlap).max();
+    poll.overlap.or(needed).unwrap_or_default()
 }
 
 fn poll_json(poll: &polls::Settings) -> Value {
     let (every, cron) = match &poll.every {
         Every::Interval(span) => (Some(show_duration(*span)), None),
+        Every::Adaptive(bounds) => {
+            (Some(format!("{} to {}", show_duration(bounds.min), show_duration(bounds.max))), None)
+        }
         Every::Cron(expression) => (None, Some(expression)),
     };
     json!({
         "every": every,
         "cron": cron,
-        "feeds": poll.feeds,
-        "overlap": show_duration(poll.overlap),
+        "feeds": names(poll),
+        "overlap": show_duration(overlap(poll)),
+        "scan": show_duration(poll.scan),
         "backfill": show_duration(poll.backfill),
     })
 }

@@ -18,6 +18,8 @@ pub(super) struct Mark {
     pub(super) complete_until: Option<Time>,
     /// A window that is being read.
     pub(super) open: Option<Open>,
+    /// For an operator's own window: where it began.
+    pub(super) from: Option<Time>,
 }
 
 /// A window that is being read.
@@ -43,6 +45,8 @@ struct Wire {
     until: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     open: Option<WireOpen>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,8 +67,9 @@ impl Mark {
             pages: open.pages,
         });
         let until = self.complete_until.map(|time| time.to_string());
+        let from = self.from.map(|time| time.to_string());
         #[expect(clippy::expect_used, reason = "numbers and texts always have a JSON form")]
-        serde_json::to_string(&Wire { v: VERSION, until, open }).expect("plain values")
+        serde_json::to_string(&Wire { v: VERSION, until, open, from }).expect("plain values")
     }
 
     /// From the notation in the journal.
@@ -84,14 +89,22 @@ impl Mark {
                 Some(Open { window, next: open.next, pages: open.pages })
             }
         };
-        Ok(Mark { complete_until: wire.until.as_deref().map(time).transpose()?, open })
+        let complete_until = wire.until.as_deref().map(time).transpose()?;
+        Ok(Mark { complete_until, open, from: wire.from.as_deref().map(time).transpose()? })
     }
 
     /// The same, with everything before `until` read and no window open. Never moves backwards.
     #[must_use]
     pub(super) fn completed(&self, until: Time) -> Mark {
         let complete_until = self.complete_until.map_or(until, |known| known.max(until));
-        Mark { complete_until: Some(complete_until), open: None }
+        Mark { complete_until: Some(complete_until), open: None, ..*self }
+    }
+
+    /// Where an operator's window from `since` on is to be read on, if an earlier run had begun
+    /// with it, or with a longer one, and was cut.
+    pub(super) fn resumes(&self, since: Time) -> bool {
+        let reached = self.open.as_ref().map(|open| open.window.since).max(self.complete_until);
+        self.from.is_some_and(|from| from <= since) && reached.is_some_and(|at| since <= at)
     }
 
     /// Whether a window from `since` to the present leaves nothing unread before it. `reach` is how
@@ -121,11 +134,15 @@ mod tests {
         for (mark, text) in [
             (Mark::default(), r#"{"v":1}"#),
             (
-                Mark { complete_until: until, open: None },
+                Mark { complete_until: until, open: None, from: None },
                 r#"{"v":1,"until":"2026-06-15T10:15:00Z"}"#,
             ),
             (
-                Mark { complete_until: None, open },
+                Mark { complete_until: until, open: None, from: until },
+                r#"{"v":1,"until":"2026-06-15T10:15:00Z","from":"2026-06-15T10:15:00Z"}"#,
+            ),
+            (
+                Mark { complete_until: None, open, from: None },
                 concat!(
                     r#"{"v":1,"open":{"since":"2026-06-15T10:00:00Z","#,
                     r#""until":"2026-06-15T10:05:00.25Z","#,
@@ -159,8 +176,8 @@ mod tests {
         let at = Time::from_seconds;
         let window = Window { since: at(50), until: at(90) };
         let open = Open { window, next: "n".to_owned(), pages: 1 };
-        let complete = Mark { complete_until: Some(at(70)), open: Some(open.clone()) };
-        let begun = Mark { complete_until: None, open: Some(open) };
+        let complete = Mark { complete_until: Some(at(70)), open: Some(open.clone()), from: None };
+        let begun = Mark { complete_until: None, open: Some(open), from: None };
         let reach = at(60);
         for (mark, since, joins) in [
             (&complete, 70, true),
@@ -175,9 +192,28 @@ mod tests {
     }
 
     #[test]
+    fn a_cut_window_of_an_operator_is_read_on_where_it_was_cut() {
+        let at = Time::from_seconds;
+        let window = Window { since: at(60), until: at(90) };
+        let open = Some(Open { window, next: "n".to_owned(), pages: 1 });
+        let cut = Mark { from: Some(at(50)), complete_until: Some(at(60)), open };
+        let between = Mark { open: None, ..cut.clone() };
+        for (mark, since, resumes) in [
+            (&cut, 49, false),
+            (&cut, 50, true),
+            (&cut, 60, true),
+            (&cut, 61, false),
+            (&between, 55, true),
+            (&Mark::default(), 55, false),
+        ] {
+            assert_eq!(mark.resumes(at(since)), resumes, "{mark:?} from {since}");
+        }
+    }
+
+    #[test]
     fn completing_never_moves_backwards() {
         let at = Time::from_seconds;
-        let mark = Mark { complete_until: Some(at(70)), open: None };
+        let mark = Mark { complete_until: Some(at(70)), ..Mark::default() };
         assert_eq!(mark.completed(at(60)).complete_until, Some(at(70)));
         assert_eq!(mark.completed(at(80)).complete_until, Some(at(80)));
         assert_eq!(Mark::default().completed(at(5)).complete_until, Some(at(5)));
@@ -192,6 +228,7 @@ mod tests {
             let time = |nanos| Time::from_nanos(nanos, 9);
             let mark = Mark {
                 complete_until: until.map(|(nanos, _)| time(nanos)),
+                from: until.map(|(nanos, _)| time(nanos)),
                 open: open.map(|(since, until, next, pages)| Open {
                     window: Window { since: time(since), until: time(until) },
                     next,

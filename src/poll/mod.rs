@@ -4,6 +4,8 @@
 //! whether it is due; `run` asks and commits, page by page; `cursor` has the stored notation, which
 //! nothing else reads.
 
+mod ask;
+mod budget;
 mod cursor;
 mod problem;
 mod run;
@@ -21,15 +23,26 @@ pub use runner::{Polls, start};
 pub use trigger::{TriggerError, check_cron};
 
 use crate::model::SourceName;
-use crate::provider::{Provider, Settings as ProviderSettings};
+use crate::provider::{Feed, Provider, Settings as ProviderSettings};
 
 /// When a source is polled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Every {
     /// At this interval.
     Interval(Duration),
+    /// At an interval that follows what the runs find.
+    Adaptive(Bounds),
     /// By a cron expression with seconds, in UTC.
     Cron(String),
+}
+
+/// Between what an interval adapts itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The shortest.
+    pub min: Duration,
+    /// The longest.
+    pub max: Duration,
 }
 
 /// One source's `poll` table.
@@ -42,13 +55,15 @@ pub struct Settings {
     /// The provider's own settings.
     pub settings: ProviderSettings,
     /// The feeds to ask, some of the provider's.
-    pub feeds: Vec<String>,
+    pub feeds: Vec<Feed>,
     /// When.
     pub every: Every,
-    /// Read again behind the cursor.
-    pub overlap: Duration,
+    /// Read again behind the cursor. `None`: as each feed says.
+    pub overlap: Option<Duration>,
     /// How far the first poll reaches.
     pub backfill: Duration,
+    /// How often a feed that can only be read in whole is read.
+    pub scan: Duration,
     /// Whether the source also has a webhook: what only the poll sees was then missed by it.
     pub has_webhook: bool,
 }

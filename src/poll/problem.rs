@@ -136,6 +136,7 @@ mod tests {
         Fetched {
             status,
             retry_after: None,
+            spent: None,
             content_type: Some(content_type.to_owned()),
             body: body.into(),
         }

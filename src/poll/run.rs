@@ -10,42 +10,35 @@ use std::hash::BuildHasher;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
+use super::ask::{Asking, WAIT_MIN};
+use super::budget::Budget;
 use super::cursor::{Mark, Open};
 use super::problem::RunError;
 use super::{Progress, Settings, Summary};
 use crate::clock;
-use crate::fetch::{FetchError, Fetched, TOTAL_TIMEOUT};
+use crate::fetch::{FetchError, Fetched};
 use crate::ingest::{Receipt, Refused};
 use crate::model::{Cursor, Element, Origin, SourceName, Submission, Time};
-use crate::provider::{Page, PageRequest, Window};
-use crate::stop::stopped;
+use crate::provider::{Feed, PageRequest, Window};
 use crate::store::{Counts, StoreError};
 use crate::telemetry;
-
-/// Longest run.
-pub(super) const RUN_MAX: Duration = Duration::from_secs(3_600);
 
 /// Most pages of one window that one run reads. The next run goes on from there.
 pub(super) const PAGES_MAX: u64 = 10_000;
 
-/// Longest wait that a provider can ask for within a run; longer ones end it.
-pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
-
-/// Shortest wait when a provider, or our own intake, asks for one.
-const WAIT_MIN: Duration = Duration::from_secs(1);
-
-/// Most waits for one page.
-pub(super) const WAITS_MAX: u32 = 5;
-
 /// Time between two looks at a store that is not open yet.
 const STORE_RETRY: Duration = Duration::from_millis(250);
 
+/// An operator's long window is read in pieces of this length, so that it can be read on where it
+/// was cut, and shows how far it is.
+const PIECE: Duration = Duration::from_secs(86_400);
+
 /// Everything that a run touches: the provider's API, the intake and the store.
 pub(super) trait Outside: Clone + Send + Sync + 'static {
-    /// Gets one page.
-    fn get(
+    /// Makes one request.
+    fn send(
         &self,
         request: &PageRequest,
         total: Duration,
@@ -83,9 +76,12 @@ pub(super) struct Report {
     pub(super) rows: u64,
     /// Events that this run was the first to tell; `None` when the store could not say.
     pub(super) new: Option<u64>,
+    /// How the source's events have reached us, after the run.
+    pub(super) counts: Option<Counts>,
     /// How long it took.
     pub(super) took: Duration,
-    /// Until when each feed is completely read, as far as it was found out.
+    /// Until when each feed is completely read, as far as it was found out. Feeds that are always
+    /// read in whole are not among them.
     pub(super) complete: Vec<(String, Option<Time>)>,
     /// The first failure, with its feed.
     pub(super) failure: Option<(String, RunError)>,
@@ -93,26 +89,29 @@ pub(super) struct Report {
 
 /// One run.
 pub(super) struct Run<'a, O> {
-    settings: &'a Settings,
-    outside: &'a O,
+    asking: Asking<'a, O>,
     caller: Option<&'a Caller>,
-    stop: watch::Receiver<bool>,
-    deadline: Instant,
     pages: u64,
     rows: u64,
+    /// The part of an operator's window that is read, 0 to 1.
+    part: Option<f64>,
     last: Option<Receipt>,
 }
 
+/// Which cursor a window moves, and how far it may.
+struct Place<'a> {
+    feed: &'a Feed,
+    /// The name that the cursor is stored under.
+    key: &'a str,
+    /// Rows before this have had the time to appear.
+    settled: Time,
+}
+
 /// A window in the course of being read.
-struct Reading<'a> {
-    feed: &'a str,
+struct Reading {
     window: Window,
     next: Option<String>,
     pages: u64,
-    /// Whether its pages move the cursor: an operator's own window does at most at its end.
-    moves: bool,
-    /// Whether its end closes the cursor's window.
-    closes: bool,
 }
 
 impl<'a, O: Outside> Run<'a, O> {
@@ -120,61 +119,67 @@ impl<'a, O: Outside> Run<'a, O> {
     pub(super) fn new(
         settings: &'a Settings,
         outside: &'a O,
+        budget: &'a mut Budget,
         caller: Option<&'a Caller>,
         stop: watch::Receiver<bool>,
     ) -> Run<'a, O> {
-        let deadline = Instant::now() + RUN_MAX;
-        Run { settings, outside, caller, stop, deadline, pages: 0, rows: 0, last: None }
+        let asking = Asking::new(settings, outside, budget, stop);
+        Run { asking, caller, pages: 0, rows: 0, part: None, last: None }
     }
 
     /// Reads every feed: by its cursor, or from `since` on.
     pub(super) async fn go(mut self, since: Option<Time>) -> Report {
         let started = Instant::now();
-        let mut complete = Vec::new();
-        let mut failure = None;
-        let mut before = None;
-        for feed in &self.settings.feeds {
-            let result = match self.mark(feed).await {
+        let (mut complete, mut failure, mut before) = (Vec::new(), None, None);
+        for (index, feed) in self.settings().feeds.iter().enumerate() {
+            self.part = since.map(|_| index as f64 / self.settings().feeds.len() as f64);
+            let result = match self.mark(&feed.name).await {
                 Ok(mut mark) => {
                     // The store answers by now, which a count taken earlier could not rely on.
                     before = before.or_else(|| self.counts());
                     let result = self.feed(feed, &mut mark, since).await;
-                    complete.push((feed.clone(), mark.complete_until));
+                    if feed.by_time {
+                        complete.push((feed.name.to_string(), mark.complete_until));
+                    }
                     result
                 }
                 Err(error) => Err(error),
             };
             if let Err(error) = result {
                 let ends = error.ends_the_run();
-                failure.get_or_insert((feed.clone(), error));
+                failure.get_or_insert((feed.name.to_string(), error));
                 if ends {
                     break;
                 }
             }
         }
         self.settle().await;
-        let after = self.counts();
-        let new = before.zip(after).map(|(b, a)| a.poll_only.saturating_sub(b.poll_only));
+        let counts = self.counts();
+        let new = before.zip(counts).map(|(b, a)| a.poll_only.saturating_sub(b.poll_only));
         let took = started.elapsed();
-        Report { pages: self.pages, rows: self.rows, new, took, complete, failure }
+        Report { pages: self.pages, rows: self.rows, new, counts, took, complete, failure }
+    }
+
+    fn settings(&self) -> &'a Settings {
+        self.asking.settings
     }
 
     /// How far a feed has been read, once the store is open.
-    async fn mark(&mut self, feed: &str) -> Result<Mark, RunError> {
-        let source = &self.settings.source;
+    async fn mark(&mut self, key: &str) -> Result<Mark, RunError> {
+        let source = &self.settings().source;
         loop {
-            match self.outside.cursor(source, feed) {
+            match self.asking.outside.cursor(source, key) {
                 Ok(None) => return Ok(Mark::default()),
                 Ok(Some(text)) => {
                     return Ok(Mark::decode(&text).unwrap_or_else(|_| {
-                        telemetry::poll::cursor_unreadable(source, feed);
+                        telemetry::poll::cursor_unreadable(source, key);
                         Mark::default()
                     }));
                 }
                 Err(StoreError::NotReady) => {
-                    self.pause(STORE_RETRY).await?;
+                    self.asking.pause(STORE_RETRY).await?;
                     // A store that is rebuilt takes its time, which is not the provider's.
-                    self.deadline = Instant::now() + RUN_MAX;
+                    self.asking.restart();
                 }
                 Err(error) => return Err(RunError::Store(error)),
             }
@@ -184,110 +189,164 @@ impl<'a, O: Outside> Run<'a, O> {
     /// Reads one feed up to the present.
     async fn feed(
         &mut self,
-        feed: &str,
+        feed: &Feed,
         mark: &mut Mark,
         since: Option<Time>,
     ) -> Result<(), RunError> {
         let (started, pages, rows) = (Instant::now(), self.pages, self.rows);
-        match since {
-            Some(since) => {
-                let now = clock::now();
-                let closes = mark.joins(since, now.minus(self.settings.backfill));
-                let window = Window { since, until: now.max(since) };
-                let reading = Reading { feed, window, next: None, pages: 0, moves: false, closes };
-                self.window(reading, mark).await?;
-            }
-            None => self.by_cursor(feed, mark).await?,
+        match since.filter(|_| feed.by_time) {
+            Some(since) => self.backfill(feed, mark, since).await?,
+            None if self.is_due(feed, mark) => self.by_cursor(feed, mark).await?,
+            None => return Ok(()),
         }
         let (pages, rows) = (self.pages - pages, self.rows - rows);
-        telemetry::poll::feed_finished(&self.settings.source, feed, pages, rows, started.elapsed());
+        let source = &self.settings().source;
+        telemetry::poll::feed_finished(source, &feed.name, pages, rows, started.elapsed());
         Ok(())
     }
 
+    /// A feed that can only be read in whole has a slower schedule of its own.
+    fn is_due(&self, feed: &Feed, mark: &Mark) -> bool {
+        let last = mark.complete_until.filter(|_| mark.open.is_none());
+        feed.by_time
+            || self.caller.is_some()
+            || last.is_none_or(|last| clock::now().since(last) >= self.settings().scan)
+    }
+
     /// Reads on in the window that was left open, if one was, and then up to the present.
-    async fn by_cursor(&mut self, feed: &str, mark: &mut Mark) -> Result<(), RunError> {
-        let left = mark.open.clone();
-        if let Some(Open { window, next, pages }) = left.clone() {
-            telemetry::poll::resumed(&self.settings.source, feed, pages);
-            let before = self.pages;
-            let reading =
-                Reading { feed, window, next: Some(next), pages, moves: true, closes: true };
-            match self.window(reading, mark).await {
-                Ok(()) => {}
-                // The token has expired, or the API's address has changed under it.
-                Err(error) if self.pages == before && error.is_of_the_token() => {
-                    telemetry::poll::started_over(&self.settings.source, feed);
-                }
-                Err(error) => return Err(error),
-            }
-        }
+    async fn by_cursor(&mut self, feed: &Feed, mark: &mut Mark) -> Result<(), RunError> {
+        self.resume(feed, &feed.name, mark).await?;
         let now = clock::now();
-        let since = match mark.complete_until {
-            Some(until) => until.min(now).minus(self.settings.overlap),
-            None => now.minus(self.settings.backfill),
-        };
+        let since = self.start(feed, mark, now);
         // Without a completed window, one that had to be started over still owes its own start.
         let owed = mark.open.as_ref().map_or(since, |open| open.window.since);
         let window = Window { since: since.min(owed), until: now };
-        let reading = Reading { feed, window, next: None, pages: 0, moves: true, closes: true };
-        self.window(reading, mark).await
+        let place = Place { feed, key: &feed.name, settled: now.minus(feed.settle) };
+        self.span(&place, window, mark).await
     }
 
-    /// Reads a window's pages to its end.
-    async fn window(&mut self, mut reading: Reading<'_>, mark: &mut Mark) -> Result<(), RunError> {
-        let provider = self.settings.provider;
+    /// Reads on in a window that was left open. One whose place is gone stays open.
+    async fn resume(&mut self, feed: &Feed, key: &str, mark: &mut Mark) -> Result<(), RunError> {
+        let Some(Open { window, next, pages }) = mark.open.clone() else { return Ok(()) };
+        let source = &self.settings().source;
+        telemetry::poll::resumed(source, &feed.name, pages);
+        let before = self.pages;
+        let settled = window.until.minus(feed.settle);
+        let place = Place { feed, key, settled };
+        let reading = Reading { window, next: Some(next), pages };
+        match self.window(&place, reading, mark).await {
+            Ok(None) => Ok(()),
+            // What is too full is read in halves when the window is read anew.
+            Ok(Some(_)) => Ok(()),
+            // The token has expired, or the API's address has changed under it.
+            Err(error) if self.pages == before && error.is_of_the_token() => {
+                telemetry::poll::started_over(source, &feed.name);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where the next window of a feed starts.
+    fn start(&self, feed: &Feed, mark: &Mark, now: Time) -> Time {
+        let overlap = self.settings().overlap.unwrap_or(feed.overlap);
+        let since = match mark.complete_until {
+            Some(until) => until.min(now).minus(overlap),
+            None => now.minus(self.settings().backfill),
+        };
+        let Some(oldest) = feed.kept.map(|kept| now.minus(kept)) else { return since };
+        if mark.complete_until.is_some_and(|until| until < oldest) {
+            let lost = oldest.since(mark.complete_until.unwrap_or(oldest));
+            telemetry::poll::beyond_reach(&self.settings().source, &feed.name, lost);
+        }
+        since.max(oldest)
+    }
+
+    /// Reads an operator's own window, in pieces. One that was cut is read on.
+    async fn backfill(
+        &mut self,
+        feed: &Feed,
+        mark: &mut Mark,
+        since: Time,
+    ) -> Result<(), RunError> {
+        let key = format!("{}@since", feed.name);
+        let now = clock::now();
+        let mut back = self.mark(&key).await?;
+        if back.resumes(since) {
+            self.resume(feed, &key, &mut back).await?;
+        } else {
+            back = Mark { from: Some(since), ..Mark::default() };
+        }
+        let start = back.complete_until.map_or(since, |done| done.max(since)).min(now.max(since));
+        let window = Window { since: start, until: now.max(since) };
+        let pieces = if feed.bounded { window.pieces(PIECE) } else { vec![window] };
+        let place = Place { feed, key: &key, settled: window.until };
+        let feeds = self.settings().feeds.len() as f64;
+        for piece in &pieces {
+            self.span(&place, *piece, &mut back).await?;
+            self.part = self.part.map(|part| part + 1.0 / (feeds * pieces.len() as f64));
+            self.tell();
+        }
+        self.put_cursor(&key, &Mark::default()).await?;
+        if mark.joins(since, now.minus(self.settings().backfill)) {
+            *mark = mark.completed(now.minus(feed.settle));
+            self.put_cursor(&feed.name, mark).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads a window, in halves where it holds more than the API lists.
+    async fn span(
+        &mut self,
+        place: &Place<'_>,
+        window: Window,
+        mark: &mut Mark,
+    ) -> Result<(), RunError> {
+        let mut parts = vec![window];
+        while let Some(window) = parts.pop() {
+            let reading = Reading { window, next: None, pages: 0 };
+            if let Some([first, second]) = self.window(place, reading, mark).await? {
+                parts.extend([second, first]);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads a window's pages to its end. `Some`: it holds too much, and these are its halves.
+    async fn window(
+        &mut self,
+        place: &Place<'_>,
+        mut reading: Reading,
+        mark: &mut Mark,
+    ) -> Result<Option<[Window; 2]>, RunError> {
+        let (feed, window) = (&*place.feed.name, reading.window);
         let mut seen = Tokens::default();
         for _ in 0..PAGES_MAX {
             self.check()?;
             let next = reading.next.as_deref();
-            let request = provider
-                .page_request(&self.settings.settings, reading.feed, &reading.window, next)
-                .map_err(RunError::Request)?;
-            seen.add(next.unwrap_or(request.url.as_str()));
-            let page = self.page(reading.feed, &request).await?;
+            seen.add(&self.asking.token(feed, window, next)?);
+            let page = self.asking.page(feed, window, next).await?;
+            if page.overfull {
+                match window.halves() {
+                    Some(halves) => return Ok(Some(halves)),
+                    None => telemetry::poll::too_full(&self.settings().source, feed, window.since),
+                }
+            }
             reading.pages += 1;
             let repeated = page.next.as_deref().is_some_and(|next| !seen.add(next));
-            let (following, moves) = reading.after(mark, page.next.as_deref(), repeated);
-            let cursor =
-                moves.then(|| Cursor { feed: reading.feed.to_owned(), state: following.encode() });
-            self.commit(reading.feed, page.rows, cursor).await?;
+            let following = reading.after(place, mark, page.next.as_deref(), repeated);
+            let cursor = Cursor { feed: place.key.to_owned(), state: following.encode() };
+            self.commit(feed, page.rows, cursor).await?;
             *mark = following;
             if repeated {
                 return Err(RunError::Repeated);
             }
             match page.next {
-                None => return Ok(()),
+                None => return Ok(None),
                 next => reading.next = next,
             }
         }
         Err(RunError::TooManyPages)
-    }
-
-    /// Gets a page and reads it, waiting as the provider asks.
-    async fn page(&mut self, feed: &str, request: &PageRequest) -> Result<Page, RunError> {
-        let mut waits = 0;
-        let fetched = loop {
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            let mut stop = self.stop.clone();
-            let fetched = tokio::select! {
-                biased;
-                () = stopped(&mut stop) => return Err(RunError::Stopping),
-                fetched = self.outside.get(request, TOTAL_TIMEOUT.min(left)) => fetched,
-            };
-            // What the run's own end cut short is no fault of the provider's.
-            let late = Instant::now() >= self.deadline;
-            let fetched =
-                fetched.map_err(|e| if late { RunError::Deadline } else { RunError::Fetch(e) })?;
-            match (fetched.status, fetched.retry_after) {
-                (429 | 503, Some(wait)) if wait <= WAIT_MAX && waits < WAITS_MAX => {
-                    waits += 1;
-                    self.pause(wait.max(WAIT_MIN)).await?;
-                }
-                _ => break fetched,
-            }
-        };
-        RunError::check(&fetched)?;
-        self.settings.provider.page(feed, &request.url, &fetched.body).map_err(RunError::Page)
     }
 
     /// Commits a page in one record with the cursor behind it. Rows too many for a record go in
@@ -296,23 +355,15 @@ impl<'a, O: Outside> Run<'a, O> {
         &mut self,
         feed: &str,
         rows: Vec<Element>,
-        cursor: Option<Cursor>,
+        cursor: Cursor,
     ) -> Result<(), RunError> {
         let count = rows.len() as u64;
         let mut pieces = vec![rows];
         while let Some(piece) = pieces.pop() {
-            let submission = Submission {
-                source: self.settings.source.clone(),
-                provider: self.settings.provider.name().into(),
-                origin: Origin::Poll,
-                feed: feed.into(),
-                received_at: clock::now(),
-                elements: piece,
-                cursor: if pieces.is_empty() { cursor.clone() } else { None },
-                released: Vec::new(),
-            };
+            let cursor = if pieces.is_empty() { Some(cursor.clone()) } else { None };
+            let submission = self.submission(feed, piece, cursor);
             match self.submit(&submission).await {
-                Ok(receipt) => self.last = Some(receipt),
+                Ok(()) => {}
                 Err(RunError::TooLarge) if submission.elements.len() > 1 => {
                     let mut first = submission.elements;
                     let rest = first.split_off(first.len() / 2);
@@ -323,19 +374,42 @@ impl<'a, O: Outside> Run<'a, O> {
         }
         self.pages += 1;
         self.rows += count;
-        telemetry::poll::page_read(&self.settings.source, count);
+        telemetry::poll::page_read(&self.settings().source, count);
         self.tell();
         Ok(())
     }
 
+    /// Stores a cursor without a page.
+    async fn put_cursor(&mut self, key: &str, mark: &Mark) -> Result<(), RunError> {
+        let cursor = Cursor { feed: key.to_owned(), state: mark.encode() };
+        let submission = self.submission(key, Vec::new(), Some(cursor));
+        self.submit(&submission).await
+    }
+
+    fn submission(&self, feed: &str, elements: Vec<Element>, cursor: Option<Cursor>) -> Submission {
+        Submission {
+            source: self.settings().source.clone(),
+            provider: self.settings().provider.name().into(),
+            origin: Origin::Poll,
+            feed: feed.into(),
+            received_at: clock::now(),
+            elements,
+            cursor,
+            released: Vec::new(),
+        }
+    }
+
     /// Submits until it is taken. Once begun, this is not broken off by a stop: the intake outlives
     /// the edges, and answers when it stops itself.
-    async fn submit(&mut self, submission: &Submission) -> Result<Receipt, RunError> {
+    async fn submit(&mut self, submission: &Submission) -> Result<(), RunError> {
         loop {
-            match self.outside.submit(submission).await {
-                Ok(receipt) => return Ok(receipt),
+            match self.asking.outside.submit(submission).await {
+                Ok(receipt) => {
+                    self.last = Some(receipt);
+                    return Ok(());
+                }
                 Err(Refused::Full { retry_after } | Refused::DiskFull { retry_after }) => {
-                    self.pause(retry_after.max(WAIT_MIN)).await?;
+                    self.asking.pause(retry_after.max(WAIT_MIN)).await?;
                     self.check()?;
                 }
                 Err(Refused::TooLarge) => return Err(RunError::TooLarge),
@@ -347,66 +421,48 @@ impl<'a, O: Outside> Run<'a, O> {
     /// Waits until the store knows what this run has brought, its cursor above all.
     async fn settle(&mut self) {
         if let Some(receipt) = self.last {
-            let mut stop = self.stop.clone();
             tokio::select! {
                 biased;
-                () = stopped(&mut stop) => {}
-                () = self.outside.applied(receipt) => {}
+                () = self.asking.stopped() => {}
+                () = self.asking.outside.applied(receipt) => {}
             }
-        }
-    }
-
-    async fn pause(&self, span: Duration) -> Result<(), RunError> {
-        let mut stop = self.stop.clone();
-        tokio::select! {
-            biased;
-            () = stopped(&mut stop) => Err(RunError::Stopping),
-            () = sleep(span) => Ok(()),
         }
     }
 
     /// Whether the run may go on.
     fn check(&self) -> Result<(), RunError> {
-        if *self.stop.borrow() {
-            Err(RunError::Stopping)
-        } else if self.caller.is_some_and(|caller| caller.reply.is_closed()) {
-            Err(RunError::Abandoned)
-        } else if Instant::now() >= self.deadline {
-            Err(RunError::Deadline)
-        } else {
-            Ok(())
+        if self.caller.is_some_and(|caller| caller.reply.is_closed()) {
+            return Err(RunError::Abandoned);
         }
+        self.asking.check()
     }
 
     fn counts(&self) -> Option<Counts> {
-        self.outside.counts(&self.settings.source).ok()
+        self.asking.outside.counts(&self.settings().source).ok()
     }
 
     fn tell(&self) {
         if let Some(caller) = self.caller {
-            let source = self.settings.source.to_string();
-            // Windows have no known number of pages. Progress that nobody takes in time is dropped.
-            let progress = Progress { source, pages: self.pages, rows: self.rows, part: None };
-            let _ = caller.progress.try_send(progress);
+            let source = self.settings().source.to_string();
+            // Progress that nobody takes in time is dropped.
+            let (pages, rows) = (self.pages, self.rows);
+            let _ = caller.progress.try_send(Progress { source, pages, rows, part: self.part });
         }
     }
 }
 
-impl Reading<'_> {
-    /// How far the feed is read with the page just taken, and whether to commit that.
+impl Reading {
+    /// How far the feed is read with the page just taken.
     ///
     /// A feed that goes in circles loses its place, so that the next run reads a new window from
     /// its start, and cannot be caught in the same circle for ever.
-    fn after(&self, mark: &Mark, next: Option<&str>, repeated: bool) -> (Mark, bool) {
+    fn after(&self, place: &Place<'_>, mark: &Mark, next: Option<&str>, repeated: bool) -> Mark {
         match next {
-            None if self.closes => (mark.completed(self.window.until), true),
-            None => (mark.clone(), false),
-            Some(_) if !self.moves => (mark.clone(), false),
-            Some(_) if repeated => (Mark { complete_until: mark.complete_until, open: None }, true),
+            None => mark.completed(self.window.until.min(place.settled)),
+            Some(_) if repeated => Mark { open: None, ..mark.clone() },
             Some(next) => {
                 let (window, next, pages) = (self.window, next.to_owned(), self.pages);
-                let open = Some(Open { window, next, pages });
-                (Mark { complete_until: mark.complete_until, open }, true)
+                Mark { open: Some(Open { window, next, pages }), ..mark.clone() }
             }
         }
     }
@@ -428,13 +484,19 @@ impl Tokens {
 
 #[cfg(test)]
 mod tests {
+    use super::super::ask::{RUN_MAX, WAITS_MAX};
     use super::super::stage::{Answer, Stage, settings};
     use super::*;
+    use crate::fetch::TOTAL_TIMEOUT;
+
+    /// What the generic feed is read again behind its cursor.
+    const OVERLAP: Duration = Duration::from_secs(900);
 
     /// Runs once over what the stage plays.
     async fn run(stage: &Stage, since: Option<Time>) -> Report {
         let (_stop, stopping) = watch::channel(false);
-        Run::new(&settings(), stage, None, stopping).go(since).await
+        let mut budget = Budget::default();
+        Run::new(&settings(), stage, &mut budget, None, stopping).go(since).await
     }
 
     fn failure(report: &Report) -> &RunError {
@@ -474,7 +536,7 @@ mod tests {
 
         assert!(run(&stage, None).await.failure.is_none());
         let since = since_asked(&stage.asked()[3]);
-        assert_eq!(since, complete.minus(settings().overlap).floor_second());
+        assert_eq!(since, complete.minus(OVERLAP).floor_second());
         assert!(mark(&stage).complete_until.unwrap() >= complete);
     }
 
@@ -530,7 +592,7 @@ mod tests {
         assert!(report.failure.is_none());
         let asked = stage.asked();
         assert_eq!(asked[2..4], ["http://localhost/p2", "http://localhost/p3"]);
-        assert_eq!(since_asked(&asked[4]), until.minus(settings().overlap).floor_second());
+        assert_eq!(since_asked(&asked[4]), until.minus(OVERLAP).floor_second());
         assert!(mark(&stage).complete_until.unwrap() > until);
     }
 
@@ -665,14 +727,18 @@ mod tests {
     async fn an_operators_window_moves_the_cursor_only_without_a_gap() {
         let now = clock::now();
         let at = |minutes: u64| now.minus(Duration::from_secs(minutes * 60));
-        let complete = Mark { complete_until: Some(at(60)), open: None };
+        let complete = Mark { complete_until: Some(at(60)), ..Mark::default() };
         for (since, moves) in [(at(90), true), (at(60), true), (at(30), false)] {
             let stage = Stage::playing([Answer::page(1, Some("/p2")), Answer::page(1, None)]);
             stage.put_cursor("events", &complete.encode());
             assert!(run(&stage, Some(since)).await.failure.is_none());
             assert_eq!(since_asked(&stage.asked()[0]), since.floor_second());
-            assert_eq!(stage.submitted()[0].cursor, None);
-            assert_eq!(stage.submitted()[1].cursor.is_some(), moves);
+            let cursors: Vec<String> =
+                stage.submitted().into_iter().filter_map(|s| Some(s.cursor?.feed)).collect();
+            assert_eq!(cursors[..3], ["events@since"; 3], "two pages, and the end");
+            assert_eq!(cursors[3..], ["events"][usize::from(!moves)..]);
+            let back = Mark::decode(&stage.cursor_of("events@since").unwrap()).unwrap();
+            assert_eq!(back, Mark::default());
             assert_eq!(mark(&stage).complete_until > complete.complete_until, moves);
         }
     }

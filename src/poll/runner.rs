@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use super::budget::Budget;
 use super::problem::RunError;
 use super::run::{Caller, Outside, Report, Run};
 use super::schedule::{self, History};
@@ -66,6 +67,7 @@ struct Task<O> {
     outside: O,
     sheet: Arc<Mutex<Sheet>>,
     history: History,
+    budget: Budget,
     due: Option<Instant>,
     permits: Arc<Semaphore>,
     stop: watch::Receiver<bool>,
@@ -87,8 +89,8 @@ struct Daemon {
 }
 
 impl Outside for Daemon {
-    async fn get(&self, request: &PageRequest, total: Duration) -> Result<Fetched, FetchError> {
-        self.fetcher.get(request, total).await
+    async fn send(&self, request: &PageRequest, total: Duration) -> Result<Fetched, FetchError> {
+        self.fetcher.send(request, total).await
     }
 
     async fn submit(&self, submission: &Submission) -> Result<Receipt, Refused> {
@@ -207,10 +209,12 @@ impl<O: Outside> Task<O> {
         permits: Arc<Semaphore>,
         stop: watch::Receiver<bool>,
     ) -> Task<O> {
-        let complete = settings.feeds.iter().map(|feed| (feed.clone(), None)).collect();
+        let by_time = settings.feeds.iter().filter(|feed| feed.by_time);
+        let complete = by_time.map(|feed| (feed.name.to_string(), None)).collect();
+        let budget = Budget::new(settings.provider.rate());
         let sheet = Arc::new(Mutex::new(Sheet { complete, ..Sheet::default() }));
         let (history, due) = (History::default(), None);
-        Task { settings, outside, sheet, history, due, permits, stop }
+        Task { settings, outside, sheet, history, budget, due, permits, stop }
     }
 
     async fn work(mut self, mut inbox: Inbox) {
@@ -254,7 +258,7 @@ impl<O: Outside> Task<O> {
         let Some(report) = self.run(order.since, Some(&order.caller)).await else { return };
         let summary = Summary {
             source: self.settings.source.to_string(),
-            feeds: self.settings.feeds.clone(),
+            feeds: self.settings.feeds.iter().map(|feed| feed.name.to_string()).collect(),
             pages: report.pages,
             rows: report.rows,
             new: report.new,
@@ -280,12 +284,15 @@ impl<O: Outside> Task<O> {
             sheet.running = true;
             sheet.last_start = Some(clock::now());
         }
+        let after_gap = self.history.last_start.is_none() || self.history.failures > 0;
         if since.is_none() {
             self.history.last_start = Some(Instant::now().into_std());
             self.history.called = None;
         }
-        let report = Run::new(&self.settings, &self.outside, caller, stop).go(since).await;
+        let run = Run::new(&self.settings, &self.outside, &mut self.budget, caller, stop);
+        let report = run.go(since).await;
         self.learn(&report, since.is_none());
+        self.adapt(&report, after_gap);
         self.plan();
         self.show(&report);
         Some(report)
@@ -315,6 +322,18 @@ impl<O: Outside> Task<O> {
                 }
             }
         }
+    }
+
+    fn adapt(&mut self, report: &Report, after_gap: bool) {
+        let Every::Adaptive(bounds) = &self.settings.every else { return };
+        let last_webhook = report.counts.and_then(|counts| counts.last_webhook);
+        let age = last_webhook.map_or(Duration::MAX, |at| clock::now().since(at));
+        let signs = schedule::Signs {
+            after_gap,
+            found: report.new.is_some_and(|new| new > 0),
+            webhook_age: self.settings.has_webhook.then_some(age),
+        };
+        self.history.interval = schedule::adapt(bounds, self.history.interval, &signs);
     }
 
     /// Fixes when to run next. The chance is drawn once, so that looking again moves nothing.

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::Every;
+use super::{Bounds, Every};
 
 /// Within this time after the start every source is polled once.
 pub const START_WITHIN: Duration = Duration::from_secs(2);
@@ -36,6 +36,8 @@ pub struct History {
     pub failures: u32,
     /// The provider does not want to be asked before.
     pub not_before: Option<Instant>,
+    /// The present interval, where it adapts itself.
+    pub interval: Duration,
     /// The provider refuses our credentials: only an operator starts the next run.
     pub refused: bool,
 }
@@ -48,14 +50,40 @@ pub fn next_due(every: &Every, history: &History, now: Instant, random: f64) -> 
     let due = match (history.last_start, every) {
         (None, _) => Some(now + START_WITHIN.mul_f64(random)),
         (Some(_), _) if history.failures > 0 => Some(now + backoff(history.failures, random)),
-        (Some(start), Every::Interval(span)) => {
-            let span = (*span).max(INTERVAL_MIN);
+        (Some(start), Every::Interval(_) | Every::Adaptive(_)) => {
+            let span = match every {
+                Every::Interval(span) => *span,
+                _ => history.interval,
+            };
+            let span = span.max(INTERVAL_MIN);
             let jitter = span.mul_f64(JITTER_PART).min(JITTER_MAX).mul_f64(random);
             Some((start + span + jitter).max(now))
         }
         (Some(_), Every::Cron(_)) => history.called.map(|_| now),
     };
     due.map(|due| history.not_before.map_or(due, |earliest| due.max(earliest)))
+}
+
+/// What a finished run shows of its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signs {
+    /// Whether the run came after a failure, or after a time without runs.
+    pub after_gap: bool,
+    /// Whether it found what nothing had told before.
+    pub found: bool,
+    /// How long ago the last webhook came; `None` for a source without any.
+    pub webhook_age: Option<Duration>,
+}
+
+/// The next interval of a source that adapts: the shortest after a gap, when webhooks have missed
+/// something, or when none has come for as long as the longest interval; else twice the present.
+/// Without webhooks everything comes by polling: what finds something is asked again sooner.
+pub fn adapt(bounds: &Bounds, present: Duration, signs: &Signs) -> Duration {
+    let silent = signs.webhook_age.is_some_and(|age| age > bounds.max);
+    if signs.after_gap || signs.found || silent {
+        return bounds.min;
+    }
+    present.saturating_mul(2).clamp(bounds.min, bounds.max)
 }
 
 /// Full jitter: anything from at once to the cap, which doubles with each failure.
@@ -74,6 +102,24 @@ mod tests {
 
     fn secs(seconds: f64) -> Duration {
         Duration::from_secs_f64(seconds)
+    }
+
+    #[test]
+    fn the_interval_follows_what_a_run_finds() {
+        let bounds = Bounds { min: secs(60.0), max: secs(900.0) };
+        let calm = Signs { after_gap: false, found: false, webhook_age: Some(secs(10.0)) };
+        for (present, signs, next) in [
+            (60.0, calm, 120.0),
+            (120.0, calm, 240.0),
+            (800.0, calm, 900.0),
+            (900.0, Signs { found: true, ..calm }, 60.0),
+            (900.0, Signs { after_gap: true, ..calm }, 60.0),
+            (900.0, Signs { webhook_age: Some(secs(901.0)), ..calm }, 60.0),
+            (300.0, Signs { webhook_age: None, ..calm }, 600.0),
+            (0.0, calm, 60.0),
+        ] {
+            assert_eq!(adapt(&bounds, secs(present), &signs), secs(next), "{present} {signs:?}");
+        }
     }
 
     #[test]
@@ -137,6 +183,7 @@ mod tests {
                 called: called.map(at),
                 failures,
                 not_before,
+                interval,
                 refused: false,
             };
             let due = next_due(&every, &history, now, random);

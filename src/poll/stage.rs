@@ -138,13 +138,19 @@ impl Stage {
             };
             let retry_after = retry_after.map(Duration::from_secs);
             let content_type = Some(media.to_owned());
-            return Ok(Fetched { status, retry_after, content_type, body: body.into_bytes() });
+            return Ok(Fetched {
+                status,
+                retry_after,
+                spent: None,
+                content_type,
+                body: body.into_bytes(),
+            });
         }
     }
 }
 
 impl Outside for Stage {
-    async fn get(&self, request: &PageRequest, total: Duration) -> Result<Fetched, FetchError> {
+    async fn send(&self, request: &PageRequest, total: Duration) -> Result<Fetched, FetchError> {
         {
             let mut props = self.props();
             props.asked.push(request.url.to_string());
@@ -197,10 +203,11 @@ pub(super) fn settings() -> Settings {
         source: SourceName::parse("acme").unwrap(),
         provider: provider::by_name("generic").unwrap(),
         settings: keys,
-        feeds: vec!["events".to_owned()],
+        feeds: provider::by_name("generic").unwrap().feeds().to_vec(),
         every: Every::Interval(Duration::from_secs(300)),
-        overlap: Duration::from_secs(900),
+        overlap: None,
         backfill: Duration::from_secs(30 * 86_400),
+        scan: Duration::from_secs(86_400),
         has_webhook: false,
     }
 }

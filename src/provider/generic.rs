@@ -1,5 +1,7 @@
 //! The generic provider: plain JSON, an HMAC of the body in a header, a feed with `since`/`next`.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use url::Url;
@@ -7,11 +9,10 @@ use url::Url;
 use super::verify::header_name;
 use super::wire::{self, TimeForm};
 use super::{
-    Check, Class, Key, Notification, Page, PageError, PageRequest, Provider, Said, Sample,
-    SettingError, Settings, Stamp, Unreadable, Window,
+    Check, Class, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Said,
+    Sample, SettingError, Settings, Stamp, Unreadable,
 };
 use crate::model::{Address, Element, Event, EventKind, Time};
-use crate::secret::Secret;
 
 /// The header that holds the signature unless the source names another.
 const SIGNATURE_HEADER: &str = "X-Webhook-Signature";
@@ -20,6 +21,7 @@ const SIGNATURE_HEADER: &str = "X-Webhook-Signature";
 const PAGE_ROWS: &str = "500";
 
 const WEBHOOK_KEYS: &[Key] = &[Key::optional_secret("secret"), Key::optional_text("header")];
+const FEEDS: &[Feed] = &[Feed::events("events").settle(Duration::ZERO).unbounded()];
 const POLL_KEYS: &[Key] = &[Key::text("url"), Key::optional_secret("bearer")];
 
 /// What the format calls each kind, after folding case, `-` and spaces.
@@ -119,41 +121,34 @@ impl Provider for Generic {
         Ok(vec![wire.event(self.name(), stamp)?])
     }
 
-    fn feeds(&self) -> &'static [&'static str] {
-        &["events"]
+    fn feeds(&self) -> &[Feed] {
+        FEEDS
     }
 
     fn poll_keys(&self) -> &'static [Key] {
         POLL_KEYS
     }
 
-    fn page_request(
-        &self,
-        settings: &Settings,
-        _feed: &str,
-        window: &Window,
-        next: Option<&str>,
-    ) -> Result<PageRequest, SettingError> {
-        let base =
-            settings.text("url").and_then(|text| Url::parse(text).ok()).ok_or_else(|| {
-                settings.problem("url", "is not a URL", "write it as \"https://host/path\"")
-            })?;
-        let url = match next {
-            Some(next) => following(settings, &base, next)?,
+    fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
+        let base = query.url("url", None)?;
+        let url = match query.next {
+            Some(_) => query.next_url(&base)?,
             None => {
                 let mut url = base;
                 url.query_pairs_mut()
-                    .append_pair("since", &window.since.floor_second().to_string())
+                    .append_pair("since", &query.window.since.floor_second().to_string())
                     .append_pair("limit", PAGE_ROWS);
                 url
             }
         };
-        let bearer = settings.secrets("bearer").first();
-        let header = |s: &Secret| ("authorization", Secret::new([b"Bearer ", s.reveal()].concat()));
-        Ok(PageRequest { url, headers: bearer.map(header).into_iter().collect() })
+        let request = PageRequest::get(url);
+        Ok(match query.settings.secrets("bearer").first() {
+            Some(token) => request.bearer(token),
+            None => request,
+        })
     }
 
-    fn page(&self, _feed: &str, url: &Url, body: &[u8]) -> Result<Page, PageError> {
+    fn page(&self, _query: &Query<'_>, url: &Url, body: &[u8]) -> Result<Page, PageError> {
         let page: WirePage = wire::object(body)
             .map_err(|error| PageError(format!("not a page of events: {error}")))?;
         let rows = page.events.iter().map(|row| wire::element(row.get().as_bytes())).collect();
@@ -164,7 +159,7 @@ impl Provider for Generic {
                 Some(url.join(next).map_err(bad)?.into())
             }
         };
-        Ok(Page { rows, next })
+        Ok(Page::new(rows, next))
     }
 
     fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
@@ -241,17 +236,5 @@ pub(super) fn kind(name: &str, smtp_code: Option<u16>) -> EventKind {
         }
         Some(kind) => kind,
         None => EventKind::Unknown,
-    }
-}
-
-/// The URL of a following page: on the same host and scheme, or the credentials would leak.
-fn following(settings: &Settings, base: &Url, next: &str) -> Result<Url, SettingError> {
-    match base.join(next) {
-        Ok(url) if url.origin() == base.origin() => Ok(url),
-        _ => Err(settings.problem(
-            "url",
-            "the feed's `next` leads to another host",
-            "the API must page on its own host; use the URL it redirects to",
-        )),
     }
 }

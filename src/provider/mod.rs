@@ -4,6 +4,7 @@
 //! cuts pages. It never sees a socket, a clock or the store: times and keys are arguments.
 
 mod amazon_ses;
+mod api;
 mod brevo;
 mod custom;
 mod elastic_email;
@@ -36,6 +37,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use url::Url;
 
+pub use api::{Feed, Method, Page, PageError, PageRequest, Query, Rate, Rows, Window};
 pub use fault::{Class, Diagnostic, Faults, Said};
 pub use operator::{Instruction, OPERATOR, instruction_element};
 pub use settings::{Key, KeyKind, Setting, SettingError, Settings};
@@ -50,7 +52,6 @@ use verify::text_at;
 use crate::model::{
     Address, Element, Event, EventKind, Origin, Scope, SourceName, Submission, Time,
 };
-use crate::secret::Secret;
 
 /// Every provider that a source can name. README's table is checked against this list.
 pub static ALL: &[&dyn Provider] = &[
@@ -181,38 +182,6 @@ pub fn read_element(
 #[error("{0}")]
 pub struct Unreadable(pub String);
 
-/// The span that a poll reads: from `since`, inclusive, to `until`, exclusive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    /// The first instant.
-    pub since: Time,
-    /// The first instant that is not read.
-    pub until: Time,
-}
-
-/// A request to a provider's API, as data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PageRequest {
-    /// Where.
-    pub url: Url,
-    /// Headers that authenticate.
-    pub headers: Vec<(&'static str, Secret)>,
-}
-
-/// One page of a feed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Page {
-    /// Its rows, verbatim, each to be read as an element.
-    pub rows: Vec<Element>,
-    /// What leads to the following page; `None` on the last.
-    pub next: Option<String>,
-}
-
-/// A page cannot be understood: the run fails, and the cursor stays.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct PageError(pub String);
-
 /// A sample notification, before it is signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
@@ -297,7 +266,7 @@ pub trait Provider: Send + Sync {
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable>;
 
     /// The feeds it can be polled for, in the order they are asked. Empty: it has no poll.
-    fn feeds(&self) -> &'static [&'static str] {
+    fn feeds(&self) -> &[Feed] {
         &[]
     }
 
@@ -306,26 +275,32 @@ pub trait Provider: Send + Sync {
         &[]
     }
 
-    /// The request for the first page of a window, or, with `next`, for a following one.
+    /// How often its API may be asked, where its headers do not tell. `None`: as answers allow.
+    fn rate(&self) -> Option<Rate> {
+        None
+    }
+
+    /// The request for the page that the query leads to.
     ///
     /// # Errors
     /// When a setting cannot be used, or `next` leads to another host.
-    fn page_request(
-        &self,
-        settings: &Settings,
-        _feed: &str,
-        _window: &Window,
-        _next: Option<&str>,
-    ) -> Result<PageRequest, SettingError> {
-        Err(settings.problem("poll", "this provider has no API to poll", "remove `poll`"))
+    fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
+        let hint = "remove `poll`";
+        Err(query.settings.problem("poll", "this provider has no API to poll", hint))
     }
 
-    /// Cuts a page into rows. `url` is where it came from.
+    /// Cuts the answer to [`Provider::page_request`] into rows. `url` is where it came from.
     ///
     /// # Errors
     /// When it is not a page of this feed.
-    fn page(&self, _feed: &str, _url: &Url, _body: &[u8]) -> Result<Page, PageError> {
+    fn page(&self, _query: &Query<'_>, _url: &Url, _body: &[u8]) -> Result<Page, PageError> {
         Err(PageError("this provider has no API to poll".to_owned()))
+    }
+
+    /// Whether an answer that is no 200 says that our credentials are refused, where its status
+    /// (401, 403) does not.
+    fn is_unauthorised(&self, _status: u16, _body: &[u8]) -> bool {
+        false
     }
 
     /// A sample notification of that kind. `None`: the provider has no such event.

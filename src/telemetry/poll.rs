@@ -28,6 +28,24 @@ pub fn cursor_unreadable(source: &SourceName, feed: &str) {
     warn!(%source, feed, "the stored cursor cannot be read; polling again from the backfill on");
 }
 
+/// What was not read in time is older than what the provider still shows.
+pub fn beyond_reach(source: &SourceName, feed: &str, lost: Duration) {
+    let span = show_duration(Duration::from_secs(lost.as_secs()));
+    warn!(
+        %source, feed, span,
+        hint = "poll more often than the provider forgets",
+        "events of this span are no longer shown by the provider"
+    );
+}
+
+/// A second has more rows than the API lists.
+pub fn too_full(source: &SourceName, feed: &str, at: Time) {
+    error!(
+        %source, feed, second = %at.floor_second(),
+        "this second has more rows than the provider lists; some of them cannot be read"
+    );
+}
+
 /// A page is committed.
 pub fn page_read(source: &SourceName, rows: u64) {
     counter!("suppressd_poll_pages_total", "source" => source.to_string()).increment(1);

@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use suppressd::fetch::{FetchError, Fetcher, post_local};
 use suppressd::listen::Listen;
 use suppressd::model::Time;
-use suppressd::provider::{self, PageRequest, Setting, Settings, Window};
+use suppressd::provider::{self, PageRequest, Query, Setting, Settings, Window};
 use suppressd::secret::Secret;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -27,13 +27,17 @@ fn settings(feed: &Feed) -> Settings {
     settings
 }
 
-fn request(feed: &Feed, next: Option<&str>) -> PageRequest {
+fn query<'a>(settings: &'a Settings, next: Option<&'a str>) -> Query<'a> {
     let window = Window {
         since: Time::parse("2026-06-15T10:00:00Z").unwrap(),
         until: Time::parse("2026-06-15T11:00:00Z").unwrap(),
     };
+    Query { settings, feed: "events", window, next, now: window.until }
+}
+
+fn request(feed: &Feed, next: Option<&str>) -> PageRequest {
     let generic = provider::by_name("generic").unwrap();
-    generic.page_request(&settings(feed), "events", &window, next).unwrap()
+    generic.page_request(&query(&settings(feed), next)).unwrap()
 }
 
 #[tokio::test]
@@ -50,13 +54,14 @@ async fn a_feed_is_paged_to_its_end() {
         feed.push([row("hard_bounce", "old@b.test", "2026-06-15T09:59:59Z", "old")]);
         let fetcher = Fetcher::new().unwrap();
         let generic = provider::by_name("generic").unwrap();
+        let settings = settings(&feed);
         let (mut next, mut rows) = (None, 0);
         for page in 1.. {
             let request = request(&feed, next.as_deref());
-            let fetched = fetcher.get(&request, SOON).await.unwrap();
+            let fetched = fetcher.send(&request, SOON).await.unwrap();
             assert_eq!(fetched.status, 200);
             assert_eq!(fetched.content_type.as_deref(), Some("application/json"));
-            let read = generic.page("events", &request.url, &fetched.body).unwrap();
+            let read = generic.page(&query(&settings, None), &request.url, &fetched.body).unwrap();
             rows += read.rows.len();
             next = read.next;
             if next.is_none() {
@@ -85,23 +90,22 @@ async fn every_fault_has_its_error() {
         (Fault::Endless, FetchError::TooLarge),
     ] {
         feed.fault(fault.clone());
-        assert_eq!(fetcher.get(&request(&feed, None), SOON).await, Err(error), "{fault:?}");
+        assert_eq!(fetcher.send(&request(&feed, None), SOON).await, Err(error), "{fault:?}");
     }
     for fault in [Fault::Cut, Fault::Truncated] {
         feed.fault(fault.clone());
-        let error = fetcher.get(&request(&feed, None), SOON).await.unwrap_err();
+        let error = fetcher.send(&request(&feed, None), SOON).await.unwrap_err();
         assert!(matches!(error, FetchError::Cut(_)), "{fault:?}: {error}");
         assert!(!error.to_string().contains("since"), "{error}");
     }
     feed.fault(Fault::Stall);
     let total = Duration::from_millis(300);
-    assert_eq!(fetcher.get(&request(&feed, None), total).await, Err(FetchError::Timeout));
+    assert_eq!(fetcher.send(&request(&feed, None), total).await, Err(FetchError::Timeout));
 
     let wait = vec![("retry-after", "7".to_owned())];
     feed.fault(Fault::Status(503, wait));
-    let busy = fetcher.get(&request(&feed, None), SOON).await.unwrap();
+    let busy = fetcher.send(&request(&feed, None), SOON).await.unwrap();
     assert_eq!((busy.status, busy.retry_after), (503, Some(Duration::from_secs(7))));
-    assert!(busy.body.is_empty());
 }
 
 #[tokio::test]
@@ -109,12 +113,12 @@ async fn no_server_is_no_connection() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/?token=s3cret", listener.local_addr().unwrap());
     drop(listener);
-    let request = PageRequest { url: url.parse().unwrap(), headers: Vec::new() };
-    let error = Fetcher::new().unwrap().get(&request, SOON).await.unwrap_err();
+    let request = PageRequest::get(url.parse().unwrap());
+    let error = Fetcher::new().unwrap().send(&request, SOON).await.unwrap_err();
     assert!(matches!(error, FetchError::Connect(_)), "{error}");
     assert!(!error.to_string().contains("s3cret"));
-    let clear = PageRequest { url: "http://a.test/".parse().unwrap(), headers: Vec::new() };
-    let refused = Fetcher::new().unwrap().get(&clear, SOON).await;
+    let clear = PageRequest::get("http://a.test/".parse().unwrap());
+    let refused = Fetcher::new().unwrap().send(&clear, SOON).await;
     assert_eq!(refused, Err(FetchError::Insecure));
 }
 
@@ -198,8 +202,8 @@ async fn a_providers_certificate_is_not() {
         let (stream, _) = listener.accept().await.unwrap();
         acceptor().accept(stream).await.is_err()
     });
-    let request = PageRequest { url: url.parse().unwrap(), headers: Vec::new() };
-    match Fetcher::new().unwrap().get(&request, SOON).await {
+    let request = PageRequest::get(url.parse().unwrap());
+    match Fetcher::new().unwrap().send(&request, SOON).await {
         Err(FetchError::Connect(_)) => assert!(server.await.unwrap()),
         // A system without authorities does not even connect.
         other => assert_eq!(other, Err(FetchError::NoRoots)),

@@ -73,9 +73,10 @@ fn settings_of(name: &str, feed: &Feed) -> Settings {
         source: SourceName::parse(name).unwrap(),
         provider: provider::by_name("generic").unwrap(),
         settings,
-        feeds: vec!["events".to_owned()],
+        feeds: provider::by_name("generic").unwrap().feeds().to_vec(),
         every: Every::Cron("0 0 0 29 2 *".to_owned()),
-        overlap: Duration::from_secs(900),
+        overlap: None,
+        scan: Duration::from_secs(86_400),
         backfill: Duration::from_secs(30 * 86_400),
         has_webhook: false,
     }

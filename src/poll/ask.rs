@@ -1,0 +1,187 @@
+//! One page of a feed: asked for as the provider allows, and made whole with its details.
+//!
+//! Never commits anything, and never moves a cursor.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::Settings;
+use super::budget::Budget;
+use super::problem::RunError;
+use super::run::Outside;
+use crate::clock;
+use crate::fetch::{Fetched, TOTAL_TIMEOUT};
+use crate::provider::{Page, PageRequest, Query, Window};
+use crate::stop::stopped;
+
+/// Longest run.
+pub(super) const RUN_MAX: Duration = Duration::from_secs(3_600);
+
+/// Longest wait that a provider can ask for within a run; longer ones end it.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// Shortest wait when a provider, or our own intake, asks for one.
+pub(super) const WAIT_MIN: Duration = Duration::from_secs(1);
+
+/// Most waits for one page.
+pub(super) const WAITS_MAX: u32 = 5;
+
+/// Asks one source, for the length of a run.
+pub(super) struct Asking<'a, O> {
+    /// The source.
+    pub(super) settings: &'a Settings,
+    /// What is asked.
+    pub(super) outside: &'a O,
+    budget: &'a mut Budget,
+    stop: watch::Receiver<bool>,
+    deadline: Instant,
+}
+
+impl<'a, O: Outside> Asking<'a, O> {
+    /// For a run that starts now, and ends with `stop`.
+    pub(super) fn new(
+        settings: &'a Settings,
+        outside: &'a O,
+        budget: &'a mut Budget,
+        stop: watch::Receiver<bool>,
+    ) -> Asking<'a, O> {
+        Asking { settings, outside, budget, stop, deadline: Instant::now() + RUN_MAX }
+    }
+
+    /// Starts the time of the run anew.
+    pub(super) fn restart(&mut self) {
+        self.deadline = Instant::now() + RUN_MAX;
+    }
+
+    /// What leads to the page: its token, or the URL of the first.
+    pub(super) fn token(
+        &self,
+        feed: &str,
+        window: Window,
+        next: Option<&str>,
+    ) -> Result<String, RunError> {
+        match next {
+            Some(next) => Ok(next.to_owned()),
+            None => self.request(&self.query(feed, window, None)).map(|r| r.url.into()),
+        }
+    }
+
+    /// Gets a page, and what its rows lack.
+    pub(super) async fn page(
+        &mut self,
+        feed: &str,
+        window: Window,
+        next: Option<&str>,
+    ) -> Result<Page, RunError> {
+        let mut page = self.one(feed, window, next).await?;
+        if page.overfull && window.halves().is_some() {
+            return Ok(page);
+        }
+        for detail in std::mem::take(&mut page.details) {
+            self.check()?;
+            let rows = self.one(feed, window, Some(&detail)).await?.rows;
+            page.rows.extend(rows);
+        }
+        if let Some(wait) = page.wait {
+            self.pause(wait.clamp(WAIT_MIN, WAIT_MAX)).await?;
+        }
+        Ok(page)
+    }
+
+    async fn one(
+        &mut self,
+        feed: &str,
+        window: Window,
+        next: Option<&str>,
+    ) -> Result<Page, RunError> {
+        let (provider, settings) = (self.settings.provider, &self.settings.settings);
+        let query = Query { settings, feed, window, next, now: clock::now() };
+        let request = self.request(&query)?;
+        let fetched = self.fetch(&request).await?;
+        if fetched.status != 200 && provider.is_unauthorised(fetched.status, &fetched.body) {
+            return Err(RunError::Authentication { status: fetched.status });
+        }
+        RunError::check(&fetched)?;
+        provider.page(&query, &request.url, &fetched.body).map_err(RunError::Page)
+    }
+
+    /// Sends a request, as often as the provider asks for patience.
+    async fn fetch(&mut self, request: &PageRequest) -> Result<Fetched, RunError> {
+        for waits in 0.. {
+            self.turn().await?;
+            let fetched = self.send(request).await?;
+            if let Some(wait) = fetched.spent {
+                self.budget.hold((Instant::now() + wait).into_std());
+            }
+            match (fetched.status, fetched.retry_after) {
+                (429 | 503, Some(wait)) if wait <= WAIT_MAX && waits < WAITS_MAX => {
+                    self.pause(wait.max(WAIT_MIN)).await?;
+                }
+                _ => return Ok(fetched),
+            }
+        }
+        Err(RunError::Deadline)
+    }
+
+    async fn send(&self, request: &PageRequest) -> Result<Fetched, RunError> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let mut stop = self.stop.clone();
+        let fetched = tokio::select! {
+            biased;
+            () = stopped(&mut stop) => return Err(RunError::Stopping),
+            fetched = self.outside.send(request, TOTAL_TIMEOUT.min(left)) => fetched,
+        };
+        // What the run's own end cut short is no fault of the provider's.
+        let late = Instant::now() >= self.deadline;
+        fetched.map_err(|error| if late { RunError::Deadline } else { RunError::Fetch(error) })
+    }
+
+    /// Waits until the budget has room for a request. A wait that is too long for a run ends it.
+    async fn turn(&mut self) -> Result<(), RunError> {
+        let wait = self.budget.spend(Instant::now().into_std());
+        if wait.is_zero() {
+            return Ok(());
+        }
+        if wait > WAIT_MAX {
+            return Err(RunError::Throttled { status: 429, retry_after: Some(wait) });
+        }
+        self.pause(wait).await
+    }
+
+    /// Waits, unless the daemon stops meanwhile.
+    pub(super) async fn pause(&self, span: Duration) -> Result<(), RunError> {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            () = stopped(&mut stop) => Err(RunError::Stopping),
+            () = sleep(span) => Ok(()),
+        }
+    }
+
+    /// Whether the run may go on.
+    pub(super) fn check(&self) -> Result<(), RunError> {
+        if *self.stop.borrow() {
+            Err(RunError::Stopping)
+        } else if Instant::now() >= self.deadline {
+            Err(RunError::Deadline)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Ends with the daemon.
+    pub(super) async fn stopped(&self) {
+        let mut stop = self.stop.clone();
+        stopped(&mut stop).await;
+    }
+
+    fn query<'q>(&'q self, feed: &'q str, window: Window, next: Option<&'q str>) -> Query<'q> {
+        Query { settings: &self.settings.settings, feed, window, next, now: clock::now() }
+    }
+
+    fn request(&self, query: &Query<'_>) -> Result<PageRequest, RunError> {
+        self.settings.provider.page_request(query).map_err(RunError::Request)
+    }
+}
