@@ -79,6 +79,7 @@ impl Admin {
                     "unreadable": counts.unreadable,
                     "blocked": counts.blocked,
                     "poll_state": poll.map(|poll| poll.state),
+                    "last_success": poll.and_then(|poll| poll.last_success.clone()),
                     "last_error": poll.and_then(|poll| poll.last_error.clone()),
                     "next_poll": poll.and_then(|poll| poll.next_due.clone()),
                 })

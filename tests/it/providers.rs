@@ -48,7 +48,7 @@ fn read(provider: &dyn Provider, element: &Element) -> Option<Vec<Event>> {
 }
 
 /// An event as `events --json` shows it, less what only the daemon knows.
-fn row(event: &Event) -> Value {
+pub(crate) fn row(event: &Event) -> Value {
     json!({
         "kind": event.kind.as_str(),
         "address": event.address.received(),

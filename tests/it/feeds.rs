@@ -1,0 +1,376 @@
+//! Every feed of every provider: what is asked, in which form, and what the answers mean.
+//!
+//! A case is a file, `tests/fixtures/feed/<provider>/<case>.json`: the feed, the settings of `poll`,
+//! the window, the exchanges in their order, and the events that they come to. A request's `headers`
+//! and `body` are compared where the file has them. An answer is JSON, or `{"$text": "…"}`, or
+//! `{"$base64": "…"}`. With `FIXTURES=write` a case gets what is asked and what comes of it written
+//! into it: then read every line of the difference.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use data_encoding::BASE64;
+use serde_json::{Value, json};
+use suppressd::model::{Event, Origin, SourceName, Time};
+use suppressd::provider::{
+    ALL, Faults, KeyKind, Method, Page, PageRequest, Provider, Query, Setting, Settings, Stamp,
+    Window, by_name,
+};
+use suppressd::secret::Secret;
+use url::Url;
+
+use crate::providers::row;
+use crate::support::api::Api;
+use crate::support::daemon::{Daemon, Home, PATIENCE};
+use crate::support::wait_for;
+
+/// When all rows were read.
+const READ: &str = "2026-06-15T12:00:00Z";
+
+/// Most requests of a case: a `next` that never ends is a failure.
+const REQUESTS_MAX: usize = 50;
+
+/// One file.
+struct Case {
+    provider: &'static dyn Provider,
+    name: String,
+    path: PathBuf,
+    file: Value,
+}
+
+fn cases() -> Vec<Case> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/feed");
+    let mut cases = Vec::new();
+    for folder in std::fs::read_dir(root).unwrap() {
+        let folder = folder.unwrap().path();
+        let provider = by_name(folder.file_name().unwrap().to_str().unwrap()).unwrap();
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let file = serde_json::from_slice(&std::fs::read(&path).unwrap())
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            cases.push(Case { provider, name, path, file });
+        }
+    }
+    cases.sort_by(|a, b| a.path.cmp(&b.path));
+    cases
+}
+
+impl Case {
+    fn settings(&self) -> Settings {
+        let mut settings = Settings::default();
+        for (key, value) in self.file["poll"].as_object().unwrap() {
+            let known = self.provider.poll_keys().iter().find(|known| known.name == key);
+            let kind = known.unwrap_or_else(|| panic!("{}: {key}", self.path.display())).kind;
+            let texts = || -> Vec<String> {
+                let one = |v: &Value| v.as_str().unwrap().to_owned();
+                value.as_array().map_or_else(|| vec![one(value)], |a| a.iter().map(one).collect())
+            };
+            let secrets = || texts().into_iter().map(Secret::new).collect();
+            settings.set(
+                key,
+                match kind {
+                    KeyKind::Secret => Setting::Secrets(secrets()),
+                    KeyKind::Text => Setting::Text(texts().remove(0)),
+                    KeyKind::Texts => Setting::Texts(texts()),
+                    KeyKind::Flag => Setting::Flag(value.as_bool().unwrap()),
+                    KeyKind::Span => panic!("{key}: no case has a span yet"),
+                    KeyKind::Tree => Setting::Tree(value.clone()),
+                },
+            );
+        }
+        settings
+    }
+
+    fn feed(&self) -> &str {
+        self.file["feed"].as_str().unwrap()
+    }
+
+    fn answers(&self) -> Vec<Vec<u8>> {
+        let body = |exchange: &Value| {
+            let answer = &exchange["answer"];
+            match (answer["$text"].as_str(), answer["$base64"].as_str()) {
+                (Some(text), _) => text.as_bytes().to_vec(),
+                (_, Some(text)) => BASE64.decode(text.as_bytes()).unwrap(),
+                _ => answer.to_string().into_bytes(),
+            }
+        };
+        self.file["exchanges"].as_array().unwrap().iter().map(body).collect()
+    }
+
+    fn time(&self, key: &str) -> Time {
+        Time::parse(self.file[key].as_str().unwrap()).unwrap()
+    }
+
+    /// The requests that are made when the answers are these, and the events that come of them.
+    fn drive(&self) -> (Vec<Value>, Vec<Value>) {
+        let settings = self.settings();
+        let window = Window { since: self.time("since"), until: self.time("until") };
+        let mut answers = self.answers().into_iter();
+        let (mut asked, mut events) = (Vec::new(), Vec::new());
+        let mut one = |next: Option<&str>| -> Page {
+            let now = Time::parse(READ).unwrap();
+            let query = Query { settings: &settings, feed: self.feed(), window, next, now };
+            let request = self.provider.page_request(&query).unwrap();
+            let name = self.path.display();
+            asked.push(shown(&request));
+            assert!(asked.len() <= REQUESTS_MAX, "{name} does not end: {asked:?}");
+            let answer = answers.next().unwrap_or_else(|| panic!("{name}: no answer: {asked:#?}"));
+            let page = self.provider.page(&query, &request.url, &answer);
+            let page = page.unwrap_or_else(|error| panic!("{name}: {error}"));
+            events.extend(page.rows.iter().flat_map(|element| match self.read(element) {
+                Some(events) => events.iter().map(brief).collect(),
+                None => vec![json!({ "unreadable": true })],
+            }));
+            page
+        };
+        let mut next: Option<String> = None;
+        loop {
+            let page = one(next.as_deref());
+            if page.overfull {
+                events.push(json!({ "overfull": true }));
+                break;
+            }
+            for detail in &page.details {
+                one(Some(detail));
+            }
+            next = page.next;
+            if next.is_none() {
+                break;
+            }
+        }
+        (asked, events)
+    }
+
+    fn read(&self, element: &suppressd::model::Element) -> Option<Vec<Event>> {
+        let source = SourceName::parse("fixture").unwrap();
+        let stamp = Stamp {
+            source: &source,
+            origin: Origin::Poll,
+            feed: self.feed(),
+            received_at: Time::parse(READ).unwrap(),
+            faults: &Faults::default(),
+        };
+        self.provider.read(element, &stamp).ok()
+    }
+}
+
+/// An event as a case has it: what is not there is not shown.
+fn brief(event: &Event) -> Value {
+    let mut row = row(event);
+    let empty = [Value::Null, json!([]), json!(false)];
+    row.as_object_mut().unwrap().retain(|_, value| !empty.contains(value));
+    row
+}
+
+/// A request as a case has it.
+fn shown(request: &PageRequest) -> Value {
+    let method = match request.method {
+        Method::Get => "GET",
+        Method::Post => "POST",
+        Method::Put => "PUT",
+        Method::Delete => "DELETE",
+    };
+    let text = |secret: &Secret| secret.reveal_text().unwrap().to_owned();
+    let headers: BTreeMap<&str, String> =
+        request.headers.iter().map(|(name, value)| (*name, text(value))).collect();
+    let mut shown = json!({ "request": format!("{method} {}", request.url), "headers": headers });
+    if let Some((media, body)) = &request.body {
+        let body = text(body);
+        shown["media"] = (*media).into();
+        shown["body"] = serde_json::from_str(&body).unwrap_or(Value::String(body));
+    }
+    shown
+}
+
+#[test]
+fn feeds_are_asked_and_read_as_expected() {
+    let writes = std::env::var_os("FIXTURES").is_some_and(|value| value == "write");
+    for mut case in cases() {
+        let (asked, events) = case.drive();
+        let name = case.path.display().to_string();
+        if writes {
+            for (exchange, asked) in
+                case.file["exchanges"].as_array_mut().unwrap().iter_mut().zip(&asked)
+            {
+                for (key, value) in asked.as_object().unwrap() {
+                    exchange[key] = value.clone();
+                }
+            }
+            case.file["events"] = events.into();
+            let text = serde_json::to_string_pretty(&case.file).unwrap() + "\n";
+            std::fs::write(&case.path, text).unwrap();
+            continue;
+        }
+        let exchanges = case.file["exchanges"].as_array().unwrap();
+        for (index, (asked, exchange)) in asked.iter().zip(exchanges).enumerate() {
+            for key in ["request", "headers", "media", "body"] {
+                let wanted = &exchange[key];
+                assert!(key != "request" || !wanted.is_null(), "{name}: has no requests yet");
+                assert!(
+                    wanted.is_null() || *wanted == asked[key],
+                    "{name}, exchange {}: {key} is {}",
+                    index + 1,
+                    asked[key]
+                );
+            }
+        }
+        assert_eq!(asked.len(), exchanges.len(), "{name}: the number of requests");
+        for (index, (found, wanted)) in
+            events.iter().zip(case.file["events"].as_array().unwrap()).enumerate()
+        {
+            assert_eq!(found, wanted, "{name}, event {}", index + 1);
+        }
+        assert_eq!(
+            Value::from(events).as_array().map(Vec::len),
+            case.file["events"].as_array().map(Vec::len),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn every_feed_has_a_case() {
+    let cases = cases();
+    let covered = |provider: &dyn Provider, feed: &str| {
+        cases.iter().any(|case| case.provider.name() == provider.name() && case.feed() == feed)
+    };
+    for provider in ALL {
+        for feed in provider.feeds() {
+            assert!(covered(*provider, &feed.name), "{} {}", provider.name(), feed.name);
+        }
+    }
+}
+
+/// No answer makes an adapter panic, and none that is cut is taken for a page.
+#[test]
+fn damaged_pages_are_survived() {
+    for case in cases() {
+        let settings = case.settings();
+        let window = Window { since: case.time("since"), until: case.time("until") };
+        let now = Time::parse(READ).unwrap();
+        let query = Query { settings: &settings, feed: case.feed(), window, next: None, now };
+        let request = case.provider.page_request(&query).unwrap();
+        let page = |body: &[u8]| case.provider.page(&query, &request.url, body);
+        for answer in case.answers() {
+            let is_json = serde_json::from_slice::<Value>(&answer).is_ok();
+            for end in 0..answer.len().min(2_000) {
+                let cut = page(&answer[..end]);
+                let name = case.path.display();
+                assert!(cut.is_err() || !is_json, "{name}, cut at {end}, is a page");
+            }
+            for place in 0..answer.len().min(2_000) {
+                for byte in [0, b'"', b'9', b'}', 0xff] {
+                    let mut damaged = answer.clone();
+                    damaged[place] = byte;
+                    if let Ok(page) = page(&damaged) {
+                        page.rows.iter().for_each(|row| drop(case.read(row)));
+                    }
+                }
+            }
+        }
+        for body in ["", " ", "null", "true", "0", "\"\"", "<html></html>", "{\"error\":\"no\"}"] {
+            assert!(page(body.as_bytes()).is_err(), "{}: {body}", case.path.display());
+        }
+    }
+}
+
+/// The value of a setting in TOML, with the API in place of the provider's own.
+fn toml_of(value: &Value, origin: &str) -> String {
+    match value {
+        Value::Object(members) => {
+            let pairs = members.iter().map(|(k, v)| format!("{k:?} = {}", toml_of(v, origin)));
+            format!("{{ {} }}", pairs.collect::<Vec<String>>().join(", "))
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| toml_of(item, origin)).collect();
+            format!("[{}]", items.join(", "))
+        }
+        Value::String(text) => match Url::parse(text).ok().filter(|url| url.has_host()) {
+            Some(url) => format!("{:?}", format!("{origin}{}", &url[url::Position::BeforePath..])),
+            None => format!("{text:?}"),
+        },
+        other => other.to_string(),
+    }
+}
+
+/// A source that polls one case's feed from the API.
+fn source(case: &Case, name: &str, origin: &str) -> String {
+    let mut poll = case.file["poll"].clone();
+    let base = case.file["exchanges"][0]["request"].as_str().unwrap();
+    if poll["url"].is_null() && poll["base_url"].is_null() {
+        // What the provider's own base has before the path of each feed is the same here.
+        let own =
+            case.file["base"].as_str().unwrap_or_else(|| panic!("{name} needs \"base\": {base}"));
+        poll["base_url"] = own.into();
+    }
+    let mut keys: Vec<String> = poll
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(key, value)| format!("{key} = {}", toml_of(value, origin)))
+        .collect();
+    keys.push(format!("feeds = [{:?}]", case.feed()));
+    keys.push("cron = \"0 0 0 29 2 *\"".to_owned());
+    keys.push("backfill = \"1000d\"".to_owned());
+    let provider = case.provider.name();
+    format!(
+        "[[source]]\nname = {name:?}\nprovider = {provider:?}\npoll = {{ {} }}\n",
+        keys.join(", ")
+    )
+}
+
+/// Each case over real HTTP, by the real daemon: it asks for the same in the same order, and
+/// `events` shows the same.
+#[test]
+fn the_daemon_reads_every_feed() {
+    let mut running: Vec<(Case, String, Api)> = Vec::new();
+    for case in cases() {
+        if case.file["exchanges"].as_array().unwrap().is_empty() || case.file["only_pure"] == true {
+            continue;
+        }
+        let path = |exchange: &Value| {
+            let (method, url) = exchange["request"].as_str().unwrap().split_once(' ').unwrap();
+            format!("{method} {}", Url::parse(url).unwrap().path())
+        };
+        let paths = case.file["exchanges"].as_array().unwrap().iter().map(path);
+        let api = Api::start(paths.zip(case.answers()).collect());
+        let name = format!("{}-{}", case.provider.name(), case.name);
+        running.push((case, name, api));
+    }
+    let sources: String =
+        running.iter().map(|(case, name, api)| source(case, name, &api.origin())).collect();
+    let home = Home::bare(&sources);
+    let daemon = home.start();
+    for (case, name, api) in &running {
+        wait_for(name, PATIENCE, || {
+            let row = daemon.source(name);
+            (!row["last_success"].is_null() || !row["last_error"].is_null()).then_some(())
+        });
+        assert_eq!(api.problems(), Vec::<String>::new(), "{name}: {}", daemon.source(name));
+        assert_eq!(told(&daemon, name), wanted(case), "{name}");
+    }
+}
+
+/// Kind, address and time of a source's events, ascending.
+fn told(daemon: &Daemon, name: &str) -> Vec<String> {
+    let mut told: Vec<String> =
+        daemon.rows(&["events", "--source", name]).iter().map(three).collect();
+    told.sort();
+    told
+}
+
+/// The same of what a case expects.
+fn wanted(case: &Case) -> Vec<String> {
+    let events = case.file["events"].as_array().unwrap().iter();
+    let mut wanted: Vec<String> =
+        events.filter(|event| !event["kind"].is_null()).map(three).collect();
+    wanted.sort();
+    // One event told twice is one.
+    wanted.dedup();
+    wanted
+}
+
+fn three(event: &Value) -> String {
+    format!("{} {} {}", event["kind"], event["address"], event["at"])
+}
