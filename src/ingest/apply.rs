@@ -81,6 +81,9 @@ impl Merge<'_> {
         let Some(fact) = event.fact() else { return Ok(()) };
         let (address, scope) = (event.address.key(), &event.scope);
         let mut standing = self.writer.standing(&mut self.batch, address, scope)?;
+        if event.undated && standing.has_ground_of(&fact) {
+            return Ok(());
+        }
         let before = self.live(&standing);
         if !standing.merge(event.address.received(), fact) {
             return Ok(());

@@ -191,6 +191,9 @@ pub struct Event {
     pub reason: Option<Reason>,
     /// When the ground ends by itself, where the teller said so.
     pub until: Option<Time>,
+    /// Whether the teller gave no time: `at` is then when we were told first. Told again, it is
+    /// nothing new, whatever has been lifted since.
+    pub undated: bool,
     /// For an `unlisted` of an operator: what is lifted.
     pub lifts: Option<Lifts>,
 }

@@ -158,6 +158,16 @@ impl Standing {
         &self.spelling
     }
 
+    /// Whether there is a ground already of a fact's reason and source, lifted or not.
+    pub fn has_ground_of(&self, fact: &Fact) -> bool {
+        match fact {
+            Fact::Ground { reason, source, .. } => {
+                self.grounds.contains_key(&(*reason, source.clone()))
+            }
+            _ => false,
+        }
+    }
+
     /// The grounds, whether lifted or not.
     pub fn grounds(&self) -> impl Iterator<Item = (Reason, &SourceName, &Ground)> {
         self.grounds.iter().map(|((reason, source), ground)| (*reason, source, ground))

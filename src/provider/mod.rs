@@ -143,6 +143,7 @@ impl Stamp<'_> {
             metadata: None,
             reason: None,
             until: None,
+            undated: false,
             lifts: None,
         }
     }
