@@ -41,7 +41,7 @@ impl Merge<'_> {
             match provider::read_element(self.reading, submission, element) {
                 Ok(events) => {
                     for event in events {
-                        self.event(&event, place)?;
+                        self.event(event, place)?;
                     }
                 }
                 Err(unreadable) => {
@@ -65,9 +65,12 @@ impl Merge<'_> {
 
     /// Merges one event. One that was known is merged too: another telling of it may know more,
     /// and merging is idempotent.
-    fn event(&mut self, event: &Event, place: QuarantineId) -> Result<(), StoreError> {
+    fn event(&mut self, mut event: Event, place: QuarantineId) -> Result<(), StoreError> {
+        if let Some(at) = self.writer.twin(&mut self.batch, &event)? {
+            event.at = at;
+        }
         let id: EventId = event.id();
-        let seen = self.writer.note_event(&mut self.batch, event, id, place)?;
+        let seen = self.writer.note_event(&mut self.batch, &event, id, place)?;
         match seen {
             Seen::First => telemetry::ingest::applied(
                 event.source.as_str(),

@@ -81,6 +81,10 @@ impl Provider for Brevo {
         "brevo"
     }
 
+    fn times_differ(&self) -> bool {
+        true
+    }
+
     fn verification(&self) -> &'static str {
         "Basic credentials, a bearer token, or a header with a fixed value"
     }

@@ -86,6 +86,10 @@ impl Provider for Mailjet {
         "mailjet"
     }
 
+    fn times_differ(&self) -> bool {
+        true
+    }
+
     fn verification(&self) -> &'static str {
         "HTTP Basic credentials in the URL"
     }

@@ -69,6 +69,10 @@ impl Provider for Mailtrap {
         "mailtrap"
     }
 
+    fn times_differ(&self) -> bool {
+        true
+    }
+
     fn verification(&self) -> &'static str {
         "HMAC-SHA256 of the body, hex, in `Mailtrap-Signature`"
     }

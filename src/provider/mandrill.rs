@@ -118,6 +118,10 @@ impl Provider for Mandrill {
         "mandrill"
     }
 
+    fn times_differ(&self) -> bool {
+        true
+    }
+
     fn verification(&self) -> &'static str {
         "HMAC-SHA1 of the URL and the form, base64, in a header"
     }

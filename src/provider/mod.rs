@@ -143,6 +143,7 @@ impl Stamp<'_> {
             metadata: None,
             reason: None,
             until: None,
+            loose: false,
             undated: false,
             lifts: None,
         }
@@ -172,10 +173,16 @@ pub fn read_element(
     };
     // A defect of an adapter costs one element, not the daemon: the journal would bring the same
     // bytes again at every start.
-    catch_unwind(AssertUnwindSafe(|| provider.read(element, &stamp))).unwrap_or_else(|_| {
+    let read = catch_unwind(AssertUnwindSafe(|| provider.read(element, &stamp)));
+    let mut events = read.unwrap_or_else(|_| {
         let name = provider.name();
         Err(Unreadable(format!("a defect of the adapter {name} kept it from being read")))
-    })
+    })?;
+    let loose = provider.times_differ();
+    for event in &mut events {
+        event.loose = loose && event.identity.is_none();
+    }
+    Ok(events)
 }
 
 /// An element cannot be understood: it goes to quarantine, with this as the reason.
@@ -269,6 +276,12 @@ pub trait Provider: Send + Sync {
     /// The feeds it can be polled for, in the order they are asked. Empty: it has no poll.
     fn feeds(&self) -> &[Feed] {
         &[]
+    }
+
+    /// Whether its webhook and its API give the same event times that differ by up to two seconds,
+    /// and no id that both have.
+    fn times_differ(&self) -> bool {
+        false
     }
 
     /// The settings that its `poll` table takes, beside those of the schedule.

@@ -104,6 +104,10 @@ impl Provider for Postmark {
         "postmark"
     }
 
+    fn times_differ(&self) -> bool {
+        true
+    }
+
     fn verification(&self) -> &'static str {
         "Basic credentials, or a header with a fixed value"
     }

@@ -122,6 +122,10 @@ impl Provider for Resend {
         "resend"
     }
 
+    fn times_differ(&self) -> bool {
+        true
+    }
+
     fn verification(&self) -> &'static str {
         "Standard Webhooks (`svix-*` headers): HMAC-SHA256 of id, timestamp and body"
     }

@@ -134,6 +134,10 @@ impl Provider for UnisenderGo {
         "unisender-go"
     }
 
+    fn times_differ(&self) -> bool {
+        true
+    }
+
     fn verification(&self) -> &'static str {
         "MD5 of the body with the API key in place of its `auth`"
     }

@@ -56,6 +56,7 @@ pub(crate) fn event(teller: &str, kind: EventKind, at: Time) -> Event {
         metadata: None,
         reason: None,
         until: None,
+        loose: false,
         undated: false,
         lifts: None,
     }

@@ -23,6 +23,7 @@ mod postfix_daemon;
 mod providers;
 mod queue;
 mod rebuild;
+mod reconcile;
 mod rereading;
 mod retention;
 mod rust_text;

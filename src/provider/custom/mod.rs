@@ -62,6 +62,10 @@ impl Provider for Custom {
         NAME
     }
 
+    fn times_differ(&self) -> bool {
+        true
+    }
+
     fn verification(&self) -> &'static str {
         "as the source describes it"
     }

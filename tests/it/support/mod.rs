@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod feed;
 pub(crate) mod postfix;
+pub(crate) mod random;
 
 use std::time::{Duration, Instant};
 
