@@ -30,6 +30,7 @@ const SOURCES: &[Column] = &[
     Column::Made("LAG", lag),
     Column::Field("WEBHOOK ONLY", "webhook_only"),
     Column::Field("POLL ONLY", "poll_only"),
+    Column::Field("MISSED", "missed_by_webhook"),
     Column::Field("BOTH", "both"),
     Column::Field("POLL", "poll_state"),
     Column::Field("LAST ERROR", "last_error"),

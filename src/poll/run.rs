@@ -155,7 +155,8 @@ impl<'a, O: Outside> Run<'a, O> {
         }
         self.settle().await;
         let counts = self.counts();
-        let new = before.zip(counts).map(|(b, a)| a.poll_only.saturating_sub(b.poll_only));
+        let told = |counts: Counts| counts.poll_only + counts.listed;
+        let new = before.zip(counts).map(|(b, a)| told(a).saturating_sub(told(b)));
         let took = started.elapsed();
         Report { pages: self.pages, rows: self.rows, new, counts, took, complete, failure }
     }

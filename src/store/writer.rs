@@ -145,6 +145,7 @@ impl Writer {
     fn count(&self, batch: &mut Batch, event: &Event, seen: Seen) -> Result<(), StoreError> {
         let counts = self.counts_mut(batch, &event.source)?;
         match (seen, event.origin) {
+            (Seen::First, Origin::Poll) if event.kind == EventKind::Listed => counts.listed += 1,
             (Seen::First, Origin::Webhook) => counts.webhook_only += 1,
             (Seen::First, Origin::Poll) => counts.poll_only += 1,
             (Seen::NewOrigin, Origin::Webhook) => {
