@@ -6,6 +6,8 @@
 
 mod ask;
 mod budget;
+#[cfg(test)]
+mod capped;
 mod cursor;
 mod problem;
 mod run;

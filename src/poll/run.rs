@@ -486,9 +486,11 @@ impl Tokens {
 #[cfg(test)]
 mod tests {
     use super::super::ask::{RUN_MAX, WAITS_MAX};
+    use super::super::capped::{self, CAPPED};
     use super::super::stage::{Answer, Stage, settings};
     use super::*;
     use crate::fetch::TOTAL_TIMEOUT;
+    use crate::provider::Provider;
 
     /// What the generic feed is read again behind its cursor.
     const OVERLAP: Duration = Duration::from_secs(900);
@@ -505,7 +507,11 @@ mod tests {
     }
 
     fn mark(stage: &Stage) -> Mark {
-        Mark::decode(&stage.cursor_of("events").unwrap()).unwrap()
+        mark_of(stage, "events")
+    }
+
+    fn mark_of(stage: &Stage, key: &str) -> Mark {
+        Mark::decode(&stage.cursor_of(key).unwrap()).unwrap()
     }
 
     fn since_asked(url: &str) -> Time {
@@ -724,6 +730,90 @@ mod tests {
         assert!(near(since, clock::now().minus(settings().backfill)));
     }
 
+    /// Runs once over an API that lists at most three rows, and has details of each.
+    async fn run_capped(stage: &Stage, since: Option<Time>) -> Report {
+        let (_stop, stopping) = watch::channel(false);
+        let feeds = CAPPED.feeds().to_vec();
+        let settings = Settings { provider: &CAPPED, feeds, ..settings() };
+        let mut budget = Budget::default();
+        Run::new(&settings, stage, &mut budget, None, stopping).go(since).await
+    }
+
+    fn windows(stage: &Stage) -> Vec<Window> {
+        stage.asked().iter().filter_map(|url| capped::window(url)).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_too_full_is_read_in_halves_and_completed_with_its_details() {
+        let stage = Stage::default();
+        let now = clock::now();
+        let ago = |minutes: u64| now.minus(Duration::from_secs(60 * minutes)).second();
+        let times: Vec<i64> = [1, 2, 3, 3, 3, 3, 5, 300, 301, 302, 4_000].map(ago).to_vec();
+        stage.show(times.clone());
+        let report = run_capped(&stage, None).await;
+        assert_eq!(report.failure, None);
+        let mut read: Vec<i64> = stage
+            .submitted()
+            .iter()
+            .flat_map(|s| &s.elements)
+            .map(|row| String::from_utf8_lossy(&row.body).parse().unwrap())
+            .collect();
+        read.sort();
+        read.dedup();
+        let mut wanted = times;
+        wanted.sort();
+        wanted.dedup();
+        assert_eq!(read, wanted, "nothing is left out, not even of a second that is too full");
+        let complete = mark(&stage).complete_until.unwrap();
+        let settle = CAPPED.feeds()[0].settle;
+        assert!(near(complete, now.minus(settle)), "the last {settle:?} may still change");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operators_window_is_read_on_where_it_was_cut() {
+        let day = Duration::from_secs(86_400);
+        let now = clock::now();
+        let stage = Stage::default();
+        stage.show((0..6).map(|n| now.minus(day * n).second()).collect());
+        stage.fail_after(5);
+        let since = now.minus(day * 5).minus(Duration::from_secs(60));
+        let report = run_capped(&stage, Some(since)).await;
+        assert!(matches!(report.failure, Some((_, RunError::Fetch(_)))));
+        let cut = windows(&stage).len();
+        let reached = mark_of(&stage, "events@since").complete_until.unwrap();
+        assert_eq!(reached, since.plus(day * 2), "two days, with their details");
+        assert_eq!(run_capped(&stage, Some(since)).await.failure, None);
+        let again = windows(&stage);
+        assert_eq!(again[cut].since, reached, "what was read is not read again");
+        assert_eq!(mark_of(&stage, "events@since"), Mark::default());
+        // Now that it is done, the same window is read anew.
+        assert_eq!(run_capped(&stage, Some(since)).await.failure, None);
+        assert_eq!(windows(&stage)[again.len()].since, since);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_without_times_is_read_in_whole_on_its_own_schedule() {
+        let mut settings = settings();
+        settings.feeds[0] = settings.feeds[0].clone().whole();
+        let stage = Stage::default();
+        let hours = |hours: u64| Duration::from_secs(3_600 * hours);
+        let run = async |caller: Option<&Caller>| {
+            let (_stop, stopping) = watch::channel(false);
+            let mut budget = Budget::default();
+            let report = Run::new(&settings, &stage, &mut budget, caller, stopping).go(None).await;
+            assert_eq!((report.failure, report.complete), (None, vec![]));
+            stage.asked().len()
+        };
+        assert_eq!(run(None).await, 1);
+        assert_eq!(run(None).await, 1, "not due");
+        let (progress, _steps) = mpsc::channel(1);
+        let (reply, _answer) = oneshot::channel();
+        assert_eq!(run(Some(&Caller { progress, reply })).await, 2, "an operator's order");
+        let old = Mark { complete_until: Some(clock::now().minus(hours(25))), ..Mark::default() };
+        stage.put_cursor("events", &old.encode());
+        assert_eq!(run(None).await, 3, "a day has passed");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_operators_window_moves_the_cursor_only_without_a_gap() {
         let now = clock::now();
@@ -738,8 +828,7 @@ mod tests {
                 stage.submitted().into_iter().filter_map(|s| Some(s.cursor?.feed)).collect();
             assert_eq!(cursors[..3], ["events@since"; 3], "two pages, and the end");
             assert_eq!(cursors[3..], ["events"][usize::from(!moves)..]);
-            let back = Mark::decode(&stage.cursor_of("events@since").unwrap()).unwrap();
-            assert_eq!(back, Mark::default());
+            assert_eq!(mark_of(&stage, "events@since"), Mark::default());
             assert_eq!(mark(&stage).complete_until > complete.complete_until, moves);
         }
     }
