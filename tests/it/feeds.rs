@@ -1,7 +1,7 @@
 //! Every feed of every provider: what is asked, in which form, and what the answers mean.
 //!
-//! A case is a file, `tests/fixtures/feed/<provider>/<case>.json`: the feed, the settings of `poll`,
-//! the window, the exchanges in their order, and the events that they come to. A request's
+//! A case is a file, `tests/fixtures/feed/<provider>/<case>.json`: the feed, the settings of
+//! `poll`, the window, the exchanges in their order, and the events that they come to. A request's
 //! `headers` and `body` are compared where the file has them. An answer is JSON, `{"$text": "…"}`
 //! or `{"$base64": "…"}`. With `FIXTURES=write` a case gets what is asked and what comes of it
 //! written into it: then read every line of the difference.
