@@ -6,6 +6,7 @@
 //! or `{"$base64": "…"}`. With `FIXTURES=write` a case gets what is asked and what comes of it
 //! written into it: then read every line of the difference.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -20,8 +21,9 @@ use suppressd::secret::Secret;
 use url::Url;
 
 use crate::providers::row;
-use crate::support::api::Api;
+use crate::support::api::{Api, Exchange};
 use crate::support::daemon::{Daemon, Home, PATIENCE};
+use crate::support::random::Random;
 use crate::support::wait_for;
 
 /// When all rows were read.
@@ -320,27 +322,36 @@ fn source(case: &Case, name: &str, origin: &str) -> String {
     )
 }
 
+/// The cases as sources of one daemon, each with its name and its API.
+fn apis(api: impl Fn(Vec<Exchange>) -> Api) -> Vec<(Case, String, Api)> {
+    let mut running = Vec::new();
+    for case in cases() {
+        if case.file["only_pure"] == true {
+            continue;
+        }
+        let exchanges = case.file["exchanges"].as_array().unwrap();
+        let exchange = |(exchange, answer): (&Value, Vec<u8>)| {
+            let (method, url) = exchange["request"].as_str().unwrap().split_once(' ').unwrap();
+            let (method, url) = (method.to_owned(), Url::parse(url).unwrap());
+            Exchange { method, url, body: exchange["body"].clone(), answer }
+        };
+        let api = api(exchanges.iter().zip(case.answers()).map(exchange).collect());
+        let name = format!("{}-{}", case.provider.name(), case.name);
+        running.push((case, name, api));
+    }
+    running
+}
+
+fn sources(running: &[(Case, String, Api)]) -> String {
+    running.iter().map(|(case, name, api)| source(case, name, &api.origin())).collect()
+}
+
 /// Each case over real HTTP, by the real daemon: it asks for the same in the same order, and
 /// `events` shows the same.
 #[test]
 fn the_daemon_reads_every_feed() {
-    let mut running: Vec<(Case, String, Api)> = Vec::new();
-    for case in cases() {
-        if case.file["exchanges"].as_array().unwrap().is_empty() || case.file["only_pure"] == true {
-            continue;
-        }
-        let path = |exchange: &Value| {
-            let (method, url) = exchange["request"].as_str().unwrap().split_once(' ').unwrap();
-            format!("{method} {}", Url::parse(url).unwrap().path())
-        };
-        let paths = case.file["exchanges"].as_array().unwrap().iter().map(path);
-        let api = Api::start(paths.zip(case.answers()).collect());
-        let name = format!("{}-{}", case.provider.name(), case.name);
-        running.push((case, name, api));
-    }
-    let sources: String =
-        running.iter().map(|(case, name, api)| source(case, name, &api.origin())).collect();
-    let home = Home::bare(&sources);
+    let running = apis(Api::in_order);
+    let home = Home::bare(&sources(&running));
     let daemon = home.start();
     for (case, name, api) in &running {
         wait_for(name, PATIENCE, || {
@@ -348,6 +359,24 @@ fn the_daemon_reads_every_feed() {
             (!row["last_success"].is_null() || !row["last_error"].is_null()).then_some(())
         });
         assert_eq!(api.problems(), Vec::<String>::new(), "{name}: {}", daemon.source(name));
+        assert_eq!(told(&daemon, name), wanted(case), "{name}");
+    }
+}
+
+/// Each case again, with cut connections, 500s, 429s, web pages and garbage in the way: runs fail,
+/// and when they no longer do, nothing is missing.
+#[test]
+fn the_daemon_reads_every_feed_behind_any_fault() {
+    let random = RefCell::new(Random::new());
+    let running = apis(|exchanges| Api::with_faults(exchanges, random.borrow_mut().fork()));
+    let home = Home::bare(&sources(&running));
+    let daemon = home.start();
+    wait_for("a poll of every source without an error", 4 * PATIENCE, || {
+        let (status, rows) = daemon.answer(&["poll"]);
+        let failed = rows.iter().any(|row| !row["error"].is_null());
+        (status == 0 && !failed).then_some(())
+    });
+    for (case, name, _) in &running {
         assert_eq!(told(&daemon, name), wanted(case), "{name}");
     }
 }
