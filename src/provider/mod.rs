@@ -16,6 +16,7 @@ mod mailjet;
 mod mailtrap;
 mod mandrill;
 mod operator;
+mod packed;
 mod postal;
 mod postmark;
 mod resend;
@@ -38,6 +39,7 @@ use url::Url;
 
 pub use fault::{Class, Diagnostic, Faults, Said};
 pub use operator::{Instruction, OPERATOR, instruction_element};
+pub use packed::gunzip;
 pub use settings::{Key, KeyKind, Setting, SettingError, Settings};
 pub use verify::{
     Algorithm, BASIC_CHALLENGE, CREDENTIAL_KEYS, Check, Draft, Encoding, Envelope, Form, Hash, Mac,
@@ -283,6 +285,11 @@ pub trait Provider: Send + Sync {
     /// believed only if its body is the same too.
     fn once(&self, _notification: &Notification<'_>) -> Option<String> {
         None
+    }
+
+    /// Whether bodies may come packed with gzip. What is signed and read is then what they hold.
+    fn takes_gzip(&self) -> bool {
+        false
     }
 
     /// Whether events come by GET, in the query of the URL.

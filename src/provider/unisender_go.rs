@@ -163,6 +163,11 @@ impl Provider for UnisenderGo {
         }
     }
 
+    /// The format `json_post_gzip`.
+    fn takes_gzip(&self) -> bool {
+        true
+    }
+
     fn event_types(&self) -> &'static [&'static str] {
         EVENT_TYPES
     }
