@@ -176,7 +176,7 @@ impl Provider for SendGrid {
             stamp: Some(stamp),
         };
         let algorithm = Algorithm::EcdsaP256;
-        Ok(vec![Check::PublicKey(PublicKey { scheme, algorithm, keys })])
+        Ok(vec![Check::PublicKey(PublicKey { scheme, algorithm, keys, key_id: None })])
     }
 
     fn event_types(&self) -> &'static [&'static str] {
