@@ -84,7 +84,7 @@ fn signed(check: &Check, body: &[u8]) -> Result<HeaderMap, String> {
     check.sign(&mut draft).map(|()| draft.headers)
 }
 
-fn rows(provider: &dyn Provider, sent: &Notification<'_>) -> Vec<Value> {
+pub(crate) fn rows(provider: &dyn Provider, sent: &Notification<'_>) -> Vec<Value> {
     let element_rows = |element: &Element| match read(provider, element) {
         Some(events) => events.iter().map(row).collect(),
         None => vec![json!({ "unreadable": true })],
