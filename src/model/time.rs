@@ -21,8 +21,8 @@ pub struct Time {
 
 impl Time {
     /// From nanoseconds since the Unix epoch, shown with `digits` (0 to 9) fractional digits.
-    pub fn from_nanos(nanos: i64, digits: u8) -> Time {
-        Time { nanos, digits: digits.min(9) }
+    pub const fn from_nanos(nanos: i64, digits: u8) -> Time {
+        Time { nanos, digits: if digits > 9 { 9 } else { digits } }
     }
 
     /// From whole seconds since the Unix epoch; saturates at the ends of the range (1677, 2262).

@@ -35,6 +35,8 @@ pub mod wire;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
 use url::Url;
 
 pub use fault::{Class, Diagnostic, Faults, Said};
@@ -128,6 +130,7 @@ impl Stamp<'_> {
             address,
             scope: Scope::Global,
             at,
+            told_at: None,
             received_at: self.received_at,
             origin: self.origin,
             message_id: None,
@@ -172,10 +175,47 @@ pub fn read_element(
     };
     // A defect of an adapter costs one element, not the daemon: the journal would bring the same
     // bytes again at every start.
-    catch_unwind(AssertUnwindSafe(|| provider.read(element, &stamp))).unwrap_or_else(|_| {
+    let read = || -> Result<Vec<Event>, Unreadable> {
+        let mut events = provider.read(element, &stamp)?;
+        if events.iter().any(|event| has_our_time(event, &stamp)) {
+            let told = provider.read(element, &Stamp { received_at: END, ..stamp })?;
+            know_by_what_was_told(&mut events, &told, &stamp, element);
+        }
+        Ok(events)
+    };
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
         let name = provider.name();
         Err(Unreadable(format!("a defect of the adapter {name} kept it from being read")))
     })
+}
+
+/// The end of time, at which every time that was told is believed.
+const END: Time = Time::from_nanos(i64::MAX, 9);
+
+/// Whether an event has our time and nothing else to know it by: our time differs at each retry.
+fn has_our_time(event: &Event, stamp: &Stamp<'_>) -> bool {
+    event.identity.is_none() && event.at == stamp.received_at
+}
+
+/// Gives events that have our time, since theirs is not believed or not there, what makes them the
+/// same whenever they are told.
+fn know_by_what_was_told(
+    events: &mut [Event],
+    told: &[Event],
+    stamp: &Stamp<'_>,
+    element: &Element,
+) {
+    for (number, (event, told)) in events.iter_mut().zip(told).enumerate() {
+        if !has_our_time(event, stamp) || told.at == event.at {
+            continue;
+        }
+        if told.at == END {
+            let hash = Sha256::new().chain_update(&element.context).chain_update(&element.body);
+            event.identity = Some(format!("{number} of {}", HEXLOWER.encode(&hash.finalize())));
+        } else {
+            event.told_at = Some(told.at);
+        }
+    }
 }
 
 /// An element cannot be understood: it goes to quarantine, with this as the reason.

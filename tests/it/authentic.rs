@@ -15,7 +15,7 @@ use suppressd::model::{Address, EventKind, Time};
 use suppressd::provider::{ALL, Check, Draft, Notification};
 use suppressd::webhook::Settings;
 
-use super::providers::{received, rows};
+use super::providers::{header_lines, received, rows};
 
 /// A source, and a notification that it believes.
 struct Known {
@@ -40,11 +40,7 @@ fn captured(name: &str) -> Known {
     let source = sources(&path.with_extension("toml")).remove(0);
     let text = fs::read(path.with_extension("request")).unwrap();
     let end = text.windows(2).position(|two| two == b"\n\n").unwrap();
-    let mut headers = HeaderMap::new();
-    for line in std::str::from_utf8(&text[..end]).unwrap().lines() {
-        let (name, value) = line.split_once(": ").unwrap();
-        headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
-    }
+    let mut headers = header_lines(std::str::from_utf8(&text[..end]).unwrap());
     let mut bare = HeaderMap::new();
     bare.extend(headers.remove("content-type").map(|kind| (http::header::CONTENT_TYPE, kind)));
     headers.extend(bare.clone());

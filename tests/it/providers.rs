@@ -92,19 +92,40 @@ pub(crate) fn rows(provider: &dyn Provider, sent: &Notification<'_>) -> Vec<Valu
     provider.split(sent).iter().flat_map(element_rows).collect()
 }
 
+/// A fixture, as it was sent.
+pub(crate) struct Sent {
+    pub(crate) headers: HeaderMap,
+    pub(crate) query: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Sent {
+    pub(crate) fn of(payload: &Path) -> Sent {
+        let beside = |ending: &str| {
+            std::fs::read_to_string(payload.with_extension(ending)).unwrap_or_default()
+        };
+        let headers = header_lines(&beside("headers"));
+        let query = beside("query").trim_end().to_owned();
+        Sent { headers, query, body: std::fs::read(payload).unwrap() }
+    }
+
+    pub(crate) fn notification(&self) -> Notification<'_> {
+        Notification { query: &self.query, ..notification(&self.headers, &self.body) }
+    }
+}
+
+/// Headers as they are written in fixtures, one a line.
+pub(crate) fn header_lines(text: &str) -> HeaderMap {
+    let header = |line: &str| {
+        let (name, value) = line.split_once(": ").unwrap();
+        (HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap())
+    };
+    text.lines().map(header).collect()
+}
+
 /// The rows of a fixture.
 pub(crate) fn fixture_rows(provider: &dyn Provider, payload: &Path) -> Vec<Value> {
-    let beside =
-        |ending: &str| std::fs::read_to_string(payload.with_extension(ending)).unwrap_or_default();
-    let mut headers = HeaderMap::new();
-    for line in beside("headers").lines() {
-        let (name, value) = line.split_once(": ").unwrap();
-        headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
-    }
-    let body = std::fs::read(payload).unwrap();
-    let query = beside("query");
-    let sent = Notification { query: query.trim_end(), ..notification(&headers, &body) };
-    rows(provider, &sent)
+    rows(provider, &Sent::of(payload).notification())
 }
 
 /// The payloads of a provider's fixtures.
