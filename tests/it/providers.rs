@@ -47,9 +47,10 @@ fn read(provider: &dyn Provider, element: &Element) -> Option<Vec<Event>> {
     provider.read(element, &stamp).ok()
 }
 
-/// An event as `events --json` shows it, less what only the daemon knows.
+/// An event as `events --json` shows it, less what only the daemon knows; and, where there are any,
+/// the reason, the end and the identity that its adapter gives it.
 fn row(event: &Event) -> Value {
-    json!({
+    let mut row = json!({
         "kind": event.kind.as_str(),
         "address": event.address.received(),
         "scope": event.scope.to_string(),
@@ -65,7 +66,15 @@ fn row(event: &Event) -> Value {
         "machine": event.machine,
         "provider_kind": event.provider_kind,
         "provider_event_id": event.provider_event_id,
-    })
+    });
+    for (key, value) in [
+        ("reason", event.reason.map(|reason| reason.as_str().to_owned())),
+        ("until", event.until.map(|until| until.to_string())),
+        ("identity", event.identity.clone()),
+    ] {
+        row.as_object_mut().unwrap().extend(value.map(|value| (key.to_owned(), json!(value))));
+    }
+    row
 }
 
 /// A notification with these headers and this body, of the time of the fixtures.
