@@ -287,6 +287,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue};
 
     use super::*;
+    use crate::provider::signed::read_one;
     use crate::provider::{Draft, Refusal, Setting};
 
     /// A key made for this test, and what another program signed with it.
@@ -472,16 +473,8 @@ mod tests {
 
     #[test]
     fn an_event_is_known_again() {
-        let source = crate::model::SourceName::parse("acme").unwrap();
         let event = |body: &str| {
-            let stamp = Stamp {
-                source: &source,
-                origin: crate::model::Origin::Webhook,
-                feed: "",
-                received_at: Time::from_seconds(1_700_000_000),
-                faults: &Faults::default(),
-            };
-            Postal.read(&wire::element(body.as_bytes()), &stamp).unwrap().remove(0)
+            read_one(&Postal, &wire::element(body.as_bytes()), Time::from_seconds(1_700_000_000))
         };
         let first = event(BODY);
         assert_eq!(first.identity.as_deref(), Some("1571:HardFail:1606753318.7010343"));
