@@ -102,12 +102,19 @@ pub struct Source {
 /// # Errors
 /// All that is wrong with it, as far as it can be told in one run.
 pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> {
-    let text = read(path)?;
-    let (table, errors) = DeTable::parse_recoverable(&text);
+    parse(path, &read(path)?, environment)
+}
+
+/// Loads the text of a configuration file. `path` is what problems call it.
+///
+/// # Errors
+/// All that is wrong with it, as far as it can be told in one run.
+pub fn parse(path: &Path, text: &str, environment: &Environment) -> Result<Config, Problems> {
+    let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        return Err(Problems { file: path.to_owned(), problems: syntax(&text, &errors) });
+        return Err(Problems { file: path.to_owned(), problems: syntax(text, &errors) });
     }
-    let walk = Walk::new(&text, environment);
+    let walk = Walk::new(text, environment);
     let config = whole(walk.root(table.get_ref()));
     let problems = walk.into_problems();
     match config {

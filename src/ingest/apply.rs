@@ -81,6 +81,10 @@ impl Merge<'_> {
                 telemetry::ingest::repeated(event.source.as_str(), event.origin.as_str());
             }
         }
+        // Ours is not the time of a fact, and it is another at each telling: the first one stands.
+        if seen != Seen::First && event.at == event.received_at {
+            return Ok(());
+        }
         let Some(fact) = event.fact() else { return Ok(()) };
         let (address, scope) = (event.address.key(), &event.scope);
         let mut standing = self.writer.standing(&mut self.batch, address, scope)?;

@@ -159,6 +159,9 @@ pub struct Event {
     pub scope: Scope,
     /// When it happened.
     pub at: Time,
+    /// When it happened by the provider's word, where that is not believed: it is still what the
+    /// event is recognised by, for `at` is then another at each retry.
+    pub told_at: Option<Time>,
     /// When we were told first.
     pub received_at: Time,
     /// How we were told.
@@ -216,7 +219,7 @@ impl Event {
             scope: &self.scope,
             strong: self.identity.as_deref(),
             message_id: self.message_id.as_deref().unwrap_or(""),
-            at,
+            at: self.told_at.unwrap_or(at),
         })
     }
 
@@ -270,7 +273,7 @@ impl Event {
 
     fn message_key(&self) -> MessageKey {
         let id = self.message_id.as_deref().or(self.identity.as_deref());
-        MessageKey::of(&self.source, id, self.at)
+        MessageKey::of(&self.source, id, self.told_at.unwrap_or(self.at))
     }
 
     fn bounce(&self) -> Bounce {

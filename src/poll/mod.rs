@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use cursor::{Mark, MarkError, Open};
 pub use runner::{Polls, start};
 pub use trigger::{TriggerError, check_cron};
 

@@ -217,21 +217,12 @@ impl Wire {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Origin, SourceName};
-    use crate::provider::Faults;
     use crate::provider::Settings;
+    use crate::provider::signed::read_one;
 
     fn read(body: &Value) -> Event {
-        let source = SourceName::parse("acme").unwrap();
-        let stamp = Stamp {
-            source: &source,
-            origin: Origin::Webhook,
-            feed: "",
-            received_at: Time::from_seconds(1_800_000_000),
-            faults: &Faults::default(),
-        };
         let element = wire::element(body.to_string().as_bytes());
-        Brevo.read(&element, &stamp).unwrap().remove(0)
+        read_one(&Brevo, &element, Time::from_seconds(1_800_000_000))
     }
 
     #[test]

@@ -255,10 +255,9 @@ fn filled(text: &Option<String>) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::signed::Sent;
-    use super::super::{Faults, Setting, checks_of_credentials};
+    use super::super::signed::{Sent, read_one};
+    use super::super::{Setting, checks_of_credentials};
     use super::*;
-    use crate::model::{Origin, SourceName};
     use crate::provider::Settings;
     use crate::secret::Secret;
 
@@ -276,21 +275,14 @@ mod tests {
 
     #[test]
     fn an_address_that_cannot_be_is_invalid_and_not_just_listed() {
-        let source = SourceName::parse("a").unwrap();
-        let stamp = Stamp {
-            source: &source,
-            origin: Origin::Webhook,
-            feed: "",
-            received_at: Time::from_seconds(1_500_000_000),
-            faults: &Faults::default(),
-        };
         let told = |related: &str, error: &str| {
             let body = json!({
                 "event": "blocked", "time": 1_498_093_527, "email": "a@example.com",
                 "error_related_to": related, "error": error,
             });
-            let read = Mailjet.read(&wire::element(body.to_string().as_bytes()), &stamp).unwrap();
-            (read[0].kind, read[0].reason)
+            let element = wire::element(body.to_string().as_bytes());
+            let event = read_one(&Mailjet, &element, Time::from_seconds(1_500_000_000));
+            (event.kind, event.reason)
         };
         assert_eq!(told("domain", "typofix"), (EventKind::Rejected, Some(Reason::Invalid)));
         assert_eq!(told("domain", "invalid domain"), (EventKind::Rejected, Some(Reason::Invalid)));

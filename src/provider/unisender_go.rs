@@ -167,6 +167,11 @@ impl Provider for UnisenderGo {
         }
     }
 
+    /// The format `json_post_gzip`.
+    fn takes_gzip(&self) -> bool {
+        true
+    }
+
     fn event_types(&self) -> &'static [&'static str] {
         EVENT_TYPES
     }
@@ -302,6 +307,7 @@ mod tests {
     use http::HeaderMap;
 
     use super::*;
+    use crate::provider::signed::read_one;
     use crate::provider::{Draft, Refusal, Setting};
     use crate::secret::Secret;
 
@@ -373,17 +379,7 @@ mod tests {
         assert_eq!(elements.len(), 1);
         let text = std::str::from_utf8(&elements[0].body).unwrap();
         assert!(BODY.contains(text) && text.contains(r"https:\/\/example.com"));
-        let source = crate::model::SourceName::parse("acme").unwrap();
-        let event = |element: &Element| {
-            let stamp = Stamp {
-                source: &source,
-                origin: crate::model::Origin::Webhook,
-                feed: "",
-                received_at: now,
-                faults: &Faults::default(),
-            };
-            UnisenderGo.read(element, &stamp).unwrap().remove(0)
-        };
+        let event = |element: &Element| read_one(&UnisenderGo, element, now);
         let first = event(&elements[0]);
         let identity = "1sn15Z-0007Le-GtVN/clicked/2024-09-08 19:56:41/https://example.com";
         assert_eq!(first.identity.as_deref(), Some(identity));

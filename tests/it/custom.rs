@@ -19,7 +19,7 @@ use crate::providers::{fixture_rows, payloads, received};
 const SECRET: &str = "custom-test-secret";
 
 /// What is described, and whether its notifications are signed.
-const DESCRIBED: &[(&str, bool)] = &[
+pub(crate) const DESCRIBED: &[(&str, bool)] = &[
     ("brevo", false),
     ("forward-email", true),
     ("mailersend", true),
@@ -46,7 +46,7 @@ const BEYOND: &[(&str, &str, &[usize], &str)] = &[
     ("sparkpost", "other", &[4], "an odd first address: there is no second try"),
 ];
 
-fn described(name: &str) -> webhook::Settings {
+pub(crate) fn described(name: &str) -> webhook::Settings {
     let path = Path::new("tests/fixtures/custom").join(name).with_extension("toml");
     let environment = Environment::new(|_| None, None);
     let mut config = config::load(&path, &environment).unwrap_or_else(|error| panic!("{error}"));

@@ -3,6 +3,7 @@
 // Marked as tests as a whole, so that what helps them may unwrap too.
 #![cfg(test)]
 
+mod authentic;
 mod cli;
 mod config;
 mod custom;
@@ -11,6 +12,7 @@ mod export_daemon;
 mod facts;
 mod feeds;
 mod http;
+mod identity;
 mod journal;
 mod kill;
 mod laws;
