@@ -25,7 +25,7 @@ const REQUEST_WAIT: Duration = Duration::from_secs(10);
 /// Longest wait for a client to take its answers.
 const WRITE_WAIT: Duration = Duration::from_secs(10);
 /// Longest wait at the stop for queries that are on their way, and after garbage for its end.
-const LAST_WAIT: Duration = Duration::from_secs(1);
+const LAST_WAIT: Duration = Duration::from_secs(3);
 /// Bytes of garbage that are taken before the connection is closed nevertheless.
 const GARBAGE_BYTES_MAX: u64 = 64 << 10;
 

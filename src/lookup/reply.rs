@@ -68,8 +68,7 @@ impl Replies {
             Reason::ALL.map(|reason| parts.write(style).replace(PLACEHOLDER, words(reason)).into())
         };
         let replies = Replies(Style::ALL.map(fill));
-        let fits = |text: &Box<str>| text.len() <= REPLY_BYTES_MAX;
-        if replies.0.iter().flatten().all(fits) {
+        if replies.0.iter().flatten().all(|text| text.len() <= REPLY_BYTES_MAX) {
             Ok(replies)
         } else {
             Err(format!("must not be longer than {REPLY_BYTES_MAX} bytes"))
@@ -111,19 +110,25 @@ impl<'a> Parts<'a> {
 
     fn write(&self, style: Style) -> String {
         let Parts { code, enhanced, text } = *self;
-        let spaced = enhanced.map_or(String::new(), |enhanced| format!("{enhanced} "));
-        match style {
-            Style::Access => format!("{code} {spaced}{text}"),
+        let permanent = code.starts_with('5');
+        let status = enhanced.unwrap_or(if permanent { "5.0.0" } else { "4.0.0" });
+        match (style, enhanced) {
+            (Style::Access, Some(enhanced)) => format!("{code} {enhanced} {text}"),
+            (Style::Access, None) => format!("{code} {text}"),
             // error(8) makes every code a permanent one.
-            Style::Transport if code.starts_with('4') => format!("retry:{spaced}{text}"),
-            Style::Transport => format!("error:{spaced}{text}"),
-            Style::Sendmail => {
-                let tagged = enhanced.map_or(String::new(), |enhanced| format!("{enhanced}:"));
-                // Without the quotes Sendmail drops a space; it has no way to write one in them.
-                format!("ERROR:{tagged}\"{code} {}\"", text.replace(['"', '\\'], "'"))
+            (Style::Transport, _) if permanent => format!("error:{status} {text}"),
+            (Style::Transport, _) => format!("retry:{status} {text}"),
+            // Without the quotes Sendmail drops a space.
+            (Style::Sendmail, _) => {
+                format!("ERROR:{status}:\"{code} {}\"", text.replace(is_rewritten, "'"))
             }
         }
     }
+}
+
+/// What Sendmail's rules may take for something else, such as `%1`.
+fn is_rewritten(c: char) -> bool {
+    !c.is_ascii_alphanumeric() && !" .,:;/=@'_+-{}".contains(c)
 }
 
 /// The first word, and what follows it.
@@ -172,9 +177,12 @@ mod tests {
             ),
             ("4.7.1 later", ["450 4.7.1 later", "retry:4.7.1 later", "ERROR:4.7.1:\"450 later\""]),
             ("554 5.7.1 a b", ["554 5.7.1 a b", "error:5.7.1 a b", "ERROR:5.7.1:\"554 a b\""]),
-            ("451 wait", ["451 wait", "retry:wait", "ERROR:\"451 wait\""]),
-            ("550 \"q\"", ["550 \"q\"", "error:\"q\"", "ERROR:\"550 'q'\""]),
-            ("550 5.1 x", ["550 5.1 x", "error:5.1 x", "ERROR:\"550 5.1 x\""]),
+            ("451 wait", ["451 wait", "retry:4.0.0 wait", "ERROR:4.0.0:\"451 wait\""]),
+            (
+                "550 \"q\" %1",
+                ["550 \"q\" %1", "error:5.0.0 \"q\" %1", "ERROR:5.0.0:\"550 'q' '1\""],
+            ),
+            ("550 5.1 x", ["550 5.1 x", "error:5.0.0 5.1 x", "ERROR:5.0.0:\"550 5.1 x\""]),
         ] {
             let replies = Replies::parse(reply).unwrap();
             let made = Style::ALL.map(|style| replies.get(style, Reason::HardBounce));
