@@ -106,6 +106,7 @@ impl Admin {
             },
             "queue": { "waiting": waiting, "limit": limit },
             "exports": self.exports.statuses(),
+            "lookups": self.lookups.statuses(),
         })
     }
 
@@ -118,6 +119,7 @@ impl Admin {
     pub fn measure(&self) {
         let totals = self.reader.totals().unwrap_or_default();
         telemetry::health::totals(totals.standings, totals.quarantined);
+        self.lookups.measure();
         telemetry::health::ready(self.checks().iter().all(|check| check.ok));
         for (source, _) in &self.sources {
             let counts = self.reader.counts(source).unwrap_or_default();

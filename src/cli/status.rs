@@ -36,6 +36,16 @@ const SOURCES: &[Column] = &[
     Column::Field("LAST ERROR", "last_error"),
 ];
 
+const LOOKUPS: &[Column] = &[
+    Column::Field("LOOKUP", "protocol"),
+    Column::Field("CONNECTIONS", "connections"),
+    Column::Field("QUERIES", "queries"),
+    Column::Field("SUPPRESSED", "suppressed"),
+    Column::Field("ERRORS", "errors"),
+    Column::Field("MALFORMED", "malformed"),
+    Column::Field("LISTEN", "listen"),
+];
+
 fn lag(row: &Value) -> String {
     row::given(row, "lag_seconds").map_or_else(|| row::ABSENT.to_owned(), |lag| format!("{lag}s"))
 }
@@ -60,7 +70,8 @@ fn print(out: &mut Output, status: &Value) -> Result<(), Failure> {
     section(out, "sources", SOURCES, row::list(status, "sources"))?;
     fields(out, "store", status.get("store"))?;
     fields(out, "queue", status.get("queue"))?;
-    section(out, "exports", export::COLUMNS, row::list(status, "exports"))
+    section(out, "exports", export::COLUMNS, row::list(status, "exports"))?;
+    section(out, "lookups", LOOKUPS, row::list(status, "lookups"))
 }
 
 /// A head and a table below it; nothing without rows.

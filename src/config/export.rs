@@ -9,10 +9,10 @@ use std::time::Duration;
 use nix::unistd::{Group, User};
 use toml::de::DeValue;
 
-use super::DAY;
 use super::exports::{self, Format};
 use super::near::listed;
 use super::section::{Field, Section, shown};
+use super::{DAY, scope};
 use crate::model::{Filter, Reason, Scope, SourceName};
 
 /// What this version can hold rows in.
@@ -125,7 +125,8 @@ fn plain(path: &Path) -> PathBuf {
     path.components().filter(|part| *part != Component::CurDir).collect()
 }
 
-fn filter(section: &Section<'_>, sources: &BTreeSet<SourceName>) -> Filter {
+/// The reasons, sources and scopes that an export or a lookup is about.
+pub(super) fn filter(section: &Section<'_>, sources: &BTreeSet<SourceName>) -> Filter {
     let reason = |text: &str| {
         let known = listed(Reason::ALL.into_iter().map(Reason::as_str));
         let unknown = || (format!("{} is not a reason", shown(text)), format!("use: {known}"));
@@ -138,10 +139,6 @@ fn filter(section: &Section<'_>, sources: &BTreeSet<SourceName>) -> Filter {
         let unknown =
             || (format!("{} is not a source", shown(text)), format!("the sources are: {}", hint()));
         known.find(|name| name.as_str() == text).cloned().ok_or_else(unknown)
-    };
-    let scope = |text: &str| {
-        let hint = "write \"global\" or \"stream:NAME\"".to_owned();
-        Scope::parse(text).ok_or_else(|| (format!("{} is not a scope", shown(text)), hint))
     };
     let reasons = section.take("reasons").and_then(|field| field.list_of(reason));
     let named = section.take("sources").and_then(|field| field.list_of(source));
@@ -201,7 +198,7 @@ fn user(field: &Field<'_>) -> Option<u32> {
     account(field, "user", find)
 }
 
-fn group(field: &Field<'_>) -> Option<u32> {
+pub(super) fn group(field: &Field<'_>) -> Option<u32> {
     let find =
         |name: &str| Group::from_name(name).map(|group| group.map(|group| group.gid.as_raw()));
     account(field, "group", find)
@@ -231,7 +228,7 @@ fn account<E: Display>(
     None
 }
 
-fn mode(field: &Field<'_>) -> Option<u32> {
+pub(super) fn mode(field: &Field<'_>) -> Option<u32> {
     let hint = "write it in octal and in quotes, such as \"0640\"";
     let Some(text) = field.value.as_str() else {
         field.problem(field.is_not("a string"), hint);

@@ -8,5 +8,6 @@ pub mod export;
 pub mod health;
 pub mod ingest;
 pub mod log;
+pub mod lookup;
 pub mod poll;
 pub mod webhook;

@@ -17,6 +17,8 @@ mod journal;
 mod kill;
 mod laws;
 mod lifecycle;
+mod lookup;
+mod lookup_postfix;
 mod poll;
 mod poll_daemon;
 mod polling;

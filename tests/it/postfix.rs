@@ -11,7 +11,7 @@ use crate::support::available;
 use crate::support::postfix::Postfix;
 
 /// Suppressed addresses, and other ways to write them that must be refused as well.
-const SUPPRESSED: &[(&str, &[&str])] = &[
+pub(crate) const SUPPRESSED: &[(&str, &[&str])] = &[
     ("plain@example.com", &["PLAIN@Example.COM", "plain@example.com.", "\"plain\"@example.com"]),
     ("MiXed@Example.ORG", &["mixed@example.org"]),
     ("user+tag@example.com", &["User+Tag@example.com"]),
@@ -44,7 +44,7 @@ const SUPPRESSED: &[(&str, &[&str])] = &[
 ];
 
 /// Addresses next to those, which must go through.
-const NEIGHBOURS: &[&str] = &[
+pub(crate) const NEIGHBOURS: &[&str] = &[
     "plai@example.com",
     "plain1@example.com",
     "plain@example.co",
@@ -109,7 +109,8 @@ const HOSTILE: &[&str] = &[
 ];
 
 /// Addresses that the text form cannot carry.
-const UNFIT: &[&str] = &["#hash@example.com", "\"#hash\"@example.com", "a%b@[127.0.0.1]"];
+pub(crate) const UNFIT: &[&str] =
+    &["#hash@example.com", "\"#hash\"@example.com", "a%b@[127.0.0.1]"];
 
 fn suppression(address: &Address) -> Suppression {
     Suppression {

@@ -152,6 +152,15 @@ impl Daemon {
         self.log.lock().unwrap().clone()
     }
 
+    /// Where a listener on TCP is, by its name in the log.
+    pub(crate) fn listening(&self, name: &str) -> SocketAddr {
+        let mark = format!("listening listener=\"{name}\" on=");
+        wait_for(name, PATIENCE, || {
+            let log = self.log();
+            log.split_once(&mark)?.1.split_whitespace().next()?.parse().ok()
+        })
+    }
+
     /// Runs a verb against it.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
         cli(&self.config, arguments)

@@ -1,6 +1,7 @@
 //! What several tests need: the daemon as a process, and a plain HTTP client.
 
 pub(crate) mod api;
+pub(crate) mod asker;
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod feed;

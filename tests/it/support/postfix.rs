@@ -54,6 +54,16 @@ impl Postfix {
 
     /// Starts a server that asks `lmdb:<table>` about each recipient; the table must be there.
     pub(crate) fn start(table: &Path) -> Postfix {
+        let table = table.display();
+        Postfix::start_with(&format!(
+            "smtpd_recipient_restrictions =
+  check_recipient_access lmdb:{table}, permit_mynetworks, reject
+"
+        ))
+    }
+
+    /// Starts a server with these lines at the end of its `main.cf`.
+    pub(crate) fn start_with(settings: &str) -> Postfix {
         let directory = tempfile::Builder::new().prefix("suppressd-postfix").tempdir_in("/tmp");
         let directory = directory.unwrap();
         let root = directory.path();
@@ -69,7 +79,7 @@ impl Postfix {
         drop(listener);
         let services = format!("127.0.0.1:{port} inet n - n - - smtpd\n{SERVICES}");
         fs::write(root.join("etc/master.cf"), services).unwrap();
-        fs::write(root.join("etc/main.cf"), main_cf(root, table)).unwrap();
+        fs::write(root.join("etc/main.cf"), main_cf(root) + settings).unwrap();
         let postfix = Postfix { directory, port };
         let output = postfix.control("start");
         assert!(output.status.success(), "{output:?}\n{}", postfix.log());
@@ -148,8 +158,8 @@ impl Session {
     }
 }
 
-fn main_cf(root: &Path, table: &Path) -> String {
-    let (root, table) = (root.display(), table.display());
+fn main_cf(root: &Path) -> String {
+    let root = root.display();
     format!(
         "compatibility_level = 3.6
 queue_directory = {root}/queue
@@ -172,8 +182,6 @@ smtputf8_enable = yes
 smtpd_error_sleep_time = 0
 smtpd_soft_error_limit = 100000
 smtpd_hard_error_limit = 100000
-smtpd_recipient_restrictions =
-  check_recipient_access lmdb:{table}, permit_mynetworks, reject
 smtpd_relay_restrictions = permit_mynetworks, reject
 "
     )
