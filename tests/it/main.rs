@@ -14,6 +14,7 @@ mod journal;
 mod kill;
 mod laws;
 mod lifecycle;
+mod mta_exim;
 mod poll;
 mod poll_daemon;
 mod polling;
