@@ -1,6 +1,5 @@
 //! A real Exim with the lines of `docs/mta/exim.md`: every way out of the host is closed.
 
-
 use crate::support::available;
 use crate::support::daemon::{Daemon, Home, PATIENCE};
 use crate::support::host::{As, Host, free_port};
