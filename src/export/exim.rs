@@ -8,12 +8,38 @@ use super::{Entry, Format, Rows, Shape, Table, Unfit, reply};
 
 const SHAPE: Shape = Shape { separator: ": ", ..Shape::LINES };
 
+const CONFIG: &str = "\
+# The main part of Exim's configuration.
+SUPPRESSED = ${lookup {${lc:$local_part}@${lc:$domain}} {type}{{path}}{$value}}
+
+# First in the ACL that acl_smtp_rcpt names: the answer at RCPT.
+  deny
+    condition = ${if !eq{SUPPRESSED}{}}
+    message = SUPPRESSED
+
+# First of the routers: every other way, such as sendmail(1), aliases and what is in the queue.
+suppressed:
+  driver = redirect
+  allow_fail
+  data = ${if eq{SUPPRESSED}{}{}{:fail: SUPPRESSED}}
+";
+
 /// `exim`.
 pub(super) struct Exim;
 
 impl Format for Exim {
     fn name(&self) -> &'static str {
         "exim"
+    }
+
+    fn config(&self) -> &'static str {
+        CONFIG
+    }
+
+    fn called(&self, table: Table) -> [&'static str; 2] {
+        match table {
+            Table::Text => ["lsearch"; 2],
+        }
     }
 
     fn shape(&self) -> &'static Shape {

@@ -5,12 +5,33 @@
 use super::key::{each_spelling, require_name};
 use super::{Entry, Format, Rows, Unfit};
 
+const CONFIG: &str = "\
+# config/plugins. Before what relays or delivers.
+access
+
+# config/access.ini
+[check]
+any=false
+conn=false
+mail=false
+rcpt=true
+[deny_msg]
+rcpt=suppressed
+
+# The export's path must be Haraka's config/rcpt_to.access.blacklist; it is
+# {path}
+";
+
 /// `haraka`.
 pub(super) struct Haraka;
 
 impl Format for Haraka {
     fn name(&self) -> &'static str {
         "haraka"
+    }
+
+    fn config(&self) -> &'static str {
+        CONFIG
     }
 
     fn rows(&self, entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {

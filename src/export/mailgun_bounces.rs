@@ -15,12 +15,21 @@ const SHAPE: Shape = Shape {
     ..Shape::LINES
 };
 
+const CONFIG: &str = "\
+curl --user \"api:$MAILGUN_KEY\" --form \"file=@{path}\" \\
+  https://api.mailgun.net/v3/$MAILGUN_DOMAIN/bounces/import
+";
+
 /// `mailgun-bounces`.
 pub(super) struct MailgunBounces;
 
 impl Format for MailgunBounces {
     fn name(&self) -> &'static str {
         "mailgun-bounces"
+    }
+
+    fn config(&self) -> &'static str {
+        CONFIG
     }
 
     fn shape(&self) -> &'static Shape {

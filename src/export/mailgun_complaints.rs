@@ -10,12 +10,21 @@ use crate::model::Reason;
 const SHAPE: Shape =
     Shape { head: "address,created_at\r\n", separator: ",", close: "\r\n", ..Shape::LINES };
 
+const CONFIG: &str = "\
+curl --user \"api:$MAILGUN_KEY\" --form \"file=@{path}\" \\
+  https://api.mailgun.net/v3/$MAILGUN_DOMAIN/complaints/import
+";
+
 /// `mailgun-complaints`.
 pub(super) struct MailgunComplaints;
 
 impl Format for MailgunComplaints {
     fn name(&self) -> &'static str {
         "mailgun-complaints"
+    }
+
+    fn config(&self) -> &'static str {
+        CONFIG
     }
 
     fn shape(&self) -> &'static Shape {

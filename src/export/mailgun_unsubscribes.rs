@@ -10,12 +10,21 @@ use crate::model::Reason;
 const SHAPE: Shape =
     Shape { head: "address,tags,created_at\r\n", separator: ",", close: "\r\n", ..Shape::LINES };
 
+const CONFIG: &str = "\
+curl --user \"api:$MAILGUN_KEY\" --form \"file=@{path}\" \\
+  https://api.mailgun.net/v3/$MAILGUN_DOMAIN/unsubscribes/import
+";
+
 /// `mailgun-unsubscribes`.
 pub(super) struct MailgunUnsubscribes;
 
 impl Format for MailgunUnsubscribes {
     fn name(&self) -> &'static str {
         "mailgun-unsubscribes"
+    }
+
+    fn config(&self) -> &'static str {
+        CONFIG
     }
 
     fn shape(&self) -> &'static Shape {

@@ -168,6 +168,18 @@ pub trait Format: Send + Sync {
     /// Its name in the configuration.
     fn name(&self) -> &'static str;
 
+    /// The lines to paste into the reader's configuration, or how to hand it the file.
+    /// `{path}` stands for the file, `{map}` for the file without the table's ending, `{type}`
+    /// and `{scheme}` for how the reader calls the table. Empty: there is no one reader.
+    fn config(&self) -> &'static str {
+        ""
+    }
+
+    /// How the reader calls a table, as its type and as a scheme.
+    fn called(&self, table: Table) -> [&'static str; 2] {
+        [table.as_str(); 2]
+    }
+
     /// What can hold its rows. The first does unless the configuration says otherwise.
     fn tables(&self) -> &'static [Table] {
         &[Table::Text]
@@ -213,6 +225,16 @@ pub trait Format: Send + Sync {
     /// # Errors
     /// When the format cannot carry the address. The rows that were added do not count then.
     fn rows(&self, entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit>;
+}
+
+/// The lines that make an MTA ask an export's file.
+pub fn lines_to_paste(settings: &Settings) -> String {
+    let path = settings.path.display().to_string();
+    let table = settings.style.table;
+    let map = path.strip_suffix(&format!(".{}", table.as_str())).unwrap_or(&path);
+    let [kind, scheme] = settings.format.called(table);
+    let lines = settings.format.config().replace("{type}", kind).replace("{scheme}", scheme);
+    lines.replace("{path}", &path).replace("{map}", map)
 }
 
 /// One `[[export]]`.

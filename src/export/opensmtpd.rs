@@ -6,12 +6,24 @@
 use super::key::{require_name, require_plain_ascii};
 use super::{Entry, Format, Rows, Unfit};
 
+const CONFIG: &str = "\
+# /etc/smtpd.conf. The table with the others, the match before every other match.
+table suppressed file:{path}
+match from any for rcpt-to <suppressed> reject
+
+# In the [[export]]: command = [\"/usr/sbin/smtpctl\", \"update\", \"table\", \"suppressed\"]
+";
+
 /// `opensmtpd`.
 pub(super) struct OpenSmtpd;
 
 impl Format for OpenSmtpd {
     fn name(&self) -> &'static str {
         "opensmtpd"
+    }
+
+    fn config(&self) -> &'static str {
+        CONFIG
     }
 
     fn rows(&self, entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {

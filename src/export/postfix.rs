@@ -15,6 +15,13 @@ const KEY_BYTES_MAX: usize = 510;
 /// A row of text: key, tab, value.
 pub(super) const SHAPE: Shape = Shape { separator: "\t", ..Shape::LINES };
 
+/// How Postfix calls a table. Text is compiled by `postmap`.
+pub(super) fn called(table: Table) -> [&'static str; 2] {
+    match table {
+        Table::Text => ["lmdb"; 2],
+    }
+}
+
 /// Adds the rows of one address.
 ///
 /// # Errors

@@ -3,7 +3,16 @@
 //! Never writes an action that drops mail, such as DISCARD.
 
 use super::reply::{self, Reply};
-use super::{Entry, Format, Rows, Shape, Unfit, postfix};
+use super::{Entry, Format, Rows, Shape, Table, Unfit, postfix};
+
+const CONFIG: &str = "\
+# /etc/postfix/main.cf. First in the list, before anything that permits.
+smtpd_recipient_restrictions =
+    check_recipient_access {type}:{map},
+    permit_mynetworks,
+    permit_sasl_authenticated,
+    reject_unauth_destination
+";
 
 /// `postfix-access`.
 pub(super) struct PostfixAccess;
@@ -11,6 +20,14 @@ pub(super) struct PostfixAccess;
 impl Format for PostfixAccess {
     fn name(&self) -> &'static str {
         "postfix-access"
+    }
+
+    fn config(&self) -> &'static str {
+        CONFIG
+    }
+
+    fn called(&self, table: Table) -> [&'static str; 2] {
+        postfix::called(table)
     }
 
     fn shape(&self) -> &'static Shape {

@@ -4,7 +4,12 @@
 //! Never writes `discard:`, which drops mail in silence.
 
 use super::reply::{self, Reply};
-use super::{Entry, Format, Rows, Shape, Unfit, postfix};
+use super::{Entry, Format, Rows, Shape, Table, Unfit, postfix};
+
+const CONFIG: &str = "\
+# /etc/postfix/main.cf. First in the list: what else is in transport_maps comes after it.
+transport_maps = {type}:{map}
+";
 
 /// `postfix-transport`.
 pub(super) struct PostfixTransport;
@@ -12,6 +17,14 @@ pub(super) struct PostfixTransport;
 impl Format for PostfixTransport {
     fn name(&self) -> &'static str {
         "postfix-transport"
+    }
+
+    fn config(&self) -> &'static str {
+        CONFIG
+    }
+
+    fn called(&self, table: Table) -> [&'static str; 2] {
+        postfix::called(table)
     }
 
     fn shape(&self) -> &'static Shape {

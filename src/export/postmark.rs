@@ -16,12 +16,22 @@ const SHAPE: Shape = Shape {
     foot: "\n]}\n",
 };
 
+const CONFIG: &str = "\
+curl --header \"X-Postmark-Server-Token: $POSTMARK_TOKEN\" \\
+  --header \"Content-Type: application/json\" --data-binary \"@{path}\" \\
+  https://api.postmarkapp.com/message-streams/$POSTMARK_STREAM/suppressions
+";
+
 /// `postmark`.
 pub(super) struct Postmark;
 
 impl Format for Postmark {
     fn name(&self) -> &'static str {
         "postmark"
+    }
+
+    fn config(&self) -> &'static str {
+        CONFIG
     }
 
     fn shape(&self) -> &'static Shape {

@@ -4,10 +4,21 @@
 //! domain alone. Never writes what it would find for another mailbox.
 
 use super::key::{require_name, require_plain_ascii};
-use super::{Entry, Format, Rows, Unfit};
+use super::{Entry, Format, Rows, Table, Unfit};
 
 /// The domain in whose local parts Rspamd ignores dots, as its provider does: they are one mailbox.
 const DOTLESS: &str = "gmail.com";
+
+const CONFIG: &str = "\
+# /etc/rspamd/local.d/multimap.conf
+SUPPRESSED_RECIPIENT {
+  type = \"rcpt\";
+  map = \"{scheme}://{path}\";
+  prefilter = true;
+  action = \"reject\";
+  message = \"5.1.1 suppressed recipient\";
+}
+";
 
 /// `rspamd`.
 pub(super) struct Rspamd;
@@ -15,6 +26,16 @@ pub(super) struct Rspamd;
 impl Format for Rspamd {
     fn name(&self) -> &'static str {
         "rspamd"
+    }
+
+    fn config(&self) -> &'static str {
+        CONFIG
+    }
+
+    fn called(&self, table: Table) -> [&'static str; 2] {
+        match table {
+            Table::Text => ["file"; 2],
+        }
     }
 
     fn rows(&self, entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {

@@ -16,12 +16,22 @@ const SHAPE: Shape = Shape {
     foot: "\n]}\n",
 };
 
+const CONFIG: &str = "\
+curl --header \"Authorization: Bearer $SENDGRID_KEY\" \\
+  --header \"Content-Type: application/json\" --data-binary \"@{path}\" \\
+  https://api.sendgrid.com/v3/asm/suppressions/global
+";
+
 /// `sendgrid`.
 pub(super) struct SendGrid;
 
 impl Format for SendGrid {
     fn name(&self) -> &'static str {
         "sendgrid"
+    }
+
+    fn config(&self) -> &'static str {
+        CONFIG
     }
 
     fn shape(&self) -> &'static Shape {

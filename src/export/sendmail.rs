@@ -13,12 +13,33 @@ const SHAPE: Shape = Shape { separator: "\t", ..Shape::LINES };
 /// `%1`, for instance.
 const HARMLESS: &str = " .,:;/=@'_+-{}";
 
+const CONFIG: &str = "\
+dnl In the [[export]], since makemap reads its standard input:
+dnl command = [\"/bin/sh\", \"-c\", \"makemap -t'\\t' hash {path} <{path}\"]
+dnl
+dnl sendmail.mc. The answer at RCPT.
+FEATURE(`access_db', `hash -T<TMPF> {path}')dnl
+FEATURE(`blocklist_recipients')dnl
+dnl At the end: every delivery, such as by sendmail(1), aliases and from the queue.
+LOCAL_CONFIG
+Ksuppressed hash -T<TMPF> {path}
+LOCAL_RULESETS
+Scheck_compat
+R$* $| $*\t\t$: $(suppressed To:$2 $: OK $)
+RERROR:$-.$-.$-:$+\t$#error $@ $1.$2.$3 $: \"$4\"
+R$* <TMPF>\t\t$#error $@ 4.3.0 $: \"451 suppression map unavailable\"
+";
+
 /// `sendmail`.
 pub(super) struct Sendmail;
 
 impl Format for Sendmail {
     fn name(&self) -> &'static str {
         "sendmail"
+    }
+
+    fn config(&self) -> &'static str {
+        CONFIG
     }
 
     fn shape(&self) -> &'static Shape {

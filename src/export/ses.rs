@@ -11,12 +11,23 @@ use crate::model::Reason;
 const SHAPE: Shape =
     Shape { open: "{\"emailAddress\":", separator: ",\"reason\":", close: "}\n", ..Shape::LINES };
 
+const CONFIG: &str = "\
+aws s3 cp {path} \"s3://$BUCKET/suppressed.json\"
+aws sesv2 create-import-job \\
+  --import-destination '{\"SuppressionListDestination\":{\"SuppressionListImportAction\":\"PUT\"}}' \\
+  --import-data-source \"S3Url=s3://$BUCKET/suppressed.json,DataFormat=JSON\"
+";
+
 /// `ses`.
 pub(super) struct Ses;
 
 impl Format for Ses {
     fn name(&self) -> &'static str {
         "ses"
+    }
+
+    fn config(&self) -> &'static str {
+        CONFIG
     }
 
     fn shape(&self) -> &'static Shape {
