@@ -1,0 +1,101 @@
+//! Sendmail access(5) rows for `makemap -t`: `To:user@domain<TAB>ERROR:5.1.1:"550 text"`.
+//!
+//! Every key has the tag `To:`, without which it would hold for senders and clients, too. Never
+//! writes DISCARD.
+
+use super::key::{each_spelling, require_name};
+use super::reply::{self, Reply};
+use super::{Entry, Format, Rows, Shape, Unfit};
+
+const SHAPE: Shape = Shape { separator: "\t", ..Shape::LINES };
+
+/// Beside letters and digits, what Sendmail leaves alone in a text between quotes. It rewrites
+/// `%1`, for instance.
+const HARMLESS: &str = " .,:;/=@'_+-{}";
+
+const CONFIG: &str = "\
+dnl In the [[export]], since makemap reads its standard input:
+dnl command = [\"/bin/sh\", \"-c\", \"makemap -t'\\t' hash {path} <{path}\"]
+dnl
+dnl sendmail.mc. The answer at RCPT.
+FEATURE(`access_db', `hash -T<TMPF> {path}')dnl
+FEATURE(`blocklist_recipients')dnl
+dnl At the end: every delivery, such as by sendmail(1), aliases and from the queue.
+LOCAL_CONFIG
+Ksuppressed hash -T<TMPF> {path}
+LOCAL_RULESETS
+Scheck_compat
+R$* $| $*\t\t$: $(suppressed To:$2 $: OK $)
+RERROR:$-.$-.$-:$+\t$#error $@ $1.$2.$3 $: \"$4\"
+R$* <TMPF>\t\t$#error $@ 4.3.0 $: \"451 suppression map unavailable\"
+";
+
+/// `sendmail`.
+pub(super) struct Sendmail;
+
+impl Format for Sendmail {
+    fn name(&self) -> &'static str {
+        "sendmail"
+    }
+
+    fn config(&self) -> &'static str {
+        CONFIG
+    }
+
+    fn shape(&self) -> &'static Shape {
+        &SHAPE
+    }
+
+    fn default_reply(&self) -> Option<&'static str> {
+        Some(reply::DEFAULT)
+    }
+
+    fn check_reply(&self, reply: &str) -> Result<(), String> {
+        reply::check(reply)?;
+        let harmless = |c: char| c.is_ascii_alphanumeric() || HARMLESS.contains(c);
+        if reply.chars().all(harmless) {
+            return Ok(());
+        }
+        Err("must have no signs but . , : ; / = @ ' _ + - for Sendmail".to_owned())
+    }
+
+    fn answer(&self, reply: &str) -> String {
+        let Some(parts) = Reply::parse(reply) else { return String::new() };
+        format!("ERROR:{}:\"{} {}\"", parts.status(), parts.code(), parts.text)
+    }
+
+    fn rows(&self, entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
+        require_name(entry.domain)?;
+        if entry.local.starts_with('"') {
+            return Err(Unfit("Sendmail does not find quoted local parts"));
+        }
+        if entry.local.ends_with("+*") {
+            return Err(Unfit("Sendmail would take +* for every extension"));
+        }
+        each_spelling(entry, |local, domain| {
+            rows.add(&["To:", local, "@", domain], &[entry.answer()]);
+        });
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test;
+    use super::*;
+
+    #[test]
+    fn rows_are_tagged_and_wildcards_left_out() {
+        let rows = test::rows("sendmail", "#a@x.test").unwrap();
+        assert_eq!(
+            rows,
+            [("To:#a@x.test".into(), "ERROR:5.1.1:\"550 suppressed: manual\"".into())]
+        );
+        assert!(test::rows("sendmail", "a+*@x.test").is_err());
+        assert!(test::rows("sendmail", "\"a b\"@x.test").is_err());
+        assert_eq!(Sendmail.answer("4.7.1 later"), "ERROR:4.7.1:\"450 later\"");
+        for reply in ["550 a \"b", "550 %1", "550 $x", "550 a\\b", "5.1.1 (x)"] {
+            assert!(Sendmail.check_reply(reply).is_err(), "{reply}");
+        }
+    }
+}
