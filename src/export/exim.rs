@@ -9,19 +9,19 @@ use super::{Entry, Format, Rows, Shape, Table, Unfit, reply};
 const SHAPE: Shape = Shape { separator: ": ", ..Shape::LINES };
 
 const CONFIG: &str = "\
-# The main part of Exim's configuration.
+# In the main section:
 SUPPRESSED = ${lookup {${lc:$local_part}@${lc:$domain}} {type}{{path}}{$value}}
 
-# First in the ACL that acl_smtp_rcpt names: the answer at RCPT.
+# First in the ACL that acl_smtp_rcpt names, for the answer at RCPT:
   deny
     condition = ${if !eq{SUPPRESSED}{}}
     message = SUPPRESSED
 
-# First of the routers: every other way, such as sendmail(1), aliases and what is in the queue.
+# First of the routers, for every other way, such as sendmail(1), aliases and the queue:
 suppressed:
   driver = redirect
   allow_fail
-  data = ${if eq{SUPPRESSED}{}{}{:fail: SUPPRESSED}}
+  data = ${if !eq{SUPPRESSED}{}{:fail: SUPPRESSED}}
 ";
 
 /// `exim`.

@@ -6,7 +6,7 @@ use super::key::{each_spelling, require_name};
 use super::{Entry, Format, Rows, Unfit};
 
 const CONFIG: &str = "\
-# config/plugins. Before what relays or delivers.
+# config/plugins, before every plugin that accepts recipients:
 access
 
 # config/access.ini
@@ -16,10 +16,10 @@ conn=false
 mail=false
 rcpt=true
 [deny_msg]
-rcpt=suppressed
+rcpt=5.1.1 suppressed
 
-# The export's path must be Haraka's config/rcpt_to.access.blacklist; it is
-# {path}
+# config/rcpt_to.access.blacklist is the export, or a link to it:
+# ln -s {path} /etc/haraka/config/rcpt_to.access.blacklist
 ";
 
 /// `haraka`.

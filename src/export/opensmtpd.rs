@@ -4,14 +4,21 @@
 //! beyond ASCII and to U-labels.
 
 use super::key::{require_name, require_plain_ascii};
-use super::{Entry, Format, Rows, Unfit};
+use super::{Entry, Format, Rows, Shape, Unfit};
+
+/// OpenSMTPD takes a file without rows for no table at all, and does not start: "may not be used
+/// for lookups". So the first row names nobody.
+const SHAPE: Shape = Shape { head: "nobody@suppressd.invalid\n", ..Shape::LINES };
 
 const CONFIG: &str = "\
-# /etc/smtpd.conf. The table with the others, the match before every other match.
+# /etc/smtpd.conf, among the tables:
 table suppressed file:{path}
+
+# Before every other match:
 match from any for rcpt-to <suppressed> reject
 
-# In the [[export]]: command = [\"/usr/sbin/smtpctl\", \"update\", \"table\", \"suppressed\"]
+# In the [[export]]; only root may run it:
+# command = [\"/usr/sbin/smtpctl\", \"update\", \"table\", \"suppressed\"]
 ";
 
 /// `opensmtpd`.
@@ -24,6 +31,10 @@ impl Format for OpenSmtpd {
 
     fn config(&self) -> &'static str {
         CONFIG
+    }
+
+    fn shape(&self) -> &'static Shape {
+        &SHAPE
     }
 
     fn rows(&self, entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {

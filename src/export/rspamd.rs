@@ -18,6 +18,9 @@ SUPPRESSED_RECIPIENT {
   action = \"reject\";
   message = \"5.1.1 suppressed recipient\";
 }
+
+# /etc/rspamd/local.d/options.inc, since maps are looked at every five minutes otherwise:
+map_watch_interval = 10s;
 ";
 
 /// `rspamd`.

@@ -14,20 +14,29 @@ const SHAPE: Shape = Shape { separator: "\t", ..Shape::LINES };
 const HARMLESS: &str = " .,:;/=@'_+-{}";
 
 const CONFIG: &str = "\
-dnl In the [[export]], since makemap reads its standard input:
-dnl command = [\"/bin/sh\", \"-c\", \"makemap -t'\\t' hash {path} <{path}\"]
+dnl In the [[export]]. makemap reads its standard input, hence the shell:
+dnl command = [\"/bin/sh\", \"-ec\", \"umask 027; makemap -t'\\t' hash {path}.new <{path}; \
+mv {path}.new.db {path}.db\"]
 dnl
-dnl sendmail.mc. The answer at RCPT.
-FEATURE(`access_db', `hash -T<TMPF> {path}')dnl
-FEATURE(`blocklist_recipients')dnl
-dnl At the end: every delivery, such as by sendmail(1), aliases and from the queue.
+dnl At the end of sendmail.mc, with tabs between the columns of a rule:
 LOCAL_CONFIG
 Ksuppressed hash -T<TMPF> {path}
 LOCAL_RULESETS
+dnl The answer at RCPT.
+SLocal_check_rcpt
+R$*\t\t\t$: $1 $| $>Suppressed $1
+R$* $| $#$*\t\t$#$2
+R$* $| $*\t\t$: $1
+dnl Every delivery, such as by sendmail(1), aliases and from the queue.
 Scheck_compat
-R$* $| $*\t\t$: $(suppressed To:$2 $: OK $)
-RERROR:$-.$-.$-:$+\t$#error $@ $1.$2.$3 $: \"$4\"
-R$* <TMPF>\t\t$#error $@ 4.3.0 $: \"451 suppression map unavailable\"
+R$* $| $*\t\t$@ $>Suppressed $2
+SSuppressed
+R$*\t\t\t$: $>canonify $1
+R$+ < @ $+ . >\t\t$: $1 < @ $2 >
+R$+ < @ $+ >\t\t$: <$(suppressed To:$1@$2 $: OK $)>
+R<$* <TMPF>>\t\t$#error $@ 4.3.0 $: \"451 suppressions unavailable\"
+R<ERROR:$-.$-.$-:$+>\t$#error $@ $1.$2.$3 $: $4
+R$*\t\t\t$@ OK
 ";
 
 /// `sendmail`.

@@ -4,13 +4,13 @@ use crate::support::available;
 use crate::support::daemon::{Daemon, Home, PATIENCE};
 use crate::support::host::{As, Host, free_port};
 use crate::support::mta::Scene;
-use crate::support::page::{block, parts};
+use crate::support::page::{block, lines, parts};
 use crate::support::sink::Sink;
 use crate::support::smtp::Session;
 use crate::support::wait_for;
 
 /// What the page has as the path.
-const TABLE: &str = "/etc/exim4/suppressd/suppressed.cdb";
+const TABLE: &str = "/etc/exim4/suppressd/suppressed";
 
 /// A host with Exim and the daemon, by the page.
 struct Exim {
@@ -21,10 +21,10 @@ struct Exim {
 
 impl Exim {
     /// The daemon must be there first, with its table.
-    fn start(host: Host) -> Exim {
+    fn start(host: Host, daemon: &Daemon) -> Exim {
         let (port, sink) = (free_port(), Sink::start());
         let mut exim = Exim { host, port, sink };
-        let lines = parts(&block("exim", "exim"));
+        let lines = parts(&lines("exim", daemon));
         let [main, acl, router] = lines.as_slice() else { panic!("{lines:?}") };
         exim.host.write("/etc/exim4/exim4.conf", &exim.config(main, acl, router));
         exim.host.write("/etc/aliases", "team: user@example.com, member@example.com\n");
@@ -80,7 +80,8 @@ fn by_the_page() -> (Daemon, Exim) {
     host.shell(&block("exim", "sh"));
     let daemon = host.daemon(As::Suppressd);
     wait_for("the table", PATIENCE, || host.path(TABLE).exists().then_some(()));
-    (daemon, Exim::start(host))
+    let exim = Exim::start(host, &daemon);
+    (daemon, exim)
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::support::available;
 use crate::support::daemon::{Home, PATIENCE};
 use crate::support::host::{As, Host, free_port};
 use crate::support::mta::Scene;
-use crate::support::page::block;
+use crate::support::page::{block, lines, parts};
 use crate::support::smtp::Session;
 use crate::support::wait_for;
 
@@ -20,16 +20,17 @@ fn a_webhook_makes_haraka_refuse_and_a_lift_makes_it_accept_again() {
         return;
     }
     let mut host = Host::new("haraka", Home::new(&block("haraka", "toml")));
-    host.write("/etc/haraka/config/me", "mta.test\n");
+    host.shell("/opt/haraka/node_modules/.bin/haraka -i /etc/haraka");
     host.shell(&block("haraka", "sh"));
     let daemon = host.daemon(As::Suppressd);
     wait_for("the list", PATIENCE, || host.path(LIST).exists().then_some(()));
     let port = free_port();
     let smtp = format!("listen = 127.0.0.1:{port}\nuser = haraka\ngroup = haraka\n");
     host.write("/etc/haraka/config/smtp.ini", &smtp);
-    let plugins = block("haraka", "plugins") + "accept\n";
-    host.write("/etc/haraka/config/plugins", &plugins);
-    host.write("/etc/haraka/config/access.ini", &block("haraka", "access"));
+    let lines = parts(&lines("haraka", &daemon));
+    let [plugins, access, _] = lines.as_slice() else { panic!("{lines:?}") };
+    host.write("/etc/haraka/config/plugins", &format!("{plugins}accept\n"));
+    host.write("/etc/haraka/config/access.ini", access);
     host.write("/etc/haraka/plugins/accept.js", ACCEPT);
     host.start(&["/opt/haraka/node_modules/.bin/haraka", "-c", "/etc/haraka"]);
     wait_for("Haraka", PATIENCE, || Session::begin(port, ""));

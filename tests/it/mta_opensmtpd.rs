@@ -4,7 +4,7 @@ use crate::support::available;
 use crate::support::daemon::{Daemon, Home, PATIENCE};
 use crate::support::host::{As, Host, free_port};
 use crate::support::mta::Scene;
-use crate::support::page::{block, parts};
+use crate::support::page::{block, lines, parts};
 use crate::support::sink::Sink;
 use crate::support::smtp::Session;
 use crate::support::wait_for;
@@ -26,7 +26,7 @@ fn a_webhook_makes_opensmtpd_refuse_and_a_lift_makes_it_accept_again() {
     let daemon = host.daemon(As::Root);
     wait_for("the list", PATIENCE, || host.path(LIST).exists().then_some(()));
     let (port, sink) = (free_port(), Sink::start());
-    host.write("/etc/smtpd.conf", &config(port, sink.port()));
+    host.write("/etc/smtpd.conf", &config(&lines("opensmtpd", &daemon), port, sink.port()));
     host.write("/etc/aliases", "team: user@example.com, member@example.com\n");
     host.start(&["/usr/sbin/smtpd", "-d"]);
     wait_for("OpenSMTPD", PATIENCE, || Session::begin(port, ""));
@@ -59,9 +59,9 @@ fn other_ways(host: &Host, daemon: &Daemon, scene: &Scene, sink: &Sink) {
     assert!(!sink.has("user@example.com") && !sink.has("member@example.com"));
 }
 
-fn config(port: u16, sink: u16) -> String {
-    let lines = parts(&block("opensmtpd", "smtpd"));
-    let [table, rule] = lines.as_slice() else { panic!("{lines:?}") };
+fn config(lines: &str, port: u16, sink: u16) -> String {
+    let lines = parts(lines);
+    let [table, rule, _] = lines.as_slice() else { panic!("{lines:?}") };
     format!(
         "{table}
 table aliases file:/etc/aliases

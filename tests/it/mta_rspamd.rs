@@ -7,7 +7,7 @@ use crate::support::client::{Answer, Client};
 use crate::support::daemon::{Home, PATIENCE};
 use crate::support::host::{As, Host, free_port};
 use crate::support::mta::Scene;
-use crate::support::page::block;
+use crate::support::page::{block, lines, parts};
 use crate::support::wait_for;
 
 /// What the page has as the path.
@@ -23,7 +23,7 @@ fn a_webhook_makes_rspamd_reject_and_a_lift_makes_it_pass_again() {
     let daemon = host.daemon(As::Suppressd);
     wait_for("the map", PATIENCE, || host.path(MAP).exists().then_some(()));
     let port = free_port();
-    configure(&host, port);
+    configure(&host, &lines("rspamd", &daemon), port);
     host.start(&["/usr/bin/rspamd", "-f", "-u", "_rspamd", "-g", "_rspamd"]);
     wait_for("Rspamd", PATIENCE, || check(port, &["user@example.com"]));
     let scene = Scene {
@@ -43,9 +43,11 @@ fn a_webhook_makes_rspamd_reject_and_a_lift_makes_it_pass_again() {
 
 /// The page's lines among the packaged ones. No name server is asked, and nothing is compiled that
 /// no map needs.
-fn configure(host: &Host, port: u16) {
-    host.write("/etc/rspamd/local.d/multimap.conf", &block("rspamd", "multimap"));
-    host.write("/etc/rspamd/local.d/options.inc", &block("rspamd", "options"));
+fn configure(host: &Host, lines: &str, port: u16) {
+    let lines = parts(lines);
+    let [multimap, options] = lines.as_slice() else { panic!("{lines:?}") };
+    host.write("/etc/rspamd/local.d/multimap.conf", multimap);
+    host.write("/etc/rspamd/local.d/options.inc", options);
     host.write("/etc/rspamd/tld", "com\n");
     host.write(
         "/etc/rspamd/override.d/options.inc",

@@ -4,7 +4,7 @@ use crate::support::available;
 use crate::support::daemon::{Daemon, Home, PATIENCE};
 use crate::support::host::{As, Host, free_port};
 use crate::support::mta::Scene;
-use crate::support::page::block;
+use crate::support::page::{block, lines};
 use crate::support::sink::Sink;
 use crate::support::smtp::Session;
 use crate::support::wait_for;
@@ -25,7 +25,7 @@ fn a_webhook_makes_sendmail_refuse_and_a_lift_makes_it_accept_again() {
     let daemon = host.daemon(As::Suppressd);
     wait_for("the table", PATIENCE, || host.path(TABLE).exists().then_some(()));
     let (port, sink) = (free_port(), Sink::start());
-    host.write("/etc/mail/sendmail.mc", &config(port, sink.port()));
+    host.write("/etc/mail/sendmail.mc", &config(&lines("sendmail", &daemon), port, sink.port()));
     host.write("/etc/mail/aliases", "team: user@example.com, member@example.com\n");
     host.shell(
         "cd /etc/mail; m4 sendmail.mc >sendmail.cf; /usr/libexec/sendmail/newaliases
@@ -64,8 +64,7 @@ fn other_ways(host: &Host, daemon: &Daemon, scene: &Scene, sink: &Sink) {
     assert!(!sink.has("user@example.com"));
 }
 
-fn config(port: u16, sink: u16) -> String {
-    let lines = block("sendmail", "sendmail");
+fn config(lines: &str, port: u16, sink: u16) -> String {
     format!(
         "include(`/usr/share/sendmail/cf/m4/cf.m4')dnl
 OSTYPE(`linux')dnl

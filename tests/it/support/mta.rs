@@ -239,12 +239,12 @@ fn hostile() -> Vec<String> {
             format!("\"victim{piece}\"@evil.example"),
         ]);
     }
-    // Few of these are other ways to write what they are after.
-    all.retain(|hostile| {
-        let key = |text: &str| Address::parse(text).ok().map(|address| address.key().to_owned());
-        let own = key(hostile);
-        own.is_none() || VICTIMS.iter().all(|victim| key(victim) != own)
-    });
+    // Few of these are other ways to write what they are after; spaces around are no part of it.
+    let key = |text: &str| {
+        Address::parse(text.trim_matches(' ')).ok().map(|address| address.key().to_owned())
+    };
+    let victims: Vec<_> = VICTIMS.iter().map(|victim| key(victim)).collect();
+    all.retain(|hostile| !victims.contains(&key(hostile)) || key(hostile).is_none());
     all
 }
 
