@@ -18,8 +18,9 @@ rcpt=true
 [deny_msg]
 rcpt=5.1.1 suppressed
 
-# config/rcpt_to.access.blacklist is the export, or a link to it:
-# ln -s {path} /etc/haraka/config/rcpt_to.access.blacklist
+# config/rcpt_to.access.blacklist is the export, or a link to it that suppressd may touch, since
+# Haraka looks at a file again when something happens in its own folder. In the [[export]] then:
+# command = [\"/usr/bin/touch\", \"-h\", \"/etc/haraka/config/rcpt_to.access.blacklist\"]
 ";
 
 /// `haraka`.
@@ -39,7 +40,24 @@ impl Format for Haraka {
         if entry.local.starts_with('#') {
             return Err(Unfit("the line would be a comment"));
         }
+        // An unquoted local part may begin with a space that is not ASCII.
+        if entry.local.starts_with(|c: char| c.is_whitespace() || c == '\u{feff}') {
+            return Err(Unfit("Haraka would trim it to another address"));
+        }
         each_spelling(entry, |local, domain| rows.add(&[local, "@", domain], &[]));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test;
+
+    #[test]
+    fn what_haraka_would_read_otherwise_is_left_out() {
+        for address in ["#a@x.test", "\u{a0}a@x.test", "\u{feff}a@x.test", "a@[192.0.2.1]"] {
+            assert!(test::rows("haraka", address).is_err(), "{address:?}");
+        }
+        assert!(test::rows("haraka", "a\u{a0}#b@x.test").is_ok());
     }
 }

@@ -3,7 +3,7 @@
 //! Every key has the tag `To:`, without which it would hold for senders and clients, too. Never
 //! writes DISCARD.
 
-use super::key::{each_spelling, require_name};
+use super::key::{each_spelling, require_name, unquoted};
 use super::reply::{self, Reply};
 use super::{Entry, Format, Rows, Shape, Unfit};
 
@@ -75,17 +75,24 @@ impl Format for Sendmail {
 
     fn rows(&self, entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
         require_name(entry.domain)?;
-        if entry.local.starts_with('"') {
-            return Err(Unfit("Sendmail does not find quoted local parts"));
+        let bare = unquoted(entry.local);
+        // Sendmail strips quotes from what it looks up, but not always what escapes them.
+        if bare != entry.local && !bare.bytes().all(is_simple) {
+            return Err(Unfit("Sendmail does not find such a quoted local part"));
         }
-        if entry.local.ends_with("+*") {
+        if bare.ends_with("+*") {
             return Err(Unfit("Sendmail would take +* for every extension"));
         }
         each_spelling(entry, |local, domain| {
-            rows.add(&["To:", local, "@", domain], &[entry.answer()]);
+            rows.add(&["To:", &unquoted(local), "@", domain], &[entry.answer()]);
         });
         Ok(())
     }
+}
+
+/// Whether a byte of a quoted local part was seen to be found.
+fn is_simple(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\')
 }
 
 #[cfg(test)]
@@ -101,7 +108,9 @@ mod tests {
             [("To:#a@x.test".into(), "ERROR:5.1.1:\"550 suppressed: manual\"".into())]
         );
         assert!(test::rows("sendmail", "a+*@x.test").is_err());
-        assert!(test::rows("sendmail", "\"a b\"@x.test").is_err());
+        let rows = test::rows("sendmail", "\"a b@c\"@x.test").unwrap();
+        assert_eq!(rows[0].0, "To:a b@c@x.test");
+        assert!(test::rows("sendmail", "\"a\\\"b\"@x.test").is_err());
         assert_eq!(Sendmail.answer("4.7.1 later"), "ERROR:4.7.1:\"450 later\"");
         for reply in ["550 a \"b", "550 %1", "550 $x", "550 a\\b", "5.1.1 (x)"] {
             assert!(Sendmail.check_reply(reply).is_err(), "{reply}");

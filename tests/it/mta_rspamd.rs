@@ -52,7 +52,7 @@ fn configure(host: &Host, lines: &str, port: u16) {
     host.write(
         "/etc/rspamd/override.d/options.inc",
         "url_tld = \"/etc/rspamd/tld\"; filters = \"\"; disable_hyperscan = true;
-        dns { nameserver = [\"127.0.0.1:9\"]; timeout = 0.1s; retransmits = 1; }\n",
+        dns { nameserver = [\"127.0.0.1:9\"]; timeout = 0.01s; retransmits = 1; }\n",
     );
     let normal = format!("bind_socket = \"127.0.0.1:{port}\";\n");
     host.write("/etc/rspamd/override.d/worker-normal.inc", &normal);

@@ -1,5 +1,6 @@
 //! What is tried with every MTA: the promise as a whole, and a corpus that was made to break it.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -82,9 +83,12 @@ impl Scene<'_> {
         let exports = status["exports"].as_array().unwrap();
         let export = exports.iter().find(|export| export["name"] == self.export).unwrap();
         assert_eq!(export["error"], Value::Null);
-        let addresses: Vec<&String> =
-            hostile.iter().filter(|address| Address::parse(address).is_ok()).collect();
-        let taken: Vec<&&String> =
+        // In the plainest spelling, which is all that some MTAs compare.
+        let addresses: BTreeSet<String> = hostile
+            .iter()
+            .filter_map(|hostile| Some(Address::parse(hostile).ok()?.key().to_owned()))
+            .collect();
+        let taken: Vec<&String> =
             addresses.iter().filter(|address| (self.ask)(address).0 == 250).collect();
         let unfit = export["unfit"].as_u64().unwrap();
         let (all, are) = (hostile.len(), addresses.len());
