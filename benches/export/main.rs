@@ -17,9 +17,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use suppressd::clock;
-use suppressd::export::publish::{Guard, publish};
-use suppressd::export::scan::{Found, Scan};
-use suppressd::export::{ALL, Settings};
+use suppressd::export::publish::{Guard, Publication};
+use suppressd::export::scan::Scan;
+use suppressd::export::{ALL, Hash, Settings, Style, Table};
 use suppressd::ingest;
 use suppressd::model::{
     Element, EventId, Fact, Filter, Latest, Origin, Reason, Scope, SourceName, Standing,
@@ -81,11 +81,12 @@ fn export(
     standings: impl Iterator<Item = Result<StandingRow, StoreError>>,
     rows: u64,
 ) -> Result<Duration> {
-    let (settings, rules, found) = (settings(path), Rules::default(), Found::default());
+    let (settings, rules) = (&settings(path), &Rules::default());
     let started = Instant::now();
-    let scan = Scan::new(standings, &rules, &settings, (clock::now(), None), &found);
-    let guard = Guard { max_shrink: 50, force: false, explained: &|| 0 };
-    let outcome = publish(&settings, scan, &guard)?;
+    let mut publication = Publication::begin(settings)?;
+    let scan = Scan { rules, settings, now: clock::now(), before: None };
+    scan.run(standings, |row| publication.add(row))?;
+    let outcome = publication.finish(Guard { max_shrink: 50, force: false, explained: 0 })?;
     let took = started.elapsed();
     ensure!(outcome.rows == rows, "{} rows were written", outcome.rows);
     Ok(took)
@@ -112,12 +113,14 @@ fn write_bare(like: &Path) -> Result<Duration> {
 }
 
 fn settings(path: &Path) -> Settings {
+    let format = ALL[0];
+    let reply = format.default_reply().unwrap_or_default();
     Settings {
         name: "bench".to_owned(),
-        format: ALL[0],
+        format,
+        style: Style::new(format, Table::Text, Hash::Sha256, reply),
         path: path.to_owned(),
         filter: Filter::default(),
-        reply: ALL[0].default_reply().to_owned(),
         min_interval: Duration::from_secs(1),
         max_shrink: 50,
         command: Vec::new(),

@@ -9,14 +9,11 @@ use std::time::Duration;
 use nix::unistd::{Group, User};
 use toml::de::DeValue;
 
-use super::exports::{self, Format};
+use super::exports::{self, Format, Hash, Style, Table};
 use super::near::listed;
 use super::section::{Field, Section, shown};
 use super::{DAY, scope};
 use crate::model::{Filter, Reason, Scope, SourceName};
-
-/// What this version can hold rows in.
-const TABLES: &[&str] = &["text"];
 
 const INTERVALS: RangeInclusive<Duration> = Duration::ZERO..=DAY;
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -49,9 +46,11 @@ fn export(
 ) -> Option<exports::Settings> {
     let name = name(&section, &mut taken.names);
     let format = chosen_format(&section);
-    section.take("table").and_then(|field| field.choice("a table", TABLES));
+    let table = section.take("table").and_then(|field| chosen_table(&field, format));
+    let hash = section.take("hash").and_then(|field| chosen_hash(&field, format));
     let path = path(&section, name.as_deref(), &mut taken.paths);
-    let filter = filter(&section, sources);
+    let usual = format.map_or(&[][..], |format| format.reasons());
+    let filter = filter(&section, sources, usual);
     let reply = section.take("reply").and_then(|field| reply(&field, format));
     let interval = section.take("min_interval").and_then(|field| field.duration(INTERVALS));
     let max_shrink = section.take("max_shrink").and_then(|field| percent(&field));
@@ -61,12 +60,14 @@ fn export(
     let mode = section.take("mode").and_then(|field| mode(&field));
     section.finish();
     let format = format?;
+    let reply = reply.or(format.default_reply()).unwrap_or_default();
+    let table = table.unwrap_or(format.tables()[0]);
     Some(exports::Settings {
         name: name?,
         format,
+        style: Style::new(format, table, hash.unwrap_or(Hash::Sha256), reply),
         path: path?,
         filter,
-        reply: reply.unwrap_or_else(|| format.default_reply().to_owned()),
         min_interval: interval.unwrap_or(INTERVAL),
         max_shrink: max_shrink.unwrap_or(MAX_SHRINK),
         command: command.unwrap_or_default(),
@@ -99,6 +100,26 @@ fn chosen_format(section: &Section<'_>) -> Option<&'static dyn Format> {
     exports::ALL.iter().copied().find(|format| format.name() == chosen)
 }
 
+/// A table that the format has.
+fn chosen_table(field: &Field<'_>, format: Option<&'static dyn Format>) -> Option<Table> {
+    let tables = format?.tables();
+    let names: Vec<&'static str> = tables.iter().map(|table| table.as_str()).collect();
+    let what = format!("a table of {}", format?.name());
+    let chosen = field.choice(&what, &names)?;
+    tables.iter().copied().find(|table| table.as_str() == chosen)
+}
+
+fn chosen_hash(field: &Field<'_>, format: Option<&'static dyn Format>) -> Option<Hash> {
+    if !format?.hashes() {
+        field.problem("is of no use: the format has no hashes", "remove it, or use \"hashed\"");
+        return None;
+    }
+    match field.choice("a hash", &["sha256", "md5"])? {
+        "md5" => Some(Hash::Md5),
+        _ => Some(Hash::Sha256),
+    }
+}
+
 fn path(
     section: &Section<'_>,
     name: Option<&str>,
@@ -125,8 +146,13 @@ fn plain(path: &Path) -> PathBuf {
     path.components().filter(|part| *part != Component::CurDir).collect()
 }
 
-/// The reasons, sources and scopes that an export or a lookup is about.
-pub(super) fn filter(section: &Section<'_>, sources: &BTreeSet<SourceName>) -> Filter {
+/// The reasons, sources and scopes that an export or a lookup is about. `usual`: the reasons where
+/// none are named.
+pub(super) fn filter(
+    section: &Section<'_>,
+    sources: &BTreeSet<SourceName>,
+    usual: &[Reason],
+) -> Filter {
     let reason = |text: &str| {
         let known = listed(Reason::ALL.into_iter().map(Reason::as_str));
         let unknown = || (format!("{} is not a reason", shown(text)), format!("use: {known}"));
@@ -144,23 +170,21 @@ pub(super) fn filter(section: &Section<'_>, sources: &BTreeSet<SourceName>) -> F
     let named = section.take("sources").and_then(|field| field.list_of(source));
     let scopes = section.take("scopes").and_then(|field| field.list_of(scope));
     Filter {
-        reasons: reasons.unwrap_or_default(),
+        reasons: reasons.unwrap_or_else(|| usual.to_vec()),
         sources: named.unwrap_or_default(),
         scopes: scopes.unwrap_or_else(|| vec![Scope::Global]),
     }
 }
 
-fn reply(field: &Field<'_>, format: Option<&'static dyn Format>) -> Option<String> {
+fn reply<'a>(field: &Field<'a>, format: Option<&'static dyn Format>) -> Option<&'a str> {
     let text = field.text()?;
     let format = format?;
-    match format.check_reply(text) {
-        Ok(()) => Some(text.to_owned()),
-        Err(what) => {
-            let hint = format!("the default is {:?}", format.default_reply());
-            field.problem(what, hint);
-            None
-        }
+    let Err(what) = format.check_reply(text) else { return Some(text) };
+    match format.default_reply() {
+        Some(usual) => field.problem(what, format!("the default is {usual:?}")),
+        None => field.problem(what, "remove the key"),
     }
+    None
 }
 
 fn percent(field: &Field<'_>) -> Option<u8> {

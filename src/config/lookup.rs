@@ -62,7 +62,7 @@ fn lookup(
     let on_error = section
         .take("on_error")
         .and_then(|field| field.choice("a way to fail", &["open", "closed"]));
-    let Filter { reasons, sources, scopes } = filter(section, sources);
+    let Filter { reasons, sources, scopes } = filter(section, sources, &[]);
     let by_sender = section.take("scopes_by_sender").map(|field| by_sender(&field, protocol));
     let delimiter = section.take("recipient_delimiter").and_then(|field| delimiter(&field));
     let reply = section.take("reply").and_then(|field| {

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::publish::{Guard, Outcome, PublishError, modified, publish};
+use super::publish::{Guard, Outcome, Publication, PublishError, modified};
 use super::scan::{Found, Scan};
 use super::{Settings, command};
 use crate::clock;
@@ -256,8 +256,7 @@ struct Runner {
 /// What a scan and a publication have found.
 struct Written {
     result: Result<Outcome, PublishError>,
-    unfit: u64,
-    next_end: Option<Time>,
+    found: Found,
 }
 
 impl Runner {
@@ -337,7 +336,7 @@ impl Runner {
         let job = self.job(now, force);
         let written = tokio::task::spawn_blocking(job).await;
         self.free = Instant::now() + self.settings.min_interval;
-        let Written { result, unfit, next_end } = match written {
+        let Written { result, found } = match written {
             Ok(written) => written,
             Err(panic) => {
                 self.failed(&panic.to_string());
@@ -346,12 +345,12 @@ impl Runner {
         };
         match result {
             Ok(outcome) => {
-                self.next_end = next_end;
-                self.current(now, outcome, unfit);
+                self.next_end = found.next_end;
+                self.current(now, outcome, found.unfit);
                 true
             }
             Err(PublishError::Shrunk { old, new }) => {
-                self.next_end = next_end;
+                self.next_end = found.next_end;
                 self.shrunk(old, new);
                 false
             }
@@ -373,19 +372,21 @@ impl Runner {
         let (settings, world) = (Arc::clone(&self.settings), self.world.clone());
         let (changes, released, made) = (self.changes.clone(), self.released, self.made);
         move || {
-            let found = Found::default();
             let before = made.or_else(|| modified(&settings.path));
-            let standings = (world.standings)();
-            let scan = Scan::new(standings, &world.rules, &settings, (now, before), &found);
-            // Asked after the scan: it may have seen a lift that came meanwhile.
-            let explained = || {
+            let scan = Scan { rules: &world.rules, settings: &settings, now, before };
+            let written = Publication::begin(&settings).and_then(|mut publication| {
+                let found = scan.run((world.standings)(), |row| publication.add(row))?;
+                // Asked after the scan: it may have seen a lift that came meanwhile.
                 let lifted = changes.borrow().released.saturating_sub(released);
-                found.expired.get().saturating_add(lifted.saturating_mul(ROWS_PER_ADDRESS))
-            };
-            let max_shrink = settings.max_shrink;
-            let guard = Guard { max_shrink, force, explained: &explained };
-            let result = publish(&settings, scan, &guard);
-            Written { result, unfit: found.unfit.get(), next_end: found.next_end.get() }
+                let explained =
+                    found.expired.saturating_add(lifted.saturating_mul(ROWS_PER_ADDRESS));
+                let guard = Guard { max_shrink: settings.max_shrink, force, explained };
+                Ok((found, publication.finish(guard)))
+            });
+            match written {
+                Ok((found, result)) => Written { result, found },
+                Err(error) => Written { result: Err(error), found: Found::default() },
+            }
         }
     }
 
@@ -606,7 +607,7 @@ mod tests {
         let end = |seconds| Until::At(Time::from_nanos(START * 1_000_000_000 + seconds, 9));
         let rows = vec![
             row("a@x.test", end(25_500_000_000)),
-            row("b@b\u{fc}cher.test", end(30_000_000_000)),
+            row("b@xn--bcher-kva.test", end(30_000_000_000)),
         ];
         let bench = Bench::start(Ok(rows), |_| ());
         assert_eq!(bench.generation(1).await.rows, 3);

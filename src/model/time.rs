@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 use serde::{Deserialize, Serialize};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
@@ -82,6 +83,14 @@ impl Time {
     #[must_use]
     pub fn just_before(self) -> Time {
         Time { nanos: self.nanos.saturating_sub(1), digits: 9 }
+    }
+
+    /// As in the header of a message (RFC 2822), in UTC and whole seconds.
+    pub fn to_rfc_2822(self) -> String {
+        let stamp = Timestamp::from_second(self.second());
+        let text = stamp.and_then(|s| rfc2822::DateTimePrinter::new().timestamp_to_string(&s));
+        // jiff tells UTC from the zone of a place by the sign, which few readers know.
+        text.map_or_else(|_| self.to_string(), |text| text.replace(" -0000", " +0000"))
     }
 
     /// How long after `earlier` this is; zero when it is not after it.
@@ -205,6 +214,12 @@ mod tests {
         assert!(!Until::At(end).holds_at(end));
         assert!(Until::Forever.holds_at(end));
         assert!(Until::At(end) < Until::Forever);
+    }
+
+    #[test]
+    fn mail_headers_have_their_own_form() {
+        let time = Time::parse("2026-11-01T12:00:00.5+02:00").unwrap();
+        assert_eq!(time.to_rfc_2822(), "Sun, 1 Nov 2026 10:00:00 +0000");
     }
 
     #[test]

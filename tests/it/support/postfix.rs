@@ -3,14 +3,16 @@
 //! Needs root, Postfix and its LMDB tables. Mail that it accepts is discarded.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use nix::unistd::{User, geteuid};
+
+use super::host::free_port;
+use super::smtp::Session;
 
 /// Longest wait for an answer of the server, and for its port to open.
 const WAIT_MAX: Duration = Duration::from_secs(20);
@@ -73,10 +75,7 @@ impl Postfix {
         }
         let user = User::from_name("postfix").unwrap().unwrap();
         chown(root.join("data"), Some(user.uid.as_raw()), None).unwrap();
-        // Freed again, so another program could take it; then Postfix fails to start, loudly.
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let port = free_port();
         let services = format!("127.0.0.1:{port} inet n - n - - smtpd\n{SERVICES}");
         fs::write(root.join("etc/master.cf"), services).unwrap();
         fs::write(root.join("etc/main.cf"), main_cf(root) + settings).unwrap();
@@ -94,14 +93,7 @@ impl Postfix {
 
     /// Opens a session, and begins a message.
     pub(crate) fn session(&self) -> Session {
-        let stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(WAIT_MAX)).unwrap();
-        let mut session = Session { stream: BufReader::new(stream) };
-        assert_eq!(session.reply().0, 220);
-        for command in ["EHLO client.test", "MAIL FROM:<sender@client.test> SMTPUTF8"] {
-            assert_eq!(session.command(command).0, 250, "{command}");
-        }
-        session
+        Session::begin(self.port, "SMTPUTF8").unwrap()
     }
 
     /// What it has logged.
@@ -127,34 +119,6 @@ impl Postfix {
 impl Drop for Postfix {
     fn drop(&mut self) {
         let _ = self.control("stop");
-    }
-}
-
-/// One SMTP session within a message.
-pub(crate) struct Session {
-    stream: BufReader<TcpStream>,
-}
-
-impl Session {
-    /// Names a recipient; gives the code and the text of the answer.
-    pub(crate) fn rcpt(&mut self, address: &str) -> (u16, String) {
-        self.command(&format!("RCPT TO:<{address}>"))
-    }
-
-    fn command(&mut self, line: &str) -> (u16, String) {
-        self.stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).unwrap();
-        self.reply()
-    }
-
-    fn reply(&mut self) -> (u16, String) {
-        let mut line = String::new();
-        loop {
-            line.clear();
-            assert_ne!(self.stream.read_line(&mut line).unwrap(), 0, "the server hung up");
-            if line.as_bytes()[3] != b'-' {
-                return (line[..3].parse().unwrap(), line[4..].trim_end().to_owned());
-            }
-        }
     }
 }
 
