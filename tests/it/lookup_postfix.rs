@@ -11,7 +11,8 @@ use crate::postfix::{NEIGHBOURS, SUPPRESSED, UNFIT};
 use crate::support::asker::{Asker, request};
 use crate::support::client::{event, notify};
 use crate::support::daemon::{Daemon, Home, PATIENCE, source};
-use crate::support::postfix::{Postfix, Session};
+use crate::support::postfix::Postfix;
+use crate::support::smtp::Session;
 use crate::support::{available, wait_for};
 
 /// Recipients that are named in one session.
