@@ -9,6 +9,7 @@ mod budget;
 #[cfg(test)]
 mod capped;
 mod cursor;
+mod keep;
 mod problem;
 mod run;
 mod runner;

@@ -12,15 +12,16 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::ask::{Asking, WAIT_MIN};
+use super::ask::Asking;
 use super::budget::Budget;
 use super::cursor::{Mark, Open};
+use super::keep::Keeping;
 use super::problem::RunError;
 use super::{Progress, Settings, Summary};
 use crate::clock;
 use crate::fetch::{FetchError, Fetched};
 use crate::ingest::{Receipt, Refused};
-use crate::model::{Cursor, Element, Origin, SourceName, Submission, Time};
+use crate::model::{Cursor, SourceName, Submission, Time};
 use crate::provider::{Feed, PageRequest, Window};
 use crate::store::{Counts, StoreError};
 use crate::telemetry;
@@ -90,12 +91,8 @@ pub(super) struct Report {
 /// One run.
 pub(super) struct Run<'a, O> {
     asking: Asking<'a, O>,
+    keeping: Keeping<'a, O>,
     caller: Option<&'a Caller>,
-    pages: u64,
-    rows: u64,
-    /// The part of an operator's window that is read, 0 to 1.
-    part: Option<f64>,
-    last: Option<Receipt>,
 }
 
 /// Which cursor a window moves, and how far it may.
@@ -123,8 +120,8 @@ impl<'a, O: Outside> Run<'a, O> {
         caller: Option<&'a Caller>,
         stop: watch::Receiver<bool>,
     ) -> Run<'a, O> {
-        let asking = Asking::new(settings, outside, budget, stop);
-        Run { asking, caller, pages: 0, rows: 0, part: None, last: None }
+        let keeping = Keeping::new(settings, outside, caller, stop.clone());
+        Run { asking: Asking::new(settings, outside, budget, stop), keeping, caller }
     }
 
     /// Reads every feed: by its cursor, or from `since` on.
@@ -132,11 +129,11 @@ impl<'a, O: Outside> Run<'a, O> {
         let started = Instant::now();
         let (mut complete, mut failure, mut before) = (Vec::new(), None, None);
         for (index, feed) in self.settings().feeds.iter().enumerate() {
-            self.part = since.map(|_| index as f64 / self.settings().feeds.len() as f64);
+            self.keeping.part = since.map(|_| index as f64 / self.settings().feeds.len() as f64);
             let result = match self.mark(&feed.name).await {
                 Ok(mut mark) => {
                     // The store answers by now, which a count taken earlier could not rely on.
-                    before = before.or_else(|| self.counts());
+                    before = before.or_else(|| self.keeping.counts());
                     let result = self.feed(feed, &mut mark, since).await;
                     if feed.by_time {
                         complete.push((feed.name.to_string(), mark.complete_until));
@@ -153,12 +150,20 @@ impl<'a, O: Outside> Run<'a, O> {
                 }
             }
         }
-        self.settle().await;
-        let counts = self.counts();
+        self.keeping.settle().await;
+        let counts = self.keeping.counts();
         let told = |counts: Counts| counts.poll_only + counts.listed;
         let new = before.zip(counts).map(|(b, a)| told(a).saturating_sub(told(b)));
         let took = started.elapsed();
-        Report { pages: self.pages, rows: self.rows, new, counts, took, complete, failure }
+        Report {
+            pages: self.keeping.pages,
+            rows: self.keeping.rows,
+            new,
+            counts,
+            took,
+            complete,
+            failure,
+        }
     }
 
     fn settings(&self) -> &'a Settings {
@@ -194,13 +199,13 @@ impl<'a, O: Outside> Run<'a, O> {
         mark: &mut Mark,
         since: Option<Time>,
     ) -> Result<(), RunError> {
-        let (started, pages, rows) = (Instant::now(), self.pages, self.rows);
+        let (started, pages, rows) = (Instant::now(), self.keeping.pages, self.keeping.rows);
         match since.filter(|_| feed.by_time) {
             Some(since) => self.backfill(feed, mark, since).await?,
             None if self.is_due(feed, mark) => self.by_cursor(feed, mark).await?,
             None => return Ok(()),
         }
-        let (pages, rows) = (self.pages - pages, self.rows - rows);
+        let (pages, rows) = (self.keeping.pages - pages, self.keeping.rows - rows);
         let source = &self.settings().source;
         telemetry::poll::feed_finished(source, &feed.name, pages, rows, started.elapsed());
         Ok(())
@@ -231,7 +236,7 @@ impl<'a, O: Outside> Run<'a, O> {
         let Some(Open { window, next, pages }) = mark.open.clone() else { return Ok(()) };
         let source = &self.settings().source;
         telemetry::poll::resumed(source, &feed.name, pages);
-        let before = self.pages;
+        let before = self.keeping.pages;
         let settled = window.until.minus(feed.settle);
         let place = Place { feed, key, settled };
         let reading = Reading { window, next: Some(next), pages };
@@ -240,7 +245,7 @@ impl<'a, O: Outside> Run<'a, O> {
             // What is too full is read in halves when the window is read anew.
             Ok(Some(_)) => Ok(()),
             // The token has expired, or the API's address has changed under it.
-            Err(error) if self.pages == before && error.is_of_the_token() => {
+            Err(error) if self.keeping.pages == before && error.is_of_the_token() => {
                 telemetry::poll::started_over(source, &feed.name);
                 Ok(())
             }
@@ -285,13 +290,14 @@ impl<'a, O: Outside> Run<'a, O> {
         let feeds = self.settings().feeds.len() as f64;
         for piece in &pieces {
             self.span(&place, *piece, &mut back).await?;
-            self.part = self.part.map(|part| part + 1.0 / (feeds * pieces.len() as f64));
-            self.tell();
+            self.keeping.part =
+                self.keeping.part.map(|part| part + 1.0 / (feeds * pieces.len() as f64));
+            self.keeping.tell();
         }
-        self.put_cursor(&key, &Mark::default()).await?;
+        self.keeping.put_cursor(&key, &Mark::default()).await?;
         if mark.joins(since, now.minus(self.settings().backfill)) {
             *mark = mark.completed(now.minus(feed.settle));
-            self.put_cursor(&feed.name, mark).await?;
+            self.keeping.put_cursor(&feed.name, mark).await?;
         }
         Ok(())
     }
@@ -313,7 +319,8 @@ impl<'a, O: Outside> Run<'a, O> {
         Ok(())
     }
 
-    /// Reads a window's pages to its end. `Some`: it holds too much, and these are its halves.
+    /// Reads a window's pages to its end, each while the one before is committed. `Some`: it holds
+    /// too much, and these are its halves.
     async fn window(
         &mut self,
         place: &Place<'_>,
@@ -322,11 +329,10 @@ impl<'a, O: Outside> Run<'a, O> {
     ) -> Result<Option<[Window; 2]>, RunError> {
         let (feed, window) = (&*place.feed.name, reading.window);
         let mut seen = Tokens::default();
-        for _ in 0..PAGES_MAX {
-            self.check()?;
-            let next = reading.next.as_deref();
-            seen.add(&self.asking.token(feed, window, next)?);
-            let page = self.asking.page(feed, window, next).await?;
+        seen.add(&self.asking.token(feed, window, reading.next.as_deref())?);
+        self.check()?;
+        let mut page = self.asking.page(feed, window, reading.next.as_deref()).await?;
+        for read in 1.. {
             if page.overfull {
                 match window.halves() {
                     Some(halves) => return Ok(Some(halves)),
@@ -334,121 +340,36 @@ impl<'a, O: Outside> Run<'a, O> {
                 }
             }
             reading.pages += 1;
-            let repeated = page.next.as_deref().is_some_and(|next| !seen.add(next));
-            let following = reading.after(place, mark, page.next.as_deref(), repeated);
+            let next = page.next.take();
+            let repeated = next.as_deref().is_some_and(|next| !seen.add(next));
+            let following = reading.after(place, mark, next.as_deref(), repeated);
             let cursor = Cursor { feed: place.key.to_owned(), state: following.encode() };
-            self.commit(feed, page.rows, cursor).await?;
+            let goes_on = self.check().is_ok() && !repeated && read < PAGES_MAX;
+            let (asking, keeping) = (&mut self.asking, &mut self.keeping);
+            let ahead = async {
+                match next.as_deref().filter(|_| goes_on) {
+                    Some(next) => Some(asking.page(feed, window, Some(next)).await),
+                    None => None,
+                }
+            };
+            let (kept, ahead) = tokio::join!(keeping.commit(feed, page.rows, cursor), ahead);
+            kept?;
             *mark = following;
-            if repeated {
-                return Err(RunError::Repeated);
-            }
-            match page.next {
-                None => return Ok(None),
-                next => reading.next = next,
-            }
+            page = match ahead {
+                Some(page) => page?,
+                None if next.is_none() => return Ok(None),
+                None if repeated => return Err(RunError::Repeated),
+                None => break,
+            };
         }
+        self.check()?;
         Err(RunError::TooManyPages)
-    }
-
-    /// Commits a page in one record with the cursor behind it. Rows too many for a record go in
-    /// several, the cursor with the last: so a stop between them repeats rows and loses none.
-    async fn commit(
-        &mut self,
-        feed: &str,
-        rows: Vec<Element>,
-        cursor: Cursor,
-    ) -> Result<(), RunError> {
-        let count = rows.len() as u64;
-        let mut pieces = vec![rows];
-        while let Some(piece) = pieces.pop() {
-            let cursor = if pieces.is_empty() { Some(cursor.clone()) } else { None };
-            let submission = self.submission(feed, piece, cursor);
-            match self.submit(&submission).await {
-                Ok(()) => {}
-                Err(RunError::TooLarge) if submission.elements.len() > 1 => {
-                    let mut first = submission.elements;
-                    let rest = first.split_off(first.len() / 2);
-                    pieces.extend([rest, first]);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.pages += 1;
-        self.rows += count;
-        telemetry::poll::page_read(&self.settings().source, count);
-        self.tell();
-        Ok(())
-    }
-
-    /// Stores a cursor without a page.
-    async fn put_cursor(&mut self, key: &str, mark: &Mark) -> Result<(), RunError> {
-        let cursor = Cursor { feed: key.to_owned(), state: mark.encode() };
-        let submission = self.submission(key, Vec::new(), Some(cursor));
-        self.submit(&submission).await
-    }
-
-    fn submission(&self, feed: &str, elements: Vec<Element>, cursor: Option<Cursor>) -> Submission {
-        Submission {
-            source: self.settings().source.clone(),
-            provider: self.settings().provider.name().into(),
-            origin: Origin::Poll,
-            feed: feed.into(),
-            received_at: clock::now(),
-            elements,
-            cursor,
-            released: Vec::new(),
-        }
-    }
-
-    /// Submits until it is taken. Once begun, this is not broken off by a stop: the intake outlives
-    /// the edges, and answers when it stops itself.
-    async fn submit(&mut self, submission: &Submission) -> Result<(), RunError> {
-        loop {
-            match self.asking.outside.submit(submission).await {
-                Ok(receipt) => {
-                    self.last = Some(receipt);
-                    return Ok(());
-                }
-                Err(Refused::Full { retry_after } | Refused::DiskFull { retry_after }) => {
-                    self.asking.pause(retry_after.max(WAIT_MIN)).await?;
-                    self.check()?;
-                }
-                Err(Refused::TooLarge) => return Err(RunError::TooLarge),
-                Err(Refused::Stopping) => return Err(RunError::Stopping),
-            }
-        }
-    }
-
-    /// Waits until the store knows what this run has brought, its cursor above all.
-    async fn settle(&mut self) {
-        if let Some(receipt) = self.last {
-            tokio::select! {
-                biased;
-                () = self.asking.stopped() => {}
-                () = self.asking.outside.applied(receipt) => {}
-            }
-        }
     }
 
     /// Whether the run may go on.
     fn check(&self) -> Result<(), RunError> {
-        if self.caller.is_some_and(|caller| caller.reply.is_closed()) {
-            return Err(RunError::Abandoned);
-        }
+        self.keeping.check()?;
         self.asking.check()
-    }
-
-    fn counts(&self) -> Option<Counts> {
-        self.asking.outside.counts(&self.settings().source).ok()
-    }
-
-    fn tell(&self) {
-        if let Some(caller) = self.caller {
-            let source = self.settings().source.to_string();
-            // Progress that nobody takes in time is dropped.
-            let (pages, rows) = (self.pages, self.rows);
-            let _ = caller.progress.try_send(Progress { source, pages, rows, part: self.part });
-        }
     }
 }
 
@@ -490,6 +411,7 @@ mod tests {
     use super::super::stage::{Answer, Stage, settings};
     use super::*;
     use crate::fetch::TOTAL_TIMEOUT;
+    use crate::model::Origin;
     use crate::provider::Provider;
 
     /// What the generic feed is read again behind its cursor.

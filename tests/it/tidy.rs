@@ -150,7 +150,8 @@ const FUNCTION_LINES_MAX: usize = 70;
 const LINE_CHARS_MAX: usize = 100;
 
 /// Files in `src/provider/` that are no provider that a source can name.
-const NO_PROVIDERS: &[&str] = &["api", "fault", "mod", "operator", "settings", "verify", "wire"];
+const NO_PROVIDERS: &[&str] =
+    &["api", "fault", "mod", "operator", "packed", "settings", "verify", "wire"];
 
 /// Files in `src/lookup/` that are no protocol that an MTA can speak.
 const NO_PROTOCOLS: &[&str] = &["judge", "listener", "mod", "reply"];
