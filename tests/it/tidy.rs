@@ -143,7 +143,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 const LINE_CHARS_MAX: usize = 100;
 
 /// Files in `src/provider/` that are no provider that a source can name.
-const NO_PROVIDERS: &[&str] = &["fault", "mod", "operator", "settings", "verify", "wire"];
+const NO_PROVIDERS: &[&str] = &["fault", "mod", "operator", "packed", "settings", "verify", "wire"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
