@@ -22,7 +22,7 @@ pub struct Judge {
     reader: Reader,
     rules: Arc<Rules>,
     counts: Counts,
-    /// Whether the last query found no store.
+    /// Whether the store could not answer when it was last asked.
     failing: AtomicBool,
 }
 
@@ -94,11 +94,7 @@ impl Judge {
 
     /// The answer to one query.
     pub fn answer(&self, query: &Query<'_>) -> Answer<'_> {
-        let found = self.find(query);
-        if found.is_ok() && self.failing.load(Relaxed) && self.failing.swap(false, Relaxed) {
-            telemetry::lookup::answers_again(&self.listen);
-        }
-        match found {
+        match self.find(query) {
             Ok(Some(reason)) => {
                 self.counts.suppressed.fetch_add(1, Relaxed);
                 let named = || Style::parse(&query.table).unwrap_or(Style::Access);
@@ -128,6 +124,9 @@ impl Judge {
             let base = address.without_extension(&self.settings.recipient_delimiter);
             for address in [Some(address), base].into_iter().flatten() {
                 let found = self.reader.verdict(&self.rules, &address, scopes, filter, now)?;
+                if self.failing.load(Relaxed) && self.failing.swap(false, Relaxed) {
+                    telemetry::lookup::answers_again(&self.listen);
+                }
                 if let Some(found) = found {
                     return Ok(Some(found.reason));
                 }

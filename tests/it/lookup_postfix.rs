@@ -94,8 +94,7 @@ impl Host {
             let answer = notify(self.daemon.http, &Value::Array(events).to_string());
             assert_eq!(answer.status, 200);
         }
-        // A question by the control socket waits for what was acknowledged before it.
-        self.daemon.rows(&["status"]);
+        self.daemon.until_suppressed(addresses.last().unwrap());
     }
 }
 
@@ -330,7 +329,7 @@ fn a_webhook_counts_for_the_next_recipient_and_a_lift_too() {
                 if keeps { postfix.session().rcpt(&address) } else { session.rcpt(&address) };
             (code == 550).then_some(text)
         };
-        host.daemon.rows(&["status"]);
+        host.daemon.until_suppressed(&address);
         let text = wait_for("the refusal", PATIENCE, refused);
         assert!(
             text.starts_with("5.1.1 ") && text.ends_with(": suppressed: hard bounce"),

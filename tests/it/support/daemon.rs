@@ -161,6 +161,19 @@ impl Daemon {
         })
     }
 
+    /// What the private listener says of an address: the answer's status.
+    pub(crate) fn looked_up(&self, address: &str) -> u16 {
+        let encoded: String = address.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let path = format!("/v1/suppressions/{encoded}");
+        client::request(self.admin, "GET", &path, &[], b"").status
+    }
+
+    /// Waits until an address is suppressed, and with it all that was reported before.
+    pub(crate) fn until_suppressed(&self, address: &str) {
+        let found = || (self.looked_up(address) == 200).then_some(());
+        wait_for("the suppression", PATIENCE, found);
+    }
+
     /// Runs a verb against it.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
         cli(&self.config, arguments)
