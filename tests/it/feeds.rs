@@ -1,11 +1,11 @@
 //! Every feed of every provider: what is asked, in which form, and what the answers mean.
 //!
-//! A case is a file, `tests/fixtures/feed/<provider>/<case>.json`: the feed, the settings of `poll`,
-//! the window, the exchanges in their order, and the events that they come to. A request's `headers`
-//! and `body` are compared where the file has them. An answer is JSON, or `{"$text": "…"}`, or
-//! `{"$base64": "…"}`. A row may stand for many, `{"$times": 999, "$row": …}`, whose events are then
-//! told once. With `FIXTURES=write` a case gets what is asked and what comes of it written into it:
-//! then read every line of the difference.
+//! A case is a file, `tests/fixtures/feed/<provider>/<case>.json`: the feed, the settings of
+//! `poll`, the window, the exchanges in their order, and the events that they come to. A request's
+//! `headers` and `body` are compared where the file has them. An answer is JSON, or
+//! `{"$text": "…"}`, or `{"$base64": "…"}`. A row may stand for many, `{"$times": 999, "$row": …}`,
+//! whose events are then told once. With `FIXTURES=write` a case gets what is asked and what comes
+//! of it written into it: then read every line of the difference.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use data_encoding::BASE64;
 use serde_json::{Value, json};
 use suppressd::model::{Event, Origin, SourceName, Time};
 use suppressd::provider::{
-    ALL, Faults, KeyKind, Page, PageRequest, Provider, Query, Setting, Settings, Stamp,
-    Window, by_name,
+    ALL, Faults, KeyKind, Page, PageRequest, Provider, Query, Setting, Settings, Stamp, Window,
+    by_name,
 };
 use suppressd::secret::Secret;
 use url::Url;
@@ -273,12 +273,14 @@ fn damaged_pages_are_survived() {
         let page = |body: &[u8]| case.provider.page(&query, &request.url, body);
         for answer in case.answers() {
             let is_json = serde_json::from_slice::<Value>(&answer).is_ok();
-            for end in 0..answer.len().min(2_000) {
+            // A long one takes its time, and is the same row many times.
+            let places = || (0..answer.len().min(2_000)).step_by(1 + answer.len() / 2_000);
+            for end in places() {
                 let cut = page(&answer[..end]);
                 let name = case.path.display();
                 assert!(cut.is_err() || !is_json, "{name}, cut at {end}, is a page");
             }
-            for place in 0..answer.len().min(2_000) {
+            for place in places() {
                 for byte in [0, b'"', b'9', b'}', 0xff] {
                     let mut damaged = answer.clone();
                     damaged[place] = byte;
@@ -391,5 +393,7 @@ fn wanted(case: &Case) -> Vec<String> {
 }
 
 fn three(event: &Value) -> String {
-    format!("{} {} {}", event["kind"], event["address"], event["at"])
+    // What has no time of its own has the one when it was read.
+    let at = event["at"].as_str().filter(|at| *at < READ).unwrap_or("when it was read");
+    format!("{} {} {at}", event["kind"], event["address"])
 }
