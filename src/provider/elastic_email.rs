@@ -274,10 +274,7 @@ fn place(query: &Query<'_>) -> Result<(Time, u64), SettingError> {
     let Some(next) = query.next else { return Ok((query.window.since.floor_second(), 0)) };
     let parts = next.split_once(' ');
     let place = parts.and_then(|(from, offset)| Some((Time::parse(from)?, offset.parse().ok()?)));
-    place.ok_or_else(|| {
-        let hint = "the window is read anew";
-        query.settings.problem("poll", "the stored place is of another version", hint)
-    })
+    place.ok_or_else(|| query.misplaced())
 }
 
 /// A time as the API takes it: in UTC, without a zone.

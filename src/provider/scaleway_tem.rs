@@ -208,7 +208,7 @@ impl Provider for ScalewayTem {
 
     fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
         let place = Place::of(query)?;
-        let list = *lists(query)?.get(place.list).ok_or_else(|| lost(query))?;
+        let list = *lists(query)?.get(place.list).ok_or_else(|| query.misplaced())?;
         let mut url = match (query.feed, list) {
             (EVENTS, Some(webhook)) => {
                 let mut url = query.api(API, &format!("webhooks/{}/events", segment(webhook)))?;
@@ -312,22 +312,16 @@ impl Place {
         let numbers: Vec<u64> = next.split(' ').filter_map(|part| part.parse().ok()).collect();
         match numbers[..] {
             [list, page, seen] => {
-                let list = usize::try_from(list).map_err(|_| lost(query))?;
+                let list = usize::try_from(list).map_err(|_| query.misplaced())?;
                 Ok(Place { list, page, seen })
             }
-            _ => Err(lost(query)),
+            _ => Err(query.misplaced()),
         }
     }
 
     fn token(self) -> String {
         format!("{} {} {}", self.list, self.page, self.seen)
     }
-}
-
-/// A place that is none, or no longer.
-fn lost(query: &Query<'_>) -> SettingError {
-    let hint = "the window is read anew";
-    query.settings.problem("poll", "the stored place is of another version", hint)
 }
 
 /// What a feed is read of, one after the other: webhooks, or else all e-mails (`None`); domains.

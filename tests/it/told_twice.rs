@@ -144,7 +144,7 @@ fn rows_of_lists_say_why_and_until_when() {
     let scaleway = |kind: &str, end: Option<&str>| json!({ "id": "b", "email": "a@b.test", "type": kind, "created_at": at, "ends_at": end });
     let ses = |reason: &str| json!({ "EmailAddress": "a@b.test", "Reason": reason, "LastUpdateTime": epoch });
     let (all, blocks) = ("suppressions", "blocklists");
-    let rows: Vec<(&str, &str, Value, Option<Reason>, Option<&str>)> = vec![
+    let rows = [
         ("resend", all, resend("bounce"), Some(Reason::HardBounce), None),
         ("resend", all, resend("complaint"), Some(Reason::Complaint), None),
         ("resend", all, resend("manual"), None, None),
