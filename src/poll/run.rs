@@ -22,7 +22,7 @@ use crate::clock;
 use crate::fetch::{FetchError, Fetched};
 use crate::ingest::{Receipt, Refused};
 use crate::model::{Cursor, SourceName, Submission, Time};
-use crate::provider::{Feed, PageRequest, Window};
+use crate::provider::{Feed, PageRequest, Rows, Window};
 use crate::store::{Counts, StoreError};
 use crate::telemetry;
 
@@ -258,7 +258,7 @@ impl<'a, O: Outside> Run<'a, O> {
         let overlap = self.settings().overlap.unwrap_or(feed.overlap);
         let since = match mark.complete_until {
             Some(until) => until.min(now).minus(overlap),
-            None => now.minus(self.settings().backfill),
+            None => self.reach(feed, now),
         };
         let Some(oldest) = feed.kept.map(|kept| now.minus(kept)) else { return since };
         if mark.complete_until.is_some_and(|until| until < oldest) {
@@ -266,6 +266,15 @@ impl<'a, O: Outside> Run<'a, O> {
             telemetry::poll::beyond_reach(&self.settings().source, &feed.name, lost);
         }
         since.max(oldest)
+    }
+
+    /// How far back a first poll goes. A list as it stands now is read from its beginning: what is
+    /// on it holds, however long ago it was put there.
+    fn reach(&self, feed: &Feed, now: Time) -> Time {
+        match feed.rows {
+            Rows::Events => now.minus(self.settings().backfill),
+            Rows::Suppressions => Time::from_seconds(0),
+        }
     }
 
     /// Reads an operator's own window, in pieces. One that was cut is read on.
@@ -295,7 +304,7 @@ impl<'a, O: Outside> Run<'a, O> {
             self.keeping.tell();
         }
         self.keeping.put_cursor(&key, &Mark::default()).await?;
-        if mark.joins(since, now.minus(self.settings().backfill)) {
+        if mark.joins(since, self.reach(feed, now)) {
             *mark = mark.completed(now.minus(feed.settle));
             self.keeping.put_cursor(&feed.name, mark).await?;
         }
@@ -448,6 +457,19 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_list_is_first_read_from_its_beginning() {
+        let stage = Stage::playing([Answer::page(1, None)]);
+        let mut settings = settings();
+        settings.feeds[0].rows = Rows::Suppressions;
+        let (_stop, stopping) = watch::channel(false);
+        let mut budget = Budget::default();
+        let report = Run::new(&settings, &stage, &mut budget, None, stopping).go(None).await;
+        assert!(report.failure.is_none());
+        assert_eq!(since_asked(&stage.asked()[0]), Time::from_seconds(0));
+        assert!(near(mark(&stage).complete_until.unwrap(), clock::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_first_poll_reaches_back_and_a_second_overlaps() {
         let stage = Stage::playing([
             Answer::page(2, Some("/p2")),
@@ -527,7 +549,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_token_that_has_expired_starts_its_window_over() {
-        for (status, over) in [(410, true), (404, true), (401, false), (429, false), (500, false)] {
+        let expired = [410, 404, 403].map(|status| (status, true));
+        for (status, over) in expired.into_iter().chain([401, 429, 500].map(|s| (s, false))) {
             let stage = Stage::playing([Answer::page(1, Some("/p2")), Answer::Status(500, None)]);
             run(&stage, None).await;
             let since = mark(&stage).open.unwrap().window.since;

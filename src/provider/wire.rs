@@ -9,7 +9,7 @@ use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{ELEMENTS_MAX, Unreadable};
+use super::{ELEMENTS_MAX, PageError, Unreadable};
 use crate::model::{Address, Element, Scope, Time};
 
 /// How far ahead of our clock an event's time may be. Beyond it our own time is taken: a wrong
@@ -82,6 +82,29 @@ pub fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> 
     serde_json::from_str(&String::from_utf8_lossy(body))
 }
 
+/// Reads a page that is a JSON object, or refuses it as no page of `what`.
+///
+/// # Errors
+/// When it is no object, or not one of this form.
+pub fn page<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, PageError> {
+    object(body).map_err(|error| PageError(format!("not a page of {what}: {error}")))
+}
+
+/// Reads a page that is a JSON array of rows, or refuses it as no page of `what`.
+///
+/// # Errors
+/// When it is no array.
+pub fn page_of_rows(body: &[u8], what: &str) -> Result<Vec<Element>, PageError> {
+    let items: Vec<Box<RawValue>> = serde_json::from_str(&String::from_utf8_lossy(body))
+        .map_err(|error| PageError(format!("not a page of {what}: {error}")))?;
+    Ok(rows(&items))
+}
+
+/// The rows of a page, verbatim.
+pub fn rows(items: &[Box<RawValue>]) -> Vec<Element> {
+    items.iter().map(|item| element(item.get().as_bytes())).collect()
+}
+
 /// An element without context.
 pub fn element(body: &[u8]) -> Element {
     Element { context: String::new(), body: body.to_vec() }
@@ -95,6 +118,19 @@ pub fn mailbox(text: &str) -> Result<Address, Unreadable> {
     let text = text.trim_matches(' ');
     let bare = text.strip_prefix('<').and_then(|t| t.strip_suffix('>')).unwrap_or(text);
     Address::parse(bare).map_err(|error| Unreadable(format!("recipient: {error}")))
+}
+
+/// Reads an address of a provider's list.
+///
+/// # Errors
+/// When it is not one plausible mailbox: some lists hold whole domains too.
+pub fn listed(text: &str) -> Result<Address, Unreadable> {
+    let domain = "a whole domain is listed: let the MTA refuse it, since only addresses are kept";
+    let text = text.trim();
+    match text.rsplit_once('@') {
+        None | Some(("" | "*", _)) if !text.is_empty() => Err(Unreadable(domain.to_owned())),
+        _ => mailbox(text),
+    }
 }
 
 /// A time as RFC 3339 text, or as a number of seconds or milliseconds since the epoch.
@@ -506,6 +542,17 @@ mod tests {
             assert_eq!(read, "2026-06-15T10:32:11Z", "{text}");
         }
         assert!(utc_time("15.06.2026", now).is_err());
+    }
+
+    #[test]
+    fn a_listed_domain_is_told_from_an_address() {
+        assert_eq!(listed("a@example.com").unwrap().received(), "a@example.com");
+        for domain in ["example.com", "@example.com", "*@example.com"] {
+            let error = listed(domain).unwrap_err();
+            assert!(error.0.starts_with("a whole domain is listed"), "{domain}");
+            assert!(!error.0.contains(domain), "{error}");
+        }
+        assert!(listed("a b@example.com").is_err_and(|error| error.0.starts_with("recipient")));
     }
 
     #[test]
