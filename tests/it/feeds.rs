@@ -3,8 +3,9 @@
 //! A case is a file, `tests/fixtures/feed/<provider>/<case>.json`: the feed, the settings of `poll`,
 //! the window, the exchanges in their order, and the events that they come to. A request's `headers`
 //! and `body` are compared where the file has them. An answer is JSON, or `{"$text": "…"}`, or
-//! `{"$base64": "…"}`. With `FIXTURES=write` a case gets what is asked and what comes of it written
-//! into it: then read every line of the difference.
+//! `{"$base64": "…"}`. A row may stand for many, `{"$times": 999, "$row": …}`, whose events are then
+//! told once. With `FIXTURES=write` a case gets what is asked and what comes of it written into it:
+//! then read every line of the difference.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -92,7 +93,7 @@ impl Case {
             match (answer["$text"].as_str(), answer["$base64"].as_str()) {
                 (Some(text), _) => text.as_bytes().to_vec(),
                 (_, Some(text)) => BASE64.decode(text.as_bytes()).unwrap(),
-                _ => answer.to_string().into_bytes(),
+                _ => repeated(answer).to_string().into_bytes(),
             }
         };
         self.file["exchanges"].as_array().unwrap().iter().map(body).collect()
@@ -118,10 +119,15 @@ impl Case {
             let answer = answers.next().unwrap_or_else(|| panic!("{name}: no answer: {asked:#?}"));
             let page = self.provider.page(&query, &request.url, &answer);
             let page = page.unwrap_or_else(|error| panic!("{name}: {error}"));
-            events.extend(page.rows.iter().flat_map(|element| match self.read(element) {
+            let rows = page.rows.iter().flat_map(|element| match self.read(element) {
                 Some(events) => events.iter().map(brief).collect(),
                 None => vec![json!({ "unreadable": true })],
-            }));
+            });
+            let mut rows: Vec<Value> = rows.collect();
+            if self.file["exchanges"][asked.len() - 1].to_string().contains("$times") {
+                rows.dedup();
+            }
+            events.extend(rows);
             page
         };
         let mut next: Option<String> = None;
@@ -152,6 +158,24 @@ impl Case {
             faults: &Faults::default(),
         };
         self.provider.read(element, &stamp).ok()
+    }
+}
+
+/// The answer with each row as often as it says.
+fn repeated(answer: &Value) -> Value {
+    match answer {
+        Value::Array(items) => items.iter().flat_map(many).collect(),
+        Value::Object(members) => {
+            members.iter().map(|(key, value)| (key.clone(), repeated(value))).collect()
+        }
+        other => other.clone(),
+    }
+}
+
+fn many(item: &Value) -> Vec<Value> {
+    match item["$times"].as_u64() {
+        Some(times) => vec![item["$row"].clone(); usize::try_from(times).unwrap()],
+        None => vec![item.clone()],
     }
 }
 
