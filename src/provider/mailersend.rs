@@ -488,6 +488,32 @@ mod tests {
     }
 
     #[test]
+    fn only_ids_of_domains_are_asked_for() {
+        use super::super::{Setting, Window};
+        let asked = |domains: &[&str], next: Option<&str>| {
+            let mut settings = Settings::default();
+            settings.set("api_key", Setting::Secrets(vec![Secret::new("mlsn.1")]));
+            let domains = domains.iter().map(|id| (*id).to_owned()).collect();
+            settings.set("domains", Setting::Texts(domains));
+            let now = Time::from_seconds(0);
+            let window = Window { since: now, until: now };
+            let query = Query { settings: &settings, feed: "events", window, next, now };
+            MailerSend.page_request(&query).map(|request| request.url.path().to_owned())
+        };
+        assert_eq!(asked(&["a1", "b2"], Some("b2 3")).unwrap(), "/v1/activity/b2");
+        for (domains, next) in [
+            (&[][..], None),
+            (&["example.com"], None),
+            (&["a/../b"], None),
+            (&[""], None),
+            (&["a1"], Some("b2 3")),
+            (&["a1"], Some("a1")),
+        ] {
+            assert_eq!(asked(domains, next).unwrap_err().key, "domains", "{domains:?} {next:?}");
+        }
+    }
+
+    #[test]
     fn a_hold_ends_by_itself() {
         let source = SourceName::parse("a").unwrap();
         let stamp = Stamp {

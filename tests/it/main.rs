@@ -29,6 +29,7 @@ mod rust_text;
 mod scrub;
 mod support;
 mod tidy;
+mod told_twice;
 mod unit;
 mod verbs;
 mod verdicts;
