@@ -10,9 +10,11 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use data_encoding::BASE64;
 use serde_json::{Value, json};
+use suppressd::clock;
 use suppressd::model::{Event, Origin, SourceName, Time};
 use suppressd::provider::{
     ALL, Faults, KeyKind, Page, PageRequest, Provider, Query, Setting, Settings, Stamp, Window,
@@ -421,8 +423,12 @@ fn wanted(case: &Case) -> Vec<String> {
     wanted
 }
 
+/// A row without a time is taken to be of when it was read: in a case at one time, by the daemon
+/// at another.
 fn three(event: &Value) -> String {
-    // What has no time of its own has the one when it was read.
-    let at = event["at"].as_str().filter(|at| *at < READ).unwrap_or("when it was read");
+    let at = event["at"].as_str().unwrap();
+    let hour_ago = clock::now().minus(Duration::from_secs(3_600));
+    let is_reading = at == READ || Time::parse(at).is_some_and(|at| at > hour_ago);
+    let at = if is_reading { "when it was read" } else { at };
     format!("{} {} {at}", event["kind"], event["address"])
 }

@@ -39,6 +39,7 @@ mod rust_text;
 mod scrub;
 mod support;
 mod tidy;
+mod told_again;
 mod told_twice;
 mod unit;
 mod verbs;

@@ -1,12 +1,19 @@
 //! Mailjet's Event API: one event, or the events of a second in an array, without a signature.
 //!
 //! Source: dev.mailjet.com/email/guides/webhooks, "Event Types" and "Possible values for errors".
+//! The API is in `api`.
+
+mod api;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use url::Url;
 
 use super::wire::{self, TimeForm};
-use super::{Class, Notification, Provider, Said, Sample, Stamp, Unreadable};
+use super::{
+    Class, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Said, Sample,
+    SettingError, Stamp, Unreadable,
+};
 use crate::model::{Address, Element, Event, EventKind, Reason, Scope, Time};
 
 /// The event types. `sent` is what the recipient's server accepted.
@@ -18,6 +25,8 @@ const TYPES: &[(&str, EventKind)] = &[
     ("blocked", EventKind::Rejected),
     ("spam", EventKind::Complaint),
     ("unsub", EventKind::Unsubscribed),
+    // Of the API only.
+    ("deferred", EventKind::Deferred),
 ];
 
 /// What `blocked` means, by `error_related_to` and `error`; an empty word is any. The first row
@@ -50,7 +59,7 @@ const BOUNCED: &[(&str, &str, EventKind)] = &[
 pub(super) struct Mailjet;
 
 /// One event.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Wire {
     event: String,
     time: Option<TimeForm>,
@@ -103,8 +112,11 @@ impl Provider for Mailjet {
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
-        let wire: Wire = wire::object(&element.body)
-            .map_err(|error| Unreadable(format!("not an event of Mailjet's: {error}")))?;
+        let (wire, campaign) = match stamp.feed {
+            "contacts" => return api::contact(element, stamp),
+            "events" => api::polled(element)?,
+            _ => (wire::object(&element.body).map_err(not_an_event)?, None),
+        };
         let known = TYPES.iter().find(|(known, _)| *known == wire.event).map(|(_, kind)| *kind);
         if known.is_none() && wire.email.is_none() {
             return Ok(Vec::new());
@@ -122,7 +134,7 @@ impl Provider for Mailjet {
         let (kind, reason) = wire.kind(known.unwrap_or(EventKind::Unknown), &said, stamp);
         let diagnostic = words.or(filled(&wire.error)).or(filled(&wire.source));
         let event = Event {
-            scope: wire.scope(kind),
+            scope: campaign.filter(|_| kind == EventKind::Unsubscribed).unwrap_or(wire.scope(kind)),
             message_id: filled(&wire.message_id).filter(|id| *id != "0").map(str::to_owned),
             smtp_code,
             diagnostic: diagnostic.map(str::to_owned),
@@ -133,6 +145,22 @@ impl Provider for Mailjet {
             ..stamp.event(self.name(), kind, wire.provider_kind(), address, at)
         };
         Ok(vec![Event { url: wire.url, user_agent: wire.agent, ..event }])
+    }
+
+    fn feeds(&self) -> &[Feed] {
+        api::FEEDS
+    }
+
+    fn poll_keys(&self) -> &'static [Key] {
+        api::KEYS
+    }
+
+    fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
+        api::request(query)
+    }
+
+    fn page(&self, query: &Query<'_>, _url: &Url, body: &[u8]) -> Result<Page, PageError> {
+        api::page(query, body)
     }
 
     fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
@@ -246,6 +274,10 @@ impl Wire {
         }
         (!data.is_empty()).then(|| Value::Object(data).to_string())
     }
+}
+
+fn not_an_event(error: serde_json::Error) -> Unreadable {
+    Unreadable(format!("not an event of Mailjet's: {error}"))
 }
 
 /// A text that is there and not empty.
