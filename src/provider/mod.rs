@@ -163,8 +163,7 @@ impl Stamp<'_> {
         address: Address,
         time: Option<(&str, Time)>,
     ) -> Event {
-        let at = time.map_or(self.received_at, |(_, at)| at);
-        let given = time.map_or("", |(given, _)| given);
+        let (given, at) = time.unwrap_or(("", self.received_at));
         Event {
             reason,
             identity: Some(format!("{}:{given}", self.feed)),

@@ -36,6 +36,7 @@ mod reconcile;
 mod rereading;
 mod retention;
 mod rust_text;
+mod same_fact;
 mod scrub;
 mod support;
 mod tidy;
