@@ -1,7 +1,7 @@
 //! Every feed of every provider: what is asked, in which form, and what the answers mean.
 //!
-//! A case is a file, `tests/fixtures/feed/<provider>/<case>.json`: the feed, the settings of `poll`,
-//! the window, the exchanges in their order, and the events that they come to. A request's
+//! A case is a file, `tests/fixtures/feed/<provider>/<case>.json`: the feed, the settings of
+//! `poll`, the window, the exchanges in their order, and the events that they come to. A request's
 //! `headers` and `body` are compared where the file has them. An answer is JSON, or
 //! `{"$text": "…"}`, or `{"$base64": "…"}`. A row may stand for many, `{"$times": 999, "$row": …}`,
 //! whose events are then told once. With `FIXTURES=write` a case gets what is asked and what comes
