@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Changes;
 use crate::model::{
-    Event, EventId, Filter, Position, QuarantineId, SourceName, Standing, Submission, Time,
+    Event, EventId, Fact, Filter, Position, QuarantineId, SourceName, Standing, Submission, Time,
 };
 use crate::provider::{self, Reading};
 use crate::rules::{Finding, Rules};
@@ -89,6 +89,10 @@ impl Merge<'_> {
         let (address, scope) = (event.address.key(), &event.scope);
         let mut standing = self.writer.standing(&mut self.batch, address, scope)?;
         if event.undated && standing.has_ground_of(&fact) {
+            return Ok(());
+        }
+        // The provider's other way may not name the message, and so count it a second time.
+        if seen == Seen::NewOrigin && matches!(fact, Fact::SoftBounce(..) | Fact::Blocked(..)) {
             return Ok(());
         }
         let before = self.live(&standing);

@@ -146,7 +146,7 @@ fn search(query: &Query<'_>, key: &str, state: &str) -> Value {
         "key": key,
         "query": terms.join(" OR "),
         "date_from": wire::day(query.window.since),
-        "date_to": wire::day(query.window.until.plus(DAY)),
+        "date_to": wire::day(query.window.until.just_before().plus(DAY)),
         "limit": ROWS_MAX,
     })
 }
