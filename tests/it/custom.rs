@@ -122,6 +122,7 @@ fn a_description_polls_as_the_adapter_does() {
         }
     }
     assert!(wrong.is_empty(), "described, and built in:\n{}", wrong.join("\n"));
+    assert_eq!(driven, POLLED.len(), "a case is missing");
 }
 
 /// What counts of an event, or of an element that nobody can read.

@@ -129,7 +129,7 @@ impl Provider for Custom {
     }
 
     fn read(&self, _element: &Element, _stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
-        Err(Unreadable("the source that described it is no longer configured".to_owned()))
+        Err(Unreadable("what described it is no longer configured".to_owned()))
     }
 }
 
@@ -190,8 +190,11 @@ impl Provider for Described {
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
-        let of_feed = self.polled(stamp.feed).map(|polled| &polled.reader);
-        match of_feed.or(self.webhook.as_ref().map(|webhook| &webhook.reader)) {
+        let reader = match stamp.feed {
+            "" => self.webhook.as_ref().map(|webhook| &webhook.reader),
+            feed => self.polled(feed).map(|polled| &polled.reader),
+        };
+        match reader {
             Some(reader) => reader.read(element, stamp),
             None => Custom.read(element, stamp),
         }

@@ -159,8 +159,11 @@ impl Auth {
             }
             Auth::Header(name) => request.header(name, secret.clone()),
             Auth::Query(name) => {
-                let value = secret.reveal_text().unwrap_or("");
-                request.url.query_pairs_mut().append_pair(name, value);
+                // The URL that a page leads to may have it already.
+                if !request.url.query_pairs().any(|(known, _)| known == name.as_str()) {
+                    let value = secret.reveal_text().unwrap_or("");
+                    request.url.query_pairs_mut().append_pair(name, value);
+                }
                 request
             }
         }
@@ -183,6 +186,9 @@ impl Described {
         let name = knobs.name.clone();
         let bad =
             |what: &str, hint: &str| settings.problem("feed", &format!("{name:?}: {what}"), hint);
+        if let Some((what, hint)) = knobs.problem() {
+            return Err(bad(what, hint));
+        }
         let event = merged(event, &knobs.event);
         if event.is_null() {
             return Err(bad("nothing says where a row has what", "add an event table"));
@@ -197,7 +203,6 @@ impl Described {
                 None => Err(bad("overlap, settle and kept are durations", "write \"15m\" or so")),
             },
         };
-        let named = Cow::Owned(knobs.name.clone());
         let usual = match knobs.rows {
             Rows::Events => Feed::events("events"),
             Rows::Suppressions => Feed::suppressions("suppressions"),
@@ -207,20 +212,11 @@ impl Described {
             overlap: span(&knobs.overlap, Some(usual.overlap))?.unwrap_or_default(),
             settle: span(&knobs.settle, Some(usual.settle))?.unwrap_or_default(),
             kept: span(&knobs.kept, None)?,
-            name: named,
+            name: Cow::Owned(name.clone()),
             by_time,
             bounded: by_time && knobs.uses("{until}"),
             ..usual
         };
-        let pointers = [Some(&knobs.items), knobs.detail.as_ref().map(|detail| &detail.items)];
-        let is_pointer = |text: &&String| text.is_empty() || text.starts_with('/');
-        if !pointers.into_iter().flatten().all(|text| is_pointer(&text)) {
-            return Err(bad("items is no JSON pointer", "start it with a /"));
-        }
-        if shown(&knobs.time_format, Time::from_seconds(0)).is_none() {
-            let hint = "write rfc3339, rfc2822, unix_s, unix_ms, date, or a pattern as %Y-%m-%d";
-            return Err(bad("time_format is no form of a time", hint));
-        }
         let headers =
             knobs.headers.iter().map(|(name, value)| Some((header(name)?, value.clone())));
         let headers: Option<Vec<_>> = headers.collect();
@@ -391,6 +387,24 @@ impl Described {
 }
 
 impl Knobs {
+    /// What of its plain values cannot be used, and what to write.
+    fn problem(&self) -> Option<(&'static str, &'static str)> {
+        let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b);
+        if self.name.is_empty() || !self.name.bytes().all(is_plain) {
+            return Some(("is no name of a feed", "use a-z, 0-9, - and _"));
+        }
+        let pointers = [Some(&self.items), self.detail.as_ref().map(|detail| &detail.items)];
+        let is_none = |text: &&String| !(text.is_empty() || text.starts_with('/'));
+        if pointers.iter().flatten().any(is_none) {
+            return Some(("items is no JSON pointer", "start it with a /"));
+        }
+        if shown(&self.time_format, Time::from_seconds(0)).is_none() {
+            let hint = "write rfc3339, rfc2822, unix_s, unix_ms, date, or a pattern as %Y-%m-%d";
+            return Some(("time_format is no form of a time", hint));
+        }
+        None
+    }
+
     /// Whether a template has that blank.
     fn uses(&self, blank: &str) -> bool {
         let in_body = || self.body.as_ref().is_some_and(|body| body.to_string().contains(blank));

@@ -103,10 +103,10 @@ pub(super) fn filled(template: &str, row: &Value) -> Option<String> {
     for part in parts {
         let (pointer, rest) = part.split_once('}')?;
         let value = row.pointer(&format!("/{pointer}")).and_then(text)?;
-        if value.is_empty() {
+        // As a segment of a path or a value of a query: neither may break out of its place.
+        if ["", ".", ".."].contains(&value.as_str()) {
             return None;
         }
-        // As a segment of a path or a value of a query: neither may break out of its place.
         let value: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
         url.push_str(&value.replace('+', "%20"));
         url.push_str(rest);
