@@ -289,11 +289,16 @@ pub trait Provider: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// The provider as a source describes it, where its settings say what its events mean.
+    /// The provider as a source describes it, where the settings of its two tables say what its
+    /// events mean.
     ///
     /// # Errors
-    /// When the description cannot be used.
-    fn configured(&self, _settings: &Settings) -> Result<Option<Box<dyn Provider>>, SettingError> {
+    /// When the description cannot be used; it is about `poll` where that is there.
+    fn configured(
+        &self,
+        _webhook: Option<&Settings>,
+        _poll: Option<&Settings>,
+    ) -> Result<Option<Box<dyn Provider>>, SettingError> {
         Ok(None)
     }
 

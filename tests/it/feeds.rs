@@ -39,14 +39,15 @@ const REQUESTS_MAX: usize = 50;
 const DAMAGED_MAX: usize = 5_000_000;
 
 /// One file.
-struct Case {
-    provider: &'static dyn Provider,
-    name: String,
+pub(crate) struct Case {
+    pub(crate) provider: &'static dyn Provider,
+    pub(crate) settings: Settings,
+    pub(crate) name: String,
     path: PathBuf,
     file: Value,
 }
 
-fn cases() -> Vec<Case> {
+pub(crate) fn cases() -> Vec<Case> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/feed");
     let mut cases = Vec::new();
     for folder in std::fs::read_dir(root).unwrap() {
@@ -57,40 +58,44 @@ fn cases() -> Vec<Case> {
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
             let file = serde_json::from_slice(&std::fs::read(&path).unwrap())
                 .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            cases.push(Case { provider, name, path, file });
+            let settings = settings(provider, &path, &file);
+            let described = provider.configured(None, Some(&settings)).unwrap();
+            let provider = described.map_or(provider, |described| &*Box::leak(described));
+            cases.push(Case { provider, settings, name, path, file });
         }
     }
     cases.sort_by(|a, b| a.path.cmp(&b.path));
     cases
 }
 
-impl Case {
-    fn settings(&self) -> Settings {
-        let mut settings = Settings::default();
-        for (key, value) in self.file["poll"].as_object().unwrap() {
-            let known = self.provider.poll_keys().iter().find(|known| known.name == key);
-            let kind = known.unwrap_or_else(|| panic!("{}: {key}", self.path.display())).kind;
-            let texts = || -> Vec<String> {
-                let one = |v: &Value| v.as_str().unwrap().to_owned();
-                value.as_array().map_or_else(|| vec![one(value)], |a| a.iter().map(one).collect())
-            };
-            let secrets = || texts().into_iter().map(Secret::new).collect();
-            settings.set(
-                key,
-                match kind {
-                    KeyKind::Secret => Setting::Secrets(secrets()),
-                    KeyKind::Text => Setting::Text(texts().remove(0)),
-                    KeyKind::Texts => Setting::Texts(texts()),
-                    KeyKind::Flag => Setting::Flag(value.as_bool().unwrap()),
-                    KeyKind::Span => panic!("{key}: no case has a span yet"),
-                    KeyKind::Tree => Setting::Tree(value.clone()),
-                },
-            );
-        }
-        settings
+/// The settings of a case.
+fn settings(provider: &dyn Provider, path: &Path, file: &Value) -> Settings {
+    let mut settings = Settings::default();
+    for (key, value) in file["poll"].as_object().unwrap() {
+        let known = provider.poll_keys().iter().find(|known| known.name == key);
+        let kind = known.unwrap_or_else(|| panic!("{}: {key}", path.display())).kind;
+        let texts = || -> Vec<String> {
+            let one = |v: &Value| v.as_str().unwrap().to_owned();
+            value.as_array().map_or_else(|| vec![one(value)], |a| a.iter().map(one).collect())
+        };
+        let secrets = || texts().into_iter().map(Secret::new).collect();
+        settings.set(
+            key,
+            match kind {
+                KeyKind::Secret => Setting::Secrets(secrets()),
+                KeyKind::Text => Setting::Text(texts().remove(0)),
+                KeyKind::Texts => Setting::Texts(texts()),
+                KeyKind::Flag => Setting::Flag(value.as_bool().unwrap()),
+                KeyKind::Span => panic!("{key}: no case has a span yet"),
+                KeyKind::Tree => Setting::Tree(value.clone()),
+            },
+        );
     }
+    settings
+}
 
-    fn feed(&self) -> &str {
+impl Case {
+    pub(crate) fn feed(&self) -> &str {
         self.file["feed"].as_str().unwrap()
     }
 
@@ -116,14 +121,14 @@ impl Case {
     }
 
     /// The requests that are made when the answers are these, and the events that come of them.
-    fn drive(&self) -> (Vec<Value>, Vec<Value>) {
-        let settings = self.settings();
+    pub(crate) fn drive(&self) -> (Vec<Value>, Vec<Value>) {
+        let settings = &self.settings;
         let window = Window { since: self.time("since"), until: self.time("until") };
         let mut answers = self.answers().into_iter();
         let (mut asked, mut events) = (Vec::new(), Vec::new());
         let mut one = |next: Option<&str>| -> Page {
             let now = Time::parse(READ).unwrap();
-            let query = Query { settings: &settings, feed: self.feed(), window, next, now };
+            let query = Query { settings, feed: self.feed(), window, next, now };
             let request = self.provider.page_request(&query).unwrap();
             let name = self.path.display();
             asked.push(shown(&request));
@@ -285,10 +290,10 @@ fn every_feed_has_a_case() {
 #[test]
 fn damaged_pages_are_survived() {
     for case in cases() {
-        let settings = case.settings();
+        let settings = &case.settings;
         let window = Window { since: case.time("since"), until: case.time("until") };
         let now = Time::parse(READ).unwrap();
-        let query = Query { settings: &settings, feed: case.feed(), window, next: None, now };
+        let query = Query { settings, feed: case.feed(), window, next: None, now };
         let request = case.provider.page_request(&query).unwrap();
         let page = |body: &[u8]| case.provider.page(&query, &request.url, body);
         for answer in case.answers_by(once) {
@@ -338,7 +343,7 @@ fn toml_of(value: &Value, origin: &str) -> String {
 fn source(case: &Case, name: &str, origin: &str) -> String {
     let mut poll = case.file["poll"].clone();
     let base = case.file["exchanges"][0]["request"].as_str().unwrap();
-    if poll["url"].is_null() && poll["base_url"].is_null() {
+    if ["url", "base_url", "feed"].iter().all(|key| poll[*key].is_null()) {
         // What the provider's own base has before the path of each feed is the same here.
         let own =
             case.file["base"].as_str().unwrap_or_else(|| panic!("{name} needs \"base\": {base}"));
