@@ -69,6 +69,8 @@ out:
 begin transports
 out:
   driver = smtp
+begin retry
+* * F,1h,1m
 "
         )
     }
@@ -99,6 +101,8 @@ fn a_webhook_makes_exim_refuse_and_a_lift_makes_it_accept_again() {
     };
     scene.promise();
     exim.other_ways(&daemon);
+    scene.several(exim.port, &exim.sink);
+    scene.queued(exim.port, &exim.sink, &|| exim.host.shell("exim4 -qff"));
     scene.corpus();
     daemon.stop();
 }

@@ -39,6 +39,7 @@ fn a_webhook_makes_opensmtpd_refuse_and_a_lift_makes_it_accept_again() {
     };
     scene.promise();
     other_ways(&host, &daemon, &scene, &sink);
+    scene.several(port, &sink);
     scene.corpus();
     daemon.stop();
 }

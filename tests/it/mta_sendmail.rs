@@ -42,6 +42,8 @@ fn a_webhook_makes_sendmail_refuse_and_a_lift_makes_it_accept_again() {
     };
     scene.promise();
     other_ways(&host, &daemon, &scene, &sink);
+    scene.several(port, &sink);
+    scene.queued(port, &sink, &|| host.shell("/usr/libexec/sendmail/sendmail -q"));
     scene.corpus();
     daemon.stop();
 }
