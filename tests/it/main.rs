@@ -17,6 +17,7 @@ mod lifecycle;
 mod mta_exim;
 mod mta_haraka;
 mod mta_opensmtpd;
+mod mta_pages;
 mod mta_rspamd;
 mod mta_sendmail;
 mod poll;

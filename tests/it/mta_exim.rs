@@ -21,10 +21,10 @@ struct Exim {
 
 impl Exim {
     /// The daemon must be there first, with its table.
-    fn start(host: Host, daemon: &Daemon) -> Exim {
+    fn start(host: Host) -> Exim {
         let (port, sink) = (free_port(), Sink::start());
         let mut exim = Exim { host, port, sink };
-        let lines = parts(&lines("exim", daemon));
+        let lines = parts(&lines("exim", &exim.host.home.config()));
         let [main, acl, router] = lines.as_slice() else { panic!("{lines:?}") };
         exim.host.write("/etc/exim4/exim4.conf", &exim.config(main, acl, router));
         exim.host.write("/etc/aliases", "team: user@example.com, member@example.com\n");
@@ -82,8 +82,7 @@ fn by_the_page() -> (Daemon, Exim) {
     host.shell(&block("exim", "sh"));
     let daemon = host.daemon(As::Suppressd);
     wait_for("the table", PATIENCE, || host.path(TABLE).exists().then_some(()));
-    let exim = Exim::start(host, &daemon);
-    (daemon, exim)
+    (daemon, Exim::start(host))
 }
 
 #[test]
