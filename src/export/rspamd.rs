@@ -16,7 +16,7 @@ SUPPRESSED_RECIPIENT {
   map = \"{scheme}://{path}\";
   prefilter = true;
   action = \"reject\";
-  message = \"5.1.1 suppressed recipient\";
+  message = \"suppressed recipient\";
 }
 
 # /etc/rspamd/local.d/options.inc, since maps are looked at every five minutes otherwise:

@@ -30,7 +30,7 @@ fn a_webhook_makes_rspamd_reject_and_a_lift_makes_it_pass_again() {
         daemon: &daemon,
         export: "rspamd",
         ask: &|address| verdict(port, &[address]),
-        refusal: &|_| "5.1.1 suppressed recipient".to_owned(),
+        refusal: &|_| "suppressed recipient".to_owned(),
         patience: PATIENCE,
     };
     scene.promise();
