@@ -25,6 +25,7 @@ mod poll_daemon;
 mod polling;
 mod postfix;
 mod postfix_daemon;
+mod postfix_map;
 mod providers;
 mod queue;
 mod rebuild;

@@ -10,7 +10,7 @@ use crate::support::smtp::Session;
 use crate::support::wait_for;
 
 /// What the page has as the path.
-const TABLE: &str = "/etc/exim4/suppressd/suppressed";
+const TABLE: &str = "/etc/exim4/suppressd/suppressed.cdb";
 
 /// A host with Exim and the daemon, by the page.
 struct Exim {
