@@ -156,16 +156,16 @@ async fn start(
     metrics: PrometheusHandle,
     stops: &Stops,
 ) -> Result<Parts> {
-    let Running { ingest, reader, changes, .. } = running;
+    let Running { ingest, reader, .. } = running;
     let rules = Arc::clone(&settings.rules);
     let tls = config.http.tls.as_ref().map(http::acceptor).transpose().context("http.tls")?;
     let (exports, export_parts) = export::runner::start(
         config.exports,
         Arc::clone(&rules),
-        reader.clone(),
-        changes.clone(),
+        running,
         stops.exports.subscribe(),
-    );
+    )
+    .await;
     let fetcher = Fetcher::new()?;
     let (polls, mut intake) = poll::start(
         config.polls,

@@ -21,7 +21,7 @@ pub use command::{Command, EventQuery, ListFilter, Reply};
 pub use health::HealthCheck;
 pub use suppressions::Answered;
 
-use crate::export::runner::Exports;
+use crate::export::handle::Exports;
 use crate::ingest::{Ingest, Receipt, Refused};
 use crate::listen::Listen;
 use crate::lookup::Lookups;

@@ -16,6 +16,8 @@ use super::{DAY, scope};
 use crate::model::{Filter, Reason, Scope, SourceName};
 
 const INTERVALS: RangeInclusive<Duration> = Duration::ZERO..=DAY;
+
+/// Between two writings of a whole file. An LMDB map is changed in place, and need not wait.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 const MAX_SHRINK: u8 = 50;
@@ -48,7 +50,9 @@ fn export(
     let format = chosen_format(&section);
     let table = section.take("table").and_then(|field| chosen_table(&field, format));
     let hash = section.take("hash").and_then(|field| chosen_hash(&field, format));
-    let path = path(&section, name.as_deref(), &mut taken.paths);
+    let ending = format.zip(table.or(format.map(|format| format.tables()[0])));
+    let ending = ending.map_or("", |(format, table)| format.ending(table));
+    let path = path(&section, name.as_deref(), ending, &mut taken.paths);
     let usual = format.map_or(&[][..], |format| format.reasons());
     let filter = filter(&section, sources, usual);
     let reply = section.take("reply").and_then(|field| reply(&field, format));
@@ -62,13 +66,14 @@ fn export(
     let format = format?;
     let reply = reply.or(format.default_reply()).unwrap_or_default();
     let table = table.unwrap_or(format.tables()[0]);
+    let usual_interval = if table == Table::Lmdb { Duration::ZERO } else { INTERVAL };
     Some(exports::Settings {
         name: name?,
         format,
         style: Style::new(format, table, hash.unwrap_or(Hash::Sha256), reply),
         path: path?,
         filter,
-        min_interval: interval.unwrap_or(INTERVAL),
+        min_interval: interval.unwrap_or(usual_interval),
         max_shrink: max_shrink.unwrap_or(MAX_SHRINK),
         command: command.unwrap_or_default(),
         owner,
@@ -123,6 +128,7 @@ fn chosen_hash(field: &Field<'_>, format: Option<&'static dyn Format>) -> Option
 fn path(
     section: &Section<'_>,
     name: Option<&str>,
+    ending: &str,
     taken: &mut BTreeMap<PathBuf, String>,
 ) -> Option<PathBuf> {
     let field = section.need("path", "name the file that the MTA reads")?;
@@ -130,6 +136,11 @@ fn path(
     let text = path.to_string_lossy();
     if text.ends_with('/') || path.file_name().is_none() || path.is_dir() {
         field.problem(format!("{} is a directory", shown(&text)), "name a file in it");
+        return None;
+    }
+    if !text.ends_with(ending) {
+        let what = format!("{} does not end in {ending}", shown(&text));
+        field.problem(what, "the MTA adds that to the name of a table");
         return None;
     }
     if let Some(other) = taken.get(&plain(&path)) {

@@ -36,9 +36,14 @@ impl Format for Exim {
         CONFIG
     }
 
+    fn tables(&self) -> &'static [Table] {
+        &[Table::Text, Table::Cdb]
+    }
+
     fn called(&self, table: Table) -> [&'static str; 2] {
         match table {
             Table::Text => ["lsearch"; 2],
+            Table::Lmdb | Table::Cdb => ["cdb"; 2],
         }
     }
 

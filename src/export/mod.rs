@@ -3,9 +3,13 @@
 //! A format is pure: it turns suppressions into rows. `runner` decides when a file is written, and
 //! `publish` alone touches it.
 
+mod cdb;
 mod command;
 mod field;
+pub mod handle;
 mod key;
+mod lmdb;
+mod mark;
 mod reply;
 
 mod brevo;
@@ -35,12 +39,14 @@ mod ses;
 #[cfg(test)]
 mod test;
 mod text;
+mod write;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::model::{Filter, Reason, Time, Until};
 
+use rows::Edits;
 pub use rows::{Row, Rows};
 
 /// Every format that an export can name. README's table is checked against this list.
@@ -71,6 +77,10 @@ pub static ALL: &[&dyn Format] = &[
 pub enum Table {
     /// Lines.
     Text,
+    /// An LMDB map, which is changed in place.
+    Lmdb,
+    /// A constant database, which is made anew for each change.
+    Cdb,
 }
 
 impl Table {
@@ -78,6 +88,8 @@ impl Table {
     pub fn as_str(self) -> &'static str {
         match self {
             Table::Text => "text",
+            Table::Lmdb => "lmdb",
+            Table::Cdb => "cdb",
         }
     }
 }
@@ -175,6 +187,11 @@ pub trait Format: Send + Sync {
         ""
     }
 
+    /// The end that a table's path must have, because the reader adds it to the name it is given.
+    fn ending(&self, _table: Table) -> &'static str {
+        ""
+    }
+
     /// How the reader calls a table, as its type and as a scheme.
     fn called(&self, table: Table) -> [&'static str; 2] {
         [table.as_str(); 2]
@@ -231,7 +248,7 @@ pub trait Format: Send + Sync {
 pub fn lines_to_paste(settings: &Settings) -> String {
     let path = settings.path.display().to_string();
     let table = settings.style.table;
-    let map = path.strip_suffix(&format!(".{}", table.as_str())).unwrap_or(&path);
+    let map = path.strip_suffix(settings.format.ending(table)).unwrap_or(&path);
     let [kind, scheme] = settings.format.called(table);
     let lines = settings.format.config().replace("{type}", kind).replace("{scheme}", scheme);
     lines.replace("{path}", &path).replace("{map}", map)

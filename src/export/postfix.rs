@@ -12,13 +12,26 @@ use super::{Entry, Rows, Shape, Table, Unfit};
 /// for one longer key.
 const KEY_BYTES_MAX: usize = 510;
 
+/// What Postfix can read, with `postmap` for text.
+pub(super) const TABLES: &[Table] = &[Table::Text, Table::Lmdb, Table::Cdb];
+
 /// A row of text: key, tab, value.
 pub(super) const SHAPE: Shape = Shape { separator: "\t", ..Shape::LINES };
 
 /// How Postfix calls a table. Text is compiled by `postmap`.
 pub(super) fn called(table: Table) -> [&'static str; 2] {
     match table {
-        Table::Text => ["lmdb"; 2],
+        Table::Text | Table::Lmdb => ["lmdb"; 2],
+        Table::Cdb => ["cdb"; 2],
+    }
+}
+
+/// Postfix adds these to the name of a map.
+pub(super) fn ending(table: Table) -> &'static str {
+    match table {
+        Table::Text => "",
+        Table::Lmdb => ".lmdb",
+        Table::Cdb => ".cdb",
     }
 }
 
@@ -32,7 +45,8 @@ pub(super) fn rows(entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
     let wide = folded_u_label(entry.domain);
     for domain in [Some(entry.domain), wide.as_deref()].into_iter().flatten() {
         // A U-label can be longer than its A-label. The plain row still holds then.
-        if local.len() + 1 + domain.len() <= KEY_BYTES_MAX {
+        let fits = local.len() + 1 + domain.len() <= KEY_BYTES_MAX;
+        if fits || entry.style.table == Table::Cdb {
             rows.add(&[local, "@", domain], &[entry.answer()]);
         }
     }

@@ -27,6 +27,14 @@ impl Format for PostfixTransport {
         postfix::called(table)
     }
 
+    fn ending(&self, table: Table) -> &'static str {
+        postfix::ending(table)
+    }
+
+    fn tables(&self) -> &'static [Table] {
+        postfix::TABLES
+    }
+
     fn shape(&self) -> &'static Shape {
         &postfix::SHAPE
     }

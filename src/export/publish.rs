@@ -8,8 +8,10 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use super::cdb::{self, Constant};
+use super::lmdb::{self, Bulk, Digest};
 use super::text::Lines;
-use super::{Row, Settings};
+use super::{Row, Settings, Table};
 use crate::model::Time;
 use crate::store::StoreError;
 
@@ -40,6 +42,10 @@ pub struct Outcome {
     pub rows: u64,
     /// Whether they differ from what it had.
     pub changed: bool,
+    /// What a map holds that was made as a whole.
+    pub(super) digest: Option<Digest>,
+    /// Whether a map was changed in place.
+    pub(super) in_place: bool,
 }
 
 /// Why a file was not replaced. It is as it was.
@@ -74,7 +80,14 @@ pub enum PublishError {
 /// finished.
 pub struct Publication<'a> {
     settings: &'a Settings,
-    lines: Lines,
+    making: Making,
+}
+
+/// What the rows are put into.
+enum Making {
+    Text(Lines),
+    Lmdb(Bulk),
+    Cdb(Constant),
 }
 
 impl<'a> Publication<'a> {
@@ -83,41 +96,68 @@ impl<'a> Publication<'a> {
     /// # Errors
     /// When the file system refuses.
     pub fn begin(settings: &'a Settings) -> Result<Publication<'a>, PublishError> {
-        let directory = directory_of(&settings.path);
+        let path = &settings.path;
+        let directory = directory_of(path);
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(DIRECTORY_MODE);
         builder.create(directory).map_err(|e| failed("create the directory", directory, e))?;
-        let lines = Lines::begin(&settings.path, settings.format.shape())?;
-        Ok(Publication { settings, lines })
+        let making = match settings.style.table {
+            Table::Text => Making::Text(Lines::begin(path, settings.format.shape())?),
+            Table::Lmdb => Making::Lmdb(Bulk::begin(path)?),
+            Table::Cdb => Making::Cdb(Constant::begin(path)?),
+        };
+        Ok(Publication { settings, making })
     }
 
-    /// Adds a row. They may come in any order; those out of the ascending order of keys are held
-    /// in memory until all are there. Of several rows with one key, one is kept.
+    /// Adds a row. They may come in any order; those out of the ascending order of keys can be
+    /// held in memory until all are there. Of several rows with one key, one is kept.
     ///
     /// # Errors
     /// When the file system refuses.
     pub fn add(&mut self, row: Row<'_>) -> Result<(), PublishError> {
-        self.lines.add(row)
+        match &mut self.making {
+            Making::Text(lines) => lines.add(row),
+            Making::Lmdb(bulk) => bulk.add(row),
+            Making::Cdb(constant) => constant.add(row),
+        }
     }
 
-    /// Replaces the file, if it differs.
+    /// Replaces the file, if it differs. An LMDB map always does.
     ///
     /// # Errors
     /// When the guard holds it back, or the file system refuses.
     pub fn finish(self, guard: Guard) -> Result<Outcome, PublishError> {
-        let Publication { settings, lines } = self;
-        let shape = settings.format.shape();
-        let (draft, rows) = lines.finish()?;
-        let old = compare(&settings.path, &draft)?;
-        let around = [shape.head, shape.foot].concat().matches('\n').count() as u64;
-        guard.check(old.as_ref().map_or(0, |old| old.lines.saturating_sub(around)), rows)?;
-        let outcome = Outcome { rows, changed: old.as_ref().is_none_or(|o| !o.same) };
+        let Publication { settings, making } = self;
+        let is_map = matches!(making, Making::Lmdb(_));
+        let (draft, rows, digest) = match making {
+            Making::Text(lines) => lines.finish().map(|(draft, rows)| (draft, rows, None))?,
+            Making::Cdb(constant) => constant.finish().map(|(draft, rows)| (draft, rows, None))?,
+            Making::Lmdb(bulk) => {
+                bulk.finish().map(|(draft, digest)| (draft, digest.rows, Some(digest)))?
+            }
+        };
+        let old = compare(settings, &draft, is_map)?;
+        guard.check(old.as_ref().map_or(0, |old| old.rows), rows)?;
+        let changed = old.as_ref().is_none_or(|old| !old.same);
         match old {
             Some(old) if old.same => fix_attributes(settings, &old.file)?,
             old => draft.replace(settings, old.map(|old| old.file).as_ref())?,
         }
-        Ok(outcome)
+        Ok(Outcome { rows, changed, digest, in_place: false })
     }
+}
+
+/// Makes an export's file without rows, if there is none: an MTA that is told of a file that is
+/// not there refuses all mail for now.
+///
+/// # Errors
+/// When the file system refuses.
+pub fn make_if_missing(settings: &Settings) -> Result<(), PublishError> {
+    if settings.path.exists() {
+        return Ok(());
+    }
+    let nothing_lost = Guard { max_shrink: 0, force: false, explained: 0 };
+    Publication::begin(settings)?.finish(nothing_lost).map(|_| ())
 }
 
 /// A file beside the target. Removed when dropped, unless it took the target's place.
@@ -129,7 +169,7 @@ pub(super) struct Draft {
 /// The file that is there.
 struct Old {
     file: File,
-    lines: u64,
+    rows: u64,
     same: bool,
 }
 
@@ -206,13 +246,30 @@ impl Drop for Draft {
     }
 }
 
-/// Counts the lines of the file that is there, and says whether the draft is the same.
-fn compare(target: &Path, draft: &Draft) -> Result<Option<Old>, PublishError> {
+/// Counts the rows of the file that is there, and says whether the draft is the same.
+fn compare(settings: &Settings, draft: &Draft, differs: bool) -> Result<Option<Old>, PublishError> {
+    let target = &settings.path;
     let reading = |e| failed("read", target, e);
-    let mut old = match open(target) {
+    let file = match File::open(target) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(reading)?,
     };
+    let (lines, same) = if differs { (0, false) } else { compare_bytes(&file, draft, target)? };
+    let shape = settings.format.shape();
+    let around = [shape.head, shape.foot].concat().matches('\n').count() as u64;
+    // Of a file that is no map nothing is known that could be lost.
+    let rows = match settings.style.table {
+        Table::Text => lines.saturating_sub(around),
+        Table::Lmdb => lmdb::rows_of(&file).unwrap_or(0),
+        Table::Cdb => cdb::rows_of(&file).unwrap_or(0),
+    };
+    Ok(Some(Old { file, rows, same }))
+}
+
+/// Counts the lines of a file, and says whether the draft has the same bytes.
+fn compare_bytes(file: &File, draft: &Draft, target: &Path) -> Result<(u64, bool), PublishError> {
+    let reading = |e| failed("read", target, e);
+    let mut old = BufReader::with_capacity(BUFFER_BYTES, file);
     let mut new = open(&draft.path).map_err(|e| draft.failed("read", e))?;
     let (mut lines, mut same, mut last) = (0u64, true, b'\n');
     let mut other = vec![0; BUFFER_BYTES];
@@ -229,7 +286,7 @@ fn compare(target: &Path, draft: &Draft) -> Result<Option<Old>, PublishError> {
     // A last line without an end is one, too.
     lines += u64::from(last != b'\n');
     let rest = new.fill_buf().map_err(|e| draft.failed("read", e))?;
-    Ok(Some(Old { same: same && rest.is_empty(), lines, file: old.into_inner() }))
+    Ok((lines, same && rest.is_empty()))
 }
 
 fn open(path: &Path) -> io::Result<BufReader<File>> {
@@ -251,7 +308,7 @@ impl Guard {
 }
 
 /// The rows are the same; the owner and the permissions might have been set anew.
-fn fix_attributes(settings: &Settings, old: &File) -> Result<(), PublishError> {
+pub(super) fn fix_attributes(settings: &Settings, old: &File) -> Result<(), PublishError> {
     let path = &settings.path;
     let is = old.metadata().map_err(|e| failed("read", path, e))?;
     let differs = |set: Option<u32>, is: u32| set.is_some_and(|set| set != is);
@@ -341,8 +398,9 @@ mod tests {
             let outcome = write(&path, keys, OPEN).unwrap();
             assert_eq!(fs::read_to_string(&path).unwrap(), expected);
             let rows = expected.lines().count() as u64;
-            assert_eq!(outcome, Outcome { rows, changed: true });
-            assert_eq!(write(&path, keys, OPEN).unwrap(), Outcome { rows, changed: false });
+            assert_eq!((outcome.rows, outcome.changed), (rows, true));
+            let again = write(&path, keys, OPEN).unwrap();
+            assert_eq!((again.rows, again.changed), (rows, false));
         }
         assert_eq!(names(&directory.path().join("made/here")).len(), 6, "no drafts stay");
     }

@@ -43,9 +43,23 @@ impl Rows {
         self.ends.len()
     }
 
+    /// How many bytes they have.
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// Drops all, and keeps the room.
     pub fn clear(&mut self) {
         self.text.clear();
         self.ends.clear();
     }
+}
+
+/// Changes to make together.
+#[derive(Debug, Default)]
+pub(super) struct Edits {
+    /// Rows as they are to be.
+    pub(super) puts: Rows,
+    /// Keys that are to be gone, whatever their values.
+    pub(super) deletes: Rows,
 }

@@ -16,7 +16,7 @@ SUPPRESSED_RECIPIENT {
   map = \"{scheme}://{path}\";
   prefilter = true;
   action = \"reject\";
-  message = \"5.1.1 suppressed recipient\";
+  message = \"suppressed recipient\";
 }
 
 # /etc/rspamd/local.d/options.inc, since maps are looked at every five minutes otherwise:
@@ -35,9 +35,14 @@ impl Format for Rspamd {
         CONFIG
     }
 
+    fn tables(&self) -> &'static [Table] {
+        &[Table::Text, Table::Cdb]
+    }
+
     fn called(&self, table: Table) -> [&'static str; 2] {
         match table {
             Table::Text => ["file"; 2],
+            Table::Lmdb | Table::Cdb => ["cdb"; 2],
         }
     }
 
@@ -47,19 +52,21 @@ impl Format for Rspamd {
         if entry.local.contains('#') {
             return Err(Unfit("# would start a comment"));
         }
+        // In a CDB map, Rspamd takes the value for a weight.
+        let value = if entry.style.table == Table::Cdb { ["1"] } else { [""] };
         let tag = entry.local.char_indices().skip(1).find(|(_, c)| *c == '+');
         if entry.domain != DOTLESS {
             if tag.is_some() {
                 return Err(Unfit("Rspamd looks up the address without what follows +"));
             }
-            rows.add(&[entry.local, "@", entry.domain], &[]);
+            rows.add(&[entry.local, "@", entry.domain], &value);
             return Ok(());
         }
         let bare = entry.local[..tag.map_or(entry.local.len(), |(at, _)| at)].replace('.', "");
         if bare.is_empty() {
             return Err(Unfit("nothing but dots"));
         }
-        rows.add(&[&bare, "@", DOTLESS], &[]);
+        rows.add(&[&bare, "@", DOTLESS], &value);
         Ok(())
     }
 }

@@ -3,20 +3,74 @@
 //! Pure but for the iterator it reads: no files, no clock. Merges the scopes of an address into
 //! one verdict, and notes what the next writing and the guard must know.
 
-use super::{Entry, Row, Rows, Settings};
-use crate::model::{Suppression, Time};
+use std::collections::BTreeSet;
+
+use super::{Edits, Entry, Row, Rows, Settings};
+use crate::model::{Reason, Scope, Standing, Suppression, Time, Until};
 use crate::rules::Rules;
 use crate::store::{StandingRow, StoreError};
 
 /// What a scan finds beside the rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// Suppressed addresses that the format cannot carry.
     pub unfit: u64,
     /// Rows that have ended since the last publication.
     pub expired: u64,
-    /// When the first of the live suppressions ends.
-    pub next_end: Option<Time>,
+    /// When the live suppressions end.
+    pub ends: Ends,
+}
+
+/// The next ends of suppressions, and whose they are. One that has moved since is harmless: its
+/// address is looked at, and found as it was.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    known: BTreeSet<(i64, Box<str>)>,
+    /// From this instant on, there may be more than is known.
+    horizon: Option<i64>,
+}
+
+/// Most ends that are known.
+const ENDS_MAX: usize = 65_536;
+
+impl Ends {
+    fn add(&mut self, end: Time, key: &str) {
+        let at = end.nanos();
+        if self.horizon.is_some_and(|horizon| at >= horizon) {
+            return;
+        }
+        self.known.insert((at, key.into()));
+        if self.known.len() > ENDS_MAX {
+            self.horizon = self.known.pop_last().map(|(at, _)| at).or(self.horizon);
+        }
+    }
+
+    /// The next instant at which an address may have to be looked at.
+    pub fn next(&self) -> Option<Time> {
+        let first = self.known.first().map(|(at, _)| *at);
+        first.or(self.horizon).map(|at| Time::from_nanos(at, 9))
+    }
+
+    /// Takes the addresses of the ends that have come. `None`: there may be more than are known.
+    pub fn take_due(&mut self, now: Time) -> Option<Vec<Box<str>>> {
+        if self.horizon.is_some_and(|horizon| horizon <= now.nanos()) {
+            return None;
+        }
+        let mut due = Vec::new();
+        while let Some((at, _)) = self.known.first()
+            && *at <= now.nanos()
+        {
+            due.extend(self.known.pop_first().map(|(_, key)| key));
+        }
+        Some(due)
+    }
+
+    /// Adds those of another.
+    pub fn join(&mut self, other: Ends) {
+        for (at, key) in other.known {
+            self.add(Time::from_nanos(at, 9), &key);
+        }
+    }
 }
 
 /// One pass.
@@ -58,20 +112,55 @@ impl Scan<'_> {
                 rows.iter().try_for_each(&mut add)?;
                 current = Verdicts { key, live: None, ended: None };
             }
-            let filter = &self.settings.filter;
-            let live = self.rules.judge(&standing, &scope, filter, self.now);
-            if let (None, Some(before)) = (&live, self.before) {
-                let ended = self.rules.judge(&standing, &scope, filter, before);
-                weightiest(&mut current.ended, ended);
-            }
-            if let Some(end) = live.as_ref().and_then(|live| live.until.time()) {
-                found.next_end = Some(found.next_end.map_or(end, |known| known.min(end)));
-            }
-            weightiest(&mut current.live, live);
+            self.weigh(&mut current, &scope, &standing, &mut found.ends);
         }
         self.finish(&current, &mut found, &mut rows);
         rows.iter().try_for_each(add)?;
         Ok(found)
+    }
+
+    /// Adds what follows from one standing of the address.
+    fn weigh(&self, of: &mut Verdicts, scope: &Scope, standing: &Standing, ends: &mut Ends) {
+        let filter = &self.settings.filter;
+        let live = self.rules.judge(standing, scope, filter, self.now);
+        if let (None, Some(before)) = (&live, self.before) {
+            let ended = self.rules.judge(standing, scope, filter, before);
+            weightiest(&mut of.ended, ended);
+        }
+        if let Some(end) = live.as_ref().and_then(|live| live.until.time()) {
+            ends.add(end, &of.key);
+        }
+        weightiest(&mut of.live, live);
+    }
+
+    /// What has to be done about one address: the rows that are to be, and those whose keys are to
+    /// be gone. `None`: the format cannot carry it.
+    pub(super) fn one(
+        &self,
+        key: &str,
+        standings: &[(Scope, Standing)],
+        ends: &mut Ends,
+        edits: &mut Edits,
+    ) -> Option<()> {
+        let mut verdicts = Verdicts { key: key.to_owned(), live: None, ended: None };
+        for (scope, standing) in standings {
+            self.weigh(&mut verdicts, scope, standing, ends);
+        }
+        // What its keys are does not depend on why it is suppressed.
+        let any = || Suppression {
+            address: key.into(),
+            scope: Scope::Global,
+            reason: Reason::Manual,
+            since: self.now,
+            until: Until::Forever,
+            sources: Vec::new(),
+            note: None,
+        };
+        let mut rows = Rows::default();
+        let fit = self.rows(key, verdicts.live.as_ref().unwrap_or(&any()), &mut rows);
+        let into = if verdicts.live.is_some() { &mut edits.puts } else { &mut edits.deletes };
+        rows.iter().for_each(|row| into.add(&[row.key], &[row.value]));
+        fit.then_some(())
     }
 
     /// Makes the rows of the address that is complete.
@@ -156,7 +245,7 @@ mod tests {
         );
         assert_eq!(found.unfit, 1);
         assert_eq!(found.expired, 3, "b, and e in both forms; c had ended before");
-        assert_eq!(found.next_end, Some(at(140)));
+        assert_eq!(found.ends.next().map(Time::nanos), Some(at(140).nanos()));
     }
 
     #[test]

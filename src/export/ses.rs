@@ -14,7 +14,7 @@ const SHAPE: Shape =
 const CONFIG: &str = "\
 aws s3 cp {path} \"s3://$BUCKET/suppressed.json\"
 aws sesv2 create-import-job \\
-  --import-destination '{\"SuppressionListDestination\":{\"SuppressionListImportAction\":\"PUT\"}}' \\
+  --import-destination \"SuppressionListDestination={SuppressionListImportAction=PUT}\" \\
   --import-data-source \"S3Url=s3://$BUCKET/suppressed.json,DataFormat=JSON\"
 ";
 

@@ -16,8 +16,13 @@ pub(super) fn format(name: &str) -> &'static dyn Format {
 
 /// The usual style of a format.
 pub(super) fn style(format: &dyn Format) -> Style {
+    style_in(format, Table::Text)
+}
+
+/// The same, in that table.
+pub(super) fn style_in(format: &dyn Format, table: Table) -> Style {
     let reply = format.default_reply().unwrap_or_default();
-    Style::new(format, Table::Text, Hash::Sha256, reply)
+    Style::new(format, table, Hash::Sha256, reply)
 }
 
 /// An export that fixes nothing.

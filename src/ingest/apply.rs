@@ -20,6 +20,8 @@ pub(super) struct Merge<'a> {
     pub(super) now: Time,
     /// What this batch changes.
     pub(super) changes: Changes,
+    /// Whom each change of a verdict is about.
+    pub(super) changed: Vec<Box<str>>,
     /// Elements that could not be read, by source.
     pub(super) unreadable: BTreeMap<SourceName, u64>,
     /// Elements that were looked at.
@@ -102,6 +104,7 @@ impl Merge<'_> {
         let after = self.live(&standing);
         if before != after {
             self.changes.verdicts += 1;
+            self.changed.push(address.into());
             self.changes.released += u64::from(!before.is_empty() && after.is_empty());
         }
         self.writer.put_standing(&mut self.batch, address, scope, &standing)

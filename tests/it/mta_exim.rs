@@ -10,7 +10,7 @@ use crate::support::smtp::Session;
 use crate::support::wait_for;
 
 /// What the page has as the path.
-const TABLE: &str = "/etc/exim4/suppressd/suppressed";
+const TABLE: &str = "/etc/exim4/suppressd/suppressed.cdb";
 
 /// A host with Exim and the daemon, by the page.
 struct Exim {
@@ -21,10 +21,10 @@ struct Exim {
 
 impl Exim {
     /// The daemon must be there first, with its table.
-    fn start(host: Host, daemon: &Daemon) -> Exim {
+    fn start(host: Host) -> Exim {
         let (port, sink) = (free_port(), Sink::start());
         let mut exim = Exim { host, port, sink };
-        let lines = parts(&lines("exim", daemon));
+        let lines = parts(&lines("exim", &exim.host.home.config()));
         let [main, acl, router] = lines.as_slice() else { panic!("{lines:?}") };
         exim.host.write("/etc/exim4/exim4.conf", &exim.config(main, acl, router));
         exim.host.write("/etc/aliases", "team: user@example.com, member@example.com\n");
@@ -69,6 +69,8 @@ out:
 begin transports
 out:
   driver = smtp
+begin retry
+* * F,1h,1m
 "
         )
     }
@@ -80,8 +82,7 @@ fn by_the_page() -> (Daemon, Exim) {
     host.shell(&block("exim", "sh"));
     let daemon = host.daemon(As::Suppressd);
     wait_for("the table", PATIENCE, || host.path(TABLE).exists().then_some(()));
-    let exim = Exim::start(host, &daemon);
-    (daemon, exim)
+    (daemon, Exim::start(host))
 }
 
 #[test]
@@ -99,6 +100,8 @@ fn a_webhook_makes_exim_refuse_and_a_lift_makes_it_accept_again() {
     };
     scene.promise();
     exim.other_ways(&daemon);
+    scene.several(exim.port, &exim.sink);
+    scene.queued(exim.port, &exim.sink, &|| exim.host.shell("exim4 -qff"));
     scene.corpus();
     daemon.stop();
 }

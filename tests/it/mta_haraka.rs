@@ -27,7 +27,7 @@ fn a_webhook_makes_haraka_refuse_and_a_lift_makes_it_accept_again() {
     let port = free_port();
     let smtp = format!("listen = 127.0.0.1:{port}\nuser = haraka\ngroup = haraka\n");
     host.write("/etc/haraka/config/smtp.ini", &smtp);
-    let lines = parts(&lines("haraka", &daemon));
+    let lines = parts(&lines("haraka", &host.home.config()));
     let [plugins, access, _] = lines.as_slice() else { panic!("{lines:?}") };
     host.write("/etc/haraka/config/plugins", &format!("{plugins}accept\n"));
     host.write("/etc/haraka/config/access.ini", access);

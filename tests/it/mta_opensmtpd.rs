@@ -26,7 +26,10 @@ fn a_webhook_makes_opensmtpd_refuse_and_a_lift_makes_it_accept_again() {
     let daemon = host.daemon(As::Root);
     wait_for("the list", PATIENCE, || host.path(LIST).exists().then_some(()));
     let (port, sink) = (free_port(), Sink::start());
-    host.write("/etc/smtpd.conf", &config(&lines("opensmtpd", &daemon), port, sink.port()));
+    host.write(
+        "/etc/smtpd.conf",
+        &config(&lines("opensmtpd", &host.home.config()), port, sink.port()),
+    );
     host.write("/etc/aliases", "team: user@example.com, member@example.com\n");
     host.start(&["/usr/sbin/smtpd", "-d"]);
     wait_for("OpenSMTPD", PATIENCE, || Session::begin(port, ""));
@@ -39,6 +42,7 @@ fn a_webhook_makes_opensmtpd_refuse_and_a_lift_makes_it_accept_again() {
     };
     scene.promise();
     other_ways(&host, &daemon, &scene, &sink);
+    scene.several(port, &sink);
     scene.corpus();
     daemon.stop();
 }

@@ -23,14 +23,14 @@ fn a_webhook_makes_rspamd_reject_and_a_lift_makes_it_pass_again() {
     let daemon = host.daemon(As::Suppressd);
     wait_for("the map", PATIENCE, || host.path(MAP).exists().then_some(()));
     let port = free_port();
-    configure(&host, &lines("rspamd", &daemon), port);
+    configure(&host, &lines("rspamd", &host.home.config()), port);
     host.start(&["/usr/bin/rspamd", "-f", "-u", "_rspamd", "-g", "_rspamd"]);
     wait_for("Rspamd", PATIENCE, || check(port, &["user@example.com"]));
     let scene = Scene {
         daemon: &daemon,
         export: "rspamd",
         ask: &|address| verdict(port, &[address]),
-        refusal: &|_| "5.1.1 suppressed recipient".to_owned(),
+        refusal: &|_| "suppressed recipient".to_owned(),
         patience: PATIENCE,
     };
     scene.promise();

@@ -25,7 +25,10 @@ fn a_webhook_makes_sendmail_refuse_and_a_lift_makes_it_accept_again() {
     let daemon = host.daemon(As::Suppressd);
     wait_for("the table", PATIENCE, || host.path(TABLE).exists().then_some(()));
     let (port, sink) = (free_port(), Sink::start());
-    host.write("/etc/mail/sendmail.mc", &config(&lines("sendmail", &daemon), port, sink.port()));
+    host.write(
+        "/etc/mail/sendmail.mc",
+        &config(&lines("sendmail", &host.home.config()), port, sink.port()),
+    );
     host.write("/etc/mail/aliases", "team: user@example.com, member@example.com\n");
     host.shell(
         "cd /etc/mail; m4 sendmail.mc >sendmail.cf; /usr/libexec/sendmail/newaliases
@@ -42,6 +45,8 @@ fn a_webhook_makes_sendmail_refuse_and_a_lift_makes_it_accept_again() {
     };
     scene.promise();
     other_ways(&host, &daemon, &scene, &sink);
+    scene.several(port, &sink);
+    scene.queued(port, &sink, &|| host.shell("/usr/libexec/sendmail/sendmail -q"));
     scene.corpus();
     daemon.stop();
 }

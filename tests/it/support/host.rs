@@ -17,6 +17,9 @@ use super::daemon::{Daemon, Home, PROGRAM};
 /// The daemon's user and group; `.ci/mta` has the number.
 const SUPPRESSD: u32 = 200;
 
+/// Longest run of a program, as `timeout` takes it.
+const RUN_MAX: &str = "60s";
+
 /// What the host's first process does: mounts, a word, and then nothing until its input ends.
 const INIT: &str = r#"
 set -e
@@ -99,9 +102,9 @@ impl Host {
         fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
     }
 
-    /// Runs a program to its end.
+    /// Runs a program to its end, which comes after [`RUN_MAX`] at the latest.
     pub(crate) fn run(&self, program: &[&str], input: &str) -> Output {
-        let mut command = self.command(program);
+        let mut command = self.command(&[&["timeout", RUN_MAX], program].concat());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         // A program that does not want its input may close it.
@@ -132,12 +135,8 @@ impl Host {
             command.arg(format!("--userspec={SUPPRESSD}:{SUPPRESSD}"));
         }
         command.arg(&self.root).args(["/usr/local/bin/suppressd", "run", "-c"]);
-        self.home
-            .start_by({
-                command.arg(self.home.config());
-                command
-            })
-            .ready()
+        command.arg(self.home.config());
+        self.home.start_by(command).ready()
     }
 
     fn command(&self, program: &[&str]) -> Command {

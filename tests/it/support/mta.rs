@@ -8,6 +8,8 @@ use suppressd::model::Address;
 
 use super::client::{event, notify};
 use super::daemon::Daemon;
+use super::sink::Sink;
+use super::smtp::Session;
 use super::wait_for;
 
 /// A daemon, and an MTA that reads its export.
@@ -29,15 +31,14 @@ impl Scene<'_> {
         let started = Instant::now();
         let mut last = None;
         let what = format!("{code} for {address}");
-        let text = wait_for(&what, self.patience, || {
+        wait_for(&what, self.patience, || {
             let (got, text) = (self.ask)(address);
             if last.as_ref() != Some(&text) {
                 eprintln!("{:?} {address}: {got} {text}", started.elapsed());
             }
             last = Some(text.clone());
             (got == code).then_some(text)
-        });
-        text
+        })
     }
 
     /// Takes, refuses what a webhook told, takes again after a lift, refuses what was put by hand.
@@ -62,6 +63,37 @@ impl Scene<'_> {
         let text = self.until(address, 550);
         let ours = (self.refusal)(reason);
         assert!(text.ends_with(&ours), "{text:?} does not end with {ours:?}");
+    }
+
+    /// A message to several, of which one is suppressed, goes to the others.
+    pub(crate) fn several(&self, port: u16, sink: &Sink) {
+        let mut session = Session::begin(port, "").unwrap();
+        assert_eq!(session.rcpt("first@example.com").0, 250);
+        assert_eq!(session.rcpt("user@example.com").0, 550);
+        assert_eq!(session.rcpt("third@example.com").0, 250);
+        assert_eq!(session.data().0, 250);
+        for passes in ["first@example.com", "third@example.com"] {
+            wait_for(passes, self.patience, || sink.has(passes).then_some(()));
+        }
+        assert!(!sink.has("user@example.com"));
+    }
+
+    /// What is in the queue when an address becomes suppressed does not reach it either.
+    pub(crate) fn queued(&self, port: u16, sink: &Sink, run_queue: &dyn Fn()) {
+        sink.defer(true);
+        let mut session = Session::begin(port, "").unwrap();
+        for address in ["queued@example.com", "stays@example.com"] {
+            assert_eq!(session.rcpt(address).0, 250);
+        }
+        assert_eq!(session.data().0, 250);
+        assert!(self.daemon.cli(&["add", "queued@example.com"]).status.success());
+        self.refused("queued@example.com", "manual");
+        sink.defer(false);
+        wait_for("the queued mail", self.patience, || {
+            run_queue();
+            sink.has("stays@example.com").then_some(())
+        });
+        assert!(!sink.has("queued@example.com"));
     }
 
     /// Has everything suppressed that could be made to mean another address, and sees that no other

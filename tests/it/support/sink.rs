@@ -12,8 +12,16 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 /// The server. It ends when it is dropped.
 pub(crate) struct Sink {
     address: SocketAddr,
-    /// The recipients of whole messages; `None` when the server is to end.
-    recipients: Arc<Mutex<Option<Vec<String>>>>,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The recipients of whole messages.
+    recipients: Vec<String>,
+    /// Whether mail is put off for now.
+    deferring: bool,
+    ended: bool,
 }
 
 impl Sink {
@@ -21,19 +29,19 @@ impl Sink {
     pub(crate) fn start() -> Sink {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let recipients = Arc::new(Mutex::new(Some(vec![])));
-        let shared = recipients.clone();
+        let state = Arc::<Mutex<State>>::default();
+        let shared = state.clone();
         thread::spawn(move || {
             for stream in listener.incoming() {
-                if shared.lock().unwrap().is_none() {
+                if shared.lock().unwrap().ended {
                     break;
                 }
-                let (stream, recipients) = (stream.unwrap(), shared.clone());
+                let (stream, state) = (stream.unwrap(), shared.clone());
                 // An MTA that hangs up has its reasons.
-                thread::spawn(move || drop(serve(stream, &recipients)));
+                thread::spawn(move || drop(serve(stream, &state)));
             }
         });
-        Sink { address, recipients }
+        Sink { address, state }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -42,20 +50,24 @@ impl Sink {
 
     /// Whether a message to that address has come.
     pub(crate) fn has(&self, address: &str) -> bool {
-        let recipients = self.recipients.lock().unwrap();
-        recipients.as_ref().unwrap().iter().any(|recipient| recipient == address)
+        self.state.lock().unwrap().recipients.iter().any(|recipient| recipient == address)
+    }
+
+    /// Puts all recipients off, or takes them again.
+    pub(crate) fn defer(&self, deferring: bool) {
+        self.state.lock().unwrap().deferring = deferring;
     }
 }
 
 impl Drop for Sink {
     fn drop(&mut self) {
-        *self.recipients.lock().unwrap() = None;
+        self.state.lock().unwrap().ended = true;
         // The accepting thread looks when somebody connects.
         let _ = TcpStream::connect(self.address);
     }
 }
 
-fn serve(stream: TcpStream, all: &Mutex<Option<Vec<String>>>) -> std::io::Result<()> {
+fn serve(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     stream.set_read_timeout(Some(IDLE_MAX))?;
     let mut output = stream.try_clone()?;
     let mut lines = BufReader::new(stream).lines();
@@ -64,6 +76,7 @@ fn serve(stream: TcpStream, all: &Mutex<Option<Vec<String>>>) -> std::io::Result
     while let Some(line) = lines.next().transpose()? {
         let upper = line.to_ascii_uppercase();
         let reply: &[u8] = match upper.split([' ', ':']).next() {
+            Some("RCPT") if state.lock().unwrap().deferring => b"451 later\r\n",
             Some("RCPT") => {
                 let address = line.split(['<', '>']).nth(1).unwrap_or_default();
                 recipients.push(address.to_owned());
@@ -72,9 +85,7 @@ fn serve(stream: TcpStream, all: &Mutex<Option<Vec<String>>>) -> std::io::Result
             Some("DATA") => {
                 output.write_all(b"354 go on\r\n")?;
                 while lines.next().transpose()?.is_some_and(|line| line != ".") {}
-                if let Some(all) = all.lock().unwrap().as_mut() {
-                    all.append(&mut recipients);
-                }
+                state.lock().unwrap().recipients.append(&mut recipients);
                 b"250 taken\r\n"
             }
             Some("QUIT") => return output.write_all(b"221 bye\r\n"),
