@@ -119,6 +119,11 @@ impl Provider for Custom {
             }
             None => (poll::Auth::Open, Vec::new()),
         };
+        let asks_by_get = polled.iter().any(|polled| !polled.posts());
+        if let (poll::Auth::Body(_), Some(settings), true) = (&auth, poll, asks_by_get) {
+            let hint = "let every feed have method = \"POST\", or show the secret otherwise";
+            return Err(settings.problem("auth", "is for a body, which a GET has not", hint));
+        }
         let webhook = match (webhook, poll) {
             (Some(settings), None) => Some(Webhook::new(settings)?),
             // Its problems have been told without the poll.

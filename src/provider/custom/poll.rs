@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::header::HeaderName;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use url::Url;
 
 use super::super::{
@@ -135,6 +135,13 @@ impl Auth {
             (Some(_), true) => return bad("stands without a secret"),
             _ => {}
         }
+        let is_plain = |secret: &Secret| {
+            secret.reveal_text().is_some_and(|text| !text.chars().any(char::is_control))
+        };
+        if !settings.secrets("secret").iter().all(is_plain) {
+            let hint = "it goes into a request: use one line of UTF-8 text";
+            return Err(settings.problem("secret", "is a secret that is not plain text", hint));
+        }
         match given.map(|text| text.split_once(':').unwrap_or((text, ""))) {
             Some(("bearer", "")) => Ok(Auth::Bearer),
             Some(("basic", "")) => Ok(Auth::Basic),
@@ -241,13 +248,14 @@ impl Described {
                 PageRequest::get(Query { next: Some(url), ..*query }.next_url(&base)?)
             }
             (None, Some(url)) if matches!(self.knobs.paging, Paging::NextUrl { .. }) => {
-                self.bodied(Query { next: Some(url), ..*query }.next_url(&base)?, query, auth, None)
+                let url = Query { next: Some(url), ..*query }.next_url(&base)?;
+                self.bodied(url, query, auth, &self.blanks(query, None))
             }
             (None, next) => {
                 let blanks = self.blanks(query, next);
                 let mut url = base;
                 self.put_query(&mut url, &blanks);
-                self.bodied(url, query, auth, Some(&blanks))
+                self.bodied(url, query, auth, &blanks)
             }
         };
         for (name, value) in &self.headers {
@@ -259,25 +267,26 @@ impl Described {
         })
     }
 
-    /// The request with its body; without blanks, with the body of the first.
-    fn bodied(
-        &self,
-        url: Url,
-        query: &Query<'_>,
-        auth: &Auth,
-        blanks: Option<&Blanks>,
-    ) -> PageRequest {
+    /// The request with its body, if it is a POST.
+    fn bodied(&self, url: Url, query: &Query<'_>, auth: &Auth, blanks: &Blanks) -> PageRequest {
         let request = PageRequest::get(url);
-        let Verb::Post = self.knobs.method else { return request };
-        let first = self.blanks(query, None);
-        let body = self.knobs.body.clone().unwrap_or_else(|| Value::Object(Default::default()));
-        let mut body = blanks.unwrap_or(&first).fill_tree(&body).unwrap_or_default();
+        if !self.posts() {
+            return request;
+        }
+        let empty = Value::Object(Map::new());
+        let body = self.knobs.body.as_ref().unwrap_or(&empty);
+        let mut body = blanks.fill_tree(body).unwrap_or_default();
         let secret = query.settings.secrets("secret").first().and_then(Secret::reveal_text);
         if let (Auth::Body(key), Some(members), Some(secret)) = (auth, body.as_object_mut(), secret)
         {
             members.insert(key.clone(), secret.into());
         }
         request.with_json(Method::Post, &body)
+    }
+
+    /// Whether it is asked by POST.
+    pub(super) fn posts(&self) -> bool {
+        matches!(self.knobs.method, Verb::Post)
     }
 
     fn put_query(&self, url: &mut Url, blanks: &Blanks) {
