@@ -55,9 +55,9 @@ mod tests {
 
     #[test]
     fn what_haraka_would_read_otherwise_is_left_out() {
-        for address in ["#a@x.test", "\u{a0}a@x.test", "\u{feff}a@x.test", "a@[192.0.2.1]"] {
+        for address in ["#a@x.test", "\"\u{a0}a\"@x.test", "\u{feff}a@x.test", "a@[192.0.2.1]"] {
             assert!(test::rows("haraka", address).is_err(), "{address:?}");
         }
-        assert!(test::rows("haraka", "a\u{a0}#b@x.test").is_ok());
+        assert!(test::rows("haraka", "\"a\u{a0}#b\"@x.test").is_ok());
     }
 }

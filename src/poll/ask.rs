@@ -15,6 +15,7 @@ use crate::clock;
 use crate::fetch::{Fetched, TOTAL_TIMEOUT};
 use crate::provider::{Page, PageRequest, Query, Window};
 use crate::stop::stopped;
+use crate::telemetry;
 
 /// Longest run.
 pub(super) const RUN_MAX: Duration = Duration::from_secs(3_600);
@@ -81,8 +82,14 @@ impl<'a, O: Outside> Asking<'a, O> {
         }
         for detail in std::mem::take(&mut page.details) {
             self.check()?;
-            let rows = self.one(feed, window, Some(&detail)).await?.rows;
-            page.rows.extend(rows);
+            match self.one(feed, window, Some(&detail)).await {
+                Ok(more) => page.rows.extend(more.rows),
+                // What has been forgotten meanwhile must not hold up all that is not.
+                Err(RunError::Rejected { status: status @ (404 | 410) }) => {
+                    telemetry::poll::detail_gone(&self.settings.source, feed, status);
+                }
+                Err(error) => return Err(error),
+            }
         }
         if let Some(wait) = page.wait {
             self.pause(wait.clamp(WAIT_MIN, WAIT_MAX)).await?;

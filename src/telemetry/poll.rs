@@ -46,6 +46,11 @@ pub fn too_full(source: &SourceName, feed: &str, at: Time) {
     );
 }
 
+/// The provider lists a message whose details it has forgotten.
+pub fn detail_gone(source: &SourceName, feed: &str, status: u16) {
+    warn!(%source, feed, status, "a listed message has no details any more; nothing is read of it");
+}
+
 /// A page is committed.
 pub fn page_read(source: &SourceName, rows: u64) {
     counter!("suppressd_poll_pages_total", "source" => source.to_string()).increment(1);
