@@ -78,9 +78,9 @@ fn host_with(export: &str) -> (Daemon, Exim) {
     let host = Host::new("exim", Home::new(export));
     host.shell(&block("exim", "sh"));
     let daemon = host.daemon(As::Suppressd);
-    wait_for("the table", PATIENCE, || {
-        daemon.log().contains("export written export=\"exim\"").then_some(())
-    });
+    let path = export.lines().find_map(|line| line.strip_prefix("path = ")).unwrap();
+    let table = host.path(path.trim_matches('"'));
+    wait_for("the table", PATIENCE, || table.exists().then_some(()));
     (daemon, Exim::start(host))
 }
 
