@@ -87,7 +87,61 @@ impl Finding {
     }
 }
 
+/// A verdict without whose telling it rests on: what a row of a file needs of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The weightiest of the live reasons.
+    pub reason: Reason,
+    /// When the earliest of the live reasons began.
+    pub since: Time,
+    /// When the last of the live reasons ends.
+    pub until: Until,
+}
+
+impl Verdict {
+    /// The verdict that two make together.
+    #[must_use]
+    pub fn and(self, other: Verdict) -> Verdict {
+        Verdict {
+            reason: self.reason.min(other.reason),
+            since: self.since.min(other.since),
+            until: self.until.max(other.until),
+        }
+    }
+}
+
+/// From when to when a ground suppresses, and through which instant it is lifted, if it is.
+struct Extent {
+    since: Time,
+    until: Until,
+    lifted: Option<Time>,
+}
+
 impl Rules {
+    /// The verdict that follows from a standing at `now`, of what `filter` admits: the one that
+    /// [`Rules::judge`] explains. Millions are asked for at once, so it copies nothing.
+    pub fn verdict(
+        &self,
+        standing: &Standing,
+        scope: &Scope,
+        filter: &Filter,
+        now: Time,
+    ) -> Option<Verdict> {
+        if !filter.admits_scope(scope) {
+            return None;
+        }
+        let grounds =
+            standing.grounds().filter(|(reason, source, _)| filter.admits(*reason, source));
+        let live = grounds.filter_map(|(reason, source, ground)| {
+            let Extent { since, until, lifted } = self.extent(standing, reason, source, ground);
+            let is_live = lifted.is_none() && until.holds_at(now);
+            is_live.then_some(Verdict { reason, since, until })
+        });
+        let counted = self.counted(standing, filter).filter(|finding| finding.is_live(now));
+        let counted = counted.map(|f| Verdict { reason: f.reason, since: f.since, until: f.until });
+        live.chain(counted).reduce(Verdict::and)
+    }
+
     /// The suppression that follows from a standing at `now`, of what `filter` admits.
     pub fn judge(
         &self,
@@ -119,15 +173,21 @@ impl Rules {
             .filter(|(reason, source, _)| filter.admits(*reason, source))
             .map(|(reason, source, ground)| self.weigh(standing, reason, source, ground))
             .collect();
-        let tallies = [(standing.soft(), Some(&self.soft_bounce)), {
-            (standing.blocked(), self.blocked.as_ref())
-        }];
-        for (tally, threshold) in tallies {
-            let admitted = |bounce: &&Bounce| filter.admits(Reason::SoftBounces, &bounce.source);
-            let bounces: Vec<&Bounce> = counted(standing, tally).filter(admitted).collect();
-            findings.extend(threshold.and_then(|t| t.apply(bounces)));
-        }
+        findings.extend(self.counted(standing, filter));
         findings
+    }
+
+    /// The findings that counts of failures make.
+    fn counted(&self, standing: &Standing, filter: &Filter) -> impl Iterator<Item = Finding> {
+        let tallies = [
+            (standing.soft(), Some(&self.soft_bounce)),
+            (standing.blocked(), self.blocked.as_ref()),
+        ];
+        tallies.into_iter().filter_map(move |(tally, threshold)| {
+            let threshold = threshold.filter(|_| !tally.is_empty())?;
+            let admitted = |bounce: &&Bounce| filter.admits(Reason::SoftBounces, &bounce.source);
+            threshold.apply(counted(standing, tally).filter(admitted).collect())
+        })
     }
 
     fn weigh(
@@ -137,16 +197,25 @@ impl Rules {
         source: &SourceName,
         ground: &Ground,
     ) -> Finding {
+        let Extent { since, until, lifted } = self.extent(standing, reason, source, ground);
+        let (sources, note) = (vec![source.clone()], ground.latest.note.clone());
+        Finding { reason, sources, since, until, lifted, note }
+    }
+
+    fn extent(
+        &self,
+        standing: &Standing,
+        reason: Reason,
+        source: &SourceName,
+        ground: &Ground,
+    ) -> Extent {
         let lift = standing.lifted_through(reason, source);
         let covered = |at: Time| lift.is_some_and(|through| at.nanos() <= through.nanos());
         let latest = &ground.latest;
-        Finding {
-            reason,
-            sources: vec![source.clone()],
+        Extent {
             since: if covered(ground.first) { latest.at } else { ground.first },
             until: latest.until.min(self.term(reason).end(latest.at)),
             lifted: lift.filter(|_| covered(latest.at)),
-            note: latest.note.clone(),
         }
     }
 

@@ -18,7 +18,7 @@ use super::write::{Job, Source, Written};
 use super::{Settings, command, mark};
 use crate::clock;
 use crate::ingest::{Changes, Recent, Running};
-use crate::model::{Address, Time};
+use crate::model::Time;
 use crate::rules::Rules;
 use crate::stop::stopped;
 use crate::store::StoreError;
@@ -57,10 +57,7 @@ pub async fn start(
     }
     let Running { reader, changes, recent, .. } = running;
     let (every, one) = (reader.clone(), reader.clone());
-    let of = move |key: &str| {
-        let address = Address::parse(key).map_err(|e| StoreError::Damaged(e.to_string()))?;
-        one.standings_of(&address)
-    };
+    let of = move |key: &str| one.standings_under(key);
     let source = Source { rules, standings: Arc::new(move || every.standings()), of: Arc::new(of) };
     let world = World { source, recent: Arc::clone(recent), now: Arc::new(clock::now) };
     start_in(&world, settings, changes, &stop)

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use super::{Edits, Entry, Row, Rows, Settings};
-use crate::model::{Reason, Scope, Standing, Suppression, Time, Until};
-use crate::rules::Rules;
+use crate::model::{Reason, Scope, Standing, Time, Until};
+use crate::rules::{Rules, Verdict};
 use crate::store::{StandingRow, StoreError};
 
 /// What a scan finds beside the rows.
@@ -85,12 +85,13 @@ pub struct Scan<'a> {
     pub before: Option<Time>,
 }
 
-/// Of one address: the weightiest suppression now, and the one when the file was made.
+/// Of one address: the weightiest verdict now, and the one when the file was made.
 #[derive(Default)]
 struct Verdicts {
     key: String,
-    live: Option<Suppression>,
-    ended: Option<Suppression>,
+    spelling: String,
+    live: Option<Verdict>,
+    ended: Option<Verdict>,
 }
 
 impl Scan<'_> {
@@ -110,7 +111,7 @@ impl Scan<'_> {
             if current.key != key {
                 self.finish(&current, &mut found, &mut rows);
                 rows.iter().try_for_each(&mut add)?;
-                current = Verdicts { key, live: None, ended: None };
+                current = Verdicts { key, live: None, ended: None, ..current };
             }
             self.weigh(&mut current, &scope, &standing, &mut found.ends);
         }
@@ -122,15 +123,17 @@ impl Scan<'_> {
     /// Adds what follows from one standing of the address.
     fn weigh(&self, of: &mut Verdicts, scope: &Scope, standing: &Standing, ends: &mut Ends) {
         let filter = &self.settings.filter;
-        let live = self.rules.judge(standing, scope, filter, self.now);
+        let live = self.rules.verdict(standing, scope, filter, self.now);
         if let (None, Some(before)) = (&live, self.before) {
-            let ended = self.rules.judge(standing, scope, filter, before);
-            weightiest(&mut of.ended, ended);
+            weightiest(&mut of.ended, self.rules.verdict(standing, scope, filter, before));
         }
-        if let Some(end) = live.as_ref().and_then(|live| live.until.time()) {
+        if let Some(end) = live.and_then(|live| live.until.time()) {
             ends.add(end, &of.key);
         }
-        weightiest(&mut of.live, live);
+        if weightiest(&mut of.live, live) || of.live.is_none() {
+            of.spelling.clear();
+            of.spelling.push_str(standing.spelling());
+        }
     }
 
     /// What has to be done about one address: the rows that are to be, and those whose keys are to
@@ -142,23 +145,15 @@ impl Scan<'_> {
         ends: &mut Ends,
         edits: &mut Edits,
     ) -> Option<()> {
-        let mut verdicts = Verdicts { key: key.to_owned(), live: None, ended: None };
+        let mut of = Verdicts { key: key.to_owned(), ..Verdicts::default() };
         for (scope, standing) in standings {
-            self.weigh(&mut verdicts, scope, standing, ends);
+            self.weigh(&mut of, scope, standing, ends);
         }
         // What its keys are does not depend on why it is suppressed.
-        let any = || Suppression {
-            address: key.into(),
-            scope: Scope::Global,
-            reason: Reason::Manual,
-            since: self.now,
-            until: Until::Forever,
-            sources: Vec::new(),
-            note: None,
-        };
+        let any = Verdict { reason: Reason::Manual, since: self.now, until: Until::Forever };
         let mut rows = Rows::default();
-        let fit = self.rows(key, verdicts.live.as_ref().unwrap_or(&any()), &mut rows);
-        let into = if verdicts.live.is_some() { &mut edits.puts } else { &mut edits.deletes };
+        let fit = self.rows(&of, of.live.unwrap_or(any), &mut rows);
+        let into = if of.live.is_some() { &mut edits.puts } else { &mut edits.deletes };
         rows.iter().for_each(|row| into.add(&[row.key], &[row.value]));
         fit.then_some(())
     }
@@ -166,12 +161,12 @@ impl Scan<'_> {
     /// Makes the rows of the address that is complete.
     fn finish(&self, of: &Verdicts, found: &mut Found, rows: &mut Rows) {
         rows.clear();
-        if let Some(live) = &of.live {
-            if !self.rows(&of.key, live, rows) {
+        if let Some(live) = of.live {
+            if !self.rows(of, live, rows) {
                 found.unfit += 1;
             }
-        } else if let Some(ended) = &of.ended {
-            if self.rows(&of.key, ended, rows) {
+        } else if let Some(ended) = of.ended {
+            if self.rows(of, ended, rows) {
                 found.expired += rows.count() as u64;
             }
             rows.clear();
@@ -179,17 +174,11 @@ impl Scan<'_> {
     }
 
     /// Asks the format for the rows of an address; says whether it can carry it.
-    fn rows(&self, key: &str, suppression: &Suppression, rows: &mut Rows) -> bool {
-        let Some((local, domain)) = key.rsplit_once('@') else { return false };
-        let entry = Entry {
-            local,
-            domain,
-            spelling: &suppression.address,
-            reason: suppression.reason,
-            since: suppression.since,
-            until: suppression.until,
-            style: &self.settings.style,
-        };
+    fn rows(&self, of: &Verdicts, verdict: Verdict, rows: &mut Rows) -> bool {
+        let Some((local, domain)) = of.key.rsplit_once('@') else { return false };
+        let Verdict { reason, since, until } = verdict;
+        let (spelling, style) = (of.spelling.as_str(), &self.settings.style);
+        let entry = Entry { local, domain, spelling, reason, since, until, style };
         let fit = self.settings.format.rows(&entry, rows).is_ok();
         if !fit {
             rows.clear();
@@ -198,12 +187,15 @@ impl Scan<'_> {
     }
 }
 
-/// Keeps the suppression of the weightier reason; at equal weight the one that came first.
-fn weightiest(known: &mut Option<Suppression>, other: Option<Suppression>) {
-    let heavier = |other: &Suppression| known.as_ref().is_none_or(|k| other.reason < k.reason);
-    if other.as_ref().is_some_and(heavier) {
+/// Keeps the weightier verdict, at equal weight the one that came first; says whether it is the
+/// other one.
+fn weightiest(known: &mut Option<Verdict>, other: Option<Verdict>) -> bool {
+    let heavier = |other: &Verdict| known.as_ref().is_none_or(|k| other.reason < k.reason);
+    let replaced = other.as_ref().is_some_and(heavier);
+    if replaced {
         *known = other;
     }
+    replaced
 }
 
 #[cfg(test)]

@@ -137,10 +137,18 @@ impl Reader {
     /// # Errors
     /// When the store cannot answer.
     pub fn standings_of(&self, address: &Address) -> Result<Vec<(Scope, Standing)>, StoreError> {
+        self.standings_under(address.key())
+    }
+
+    /// Every standing of the address with that key, by scope.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub fn standings_under(&self, address: &str) -> Result<Vec<(Scope, Standing)>, StoreError> {
         let tree = self.tree()?;
         let mut standings: Vec<(Scope, Standing)> = Vec::new();
         for prefix in [STANDING, QUIET] {
-            for pair in tree.scan_prefix(keys::standings_of(prefix, address.key())) {
+            for pair in tree.scan_prefix(keys::standings_of(prefix, address)) {
                 let (key, value) = pair?;
                 let (_, scope) = parts(&key)?;
                 if standings.iter().any(|(known, _)| *known == scope) {

@@ -130,7 +130,13 @@ pub(crate) fn standings<'a>(
 
 /// The verdict on all that a standing holds.
 pub(crate) fn verdict(rules: &Rules, standing: &Standing, now: Time) -> Option<Suppression> {
-    rules.judge(standing, &Scope::Global, &Filter::default(), now)
+    let (scope, filter) = (Scope::Global, Filter::default());
+    let suppression = rules.judge(standing, &scope, &filter, now);
+    // Exports ask for the short form of the same.
+    let verdict = rules.verdict(standing, &scope, &filter, now);
+    let parts = |s: &Suppression| (s.reason, s.since, s.until);
+    assert_eq!(verdict.map(|v| (v.reason, v.since, v.until)), suppression.as_ref().map(parts));
+    suppression
 }
 
 pub(crate) fn seconds(count: u64) -> Term {

@@ -9,6 +9,7 @@ mod custom;
 mod disk;
 mod export_daemon;
 mod facts;
+mod hostile;
 mod http;
 mod journal;
 mod kill;

@@ -164,3 +164,20 @@ fn a_constant_map_is_read_by_postfix() {
     assert_eq!(Postfix::query(&map, "user@example.org\nexample.com\nuser@\n"), "");
     daemon.stop();
 }
+
+/// What administrators read is what the tests above paste.
+#[test]
+fn the_page_shows_the_lines_that_are_printed() {
+    let page = include_str!("../../docs/mta/postfix.md");
+    let home = Home::new("");
+    let text = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    home.configure(text);
+    for name in ["transport", "access"] {
+        let mut command = std::process::Command::new(crate::support::daemon::PROGRAM);
+        command.args(["export", "--print-config", name, "-c"]).arg(home.config());
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let lines = String::from_utf8(output.stdout).unwrap();
+        assert!(page.contains(&format!("```\n{lines}```")), "{lines}");
+    }
+}
