@@ -40,8 +40,8 @@ impl Format for Haraka {
         if entry.local.starts_with('#') {
             return Err(Unfit("the line would be a comment"));
         }
-        // An unquoted local part may begin with a space that is not ASCII.
-        if entry.local.starts_with(|c: char| c.is_whitespace() || c == '\u{feff}') {
+        // No space to us, and so in need of no quotes, but one to JavaScript.
+        if entry.local.starts_with('\u{feff}') {
             return Err(Unfit("Haraka would trim it to another address"));
         }
         each_spelling(entry, |local, domain| rows.add(&[local, "@", domain], &[]));
@@ -55,9 +55,9 @@ mod tests {
 
     #[test]
     fn what_haraka_would_read_otherwise_is_left_out() {
-        for address in ["#a@x.test", "\"\u{a0}a\"@x.test", "\u{feff}a@x.test", "a@[192.0.2.1]"] {
+        for address in ["#a@x.test", "\u{feff}a@x.test", "a@[192.0.2.1]"] {
             assert!(test::rows("haraka", address).is_err(), "{address:?}");
         }
-        assert!(test::rows("haraka", "\"a\u{a0}#b\"@x.test").is_ok());
+        assert!(test::rows("haraka", "a\u{feff}#b@x.test").is_ok());
     }
 }

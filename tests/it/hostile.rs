@@ -201,16 +201,16 @@ fn owner(format: &str, key: &str) -> Option<String> {
         Err(AddressError::TooLong) => Some(text.trim_matches('"').replace("\"@", "@")),
         parsed => parsed.ok().map(|address| address.key().to_owned()),
     };
+    let key = if format == "sendmail" { key.strip_prefix("To:")? } else { key };
     match format {
         // Without the quotes of the local part, wherever it would need them.
-        "exim" | "postfix-access" | "postfix-transport"
-            if format == "exim" || !key.starts_with('"') =>
+        "exim" | "sendmail" | "postfix-access" | "postfix-transport"
+            if matches!(format, "exim" | "sendmail") || !key.starts_with('"') =>
         {
             let (local, domain) = key.rsplit_once('@')?;
             let escaped = local.replace('\\', "\\\\").replace('"', "\\\"");
             parsed(&format!("\"{escaped}\"@{domain}"))
         }
-        "sendmail" => parsed(key.strip_prefix("To:")?),
         _ => parsed(key),
     }
 }
@@ -229,10 +229,13 @@ fn read(format: &str, text: &str) -> Vec<(String, String)> {
         "opensmtpd" => {
             // A colon or white space makes a mapping, which rcpt-to does not look into.
             let plain = |line: &&str| !line.starts_with('#') && !line.contains([' ', '\t', ':']);
-            lines().filter(plain).map(bare).collect()
+            // The first row names nobody.
+            lines().skip(1).filter(plain).map(bare).collect()
         }
         "haraka" => {
-            lines().map(str::trim).filter(|l| !l.starts_with(['#', ';'])).map(bare).collect()
+            let trim =
+                |line| str::trim_matches(line, |c: char| c.is_whitespace() || c == '\u{feff}');
+            lines().map(trim).filter(|l| !l.starts_with(['#', ';'])).map(bare).collect()
         }
         "rspamd" => {
             let key = |line: &str| line.split('#').next()?.split_whitespace().next().map(bare);
