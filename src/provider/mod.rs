@@ -271,6 +271,12 @@ pub trait Provider: Send + Sync {
         &[]
     }
 
+    /// Whether these settings say where that feed is. A feed that an API may not have is asked only
+    /// then, unless the source names it.
+    fn has_feed(&self, _feed: &str, _settings: &Settings) -> bool {
+        true
+    }
+
     /// The settings that its `poll` table takes, beside those of the schedule.
     fn poll_keys(&self) -> &'static [Key] {
         &[]
