@@ -44,6 +44,7 @@ pub(super) struct Poll {
     overlap: Option<Duration>,
     backfill: Duration,
     scan: Duration,
+    trust_removals: bool,
 }
 
 impl Poll {
@@ -53,7 +54,7 @@ impl Poll {
         provider: &'static dyn Provider,
         has_webhook: bool,
     ) -> polls::Settings {
-        let Poll { settings, feeds, every, overlap, backfill, scan } = self;
+        let Poll { settings, feeds, every, overlap, backfill, scan, trust_removals } = self;
         polls::Settings {
             source,
             provider,
@@ -63,6 +64,7 @@ impl Poll {
             overlap,
             backfill,
             scan,
+            trust_removals,
             has_webhook,
         }
     }
@@ -79,6 +81,7 @@ pub(super) fn poll(section: Section<'_>, provider: &dyn Provider) -> Option<Poll
     let overlap = section.take("overlap").and_then(|field| field.duration(OVERLAPS));
     let backfill = section.take("backfill").and_then(|field| field.duration(BACKFILLS));
     let scan = section.take("scan").and_then(|field| field.duration(SCANS));
+    let trust_removals = section.take("trust_removals").and_then(|field| field.flag());
     let settings = settings(&section, &[provider.poll_keys()]);
     let feeds = feeds(&section, provider, &settings);
     try_requests(&section, provider, &feeds, &settings);
@@ -91,6 +94,7 @@ pub(super) fn poll(section: Section<'_>, provider: &dyn Provider) -> Option<Poll
         overlap,
         backfill: backfill.unwrap_or(BACKFILL),
         scan: scan.unwrap_or(SCAN),
+        trust_removals: trust_removals.unwrap_or(false),
     })
 }
 

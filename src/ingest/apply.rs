@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use super::Changes;
 use crate::model::{
-    Event, EventId, Filter, Position, QuarantineId, SourceName, Standing, Submission, Time,
+    Event, EventId, EventKind, Fact, Filter, Lift, Lifts, Origin, Position, QuarantineId,
+    SourceName, Standing, Submission, Time,
 };
 use crate::provider::{self, Reading};
 use crate::rules::{Finding, Rules};
-use crate::store::{Batch, Seen, StoreError, Writer};
+use crate::store::{Batch, ListedKey, Seen, Sight, StoreError, Writer};
 use crate::telemetry;
 
 /// Merges records into a batch.
@@ -41,7 +42,7 @@ impl Merge<'_> {
             match provider::read_element(self.reading, submission, element) {
                 Ok(events) => {
                     for event in events {
-                        self.event(&event, place)?;
+                        self.event(&event, &submission.feed, place)?;
                     }
                 }
                 Err(unreadable) => {
@@ -65,7 +66,7 @@ impl Merge<'_> {
 
     /// Merges one event. One that was known is merged too: another telling of it may know more,
     /// and merging is idempotent.
-    fn event(&mut self, event: &Event, place: QuarantineId) -> Result<(), StoreError> {
+    fn event(&mut self, event: &Event, feed: &str, place: QuarantineId) -> Result<(), StoreError> {
         let id: EventId = event.id();
         let seen = self.writer.note_event(&mut self.batch, event, id, place)?;
         match seen {
@@ -78,10 +79,11 @@ impl Merge<'_> {
                 telemetry::ingest::repeated(event.source.as_str(), event.origin.as_str());
             }
         }
-        let Some(fact) = event.fact() else { return Ok(()) };
+        let Some(mut fact) = event.fact() else { return Ok(()) };
+        let is_back = self.sight(event, feed, &mut fact)?;
         let (address, scope) = (event.address.key(), &event.scope);
         let mut standing = self.writer.standing(&mut self.batch, address, scope)?;
-        if event.undated && standing.has_ground_of(&fact) {
+        if event.undated && !is_back && standing.has_ground_of(&fact) {
             return Ok(());
         }
         let before = self.live(&standing);
@@ -94,6 +96,43 @@ impl Merge<'_> {
             self.changes.released += u64::from(!before.is_empty() && after.is_empty());
         }
         self.writer.put_standing(&mut self.batch, address, scope, &standing)
+    }
+
+    /// Notes what a provider's own list tells, or has ceased to tell. Says whether a row is back
+    /// that had gone: then it stands from now on, however long ago the list dates it.
+    fn sight(&mut self, event: &Event, feed: &str, fact: &mut Fact) -> Result<bool, StoreError> {
+        if event.origin != Origin::Poll || feed.is_empty() {
+            return Ok(false);
+        }
+        let key = |reason| ListedKey {
+            source: &event.source,
+            feed,
+            address: event.address.key(),
+            scope: &event.scope,
+            reason,
+        };
+        match fact {
+            Fact::Ground { reason, latest, .. } if event.kind == EventKind::Listed => {
+                let row = key(*reason);
+                let known = self.writer.sight(&mut self.batch, &row)?;
+                let is_back = known.is_some_and(|known| known.gone);
+                if is_back {
+                    latest.at = latest.at.max(event.received_at);
+                }
+                let first = known.filter(|known| event.undated && !known.gone);
+                let at = first.map_or(event.at, |known| known.at);
+                self.writer.put_sight(&mut self.batch, &row, Sight { at, gone: false })?;
+                Ok(is_back)
+            }
+            Fact::Lift(Lift { covers: Lifts { reason: Some(reason), .. }, through })
+                if event.kind == EventKind::Unlisted =>
+            {
+                let gone = Sight { at: *through, gone: true };
+                self.writer.put_sight(&mut self.batch, &key(*reason), gone)?;
+                Ok(false)
+            }
+            _ => Ok(false),
+        }
     }
 
     fn live(&self, standing: &Standing) -> Vec<Finding> {

@@ -2,17 +2,19 @@
 //!
 //! `schedule` is pure and says when; `trigger` ticks; `runner` has a task per source, which looks
 //! whether it is due; `run` asks and commits, page by page; `cursor` has the stored notation, which
-//! nothing else reads.
+//! nothing else reads. `listing` reads a provider's own list in whole, for those who compare.
 
 mod ask;
 mod budget;
 mod cursor;
+mod listing;
 mod problem;
 mod run;
 mod runner;
 pub mod schedule;
 #[cfg(test)]
 mod stage;
+mod sweep;
 mod trigger;
 
 use std::time::Duration;
@@ -64,6 +66,8 @@ pub struct Settings {
     pub backfill: Duration,
     /// How often a feed that can only be read in whole is read.
     pub scan: Duration,
+    /// Whether what has gone from a list of the provider is to be lifted.
+    pub trust_removals: bool,
     /// Whether the source also has a webhook: what only the poll sees was then missed by it.
     pub has_webhook: bool,
 }
@@ -128,6 +132,12 @@ pub enum PollError {
     /// There is no such source, or it has no `poll` table.
     #[error("there is no source {0:?} that is polled")]
     NotPolled(String),
+    /// It is polled, but for no list.
+    #[error(
+        "the source {0:?} is polled for no suppression list: its provider has none that can \
+             be read, or `feeds` leaves it out"
+    )]
+    NoList(String),
     /// No source has a `poll` table.
     #[error("no source is polled; add `poll` to one")]
     NothingPolled,

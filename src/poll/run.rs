@@ -15,14 +15,15 @@ use tokio::time::Instant;
 use super::ask::{Asking, WAIT_MIN};
 use super::budget::Budget;
 use super::cursor::{Mark, Open};
+use super::listing::Listing;
 use super::problem::RunError;
 use super::{Progress, Settings, Summary};
 use crate::clock;
 use crate::fetch::{FetchError, Fetched};
 use crate::ingest::{Receipt, Refused};
-use crate::model::{Cursor, Element, Origin, SourceName, Submission, Time};
-use crate::provider::{Feed, PageRequest, Window};
-use crate::store::{Counts, StoreError};
+use crate::model::{Cursor, Element, Event, Origin, SourceName, Submission, Time};
+use crate::provider::{Feed, PageRequest, Rows, Unreadable, Window};
+use crate::store::{Counts, ListedRows, StoreError};
 use crate::telemetry;
 
 /// Most pages of one window that one run reads. The next run goes on from there.
@@ -55,6 +56,12 @@ pub(super) trait Outside: Clone + Send + Sync + 'static {
 
     /// A feed's cursor.
     fn cursor(&self, source: &SourceName, feed: &str) -> Result<Option<String>, StoreError>;
+
+    /// The events of a row that is not committed.
+    fn read(&self, page: &Submission, row: &Element) -> Result<Vec<Event>, Unreadable>;
+
+    /// What a list of a source has told.
+    fn listed(&self, source: &SourceName, feed: &str) -> ListedRows;
 
     /// How a source's events reached us.
     fn counts(&self, source: &SourceName) -> Result<Counts, StoreError>;
@@ -89,8 +96,8 @@ pub(super) struct Report {
 
 /// One run.
 pub(super) struct Run<'a, O> {
-    asking: Asking<'a, O>,
-    caller: Option<&'a Caller>,
+    pub(super) asking: Asking<'a, O>,
+    pub(super) caller: Option<&'a Caller>,
     pages: u64,
     rows: u64,
     /// The part of an operator's window that is read, 0 to 1.
@@ -154,18 +161,48 @@ impl<'a, O: Outside> Run<'a, O> {
             }
         }
         self.settle().await;
+        if self.settings().trust_removals && since.is_none() && failure.is_none() {
+            failure = self.sweep().await.err();
+            self.settle().await;
+        }
         let counts = self.counts();
         let new = before.zip(counts).map(|(b, a)| a.poll_only.saturating_sub(b.poll_only));
         let took = started.elapsed();
         Report { pages: self.pages, rows: self.rows, new, counts, took, complete, failure }
     }
 
-    fn settings(&self) -> &'a Settings {
+    /// Reads every list of the provider in whole, for whoever takes the pages.
+    pub(super) async fn lists(mut self, to: &mpsc::Sender<Submission>) -> Report {
+        let (started, mut failure) = (Instant::now(), None);
+        for feed in self.settings().lists() {
+            if let Err(error) = self.list(feed, to).await {
+                failure = Some((feed.name.to_string(), error));
+                break;
+            }
+        }
+        let (took, complete) = (started.elapsed(), Vec::new());
+        let (pages, rows) = (self.pages, self.rows);
+        Report { pages, rows, new: None, counts: None, took, complete, failure }
+    }
+
+    async fn list(&mut self, feed: &Feed, to: &mpsc::Sender<Submission>) -> Result<(), RunError> {
+        let mut listing = Listing::new(feed, clock::now());
+        while let Some(rows) = listing.page(&mut self.asking).await? {
+            self.check()?;
+            let count = rows.len() as u64;
+            let page = self.submission(&feed.name, rows, None);
+            to.send(page).await.map_err(|_| RunError::Abandoned)?;
+            self.read(count);
+        }
+        Ok(())
+    }
+
+    pub(super) fn settings(&self) -> &'a Settings {
         self.asking.settings
     }
 
     /// How far a feed has been read, once the store is open.
-    async fn mark(&mut self, key: &str) -> Result<Mark, RunError> {
+    pub(super) async fn mark(&mut self, key: &str) -> Result<Mark, RunError> {
         let source = &self.settings().source;
         loop {
             match self.asking.outside.cursor(source, key) {
@@ -372,36 +409,37 @@ impl<'a, O: Outside> Run<'a, O> {
                 Err(error) => return Err(error),
             }
         }
-        self.pages += 1;
-        self.rows += count;
-        telemetry::poll::page_read(&self.settings().source, count);
-        self.tell();
+        self.read(count);
         Ok(())
     }
 
+    /// Counts a page.
+    pub(super) fn read(&mut self, rows: u64) {
+        self.pages += 1;
+        self.rows += rows;
+        telemetry::poll::page_read(&self.settings().source, rows);
+        self.tell();
+    }
+
     /// Stores a cursor without a page.
-    async fn put_cursor(&mut self, key: &str, mark: &Mark) -> Result<(), RunError> {
+    pub(super) async fn put_cursor(&mut self, key: &str, mark: &Mark) -> Result<(), RunError> {
         let cursor = Cursor { feed: key.to_owned(), state: mark.encode() };
         let submission = self.submission(key, Vec::new(), Some(cursor));
         self.submit(&submission).await
     }
 
-    fn submission(&self, feed: &str, elements: Vec<Element>, cursor: Option<Cursor>) -> Submission {
-        Submission {
-            source: self.settings().source.clone(),
-            provider: self.settings().provider.name().into(),
-            origin: Origin::Poll,
-            feed: feed.into(),
-            received_at: clock::now(),
-            elements,
-            cursor,
-            released: Vec::new(),
-        }
+    pub(super) fn submission(
+        &self,
+        feed: &str,
+        elements: Vec<Element>,
+        cursor: Option<Cursor>,
+    ) -> Submission {
+        self.settings().submission(feed, elements, cursor)
     }
 
     /// Submits until it is taken. Once begun, this is not broken off by a stop: the intake outlives
     /// the edges, and answers when it stops itself.
-    async fn submit(&mut self, submission: &Submission) -> Result<(), RunError> {
+    pub(super) async fn submit(&mut self, submission: &Submission) -> Result<(), RunError> {
         loop {
             match self.asking.outside.submit(submission).await {
                 Ok(receipt) => {
@@ -430,7 +468,7 @@ impl<'a, O: Outside> Run<'a, O> {
     }
 
     /// Whether the run may go on.
-    fn check(&self) -> Result<(), RunError> {
+    pub(super) fn check(&self) -> Result<(), RunError> {
         if self.caller.is_some_and(|caller| caller.reply.is_closed()) {
             return Err(RunError::Abandoned);
         }
@@ -447,6 +485,32 @@ impl<'a, O: Outside> Run<'a, O> {
             // Progress that nobody takes in time is dropped.
             let (pages, rows) = (self.pages, self.rows);
             let _ = caller.progress.try_send(Progress { source, pages, rows, part: self.part });
+        }
+    }
+}
+
+impl Settings {
+    /// The feeds that are the provider's own suppression lists.
+    pub(super) fn lists(&self) -> impl Iterator<Item = &Feed> {
+        self.feeds.iter().filter(|feed| feed.rows == Rows::Suppressions)
+    }
+
+    /// A page of a feed, as the journal takes it.
+    pub(super) fn submission(
+        &self,
+        feed: &str,
+        elements: Vec<Element>,
+        cursor: Option<Cursor>,
+    ) -> Submission {
+        Submission {
+            source: self.source.clone(),
+            provider: self.provider.name().into(),
+            origin: Origin::Poll,
+            feed: feed.into(),
+            received_at: clock::now(),
+            elements,
+            cursor,
+            released: Vec::new(),
         }
     }
 }
@@ -470,14 +534,14 @@ impl Reading {
 
 /// The pages that a window has led to: at most [`PAGES_MAX`] of them, by hash, as tokens are long.
 #[derive(Default)]
-struct Tokens {
+pub(super) struct Tokens {
     hasher: RandomState,
     seen: HashSet<u64>,
 }
 
 impl Tokens {
     /// Adds a token; says whether it is new.
-    fn add(&mut self, token: &str) -> bool {
+    pub(super) fn add(&mut self, token: &str) -> bool {
         self.seen.insert(self.hasher.hash_one(token))
     }
 }

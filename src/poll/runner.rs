@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -19,10 +19,10 @@ use super::{Every, PollError, Progress, Settings, Status, Summary, TriggerError,
 use crate::clock;
 use crate::fetch::{FetchError, Fetched, Fetcher};
 use crate::ingest::{Ingest, Receipt, Refused};
-use crate::model::{SourceName, Submission, Time};
-use crate::provider::PageRequest;
+use crate::model::{Element, Event, SourceName, Submission, Time};
+use crate::provider::{Feed, PageRequest, Unreadable};
 use crate::stop::stopped;
-use crate::store::{Counts, Reader, StoreError};
+use crate::store::{Counts, ListedRows, Reader, StoreError};
 use crate::telemetry;
 
 /// Most sources that run at once.
@@ -40,13 +40,22 @@ pub struct Polls {
 /// How a source's task is spoken to, and what it shows of itself.
 struct Contact {
     source: SourceName,
+    has_lists: bool,
     orders: mpsc::Sender<Order>,
     sheet: Arc<Mutex<Sheet>>,
 }
 
 struct Order {
-    since: Option<Time>,
+    wish: Wish,
     caller: Caller,
+}
+
+/// What an operator wants of a source.
+enum Wish {
+    /// A run: by the cursors, or from a time on.
+    Run(Option<Time>),
+    /// Its provider's own lists in whole, page by page, with nothing committed.
+    Lists(mpsc::Sender<Submission>),
 }
 
 /// What a task shows.
@@ -105,6 +114,14 @@ impl Outside for Daemon {
         self.reader.cursor(source, feed)
     }
 
+    fn read(&self, page: &Submission, row: &Element) -> Result<Vec<Event>, Unreadable> {
+        self.reader.read(page, row)
+    }
+
+    fn listed(&self, source: &SourceName, feed: &str) -> ListedRows {
+        self.reader.listed(source, feed)
+    }
+
     fn counts(&self, source: &SourceName) -> Result<Counts, StoreError> {
         self.reader.counts(source)
     }
@@ -146,7 +163,8 @@ async fn start_with<O: Outside>(
         let source = settings.source.clone();
         let inbox = Inbox { beats: beat_inbox, calls: call_inbox, orders: order_inbox };
         let task = Task::new(settings, outside.clone(), permits.clone(), stop.clone());
-        contacts.push(Contact { source, orders: order, sheet: task.sheet.clone() });
+        let has_lists = task.settings.lists().next().is_some();
+        contacts.push(Contact { source, has_lists, orders: order, sheet: task.sheet.clone() });
         ready.push((task, inbox));
     }
     if !ready.is_empty() {
@@ -183,7 +201,7 @@ impl Polls {
         for contact in chosen {
             let (reply, answer) = oneshot::channel();
             let caller = Caller { progress: progress.clone(), reply };
-            let sent = contact.orders.send(Order { since, caller }).await;
+            let sent = contact.orders.send(Order { wish: Wish::Run(since), caller }).await;
             sent.map_err(|_| PollError::Stopping)?;
             replies.push(answer);
         }
@@ -192,6 +210,29 @@ impl Polls {
             summaries.push(answer.await.map_err(|_| PollError::Stopping)?);
         }
         Ok(summaries)
+    }
+
+    /// Reads a source's own suppression lists in whole into `pages`, after any run that is in
+    /// flight. Commits nothing. A list that could not be read to its end is a summary with its
+    /// error. Dropping the future, or the receiver, ends the reading after its present page.
+    ///
+    /// # Errors
+    /// When there is no such source that is polled, or none of its feeds is a list.
+    pub async fn lists(
+        &self,
+        source: &str,
+        pages: mpsc::Sender<Submission>,
+        progress: mpsc::Sender<Progress>,
+    ) -> Result<Summary, PollError> {
+        let contact = self.sources.iter().find(|contact| contact.source.as_str() == source);
+        let contact = contact.ok_or_else(|| PollError::NotPolled(source.to_owned()))?;
+        if !contact.has_lists {
+            return Err(PollError::NoList(source.to_owned()));
+        }
+        let (reply, answer) = oneshot::channel();
+        let order = Order { wish: Wish::Lists(pages), caller: Caller { progress, reply } };
+        contact.orders.send(order).await.map_err(|_| PollError::Stopping)?;
+        answer.await.map_err(|_| PollError::Stopping)
     }
 
     /// How every polled source stands, in the configuration's order.
@@ -255,10 +296,21 @@ impl<O: Outside> Task<O> {
         if order.caller.reply.is_closed() {
             return;
         }
-        let Some(report) = self.run(order.since, Some(&order.caller)).await else { return };
+        let name = |feed: &Feed| feed.name.to_string();
+        let (feeds, report) = match order.wish {
+            Wish::Run(since) => {
+                let report = self.run(since, Some(&order.caller)).await;
+                (self.settings.feeds.iter().map(name).collect(), report)
+            }
+            Wish::Lists(pages) => {
+                let report = self.read_lists(&pages, &order.caller).await;
+                (self.settings.lists().map(name).collect(), report)
+            }
+        };
+        let Some(report) = report else { return };
         let summary = Summary {
             source: self.settings.source.to_string(),
-            feeds: self.settings.feeds.iter().map(|feed| feed.name.to_string()).collect(),
+            feeds,
             pages: report.pages,
             rows: report.rows,
             new: report.new,
@@ -269,15 +321,36 @@ impl<O: Outside> Task<O> {
         let _ = order.caller.reply.send(summary);
     }
 
+    /// Waits for a place among those that run; `None` when the daemon stops before.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            () = stopped(&mut stop) => None,
+            permit = Arc::clone(&self.permits).acquire_owned() => permit.ok(),
+        }
+    }
+
+    /// Reads the provider's lists for an operator. What it shows of the credentials and of the
+    /// provider's patience is learned, and no more.
+    async fn read_lists(
+        &mut self,
+        pages: &mpsc::Sender<Submission>,
+        caller: &Caller,
+    ) -> Option<Report> {
+        let _permit = self.place().await?;
+        let stop = self.stop.clone();
+        let run = Run::new(&self.settings, &self.outside, &mut self.budget, Some(caller), stop);
+        let report = run.lists(pages).await;
+        self.learn(&report, false);
+        self.plan();
+        Some(report)
+    }
+
     /// Runs once a place is free; `None` when the daemon stops before.
     async fn run(&mut self, since: Option<Time>, caller: Option<&Caller>) -> Option<Report> {
-        let mut stop = self.stop.clone();
-        let permits = self.permits.clone();
-        let _permit = tokio::select! {
-            biased;
-            () = stopped(&mut stop) => return None,
-            permit = permits.acquire() => permit.ok()?,
-        };
+        let _permit = self.place().await?;
+        let stop = self.stop.clone();
         telemetry::poll::run_started(&self.settings.source);
         {
             let mut sheet = open(&self.sheet);
@@ -441,7 +514,8 @@ mod tests {
             let source = settings.source.clone();
             let permits = Arc::new(Semaphore::new(RUNS_MAX));
             let task = Task::new(settings, stage.clone(), permits, stopping);
-            let contact = Contact { source, orders, sheet: task.sheet.clone() };
+            let has_lists = task.settings.lists().next().is_some();
+            let contact = Contact { source, has_lists, orders, sheet: task.sheet.clone() };
             let inbox = Inbox { beats: beat_inbox, calls: call_inbox, orders: order_inbox };
             let polls = Polls { sources: [contact].into() };
             Rig { stage, polls, beats, calls, stop, task: tokio::spawn(task.work(inbox)) }

@@ -11,9 +11,9 @@ use super::run::Outside;
 use super::{Every, Settings};
 use crate::fetch::{FetchError, Fetched};
 use crate::ingest::{Receipt, Refused};
-use crate::model::{Position, SourceName, Submission};
-use crate::provider::{self, PageRequest, Setting};
-use crate::store::{Counts, StoreError};
+use crate::model::{Element, Event, Position, SourceName, Submission};
+use crate::provider::{self, PageRequest, Setting, Unreadable};
+use crate::store::{Counts, ListedRows, StoreError};
 
 /// What the provider does next. With nothing left to play it answers with an empty last page.
 #[derive(Clone, Debug)]
@@ -190,6 +190,14 @@ impl Outside for Stage {
         Ok(props.cursors.get(feed).cloned())
     }
 
+    fn read(&self, _page: &Submission, _row: &Element) -> Result<Vec<Event>, Unreadable> {
+        Ok(Vec::new())
+    }
+
+    fn listed(&self, _source: &SourceName, _feed: &str) -> ListedRows {
+        Box::new(std::iter::empty())
+    }
+
     fn counts(&self, _source: &SourceName) -> Result<Counts, StoreError> {
         Ok(Counts { poll_only: self.props().rows, ..Counts::default() })
     }
@@ -208,6 +216,7 @@ pub(super) fn settings() -> Settings {
         overlap: None,
         backfill: Duration::from_secs(30 * 86_400),
         scan: Duration::from_secs(86_400),
+        trust_removals: false,
         has_webhook: false,
     }
 }

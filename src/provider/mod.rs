@@ -39,7 +39,7 @@ use url::Url;
 
 pub use api::{Feed, Method, Page, PageError, PageRequest, Query, Rate, Rows, Window};
 pub use fault::{Class, Diagnostic, Faults, Said};
-pub use operator::{Instruction, OPERATOR, instruction_element};
+pub use operator::{Instruction, OPERATOR, OWN, instruction_element};
 pub use settings::{Key, KeyKind, Setting, SettingError, Settings};
 pub use verify::{
     Algorithm, BASIC_CHALLENGE, CREDENTIAL_KEYS, Check, Draft, Encoding, Envelope, Form, Hash, Mac,
@@ -80,10 +80,11 @@ pub static ALL: &[&dyn Provider] = &[
 /// Most elements of one body; a body with more is quarantined whole.
 pub const ELEMENTS_MAX: usize = 100_000;
 
-/// The provider of that name, among those that a source can name and the operator's own.
+/// The provider of that name, among those that a source can name, the operator's and our own.
 pub fn by_name(name: &str) -> Option<&'static dyn Provider> {
-    let internal: &'static dyn Provider = &operator::Operator;
-    ALL.iter().copied().chain([internal]).find(|provider| provider.name() == name)
+    let internal: [&'static dyn Provider; 2] =
+        [&operator::Operator(OPERATOR), &operator::Operator(OWN)];
+    ALL.iter().copied().chain(internal).find(|provider| provider.name() == name)
 }
 
 /// What is known of an element beside its bytes.

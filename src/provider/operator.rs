@@ -11,7 +11,12 @@ use crate::model::{Element, Event, EventKind, Lifts, Reason, Scope, SourceName, 
 /// The name that it has in the journal.
 pub const OPERATOR: &str = "operator";
 
-pub(super) struct Operator;
+/// The name in the journal of what suppressd itself concludes for a source: what is gone from its
+/// list is told in the same form.
+pub const OWN: &str = "suppressd";
+
+/// One of the two who write instructions, by name.
+pub(super) struct Operator(pub(super) &'static str);
 
 /// One command about one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +73,7 @@ pub fn instruction_element(instruction: &Instruction) -> Element {
 
 impl Provider for Operator {
     fn name(&self) -> &'static str {
-        OPERATOR
+        self.0
     }
 
     fn verification(&self) -> &'static str {
