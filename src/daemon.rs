@@ -158,8 +158,8 @@ async fn start(
     let (polls, mut intake) = poll::start(
         config.polls,
         fetcher.clone(),
-        ingest.clone(),
-        reader.clone(),
+        (ingest.clone(), reader.clone(), Arc::clone(&rules)),
+        changes.clone(),
         stops.intake.subscribe(),
     )
     .await?;

@@ -32,6 +32,7 @@ const SOURCES: &[Column] = &[
     Column::Field("POLL ONLY", "poll_only"),
     Column::Field("BOTH", "both"),
     Column::Field("POLL", "poll_state"),
+    Column::Field("PUSH", "push"),
     Column::Field("LAST ERROR", "last_error"),
 ];
 

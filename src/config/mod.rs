@@ -9,6 +9,7 @@ mod listeners;
 mod near;
 mod poll;
 mod problem;
+mod push;
 mod report;
 mod rules;
 mod section;

@@ -48,11 +48,17 @@ pub(super) struct Poll {
 }
 
 impl Poll {
+    /// The provider's own settings.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     pub(super) fn into_settings(
         self,
         source: SourceName,
         provider: &'static dyn Provider,
         has_webhook: bool,
+        push: Option<polls::PushSettings>,
     ) -> polls::Settings {
         let Poll { settings, feeds, every, overlap, backfill, scan, trust_removals } = self;
         polls::Settings {
@@ -65,6 +71,7 @@ impl Poll {
             backfill,
             scan,
             trust_removals,
+            push,
             has_webhook,
         }
     }

@@ -7,7 +7,7 @@ use crate::model::{
     Event, EventId, EventKind, Fact, Filter, Lift, Lifts, Origin, Position, QuarantineId,
     SourceName, Standing, Submission, Time,
 };
-use crate::provider::{self, Reading};
+use crate::provider::{self, OWN, Reading};
 use crate::rules::{Finding, Rules};
 use crate::store::{Batch, ListedKey, Seen, Sight, StoreError, Writer};
 use crate::telemetry;
@@ -39,6 +39,11 @@ impl Merge<'_> {
         for (index, element) in submission.elements.iter().enumerate() {
             // A record has far fewer elements than 2^32: it has fewer bytes.
             let place = QuarantineId { record, element: index as u32 };
+            if &*submission.provider == OWN
+                && let Some((address, step)) = provider::push_step(element)
+            {
+                self.writer.put_pushed(&mut self.batch, source, &address, step)?;
+            }
             match provider::read_element(self.reading, submission, element) {
                 Ok(events) => {
                     for event in events {
@@ -80,6 +85,9 @@ impl Merge<'_> {
             }
         }
         let Some(mut fact) = event.fact() else { return Ok(()) };
+        if self.is_echo(event)? {
+            return Ok(());
+        }
         let is_back = self.sight(event, feed, &mut fact)?;
         let (address, scope) = (event.address.key(), &event.scope);
         let mut standing = self.writer.standing(&mut self.batch, address, scope)?;
@@ -96,6 +104,18 @@ impl Merge<'_> {
             self.changes.released += u64::from(!before.is_empty() && after.is_empty());
         }
         self.writer.put_standing(&mut self.batch, address, scope, &standing)
+    }
+
+    /// Whether a source shows us nothing but what we put on its list ourselves. That is an event,
+    /// and no ground: it would hold the address there for good.
+    fn is_echo(&mut self, event: &Event) -> Result<bool, StoreError> {
+        let of_a_list = matches!(event.kind, EventKind::Listed | EventKind::Rejected);
+        if !of_a_list || event.origin == Origin::Operator {
+            return Ok(false);
+        }
+        let address = event.address.key();
+        let step = self.writer.pushed(&mut self.batch, &event.source, address)?;
+        Ok(step.is_some_and(|step| step.is_echo(event)))
     }
 
     /// Notes what a provider's own list tells, or has ceased to tell. Says whether a row is back

@@ -108,7 +108,7 @@ impl<'a, O: Outside> Asking<'a, O> {
     }
 
     /// Sends a request, as often as the provider asks for patience.
-    async fn fetch(&mut self, request: &PageRequest) -> Result<Fetched, RunError> {
+    pub(super) async fn fetch(&mut self, request: &PageRequest) -> Result<Fetched, RunError> {
         for waits in 0.. {
             self.turn().await?;
             let fetched = self.send(request).await?;

@@ -8,6 +8,8 @@ mod ask;
 mod budget;
 mod cursor;
 mod listing;
+mod outbox;
+mod plan;
 mod problem;
 mod run;
 mod runner;
@@ -24,7 +26,7 @@ use serde::Serialize;
 pub use runner::{Polls, start};
 pub use trigger::{TriggerError, check_cron};
 
-use crate::model::SourceName;
+use crate::model::{Reason, SourceName};
 use crate::provider::{Feed, Provider, Settings as ProviderSettings};
 
 /// When a source is polled.
@@ -68,8 +70,32 @@ pub struct Settings {
     pub scan: Duration,
     /// Whether what has gone from a list of the provider is to be lifted.
     pub trust_removals: bool,
+    /// What is pushed to the provider's own list. `None`: nothing.
+    pub push: Option<PushSettings>,
     /// Whether the source also has a webhook: what only the poll sees was then missed by it.
     pub has_webhook: bool,
+}
+
+/// One source's `push` table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushSettings {
+    /// Suppressions of these reasons are pushed.
+    pub reasons: Vec<Reason>,
+    /// The settings of the API, with those that pushing alone needs.
+    pub settings: ProviderSettings,
+}
+
+/// How a source's pushing stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PushStatus {
+    /// Addresses that are to be put on the provider's list, or taken off it.
+    pub waiting: u64,
+    /// Addresses that we have put there.
+    pub pushed: u64,
+    /// Addresses that the provider has refused.
+    pub refused: u64,
+    /// Why it does not go on at present.
+    pub error: Option<String>,
 }
 
 /// How far an operator's run has come.
@@ -124,6 +150,8 @@ pub struct Status {
     pub last_error: Option<String>,
     /// When it runs next; `None` while only a cron expression or an operator can say.
     pub next_due: Option<String>,
+    /// How its pushing stands; `None` where nothing is pushed.
+    pub push: Option<PushStatus>,
 }
 
 /// Why an operator's run did not happen.

@@ -16,6 +16,7 @@ use super::ask::{Asking, WAIT_MIN};
 use super::budget::Budget;
 use super::cursor::{Mark, Open};
 use super::listing::Listing;
+use super::plan::{Aim, Plan};
 use super::problem::RunError;
 use super::{Progress, Settings, Summary};
 use crate::clock;
@@ -62,6 +63,9 @@ pub(super) trait Outside: Clone + Send + Sync + 'static {
 
     /// What a list of a source has told.
     fn listed(&self, source: &SourceName, feed: &str) -> ListedRows;
+
+    /// What is to be pushed.
+    fn plan(&self, aim: &Aim<'_>) -> Result<Plan, StoreError>;
 
     /// How a source's events reached us.
     fn counts(&self, source: &SourceName) -> Result<Counts, StoreError>;
@@ -457,7 +461,7 @@ impl<'a, O: Outside> Run<'a, O> {
     }
 
     /// Waits until the store knows what this run has brought, its cursor above all.
-    async fn settle(&mut self) {
+    pub(super) async fn settle(&mut self) {
         if let Some(receipt) = self.last {
             tokio::select! {
                 biased;

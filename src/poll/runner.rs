@@ -12,15 +12,20 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::budget::Budget;
+use super::outbox::Outbox;
+use super::plan::{self, Aim, Plan};
 use super::problem::RunError;
 use super::run::{Caller, Outside, Report, Run};
 use super::schedule::{self, History};
-use super::{Every, PollError, Progress, Settings, Status, Summary, TriggerError, trigger};
+use super::{
+    Every, PollError, Progress, PushStatus, Settings, Status, Summary, TriggerError, trigger,
+};
 use crate::clock;
 use crate::fetch::{FetchError, Fetched, Fetcher};
-use crate::ingest::{Ingest, Receipt, Refused};
+use crate::ingest::{Changes, Ingest, Receipt, Refused};
 use crate::model::{Element, Event, SourceName, Submission, Time};
 use crate::provider::{Feed, PageRequest, Unreadable};
+use crate::rules::Rules;
 use crate::stop::stopped;
 use crate::store::{Counts, ListedRows, Reader, StoreError};
 use crate::telemetry;
@@ -68,12 +73,14 @@ struct Sheet {
     last_error: Option<String>,
     next_due: Option<Time>,
     complete: BTreeMap<String, Option<Time>>,
+    push: Option<PushStatus>,
 }
 
 /// One source's task.
 struct Task<O> {
     settings: Settings,
     outside: O,
+    outbox: Option<Outbox>,
     sheet: Arc<Mutex<Sheet>>,
     history: History,
     budget: Budget,
@@ -95,6 +102,7 @@ struct Daemon {
     fetcher: Fetcher,
     ingest: Ingest,
     reader: Reader,
+    rules: Arc<Rules>,
 }
 
 impl Outside for Daemon {
@@ -122,6 +130,10 @@ impl Outside for Daemon {
         self.reader.listed(source, feed)
     }
 
+    fn plan(&self, aim: &Aim<'_>) -> Result<Plan, StoreError> {
+        plan::plan(&self.reader, &self.rules, aim)
+    }
+
     fn counts(&self, source: &SourceName) -> Result<Counts, StoreError> {
         self.reader.counts(source)
     }
@@ -135,16 +147,17 @@ impl Outside for Daemon {
 pub async fn start(
     settings: Vec<Settings>,
     fetcher: Fetcher,
-    ingest: Ingest,
-    reader: Reader,
+    (ingest, reader, rules): (Ingest, Reader, Arc<Rules>),
+    changes: watch::Receiver<Changes>,
     stop: watch::Receiver<bool>,
 ) -> Result<(Polls, Vec<(String, JoinHandle<()>)>), TriggerError> {
-    start_with(settings, Daemon { fetcher, ingest, reader }, stop).await
+    start_with(settings, Daemon { fetcher, ingest, reader, rules }, changes, stop).await
 }
 
 async fn start_with<O: Outside>(
     settings: Vec<Settings>,
     outside: O,
+    changes: watch::Receiver<Changes>,
     stop: watch::Receiver<bool>,
 ) -> Result<(Polls, Vec<(String, JoinHandle<()>)>), TriggerError> {
     let permits = Arc::new(Semaphore::new(RUNS_MAX));
@@ -162,7 +175,8 @@ async fn start_with<O: Outside>(
         }
         let source = settings.source.clone();
         let inbox = Inbox { beats: beat_inbox, calls: call_inbox, orders: order_inbox };
-        let task = Task::new(settings, outside.clone(), permits.clone(), stop.clone());
+        let outbox = Outbox::new(&settings, changes.clone());
+        let task = Task::new(settings, outside.clone(), outbox, permits.clone(), stop.clone());
         let has_lists = task.settings.lists().next().is_some();
         contacts.push(Contact { source, has_lists, orders: order, sheet: task.sheet.clone() });
         ready.push((task, inbox));
@@ -247,6 +261,7 @@ impl<O: Outside> Task<O> {
     fn new(
         settings: Settings,
         outside: O,
+        outbox: Option<Outbox>,
         permits: Arc<Semaphore>,
         stop: watch::Receiver<bool>,
     ) -> Task<O> {
@@ -255,7 +270,7 @@ impl<O: Outside> Task<O> {
         let budget = Budget::new(settings.provider.rate());
         let sheet = Arc::new(Mutex::new(Sheet { complete, ..Sheet::default() }));
         let (history, due) = (History::default(), None);
-        Task { settings, outside, sheet, history, budget, due, permits, stop }
+        Task { settings, outside, outbox, sheet, history, budget, due, permits, stop }
     }
 
     async fn work(mut self, mut inbox: Inbox) {
@@ -280,6 +295,10 @@ impl<O: Outside> Task<O> {
         }
         if self.due.is_some_and(|due| due <= Instant::now()) {
             self.run(None, None).await;
+        }
+        if let Some(outbox) = &mut self.outbox {
+            outbox.work(&self.settings, &self.outside, &mut self.budget, &self.stop).await;
+            open(&self.sheet).push = Some(outbox.status());
         }
     }
 
@@ -466,6 +485,7 @@ impl Sheet {
             failures: self.history.failures,
             last_error: self.last_error.clone(),
             next_due: self.next_due.map(|time| time.floor_second().to_string()),
+            push: self.push.clone(),
         }
     }
 
@@ -482,7 +502,7 @@ fn open(sheet: &Mutex<Sheet>) -> std::sync::MutexGuard<'_, Sheet> {
 }
 
 /// A number in `[0, 1)`, from the seed that the standard library draws for a hash map.
-fn chance() -> f64 {
+pub(super) fn chance() -> f64 {
     use std::hash::{BuildHasher, RandomState};
     let bits = RandomState::new().hash_one(0_u8);
     // 53 bits are what an f64 holds exactly.
@@ -493,6 +513,11 @@ fn chance() -> f64 {
 mod tests {
     use super::super::stage::{Answer, Stage, settings};
     use super::*;
+
+    /// Nothing ever changes.
+    fn still() -> watch::Receiver<Changes> {
+        watch::channel(Changes::default()).1
+    }
 
     /// A task on the stage, with the sending ends of its inbox.
     struct Rig {
@@ -513,7 +538,7 @@ mod tests {
             let settings = Settings { every, ..settings() };
             let source = settings.source.clone();
             let permits = Arc::new(Semaphore::new(RUNS_MAX));
-            let task = Task::new(settings, stage.clone(), permits, stopping);
+            let task = Task::new(settings, stage.clone(), None, permits, stopping);
             let has_lists = task.settings.lists().next().is_some();
             let contact = Contact { source, has_lists, orders, sheet: task.sheet.clone() };
             let inbox = Inbox { beats: beat_inbox, calls: call_inbox, orders: order_inbox };
@@ -704,7 +729,7 @@ mod tests {
             (vec![one, Settings { source: b, every, ..settings() }], stage.clone())
         };
         let (list, outside) = two(&stage);
-        let (polls, tasks) = start_with(list, outside, stopping.clone()).await.unwrap();
+        let (polls, tasks) = start_with(list, outside, still(), stopping.clone()).await.unwrap();
         let names: Vec<&str> = tasks.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["poll trigger", "poll a", "poll b"]);
         stage.asked_at_least(2).await;
@@ -713,7 +738,7 @@ mod tests {
         assert!(summaries.iter().all(|summary| summary.error.is_none() && summary.pages == 1));
 
         let (list, outside) = two(&other);
-        let (_, stuck) = start_with(list, outside, stopping).await.unwrap();
+        let (_, stuck) = start_with(list, outside, still(), stopping).await.unwrap();
         other.asked_at_least(1).await;
         stop.send(true).unwrap();
         for (name, task) in tasks.into_iter().chain(stuck) {
@@ -725,7 +750,7 @@ mod tests {
     async fn a_bad_cron_expression_starts_nothing() {
         let (_stop, stopping) = watch::channel(false);
         let bad = Settings { every: Every::Cron("never".to_owned()), ..settings() };
-        let started = start_with(vec![bad], Stage::default(), stopping).await;
+        let started = start_with(vec![bad], Stage::default(), still(), stopping).await;
         assert_eq!(started.err(), Some(TriggerError::Cron("never".to_owned())));
     }
 

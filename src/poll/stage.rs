@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use super::plan::{Aim, Plan};
 use super::run::Outside;
 use super::{Every, Settings};
 use crate::fetch::{FetchError, Fetched};
@@ -198,6 +199,10 @@ impl Outside for Stage {
         Box::new(std::iter::empty())
     }
 
+    fn plan(&self, _aim: &Aim<'_>) -> Result<Plan, StoreError> {
+        Ok(Plan::default())
+    }
+
     fn counts(&self, _source: &SourceName) -> Result<Counts, StoreError> {
         Ok(Counts { poll_only: self.props().rows, ..Counts::default() })
     }
@@ -217,6 +222,7 @@ pub(super) fn settings() -> Settings {
         backfill: Duration::from_secs(30 * 86_400),
         scan: Duration::from_secs(86_400),
         trust_removals: false,
+        push: None,
         has_webhook: false,
     }
 }

@@ -19,6 +19,7 @@ mod mandrill;
 mod operator;
 mod postal;
 mod postmark;
+mod push;
 mod resend;
 mod scaleway_tem;
 mod sendgrid;
@@ -40,6 +41,7 @@ use url::Url;
 pub use api::{Feed, Method, Page, PageError, PageRequest, Query, Rate, Rows, Window};
 pub use fault::{Class, Diagnostic, Faults, Said};
 pub use operator::{Instruction, OPERATOR, OWN, instruction_element};
+pub use push::{Outlet, Push, Pushing, outlet, push_element, push_step};
 pub use settings::{Key, KeyKind, Setting, SettingError, Settings};
 pub use verify::{
     Algorithm, BASIC_CHALLENGE, CREDENTIAL_KEYS, Check, Draft, Encoding, Envelope, Form, Hash, Mac,

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Notification, Provider, Stamp, Unreadable, wire};
+use super::{Notification, Provider, Stamp, Unreadable, push_step, wire};
 use crate::model::{Element, Event, EventKind, Lifts, Reason, Scope, SourceName, Time};
 
 /// The name that it has in the journal.
@@ -85,6 +85,10 @@ impl Provider for Operator {
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        // A step of ours is no event, and must not look like one.
+        if self.0 == OWN && push_step(element).is_some() {
+            return Ok(Vec::new());
+        }
         let wire: Wire = serde_json::from_slice(&element.body)
             .map_err(|error| Unreadable(format!("not an instruction: {error}")))?;
         let unreadable = |what: &str| Unreadable(format!("{what} is not valid"));

@@ -7,6 +7,7 @@
 //! h payload##            where an element that could not be read was first told
 //! m message# address#    which addresses a message's events are about
 //! n source               how a source's events reached us
+//! p source 0 address     what we did on a provider's own list
 //! q address 0 stream     the last delivery, where nothing else is known
 //! s address 0 stream     a standing that says more
 //! z quarantine-id        why an element could not be read
@@ -28,6 +29,7 @@ pub(super) const HELD: u8 = b'h';
 pub(super) const LISTED: u8 = b'l';
 pub(super) const MESSAGE: u8 = b'm';
 pub(super) const COUNTS: u8 = b'n';
+pub(super) const PUSHED: u8 = b'p';
 pub(super) const QUIET: u8 = b'q';
 pub(super) const STANDING: u8 = b's';
 pub(super) const QUARANTINE: u8 = b'z';
@@ -77,6 +79,10 @@ pub(super) fn listed_parts(rest: &[u8]) -> Option<(String, Scope, Reason)> {
     let reason = Reason::parse(std::str::from_utf8(&rest[last + 1..]).ok()?)?;
     let (address, scope) = standing_parts(&[&[0], &rest[..last]].concat())?;
     Some((address, scope, reason))
+}
+
+pub(super) fn pushed(source: &SourceName, address: &str) -> Vec<u8> {
+    [&[PUSHED], source.as_str().as_bytes(), &[0], address.as_bytes()].concat()
 }
 
 pub(super) fn message(message: Hash, address: Hash) -> Vec<u8> {

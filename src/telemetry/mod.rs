@@ -9,4 +9,5 @@ pub mod health;
 pub mod ingest;
 pub mod log;
 pub mod poll;
+pub mod push;
 pub mod webhook;

@@ -15,6 +15,7 @@ mod journal;
 mod kill;
 mod laws;
 mod lifecycle;
+mod lists;
 mod poll;
 mod poll_daemon;
 mod polling;
