@@ -216,7 +216,7 @@ pub(super) fn settings() -> Settings {
         source: SourceName::parse("acme").unwrap(),
         provider: provider::by_name("generic").unwrap(),
         settings: keys,
-        feeds: provider::by_name("generic").unwrap().feeds().to_vec(),
+        feeds: provider::by_name("generic").unwrap().feeds()[..1].to_vec(),
         every: Every::Interval(Duration::from_secs(300)),
         overlap: None,
         backfill: Duration::from_secs(30 * 86_400),
