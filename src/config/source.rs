@@ -17,7 +17,7 @@ use crate::provider::{
 };
 
 /// Secrets that go into a header as they are, and so must be text.
-const TEXT_SECRETS: &[&str] = &["basic", "bearer", "header_value", "api_key"];
+const TEXT_SECRETS: &[&str] = &["basic", "bearer", "header_value", "api_key", "server_token"];
 
 /// Shortest and longest duration of an adapter's own keys.
 const SPAN_MIN: Duration = Duration::from_secs(1);

@@ -61,6 +61,11 @@ impl Time {
         Time::from_seconds(self.second())
     }
 
+    /// The first whole second that is not before it.
+    pub fn ceil_second(self) -> Time {
+        Time::from_seconds(self.second() + i64::from(self.nanos % NANOS_PER_SECOND != 0))
+    }
+
     /// Later by `span`, saturating.
     #[must_use]
     pub fn plus(self, span: Duration) -> Time {
@@ -182,5 +187,8 @@ mod tests {
     fn seconds_floor_before_the_epoch_too() {
         assert_eq!(Time::from_nanos(-1, 9).second(), -1);
         assert_eq!(Time::from_nanos(1_999_999_999, 9).second(), 1);
+        for (nanos, second) in [(-1, 0), (0, 0), (1, 1), (1_000_000_000, 1), (-1_000_000_001, -1)] {
+            assert_eq!(Time::from_nanos(nanos, 9).ceil_second(), Time::from_seconds(second));
+        }
     }
 }

@@ -182,6 +182,31 @@ impl Query<'_> {
         base.join(path).map_err(bad)
     }
 
+    /// The base of the provider's API by the setting `region`; without it, the first of these.
+    ///
+    /// # Errors
+    /// When it is none of them.
+    pub fn region<'t>(&self, regions: &[(&str, &'t str)]) -> Result<&'t str, SettingError> {
+        let named = self.settings.text("region");
+        let found = regions.iter().find(|(name, _)| named.is_none_or(|named| named == *name));
+        found.map(|(_, base)| *base).ok_or_else(|| {
+            let names: Vec<&str> = regions.iter().map(|(name, _)| *name).collect();
+            let hint = format!("write one of: {}", names.join(" "));
+            self.settings.problem("region", "is no region of this provider", &hint)
+        })
+    }
+
+    /// `next` as the number of rows before the page: 0 on the first.
+    ///
+    /// # Errors
+    /// When it is no number.
+    pub fn offset(&self) -> Result<u64, SettingError> {
+        self.next.map_or(Ok(0), str::parse).map_err(|_| {
+            let hint = "the window is read anew";
+            self.settings.problem("poll", "the stored place is of another version", hint)
+        })
+    }
+
     /// The first secret under a key that the configuration has made sure of.
     ///
     /// # Errors

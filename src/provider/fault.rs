@@ -3,7 +3,7 @@
 //! A recipient is never suppressed for what the sender did: reputation, content, policy. The
 //! tables are data; an administrator's rows stand before ours (`rules.diagnostics`).
 
-use crate::model::EventKind;
+use crate::model::{EventKind, Reason};
 
 /// What a provider makes of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +113,12 @@ pub struct Faults {
 }
 
 impl Faults {
+    /// Why an address is on a provider's list of bounces. It is listed in any case, but dead only
+    /// if what the server said does not say otherwise.
+    pub fn listed(&self, said: &Said<'_>) -> Option<Reason> {
+        (self.kind(Class::Hard, said) == EventKind::HardBounce).then_some(Reason::HardBounce)
+    }
+
     /// The kind of a failure.
     pub fn kind(&self, class: Class, said: &Said<'_>) -> EventKind {
         let text = said.text.to_lowercase();

@@ -52,7 +52,7 @@ pub use verify::{
 use verify::text_at;
 
 use crate::model::{
-    Address, Element, Event, EventKind, Origin, Scope, SourceName, Submission, Time,
+    Address, Element, Event, EventKind, Origin, Reason, Scope, SourceName, Submission, Time,
 };
 
 /// Every provider that a source can name. README's table is checked against this list.
@@ -148,6 +148,24 @@ impl Stamp<'_> {
             until: None,
             undated: false,
             lifts: None,
+        }
+    }
+
+    /// A row of the provider's own list, with the time that it bears. Read again it is the same
+    /// event; with a later time it is another.
+    pub fn listed(
+        &self,
+        provider: &'static str,
+        reason: Option<Reason>,
+        address: Address,
+        time: Option<(&str, Time)>,
+    ) -> Event {
+        let (given, at) = time.unwrap_or(("", self.received_at));
+        Event {
+            reason,
+            identity: Some(format!("{}:{given}", self.feed)),
+            undated: time.is_none(),
+            ..self.event(provider, EventKind::Listed, self.feed.to_owned(), address, at)
         }
     }
 }

@@ -1,17 +1,26 @@
 //! SparkPost (Bird): an array of events, each wrapped as `{"msys":{"<class>":{…}}}`. Nothing is
-//! signed.
+//! signed. Its API has the same events bare, and the suppression list.
 //!
-//! Source: SparkPost, "Webhooks" and "Events" of the API reference, and "Bounce classification
-//! codes" of the support pages.
+//! Source: SparkPost, "Webhooks", "Events" and "Suppression List" of the API reference, and "Bounce
+//! classification codes" of the support pages.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use url::Url;
 
 use super::wire::{self, TimeForm};
-use super::{Class, Notification, Provider, Said, Sample, Stamp, Unreadable};
-use crate::model::{Address, Element, Event, EventKind, Scope, Time};
+use super::{
+    Class, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Said, Sample,
+    SettingError, Stamp, Unreadable,
+};
+use crate::model::{Address, Element, Event, EventKind, Reason, Scope, Time};
+use crate::secret::Secret;
+
+const NAME: &str = "sparkpost";
 
 /// Classes that tell nothing of a recipient: mail relayed inwards, A/B tests, ingested batches.
 const IGNORED_CLASSES: &[&str] = &["relay_event", "relay_message", "ab_test_event", "ingest_event"];
@@ -88,7 +97,65 @@ const SUPPRESSED: &[&str] =
 /// Types of feedback reports (RFC 5965, RFC 6430, RFC 6591) that are no complaints.
 const NO_COMPLAINTS: &[&str] = &["not-spam", "auth-failure"];
 
+const REGIONS: &[(&str, &str)] =
+    &[("us", "https://api.sparkpost.com/api/v1"), ("eu", "https://api.eu.sparkpost.com/api/v1")];
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// How long events are kept.
+const KEPT: Duration = Duration::from_secs(10 * 24 * 60 * MINUTE.as_secs());
+
+/// How far a search of the suppression list can be behind.
+const STALE: Duration = Duration::from_secs(20 * MINUTE.as_secs());
+
+const SUPPRESSIONS: &str = "suppressions";
+
+const FEEDS: &[Feed] =
+    &[Feed::events("events").kept(KEPT), Feed::suppressions(SUPPRESSIONS).settle(STALE)];
+
+const POLL_KEYS: &[Key] = &[
+    Key::secret("api_key"),
+    Key::optional_text("subaccount"),
+    Key::optional_text("region"),
+    Key::optional_text("base_url"),
+];
+
+/// Events of a page, each of some kilobytes; rows of a page of the list, which are short.
+const EVENTS_MAX: &str = "1000";
+const ROWS_MAX: &str = "10000";
+
+/// Why an address is on the list; of other sources no more is known than that it is.
+/// Source: API reference, "Suppression List".
+const SOURCES: &[(&str, Reason)] = &[
+    ("Spam Complaint", Reason::Complaint),
+    ("List Unsubscribe", Reason::Unsubscribe),
+    ("Unsubscribe Link", Reason::Unsubscribe),
+    ("Bounce Rule", Reason::HardBounce),
+];
+
 pub(super) struct SparkPost;
+
+#[derive(Deserialize)]
+struct WirePage {
+    results: Vec<Box<RawValue>>,
+    /// `{"next": …}`, or a list of `{"rel": "next", "href": …}`.
+    #[serde(default)]
+    links: Value,
+}
+
+/// A row of the suppression list.
+#[derive(Deserialize)]
+struct Row {
+    recipient: String,
+    #[serde(rename = "type")]
+    mail: Option<String>,
+    source: Option<String>,
+    description: Option<String>,
+    created: Option<String>,
+    updated: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    list_id: Option<String>,
+}
 
 #[derive(Deserialize)]
 struct Envelope {
@@ -133,7 +200,7 @@ struct Wire {
 
 impl Provider for SparkPost {
     fn name(&self) -> &'static str {
-        "sparkpost"
+        NAME
     }
 
     fn verification(&self) -> &'static str {
@@ -159,8 +226,56 @@ impl Provider for SparkPost {
         wire::split_json(notification.body)
     }
 
+    fn feeds(&self) -> &[Feed] {
+        FEEDS
+    }
+
+    fn poll_keys(&self) -> &'static [Key] {
+        POLL_KEYS
+    }
+
+    fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
+        let is_list = query.feed == SUPPRESSIONS;
+        let path = if is_list { "suppression-list" } else { "events/message" };
+        let mut url = query.api(query.region(REGIONS)?, path)?;
+        if query.next.is_some() {
+            url = query.next_url(&url)?;
+        } else {
+            let mut pairs = url.query_pairs_mut();
+            pairs.append_pair("from", &query.window.since.floor_second().to_string());
+            pairs.append_pair("to", &query.window.until.ceil_second().to_string());
+            if is_list {
+                pairs.append_pair("sort", "asc").append_pair("per_page", ROWS_MAX);
+            } else {
+                pairs.append_pair("events", &self.event_types().join(","));
+                pairs.append_pair("per_page", EVENTS_MAX);
+            }
+            pairs.append_pair("cursor", "initial");
+        }
+        let key = query.secret("api_key")?.clone();
+        let request = PageRequest::get(url).header("authorization", key);
+        Ok(match query.settings.text("subaccount") {
+            Some(number) => request.header("x-msys-subaccount", Secret::new(number)),
+            None => request,
+        })
+    }
+
+    fn page(&self, _query: &Query<'_>, _url: &Url, body: &[u8]) -> Result<Page, PageError> {
+        let page: WirePage = wire::page(body, "results")?;
+        let is_next = |link: &&Value| link["rel"] == "next";
+        let listed = page.links.as_array().and_then(|links| links.iter().find(is_next));
+        let next = listed.map_or(&page.links["next"], |link| &link["href"]).as_str();
+        let next = next.filter(|next| !page.results.is_empty() && !next.is_empty());
+        Ok(Page::new(wire::rows(&page.results), next.map(str::to_owned)))
+    }
+
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
         let unfit = |error| Unreadable(format!("not an event of SparkPost: {error}"));
+        match stamp.feed {
+            "" => {}
+            SUPPRESSIONS => return Ok(vec![listed(element, stamp)?]),
+            _ => return wire::object::<Wire>(&element.body).map_err(unfit)?.events(stamp),
+        }
         let envelope: Envelope = wire::object(&element.body).map_err(unfit)?;
         // It is empty when SparkPost only asks whether we are there.
         let mut events = Vec::new();
@@ -172,9 +287,7 @@ impl Provider for SparkPost {
                 return Err(Unreadable(format!("{class} is no object")));
             }
             let wire: Wire = serde_json::from_value(value).map_err(unfit)?;
-            if !IGNORED_TYPES.iter().any(|start| wire.name.starts_with(start)) {
-                events.push(wire.event(self.name(), stamp)?);
-            }
+            events.extend(wire.events(stamp)?);
         }
         Ok(events)
     }
@@ -224,8 +337,57 @@ impl Provider for SparkPost {
     }
 }
 
+/// Reads a row of the suppression list. An address can be on it twice, for two types of mail, and
+/// a row that is changed is a new one.
+fn listed(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
+    let row: Row = wire::object(&element.body)
+        .map_err(|error| Unreadable(format!("not a row of SparkPost's list: {error}")))?;
+    let text = row.description.as_deref().unwrap_or("").trim();
+    let smtp_code = wire::said_code(text);
+    let enhanced_code = wire::enhanced_code(text);
+    let source = row.source.as_deref().unwrap_or("");
+    let reason = match SOURCES.iter().find(|(known, _)| *known == source).map(|row| row.1) {
+        Some(Reason::HardBounce) => {
+            let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
+            stamp.faults.listed(&said)
+        }
+        reason => reason,
+    };
+    let mail = row.mail.as_deref().unwrap_or("");
+    let time = match row.updated.as_deref().or(row.created.as_deref()) {
+        Some(given) => {
+            let at = wire::time(&TimeForm::Text(given.to_owned()), stamp.received_at)?;
+            Some((format!("{mail}:{given}"), at))
+        }
+        None => None,
+    };
+    let time = time.as_ref().map(|(given, at)| (given.as_str(), *at));
+    let address = wire::mailbox(&row.recipient)?;
+    let scope = match row.list_id.as_deref().filter(|list| !list.is_empty()) {
+        Some(list) => wire::stream(list)?,
+        None => Scope::Global,
+    };
+    let words = [SUPPRESSIONS, mail, source].into_iter().filter(|word| !word.is_empty());
+    Ok(Event {
+        scope,
+        smtp_code,
+        enhanced_code,
+        diagnostic: wire::filled(Some(text.to_owned())),
+        provider_kind: words.collect::<Vec<&str>>().join(":"),
+        ..stamp.listed(NAME, reason, address, time)
+    })
+}
+
 impl Wire {
-    fn event(self, provider: &'static str, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
+    /// The event, unless it tells nothing of a recipient.
+    fn events(self, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        if IGNORED_TYPES.iter().any(|start| self.name.starts_with(start)) {
+            return Ok(Vec::new());
+        }
+        Ok(vec![self.event(stamp)?])
+    }
+
+    fn event(self, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
         // `rcpt_to` is in lower case; an odd raw address must not cost the event.
         let raw = self.raw_rcpt_to.as_deref().and_then(|text| wire::mailbox(text).ok());
         let address = match raw {
@@ -263,7 +425,7 @@ impl Wire {
             identity: id,
             machine: self.user_agent_parsed["is_prefetched"] == Value::Bool(true),
             metadata: has_meta.then(|| self.rcpt_meta.to_string()),
-            ..stamp.event(provider, kind, provider_kind, address, at)
+            ..stamp.event(NAME, kind, provider_kind, address, at)
         })
     }
 

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::fmt::rfc2822::DateTimeParser;
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{ELEMENTS_MAX, Unreadable};
+use super::{ELEMENTS_MAX, PageError, Unreadable};
 use crate::model::{Address, Element, Scope, Time};
 
 /// How far ahead of our clock an event's time may be. Beyond it our own time is taken: a wrong
@@ -80,6 +81,29 @@ pub fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> 
         return Err(serde::de::Error::custom("an array stands where an object must"));
     }
     serde_json::from_str(&String::from_utf8_lossy(body))
+}
+
+/// Reads a page that is a JSON object, or refuses it as no page of `what`.
+///
+/// # Errors
+/// When it is no object, or not one of this form.
+pub fn page<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, PageError> {
+    object(body).map_err(|error| PageError(format!("not a page of {what}: {error}")))
+}
+
+/// Reads a page that is a JSON array of rows, or refuses it as no page of `what`.
+///
+/// # Errors
+/// When it is no array.
+pub fn page_of_rows(body: &[u8], what: &str) -> Result<Vec<Element>, PageError> {
+    let items: Vec<Box<RawValue>> = serde_json::from_str(&String::from_utf8_lossy(body))
+        .map_err(|error| PageError(format!("not a page of {what}: {error}")))?;
+    Ok(rows(&items))
+}
+
+/// The rows of a page, verbatim.
+pub fn rows(items: &[Box<RawValue>]) -> Vec<Element> {
+    items.iter().map(|item| element(item.get().as_bytes())).collect()
 }
 
 /// An element without context.
@@ -276,6 +300,17 @@ pub fn decimal_time(text: &str, received_at: Time) -> Result<Time, Unreadable> {
     };
     let time = parse().ok_or_else(|| Unreadable("the time is no number of seconds".to_owned()))?;
     Ok(believed(time, received_at))
+}
+
+/// Reads a time as mail has it (RFC 5322, section 3.3), with the zone's name if it is UTC's.
+///
+/// # Errors
+/// When it is none.
+pub fn mail_time(text: &str, received_at: Time) -> Result<Time, Unreadable> {
+    let text = text.trim().replace("UTC", "GMT");
+    let time = DateTimeParser::new().parse_timestamp(&text);
+    let time = time.map_err(|_| Unreadable("the time is none as mail has it".to_owned()))?;
+    Ok(believed(Time::from_seconds(time.as_second()), received_at))
 }
 
 /// The text, unless it is empty.
@@ -506,6 +541,16 @@ mod tests {
             assert_eq!(read, "2026-06-15T10:32:11Z", "{text}");
         }
         assert!(utc_time("15.06.2026", now).is_err());
+    }
+
+    #[test]
+    fn a_time_as_mail_has_it_is_read() {
+        let now = Time::from_seconds(1_781_519_531);
+        for zone in ["GMT", "UTC", "+0000", "-0000", "UT"] {
+            let time = mail_time(&format!("Fri, 21 Oct 2011 11:02:55 {zone}"), now);
+            assert_eq!(time.unwrap().to_string(), "2011-10-21T11:02:55Z", "{zone}");
+        }
+        assert!(mail_time("2011-10-21T11:02:55Z", now).is_err());
     }
 
     #[test]

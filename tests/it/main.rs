@@ -27,6 +27,7 @@ mod rebuild;
 mod rereading;
 mod retention;
 mod rust_text;
+mod same_fact;
 mod scrub;
 mod support;
 mod tidy;

@@ -1,7 +1,10 @@
-//! Mailgun: one JSON event per notification, with the signature in the body.
+//! Mailgun: one JSON event per notification, with the signature in the body; events and lists of
+//! each domain by its API.
 //!
 //! Source: Mailgun, "Webhooks" and "Event structure". The signature covers a timestamp and a token,
 //! and not the event: see [`Provider::once`].
+
+mod api;
 
 use std::time::Duration;
 
@@ -9,13 +12,17 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::json;
 use serde_json::value::RawValue;
+use url::Url;
 
 use super::wire;
 use super::{
-    Check, Class, Encoding, Form, Hash, Key, Mac, Notification, Piece, Place, Provider, Said,
-    Sample, Scheme, SettingError, Settings, SignedStamp, Stamp, Unreadable, text_at,
+    Check, Class, Encoding, Feed, Form, Hash, Key, Mac, Notification, Page, PageError, PageRequest,
+    Piece, Place, Provider, Query, Said, Sample, Scheme, SettingError, Settings, SignedStamp,
+    Stamp, Unreadable, text_at,
 };
 use crate::model::{Address, Element, Event, EventKind, Time};
+
+const NAME: &str = "mailgun";
 
 const SIGNATURE: &str = "/signature/signature";
 const TIMESTAMP: &str = "/signature/timestamp";
@@ -111,7 +118,7 @@ struct Client {
 
 impl Provider for Mailgun {
     fn name(&self) -> &'static str {
-        "mailgun"
+        NAME
     }
 
     fn verification(&self) -> &'static str {
@@ -158,10 +165,29 @@ impl Provider for Mailgun {
         ]
     }
 
+    fn feeds(&self) -> &[Feed] {
+        api::FEEDS
+    }
+
+    fn poll_keys(&self) -> &'static [Key] {
+        api::POLL_KEYS
+    }
+
+    fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
+        api::request(query)
+    }
+
+    fn page(&self, query: &Query<'_>, url: &Url, body: &[u8]) -> Result<Page, PageError> {
+        api::page(query, url, body)
+    }
+
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
-        let body: Body = wire::object(&element.body)
-            .map_err(|error| Unreadable(format!("not an event of Mailgun: {error}")))?;
-        let wire = body.event;
+        let unfit = |error| Unreadable(format!("not an event of Mailgun: {error}"));
+        let wire: Wire = match stamp.feed {
+            "" => wire::object::<Body>(&element.body).map_err(unfit)?.event,
+            "events" => wire::object(&element.body).map_err(unfit)?,
+            _ => return api::listed(element, stamp),
+        };
         if IGNORED.contains(&wire.event.as_str()) {
             return Ok(Vec::new());
         }

@@ -1,14 +1,23 @@
-//! Postmark: one JSON object per notification, told apart by `RecordType`. Nothing is signed.
+//! Postmark: one JSON object per notification, told apart by `RecordType`. Nothing is signed. Its
+//! API has bounces, and the suppressions of each stream.
 //!
 //! Source: Postmark, "Webhooks overview", "Bounce webhook", "Subscription change webhook" and
 //! "Bounce API", "Bounce types". Suppressions are per message stream, so these scopes are too.
 
+mod api;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
+use url::Url;
 
 use super::wire::{self, TimeForm};
-use super::{Class, Notification, Provider, Said, Sample, Stamp, Unreadable};
+use super::{
+    Class, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Said, Sample,
+    SettingError, Stamp, Unreadable,
+};
 use crate::model::{Address, Element, Event, EventKind, Scope, Time};
+
+const NAME: &str = "postmark";
 
 /// The stream of payloads that name none: each server's default transactional stream.
 const DEFAULT_STREAM: &str = "outbound";
@@ -60,6 +69,8 @@ pub(super) struct Postmark;
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Wire {
+    /// Absent in the API, which has bounces only.
+    #[serde(default)]
     record_type: String,
     #[serde(rename = "ID", default, deserialize_with = "wire::loose_text")]
     id: Option<String>,
@@ -101,7 +112,7 @@ struct Verdict {
 
 impl Provider for Postmark {
     fn name(&self) -> &'static str {
-        "postmark"
+        NAME
     }
 
     fn verification(&self) -> &'static str {
@@ -116,9 +127,33 @@ impl Provider for Postmark {
         wire::split_json(notification.body)
     }
 
+    fn feeds(&self) -> &[Feed] {
+        api::FEEDS
+    }
+
+    fn poll_keys(&self) -> &'static [Key] {
+        api::POLL_KEYS
+    }
+
+    fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
+        api::request(query)
+    }
+
+    fn page(&self, query: &Query<'_>, _url: &Url, body: &[u8]) -> Result<Page, PageError> {
+        api::page(query, body)
+    }
+
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
-        let wire: Wire = wire::object(&element.body)
+        if stamp.feed == api::SUPPRESSIONS {
+            return Ok(vec![api::listed(element, stamp)?]);
+        }
+        let mut wire: Wire = wire::object(&element.body)
             .map_err(|error| Unreadable(format!("not an event of Postmark: {error}")))?;
+        match (stamp.feed, wire.record_type.as_str()) {
+            ("", "") => return Err(Unreadable("there is no RecordType".to_owned())),
+            ("", _) => {}
+            _ => wire.record_type = "Bounce".to_owned(),
+        }
         let is_request = wire.is_mailed_request();
         let email = wire.email.as_deref().or(wire.recipient.as_deref()).unwrap_or("");
         if wire.record_type == "Inbound" || (is_request && email.is_empty()) {
@@ -270,20 +305,27 @@ impl Wire {
     fn change(&self) -> Verdict {
         let reason = self.suppression_reason.as_deref().unwrap_or("");
         let origin = self.origin.as_deref().unwrap_or("");
-        let (kind, in_stream) = match (self.suppress_sending, reason, origin) {
-            (None, ..) => (EventKind::Unknown, false),
-            (Some(false), ..) => (EventKind::Resubscribed, true),
-            // These tell of the address, not of the stream.
-            (Some(true), "HardBounce", _) => (EventKind::HardBounce, false),
-            (Some(true), "SpamComplaint", _) => (EventKind::Complaint, false),
-            (Some(true), "ManualSuppression", "Recipient") => (EventKind::Unsubscribed, true),
-            (Some(true), ..) => (EventKind::Rejected, true),
+        let (kind, in_stream) = match self.suppress_sending {
+            None => (EventKind::Unknown, false),
+            Some(false) => (EventKind::Resubscribed, true),
+            Some(true) => suppressed(reason, origin),
         };
         let is_off = self.suppress_sending == Some(true);
         let words = [self.record_type.as_str(), reason, origin];
         let words = if is_off { &words[..] } else { &words[..1] };
         let words: Vec<&str> = words.iter().copied().filter(|word| !word.is_empty()).collect();
         Verdict { kind, in_stream, provider_kind: words.join(":") }
+    }
+}
+
+/// What a suppression is, and whether it covers its stream only.
+fn suppressed(reason: &str, origin: &str) -> (EventKind, bool) {
+    match (reason, origin) {
+        // These tell of the address, not of the stream.
+        ("HardBounce", _) => (EventKind::HardBounce, false),
+        ("SpamComplaint", _) => (EventKind::Complaint, false),
+        ("ManualSuppression", "Recipient") => (EventKind::Unsubscribed, true),
+        _ => (EventKind::Rejected, true),
     }
 }
 

@@ -1,19 +1,25 @@
-//! Twilio SendGrid: the Event Webhook, signed with ECDSA.
+//! Twilio SendGrid: the Event Webhook, signed with ECDSA; the logs and lists of its API.
 //!
 //! Source: Twilio SendGrid, "Event Webhook Reference" and "Getting Started with the Event Webhook
 //! Security Features". The body is an array; custom arguments stand among the event's own keys.
 
+mod api;
+
 use http::HeaderName;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use url::Url;
 
 use super::wire::{self, TimeForm};
 use super::{
-    Algorithm, Check, Class, Encoding, Form, Key, Notification, Piece, Place, Provider, PublicKey,
-    PublicKeyBytes, Said, Sample, Scheme, SettingError, Settings, SignedStamp, Stamp, Unreadable,
+    Algorithm, Check, Class, Encoding, Feed, Form, Key, Notification, Page, PageError, PageRequest,
+    Piece, Place, Provider, PublicKey, PublicKeyBytes, Query, Said, Sample, Scheme, SettingError,
+    Settings, SignedStamp, Stamp, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Reason, Scope, Time};
+use crate::model::{Address, Element, Event, EventKind, Origin, Reason, Scope, Time};
 use crate::secret::Secret;
+
+const NAME: &str = "sendgrid";
 
 const SIGNATURE_HEADER: HeaderName =
     HeaderName::from_static("x-twilio-email-event-webhook-signature");
@@ -139,7 +145,7 @@ struct Verdict {
 
 impl Provider for SendGrid {
     fn name(&self) -> &'static str {
-        "sendgrid"
+        NAME
     }
 
     fn verification(&self) -> &'static str {
@@ -196,7 +202,26 @@ impl Provider for SendGrid {
         wire::split_json(notification.body)
     }
 
+    fn feeds(&self) -> &[Feed] {
+        api::FEEDS
+    }
+
+    fn poll_keys(&self) -> &'static [Key] {
+        api::POLL_KEYS
+    }
+
+    fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
+        api::request(query)
+    }
+
+    fn page(&self, query: &Query<'_>, _url: &Url, body: &[u8]) -> Result<Page, PageError> {
+        api::page(query, body)
+    }
+
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        if api::is_list(stamp.feed) {
+            return api::listed(element, stamp);
+        }
         let wire: Wire = wire::object(&element.body)
             .map_err(|error| Unreadable(format!("not an event of SendGrid: {error}")))?;
         let email = wire.email.as_deref().unwrap_or("");
@@ -216,8 +241,7 @@ impl Provider for SendGrid {
         let facts = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text: said };
         let Verdict { kind, reason, scope, provider_kind } = wire.verdict(&facts, stamp)?;
         let event_id = wire.sg_event_id.clone().filter(|id| !id.is_empty());
-        let metadata: Map<String, Value> =
-            wire.rest.iter().filter(|(key, _)| is_custom(key)).map(pair).collect();
+        let metadata = wire.arguments(stamp.origin);
         Ok(vec![Event {
             scope,
             message_id: wire.message_id(),
@@ -288,6 +312,15 @@ impl Wire {
             .as_deref()
             .and_then(wire::bare_id)
             .or_else(|| sent().filter(|id| !id.is_empty()))
+    }
+
+    /// The custom arguments. The API has them by themselves.
+    fn arguments(&self, origin: Origin) -> Map<String, Value> {
+        match self.rest.get("custom_args") {
+            Some(Value::Object(arguments)) if origin == Origin::Poll => arguments.clone(),
+            _ if origin == Origin::Poll => Map::new(),
+            _ => self.rest.iter().filter(|(key, _)| is_custom(key)).map(pair).collect(),
+        }
     }
 
     fn verdict(&self, said: &Said<'_>, stamp: &Stamp<'_>) -> Result<Verdict, Unreadable> {

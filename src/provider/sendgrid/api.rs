@@ -1,0 +1,198 @@
+//! SendGrid's API: the Email Logs, message by message, and the lists of suppressions.
+//!
+//! Source: Twilio SendGrid, "Email Logs API" and "Suppressions". The logs are asked for by when
+//! messages were taken, and have no pages: what became of one is a request of its own.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::super::wire::{self, TimeForm};
+use super::super::{
+    Feed, Key, Page, PageError, PageRequest, Query, Said, SettingError, Stamp, Unreadable,
+};
+use crate::model::{Element, Event, EventKind, Reason, Scope};
+
+/// Page "Email Logs API": a subuser in the EU has its data there alone.
+const REGIONS: &[(&str, &str)] =
+    &[("global", "https://api.sendgrid.com"), ("eu", "https://api.eu.sendgrid.com")];
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// SendGrid tries for so long: until then what becomes of a message can change.
+const TRIES: Duration = Duration::from_secs(72 * HOUR.as_secs());
+
+/// How long the logs are kept.
+const KEPT: Duration = Duration::from_secs(30 * 24 * HOUR.as_secs());
+
+/// Most messages of a listing.
+const MESSAGES_MAX: usize = 1_000;
+
+/// Most rows of a page of a list.
+const ROWS_MAX: usize = 500;
+
+/// What became of the messages that are asked for. Of all others nothing is learnt that counts,
+/// and each would cost a request.
+const STATUSES: &str = "'bounced','blocked','dropped','deferred'";
+
+/// The list that has no time filter and no pages.
+const GROUPS: &str = "group_unsubscribes";
+
+pub(super) const FEEDS: &[Feed] = &[
+    Feed::events("events").overlap(TRIES).kept(KEPT),
+    Feed::suppressions("bounces").overlap(HOUR),
+    Feed::suppressions("blocks").overlap(HOUR),
+    Feed::suppressions("complaints").overlap(HOUR),
+    Feed::suppressions("invalid").overlap(HOUR),
+    Feed::suppressions("unsubscribes").overlap(HOUR),
+    Feed::suppressions(GROUPS).whole(),
+];
+
+pub(super) const POLL_KEYS: &[Key] =
+    &[Key::secret("api_key"), Key::optional_text("region"), Key::optional_text("base_url")];
+
+/// The lists: their feed, their path, and why an address is on them.
+const LISTS: &[(&str, &str, Option<Reason>)] = &[
+    ("bounces", "v3/suppression/bounces", Some(Reason::HardBounce)),
+    ("blocks", "v3/suppression/blocks", None),
+    ("complaints", "v3/suppression/spam_reports", Some(Reason::Complaint)),
+    ("invalid", "v3/suppression/invalid_emails", Some(Reason::Invalid)),
+    ("unsubscribes", "v3/suppression/unsubscribes", Some(Reason::Unsubscribe)),
+    (GROUPS, "v3/asm/suppressions", Some(Reason::Unsubscribe)),
+];
+
+#[derive(Deserialize)]
+struct Messages {
+    messages: Vec<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Message {
+    sg_message_id: String,
+    status: String,
+}
+
+#[derive(Deserialize)]
+struct Details {
+    events: Vec<Box<RawValue>>,
+}
+
+/// A row of a list.
+#[derive(Deserialize)]
+struct Row {
+    email: String,
+    #[serde(default, alias = "created_at", deserialize_with = "wire::loose_text")]
+    created: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    reason: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    status: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    group_id: Option<String>,
+}
+
+pub(super) fn request(query: &Query<'_>) -> Result<PageRequest, SettingError> {
+    let api = |path: &str| query.api(query.region(REGIONS)?, path);
+    let path = LISTS.iter().find(|(feed, ..)| *feed == query.feed).map(|(_, path, _)| *path);
+    let request = match (path, query.next) {
+        (None, None) => PageRequest::post_json(api("v3/logs")?, &filter(query)),
+        (None, Some(token)) => {
+            let id = token.split_once(' ').map_or(token, |(_, id)| id);
+            let mut url = api("v3/logs")?;
+            // It has segments: whatever has none is no base.
+            if let Ok(mut segments) = url.path_segments_mut() {
+                segments.push(id);
+            }
+            PageRequest::get(url)
+        }
+        (Some(path), _) if query.feed == GROUPS => PageRequest::get(api(path)?),
+        (Some(path), _) => {
+            let mut url = api(path)?;
+            url.query_pairs_mut()
+                .append_pair("start_time", &query.window.since.second().to_string())
+                .append_pair("end_time", &query.window.until.second().to_string())
+                .append_pair("limit", &ROWS_MAX.to_string())
+                .append_pair("offset", &query.offset()?.to_string());
+            PageRequest::get(url)
+        }
+    };
+    Ok(request.bearer(query.secret("api_key")?))
+}
+
+fn filter(query: &Query<'_>) -> serde_json::Value {
+    let (since, until) = (query.window.since.floor_second(), query.window.until.ceil_second());
+    let filter = format!(
+        "sg_message_id_created_at >= TIMESTAMP \"{since}\" AND \
+         sg_message_id_created_at < TIMESTAMP \"{until}\" AND status IN ({STATUSES})"
+    );
+    json!({ "query": filter, "limit": MESSAGES_MAX })
+}
+
+pub(super) fn page(query: &Query<'_>, body: &[u8]) -> Result<Page, PageError> {
+    if query.feed != "events" {
+        let rows = wire::page_of_rows(body, "a list of suppressions")?;
+        let is_full = rows.len() >= ROWS_MAX && query.feed != GROUPS;
+        let offset = query.offset().unwrap_or(0) + rows.len() as u64;
+        return Ok(Page::new(rows, is_full.then(|| offset.to_string())));
+    }
+    if query.next.is_some() {
+        let details: Details = wire::page(body, "a message's events")?;
+        return Ok(Page::new(wire::rows(&details.events), None));
+    }
+    let listing: Messages = wire::page(body, "messages")?;
+    let mut page = Page { overfull: listing.messages.len() >= MESSAGES_MAX, ..Page::default() };
+    for row in &listing.messages {
+        match serde_json::from_str::<Message>(row.get()) {
+            // The status makes it another token once more is known of the message.
+            Ok(message) if !message.sg_message_id.is_empty() => {
+                page.details.push(format!("{} {}", message.status, message.sg_message_id));
+            }
+            _ => page.rows.push(wire::element(row.get().as_bytes())),
+        }
+    }
+    Ok(page)
+}
+
+/// Whether rows of that feed are those of a list.
+pub(super) fn is_list(feed: &str) -> bool {
+    LISTS.iter().any(|(list, ..)| *list == feed)
+}
+
+/// Reads a row of a list.
+pub(super) fn listed(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+    let row: Row = wire::object(&element.body)
+        .map_err(|error| Unreadable(format!("not a row of SendGrid's list: {error}")))?;
+    let time = match row.created.as_deref() {
+        Some(given) => {
+            let form = TimeForm::Text(given.to_owned());
+            Some((given, wire::loose_time(&form, stamp.received_at)?))
+        }
+        None => None,
+    };
+    let text = row.reason.as_deref().unwrap_or("").trim();
+    let smtp_code = wire::said_code(text);
+    let enhanced_code = super::enhanced_code(row.status.as_deref().unwrap_or(""), text);
+    let reason = LISTS.iter().find(|(feed, ..)| *feed == stamp.feed).and_then(|row| row.2);
+    let reason = match reason {
+        Some(Reason::HardBounce) => {
+            let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
+            stamp.faults.listed(&said)
+        }
+        reason => reason,
+    };
+    let address = wire::mailbox(&row.email)?;
+    let event = stamp.listed(super::NAME, reason, address, time);
+    // SendGrid goes on sending to who is on this list alone.
+    let kind = if stamp.feed == "blocks" { EventKind::Blocked } else { event.kind };
+    let scope = match row.group_id.as_deref() {
+        Some(group) if stamp.feed == GROUPS => wire::stream(group)?,
+        None if stamp.feed == GROUPS => {
+            return Err(Unreadable("the row names no group".to_owned()));
+        }
+        _ => Scope::Global,
+    };
+    let diagnostic = wire::filled(Some(text.to_owned()));
+    Ok(vec![Event { kind, scope, smtp_code, enhanced_code, diagnostic, ..event }])
+}
