@@ -293,7 +293,7 @@ impl<'a, O: Outside> Run<'a, O> {
         let overlap = self.settings().overlap.unwrap_or(feed.overlap);
         let since = match mark.complete_until {
             Some(until) => until.min(now).minus(overlap),
-            None => now.minus(self.settings().backfill),
+            None => self.reach(feed, now),
         };
         let Some(oldest) = feed.kept.map(|kept| now.minus(kept)) else { return since };
         if mark.complete_until.is_some_and(|until| until < oldest) {
@@ -301,6 +301,15 @@ impl<'a, O: Outside> Run<'a, O> {
             telemetry::poll::beyond_reach(&self.settings().source, &feed.name, lost);
         }
         since.max(oldest)
+    }
+
+    /// How far back a first poll goes. A list as it stands now is read from its beginning: what is
+    /// on it holds, however long ago it was put there.
+    fn reach(&self, feed: &Feed, now: Time) -> Time {
+        match feed.rows {
+            Rows::Events => now.minus(self.settings().backfill),
+            Rows::Suppressions => Time::from_seconds(0),
+        }
     }
 
     /// Reads an operator's own window, in pieces. One that was cut is read on.
@@ -329,7 +338,7 @@ impl<'a, O: Outside> Run<'a, O> {
             self.tell();
         }
         self.put_cursor(&key, &Mark::default()).await?;
-        if mark.joins(since, now.minus(self.settings().backfill)) {
+        if mark.joins(since, self.reach(feed, now)) {
             *mark = mark.completed(now.minus(feed.settle));
             self.put_cursor(&feed.name, mark).await?;
         }
@@ -584,6 +593,19 @@ mod tests {
     /// Whether two times are the same but for the time that a test takes.
     fn near(a: Time, b: Time) -> bool {
         a.since(b).max(b.since(a)) < Duration::from_secs(100)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_is_first_read_from_its_beginning() {
+        let stage = Stage::playing([Answer::page(1, None)]);
+        let mut settings = settings();
+        settings.feeds[0].rows = Rows::Suppressions;
+        let (_stop, stopping) = watch::channel(false);
+        let mut budget = Budget::default();
+        let report = Run::new(&settings, &stage, &mut budget, None, stopping).go(None).await;
+        assert!(report.failure.is_none());
+        assert_eq!(since_asked(&stage.asked()[0]), Time::from_seconds(0));
+        assert!(near(mark(&stage).complete_until.unwrap(), clock::now()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -245,6 +245,18 @@ pub enum Method {
     Delete,
 }
 
+impl Method {
+    /// Its name in HTTP.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Delete => "DELETE",
+        }
+    }
+}
+
 /// A request to a provider's API, as data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageRequest {

@@ -1,11 +1,19 @@
 //! Elastic Email: unsigned, so behind credentials; one event per request, by GET in the query of
-//! the URL, or, by its newer webhooks, as a JSON object.
+//! the URL, or, by its newer webhooks, as a JSON object. Its API lists events by time, and the
+//! addresses of three lists in whole.
 //!
-//! Sources: help.elasticemail.com, 4804685 and 2376855, "HTTP Web Notification".
+//! Sources: help.elasticemail.com, 4804685 and 2376855, "HTTP Web Notification"; the API's
+//! OpenAPI description (version 4), "Events" and "Suppressions".
+
+use serde::Deserialize;
+use url::Url;
 
 use super::wire::{self, Fields};
-use super::{Class, Faults, Notification, Provider, Said, Sample, Stamp, Unreadable};
-use crate::model::{Address, Element, Event, EventKind, Time};
+use super::{
+    Class, Faults, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Said,
+    Sample, SettingError, Stamp, Unreadable,
+};
+use crate::model::{Address, Element, Event, EventKind, Origin, Reason, Time};
 
 /// What to tick: opens and clicks say nothing of whether an address may be mailed.
 const EVENT_TYPES: &[&str] = &["Sent", "Unsubscribed", "Complaints", "Bounce / Error"];
@@ -54,7 +62,74 @@ const CATEGORIES: &[(&str, Means)] = &[
     ("Unknown", Means::Kind(EventKind::Failed)),
 ];
 
+const API: &str = "https://api.elasticemail.com/v4";
+
+const POLL_KEYS: &[Key] = &[Key::secret("api_key"), Key::optional_text("base_url")];
+
+const EVENTS: &str = "events";
+const FEEDS: &[Feed] = &[
+    Feed::events(EVENTS),
+    Feed::suppressions("bounces").whole(),
+    Feed::suppressions("complaints").whole(),
+    Feed::suppressions("unsubscribes").whole(),
+];
+
+/// Why an address is on a list.
+const LISTS: &[(&str, Reason)] = &[
+    ("bounces", Reason::HardBounce),
+    ("complaints", Reason::Complaint),
+    ("unsubscribes", Reason::Unsubscribe),
+];
+
+/// Most rows of a page.
+const PAGE_ROWS: u64 = 1_000;
+
+/// The types of events that are asked for, and the status that a webhook has for each.
+const POLLED: &[(&str, &str)] = &[
+    ("Sent", "Sent"),
+    ("Bounce", ERROR),
+    ("Complaint", "AbuseReport"),
+    ("Unsubscribe", "Unsubscribed"),
+    ("FailedAttempt", ""),
+];
+
+/// The type of an attempt after which there will be another.
+const ATTEMPT: &str = "FailedAttempt";
+
 pub(super) struct ElasticEmail;
+
+/// An event of the API's.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Row {
+    event_type: String,
+    to: String,
+    event_date: String,
+    #[serde(rename = "MsgID")]
+    message: Option<String>,
+    #[serde(rename = "TransactionID")]
+    transaction: Option<String>,
+    channel_name: Option<String>,
+    message_category: Option<String>,
+    #[serde(rename = "Message")]
+    said: Option<String>,
+}
+
+/// What a row is for paging.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Place {
+    event_date: String,
+}
+
+/// A row of a list.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Listed {
+    email: String,
+    friendly_error_message: Option<String>,
+    date_updated: Option<String>,
+}
 
 impl Provider for ElasticEmail {
     fn name(&self) -> &'static str {
@@ -81,17 +156,76 @@ impl Provider for ElasticEmail {
         EVENT_TYPES
     }
 
+    fn feeds(&self) -> &[Feed] {
+        FEEDS
+    }
+
+    fn poll_keys(&self) -> &'static [Key] {
+        POLL_KEYS
+    }
+
+    fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
+        let limit = PAGE_ROWS.to_string();
+        let url = if query.feed == EVENTS {
+            let mut url = query.api(API, "events")?;
+            let (from, offset) = place(query)?;
+            url.query_pairs_mut()
+                .extend_pairs(POLLED.iter().map(|(name, _)| ("eventTypes", *name)))
+                .append_pair("from", &zoneless(from))
+                .append_pair("to", &zoneless(query.window.until.ceil_second()))
+                .append_pair("orderBy", "DateAscending")
+                .append_pair("limit", &limit)
+                .append_pair("offset", &offset.to_string());
+            url
+        } else {
+            let mut url = query.api(API, &format!("suppressions/{}", query.feed))?;
+            url.query_pairs_mut()
+                .append_pair("limit", &limit)
+                .append_pair("offset", &query.offset()?.to_string());
+            url
+        };
+        let key = query.secret("api_key")?.clone();
+        Ok(PageRequest::get(url).header("x-elasticemail-apikey", key))
+    }
+
+    fn page(&self, query: &Query<'_>, _url: &Url, body: &[u8]) -> Result<Page, PageError> {
+        let rows = wire::page_of_rows(body, query.feed)?;
+        let count = rows.len() as u64;
+        if count < PAGE_ROWS {
+            return Ok(Page::new(rows, None));
+        }
+        let misplaced = |error: SettingError| PageError(error.to_string());
+        if query.feed != EVENTS {
+            let next = query.offset().map_err(misplaced)? + count;
+            return Ok(Page::new(rows, Some(next.to_string())));
+        }
+        let (from, offset) = place(query).map_err(misplaced)?;
+        let last = rows.iter().rev().find_map(|row| wire::object::<Place>(&row.body).ok());
+        let last = last.and_then(|last| dated(&last.event_date, query.now).ok());
+        // From the second of the last row on; more rows than a page in one second are counted.
+        let next = match last.map(Time::floor_second).filter(|last| *last > from) {
+            Some(last) => format!("{last} 0"),
+            None => format!("{from} {}", offset + count),
+        };
+        Ok(Page::new(rows, Some(next)))
+    }
+
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        match (stamp.origin, stamp.feed) {
+            (Origin::Poll, EVENTS) => return polled(element, stamp).map(|event| vec![event]),
+            (Origin::Poll, _) => return listed(element, stamp).map(|event| vec![event]),
+            _ => {}
+        }
         let fields = Fields::parse(&element.body)?;
         let need =
             |name: &str| fields.get(name).ok_or_else(|| Unreadable(format!("{name}: is missing")));
         let status = need("status")?;
         let address = wire::mailbox(need("to")?)?;
         let date = need("date")?;
-        let at = wire::utc_time(&spelled(date), stamp.received_at)?;
+        let at = dated(date, stamp.received_at)?;
         let is_error = status.eq_ignore_ascii_case(ERROR);
         let category = fields.get("category").filter(|_| is_error);
-        let kind = kind(status, category, stamp.faults);
+        let kind = kind(status, category, &Said::default(), stamp.faults);
         let words = [status].into_iter().chain(category);
         let provider_kind = words.collect::<Vec<&str>>().join(":");
         let message_id = fields.get("messageid").or_else(|| fields.get("transaction"));
@@ -129,7 +263,69 @@ impl Provider for ElasticEmail {
     }
 }
 
-fn kind(status: &str, category: Option<&str>, faults: &Faults) -> EventKind {
+/// Where a page of events starts: the second, and the number of its rows that are read.
+fn place(query: &Query<'_>) -> Result<(Time, u64), SettingError> {
+    let Some(next) = query.next else { return Ok((query.window.since.floor_second(), 0)) };
+    let parts = next.split_once(' ');
+    let place = parts.and_then(|(from, offset)| Some((Time::parse(from)?, offset.parse().ok()?)));
+    place.ok_or_else(|| {
+        let hint = "the window is read anew";
+        query.settings.problem("poll", "the stored place is of another version", hint)
+    })
+}
+
+/// A time as the API takes it: in UTC, without a zone.
+fn zoneless(time: Time) -> String {
+    time.to_string().trim_end_matches('Z').to_owned()
+}
+
+/// An event of the API's: the same as a webhook's, under other names.
+fn polled(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
+    let row: Row = wire::object(&element.body)
+        .map_err(|error| Unreadable(format!("not an event of Elastic Email's: {error}")))?;
+    let address = wire::mailbox(&row.to)?;
+    let at = dated(&row.event_date, stamp.received_at)?;
+    let name = row.event_type;
+    let status = POLLED.iter().find(|(known, _)| *known == name).map(|(_, status)| *status);
+    let is_error = status == Some(ERROR);
+    let category = wire::filled(row.message_category).filter(|_| is_error);
+    let diagnostic = wire::filled(row.said);
+    let text = diagnostic.as_deref().unwrap_or("");
+    let (smtp_code, enhanced_code) = (wire::said_code(text), wire::enhanced_code(text));
+    let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
+    let kind = match name.as_str() {
+        ATTEMPT => EventKind::Deferred,
+        _ => kind(status.unwrap_or(&name), category.as_deref(), &said, stamp.faults),
+    };
+    let provider_kind = [name].into_iter().chain(category).collect::<Vec<_>>().join(":");
+    let message_id = wire::filled(row.message).or(wire::filled(row.transaction));
+    Ok(Event {
+        message_id: message_id.as_deref().and_then(wire::bare_id),
+        smtp_code,
+        diagnostic,
+        tags: wire::filled(row.channel_name).into_iter().collect(),
+        enhanced_code,
+        ..stamp.event(ElasticEmail.name(), kind, provider_kind, address, at)
+    })
+}
+
+/// A row of a list.
+fn listed(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
+    let row: Listed = wire::object(&element.body)
+        .map_err(|error| Unreadable(format!("not a row of {}: {error}", stamp.feed)))?;
+    let address = wire::listed(&row.email)?;
+    let date = wire::filled(row.date_updated);
+    let at = date.as_deref().map(|date| dated(date, stamp.received_at)).transpose()?;
+    let reason = LISTS.iter().find(|(list, _)| *list == stamp.feed).map(|(_, reason)| *reason);
+    Ok(Event {
+        diagnostic: wire::filled(row.friendly_error_message),
+        ..stamp.listed(ElasticEmail.name(), reason, address, date.as_deref().zip(at))
+    })
+}
+
+/// What a status means. What a server said counts only where the category is none of those known:
+/// webhooks do not have it, and an event must be the same by either way.
+fn kind(status: &str, category: Option<&str>, said: &Said<'_>, faults: &Faults) -> EventKind {
     let same = |known: &str, given: &str| known.eq_ignore_ascii_case(given);
     if let Some((_, kind)) = STATUSES.iter().find(|(known, _)| same(known, status)) {
         return *kind;
@@ -137,13 +333,17 @@ fn kind(status: &str, category: Option<&str>, faults: &Faults) -> EventKind {
     if !same(ERROR, status) {
         return EventKind::Unknown;
     }
-    // No word of the server is passed on: the category is all there is.
     let given = category.unwrap_or("");
     match CATEGORIES.iter().find(|(known, _)| same(known, given)) {
         Some((_, Means::Kind(kind))) => *kind,
         Some((_, Means::Class(class))) => faults.kind(*class, &Said::default()),
-        None => faults.kind(Class::Unclear, &Said::default()),
+        None => faults.kind(Class::Unclear, said),
     }
+}
+
+/// A date in one of the forms that the service has.
+fn dated(date: &str, received_at: Time) -> Result<Time, Unreadable> {
+    wire::utc_time(&spelled(date), received_at)
 }
 
 /// A date as `6/15/2026 10:32:11 AM` in the order of RFC 3339; any other is left as it is.

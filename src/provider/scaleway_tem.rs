@@ -1,29 +1,35 @@
 //! Scaleway Transactional Email, by way of a topic of Topics and Events: SNS envelopes with an
-//! event as JSON text in each.
+//! event as JSON text in each. Its API lists what a webhook was told, with the same ids; without a
+//! webhook its e-mails, with what became of each; and the blocklists of the sending domains.
 //!
 //! Source: Scaleway, "Understanding Webhook event payloads" and the descriptions of event types in
-//! the API's `WebhookEvent`. It reports no complaints, opens, clicks or unsubscriptions.
+//! the API's `WebhookEvent`; its Transactional Email API, v1alpha1. It reports no complaints,
+//! opens, clicks or unsubscriptions.
+
+use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use url::Url;
 
 use super::verify::{Envelope, SNS_KEYS, SnsService};
 use super::wire::{self, TimeForm};
 use super::{
-    Ask, Check, Class, Key, Notification, Provider, Said, Sample, SettingError, Settings, Stamp,
-    Unreadable,
+    Ask, Check, Class, Feed, Key, KeyKind, Notification, Page, PageError, PageRequest, Provider,
+    Query, Said, Sample, SettingError, Settings, Stamp, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Time};
+use crate::model::{Address, Element, Event, EventKind, Origin, Reason, Time};
 
 /// What a type means.
 enum Meaning {
     /// This, whatever the server said.
     Is(EventKind),
-    /// A failure for good, as the server's words have it.
-    Dropped,
+    /// A failure, as the server's words have it.
+    Failed(Class),
 }
 
-use Meaning::{Dropped, Is};
+use Meaning::{Failed, Is};
 
 /// The types. `email_spam` is the verdict of Scaleway or of the recipient's server on the message:
 /// no complaint of the recipient.
@@ -31,14 +37,102 @@ const TYPES: &[(&str, Meaning)] = &[
     ("email_queued", Is(EventKind::Accepted)),
     ("email_delivered", Is(EventKind::Delivered)),
     ("email_deferred", Is(EventKind::Deferred)),
-    ("email_dropped", Dropped),
-    ("email_mailbox_not_found", Dropped),
+    ("email_dropped", Failed(Class::Hard)),
+    ("email_mailbox_not_found", Failed(Class::Hard)),
     ("email_spam", Is(EventKind::Blocked)),
     ("email_blocklisted", Is(EventKind::Rejected)),
     ("blocklist_created", Is(EventKind::Listed)),
 ];
 
+/// The API, of the only region that the service has.
+const API: &str = "https://api.scaleway.com/transactional-email/v1alpha1/regions/fr-par";
+
+const POLL_KEYS: &[Key] = &[
+    Key::secret("secret_key"),
+    Key::optional_text("webhook_id"),
+    Key::optional("domain_ids", KeyKind::Texts),
+    Key::optional_text("base_url"),
+];
+
+const EVENTS: &str = "events";
+
+/// E-mails are found by when they were made, and may fail days later.
+const FEEDS: &[Feed] = &[
+    Feed::events(EVENTS).overlap(Duration::from_secs(72 * 3_600)).unbounded(),
+    Feed::suppressions("blocklists").whole(),
+];
+
+/// Most rows of a page.
+const PAGE_ROWS: u64 = 100;
+
+/// What failed e-mails are flagged with, the first row that fits first.
+const FLAGS: &[(&str, Meaning)] = &[
+    ("blocklisted", Is(EventKind::Rejected)),
+    ("spam", Is(EventKind::Blocked)),
+    ("mailbox_not_found", Failed(Class::Hard)),
+    ("hard_bounce", Failed(Class::Hard)),
+    ("mailbox_full", Failed(Class::Soft)),
+    ("soft_bounce", Failed(Class::Soft)),
+    ("greylisted", Failed(Class::Soft)),
+    ("send_before_expiration", Failed(Class::Soft)),
+];
+
+/// The type of entries of a blocklist whose mailbox does not exist.
+const NOT_FOUND: &str = "mailbox_not_found";
+
 pub(super) struct ScalewayTem;
+
+/// A page of any of the lists; which one it is, the name of its rows tells.
+#[derive(Deserialize)]
+struct WirePage {
+    total_count: u64,
+    webhook_events: Option<Vec<Box<RawValue>>>,
+    emails: Option<Vec<Box<RawValue>>>,
+    blocklists: Option<Vec<Box<RawValue>>>,
+}
+
+/// What was told to a webhook.
+#[derive(Deserialize)]
+struct Replayed {
+    id: String,
+    data: String,
+}
+
+/// An e-mail, with what became of it.
+#[derive(Deserialize)]
+struct Email {
+    id: String,
+    mail_rcpt: String,
+    created_at: String,
+    updated_at: Option<String>,
+    status: String,
+    status_details: Option<String>,
+    #[serde(default)]
+    last_tries: Vec<Try>,
+    #[serde(default)]
+    flags: Vec<String>,
+}
+
+/// A try to deliver it.
+#[derive(Deserialize)]
+struct Try {
+    tried_at: Option<String>,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    code: Option<String>,
+    message: Option<String>,
+}
+
+/// An entry of a blocklist.
+#[derive(Deserialize)]
+struct Blocked {
+    email: String,
+    created_at: Option<String>,
+    updated_at: Option<String>,
+    ends_at: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    reason: Option<String>,
+}
 
 #[derive(Deserialize)]
 struct Wire {
@@ -96,39 +190,75 @@ impl Provider for ScalewayTem {
         ]
     }
 
+    fn feeds(&self) -> &[Feed] {
+        FEEDS
+    }
+
+    fn poll_keys(&self) -> &'static [Key] {
+        POLL_KEYS
+    }
+
+    fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
+        let place = Place::of(query)?;
+        let mut url = match (query.feed, query.settings.text("webhook_id")) {
+            (EVENTS, Some(id)) => {
+                let mut url = query.api(API, &format!("webhooks/{}/events", segment(id)))?;
+                url.query_pairs_mut().append_pair("order_by", "created_at_desc");
+                url
+            }
+            (EVENTS, None) => {
+                let mut url = query.api(API, "emails")?;
+                url.query_pairs_mut()
+                    .append_pair("since", &query.window.since.floor_second().to_string())
+                    .append_pair("until", &query.window.until.ceil_second().to_string())
+                    .append_pair("order_by", "created_at_desc");
+                url
+            }
+            _ => {
+                let mut url = query.api(API, "blocklists")?;
+                let domain = domains(query)?.get(place.domain).ok_or_else(|| lost(query))?;
+                url.query_pairs_mut().append_pair("domain_id", domain);
+                url
+            }
+        };
+        url.query_pairs_mut()
+            .append_pair("page", &place.page.to_string())
+            .append_pair("page_size", &PAGE_ROWS.to_string());
+        let key = query.secret("secret_key")?.clone();
+        Ok(PageRequest::get(url).header("x-auth-token", key))
+    }
+
+    fn page(&self, query: &Query<'_>, _url: &Url, body: &[u8]) -> Result<Page, PageError> {
+        let unfit = |error: SettingError| PageError(error.to_string());
+        let mut place = Place::of(query).map_err(unfit)?;
+        let page: WirePage = wire::page(body, query.feed)?;
+        let is_replay = query.settings.text("webhook_id").is_some();
+        let (rows, domains) = match (query.feed, is_replay) {
+            (EVENTS, true) => (page.webhook_events, 1),
+            (EVENTS, false) => (page.emails, 1),
+            _ => (page.blocklists, domains(query).map_err(unfit)?.len()),
+        };
+        let rows = rows.ok_or_else(|| PageError(format!("there are no {}", query.feed)))?;
+        let rows = wire::rows(&rows);
+        let is_past = || is_replay && query.feed == EVENTS && is_past(&rows, query);
+        place.seen += rows.len() as u64;
+        let next = if !rows.is_empty() && place.seen < page.total_count && !is_past() {
+            Some(Place { page: place.page + 1, ..place })
+        } else {
+            let domain = place.domain + 1;
+            (domain < domains).then_some(Place { domain, page: 1, seen: 0 })
+        };
+        Ok(Page::new(rows, next.map(|next| next.token())))
+    }
+
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        match (stamp.origin, stamp.feed) {
+            (Origin::Poll, EVENTS) => return polled(element, stamp),
+            (Origin::Poll, _) => return blocked(element, stamp).map(|event| vec![event]),
+            _ => {}
+        }
         let Some(message) = Envelope::message_of(element)? else { return Ok(Vec::new()) };
-        let wire: Wire = wire::object(message.as_bytes())
-            .map_err(|error| Unreadable(format!("not an event of Scaleway: {error}")))?;
-        let recipient = wire::filled(wire.email_to).or(wire::filled(wire.email));
-        let recipient =
-            recipient.ok_or_else(|| Unreadable(format!("{} names no address", wire.kind)))?;
-        let said = wire::filled(wire.email_response_message).or(wire::filled(wire.email_error));
-        let said = said.or(wire::filled(wire.reason));
-        let text = said.as_deref().unwrap_or("");
-        let code = wire.email_response_code.as_deref().and_then(wire::smtp_code);
-        let smtp_code = code.or_else(|| wire::smtp_code(text));
-        let enhanced_code = wire::enhanced_code(text);
-        let told = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
-        let kind = match TYPES.iter().find(|(known, _)| *known == wire.kind) {
-            Some((_, Is(kind))) => *kind,
-            Some((_, Dropped)) => stamp.faults.kind(Class::Hard, &told),
-            None => EventKind::Unknown,
-        };
-        let address = wire::mailbox(&recipient)?;
-        let at = wire::time(&TimeForm::Text(wire.created_at), stamp.received_at)?;
-        let id = wire::filled(wire.id);
-        let event = Event {
-            message_id: wire::filled(wire.email_id),
-            smtp_code,
-            enhanced_code,
-            diagnostic: said,
-            provider_event_id: id.clone(),
-            identity: id,
-            until: wire.ends_at.as_deref().and_then(Time::parse),
-            ..stamp.event(self.name(), kind, wire.kind, address, at)
-        };
-        Ok(vec![event])
+        told(&message, stamp).map(|event| vec![event])
     }
 
     fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
@@ -157,6 +287,168 @@ impl Provider for ScalewayTem {
         });
         Some(SnsService::Scaleway.sample(&message, now))
     }
+}
+
+/// Where a page is: the domain whose list it is of, its number from 1, and the rows before it.
+#[derive(Clone, Copy)]
+struct Place {
+    domain: usize,
+    page: u64,
+    seen: u64,
+}
+
+impl Place {
+    fn of(query: &Query<'_>) -> Result<Place, SettingError> {
+        let Some(next) = query.next else { return Ok(Place { domain: 0, page: 1, seen: 0 }) };
+        let numbers: Vec<u64> = next.split(' ').filter_map(|part| part.parse().ok()).collect();
+        match numbers[..] {
+            [domain, page, seen] => {
+                let domain = usize::try_from(domain).map_err(|_| lost(query))?;
+                Ok(Place { domain, page, seen })
+            }
+            _ => Err(lost(query)),
+        }
+    }
+
+    fn token(self) -> String {
+        format!("{} {} {}", self.domain, self.page, self.seen)
+    }
+}
+
+/// A place that is none, or no longer.
+fn lost(query: &Query<'_>) -> SettingError {
+    let hint = "the window is read anew";
+    query.settings.problem("poll", "the stored place is of another version", hint)
+}
+
+/// The ids of the domains whose blocklists are read.
+fn domains<'a>(query: &Query<'a>) -> Result<&'a [String], SettingError> {
+    let domains = query.settings.texts("domain_ids");
+    if domains.is_empty() {
+        let hint = "name the ids of your sending domains, or leave blocklists out of feeds";
+        return Err(query.settings.problem("domain_ids", "is missing", hint));
+    }
+    Ok(domains)
+}
+
+/// A text as one segment of a path.
+fn segment(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+}
+
+/// Whether what follows a page is older than the window.
+fn is_past(rows: &[Element], query: &Query<'_>) -> bool {
+    #[derive(Deserialize)]
+    struct Made {
+        created_at: String,
+    }
+    let made = rows.iter().rev().find_map(|row| wire::object::<Made>(&row.body).ok());
+    let made = made.and_then(|made| Time::parse(&made.created_at));
+    made.is_some_and(|made| made < query.window.since)
+}
+
+/// An event as a webhook is told it.
+fn told(message: &str, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
+    let wire: Wire = wire::object(message.as_bytes())
+        .map_err(|error| Unreadable(format!("not an event of Scaleway: {error}")))?;
+    let recipient = wire::filled(wire.email_to).or(wire::filled(wire.email));
+    let recipient =
+        recipient.ok_or_else(|| Unreadable(format!("{} names no address", wire.kind)))?;
+    let said = wire::filled(wire.email_response_message).or(wire::filled(wire.email_error));
+    let said = said.or(wire::filled(wire.reason));
+    let meaning = TYPES.iter().find(|(known, _)| *known == wire.kind).map(|(_, means)| means);
+    let address = wire::mailbox(&recipient)?;
+    let at = wire::time(&TimeForm::Text(wire.created_at), stamp.received_at)?;
+    let id = wire::filled(wire.id);
+    let event = stamp.event(ScalewayTem.name(), EventKind::Unknown, wire.kind, address, at);
+    let event = Event {
+        message_id: wire::filled(wire.email_id),
+        provider_event_id: id.clone(),
+        identity: id,
+        until: wire.ends_at.as_deref().and_then(Time::parse),
+        ..event
+    };
+    Ok(judged(event, meaning, wire.email_response_code.as_deref(), said, stamp))
+}
+
+/// An event with what the server said, and the kind that it makes of a failure.
+fn judged(
+    event: Event,
+    meaning: Option<&Meaning>,
+    code: Option<&str>,
+    said: Option<String>,
+    stamp: &Stamp<'_>,
+) -> Event {
+    let text = said.as_deref().unwrap_or("");
+    let smtp_code = code.and_then(wire::smtp_code).or_else(|| wire::smtp_code(text));
+    let enhanced_code = wire::enhanced_code(text);
+    let told = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
+    let kind = match meaning {
+        Some(Is(kind)) => *kind,
+        Some(Failed(class)) => stamp.faults.kind(*class, &told),
+        None => EventKind::Unknown,
+    };
+    Event { kind, smtp_code, enhanced_code, diagnostic: said, ..event }
+}
+
+/// A row of the feed of events: what a webhook was told, or an e-mail.
+fn polled(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+    if let Ok(row) = wire::object::<Replayed>(&element.body) {
+        let event = told(&row.data, stamp)?;
+        let id = event.identity.clone().or(Some(row.id));
+        return Ok(vec![Event { provider_event_id: id.clone(), identity: id, ..event }]);
+    }
+    email(element, stamp).map(|event| event.into_iter().collect())
+}
+
+/// What became of an e-mail, if anything did yet.
+fn email(element: &Element, stamp: &Stamp<'_>) -> Result<Option<Event>, Unreadable> {
+    let row: Email = wire::object(&element.body)
+        .map_err(|error| Unreadable(format!("not an event or e-mail of Scaleway: {error}")))?;
+    let flag = FLAGS.iter().find(|(flag, _)| row.flags.iter().any(|given| given == flag));
+    let meaning = match (row.status.as_str(), flag) {
+        ("sent", _) => &Is(EventKind::Delivered),
+        ("failed", Some((_, meaning))) => meaning,
+        ("failed", None) => &Failed(Class::Unclear),
+        ("canceled", _) => &Is(EventKind::Failed),
+        // It is still on its way, with failures or without.
+        (_, Some(_)) => &Is(EventKind::Deferred),
+        (_, None) => return Ok(None),
+    };
+    let last = row.last_tries.iter().filter_map(|one| Some((one.tried_at.as_deref()?, one)));
+    let last = last.max_by_key(|(tried, _)| Time::parse(tried));
+    let when = last.map(|(tried, _)| tried).or(row.updated_at.as_deref());
+    let at = TimeForm::Text(when.unwrap_or(&row.created_at).to_owned());
+    let at = wire::time(&at, stamp.received_at)?;
+    let address = wire::mailbox(&row.mail_rcpt)?;
+    let said = last.and_then(|(_, one)| wire::filled(one.message.clone()));
+    let said = said.or(wire::filled(row.status_details));
+    let code = last.and_then(|(_, one)| one.code.as_deref());
+    let words = [row.status.as_str()].into_iter().chain(flag.map(|(flag, _)| *flag));
+    let word = words.collect::<Vec<&str>>().join(":");
+    let event = stamp.event(ScalewayTem.name(), EventKind::Unknown, word, address, at);
+    let event = Event { message_id: Some(row.id), ..event };
+    Ok(Some(judged(event, Some(meaning), code, said, stamp)))
+}
+
+/// An entry of a blocklist.
+fn blocked(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
+    let row: Blocked = wire::object(&element.body)
+        .map_err(|error| Unreadable(format!("not an entry of a blocklist: {error}")))?;
+    let address = wire::listed(&row.email)?;
+    // One whose end was moved is a new listing.
+    let given = wire::filled(row.updated_at).or(wire::filled(row.created_at));
+    let form = |given: &String| wire::time(&TimeForm::Text(given.clone()), stamp.received_at);
+    let at = given.as_ref().map(form).transpose()?;
+    let kind = wire::filled(row.kind);
+    let reason = kind.as_deref().filter(|kind| *kind == NOT_FOUND).map(|_| Reason::HardBounce);
+    let listed = stamp.listed(ScalewayTem.name(), reason, address, given.as_deref().zip(at));
+    Ok(Event {
+        diagnostic: wire::filled(row.reason),
+        until: row.ends_at.as_deref().and_then(Time::parse),
+        provider_kind: kind.unwrap_or(listed.provider_kind),
+        ..listed
+    })
 }
 
 #[cfg(test)]

@@ -1,12 +1,21 @@
-//! SMTP2GO: unsigned, so behind credentials; one event per request, as a form or as JSON.
+//! SMTP2GO: unsigned, so behind credentials; one event per request, as a form or as JSON. Its API
+//! is asked by a JSON body, for events and for suppressions of a span of time.
 //!
 //! Sources: developers.smtp2go.com, "Webhooks" and the OpenAPI description of its API.
 
-use serde_json::{Map, Value};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use url::Url;
 
 use super::wire::{self, Fields};
-use super::{Class, Faults, Notification, Provider, Said, Sample, Stamp, Unreadable};
-use crate::model::{Address, Element, Event, EventKind, Time};
+use super::{
+    Class, Faults, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Rate,
+    Said, Sample, SettingError, Stamp, Unreadable,
+};
+use crate::model::{Address, Element, Event, EventKind, Origin, Reason, Time};
 
 /// What to tick: opens and clicks say nothing of whether an address may be mailed.
 const EVENT_TYPES: &[&str] =
@@ -36,7 +45,83 @@ const LISTED: &str = "suppress";
 /// How the names of headers start that the sender chose to have in its notifications.
 const OWN_HEADER: &str = "x-";
 
+const POLL_KEYS: &[Key] =
+    &[Key::secret("api_key"), Key::optional_text("region"), Key::optional_text("base_url")];
+
+/// The API's hosts. The first one finds the account's region itself.
+const REGIONS: &[(&str, &str)] = &[
+    ("any", "https://api.smtp2go.com/v3"),
+    ("us", "https://us-api.smtp2go.com/v3"),
+    ("eu", "https://eu-api.smtp2go.com/v3"),
+    ("au", "https://au-api.smtp2go.com/v3"),
+];
+
+const EVENTS: &str = "events";
+const FEEDS: &[Feed] = &[Feed::events(EVENTS), Feed::suppressions("suppressions")];
+
+/// Most rows of a page of events. Suppressions come in pages of the API's own length.
+const PAGE_ROWS: u32 = 1_000;
+
+/// "Search activity": so many requests a minute.
+const RATE: Rate = Rate { requests: 60, per: Duration::from_secs(60) };
+
+/// What the API calls the events that are asked for, and how a webhook names each: by its event
+/// and, of a bounce, its type.
+const POLLED: &[(&str, &str, Option<&str>)] = &[
+    ("delivered", "delivered", None),
+    ("soft-bounced", "bounce", Some("soft")),
+    ("hard-bounced", "bounce", Some("hard")),
+    ("rejected", "reject", None),
+    ("spam", "spam", None),
+    ("unsubscribed", "unsubscribe", None),
+    ("resubscribed", "resubscribe", None),
+];
+
+/// Why an address is suppressed. Those that are not here tell nothing of the recipient.
+const CAUSES: &[(&str, Reason)] = &[
+    ("spam", Reason::Complaint),
+    ("unsubscribe", Reason::Unsubscribe),
+    ("bounce", Reason::HardBounce),
+];
+
+/// What a refused key is told by, since the status is 400 as for any other mistake.
+const REFUSED_KEY: &[&str] = &["PERMISSION_DENIED", "API Key", "api_key"];
+
 pub(super) struct Smtp2go;
+
+#[derive(Deserialize)]
+struct WirePage {
+    data: PageData,
+}
+
+#[derive(Deserialize)]
+struct PageData {
+    #[serde(alias = "results")]
+    events: Vec<Box<RawValue>>,
+    continue_token: Option<String>,
+}
+
+/// A row of the search of events.
+#[derive(Deserialize)]
+struct Row {
+    event: String,
+    recipient: String,
+    date: String,
+    email_id: Option<String>,
+    smtp_response: Option<String>,
+    reason: Option<String>,
+    error: Option<String>,
+    custom_headers: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct Suppression {
+    email_address: String,
+    reason: String,
+    timestamp: Option<String>,
+    block_description: Option<String>,
+    complaint: Option<String>,
+}
 
 impl Provider for Smtp2go {
     fn name(&self) -> &'static str {
@@ -55,7 +140,57 @@ impl Provider for Smtp2go {
         EVENT_TYPES
     }
 
+    fn feeds(&self) -> &[Feed] {
+        FEEDS
+    }
+
+    fn poll_keys(&self) -> &'static [Key] {
+        POLL_KEYS
+    }
+
+    fn rate(&self) -> Option<Rate> {
+        Some(RATE)
+    }
+
+    fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
+        let base = query.region(REGIONS)?;
+        let is_events = query.feed == EVENTS;
+        let url =
+            query.api(base, if is_events { "activity/search" } else { "suppression/view" })?;
+        let mut body = json!({
+            "start_date": query.window.since.floor_second().to_string(),
+            "end_date": query.window.until.ceil_second().to_string(),
+        });
+        if is_events {
+            let types: Vec<&str> = POLLED.iter().map(|(name, _, _)| *name).collect();
+            body["event_types"] = types.into();
+            body["limit"] = PAGE_ROWS.into();
+        } else {
+            body["sort"] = "asc".into();
+        }
+        if let Some(token) = query.next {
+            body["continue_token"] = token.into();
+        }
+        let key = query.secret("api_key")?.clone();
+        Ok(PageRequest::post_json(url, &body).header("x-smtp2go-api-key", key))
+    }
+
+    fn page(&self, query: &Query<'_>, _url: &Url, body: &[u8]) -> Result<Page, PageError> {
+        let WirePage { data } = wire::page(body, query.feed)?;
+        Ok(Page::new(wire::rows(&data.events), wire::filled(data.continue_token)))
+    }
+
+    fn is_unauthorised(&self, status: u16, body: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(body);
+        status == 400 && REFUSED_KEY.iter().any(|word| text.contains(word))
+    }
+
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        match (stamp.origin, stamp.feed) {
+            (Origin::Poll, EVENTS) => return polled(element, stamp).map(|event| vec![event]),
+            (Origin::Poll, _) => return suppression(element, stamp).map(|event| vec![event]),
+            _ => {}
+        }
         let fields = Fields::parse(&element.body)?;
         let missing = |what: &str| Unreadable(format!("{what}: is missing"));
         let name = fields.get("event").ok_or_else(|| missing("event"))?;
@@ -116,6 +251,48 @@ impl Provider for Smtp2go {
         let body = form.finish().into_bytes();
         Some(Sample { content_type: "application/x-www-form-urlencoded", body })
     }
+}
+
+/// An event of the API's: the same as a webhook's, under other names.
+fn polled(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
+    let row: Row = wire::object(&element.body)
+        .map_err(|error| Unreadable(format!("not an event of SMTP2GO's: {error}")))?;
+    let address = wire::mailbox(&row.recipient)?;
+    let at = wire::utc_time(&row.date, stamp.received_at)?;
+    let context = [row.reason.as_deref(), row.error.as_deref()];
+    let context = context.map(Option::unwrap_or_default).join(" ");
+    let mut texts = [row.smtp_response, row.reason, row.error].into_iter();
+    let diagnostic = texts.find_map(wire::filled);
+    let text = diagnostic.as_deref().unwrap_or("");
+    let (smtp_code, enhanced_code) = (wire::smtp_code(text), wire::enhanced_code(text));
+    let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
+    let known = POLLED.iter().find(|(name, _, _)| *name == row.event);
+    let (name, bounce) = known.map_or((row.event.as_str(), None), |(_, name, b)| (*name, *b));
+    let kind = kind(name, bounce, &context, &said, stamp.faults);
+    Ok(Event {
+        message_id: row.email_id.as_deref().and_then(wire::bare_id),
+        smtp_code,
+        diagnostic,
+        metadata: wire::own_data(row.custom_headers.as_deref()),
+        enhanced_code,
+        ..stamp.event(Smtp2go.name(), kind, row.event, address, at)
+    })
+}
+
+fn suppression(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
+    let row: Suppression = wire::object(&element.body)
+        .map_err(|error| Unreadable(format!("not a suppression of SMTP2GO's: {error}")))?;
+    let address = wire::listed(&row.email_address)?;
+    let given = row.timestamp.as_deref();
+    let at = given.map(|text| wire::utc_time(text, stamp.received_at)).transpose()?;
+    let reason = CAUSES.iter().find(|(cause, _)| *cause == row.reason).map(|(_, reason)| *reason);
+    // An address can be on the list for several reasons.
+    let given = given.map(|given| format!("{}:{given}", row.reason));
+    Ok(Event {
+        diagnostic: wire::filled(row.block_description).or(wire::filled(row.complaint)),
+        provider_kind: row.reason,
+        ..stamp.listed(Smtp2go.name(), reason, address, given.as_deref().zip(at))
+    })
 }
 
 fn kind(

@@ -121,6 +121,19 @@ pub fn mailbox(text: &str) -> Result<Address, Unreadable> {
     Address::parse(bare).map_err(|error| Unreadable(format!("recipient: {error}")))
 }
 
+/// Reads an address of a provider's list.
+///
+/// # Errors
+/// When it is not one plausible mailbox: some lists hold whole domains too.
+pub fn listed(text: &str) -> Result<Address, Unreadable> {
+    let domain = "a whole domain is listed: let the MTA refuse it, since only addresses are kept";
+    let text = text.trim();
+    match text.rsplit_once('@') {
+        None | Some(("" | "*", _)) if !text.is_empty() => Err(Unreadable(domain.to_owned())),
+        _ => mailbox(text),
+    }
+}
+
 /// A time as RFC 3339 text, or as a number of seconds or milliseconds since the epoch.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -551,6 +564,17 @@ mod tests {
             assert_eq!(time.unwrap().to_string(), "2011-10-21T11:02:55Z", "{zone}");
         }
         assert!(mail_time("2011-10-21T11:02:55Z", now).is_err());
+    }
+
+    #[test]
+    fn a_listed_domain_is_told_from_an_address() {
+        assert_eq!(listed("a@example.com").unwrap().received(), "a@example.com");
+        for domain in ["example.com", "@example.com", "*@example.com"] {
+            let error = listed(domain).unwrap_err();
+            assert!(error.0.starts_with("a whole domain is listed"), "{domain}");
+            assert!(!error.0.contains(domain), "{error}");
+        }
+        assert!(listed("a b@example.com").is_err_and(|error| error.0.starts_with("recipient")));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use data_encoding::BASE64;
 use serde_json::{Value, json};
 use suppressd::model::{Event, Origin, Reason, SourceName, Time};
 use suppressd::provider::{
-    ALL, Faults, KeyKind, Method, Page, PageRequest, Provider, Query, Setting, Settings, Stamp,
+    ALL, Faults, KeyKind, Page, PageRequest, Provider, Query, Setting, Settings, Stamp,
     Window, by_name,
 };
 use suppressd::secret::Secret;
@@ -195,12 +195,7 @@ fn brief(event: &Event) -> Value {
 
 /// A request as a case has it.
 fn shown(request: &PageRequest) -> Value {
-    let method = match request.method {
-        Method::Get => "GET",
-        Method::Post => "POST",
-        Method::Put => "PUT",
-        Method::Delete => "DELETE",
-    };
+    let method = request.method.as_str();
     let text = |secret: &Secret| secret.reveal_text().unwrap().to_owned();
     let headers: BTreeMap<&str, String> =
         request.headers.iter().map(|(name, value)| (*name, text(value))).collect();

@@ -57,7 +57,7 @@ impl Hash {
     }
 
     /// The tag of a message.
-    fn tag(self, key: &Secret, message: &[u8]) -> Vec<u8> {
+    pub(in crate::provider) fn tag(self, key: &Secret, message: &[u8]) -> Vec<u8> {
         match self {
             Hash::Sha1 => fed::<Hmac<Sha1>>(key, message).finalize().into_bytes().to_vec(),
             Hash::Sha256 => fed::<Hmac<Sha256>>(key, message).finalize().into_bytes().to_vec(),

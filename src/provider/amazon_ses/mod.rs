@@ -4,18 +4,22 @@
 //! SNS" and "Amazon SNS notification contents". Both forms are read: event publishing
 //! (`eventType`) and feedback notifications of an identity (`notificationType`).
 
+mod api;
+mod sigv4;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use url::Url;
 
 use super::verify::{Envelope, SNS_KEYS, SnsService};
 use super::wire::{self, TimeForm};
 use super::{
-    Ask, Check, Class, Key, Notification, Provider, Said, Sample, SettingError, Settings, Stamp,
-    Unreadable,
+    Ask, Check, Class, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query,
+    Rate, Said, Sample, SettingError, Settings, Stamp, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Scope, Time};
+use crate::model::{Address, Element, Event, EventKind, Origin, Scope, Time};
 
 /// What SES publishes once, to try a new event destination.
 const VALIDATED: &str = "Successfully validated SNS topic";
@@ -203,7 +207,30 @@ impl Provider for AmazonSes {
         ]
     }
 
+    fn feeds(&self) -> &[Feed] {
+        api::FEEDS
+    }
+
+    fn poll_keys(&self) -> &'static [Key] {
+        api::POLL_KEYS
+    }
+
+    fn rate(&self) -> Option<Rate> {
+        Some(api::RATE)
+    }
+
+    fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
+        api::page_request(query)
+    }
+
+    fn page(&self, query: &Query<'_>, _url: &Url, body: &[u8]) -> Result<Page, PageError> {
+        api::page(query, body)
+    }
+
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        if stamp.origin == Origin::Poll {
+            return api::read(element, stamp);
+        }
         let Some(message) = Envelope::message_of(element)? else { return Ok(Vec::new()) };
         if message.starts_with(VALIDATED) {
             return Ok(Vec::new());
@@ -498,21 +525,20 @@ fn sample(kind: EventKind, address: &str, at: &str) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use http::HeaderMap;
-    use url::Url;
 
     use super::*;
     use crate::provider::{Draft, Refusal, Setting};
     use crate::secret::Secret;
 
-    const CERTIFICATE: &[u8] = include_bytes!("../../tests/fixtures/sns/test_cert.pem");
+    const CERTIFICATE: &[u8] = include_bytes!("../../../tests/fixtures/sns/test_cert.pem");
     const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:SES_Events";
     const SIGNED: [&[u8]; 6] = [
-        include_bytes!("../../tests/fixtures/sns/notification_subject_v1.json"),
-        include_bytes!("../../tests/fixtures/sns/notification_subject_v2.json"),
-        include_bytes!("../../tests/fixtures/sns/notification_nosubject_v1.json"),
-        include_bytes!("../../tests/fixtures/sns/notification_nosubject_v2.json"),
-        include_bytes!("../../tests/fixtures/sns/subscription_confirmation_v1.json"),
-        include_bytes!("../../tests/fixtures/sns/subscription_confirmation_v2.json"),
+        include_bytes!("../../../tests/fixtures/sns/notification_subject_v1.json"),
+        include_bytes!("../../../tests/fixtures/sns/notification_subject_v2.json"),
+        include_bytes!("../../../tests/fixtures/sns/notification_nosubject_v1.json"),
+        include_bytes!("../../../tests/fixtures/sns/notification_nosubject_v2.json"),
+        include_bytes!("../../../tests/fixtures/sns/subscription_confirmation_v1.json"),
+        include_bytes!("../../../tests/fixtures/sns/subscription_confirmation_v2.json"),
     ];
 
     fn check(topics: &[&str], pinned: bool) -> Check {

@@ -4,16 +4,19 @@
 //! recipient nothing is held against any of them, unless the server's words name them.
 //! Source: resend.com/docs/webhooks, "Event Types".
 
+mod api;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
+use url::Url;
 
 use super::standard_webhooks::{self, SVIX, WEBHOOK};
 use super::wire::{self, TimeForm};
 use super::{
-    Check, Class, Key, KeyKind, Notification, Provider, Said, Sample, SettingError, Settings,
-    Stamp, Unreadable,
+    Check, Class, Feed, Key, KeyKind, Notification, Page, PageError, PageRequest, Provider, Query,
+    Rate, Said, Sample, SettingError, Settings, Stamp, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Time};
+use crate::model::{Address, Element, Event, EventKind, Origin, Reason, Time};
 
 const WEBHOOK_KEYS: &[Key] =
     &[Key::optional_secret("secret"), Key::optional("tolerance", KeyKind::Span)];
@@ -68,7 +71,7 @@ struct Wire {
     data: Data,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Data {
     /// The recipients of the message: a list, or one.
     to: Option<Value>,
@@ -142,7 +145,30 @@ impl Provider for Resend {
         standard_webhooks::elements(notification)
     }
 
+    fn feeds(&self) -> &[Feed] {
+        api::FEEDS
+    }
+
+    fn poll_keys(&self) -> &'static [Key] {
+        api::POLL_KEYS
+    }
+
+    fn rate(&self) -> Option<Rate> {
+        Some(api::RATE)
+    }
+
+    fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
+        api::page_request(query)
+    }
+
+    fn page(&self, query: &Query<'_>, _url: &Url, body: &[u8]) -> Result<Page, PageError> {
+        api::page(query, body)
+    }
+
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        if stamp.origin == Origin::Poll {
+            return api::read(element, stamp);
+        }
         let unreadable = |error| Unreadable(format!("not an event of Resend's: {error}"));
         let Kind { name } = wire::object(&element.body).map_err(unreadable)?;
         let known = TYPES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
@@ -223,6 +249,13 @@ impl Told<'_> {
         if kind != EventKind::Unsubscribed {
             // The id of the suppression is in the API's list too; that of the notification is not.
             event.identity = self.data.id.clone().or(event.identity);
+        }
+        if kind == EventKind::Listed {
+            event.reason = match self.data.origin.as_deref() {
+                Some("bounce") => Some(Reason::HardBounce),
+                Some("complaint") => Some(Reason::Complaint),
+                _ => None,
+            };
         }
         Ok(vec![event])
     }
@@ -405,7 +438,7 @@ mod tests {
     use super::super::Faults;
     use super::super::signed::{Sent, settings};
     use super::*;
-    use crate::model::{Origin, SourceName};
+    use crate::model::SourceName;
 
     /// Vectors made by another program: one body, signed with two secrets.
     const OLD: &str = "whsec_cmVzZW5kLWV4YW1wbGUtc2VjcmV0LWtleS0zMmJ5dGU=";

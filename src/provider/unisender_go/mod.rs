@@ -3,17 +3,21 @@
 //! Sources: godocs.unisender.ru and docs.unione.io, "Webhook" and "Email statuses"; anymail,
 //! `anymail/webhooks/unisender_go.py`.
 
+mod api;
+mod csv;
+
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
+use url::Url;
 
 use super::{
-    Check, Class, Faults, Key, Notification, PLACEHOLDER, Provider, Said, Sample, SettingError,
-    Settings, Stamp, Substitute, Unreadable, wire,
+    Check, Class, Faults, Feed, Key, Notification, PLACEHOLDER, Page, PageError, PageRequest,
+    Provider, Query, Said, Sample, SettingError, Settings, Stamp, Substitute, Unreadable, wire,
 };
-use crate::model::{Address, Element, Event, EventKind, Time};
+use crate::model::{Address, Element, Event, EventKind, Origin, Time};
 
 const WEBHOOK_KEYS: &[Key] = &[Key::optional_secret("secret")];
 
@@ -167,7 +171,26 @@ impl Provider for UnisenderGo {
         EVENT_TYPES
     }
 
+    fn feeds(&self) -> &[Feed] {
+        api::FEEDS
+    }
+
+    fn poll_keys(&self) -> &'static [Key] {
+        api::POLL_KEYS
+    }
+
+    fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
+        api::page_request(query)
+    }
+
+    fn page(&self, query: &Query<'_>, _url: &Url, body: &[u8]) -> Result<Page, PageError> {
+        api::page(query, body)
+    }
+
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        if stamp.origin == Origin::Poll {
+            return api::read(element, stamp);
+        }
         let unfit = |error| Unreadable(format!("not an event of Unisender Go: {error}"));
         let wire: Wire = wire::object(&element.body).map_err(unfit)?;
         let none = wire
@@ -182,44 +205,7 @@ impl Provider for UnisenderGo {
             Some(data) => wire::object(data.get().as_bytes()).map_err(unfit)?,
             None => wire::object(&element.body).map_err(unfit)?,
         };
-        let missing = |what: &str| Unreadable(format!("{what}: is missing"));
-        let address = wire::mailbox(&data.email.ok_or_else(|| missing("recipient"))?)?;
-        let time = data.event_time.ok_or_else(|| missing("time"))?;
-        let at = wire::utc_time(&time, stamp.received_at)?;
-        let info = data.delivery_info.unwrap_or_default();
-        let detail = wire::filled(info.delivery_status);
-        let status = data.status.unwrap_or_default();
-        let diagnostic = wire::filled(info.destination_response);
-        let text = diagnostic.as_deref().unwrap_or("");
-        let (smtp_code, enhanced_code) = (wire::smtp_code(text), wire::enhanced_code(text));
-        let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
-        let kind = match name.as_str() {
-            MESSAGE_EVENT => kind(&status, detail.as_deref(), &said, stamp.faults),
-            _ => EventKind::Unknown,
-        };
-        let shortly = detail.as_deref().is_some_and(|detail| SKIPPED_SHORTLY.contains(&detail));
-        let until = (kind == EventKind::Rejected && shortly).then(|| at.plus(SHORTLY));
-        let url = wire::filled(data.url);
-        let message_id = wire::filled(data.job_id);
-        let identity = message_id.as_ref().map(|job| {
-            // The columns that the dump of events has too; the recipient is in it already.
-            format!("{job}/{status}/{time}/{}", url.as_deref().unwrap_or(""))
-        });
-        let word = if name == MESSAGE_EVENT { status } else { name };
-        let provider_kind = [word].into_iter().chain(detail).collect::<Vec<_>>().join(":");
-        let event = Event {
-            message_id,
-            smtp_code,
-            enhanced_code,
-            diagnostic,
-            url,
-            user_agent: wire::filled(info.user_agent),
-            metadata: wire::own_data(data.metadata.as_deref()),
-            identity,
-            until,
-            ..stamp.event(self.name(), kind, provider_kind, address, at)
-        };
-        Ok(vec![event])
+        data.event(&name, stamp).map(|event| vec![event])
     }
 
     fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
@@ -254,6 +240,49 @@ impl Provider for UnisenderGo {
         let user = serde_json::json!({ "user_id": 456, "events": [event] });
         let body = serde_json::json!({ "auth": PLACEHOLDER, "events_by_user": [user] });
         Some(Sample { content_type: "application/json", body: body.to_string().into_bytes() })
+    }
+}
+
+impl Data {
+    /// The event of that name.
+    fn event(self, name: &str, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
+        let missing = |what: &str| Unreadable(format!("{what}: is missing"));
+        let address = wire::mailbox(&self.email.ok_or_else(|| missing("recipient"))?)?;
+        let time = self.event_time.ok_or_else(|| missing("time"))?;
+        let at = wire::utc_time(&time, stamp.received_at)?;
+        let info = self.delivery_info.unwrap_or_default();
+        let detail = wire::filled(info.delivery_status);
+        let status = self.status.unwrap_or_default();
+        let diagnostic = wire::filled(info.destination_response);
+        let text = diagnostic.as_deref().unwrap_or("");
+        let (smtp_code, enhanced_code) = (wire::smtp_code(text), wire::enhanced_code(text));
+        let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
+        let kind = match name {
+            MESSAGE_EVENT => kind(&status, detail.as_deref(), &said, stamp.faults),
+            _ => EventKind::Unknown,
+        };
+        let shortly = detail.as_deref().is_some_and(|detail| SKIPPED_SHORTLY.contains(&detail));
+        let until = (kind == EventKind::Rejected && shortly).then(|| at.plus(SHORTLY));
+        let url = wire::filled(self.url);
+        let message_id = wire::filled(self.job_id);
+        let identity = message_id.as_ref().map(|job| {
+            // The columns that the dump of events has too; the recipient is in it already.
+            format!("{job}/{status}/{time}/{}", url.as_deref().unwrap_or(""))
+        });
+        let word = if name == MESSAGE_EVENT { status } else { name.to_owned() };
+        let provider_kind = [word].into_iter().chain(detail).collect::<Vec<_>>().join(":");
+        Ok(Event {
+            message_id,
+            smtp_code,
+            enhanced_code,
+            diagnostic,
+            url,
+            user_agent: wire::filled(info.user_agent),
+            metadata: wire::own_data(self.metadata.as_deref()),
+            identity,
+            until,
+            ..stamp.event(UnisenderGo.name(), kind, provider_kind, address, at)
+        })
     }
 }
 
@@ -303,7 +332,7 @@ mod tests {
 
     /// A recorded body, and the key it was signed with, which its owner has withdrawn.
     const SECRET: &str = "6mjstx9gwi7qj8eni6m77hfiiw6aifmss154y4ze";
-    const BODY: &str = include_str!("../../tests/fixtures/provider/unisender-go/vector.json");
+    const BODY: &str = include_str!("../../../tests/fixtures/provider/unisender-go/vector.json");
     const AUTH: &str = "b3cb4d6aef9d07095805c39e792e0542";
 
     fn check(secrets: &[&str]) -> Check {
@@ -373,7 +402,7 @@ mod tests {
         let event = |element: &Element| {
             let stamp = Stamp {
                 source: &source,
-                origin: crate::model::Origin::Webhook,
+                origin: Origin::Webhook,
                 feed: "",
                 received_at: now,
                 faults: &Faults::default(),
