@@ -1,14 +1,44 @@
 //! Brevo, once Sendinblue: transactional webhooks, one event or an array. Nothing is signed.
 //!
 //! Source: Brevo developers, "Transactional webhooks", "Batched webhooks" and "Secure webhook
-//! calls". Events have no id, and of their times only `ts_epoch` is in UTC.
+//! calls"; of the API "Get all your transactional email activity" and "Get the list of blocked or
+//! unsubscribed transactional contacts". Events have no id, and of a webhook's times only
+//! `ts_epoch` is in UTC. The API knows days only.
+
+use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use url::Url;
 
 use super::wire::{self, TimeForm};
-use super::{Class, Notification, Provider, Said, Sample, Stamp, Unreadable};
-use crate::model::{Address, Element, Event, EventKind, Time};
+use super::{
+    Class, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Rate, Said,
+    Sample, SettingError, Stamp, Unreadable,
+};
+use crate::model::{Address, Element, Event, EventKind, Reason, Scope, Time};
+
+/// The API.
+const API: &str = "https://api.brevo.com/v3";
+
+const POLL_KEYS: &[Key] = &[Key::secret("api_key"), Key::optional_text("base_url")];
+
+/// A day of the API's.
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Days are those of the account's time zone, which may be so far behind UTC, or ahead of it.
+const ZONE_BEHIND: Duration = Duration::from_secs(12 * 3_600);
+const ZONE_AHEAD: Duration = Duration::from_secs(14 * 3_600);
+
+/// Rows of a page: what the API gives unasked, and the most that it gives of blocked contacts.
+const EVENT_ROWS: usize = 2_500;
+const CONTACT_ROWS: usize = 100;
+
+/// A query may span 90 days; two are left for those that the zone adds.
+const FEEDS: &[Feed] = &[
+    Feed::events("events").overlap(DAY.saturating_mul(2)).kept(DAY.saturating_mul(88)),
+    Feed::suppressions("suppressions").overlap(DAY.saturating_mul(2)),
+];
 
 /// What an event means.
 #[derive(Clone, Copy)]
@@ -19,7 +49,7 @@ enum Meaning {
     Fault(Class),
 }
 
-/// Source: "Transactional webhooks".
+/// Source: "Transactional webhooks", and below these the names that the API has for them.
 const EVENTS: &[(&str, Meaning)] = &[
     ("request", Meaning::Is(EventKind::Accepted)),
     ("delivered", Meaning::Is(EventKind::Delivered)),
@@ -40,10 +70,26 @@ const EVENTS: &[(&str, Meaning)] = &[
     ("proxy_open", Meaning::Is(EventKind::Opened)),
     ("unique_proxy_open", Meaning::Is(EventKind::Opened)),
     ("click", Meaning::Is(EventKind::Clicked)),
+    ("requests", Meaning::Is(EventKind::Accepted)),
+    ("softBounces", Meaning::Fault(Class::Soft)),
+    ("hardBounces", Meaning::Fault(Class::Hard)),
+    ("invalid", Meaning::Is(EventKind::HardBounce)),
+    ("loadedByProxy", Meaning::Is(EventKind::Opened)),
+    ("clicks", Meaning::Is(EventKind::Clicked)),
+];
+
+/// Why a contact is blocked (`reason.code`). What is not here, such as `adminBlocked`, is just
+/// listed.
+const CAUSES: &[(&str, Reason)] = &[
+    ("hardBounce", Reason::HardBounce),
+    ("contactFlaggedAsSpam", Reason::Complaint),
+    ("unsubscribedViaEmail", Reason::Unsubscribe),
+    ("unsubscribedViaMA", Reason::Unsubscribe),
+    ("unsubscribedViaApi", Reason::Unsubscribe),
 ];
 
 /// Opens by a mail program's proxy, such as Apple's, not by a person.
-const MACHINES: &[&str] = &["proxy_open", "unique_proxy_open"];
+const MACHINES: &[&str] = &["proxy_open", "unique_proxy_open", "loadedByProxy"];
 
 /// How the names of events begin that are about a contact or about mail to us, not a message.
 const IGNORED: &[&str] = &["list_addition", "contact_updated", "contact_deleted", "inbound"];
@@ -60,8 +106,12 @@ struct Wire {
     s_epoch: Option<TimeForm>,
     ts_event: Option<TimeForm>,
     ts: Option<TimeForm>,
+    /// Of a polled row: with the zone's offset.
+    date: Option<TimeForm>,
     #[serde(rename = "message-id", default, deserialize_with = "wire::loose_text")]
     message_id: Option<String>,
+    #[serde(rename = "messageId", default, deserialize_with = "wire::loose_text")]
+    polled_id: Option<String>,
     #[serde(default, deserialize_with = "wire::loose_text")]
     reason: Option<String>,
     #[serde(default, deserialize_with = "wire::loose_texts")]
@@ -74,6 +124,29 @@ struct Wire {
     link: Option<String>,
     #[serde(default, deserialize_with = "wire::loose_text")]
     user_agent: Option<String>,
+}
+
+/// One blocked contact.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Contact {
+    email: String,
+    sender_email: Option<String>,
+    reason: Option<Cause>,
+    blocked_at: Option<String>,
+}
+
+/// Why it is blocked.
+#[derive(Deserialize)]
+struct Cause {
+    code: Option<String>,
+    message: Option<String>,
+}
+
+/// How many contacts are blocked in all.
+#[derive(Deserialize)]
+struct Count {
+    count: usize,
 }
 
 impl Provider for Brevo {
@@ -104,13 +177,16 @@ impl Provider for Brevo {
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        if stamp.feed == "suppressions" {
+            return contact(element, stamp).map(|event| vec![event]);
+        }
         let wire: Wire = wire::object(&element.body)
             .map_err(|error| Unreadable(format!("not an event of Brevo: {error}")))?;
         if IGNORED.iter().any(|start| wire.event.starts_with(start)) {
             return Ok(Vec::new());
         }
         let address = wire::mailbox(wire.email.as_deref().unwrap_or(""))?;
-        let at = wire.time().ok_or_else(|| Unreadable("there is no time".to_owned()))?;
+        let at = wire.time(stamp).ok_or_else(|| Unreadable("there is no time".to_owned()))?;
         let at = wire::loose_time(at, stamp.received_at)?;
         let reason = wire.reason.as_deref().unwrap_or("").trim();
         let smtp_code = wire::said_code(reason);
@@ -122,7 +198,8 @@ impl Provider for Brevo {
             Some(Meaning::Fault(class)) => stamp.faults.kind(class, &said),
             None => EventKind::Unknown,
         };
-        let message_id = wire.message_id.as_deref().and_then(wire::bare_id);
+        let message_id = wire.message_id.as_deref().or(wire.polled_id.as_deref());
+        let message_id = message_id.and_then(wire::bare_id);
         // Two links can be followed within a second; all else is told apart without help.
         let link = wire.link.as_deref().filter(|_| kind == EventKind::Clicked);
         let id = message_id.as_deref().unwrap_or("");
@@ -140,6 +217,53 @@ impl Provider for Brevo {
             user_agent: wire.user_agent,
             ..stamp.event(self.name(), kind, wire.event, address, at)
         }])
+    }
+
+    fn feeds(&self) -> &[Feed] {
+        FEEDS
+    }
+
+    fn poll_keys(&self) -> &'static [Key] {
+        POLL_KEYS
+    }
+
+    /// Of every listing that Brevo names no limit of its own for.
+    fn rate(&self) -> Option<Rate> {
+        Some(Rate { requests: 100, per: Duration::from_secs(3_600) })
+    }
+
+    fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
+        let (path, rows) = match query.feed {
+            "suppressions" => ("smtp/blockedContacts", CONTACT_ROWS),
+            _ => ("smtp/statistics/events", EVENT_ROWS),
+        };
+        let mut url = query.api(API, path)?;
+        let window = query.window;
+        let last = window.until.plus(ZONE_AHEAD).min(query.now.max(window.until));
+        url.query_pairs_mut()
+            .append_pair("startDate", &wire::day(window.since.minus(ZONE_BEHIND)))
+            .append_pair("endDate", &wire::day(last))
+            .append_pair("limit", &rows.to_string())
+            .append_pair("offset", query.next.unwrap_or("0"))
+            .append_pair("sort", "asc");
+        let key = query.secret("api_key")?;
+        Ok(PageRequest::get(url).header("api-key", key.clone()))
+    }
+
+    fn page(&self, query: &Query<'_>, _url: &Url, body: &[u8]) -> Result<Page, PageError> {
+        let offset: usize = query.next.and_then(|next| next.parse().ok()).unwrap_or(0);
+        let is_events = query.feed == "events";
+        let rows = match wire::rows_under(if is_events { "events" } else { "contacts" }, body) {
+            // So it says that there are none.
+            Err(_) if is_empty_object(body) => Vec::new(),
+            rows => rows?,
+        };
+        let end = offset + rows.len();
+        let more = match wire::object(body) {
+            Ok(Count { count }) if !is_events => end < count && !rows.is_empty(),
+            _ => rows.len() >= if is_events { EVENT_ROWS } else { CONTACT_ROWS },
+        };
+        Ok(Page::new(rows, more.then(|| end.to_string())))
     }
 
     fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
@@ -182,8 +306,12 @@ impl Provider for Brevo {
 
 impl Wire {
     /// The time in UTC, in milliseconds (some samples have seconds, or another name). The others
-    /// are in the account's time zone: off by hours, but the same over retries.
-    fn time(&self) -> Option<&TimeForm> {
+    /// are in the account's time zone: off by hours, but the same over retries. A polled row has
+    /// a date.
+    fn time(&self, stamp: &Stamp<'_>) -> Option<&TimeForm> {
+        if stamp.feed == "events" {
+            return self.date.as_ref();
+        }
         let times = [&self.ts_epoch, &self.s_epoch, &self.ts_event, &self.ts];
         times.into_iter().flatten().next()
     }
@@ -208,6 +336,38 @@ impl Wire {
         let value = inner.unwrap_or_else(|| Value::String(text.to_owned()));
         (!text.is_empty()).then(|| value.to_string())
     }
+}
+
+/// A contact that Brevo sends nothing to.
+fn contact(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
+    let row: Contact = wire::object(&element.body)
+        .map_err(|error| Unreadable(format!("not a blocked contact of Brevo: {error}")))?;
+    let address = wire::mailbox(&row.email)?;
+    let at = row.blocked_at.as_deref().map(|text| wire::utc_time(text, stamp.received_at));
+    let undated = at.is_none();
+    let at = at.transpose()?.unwrap_or(stamp.received_at);
+    let Cause { code, message } = row.reason.unwrap_or(Cause { code: None, message: None });
+    let code = code.unwrap_or_default();
+    let reason = CAUSES.iter().find(|(known, _)| *known == code).map(|(_, reason)| *reason);
+    let sender = wire::filled(row.sender_email);
+    let scope = match (reason, sender) {
+        // A dead address is dead for all, and a complaint counts for all.
+        (Some(Reason::HardBounce | Reason::Complaint), _) | (_, None) => Scope::Global,
+        (_, Some(sender)) => wire::stream(&sender)?,
+    };
+    let listed = row.blocked_at.unwrap_or_default();
+    Ok(Event {
+        scope,
+        reason,
+        undated,
+        identity: Some(format!("suppressions:{listed}")),
+        diagnostic: wire::filled(message),
+        ..stamp.event(Brevo.name(), EventKind::Listed, code, address, at)
+    })
+}
+
+fn is_empty_object(body: &[u8]) -> bool {
+    wire::object::<Map<String, Value>>(body).is_ok_and(|members| members.is_empty())
 }
 
 #[cfg(test)]

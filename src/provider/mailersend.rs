@@ -1,20 +1,22 @@
 //! MailerSend: one event per notification, signed over the body.
 //!
 //! Payloads of version 1 nest the e-mail in the event, those of version 2 are flat: both are read.
-//! Source: developers.mailersend.com/api/v1/account/webhooks.
+//! Sources: developers.mailersend.com, account/webhooks, email/activity, email/recipients
+//! (suppressions). A row of activity is what a webhook has in `data`, with the same id.
 
 use std::time::Duration;
 
 use http::HeaderName;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use url::Url;
 
 use super::wire::{self, TimeForm};
 use super::{
-    Check, Class, Key, Notification, Provider, Said, Sample, SettingError, Settings, Stamp,
-    Unreadable,
+    Check, Class, Feed, Key, KeyKind, Notification, Page, PageError, PageRequest, Provider, Query,
+    Said, Sample, SettingError, Settings, Stamp, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Time};
+use crate::model::{Address, Element, Event, EventKind, Reason, Time};
 use crate::secret::Secret;
 
 /// The header that holds the signature.
@@ -30,6 +32,41 @@ const HOLD: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 
 const WEBHOOK_KEYS: &[Key] = &[Key::optional_secret("secret")];
 
+/// The API.
+const API: &str = "https://api.mailersend.com/v1";
+
+const POLL_KEYS: &[Key] = &[
+    Key::secret("api_key"),
+    Key::required("domains", KeyKind::Texts),
+    Key::optional_text("base_url"),
+];
+
+/// Rows of a page, the most that there can be.
+const PAGE_ROWS: &str = "100";
+
+const FEEDS: &[Feed] = &[
+    Feed::events("events").overlap(Duration::from_secs(3_600)),
+    Feed::suppressions("bounces").whole(),
+    Feed::suppressions("complaints").whole(),
+    Feed::suppressions("unsubscribes").whole(),
+    Feed::suppressions("blocklist").whole(),
+    Feed::suppressions("on_hold").whole(),
+];
+
+/// The suppression lists: feed, path, and the cause of their rows. The block list is the sender's
+/// own.
+const LISTS: &[(&str, &str, Option<Reason>)] = &[
+    ("bounces", "hard-bounces", Some(Reason::HardBounce)),
+    ("complaints", "spam-complaints", Some(Reason::Complaint)),
+    ("unsubscribes", "unsubscribes", Some(Reason::Unsubscribe)),
+    ("blocklist", "blocklist", None),
+    ("on_hold", "on-hold-list", None),
+];
+
+/// The events that are asked for (email/activity). Opens and clicks are only a burden.
+const ASKED: &[&str] =
+    &["delivered", "deferred", "soft_bounced", "hard_bounced", "spam_complaints", "unsubscribed"];
+
 /// The event types (account/webhooks, "Available events"). That an address is on hold, or no
 /// longer, is MailerSend's own list; it says nothing of what the recipient wants.
 const TYPES: &[(&str, EventKind)] = &[
@@ -39,6 +76,8 @@ const TYPES: &[(&str, EventKind)] = &[
     ("activity.soft_bounced", EventKind::SoftBounce),
     ("activity.hard_bounced", EventKind::HardBounce),
     ("activity.spam_complaint", EventKind::Complaint),
+    // As the API has it.
+    ("activity.spam_complaints", EventKind::Complaint),
     ("activity.unsubscribed", EventKind::Unsubscribed),
     ("activity.opened", EventKind::Opened),
     ("activity.opened_unique", EventKind::Opened),
@@ -104,7 +143,23 @@ struct Data {
     morph: Option<Value>,
     meta: Option<Value>,
     reason: Option<String>,
+    readable_reason: Option<String>,
     on_hold_until: Option<String>,
+    /// Of a row of the block list: `exact` or `pattern`, and what it covers.
+    #[serde(rename = "type")]
+    form: Option<String>,
+    pattern: Option<String>,
+}
+
+/// Where a page leads to.
+#[derive(Deserialize)]
+struct Links {
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Listing {
+    links: Links,
 }
 
 impl Provider for MailerSend {
@@ -148,12 +203,24 @@ impl Provider for MailerSend {
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
         let unreadable = |error| Unreadable(format!("not an event of MailerSend's: {error}"));
-        let Kind { name } = wire::object(&element.body).map_err(unreadable)?;
+        if let Some((_, _, cause)) = LISTS.iter().find(|(feed, ..)| *feed == stamp.feed) {
+            let data: Data = wire::object(&element.body).map_err(unreadable)?;
+            return Ok(vec![data.listed(*cause, stamp)?]);
+        }
+        let Kind { mut name } = wire::object(&element.body).map_err(unreadable)?;
+        let is_row = stamp.feed == "events";
+        if is_row {
+            name = format!("activity.{name}");
+        }
         let known = TYPES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
         if known.is_none() && IGNORED.iter().any(|start| name.starts_with(start)) {
             return Ok(Vec::new());
         }
-        let Wire { created_at, data } = wire::object(&element.body).map_err(unreadable)?;
+        let Wire { created_at, data } = if is_row {
+            Wire { created_at: None, data: wire::object(&element.body).map_err(unreadable)? }
+        } else {
+            wire::object(&element.body).map_err(unreadable)?
+        };
         let recipient = data.recipient();
         if known.is_none() && recipient.is_none() {
             return Ok(Vec::new());
@@ -186,6 +253,52 @@ impl Provider for MailerSend {
             ..stamp.event(self.name(), kind, name, address, at)
         };
         Ok(vec![event])
+    }
+
+    fn feeds(&self) -> &[Feed] {
+        FEEDS
+    }
+
+    fn poll_keys(&self) -> &'static [Key] {
+        POLL_KEYS
+    }
+
+    fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
+        let (domain, page) = place(query)?;
+        let list = LISTS.iter().find(|(feed, ..)| *feed == query.feed);
+        let mut url = match list {
+            Some((_, path, _)) => query.api(API, &format!("suppressions/{path}"))?,
+            None => query.api(API, &format!("activity/{domain}"))?,
+        };
+        let mut pairs = url.query_pairs_mut();
+        if list.is_some() {
+            pairs.append_pair("domain_id", domain);
+        }
+        pairs.append_pair("page", &page.to_string()).append_pair("limit", PAGE_ROWS);
+        if list.is_none() {
+            let until = wire::ceil_second(query.window.until);
+            pairs.append_pair("date_from", &query.window.since.second().to_string());
+            pairs.append_pair("date_to", &until.to_string());
+            pairs.extend_pairs(ASKED.iter().map(|event| ("event[]", event)));
+        }
+        drop(pairs);
+        Ok(PageRequest::get(url).bearer(query.secret("api_key")?))
+    }
+
+    fn page(&self, query: &Query<'_>, _url: &Url, body: &[u8]) -> Result<Page, PageError> {
+        let rows = wire::rows_under("data", body)?;
+        let Listing { links } = wire::object(body)
+            .map_err(|error| PageError(format!("not a page of MailerSend's: {error}")))?;
+        let (domain, page) = place(query).map_err(|error| PageError(error.to_string()))?;
+        let mut domains = query.settings.texts("domains").iter();
+        let next = match wire::filled(links.next) {
+            Some(_) => Some(format!("{domain} {}", page + 1)),
+            None => {
+                domains.by_ref().find(|known| *known == domain);
+                domains.next().map(|domain| format!("{domain} 1"))
+            }
+        };
+        Ok(Page::new(rows, next))
     }
 
     fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
@@ -249,13 +362,40 @@ impl Data {
     fn diagnostic(&self) -> Option<String> {
         // Of an unsubscription the plain reason is only the number of an answer.
         let plain = || self.detail("reason").or_else(|| self.reason.clone());
-        self.detail("readable_reason").or_else(plain).filter(|text| !text.is_empty())
+        let readable = || self.readable_reason.clone();
+        self.detail("readable_reason")
+            .or_else(readable)
+            .or_else(plain)
+            .filter(|text| !text.is_empty())
     }
 
     fn tags(&self) -> Vec<String> {
         let nested = self.email.as_ref().and_then(|email| email.get("tags"));
         let tags = nested.or(self.tags.as_ref()).and_then(Value::as_array);
         tags.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
+    /// A row of a suppression list.
+    fn listed(&self, cause: Option<Reason>, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
+        if self.form.as_deref() == Some("pattern") {
+            let told = "a whole domain or pattern is listed: refuse it in the MTA itself";
+            return Err(Unreadable(told.to_owned()));
+        }
+        let address = self.recipient().or(self.pattern.as_deref()).unwrap_or("");
+        let address = wire::mailbox(address)?;
+        let created = self.created_at.as_deref();
+        let at = created.map(|text| moment(text, stamp)).transpose()?;
+        let undated = at.is_none();
+        let at = at.unwrap_or(stamp.received_at);
+        let is_hold = stamp.feed == "on_hold";
+        Ok(Event {
+            undated,
+            reason: cause,
+            until: is_hold.then(|| self.held_until(at, stamp)),
+            diagnostic: self.diagnostic(),
+            identity: Some(format!("{}:{}", stamp.feed, created.unwrap_or(""))),
+            ..stamp.event("mailersend", EventKind::Listed, stamp.feed.to_owned(), address, at)
+        })
     }
 
     /// When the hold that began at `at` ends.
@@ -265,6 +405,24 @@ impl Data {
         let said = self.on_hold_until.as_deref().and_then(|text| moment(text, &far).ok());
         said.unwrap_or(at.plus(HOLD))
     }
+}
+
+/// The domain and the page that a query leads to: the token is both.
+fn place<'q>(query: &Query<'q>) -> Result<(&'q str, u64), SettingError> {
+    let problem = |what, hint| query.settings.problem("domains", what, hint);
+    let hint = "list the ids that MailerSend's page of each domain shows, as \"7z3m5jgrogdpyo6n\"";
+    let domains = query.settings.texts("domains");
+    let is_id = |text: &String| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    if !domains.iter().all(is_id) {
+        return Err(problem("holds what is no id of a domain", hint));
+    }
+    let first = domains.first().ok_or_else(|| problem("is empty", hint))?;
+    let Some(next) = query.next else { return Ok((first, 1)) };
+    let parsed = next.split_once(' ').and_then(|(domain, page)| Some((domain, page.parse().ok()?)));
+    let known = parsed.filter(|(domain, _)| domains.iter().any(|known| known == domain));
+    known.ok_or_else(|| problem("no longer holds the domain that was being read", "read it anew"))
 }
 
 /// A time as RFC 3339, or in UTC without saying so, as some types have it.

@@ -1,23 +1,57 @@
 //! Mailtrap's Email Sending: events in a list, or one a line, signed over the body.
 //!
-//! Source: docs.mailtrap.io/email-api-smtp/advanced/webhooks.
+//! Sources: docs.mailtrap.io/email-api-smtp/advanced/webhooks, and of the API "Email Logs" and
+//! "Suppressions". The API lists messages by when they were sent; the events of each are asked for
+//! one by one, and have no ids.
+
+use std::time::Duration;
 
 use http::HeaderName;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
+use url::Url;
 
 use super::wire::{self, TimeForm};
 use super::{
-    Check, Class, ELEMENTS_MAX, Key, Notification, Provider, Said, Sample, SettingError, Settings,
-    Stamp, Unreadable,
+    Check, Class, ELEMENTS_MAX, Feed, Key, Notification, Page, PageError, PageRequest, Provider,
+    Query, Said, Sample, SettingError, Settings, Stamp, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Scope, Time};
+use crate::model::{Address, Element, Event, EventKind, Reason, Scope, Time};
 
 /// The header that holds the signature.
 const SIGNATURE: HeaderName = HeaderName::from_static("mailtrap-signature");
 
 const WEBHOOK_KEYS: &[Key] = &[Key::optional_secret("secret")];
+
+/// The API.
+const API: &str = "https://mailtrap.io";
+
+const POLL_KEYS: &[Key] = &[Key::secret("api_key"), Key::optional_text("base_url")];
+
+/// A message is listed by when it was sent: what becomes of it later is found by reading again.
+const FEEDS: &[Feed] = &[
+    Feed::events("events").overlap(Duration::from_secs(72 * 3_600)),
+    Feed::suppressions("suppressions"),
+];
+
+/// What a message must have met with to be asked about. A delivery would cost a request for each
+/// message.
+const ASKED: &[&str] = &["bounce", "soft_bounce", "spam", "unsubscribe", "reject", "suspension"];
+
+/// What a row of events needs of its message.
+const MESSAGE: &[&str] = &["message_id", "to", "sending_stream", "category", "custom_variables"];
+
+/// Rows of a full page of suppressions, and the time between two: ten may be had in a minute.
+const SUPPRESSIONS: usize = 1_000;
+const SUPPRESSIONS_PAUSE: Duration = Duration::from_secs(6);
+
+/// The types of suppressions. What is not here, such as `manual import`, is just listed.
+const CAUSES: &[(&str, Reason)] = &[
+    ("hard bounce", Reason::HardBounce),
+    ("spam complaint", Reason::Complaint),
+    ("unsubscription", Reason::Unsubscribe),
+];
 
 /// The event types ("Webhooks", "Event types"), in the spellings of webhooks and of the API.
 const TYPES: &[(&str, EventKind)] = &[
@@ -62,6 +96,64 @@ struct Wire {
     custom_variables: Option<Map<String, Value>>,
     user_agent: Option<String>,
     url: Option<String>,
+    /// Of a polled row.
+    status: Option<String>,
+}
+
+/// One event of a message, as the API has it.
+#[derive(Deserialize)]
+struct Row {
+    event_type: String,
+    created_at: Option<TimeForm>,
+    #[serde(default)]
+    details: Details,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Details {
+    email_service_provider_status: Option<String>,
+    email_service_provider_response: Option<String>,
+    bounce_category: Option<String>,
+    reject_reason: Option<String>,
+    spam_feedback_type: Option<String>,
+    click_url: Option<String>,
+}
+
+/// The message that a row is of.
+#[derive(Deserialize)]
+struct Message {
+    message_id: String,
+    to: Option<String>,
+    sending_stream: Option<String>,
+    category: Option<String>,
+    custom_variables: Option<Map<String, Value>>,
+}
+
+/// One row of the suppression list.
+#[derive(Deserialize)]
+struct Suppression {
+    #[serde(rename = "type", default)]
+    cause: String,
+    email: String,
+    created_at: Option<String>,
+    sending_stream: Option<String>,
+    message_esp_response: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct MessageId {
+    message_id: String,
+}
+
+#[derive(Deserialize)]
+struct SuppressionId {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Following {
+    next_page_cursor: Option<String>,
 }
 
 impl Provider for Mailtrap {
@@ -97,8 +189,11 @@ impl Provider for Mailtrap {
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
-        let wire: Wire = wire::object(&element.body)
-            .map_err(|error| Unreadable(format!("not an event of Mailtrap's: {error}")))?;
+        let wire = match stamp.feed {
+            "suppressions" => return suppression(element, stamp).map(|event| vec![event]),
+            "events" => polled(element)?,
+            _ => wire::object(&element.body).map_err(not_an_event)?,
+        };
         let known = TYPES.iter().find(|(known, _)| *known == wire.event).map(|(_, kind)| *kind);
         if known.is_none() && wire.email.is_none() {
             return Ok(Vec::new());
@@ -110,8 +205,10 @@ impl Provider for Mailtrap {
         let diagnostic = wire.response.as_ref().or(wire.reason.as_ref());
         let diagnostic = diagnostic.filter(|text| !text.is_empty()).cloned();
         let text = diagnostic.as_deref().unwrap_or("");
-        let smtp_code = wire.response_code.as_deref().and_then(wire::smtp_code);
-        let enhanced_code = wire::enhanced_code(text);
+        let code = wire.response_code.as_deref().or(wire.status.as_ref().map(|_| text));
+        let smtp_code = code.and_then(wire::smtp_code);
+        let status = wire.status.as_deref().and_then(wire::enhanced_code);
+        let enhanced_code = status.or_else(|| wire::enhanced_code(text));
         let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
         let kind = wire.kind(known.unwrap_or(EventKind::Unknown), &said, stamp);
         let category = wire.bounce_category.as_deref().filter(|text| !text.is_empty());
@@ -138,6 +235,31 @@ impl Provider for Mailtrap {
             ..stamp.event(self.name(), kind, provider_kind, address, at)
         };
         Ok(vec![event])
+    }
+
+    fn feeds(&self) -> &[Feed] {
+        FEEDS
+    }
+
+    fn poll_keys(&self) -> &'static [Key] {
+        POLL_KEYS
+    }
+
+    fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
+        let url = match (query.feed, query.next.and_then(|next| next.split_once(' '))) {
+            ("suppressions", _) => suppressions_url(query)?,
+            (_, Some(("message", id))) => query.api(API, &format!("api/email_logs/{id}"))?,
+            (_, after) => logs_url(query, after.map(|(_, id)| id))?,
+        };
+        Ok(PageRequest::get(url).bearer(query.secret("api_key")?))
+    }
+
+    fn page(&self, query: &Query<'_>, _url: &Url, body: &[u8]) -> Result<Page, PageError> {
+        match (query.feed, query.next) {
+            ("suppressions", _) => suppressions_page(body),
+            (_, Some(next)) if next.starts_with("message ") => message_page(body),
+            _ => logs_page(body),
+        }
     }
 
     fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
@@ -184,6 +306,135 @@ impl Wire {
             kind => kind,
         }
     }
+}
+
+fn not_an_event(error: serde_json::Error) -> Unreadable {
+    Unreadable(format!("not an event of Mailtrap's: {error}"))
+}
+
+/// A polled row in the form of a webhook's event.
+fn polled(element: &Element) -> Result<Wire, Unreadable> {
+    let row: Row = wire::object(&element.body).map_err(not_an_event)?;
+    let message: Message = wire::object(element.context.as_bytes()).map_err(not_an_event)?;
+    let details = row.details;
+    Ok(Wire {
+        event: row.event_type,
+        timestamp: row.created_at,
+        email: message.to,
+        sending_stream: message.sending_stream,
+        message_id: Some(message.message_id),
+        event_id: None,
+        response_code: None,
+        response: wire::filled(details.email_service_provider_response),
+        bounce_category: details.bounce_category,
+        reason: details.reject_reason.or(details.spam_feedback_type),
+        category: message.category,
+        custom_variables: message.custom_variables.filter(|own| !own.is_empty()),
+        user_agent: None,
+        url: details.click_url,
+        status: Some(details.email_service_provider_status.unwrap_or_default()),
+    })
+}
+
+/// A row of the suppression list.
+fn suppression(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
+    let row: Suppression = wire::object(&element.body)
+        .map_err(|error| Unreadable(format!("not a suppression of Mailtrap's: {error}")))?;
+    let address = wire::mailbox(&row.email)?;
+    let at = row.created_at.as_deref().map(|text| wire::utc_time(text, stamp.received_at));
+    let at = at.transpose()?;
+    let cause = CAUSES.iter().find(|(name, _)| *name == row.cause).map(|(_, reason)| *reason);
+    let stream = row.sending_stream.as_deref();
+    let text = row.message_esp_response.as_deref().unwrap_or("");
+    Ok(Event {
+        scope: match cause {
+            // A dead address is dead for both streams, and a complaint counts for both.
+            Some(Reason::HardBounce | Reason::Complaint) => Scope::Global,
+            _ => scope(stream),
+        },
+        reason: cause,
+        undated: at.is_none(),
+        smtp_code: wire::smtp_code(text),
+        enhanced_code: wire::enhanced_code(text),
+        identity: Some(format!("suppressions:{}", row.created_at.as_deref().unwrap_or(""))),
+        diagnostic: wire::filled(row.message_esp_response),
+        ..stamp.event(
+            Mailtrap.name(),
+            EventKind::Listed,
+            row.cause,
+            address,
+            at.unwrap_or(stamp.received_at),
+        )
+    })
+}
+
+/// A list of messages. Unknown filters are ignored without a word, so these are as documented.
+fn logs_url(query: &Query<'_>, after: Option<&str>) -> Result<Url, SettingError> {
+    let mut url = query.api(API, "api/email_logs")?;
+    let mut pairs = url.query_pairs_mut();
+    pairs.append_pair("filters[sent_after]", &query.window.since.floor_second().to_string());
+    let until = Time::from_seconds(wire::ceil_second(query.window.until));
+    pairs.append_pair("filters[sent_before]", &until.to_string());
+    pairs.append_pair("filters[events][operator]", "include_event");
+    pairs.extend_pairs(ASKED.iter().map(|kind| ("filters[events][value][]", kind)));
+    if let Some(id) = after {
+        pairs.append_pair("search_after", id);
+    }
+    drop(pairs);
+    Ok(url)
+}
+
+fn suppressions_url(query: &Query<'_>) -> Result<Url, SettingError> {
+    let mut url = query.api(API, "api/suppressions")?;
+    let until = Time::from_seconds(wire::ceil_second(query.window.until));
+    url.query_pairs_mut()
+        .append_pair("start_time", &query.window.since.floor_second().to_string())
+        .append_pair("end_time", &until.to_string());
+    if let Some(id) = query.next {
+        url.query_pairs_mut().append_pair("last_id", id);
+    }
+    Ok(url)
+}
+
+/// Messages, each of which is asked about. One without an id is a row that nobody can read.
+fn logs_page(body: &[u8]) -> Result<Page, PageError> {
+    let (mut rows, mut details) = (Vec::new(), Vec::new());
+    for row in wire::rows_under("messages", body)? {
+        match wire::object(&row.body) {
+            Ok(MessageId { message_id: id }) if is_id(&id) => details.push(format!("message {id}")),
+            _ => rows.push(row),
+        }
+    }
+    let Following { next_page_cursor: next } =
+        wire::object(body).map_err(|error| PageError(format!("not a page of logs: {error}")))?;
+    let next = wire::filled(next).map(|id| format!("after {id}"));
+    Ok(Page { details, ..Page::new(rows, next) })
+}
+
+/// Whether it is an id, and not something that would lead elsewhere in a path.
+fn is_id(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// The events of one message.
+fn message_page(body: &[u8]) -> Result<Page, PageError> {
+    let mut rows = wire::rows_under("events", body)?;
+    let mut message: Map<String, Value> =
+        wire::object(body).map_err(|error| PageError(format!("not a message: {error}")))?;
+    message.retain(|key, _| MESSAGE.contains(&key.as_str()));
+    let context = Value::Object(message).to_string();
+    rows.iter_mut().for_each(|row| row.context.clone_from(&context));
+    Ok(Page::new(rows, None))
+}
+
+fn suppressions_page(body: &[u8]) -> Result<Page, PageError> {
+    let rows = wire::rows(body)?;
+    let last = rows.last().filter(|_| rows.len() >= SUPPRESSIONS);
+    let next = last.map(|row| wire::object(&row.body)).transpose();
+    let next: Option<SuppressionId> =
+        next.map_err(|_| PageError("the last row has no id".to_owned()))?;
+    let wait = next.is_some().then_some(SUPPRESSIONS_PAUSE);
+    Ok(Page { wait, ..Page::new(rows, next.map(|row| row.id)) })
 }
 
 /// The lines of a body with one event a line. `None` when it has another form: each line must

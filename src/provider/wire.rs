@@ -205,6 +205,14 @@ fn is_enhanced(word: &str) -> bool {
 /// Cuts the array under `name` of a JSON object into its members. All else is cut as
 /// [`split_json`] does.
 pub fn split_under(name: &str, body: &[u8]) -> Vec<Element> {
+    match members_under(name, body) {
+        Some(parts) => parts.into_iter().map(element).collect(),
+        None => split_json(body),
+    }
+}
+
+/// The members of the array under `name` of a JSON object, verbatim.
+fn members_under<'b>(name: &str, body: &'b [u8]) -> Option<Vec<&'b [u8]>> {
     let is_object = body.trim_ascii_start().first() == Some(&b'{');
     let found = || {
         members_by(body, |text| {
@@ -212,10 +220,36 @@ pub fn split_under(name: &str, body: &[u8]) -> Vec<Element> {
             serde_json::from_str(fields.get(name)?.get()).ok()
         })
     };
-    match is_object.then(found).flatten() {
-        Some(parts) => parts.into_iter().map(element).collect(),
-        None => split_json(body),
-    }
+    is_object.then(found).flatten()
+}
+
+/// The rows of a page that is a JSON object with an array under `name`.
+///
+/// # Errors
+/// When it is none, or has too many rows.
+pub fn rows_under(name: &str, body: &[u8]) -> Result<Vec<Element>, PageError> {
+    let parts = members_under(name, body);
+    let parts = parts.ok_or_else(|| PageError(format!("there is no list of {name}")))?;
+    Ok(parts.into_iter().map(element).collect())
+}
+
+/// The rows of a page that is a JSON array.
+///
+/// # Errors
+/// When it is none, or has too many rows.
+pub fn rows(body: &[u8]) -> Result<Vec<Element>, PageError> {
+    let parts = members(body).ok_or_else(|| PageError("it is not a list".to_owned()))?;
+    Ok(parts.into_iter().map(element).collect())
+}
+
+/// The day of a time in UTC, as `2026-06-15`.
+pub fn day(time: Time) -> String {
+    time.to_string().chars().take("2026-06-15".len()).collect()
+}
+
+/// The first whole second that is not before a time, since the epoch.
+pub fn ceil_second(time: Time) -> i64 {
+    time.second() + i64::from(time.floor_second().nanos() < time.nanos())
 }
 
 /// The SMTP reply code that a text starts with, or that follows a colon or semicolon in it, as in
@@ -575,6 +609,31 @@ mod tests {
             assert!(!error.0.contains(domain), "{error}");
         }
         assert!(listed("a b@example.com").is_err_and(|error| error.0.starts_with("recipient")));
+    }
+
+    #[test]
+    fn rows_are_cut_of_pages_only() {
+        let texts = |rows: Result<Vec<Element>, PageError>| -> Option<Vec<Vec<u8>>> {
+            rows.ok().map(|rows| rows.into_iter().map(|row| row.body).collect())
+        };
+        assert_eq!(texts(rows(b" [ {} , 2]")), Some(vec![b"{}".to_vec(), b"2".to_vec()]));
+        assert_eq!(texts(rows_under("a", b"{\"b\":1,\"a\":[3]}")), Some(vec![b"3".to_vec()]));
+        for body in ["", "{}", "{\"a\":{}}", "[1,", "{\"a\":[1]", "null", "\"a\"", "<html>"] {
+            assert_eq!(texts(rows(body.as_bytes())), None, "{body}");
+            assert_eq!(texts(rows_under("a", body.as_bytes())), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn times_are_widened_outwards() {
+        for (text, up, on) in [
+            ("2026-06-15T23:59:59.5Z", 1_781_568_000, "2026-06-15"),
+            ("2026-06-15T23:59:59Z", 1_781_567_999, "2026-06-15"),
+            ("1969-12-31T23:59:59.5Z", 0, "1969-12-31"),
+        ] {
+            let time = Time::parse(text).unwrap();
+            assert_eq!((ceil_second(time), day(time).as_str()), (up, on), "{text}");
+        }
     }
 
     #[test]

@@ -1,16 +1,20 @@
 //! Mandrill (Mailchimp Transactional): a form with one field that holds a JSON array of events.
 //!
-//! Source: Mailchimp Transactional, "Webhook Format" and "Authenticating webhook requests".
+//! Source: Mailchimp Transactional, "Webhook Format" and "Authenticating webhook requests". The
+//! API is in `api`.
+
+mod api;
 
 use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use url::form_urlencoded;
+use url::{Url, form_urlencoded};
 
 use super::wire::{self, TimeForm};
 use super::{
-    Check, Class, Encoding, Form, Hash, Key, Mac, Notification, Piece, Place, Provider, Said,
-    Sample, Scheme, SettingError, Settings, Stamp, Unreadable,
+    Check, Class, Encoding, Feed, Form, Hash, Key, Mac, Notification, Page, PageError, PageRequest,
+    Piece, Place, Provider, Query, Rate, Said, Sample, Scheme, SettingError, Settings, Stamp,
+    Unreadable,
 };
 use crate::model::{Address, Element, Event, EventKind, Reason, Time};
 use http::HeaderName;
@@ -68,9 +72,17 @@ const REFUSALS: &[(&str, EventKind, Option<Reason>)] = &[
     ("rule", EventKind::Failed, None),
 ];
 
+/// Why an entry of the denylist is there, where that holds for good, whenever the entry ends. A
+/// soft bounce, or an entry by hand (`custom`), is just listed, and until its end.
+const CAUSES: &[(&str, Reason)] = &[
+    ("hard-bounce", Reason::HardBounce),
+    ("spam", Reason::Complaint),
+    ("unsub", Reason::Unsubscribe),
+];
+
 pub(super) struct Mandrill;
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 struct Wire {
     event: Option<String>,
     #[serde(rename = "type")]
@@ -110,6 +122,8 @@ struct Reject {
     reason: Option<String>,
     detail: Option<String>,
     email: Option<String>,
+    created_at: Option<String>,
+    last_event_at: Option<String>,
     expires_at: Option<String>,
 }
 
@@ -168,6 +182,11 @@ impl Provider for Mandrill {
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        match stamp.feed {
+            "events" => return Ok(api::message(element, stamp)?.into_iter().collect()),
+            "suppressions" => return Ok(vec![api::entry(element, stamp)?]),
+            _ => {}
+        }
         let wire: Wire = wire::object(&element.body)
             .map_err(|error| Unreadable(format!("not an event of Mandrill: {error}")))?;
         let event = match (wire.event.as_deref(), wire.list.as_deref()) {
@@ -178,6 +197,30 @@ impl Provider for Mandrill {
             (None, _) => return Err(Unreadable("the event has no type".to_owned())),
         };
         Ok(event.into_iter().collect())
+    }
+
+    fn feeds(&self) -> &[Feed] {
+        api::FEEDS
+    }
+
+    fn poll_keys(&self) -> &'static [Key] {
+        api::KEYS
+    }
+
+    fn rate(&self) -> Option<Rate> {
+        Some(api::RATE)
+    }
+
+    fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
+        api::request(query)
+    }
+
+    fn page(&self, query: &Query<'_>, _url: &Url, body: &[u8]) -> Result<Page, PageError> {
+        api::page(query, body)
+    }
+
+    fn is_unauthorised(&self, _status: u16, body: &[u8]) -> bool {
+        api::is_bad_key(body)
     }
 
     fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
@@ -292,12 +335,7 @@ impl Wire {
         let reason = reject.reason.as_deref().unwrap_or("");
         let parts = [self.list.as_deref().unwrap_or(""), action, reason];
         let word = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
-        let address = address(&reject.email)?;
-        let ends = reject.expires_at.as_deref().filter(|_| kind == EventKind::Listed);
-        // Written as `2026-06-15 10:32:11`, in UTC (API, `/rejects/list`).
-        let until = ends.and_then(|text| Time::parse(&format!("{}Z", text.trim_end_matches('Z'))));
-        let event = stamp.event(Mandrill.name(), kind, word, address, self.time(stamp)?);
-        Ok(Event { diagnostic: wire::filled(reject.detail.clone()), until, ..event })
+        reject.event(kind, word, self.time(stamp)?, stamp)
     }
 
     fn about_message(
@@ -313,8 +351,12 @@ impl Wire {
         let metadata = msg.metadata.as_ref().map(|raw| raw.get());
         let has_any = |text: &&str| text.starts_with('{') && text.contains(':');
         let metadata = metadata.filter(has_any).map(str::to_owned);
+        let message_id = wire::filled(self.id.clone()).or_else(|| wire::filled(msg.id.clone()));
+        // Once at most for each message; the API does not say when.
+        let is_once = matches!(kind, EventKind::Complaint | EventKind::Unsubscribed);
         Ok(Event {
-            message_id: wire::filled(self.id.clone()).or_else(|| wire::filled(msg.id.clone())),
+            identity: message_id.clone().filter(|_| is_once),
+            message_id,
             smtp_code: wire::smtp_code(wire::reply(said)),
             enhanced_code: wire::enhanced_code(said),
             diagnostic: wire::filled(Some(said.to_owned())),
@@ -339,6 +381,29 @@ impl Wire {
         let form =
             self.ts.as_ref().ok_or_else(|| Unreadable("the event has no time".to_owned()))?;
         wire::time(form, stamp.received_at)
+    }
+}
+
+impl Reject {
+    /// A change of the denylist. What it is there for holds for good, if it says so; else the entry
+    /// ends by itself.
+    fn event(
+        &self,
+        kind: EventKind,
+        word: String,
+        at: Time,
+        stamp: &Stamp<'_>,
+    ) -> Result<Event, Unreadable> {
+        let cause = self.reason.as_deref().unwrap_or("");
+        let cause = CAUSES.iter().find(|(known, _)| *known == cause).map(|(_, reason)| *reason);
+        let reason = cause.filter(|_| kind == EventKind::Listed);
+        let ends = self.expires_at.as_deref();
+        let ends = ends.filter(|_| kind == EventKind::Listed && cause.is_none());
+        // Written as `2026-06-15 10:32:11`, in UTC (API, `/rejects/list`).
+        let until = ends.and_then(|text| Time::parse(&format!("{}Z", text.trim_end_matches('Z'))));
+        let diagnostic = wire::filled(self.detail.clone());
+        let event = stamp.event(Mandrill.name(), kind, word, address(&self.email)?, at);
+        Ok(Event { diagnostic, reason, until, ..event })
     }
 }
 

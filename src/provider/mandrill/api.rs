@@ -1,0 +1,308 @@
+//! Mandrill's API: messages by day and state, and the denylist, in whole.
+//!
+//! Every call is a POST with the key in its body. The denylist is answered up to 1000 entries; a
+//! longer one is exported, waited for, and fetched as a zip archive. Source: Mailchimp
+//! Transactional API, "messages/search", "rejects/list", "exports/rejects"; help page "How to
+//! Search Outbound Activity".
+
+use std::io::{Cursor, Read};
+use std::time::Duration;
+
+use csv::{ByteRecord, ReaderBuilder};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use zip::ZipArchive;
+
+use super::super::wire::{self, TimeForm};
+use super::super::{
+    Feed, Key, Page, PageError, PageRequest, Query, Rate, SettingError, Stamp, Unreadable,
+};
+use super::{Message, Reject, Wire};
+use crate::model::{Element, Event, EventKind};
+
+const API: &str = "https://mandrillapp.com/api/1.3";
+
+pub(super) const KEYS: &[Key] = &[Key::secret("api_key"), Key::optional_text("base_url")];
+
+/// Of `/messages/search`, which no header tells.
+pub(super) const RATE: Rate = Rate { requests: 20, per: Duration::from_secs(60) };
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Messages are found by when they were sent. Those that bounced are kept for 90 days.
+pub(super) const FEEDS: &[Feed] = &[
+    Feed::events("events").overlap(DAY.saturating_mul(3)).kept(DAY.saturating_mul(90)),
+    Feed::suppressions("suppressions").whole(),
+];
+
+/// Rows of a full answer, the most that there can be.
+const ROWS_MAX: usize = 1_000;
+
+/// How long an export is waited for between two looks, and how often.
+const EXPORT_PAUSE: Duration = Duration::from_secs(10);
+const EXPORT_LOOKS: u32 = 180;
+
+/// Largest list in an export, in bytes.
+const EXPORT_MAX: u64 = 512 << 20;
+
+/// The file in an export.
+const EXPORT_FILE: &str = "rejects.csv";
+
+/// The states of messages, and what a webhook calls what led to them.
+const STATES: &[(&str, &str)] = &[
+    ("sent", "send"),
+    ("bounced", "hard_bounce"),
+    ("soft-bounced", "soft_bounce"),
+    ("rejected", "reject"),
+    ("spam", "spam"),
+    ("unsub", "unsub"),
+    ("deferred", "deferral"),
+];
+
+/// The states that are asked for. There are too many deliveries for a search without pages.
+const ASKED: &[&str] = &["bounced", "soft-bounced", "rejected", "spam", "unsub", "deferred"];
+
+/// What a search has of a message beside what a webhook has.
+#[derive(Deserialize)]
+struct Sent {
+    ts: Option<TimeForm>,
+    state: String,
+    #[serde(default)]
+    smtp_events: Option<Vec<Attempt>>,
+}
+
+#[derive(Deserialize)]
+struct Attempt {
+    ts: Option<TimeForm>,
+    #[serde(rename = "type")]
+    state: Option<String>,
+}
+
+/// How an export stands.
+#[derive(Deserialize)]
+struct Export {
+    id: String,
+    state: String,
+    result_url: Option<String>,
+}
+
+/// What stands in place of an answer.
+#[derive(Deserialize)]
+struct Refusal {
+    status: String,
+    name: String,
+}
+
+/// Whether an answer says that the key is wrong, whatever its status is.
+pub(super) fn is_bad_key(body: &[u8]) -> bool {
+    let refusal: Result<Refusal, _> = wire::object(body);
+    refusal.is_ok_and(|refusal| refusal.status == "error" && refusal.name == "Invalid_Key")
+}
+
+pub(super) fn request(query: &Query<'_>) -> Result<PageRequest, SettingError> {
+    let key = query.secret("api_key")?.reveal_text();
+    let bad = || query.settings.problem("api_key", "is no text", "copy it from Mandrill's page");
+    let key = key.ok_or_else(bad)?;
+    let (step, argument) = query.next.map(split).unwrap_or_default();
+    let (path, body) = match (query.feed, step) {
+        (_, "fetch") => return fetch(query, argument),
+        ("events", _) => ("messages/search", search(query, key, argument)),
+        (_, "export") => ("exports/rejects", json!({ "key": key })),
+        (_, "look") => ("exports/info", json!({ "key": key, "id": split(argument).1 })),
+        _ => ("rejects/list", json!({ "key": key, "include_expired": false })),
+    };
+    Ok(PageRequest::post_json(query.api(API, path)?, &body))
+}
+
+pub(super) fn page(query: &Query<'_>, body: &[u8]) -> Result<Page, PageError> {
+    let (step, argument) = query.next.map(split).unwrap_or_default();
+    match (query.feed, step) {
+        ("events", _) => found(query, argument, body),
+        (_, "fetch") => exported(body),
+        (_, "export") => waiting(0, body),
+        (_, "look") => waiting(split(argument).0.parse().unwrap_or(EXPORT_LOOKS), body),
+        _ => {
+            let rows = wire::rows(body)?;
+            let is_cut = rows.len() >= ROWS_MAX;
+            Ok(Page::new(rows, is_cut.then(|| "export".to_owned())))
+        }
+    }
+}
+
+/// A token's first word, and the rest.
+fn split(token: &str) -> (&str, &str) {
+    token.split_once(' ').unwrap_or((token, ""))
+}
+
+/// A search by days, the last one inclusive or not. `state`: of the asked ones only that.
+fn search(query: &Query<'_>, key: &str, state: &str) -> Value {
+    let term = |state: &&str| format!("state:\"{state}\"");
+    let terms: Vec<String> = match state {
+        "" => ASKED.iter().map(term).collect(),
+        state => vec![term(&state)],
+    };
+    json!({
+        "key": key,
+        "query": terms.join(" OR "),
+        "date_from": wire::day(query.window.since),
+        "date_to": wire::day(query.window.until.plus(DAY)),
+        "limit": ROWS_MAX,
+    })
+}
+
+/// The messages of some days: too many are asked for in fewer days, and those of a single day
+/// state by state.
+fn found(query: &Query<'_>, state: &str, body: &[u8]) -> Result<Page, PageError> {
+    let rows = wire::rows(body)?;
+    let window = query.window;
+    let is_full = rows.len() >= ROWS_MAX && state.is_empty();
+    let is_day = wire::day(window.since) == wire::day(window.until.just_before());
+    let next = match ASKED.iter().position(|known| *known == state) {
+        Some(place) => ASKED.get(place + 1),
+        None if is_full && is_day => ASKED.first(),
+        None => None,
+    };
+    let next = next.map(|state| format!("state {state}"));
+    Ok(Page { overfull: is_full && !is_day, ..Page::new(rows, next) })
+}
+
+/// An export that is being made, or is there: it is fetched as part of this page, since where it
+/// is does not stay good.
+fn waiting(looks: u32, body: &[u8]) -> Result<Page, PageError> {
+    let export: Export =
+        wire::object(body).map_err(|error| PageError(format!("not an export: {error}")))?;
+    match (export.state.as_str(), export.result_url) {
+        ("complete", Some(url)) => {
+            Ok(Page { details: vec![format!("fetch {url}")], ..Page::default() })
+        }
+        ("waiting" | "working", _) if looks < EXPORT_LOOKS => {
+            let next = format!("look {} {}", looks + 1, export.id);
+            Ok(Page { wait: Some(EXPORT_PAUSE), ..Page::new(Vec::new(), Some(next)) })
+        }
+        ("waiting" | "working", _) => Err(PageError("the export is not getting ready".to_owned())),
+        _ => Err(PageError("the export has failed or is gone".to_owned())),
+    }
+}
+
+/// The export itself lies elsewhere. Its URL is all that it takes: no key goes there.
+fn fetch(query: &Query<'_>, url: &str) -> Result<PageRequest, SettingError> {
+    let base = query.api(API, "")?;
+    let url = base.join(url).ok();
+    let url = url.filter(|url| url.scheme() == "https" || url.origin() == base.origin());
+    url.map(PageRequest::get).ok_or_else(|| {
+        let hint = "it must be an https URL; ask Mandrill";
+        query.settings.problem("base_url", "leads to an export that cannot be fetched", hint)
+    })
+}
+
+/// The rows of an exported list, each with the header that says what its fields are.
+fn exported(body: &[u8]) -> Result<Page, PageError> {
+    let bytes = unzip(body)?;
+    let mut reader = ReaderBuilder::new().flexible(true).from_reader(&*bytes);
+    let bad = |error: csv::Error| PageError(format!("the list cannot be read: {error}"));
+    let names = reader.byte_headers().map_err(bad)?.clone();
+    if field(&names, &names, "email").is_none() {
+        return Err(PageError("the list has no addresses".to_owned()));
+    }
+    let place = |reader: &csv::Reader<&[u8]>| {
+        usize::try_from(reader.position().byte()).unwrap_or(bytes.len()).min(bytes.len())
+    };
+    let mut start = place(&reader);
+    let header = String::from_utf8_lossy(bytes[..start].trim_ascii()).into_owned();
+    let (mut rows, mut record) = (Vec::new(), ByteRecord::new());
+    while reader.read_byte_record(&mut record).map_err(bad)? {
+        let end = place(&reader);
+        let body = bytes[start..end].trim_ascii().to_vec();
+        rows.push(Element { context: header.clone(), body });
+        start = end;
+    }
+    Ok(Page::new(rows, None))
+}
+
+fn unzip(body: &[u8]) -> Result<Vec<u8>, PageError> {
+    let bad = || PageError(format!("the export is no whole archive with {EXPORT_FILE}"));
+    let mut archive = ZipArchive::new(Cursor::new(body)).map_err(|_| bad())?;
+    let file = archive.by_name(EXPORT_FILE).map_err(|_| bad())?;
+    let mut bytes = Vec::new();
+    let read = file.take(EXPORT_MAX + 1).read_to_end(&mut bytes).map_err(|_| bad())?;
+    if read as u64 > EXPORT_MAX {
+        return Err(PageError(format!("the list is larger than {} MiB", EXPORT_MAX >> 20)));
+    }
+    Ok(bytes)
+}
+
+/// The field of a record that stands below that name.
+fn field(names: &ByteRecord, record: &ByteRecord, name: &str) -> Option<String> {
+    let folded =
+        |text: &[u8]| String::from_utf8_lossy(text).trim().to_ascii_lowercase().replace(' ', "_");
+    let place = names.iter().position(|text| folded(text) == name)?;
+    wire::filled(record.get(place).map(|text| String::from_utf8_lossy(text).into_owned()))
+}
+
+/// Reads a message of a search: what its state says has happened.
+pub(super) fn message(element: &Element, stamp: &Stamp<'_>) -> Result<Option<Event>, Unreadable> {
+    let bad = |error| Unreadable(format!("not a message of Mandrill: {error}"));
+    let sent: Sent = wire::object(&element.body).map_err(bad)?;
+    let msg: Message = wire::object(&element.body).map_err(bad)?;
+    let row = STATES.iter().find(|(state, _)| *state == sent.state);
+    let word = row.map_or(sent.state.as_str(), |(_, word)| *word).to_owned();
+    // What a recipient does later has no time of its own here.
+    let undated = matches!(sent.state.as_str(), "spam" | "unsub");
+    let wire = Wire { ts: sent.time(), msg: Some(msg), ..Wire::default() };
+    let event = match word.as_str() {
+        "reject" => Some(wire.refused(stamp)?),
+        word => wire.message_event(word, stamp)?,
+    };
+    Ok(event.map(|event| match undated {
+        true => Event { undated, at: stamp.received_at, ..event },
+        false => event,
+    }))
+}
+
+impl Sent {
+    /// When it came to its state: at the attempt that led there, else when it was sent.
+    fn time(self) -> Option<TimeForm> {
+        let was_tried = !matches!(self.state.as_str(), "rejected" | "spam" | "unsub");
+        let mut attempts = self.smtp_events.unwrap_or_default();
+        attempts.retain(|attempt| was_tried && attempt.ts.is_some());
+        let led = attempts.iter().rposition(|a| a.state.as_deref() == Some(self.state.as_str()));
+        let place = led.or(attempts.len().checked_sub(1));
+        place.and_then(|place| attempts.swap_remove(place).ts).or(self.ts)
+    }
+}
+
+/// Reads an entry of the denylist: JSON, or a row of an export below its header.
+pub(super) fn entry(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
+    let reject = if element.context.is_empty() {
+        let bad = |error| Unreadable(format!("not an entry of Mandrill's denylist: {error}"));
+        wire::object(&element.body).map_err(bad)?
+    } else {
+        row(&element.context, &element.body)?
+    };
+    let times = [&reject.last_event_at, &reject.created_at];
+    let at = times.into_iter().flatten().find(|text| !text.is_empty());
+    let at = at.map(|text| wire::utc_time(text, stamp.received_at)).transpose()?;
+    let word = format!("denylist/{}", reject.reason.as_deref().unwrap_or(""));
+    let event = reject.event(EventKind::Listed, word, at.unwrap_or(stamp.received_at), stamp)?;
+    let undated = at.is_none();
+    // With a time it is the same event as the webhook's about the entry.
+    Ok(Event { undated, identity: undated.then(|| "suppressions".to_owned()), ..event })
+}
+
+fn row(header: &str, body: &[u8]) -> Result<Reject, Unreadable> {
+    let text = [header.as_bytes(), b"\n", body].concat();
+    let mut reader = ReaderBuilder::new().flexible(true).from_reader(&*text);
+    let bad = |_| Unreadable("not a row of Mandrill's export".to_owned());
+    let names = reader.byte_headers().map_err(bad)?.clone();
+    let mut record = ByteRecord::new();
+    reader.read_byte_record(&mut record).map_err(bad)?;
+    let get = |name: &str| field(&names, &record, name);
+    Ok(Reject {
+        reason: get("reason"),
+        detail: get("detail"),
+        email: get("email"),
+        created_at: get("created_at"),
+        last_event_at: get("last_event_at"),
+        expires_at: get("expires_at"),
+    })
+}
