@@ -428,7 +428,7 @@ fn message_page(body: &[u8]) -> Result<Page, PageError> {
 }
 
 fn suppressions_page(body: &[u8]) -> Result<Page, PageError> {
-    let rows = wire::rows(body)?;
+    let rows = wire::rows_of(body)?;
     let last = rows.last().filter(|_| rows.len() >= SUPPRESSIONS);
     let next = last.map(|row| wire::object(&row.body)).transpose();
     let next: Option<SuppressionId> =

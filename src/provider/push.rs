@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use url::Url;
 
+use super::amazon_ses;
 use super::{
     Key, KeyKind, Method, PageRequest, Provider, Query, Rows, SettingError, Settings, Window,
 };
@@ -75,6 +76,14 @@ pub struct Outlet {
 static OUTLETS: &[Outlet] = &[
     // docs/providers/generic.md, "Pushing".
     Outlet { provider: "generic", below: "", keys: &[], requests: generic, answer: by_status },
+    // docs.aws.amazon.com/ses/latest/APIReference-V2, PutSuppressedDestination.
+    Outlet {
+        provider: "amazon-ses",
+        below: "v2",
+        keys: &[],
+        requests: amazon_ses_requests,
+        answer: by_status,
+    },
     // docs.sendgrid.com/api-reference/suppressions-global-suppressions: no other list can be added to.
     Outlet { provider: "sendgrid", below: "v3", keys: &[], requests: sendgrid, answer: by_status },
     // documentation.mailgun.com, "Suppressions", "Unsubscribe": of all tags.
@@ -207,6 +216,15 @@ impl Push<'_> {
         self.verb == PushVerb::Add
     }
 
+    /// What asks for the first page of the provider's list: it shows where the API is.
+    fn query(&self) -> Query<'_> {
+        let feeds = self.provider.feeds();
+        let list = feeds.iter().find(|feed| feed.rows == Rows::Suppressions);
+        let feed = list.map_or("", |feed| &feed.name);
+        let window = Window { since: self.now, until: self.now };
+        Query { settings: self.settings, feed, window, next: None, now: self.now }
+    }
+
     /// A request to the API at that path, with the credentials of the provider's feeds.
     fn call(
         &self,
@@ -214,12 +232,7 @@ impl Push<'_> {
         method: Method,
         path: &[&str],
     ) -> Result<PageRequest, SettingError> {
-        let feeds = self.provider.feeds();
-        let list = feeds.iter().find(|feed| feed.rows == Rows::Suppressions);
-        let feed = list.map_or("", |feed| &feed.name);
-        let window = Window { since: self.now, until: self.now };
-        let query = Query { settings: self.settings, feed, window, next: None, now: self.now };
-        let sample = self.provider.page_request(&query)?;
+        let sample = self.provider.page_request(&self.query())?;
         let mut url = self.base(outlet, &sample.url)?;
         match url.path_segments_mut() {
             Ok(mut segments) => {
@@ -281,6 +294,22 @@ fn generic(push: &Push<'_>, _: &Outlet) -> Requests {
     }
     url.query_pairs_mut().append_pair("address", push.address);
     Ok(vec![PageRequest { url, method: Method::Delete, ..request }])
+}
+
+/// The signature covers all else, so it comes last.
+fn amazon_ses_requests(push: &Push<'_>, outlet: &Outlet) -> Requests {
+    let path = ["v2", "email", "suppression", "addresses"];
+    let mut request = PageRequest { headers: Vec::new(), ..push.call(outlet, Method::Put, &path)? };
+    if push.is_add() {
+        let reason = if push.reason == Some(Reason::Complaint) { "COMPLAINT" } else { "BOUNCE" };
+        let body = json!({ "EmailAddress": push.address, "Reason": reason });
+        request = request.with_json(Method::Put, &body);
+    } else {
+        let path = format!("{}/{}", request.url.path(), amazon_ses::encode(push.address));
+        request.url.set_path(&path);
+        request.method = Method::Delete;
+    }
+    Ok(vec![amazon_ses::sign(&push.query(), request)?])
 }
 
 fn sendgrid(push: &Push<'_>, outlet: &Outlet) -> Requests {

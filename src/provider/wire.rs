@@ -237,7 +237,7 @@ pub fn rows_under(name: &str, body: &[u8]) -> Result<Vec<Element>, PageError> {
 ///
 /// # Errors
 /// When it is none, or has too many rows.
-pub fn rows(body: &[u8]) -> Result<Vec<Element>, PageError> {
+pub fn rows_of(body: &[u8]) -> Result<Vec<Element>, PageError> {
     let parts = members(body).ok_or_else(|| PageError("it is not a list".to_owned()))?;
     Ok(parts.into_iter().map(element).collect())
 }
@@ -616,10 +616,10 @@ mod tests {
         let texts = |rows: Result<Vec<Element>, PageError>| -> Option<Vec<Vec<u8>>> {
             rows.ok().map(|rows| rows.into_iter().map(|row| row.body).collect())
         };
-        assert_eq!(texts(rows(b" [ {} , 2]")), Some(vec![b"{}".to_vec(), b"2".to_vec()]));
+        assert_eq!(texts(rows_of(b" [ {} , 2]")), Some(vec![b"{}".to_vec(), b"2".to_vec()]));
         assert_eq!(texts(rows_under("a", b"{\"b\":1,\"a\":[3]}")), Some(vec![b"3".to_vec()]));
         for body in ["", "{}", "{\"a\":{}}", "[1,", "{\"a\":[1]", "null", "\"a\"", "<html>"] {
-            assert_eq!(texts(rows(body.as_bytes())), None, "{body}");
+            assert_eq!(texts(rows_of(body.as_bytes())), None, "{body}");
             assert_eq!(texts(rows_under("a", body.as_bytes())), None, "{body}");
         }
     }

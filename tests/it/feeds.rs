@@ -14,7 +14,7 @@ use data_encoding::BASE64;
 use serde_json::{Value, json};
 use suppressd::model::{Event, Origin, Reason, SourceName, Time};
 use suppressd::provider::{
-    ALL, Faults, KeyKind, Page, PageRequest, Provider, Query, Setting, Settings, Stamp,
+    ALL, Faults, Key, KeyKind, Page, PageRequest, Provider, Query, Setting, Settings, Stamp,
     Window, by_name,
 };
 use suppressd::secret::Secret;
@@ -62,28 +62,7 @@ fn cases() -> Vec<Case> {
 
 impl Case {
     fn settings(&self) -> Settings {
-        let mut settings = Settings::default();
-        for (key, value) in self.file["poll"].as_object().unwrap() {
-            let known = self.provider.poll_keys().iter().find(|known| known.name == key);
-            let kind = known.unwrap_or_else(|| panic!("{}: {key}", self.path.display())).kind;
-            let texts = || -> Vec<String> {
-                let one = |v: &Value| v.as_str().unwrap().to_owned();
-                value.as_array().map_or_else(|| vec![one(value)], |a| a.iter().map(one).collect())
-            };
-            let secrets = || texts().into_iter().map(Secret::new).collect();
-            settings.set(
-                key,
-                match kind {
-                    KeyKind::Secret => Setting::Secrets(secrets()),
-                    KeyKind::Text => Setting::Text(texts().remove(0)),
-                    KeyKind::Texts => Setting::Texts(texts()),
-                    KeyKind::Flag => Setting::Flag(value.as_bool().unwrap()),
-                    KeyKind::Span => panic!("{key}: no case has a span yet"),
-                    KeyKind::Tree => Setting::Tree(value.clone()),
-                },
-            );
-        }
-        settings
+        settings_of(self.provider.poll_keys(), &self.file["poll"])
     }
 
     fn feed(&self) -> &str {
@@ -182,6 +161,32 @@ fn many(item: &Value) -> Vec<Value> {
     }
 }
 
+/// Settings as a fixture has them.
+pub(crate) fn settings_of(keys: &[Key], table: &Value) -> Settings {
+    let mut settings = Settings::default();
+    for (key, value) in table.as_object().unwrap() {
+        let known = keys.iter().find(|known| known.name == key);
+        let kind = known.unwrap_or_else(|| panic!("{key}")).kind;
+        let texts = || -> Vec<String> {
+            let one = |v: &Value| v.as_str().unwrap().to_owned();
+            value.as_array().map_or_else(|| vec![one(value)], |a| a.iter().map(one).collect())
+        };
+        let secrets = || texts().into_iter().map(Secret::new).collect();
+        settings.set(
+            key,
+            match kind {
+                KeyKind::Secret => Setting::Secrets(secrets()),
+                KeyKind::Text => Setting::Text(texts().remove(0)),
+                KeyKind::Texts => Setting::Texts(texts()),
+                KeyKind::Flag => Setting::Flag(value.as_bool().unwrap()),
+                KeyKind::Span => panic!("{key}: no case has a span yet"),
+                KeyKind::Tree => Setting::Tree(value.clone()),
+            },
+        );
+    }
+    settings
+}
+
 /// An event as a case has it: what is not there is not shown.
 fn brief(event: &Event) -> Value {
     let mut row = row(event);
@@ -194,7 +199,7 @@ fn brief(event: &Event) -> Value {
 }
 
 /// A request as a case has it.
-fn shown(request: &PageRequest) -> Value {
+pub(crate) fn shown(request: &PageRequest) -> Value {
     let method = request.method.as_str();
     let text = |secret: &Secret| secret.reveal_text().unwrap().to_owned();
     let headers: BTreeMap<&str, String> =

@@ -122,7 +122,7 @@ pub(super) fn page(query: &Query<'_>, body: &[u8]) -> Result<Page, PageError> {
         (_, "export") => waiting(0, body),
         (_, "look") => waiting(split(argument).0.parse().unwrap_or(EXPORT_LOOKS), body),
         _ => {
-            let rows = wire::rows(body)?;
+            let rows = wire::rows_of(body)?;
             let is_cut = rows.len() >= ROWS_MAX;
             Ok(Page::new(rows, is_cut.then(|| "export".to_owned())))
         }
@@ -153,7 +153,7 @@ fn search(query: &Query<'_>, key: &str, state: &str) -> Value {
 /// The messages of some days: too many are asked for in fewer days, and those of a single day
 /// state by state.
 fn found(query: &Query<'_>, state: &str, body: &[u8]) -> Result<Page, PageError> {
-    let rows = wire::rows(body)?;
+    let rows = wire::rows_of(body)?;
     let window = query.window;
     let is_full = rows.len() >= ROWS_MAX && state.is_empty();
     let is_day = wire::day(window.since) == wire::day(window.until.just_before());

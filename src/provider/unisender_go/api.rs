@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 use super::{Data, Delivery, MESSAGE_EVENT, SHORTLY, UnisenderGo, csv};
 use crate::model::{Element, Event, Reason, Time};
 use crate::provider::{
-    Feed, Key, Page, PageError, PageRequest, Provider, Query, SettingError, Stamp, Unreadable,
-    wire,
+    Feed, Key, Page, PageError, PageRequest, Provider, Query, SettingError, Stamp, Unreadable, wire,
 };
 
 pub(super) const POLL_KEYS: &[Key] =
@@ -191,9 +190,7 @@ pub(super) fn page_request(query: &Query<'_>) -> Result<PageRequest, SettingErro
             });
             post(query, "event-dump/create.json", &body)
         }
-        Step::Look { dump, .. } => {
-            post(query, "event-dump/get.json", &json!({ "dump_id": dump }))
-        }
+        Step::Look { dump, .. } => post(query, "event-dump/get.json", &json!({ "dump_id": dump })),
         Step::Fetch { files, .. } => fetch(query, files.first().copied().unwrap_or("")),
         Step::Remove { dump, .. } => {
             post(query, "event-dump/delete.json", &json!({ "dump_id": dump }))
@@ -374,7 +371,13 @@ mod tests {
         let now = Time::from_seconds(0);
         let window = Window { since: now, until: now };
         let request = |next: &str| {
-            page_request(&Query { settings: &settings, feed: EVENTS, window, next: Some(next), now })
+            page_request(&Query {
+                settings: &settings,
+                feed: EVENTS,
+                window,
+                next: Some(next),
+                now,
+            })
         };
         for (file, keys) in [
             ("/d/1.csv", 1),

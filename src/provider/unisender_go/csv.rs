@@ -120,7 +120,8 @@ mod tests {
             let elements = elements(text.as_bytes(), &["a", "b"]).ok()?;
             Some(elements.into_iter().map(|e| String::from_utf8(e.body).unwrap()).collect())
         };
-        let lines = |lines: &[&str]| Some(lines.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>());
+        let lines =
+            |lines: &[&str]| Some(lines.iter().map(|l| (*l).to_owned()).collect::<Vec<_>>());
         assert_eq!(cut("a,b\r\n1,2\r\n\r\n3,4"), lines(&["1,2", "3,4"]));
         assert_eq!(cut("\u{feff}\"b\",a,c\n\"1\n2\",3,4\n"), lines(&["\"1\n2\",3,4"]));
         assert_eq!(cut("a,b\n"), lines(&[]));
