@@ -1,7 +1,7 @@
 //! What we have done about an address on a provider's own list.
 //!
-//! It is journalled before and after each request, so that nothing is done twice for good, nothing is
-//! forgotten, and what we find there is known to be our own.
+//! It is journalled before and after each request, so that nothing is forgotten, and what we find
+//! there is known to be our own.
 
 use std::time::Duration;
 

@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep};
 
 use super::Settings;
 use super::budget::Budget;
+use super::outside::Outside;
 use super::problem::RunError;
-use super::run::Outside;
 use crate::clock;
 use crate::fetch::{Fetched, TOTAL_TIMEOUT};
 use crate::provider::{Page, PageRequest, Query, Window};

@@ -3,11 +3,21 @@
 //! Commits nothing and moves no cursor. A list that cannot be read to its end is an error, since
 //! whoever reads it whole wants to know what is not on it.
 
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::Settings;
 use super::ask::Asking;
+use super::outside::Outside;
 use super::problem::RunError;
-use super::run::{Outside, PAGES_MAX, Tokens};
-use crate::model::{Element, Time};
-use crate::provider::{Feed, Window};
+use super::run::{PAGES_MAX, Report, Run};
+use crate::clock;
+use crate::model::{Cursor, Element, Origin, Submission, Time};
+use crate::provider::{Feed, Rows, Window};
 
 /// When a list begins, in Unix seconds: the year 2000, before there was any of the providers.
 const BEGINNING: i64 = 946_684_800;
@@ -68,5 +78,73 @@ impl<'f> Listing<'f> {
             return Ok(Some(page.rows));
         }
         Ok(None)
+    }
+}
+
+impl<O: Outside> Run<'_, O> {
+    /// Reads every list of the provider in whole, for whoever takes the pages.
+    pub(super) async fn lists(mut self, to: &mpsc::Sender<Submission>) -> Report {
+        let (started, mut failure) = (Instant::now(), None);
+        for feed in self.settings().lists() {
+            if let Err(error) = self.list(feed, to).await {
+                failure = Some((feed.name.to_string(), error));
+                break;
+            }
+        }
+        let (took, complete) = (started.elapsed(), Vec::new());
+        let (pages, rows) = (self.pages, self.rows);
+        Report { pages, rows, new: None, counts: None, took, complete, failure }
+    }
+
+    async fn list(&mut self, feed: &Feed, to: &mpsc::Sender<Submission>) -> Result<(), RunError> {
+        let mut listing = Listing::new(feed, clock::now());
+        while let Some(rows) = listing.page(&mut self.asking).await? {
+            self.check()?;
+            let count = rows.len() as u64;
+            let page = self.submission(&feed.name, rows, None);
+            to.send(page).await.map_err(|_| RunError::Abandoned)?;
+            self.read(count);
+        }
+        Ok(())
+    }
+}
+
+impl Settings {
+    /// The feeds that are the provider's own suppression lists.
+    pub(super) fn lists(&self) -> impl Iterator<Item = &Feed> {
+        self.feeds.iter().filter(|feed| feed.rows == Rows::Suppressions)
+    }
+
+    /// A page of a feed, as the journal takes it.
+    pub(super) fn submission(
+        &self,
+        feed: &str,
+        elements: Vec<Element>,
+        cursor: Option<Cursor>,
+    ) -> Submission {
+        Submission {
+            source: self.source.clone(),
+            provider: self.provider.name().into(),
+            origin: Origin::Poll,
+            feed: feed.into(),
+            received_at: clock::now(),
+            elements,
+            cursor,
+            released: Vec::new(),
+        }
+    }
+}
+
+/// The pages that a window has led to: at most [`PAGES_MAX`] of them, by hash, as tokens are long.
+#[derive(Default)]
+pub(super) struct Tokens {
+    hasher: RandomState,
+    seen: HashSet<u64>,
+}
+
+impl Tokens {
+    /// Adds a token; says whether it is new.
+    pub(super) fn add(&mut self, token: &str) -> bool {
+        self.seen.insert(self.hasher.hash_one(token))
     }
 }

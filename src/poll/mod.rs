@@ -9,6 +9,7 @@ mod budget;
 mod cursor;
 mod listing;
 mod outbox;
+mod outside;
 mod plan;
 mod problem;
 mod run;

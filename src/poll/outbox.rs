@@ -10,9 +10,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::budget::Budget;
+use super::outside::Outside;
 use super::plan::{Aim, Job, Plan};
 use super::problem::RunError;
-use super::run::{Outside, Run};
+use super::run::Run;
 use super::{PushSettings, PushStatus, Settings, schedule};
 use crate::clock;
 use crate::ingest::Changes;

@@ -3,10 +3,6 @@
 //! A run never decides when it happens. Whatever ends it, what is committed is whole pages, and the
 //! cursor leads to the first page that is not.
 
-use std::collections::HashSet;
-use std::collections::hash_map::RandomState;
-use std::future::Future;
-use std::hash::BuildHasher;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,16 +11,15 @@ use tokio::time::Instant;
 use super::ask::{Asking, WAIT_MIN};
 use super::budget::Budget;
 use super::cursor::{Mark, Open};
-use super::listing::Listing;
-use super::plan::{Aim, Plan};
+use super::listing::Tokens;
+use super::outside::Outside;
 use super::problem::RunError;
 use super::{Progress, Settings, Summary};
 use crate::clock;
-use crate::fetch::{FetchError, Fetched};
 use crate::ingest::{Receipt, Refused};
-use crate::model::{Cursor, Element, Event, Origin, SourceName, Submission, Time};
-use crate::provider::{Feed, PageRequest, Rows, Unreadable, Window};
-use crate::store::{Counts, ListedRows, StoreError};
+use crate::model::{Cursor, Element, Submission, Time};
+use crate::provider::{Feed, Rows, Window};
+use crate::store::{Counts, StoreError};
 use crate::telemetry;
 
 /// Most pages of one window that one run reads. The next run goes on from there.
@@ -36,40 +31,6 @@ const STORE_RETRY: Duration = Duration::from_millis(250);
 /// An operator's long window is read in pieces of this length, so that it can be read on where it
 /// was cut, and shows how far it is.
 const PIECE: Duration = Duration::from_secs(86_400);
-
-/// Everything that a run touches: the provider's API, the intake and the store.
-pub(super) trait Outside: Clone + Send + Sync + 'static {
-    /// Makes one request.
-    fn send(
-        &self,
-        request: &PageRequest,
-        total: Duration,
-    ) -> impl Future<Output = Result<Fetched, FetchError>> + Send;
-
-    /// Hands a page to the journal.
-    fn submit(
-        &self,
-        submission: &Submission,
-    ) -> impl Future<Output = Result<Receipt, Refused>> + Send;
-
-    /// Waits until the store has applied a page.
-    fn applied(&self, receipt: Receipt) -> impl Future<Output = ()> + Send;
-
-    /// A feed's cursor.
-    fn cursor(&self, source: &SourceName, feed: &str) -> Result<Option<String>, StoreError>;
-
-    /// The events of a row that is not committed.
-    fn read(&self, page: &Submission, row: &Element) -> Result<Vec<Event>, Unreadable>;
-
-    /// What a list of a source has told.
-    fn listed(&self, source: &SourceName, feed: &str) -> ListedRows;
-
-    /// What is to be pushed.
-    fn plan(&self, aim: &Aim<'_>) -> Result<Plan, StoreError>;
-
-    /// How a source's events reached us.
-    fn counts(&self, source: &SourceName) -> Result<Counts, StoreError>;
-}
 
 /// Whoever waits for a run.
 pub(super) struct Caller {
@@ -102,8 +63,8 @@ pub(super) struct Report {
 pub(super) struct Run<'a, O> {
     pub(super) asking: Asking<'a, O>,
     pub(super) caller: Option<&'a Caller>,
-    pages: u64,
-    rows: u64,
+    pub(super) pages: u64,
+    pub(super) rows: u64,
     /// The part of an operator's window that is read, 0 to 1.
     part: Option<f64>,
     last: Option<Receipt>,
@@ -173,32 +134,6 @@ impl<'a, O: Outside> Run<'a, O> {
         let new = before.zip(counts).map(|(b, a)| a.poll_only.saturating_sub(b.poll_only));
         let took = started.elapsed();
         Report { pages: self.pages, rows: self.rows, new, counts, took, complete, failure }
-    }
-
-    /// Reads every list of the provider in whole, for whoever takes the pages.
-    pub(super) async fn lists(mut self, to: &mpsc::Sender<Submission>) -> Report {
-        let (started, mut failure) = (Instant::now(), None);
-        for feed in self.settings().lists() {
-            if let Err(error) = self.list(feed, to).await {
-                failure = Some((feed.name.to_string(), error));
-                break;
-            }
-        }
-        let (took, complete) = (started.elapsed(), Vec::new());
-        let (pages, rows) = (self.pages, self.rows);
-        Report { pages, rows, new: None, counts: None, took, complete, failure }
-    }
-
-    async fn list(&mut self, feed: &Feed, to: &mpsc::Sender<Submission>) -> Result<(), RunError> {
-        let mut listing = Listing::new(feed, clock::now());
-        while let Some(rows) = listing.page(&mut self.asking).await? {
-            self.check()?;
-            let count = rows.len() as u64;
-            let page = self.submission(&feed.name, rows, None);
-            to.send(page).await.map_err(|_| RunError::Abandoned)?;
-            self.read(count);
-        }
-        Ok(())
     }
 
     pub(super) fn settings(&self) -> &'a Settings {
@@ -502,32 +437,6 @@ impl<'a, O: Outside> Run<'a, O> {
     }
 }
 
-impl Settings {
-    /// The feeds that are the provider's own suppression lists.
-    pub(super) fn lists(&self) -> impl Iterator<Item = &Feed> {
-        self.feeds.iter().filter(|feed| feed.rows == Rows::Suppressions)
-    }
-
-    /// A page of a feed, as the journal takes it.
-    pub(super) fn submission(
-        &self,
-        feed: &str,
-        elements: Vec<Element>,
-        cursor: Option<Cursor>,
-    ) -> Submission {
-        Submission {
-            source: self.source.clone(),
-            provider: self.provider.name().into(),
-            origin: Origin::Poll,
-            feed: feed.into(),
-            received_at: clock::now(),
-            elements,
-            cursor,
-            released: Vec::new(),
-        }
-    }
-}
-
 impl Reading {
     /// How far the feed is read with the page just taken.
     ///
@@ -545,26 +454,14 @@ impl Reading {
     }
 }
 
-/// The pages that a window has led to: at most [`PAGES_MAX`] of them, by hash, as tokens are long.
-#[derive(Default)]
-pub(super) struct Tokens {
-    hasher: RandomState,
-    seen: HashSet<u64>,
-}
-
-impl Tokens {
-    /// Adds a token; says whether it is new.
-    pub(super) fn add(&mut self, token: &str) -> bool {
-        self.seen.insert(self.hasher.hash_one(token))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::ask::{RUN_MAX, WAITS_MAX};
     use super::super::stage::{Answer, Stage, settings};
     use super::*;
+    use crate::fetch::FetchError;
     use crate::fetch::TOTAL_TIMEOUT;
+    use crate::model::Origin;
 
     /// What the generic feed is read again behind its cursor.
     const OVERLAP: Duration = Duration::from_secs(900);

@@ -13,21 +13,21 @@ use tokio::time::Instant;
 
 use super::budget::Budget;
 use super::outbox::Outbox;
-use super::plan::{self, Aim, Plan};
+use super::outside::{Daemon, Outside};
 use super::problem::RunError;
-use super::run::{Caller, Outside, Report, Run};
+use super::run::{Caller, Report, Run};
 use super::schedule::{self, History};
 use super::{
     Every, PollError, Progress, PushStatus, Settings, Status, Summary, TriggerError, trigger,
 };
 use crate::clock;
-use crate::fetch::{FetchError, Fetched, Fetcher};
-use crate::ingest::{Changes, Ingest, Receipt, Refused};
-use crate::model::{Element, Event, SourceName, Submission, Time};
-use crate::provider::{Feed, PageRequest, Unreadable};
+use crate::fetch::Fetcher;
+use crate::ingest::{Changes, Ingest};
+use crate::model::{SourceName, Submission, Time};
+use crate::provider::Feed;
 use crate::rules::Rules;
 use crate::stop::stopped;
-use crate::store::{Counts, ListedRows, Reader, StoreError};
+use crate::store::Reader;
 use crate::telemetry;
 
 /// Most sources that run at once.
@@ -94,49 +94,6 @@ struct Inbox {
     beats: mpsc::Receiver<()>,
     calls: mpsc::Receiver<()>,
     orders: mpsc::Receiver<Order>,
-}
-
-/// The daemon itself, as runs see it.
-#[derive(Clone)]
-struct Daemon {
-    fetcher: Fetcher,
-    ingest: Ingest,
-    reader: Reader,
-    rules: Arc<Rules>,
-}
-
-impl Outside for Daemon {
-    async fn send(&self, request: &PageRequest, total: Duration) -> Result<Fetched, FetchError> {
-        self.fetcher.send(request, total).await
-    }
-
-    async fn submit(&self, submission: &Submission) -> Result<Receipt, Refused> {
-        self.ingest.submit(submission).await
-    }
-
-    async fn applied(&self, receipt: Receipt) {
-        self.ingest.applied(receipt).await;
-    }
-
-    fn cursor(&self, source: &SourceName, feed: &str) -> Result<Option<String>, StoreError> {
-        self.reader.cursor(source, feed)
-    }
-
-    fn read(&self, page: &Submission, row: &Element) -> Result<Vec<Event>, Unreadable> {
-        self.reader.read(page, row)
-    }
-
-    fn listed(&self, source: &SourceName, feed: &str) -> ListedRows {
-        self.reader.listed(source, feed)
-    }
-
-    fn plan(&self, aim: &Aim<'_>) -> Result<Plan, StoreError> {
-        plan::plan(&self.reader, &self.rules, aim)
-    }
-
-    fn counts(&self, source: &SourceName) -> Result<Counts, StoreError> {
-        self.reader.counts(source)
-    }
 }
 
 /// Starts polling: a task per source, and the clockwork. They end with `stop`; a run then ends in

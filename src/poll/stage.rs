@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use super::outside::Outside;
 use super::plan::{Aim, Plan};
-use super::run::Outside;
 use super::{Every, Settings};
 use crate::fetch::{FetchError, Fetched};
 use crate::ingest::{Receipt, Refused};

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use super::cursor::Mark;
 use super::listing::Listing;
+use super::outside::Outside;
 use super::problem::RunError;
-use super::run::{Outside, Run};
+use super::run::Run;
 use crate::clock;
 use crate::model::{Event, Fact, Lifts, Reason, Scope, SourceName, Submission, Time};
 use crate::provider::{Feed, Instruction, OWN, instruction_element};

@@ -1,5 +1,5 @@
-//! The provider's own list against ours, by the real daemon over real HTTP: how they differ, what is
-//! gone from it, and what is pushed to it.
+//! The provider's own list against ours, by the real daemon over real HTTP: how they differ, what
+//! is gone from it, and what is pushed to it.
 
 use std::time::Duration;
 

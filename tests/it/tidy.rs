@@ -143,7 +143,8 @@ const FUNCTION_LINES_MAX: usize = 70;
 const LINE_CHARS_MAX: usize = 100;
 
 /// Files in `src/provider/` that are no provider that a source can name.
-const NO_PROVIDERS: &[&str] = &["api", "fault", "mod", "operator", "settings", "verify", "wire"];
+const NO_PROVIDERS: &[&str] =
+    &["api", "fault", "mod", "operator", "push", "settings", "verify", "wire"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
