@@ -224,9 +224,9 @@ fn mandrill(push: &Push<'_>, outlet: &Outlet) -> Requests {
     let key = key.and_then(|key| std::str::from_utf8(key.reveal()).ok()).unwrap_or("");
     let (verb, body) = match push.verb {
         PushVerb::Add => {
-            ("add.json", json!({ "key": key, "email": push.address, "comment": REMARK }))
+            ("add", json!({ "key": key, "email": push.address, "comment": REMARK }))
         }
-        PushVerb::Remove => ("delete.json", json!({ "key": key, "email": push.address })),
+        PushVerb::Remove => ("delete", json!({ "key": key, "email": push.address })),
     };
     let request = push.call(outlet, Method::Post, &["rejects", verb])?;
     Ok(vec![request.with_json(Method::Post, &body)])
