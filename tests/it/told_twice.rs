@@ -45,8 +45,8 @@ fn told(provider: &str, file: &str) -> Event {
     read(provider, "", &by_name(provider).unwrap().split(&sent)[0])
 }
 
-const HEADER: &str = "event_time,job_id,email,status,delivery_status,destination_response,user_agent,\
-    url,metadata";
+const HEADER: &str = "event_time,job_id,email,status,delivery_status,destination_response,\
+    user_agent,url,metadata";
 
 /// The rows that tell what a webhook's fixture does.
 fn pairs() -> Vec<(&'static str, &'static str, Event)> {
@@ -136,13 +136,16 @@ fn rows_of_lists_say_why_and_until_when() {
     let plain = "2026-06-15 10:32:11";
     let three_days = Some("2026-06-18T10:32:11Z");
     let epoch = 1_781_519_531;
-    let resend = |origin: &str| json!({ "id": "s", "email": "a@b.test", "origin": origin, "created_at": at });
+    let email = "a@b.test";
+    let resend =
+        |origin: &str| json!({ "id": "s", "email": email, "origin": origin, "created_at": at });
     let smtp2go =
-        |reason: &str| json!({ "email_address": "a@b.test", "reason": reason, "timestamp": plain });
-    let elastic = json!({ "Email": "a@b.test", "DateUpdated": at });
-    let unisender = |cause: &str| json!({ "email": "a@b.test", "cause": cause, "created": plain });
-    let scaleway = |kind: &str, end: Option<&str>| json!({ "id": "b", "email": "a@b.test", "type": kind, "created_at": at, "ends_at": end });
-    let ses = |reason: &str| json!({ "EmailAddress": "a@b.test", "Reason": reason, "LastUpdateTime": epoch });
+        |reason: &str| json!({ "email_address": email, "reason": reason, "timestamp": plain });
+    let elastic = json!({ "Email": email, "DateUpdated": at });
+    let unisender = |cause: &str| json!({ "email": email, "cause": cause, "created": plain });
+    let scaleway = |kind: &str, end: Option<&str>| json!({ "id": "b", "email": email, "type": kind, "created_at": at, "ends_at": end });
+    let ses =
+        |reason: &str| json!({ "EmailAddress": email, "Reason": reason, "LastUpdateTime": epoch });
     let (all, blocks) = ("suppressions", "blocklists");
     let rows = [
         ("resend", all, resend("bounce"), Some(Reason::HardBounce), None),
@@ -180,4 +183,26 @@ fn rows_of_lists_say_why_and_until_when() {
         let again = polled(provider, feed, "", &row);
         assert_eq!(again.id(), event.id(), "{provider}: a row that is read again");
     }
+}
+
+#[test]
+fn an_address_that_is_listed_for_two_causes_has_two_facts() {
+    let smtp2go = |reason: &str| {
+        let at = "2026-06-15 10:32:11";
+        let row = json!({ "email_address": "a@b.test", "reason": reason, "timestamp": at });
+        polled("smtp2go", "suppressions", "", &row).id()
+    };
+    assert_ne!(smtp2go("bounce"), smtp2go("manual"));
+    let unisender = |cause: &str| {
+        let row = json!({ "email": "a@b.test", "cause": cause, "created": "2026-06-15 10:32:11" });
+        polled("unisender-go", "suppressions", "", &row).id()
+    };
+    assert_ne!(unisender("complained"), unisender("unsubscribed"));
+    let scaleway = |id: &str| {
+        let at = "2026-06-15T10:32:11Z";
+        let row =
+            json!({ "id": id, "email": "a@b.test", "created_at": at, "type": "mailbox_full" });
+        polled("scaleway-tem", "blocklists", "", &row).id()
+    };
+    assert_ne!(scaleway("1"), scaleway("2"));
 }
