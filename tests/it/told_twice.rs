@@ -143,7 +143,11 @@ fn rows_of_lists_say_why_and_until_when() {
         |reason: &str| json!({ "email_address": email, "reason": reason, "timestamp": plain });
     let elastic = json!({ "Email": email, "DateUpdated": at });
     let unisender = |cause: &str| json!({ "email": email, "cause": cause, "created": plain });
-    let scaleway = |kind: &str, end: Option<&str>| json!({ "id": "b", "email": email, "type": kind, "created_at": at, "ends_at": end });
+    let scaleway = |kind: &str, end: Option<&str>| {
+        let mut row = json!({ "id": "b", "email": email, "created_at": at, "type": kind });
+        row["ends_at"] = json!(end);
+        row
+    };
     let ses =
         |reason: &str| json!({ "EmailAddress": email, "Reason": reason, "LastUpdateTime": epoch });
     let (all, blocks) = ("suppressions", "blocklists");
