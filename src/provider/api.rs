@@ -216,6 +216,12 @@ impl Query<'_> {
         first.ok_or_else(|| self.settings.problem(key, "is missing", "name a secret"))
     }
 
+    /// What is wrong where `next` is none of this adapter's tokens, or not one any more.
+    pub fn misplaced(&self) -> SettingError {
+        let hint = "the window is read anew";
+        self.settings.problem("poll", "the stored place is of another version", hint)
+    }
+
     /// `next` as a URL: on the origin of `base`, or the credentials would leak.
     ///
     /// # Errors

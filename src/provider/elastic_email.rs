@@ -5,6 +5,8 @@
 //! Sources: help.elasticemail.com, 4804685 and 2376855, "HTTP Web Notification"; the API's
 //! OpenAPI description (version 4), "Events" and "Suppressions".
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use url::Url;
 
@@ -83,6 +85,8 @@ const LISTS: &[(&str, Reason)] = &[
 
 /// Most rows of a page.
 const PAGE_ROWS: u64 = 1_000;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// The types of events that are asked for, and the status that a webhook has for each.
 const POLLED: &[(&str, &str)] = &[
@@ -202,8 +206,10 @@ impl Provider for ElasticEmail {
         let (from, offset) = place(query).map_err(misplaced)?;
         let last = rows.iter().rev().find_map(|row| wire::object::<Place>(&row.body).ok());
         let last = last.and_then(|last| dated(&last.event_date, query.now).ok());
-        // From the second of the last row on; more rows than a page in one second are counted.
-        let next = match last.map(Time::floor_second).filter(|last| *last > from) {
+        // From before the second of the last row on, as `from` may leave out its own second. More
+        // rows than a page in so short a time are counted.
+        let last = last.map(|last| last.floor_second().minus(SECOND));
+        let next = match last.filter(|last| *last > from) {
             Some(last) => format!("{last} 0"),
             None => format!("{from} {}", offset + count),
         };
@@ -268,10 +274,7 @@ fn place(query: &Query<'_>) -> Result<(Time, u64), SettingError> {
     let Some(next) = query.next else { return Ok((query.window.since.floor_second(), 0)) };
     let parts = next.split_once(' ');
     let place = parts.and_then(|(from, offset)| Some((Time::parse(from)?, offset.parse().ok()?)));
-    place.ok_or_else(|| {
-        let hint = "the window is read anew";
-        query.settings.problem("poll", "the stored place is of another version", hint)
-    })
+    place.ok_or_else(|| query.misplaced())
 }
 
 /// A time as the API takes it: in UTC, without a zone.

@@ -47,10 +47,16 @@ const TYPES: &[(&str, Meaning)] = &[
 /// The API, of the only region that the service has.
 const API: &str = "https://api.scaleway.com/transactional-email/v1alpha1/regions/fr-par";
 
+/// The setting with the webhooks whose events are read, one for each sending domain.
+const WEBHOOKS: &str = "webhook_ids";
+
+/// The setting with the sending domains whose blocklists are read.
+const DOMAINS: &str = "domain_ids";
+
 const POLL_KEYS: &[Key] = &[
     Key::secret("secret_key"),
-    Key::optional_text("webhook_id"),
-    Key::optional("domain_ids", KeyKind::Texts),
+    Key::optional(WEBHOOKS, KeyKind::Texts),
+    Key::optional(DOMAINS, KeyKind::Texts),
     Key::optional_text("base_url"),
 ];
 
@@ -125,6 +131,8 @@ struct Try {
 /// An entry of a blocklist.
 #[derive(Deserialize)]
 struct Blocked {
+    #[serde(default)]
+    id: String,
     email: String,
     created_at: Option<String>,
     updated_at: Option<String>,
@@ -200,9 +208,10 @@ impl Provider for ScalewayTem {
 
     fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
         let place = Place::of(query)?;
-        let mut url = match (query.feed, query.settings.text("webhook_id")) {
-            (EVENTS, Some(id)) => {
-                let mut url = query.api(API, &format!("webhooks/{}/events", segment(id)))?;
+        let list = *lists(query)?.get(place.list).ok_or_else(|| query.misplaced())?;
+        let mut url = match (query.feed, list) {
+            (EVENTS, Some(webhook)) => {
+                let mut url = query.api(API, &format!("webhooks/{}/events", segment(webhook)))?;
                 url.query_pairs_mut().append_pair("order_by", "created_at_desc");
                 url
             }
@@ -214,10 +223,9 @@ impl Provider for ScalewayTem {
                     .append_pair("order_by", "created_at_desc");
                 url
             }
-            _ => {
+            (_, domain) => {
                 let mut url = query.api(API, "blocklists")?;
-                let domain = domains(query)?.get(place.domain).ok_or_else(|| lost(query))?;
-                url.query_pairs_mut().append_pair("domain_id", domain);
+                url.query_pairs_mut().append_pair("domain_id", domain.unwrap_or_default());
                 url
             }
         };
@@ -232,21 +240,22 @@ impl Provider for ScalewayTem {
         let unfit = |error: SettingError| PageError(error.to_string());
         let mut place = Place::of(query).map_err(unfit)?;
         let page: WirePage = wire::page(body, query.feed)?;
-        let is_replay = query.settings.text("webhook_id").is_some();
-        let (rows, domains) = match (query.feed, is_replay) {
-            (EVENTS, true) => (page.webhook_events, 1),
-            (EVENTS, false) => (page.emails, 1),
-            _ => (page.blocklists, domains(query).map_err(unfit)?.len()),
+        let lists = lists(query).map_err(unfit)?;
+        let is_replay = query.feed == EVENTS && lists != [None];
+        let rows = match query.feed {
+            EVENTS if is_replay => page.webhook_events,
+            EVENTS => page.emails,
+            _ => page.blocklists,
         };
         let rows = rows.ok_or_else(|| PageError(format!("there are no {}", query.feed)))?;
         let rows = wire::rows(&rows);
-        let is_past = || is_replay && query.feed == EVENTS && is_past(&rows, query);
         place.seen += rows.len() as u64;
-        let next = if !rows.is_empty() && place.seen < page.total_count && !is_past() {
-            Some(Place { page: place.page + 1, ..place })
+        let ends = rows.is_empty() || place.seen >= page.total_count;
+        let next = if ends || is_replay && is_past(&rows, query) {
+            let list = place.list + 1;
+            (list < lists.len()).then_some(Place { list, page: 1, seen: 0 })
         } else {
-            let domain = place.domain + 1;
-            (domain < domains).then_some(Place { domain, page: 1, seen: 0 })
+            Some(Place { page: place.page + 1, ..place })
         };
         Ok(Page::new(rows, next.map(|next| next.token())))
     }
@@ -289,46 +298,44 @@ impl Provider for ScalewayTem {
     }
 }
 
-/// Where a page is: the domain whose list it is of, its number from 1, and the rows before it.
+/// Where a page is: the list it is of, its number from 1, and the list's rows before it.
 #[derive(Clone, Copy)]
 struct Place {
-    domain: usize,
+    list: usize,
     page: u64,
     seen: u64,
 }
 
 impl Place {
     fn of(query: &Query<'_>) -> Result<Place, SettingError> {
-        let Some(next) = query.next else { return Ok(Place { domain: 0, page: 1, seen: 0 }) };
+        let Some(next) = query.next else { return Ok(Place { list: 0, page: 1, seen: 0 }) };
         let numbers: Vec<u64> = next.split(' ').filter_map(|part| part.parse().ok()).collect();
         match numbers[..] {
-            [domain, page, seen] => {
-                let domain = usize::try_from(domain).map_err(|_| lost(query))?;
-                Ok(Place { domain, page, seen })
+            [list, page, seen] => {
+                let list = usize::try_from(list).map_err(|_| query.misplaced())?;
+                Ok(Place { list, page, seen })
             }
-            _ => Err(lost(query)),
+            _ => Err(query.misplaced()),
         }
     }
 
     fn token(self) -> String {
-        format!("{} {} {}", self.domain, self.page, self.seen)
+        format!("{} {} {}", self.list, self.page, self.seen)
     }
 }
 
-/// A place that is none, or no longer.
-fn lost(query: &Query<'_>) -> SettingError {
-    let hint = "the window is read anew";
-    query.settings.problem("poll", "the stored place is of another version", hint)
-}
-
-/// The ids of the domains whose blocklists are read.
-fn domains<'a>(query: &Query<'a>) -> Result<&'a [String], SettingError> {
-    let domains = query.settings.texts("domain_ids");
-    if domains.is_empty() {
+/// What a feed is read of, one after the other: webhooks, or else all e-mails (`None`); domains.
+fn lists<'a>(query: &Query<'a>) -> Result<Vec<Option<&'a str>>, SettingError> {
+    let key = if query.feed == EVENTS { WEBHOOKS } else { DOMAINS };
+    let named = query.settings.texts(key);
+    if named.is_empty() && key == DOMAINS {
         let hint = "name the ids of your sending domains, or leave blocklists out of feeds";
-        return Err(query.settings.problem("domain_ids", "is missing", hint));
+        return Err(query.settings.problem(DOMAINS, "is missing", hint));
     }
-    Ok(domains)
+    if named.is_empty() {
+        return Ok(vec![None]);
+    }
+    Ok(named.iter().map(|id| Some(id.as_str())).collect())
 }
 
 /// A text as one segment of a path.
@@ -440,6 +447,7 @@ fn blocked(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
     let given = wire::filled(row.updated_at).or(wire::filled(row.created_at));
     let form = |given: &String| wire::time(&TimeForm::Text(given.clone()), stamp.received_at);
     let at = given.as_ref().map(form).transpose()?;
+    let given = given.map(|given| format!("{}:{given}", row.id));
     let kind = wire::filled(row.kind);
     let reason = kind.as_deref().filter(|kind| *kind == NOT_FOUND).map(|_| Reason::HardBounce);
     let listed = stamp.listed(ScalewayTem.name(), reason, address, given.as_deref().zip(at));

@@ -403,5 +403,7 @@ fn wanted(case: &Case) -> Vec<String> {
 }
 
 fn three(event: &Value) -> String {
-    format!("{} {} {}", event["kind"], event["address"], event["at"])
+    // What has no time of its own has the one when it was read.
+    let at = event["at"].as_str().filter(|at| *at < READ).unwrap_or("when it was read");
+    format!("{} {} {at}", event["kind"], event["address"])
 }

@@ -33,6 +33,7 @@ mod same_fact;
 mod scrub;
 mod support;
 mod tidy;
+mod told_twice;
 mod unit;
 mod verbs;
 mod verdicts;

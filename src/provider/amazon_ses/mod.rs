@@ -5,6 +5,7 @@
 //! (`eventType`) and feedback notifications of an identity (`notificationType`).
 
 mod api;
+mod sample;
 mod sigv4;
 
 pub(super) use api::sign;
@@ -13,7 +14,7 @@ pub(super) use sigv4::encode;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use url::Url;
 
 use super::verify::{Envelope, SNS_KEYS, SnsService};
@@ -244,7 +245,7 @@ impl Provider for AmazonSes {
     }
 
     fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
-        let message = sample(kind, address.received(), &now.floor_second().to_string())?;
+        let message = sample::message(kind, address.received(), &now.floor_second().to_string())?;
         Some(SnsService::Amazon.sample(&message, now))
     }
 }
@@ -478,51 +479,6 @@ fn tags(tags: &BTreeMap<String, Value>) -> Vec<String> {
         values.map(move |value| format!("{name}:{value}"))
     })
     .collect()
-}
-
-fn sample(kind: EventKind, address: &str, at: &str) -> Option<Value> {
-    let one = json!([{ "emailAddress": address }]);
-    let bounce = |kind: &str, sub_type: &str, status: &str, said: &str| {
-        let bounced = json!([{ "emailAddress": address, "action": "failed", "status": status,
-            "diagnosticCode": said }]);
-        let part = json!({ "bounceType": kind, "bounceSubType": sub_type, "timestamp": at,
-            "feedbackId": format!("sample-{at}"), "bouncedRecipients": bounced });
-        ("Bounce", "bounce", part)
-    };
-    let (word, field, part) = match kind {
-        EventKind::HardBounce => {
-            bounce("Permanent", "General", "5.1.1", "smtp; 550 5.1.1 user unknown")
-        }
-        EventKind::SoftBounce => {
-            bounce("Transient", "MailboxFull", "4.2.2", "smtp; 452 4.2.2 mailbox full")
-        }
-        EventKind::Blocked => {
-            bounce("Transient", "ContentRejected", "5.6.0", "smtp; 550 5.6.0 rejected")
-        }
-        EventKind::Rejected => bounce("Permanent", "OnAccountSuppressionList", "5.1.1", ""),
-        EventKind::Complaint => {
-            let feedback = format!("sample-{at}");
-            let part = json!({ "complainedRecipients": one, "timestamp": at,
-                "feedbackId": feedback, "complaintFeedbackType": "abuse" });
-            ("Complaint", "complaint", part)
-        }
-        EventKind::Delivered => {
-            let part = json!({ "recipients": [address], "timestamp": at,
-                "smtpResponse": "250 2.0.0 OK" });
-            ("Delivery", "delivery", part)
-        }
-        EventKind::Unsubscribed => {
-            let part = json!({ "timestamp": at,
-                "newTopicPreferences": { "unsubscribeAll": true } });
-            ("Subscription", "subscription", part)
-        }
-        _ => return None,
-    };
-    let mail = json!({ "timestamp": at, "messageId": format!("sample-{at}"),
-        "source": "sender@example.com", "destination": [address] });
-    let mut message = json!({ "eventType": word, "mail": mail });
-    message[field] = part;
-    Some(message)
 }
 
 #[cfg(test)]

@@ -56,7 +56,7 @@ const COLUMNS: &[&str] = &[
 const PAGE_ROWS: u32 = 50;
 
 /// Between two looks whether a dump is ready.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Before a dump that failed is ordered anew.
 const ORDER_AGAIN: Duration = Duration::from_secs(60);
@@ -86,10 +86,7 @@ enum Step<'a> {
 impl<'a> Step<'a> {
     fn of(query: &Query<'a>) -> Result<Step<'a>, SettingError> {
         let Some(token) = query.next else { return Ok(Step::Order { order: 1 }) };
-        Step::parse(token).ok_or_else(|| {
-            let hint = "the window is read anew";
-            query.settings.problem("poll", "the stored place is of another version", hint)
-        })
+        Step::parse(token).ok_or_else(|| query.misplaced())
     }
 
     fn parse(token: &'a str) -> Option<Step<'a>> {
