@@ -223,9 +223,7 @@ fn mandrill(push: &Push<'_>, outlet: &Outlet) -> Requests {
     let key = push.settings.secrets("api_key").first();
     let key = key.and_then(|key| std::str::from_utf8(key.reveal()).ok()).unwrap_or("");
     let (verb, body) = match push.verb {
-        PushVerb::Add => {
-            ("add", json!({ "key": key, "email": push.address, "comment": REMARK }))
-        }
+        PushVerb::Add => ("add", json!({ "key": key, "email": push.address, "comment": REMARK })),
         PushVerb::Remove => ("delete", json!({ "key": key, "email": push.address })),
     };
     let request = push.call(outlet, Method::Post, &["rejects", verb])?;
