@@ -26,9 +26,6 @@ pub(super) fn push(
     let hint = "name the reasons whose suppressions are pushed, as [\"complaint\", \"manual\"]";
     let field = section.need("reasons", hint);
     let reasons = field.and_then(|field| field.list_of(reason)).unwrap_or_default();
-    if reasons.is_empty() && !section.has_problems() {
-        section.problem("reasons", "is empty", hint);
-    }
     let own = settings(section, &[outlet.keys()]);
     section.finish();
     let poll = poll.filter(|_| !section.has_problems())?;

@@ -54,7 +54,8 @@ fn source(section: Section<'_>, is_local: bool, found: &mut Sources) {
         let hint = "add webhook = { … }, poll = { … }, or both";
         section.problem_here("has neither a webhook nor a poll", hint);
     }
-    if let (Some(field), None) = (&push_field, &poll_field) {
+    let pushes = provider.is_some_and(|provider| provider::outlet(provider.name()).is_some());
+    if let (Some(field), None, true) = (&push_field, &poll_field, pushes) {
         field.problem("stands without poll, whose settings it uses", "add poll = { … }");
     }
     section.finish();

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
+use super::amazon_ses;
 use super::{Key, Method, PageRequest, Provider, Query, Rows, SettingError, Settings, Window};
 use crate::model::{Element, PushStage, PushVerb, Pushed, Reason, Time};
 
@@ -124,12 +125,9 @@ impl Push<'_> {
     ) -> Result<PageRequest, SettingError> {
         let sample = self.provider.page_request(&self.query())?;
         let mut url = self.base(outlet, &sample.url)?;
-        match url.path_segments_mut() {
-            Ok(mut segments) => {
-                segments.pop_if_empty().extend(path);
-            }
-            Err(()) => return Err(self.settings.problem("base_url", "is not a URL", "check it")),
-        }
+        // Some servers take a bare `+` for a space, in a path too.
+        let path: Vec<String> = path.iter().map(|part| amazon_ses::encode(part)).collect();
+        url.set_path(&format!("{}/{}", url.path().trim_end_matches('/'), path.join("/")));
         Ok(PageRequest { method, url, headers: sample.headers, body: None })
     }
 

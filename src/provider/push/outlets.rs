@@ -145,16 +145,15 @@ fn generic(push: &Push<'_>, _: &Outlet) -> Requests {
 /// The signature covers all else, so it comes last.
 fn amazon_ses_requests(push: &Push<'_>, outlet: &Outlet) -> Requests {
     let path = ["v2", "email", "suppression", "addresses"];
-    let mut request = PageRequest { headers: Vec::new(), ..push.call(outlet, Method::Put, &path)? };
-    if push.is_add() {
+    let request = if push.is_add() {
         let reason = if push.reason == Some(Reason::Complaint) { "COMPLAINT" } else { "BOUNCE" };
         let body = json!({ "EmailAddress": push.address, "Reason": reason });
-        request = request.with_json(Method::Put, &body);
+        push.call(outlet, Method::Put, &path)?.with_json(Method::Put, &body)
     } else {
-        let path = format!("{}/{}", request.url.path(), amazon_ses::encode(push.address));
-        request.url.set_path(&path);
-        request.method = Method::Delete;
-    }
+        push.call(outlet, Method::Delete, &[&path[..], &[push.address]].concat())?
+    };
+    // Those of the list's own page are for another request.
+    let request = PageRequest { headers: Vec::new(), ..request };
     Ok(vec![amazon_ses::sign(&push.query(), request)?])
 }
 
