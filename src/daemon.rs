@@ -21,9 +21,12 @@ use crate::fetch::Fetcher;
 use crate::http::{Limits, Private, Public};
 use crate::ingest::Running;
 use crate::listen::{Listen, Listener};
+use crate::lookup::{Judge, Lookups};
+use crate::rules::Rules;
 use crate::stop::stopped;
+use crate::store::Reader;
 use crate::webhook::Webhooks;
-use crate::{control, export, http, ingest, poll, systemd, telemetry};
+use crate::{control, export, http, ingest, lookup, poll, systemd, telemetry};
 
 /// How long requests, polls and commands in flight may take to end.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -51,6 +54,7 @@ struct Listeners {
     public: Listener,
     admin: Listener,
     control: Listener,
+    lookups: Vec<Listener>,
 }
 
 /// One stop signal for each step of stopping.
@@ -124,15 +128,23 @@ async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
 
 /// Binds every listener, so that what cannot be had is known before anything is promised.
 fn bind(config: &Config) -> Result<Listeners> {
-    let bound = |key: &str, listen: &Listen| {
-        let hint = "is another program listening there?";
-        Listener::bind(listen, LISTENER_MODE)
+    let bound = |key: &str, listen: &Listen, mode, group: Option<u32>| {
+        let hint = match group {
+            Some(_) => "is another program listening there, or is the group not ours?",
+            None => "is another program listening there?",
+        };
+        Listener::bind(listen, mode, group)
             .with_context(|| format!("{key}: cannot listen on {listen} ({hint})"))
     };
+    let usual = |key: &str, listen: &Listen| bound(key, listen, LISTENER_MODE, None);
+    let lookup = |lookup: &lookup::Settings| {
+        bound("lookup.listen", &lookup.listen, lookup.mode, lookup.group)
+    };
     Ok(Listeners {
-        public: bound("http.listen", &config.http.listen)?,
-        admin: bound("admin.listen", &config.admin)?,
-        control: bound("control.socket", &Listen::Unix(config.control.clone()))?,
+        public: usual("http.listen", &config.http.listen)?,
+        admin: usual("admin.listen", &config.admin)?,
+        control: usual("control.socket", &Listen::Unix(config.control.clone()))?,
+        lookups: config.lookups.iter().map(lookup).collect::<Result<_>>()?,
     })
 }
 
@@ -144,25 +156,27 @@ async fn start(
     metrics: PrometheusHandle,
     stops: &Stops,
 ) -> Result<Parts> {
-    let Running { ingest, reader, changes, .. } = running;
+    let Running { ingest, reader, .. } = running;
     let rules = Arc::clone(&settings.rules);
     let tls = config.http.tls.as_ref().map(http::acceptor).transpose().context("http.tls")?;
     let (exports, export_parts) = export::runner::start(
         config.exports,
         Arc::clone(&rules),
-        reader.clone(),
-        changes.clone(),
+        running,
         stops.exports.subscribe(),
-    );
+    )
+    .await;
     let fetcher = Fetcher::new()?;
     let (polls, mut intake) = poll::start(
         config.polls,
         fetcher.clone(),
-        (ingest.clone(), reader.clone(), Arc::clone(&rules)),
-        changes.clone(),
+        running,
+        Arc::clone(&rules),
         stops.intake.subscribe(),
     )
     .await?;
+    let (lookups, mut lookers) =
+        answer(config.lookups, listeners.lookups, reader, &rules, &stops.lookers);
     let webhooks = Webhooks::new(config.webhooks, ingest.clone(), fetcher.clone());
     let sources = config.sources.iter().map(|s| (s.name.clone(), s.provider.name())).collect();
     let admin = Arc::new(Admin {
@@ -172,6 +186,7 @@ async fn start(
         webhooks: webhooks.clone(),
         exports,
         polls,
+        lookups,
         sources,
         public: listeners.public.local().map_or(config.http.listen, Listen::Tcp),
         public_tls: tls.is_some(),
@@ -189,21 +204,13 @@ async fn start(
         header_timeout: config.http.header_timeout,
         tls,
     };
-    let private_limits = Limits {
-        name: "admin",
-        connections_max: ADMIN_CONNECTIONS_MAX,
-        tls: None,
-        ..limits.clone()
-    };
-    let upkeep = keep_up(metrics.clone(), stops.lookers.subscribe());
     let private = Private { admin: Arc::clone(&admin), metrics };
+    lookers.extend(look(listeners.admin, private, limits.header_timeout, &stops.lookers));
     intake.push(serve("http", listeners.public, public, limits, stops.intake.subscribe()));
-    let lookers = vec![
-        serve("admin", listeners.admin, private, private_limits, stops.lookers.subscribe()),
+    lookers.extend([
         part("control", control::serve(listeners.control, admin, stops.intake.subscribe())),
-        part("metrics", upkeep),
         part("watchdog", alive(stops.lookers.subscribe())),
-    ];
+    ]);
     Ok(Parts { intake, exports: export_parts, lookers })
 }
 
@@ -221,6 +228,45 @@ fn serve<S: http::Service>(
             telemetry::health::straggler(name);
         }
     })
+}
+
+/// Starts the private listener, and the upkeep of the metrics that it shows.
+fn look(
+    listener: Listener,
+    private: Private,
+    header_timeout: Duration,
+    stop: &watch::Sender<bool>,
+) -> [Part; 2] {
+    let connections_max = ADMIN_CONNECTIONS_MAX;
+    let limits = Limits { name: "admin", connections_max, header_timeout, tls: None };
+    let upkeep = keep_up(private.metrics.clone(), stop.subscribe());
+    let served = serve("admin", listener, private, limits, stop.subscribe());
+    [served, part("metrics", upkeep)]
+}
+
+/// Starts the live lookups, each on its listener.
+fn answer(
+    settings: Vec<lookup::Settings>,
+    listeners: Vec<Listener>,
+    reader: &Reader,
+    rules: &Arc<Rules>,
+    stop: &watch::Sender<bool>,
+) -> (Lookups, Vec<Part>) {
+    let (mut judges, mut parts) = (Vec::new(), Vec::new());
+    for (settings, listener) in settings.into_iter().zip(listeners) {
+        let (name, on) = (settings.protocol.name(), listener.shown());
+        telemetry::webhook::listening(name, &on);
+        let judge = Arc::new(Judge::new(settings, on, reader.clone(), Arc::clone(rules)));
+        let serving =
+            lookup::listener::serve(listener, Arc::clone(&judge), stop.subscribe(), DRAIN);
+        parts.push(part(name, async move {
+            if serving.await > 0 {
+                telemetry::health::straggler(name);
+            }
+        }));
+        judges.push(judge);
+    }
+    (Lookups(judges), parts)
 }
 
 async fn keep_up(metrics: PrometheusHandle, mut stop: watch::Receiver<bool>) {

@@ -12,6 +12,7 @@ pub mod units;
 pub mod provider;
 pub mod rules;
 
+pub mod accept;
 pub mod journal;
 pub mod listen;
 pub mod stop;
@@ -23,6 +24,7 @@ pub mod fetch;
 
 pub mod admin;
 pub mod export;
+pub mod lookup;
 pub mod poll;
 pub mod webhook;
 

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener as StdTcpListener};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -84,11 +84,12 @@ pub enum Connection {
 }
 
 impl Listener {
-    /// Binds. A Unix socket gets `mode`; one that a dead process left behind is replaced.
+    /// Binds. A Unix socket gets `mode`, and `group` if one is given, as a group id; one that a
+    /// dead process left behind is replaced.
     ///
     /// # Errors
-    /// When the address is taken or not ours, or systemd passed no socket.
-    pub fn bind(listen: &Listen, mode: u32) -> io::Result<Listener> {
+    /// When the address is taken or not ours, the group is not ours, or systemd passed no socket.
+    pub fn bind(listen: &Listen, mode: u32, group: Option<u32>) -> io::Result<Listener> {
         match listen {
             Listen::Tcp(address) => {
                 let socket = StdTcpListener::bind(address)?;
@@ -96,7 +97,7 @@ impl Listener {
                 TcpListener::from_std(socket).map(Listener::Tcp)
             }
             Listen::Unix(path) => {
-                let socket = bind_unix(path, mode)?;
+                let socket = bind_unix(path, mode, group)?;
                 socket.set_nonblocking(true)?;
                 UnixListener::from_std(socket).map(Listener::Unix)
             }
@@ -140,7 +141,7 @@ impl Listener {
     }
 }
 
-fn bind_unix(path: &Path, mode: u32) -> io::Result<StdUnixListener> {
+fn bind_unix(path: &Path, mode: u32, group: Option<u32>) -> io::Result<StdUnixListener> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
@@ -149,6 +150,9 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<StdUnixListener> {
         fs::remove_file(path)?;
     }
     let socket = StdUnixListener::bind(path)?;
+    if group.is_some() {
+        chown(path, None, group)?;
+    }
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     Ok(socket)
 }

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::fetch::{Fetched, Fetcher};
 use crate::ingest::{Ingest, Refused};
 use crate::model::{Origin, SourceName, Submission, Time};
-use crate::provider::{Ask, Check, Notification, PageRequest, Provider, Refusal};
+use crate::provider::{Ask, Check, Notification, PageRequest, Provider, Refusal, gunzip};
 use crate::telemetry;
 use crate::telemetry::webhook::Meter;
 
@@ -127,6 +127,8 @@ impl Webhooks {
         let started = Instant::now();
         let Hook { settings: webhook, meter } = hook;
         let Request { headers, query, body } = request;
+        let unpacked = webhook.provider.takes_gzip().then(|| gunzip(body)).flatten();
+        let body = unpacked.as_deref().unwrap_or(body);
         let url = webhook.url.as_deref();
         let notification = Notification { headers, query, body, url, now: clock::now() };
         if webhook.provider.is_probe(&notification) {

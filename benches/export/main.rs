@@ -5,6 +5,8 @@
 
 #[path = "../support/event.rs"]
 mod event;
+#[path = "../support/fill.rs"]
+mod fill;
 #[path = "../support/measure.rs"]
 #[expect(dead_code, reason = "other benches measure more")]
 mod measure;
@@ -12,39 +14,31 @@ mod measure;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use suppressd::clock;
-use suppressd::export::publish::{Guard, publish};
-use suppressd::export::scan::{Found, Scan};
-use suppressd::export::{ALL, Settings};
-use suppressd::ingest;
+use suppressd::export::publish::{Guard, Publication};
+use suppressd::export::scan::Scan;
+use suppressd::export::{ALL, Hash, Settings, Style, Table};
 use suppressd::model::{
-    Element, EventId, Fact, Filter, Latest, Origin, Reason, Scope, SourceName, Standing,
-    Submission, Time, Until,
+    EventId, Fact, Filter, Latest, Reason, Scope, SourceName, Standing, Time, Until,
 };
 use suppressd::rules::Rules;
 use suppressd::store::{StandingRow, StoreError};
-use tokio::runtime::Handle;
 
 use measure::{against, median, setting};
 
 /// Rounds, of which the median counts.
 const ROUNDS: usize = 5;
-/// Events in a submission that fills the store.
-const FILL: u64 = 1_000;
 /// How long the journal and the store may take to stop.
 const STOP: Duration = Duration::from_secs(60);
-/// For the retention.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn main() -> Result<()> {
     let rows = setting("ROWS", 200_000);
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let running = runtime.block_on(fill(rows, &directory.path().join("state")))?;
+    let running = runtime.block_on(fill::fill(rows, &directory.path().join("state")))?;
     let mut keys: Vec<String> = (0..rows).map(event::address).collect();
     keys.sort_unstable();
     let standings: Vec<StandingRow> = keys.into_iter().map(standing).collect();
@@ -81,11 +75,12 @@ fn export(
     standings: impl Iterator<Item = Result<StandingRow, StoreError>>,
     rows: u64,
 ) -> Result<Duration> {
-    let (settings, rules, found) = (settings(path), Rules::default(), Found::default());
+    let (settings, rules) = (&settings(path), &Rules::default());
     let started = Instant::now();
-    let scan = Scan::new(standings, &rules, &settings, (clock::now(), None), &found);
-    let guard = Guard { max_shrink: 50, force: false, explained: &|| 0 };
-    let outcome = publish(&settings, scan, &guard)?;
+    let mut publication = Publication::begin(settings)?;
+    let scan = Scan { rules, settings, now: clock::now(), before: None };
+    scan.run(standings, |row| publication.add(row))?;
+    let outcome = publication.finish(Guard { max_shrink: 50, force: false, explained: 0 })?;
     let took = started.elapsed();
     ensure!(outcome.rows == rows, "{} rows were written", outcome.rows);
     Ok(took)
@@ -112,12 +107,14 @@ fn write_bare(like: &Path) -> Result<Duration> {
 }
 
 fn settings(path: &Path) -> Settings {
+    let format = ALL[0];
+    let reply = format.default_reply().unwrap_or_default();
     Settings {
         name: "bench".to_owned(),
-        format: ALL[0],
+        format,
+        style: Style::new(format, Table::Text, Hash::Sha256, reply),
         path: path.to_owned(),
         filter: Filter::default(),
-        reply: ALL[0].default_reply().to_owned(),
         min_interval: Duration::from_secs(1),
         max_shrink: 50,
         command: Vec::new(),
@@ -135,32 +132,4 @@ fn standing(address: String) -> StandingRow {
     let (reason, source) = (Reason::HardBounce, SourceName::operator());
     standing.merge(&address, Fact::Ground { reason, source, latest });
     (address, Scope::Global, standing)
-}
-
-/// A store with that many suppressions.
-async fn fill(rows: u64, state: &Path) -> Result<ingest::Running> {
-    let rules = Arc::new(Rules::default());
-    let settings = ingest::Settings::new(state.to_owned(), 90 * DAY, rules, Arc::default());
-    let running = ingest::start(settings, &Handle::current())?;
-    running.ingest.ready().await;
-    for first in (0..rows).step_by(FILL as usize) {
-        let element = |number| {
-            let mut body = String::new();
-            event::put(&mut body, number);
-            Element { context: String::new(), body: body.into_bytes() }
-        };
-        let submission = Submission {
-            source: SourceName::operator(),
-            provider: "generic".into(),
-            origin: Origin::Webhook,
-            feed: "".into(),
-            received_at: clock::now(),
-            elements: (first..rows.min(first + FILL)).map(element).collect(),
-            cursor: None,
-            released: Vec::new(),
-        };
-        let receipt = running.ingest.submit(&submission).await?;
-        running.ingest.applied(receipt).await;
-    }
-    Ok(running)
 }

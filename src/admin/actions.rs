@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::suppressions::{parse_address, parse_time};
 use super::{Admin, Failure, Replies, Reply, row, unheard};
 use crate::clock;
-use crate::export::runner::WriteError;
+use crate::export::handle::WriteError;
 use crate::fetch::post_local;
 use crate::model::EventKind;
 use crate::poll::Progress;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Admin, rows};
+use crate::clock;
 use crate::journal;
 use crate::telemetry;
 
@@ -58,7 +59,7 @@ impl Admin {
     pub(super) fn status(&self) -> Value {
         let checks = self.checks();
         let totals = self.reader.totals().unwrap_or_default();
-        let polls = self.polls.statuses();
+        let (polls, now) = (self.polls.statuses(), clock::now());
         let sources: Vec<Value> = self
             .sources
             .iter()
@@ -69,11 +70,13 @@ impl Admin {
                     "name": source.as_str(),
                     "provider": provider,
                     "last_webhook": rows::time(counts.last_webhook),
+                    "webhook_age_seconds": counts.last_webhook.map(|at| now.since(at).as_secs()),
                     "last_poll": rows::time(counts.last_poll),
                     "lag_seconds": poll.and_then(|poll| poll.lag_seconds),
                     "webhook_only": counts.webhook_only,
                     "poll_only": counts.poll_only,
                     "both": counts.both,
+                    "listed": counts.listed,
                     "missed_by_webhook": self.missed(source.as_str(), counts.poll_only),
                     "repeated": counts.repeated,
                     "unreadable": counts.unreadable,
@@ -104,6 +107,7 @@ impl Admin {
             },
             "queue": { "waiting": waiting, "limit": limit },
             "exports": self.exports.statuses(),
+            "lookups": self.lookups.statuses(),
         })
     }
 
@@ -116,6 +120,7 @@ impl Admin {
     pub fn measure(&self) {
         let totals = self.reader.totals().unwrap_or_default();
         telemetry::health::totals(totals.standings, totals.quarantined);
+        self.lookups.measure();
         telemetry::health::ready(self.checks().iter().all(|check| check.ok));
         for (source, _) in &self.sources {
             let counts = self.reader.counts(source).unwrap_or_default();

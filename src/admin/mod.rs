@@ -22,9 +22,10 @@ pub use command::{Command, EventQuery, ListFilter, Reply};
 pub use health::HealthCheck;
 pub use suppressions::Answered;
 
-use crate::export::runner::Exports;
+use crate::export::handle::Exports;
 use crate::ingest::{Ingest, Receipt, Refused};
 use crate::listen::Listen;
+use crate::lookup::Lookups;
 use crate::model::{Element, Origin, QuarantineId, SourceName, Submission};
 use crate::poll::Polls;
 use crate::rules::Rules;
@@ -46,6 +47,8 @@ pub struct Admin {
     pub exports: Exports,
     /// The polls.
     pub polls: Polls,
+    /// The live lookups.
+    pub lookups: Lookups,
     /// The configured sources, with their providers' names.
     pub sources: Vec<(SourceName, &'static str)>,
     /// Where the public listener listens.

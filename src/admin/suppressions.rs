@@ -90,17 +90,23 @@ impl Wanted {
 impl Admin {
     /// The verdict on one address, for programs on this host.
     pub fn suppression(&self, address: &str, scope: Option<&str>) -> Answered {
-        let parsed = parse_address(address)
-            .and_then(|address| Ok((address, parse_scope(scope.unwrap_or("global"))?)));
-        let (address, scope) = match parsed {
-            Ok(parsed) => parsed,
+        let scope = match parse_scope(scope.unwrap_or("global")) {
+            Ok(scope) => scope,
             Err(failure) => return Answered::BadRequest(failure.error),
         };
-        match self.verdict(&address, &scope) {
-            Ok(Some(found)) => Answered::Suppressed(rows::suppression(&found)),
-            Ok(None) => Answered::Clear,
-            Err(error) => Answered::Unavailable(error.to_string()),
+        let address = address.trim();
+        let mut readings = Address::readings(address).peekable();
+        if let (None, Err(failure)) = (readings.peek(), parse_address(address)) {
+            return Answered::BadRequest(failure.error);
         }
+        for reading in readings {
+            match self.verdict(&reading, &scope) {
+                Ok(Some(found)) => return Answered::Suppressed(rows::suppression(&found)),
+                Ok(None) => {}
+                Err(error) => return Answered::Unavailable(error.to_string()),
+            }
+        }
+        Answered::Clear
     }
 
     /// A page of suppressions, by the fields of a query: `after`, `limit`, `reason`, `source`.
@@ -151,7 +157,9 @@ impl Admin {
         address: &Address,
         scope: &Scope,
     ) -> Result<Option<Suppression>, StoreError> {
-        self.reader.verdict(&self.rules, address, scope, &Filter::default(), clock::now())
+        let scopes = [Scope::Global, scope.clone()];
+        let scopes = if *scope == Scope::Global { &scopes[..1] } else { &scopes };
+        self.reader.verdict(&self.rules, address, scopes, &Filter::default(), clock::now())
     }
 
     pub(super) async fn lookup(

@@ -1,11 +1,15 @@
-//! `suppressd export`: writes the MTAs' files now.
+//! `suppressd export`: writes the MTAs' files now, or prints what to tell an MTA of one.
 
 use clap::Args;
 
+use serde_json::json;
+
+use super::configuration;
 use super::context::Context;
-use super::failure::Outcome;
+use super::failure::{Failure, Outcome};
 use super::table::Column;
 use crate::admin::Command;
+use crate::export::lines_to_paste;
 
 /// The arguments of `export`.
 #[derive(Debug, Args)]
@@ -15,6 +19,9 @@ pub(super) struct Arguments {
     /// Write even past the guards, such as `max_shrink`
     #[arg(long)]
     force: bool,
+    /// Print the lines to paste into the MTA's configuration, and write nothing
+    #[arg(long, requires = "name", conflicts_with = "force")]
+    print_config: bool,
     /// Print JSON, one object a line
     #[arg(long)]
     json: bool,
@@ -35,7 +42,32 @@ pub(super) const COLUMNS: &[Column] = &[
 impl Arguments {
     /// Asks and prints.
     pub(super) fn run(self, context: &mut Context) -> Outcome {
+        if let (Some(name), true) = (&self.name, self.print_config) {
+            return print_config(context, name, self.json);
+        }
         let command = Command::Export { name: self.name, force: self.force };
         context.show(&[command], self.json, COLUMNS)
     }
+}
+
+/// From the configuration alone: the daemon need not run.
+fn print_config(context: &mut Context, name: &str, as_json: bool) -> Outcome {
+    let file = configuration::file(context.config.as_deref());
+    let config = configuration::load(&file).map_err(|(text, _)| Failure::Configuration(text))?;
+    let export = config.exports.iter().find(|export| export.name == name);
+    let export =
+        export.ok_or_else(|| Failure::Usage(format!("there is no export named {name:?}")))?;
+    let lines = lines_to_paste(export);
+    if as_json {
+        let (format, table) = (export.format.name(), export.style.table.as_str());
+        let path = export.path.display().to_string();
+        let row = json!({ "name": name, "format": format, "table": table, "path": path,
+            "config": lines });
+        context.out.json(&row)?;
+    } else if lines.is_empty() {
+        context.out.note("This format is for no one program: there is nothing to paste.");
+    } else {
+        context.out.line(lines.trim_end())?;
+    }
+    Ok(0)
 }

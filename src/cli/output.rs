@@ -4,6 +4,7 @@
 //! that no sender of mail can write to an operator's terminal.
 
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Stdout, Write};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -18,12 +19,14 @@ pub(super) struct Output {
     out: BufWriter<Stdout>,
     /// Whether a progress line stands on the terminal, to be wiped before anything else.
     progress: bool,
+    /// When the first progress was shown.
+    since: Option<Instant>,
 }
 
 impl Output {
     /// On the process's standard output and error.
     pub(super) fn new() -> Output {
-        Output { out: BufWriter::new(io::stdout()), progress: false }
+        Output { out: BufWriter::new(io::stdout()), progress: false, since: None }
     }
 
     /// Prints a line.
@@ -60,7 +63,9 @@ impl Output {
             return;
         }
         let bar = part.map_or(String::new(), bar);
-        let line = format!("\r\x1b[K{}  {bar}pages {pages}, rows {rows}", clean(what));
+        let since = *self.since.get_or_insert_with(Instant::now);
+        let rate = rate(rows, since.elapsed());
+        let line = format!("\r\x1b[K{}  {bar}pages {pages}, rows {rows}{rate}", clean(what));
         self.progress = terminal.write_all(line.as_bytes()).is_ok();
     }
 
@@ -91,6 +96,14 @@ fn unwritten(error: &io::Error) -> Failure {
     match error.kind() {
         ErrorKind::BrokenPipe => Failure::Closed,
         _ => Failure::Failed(format!("standard output: {error}")),
+    }
+}
+
+/// Rows a second, once there is a second to speak of.
+fn rate(rows: u64, elapsed: Duration) -> String {
+    match elapsed.as_secs() {
+        0 => String::new(),
+        seconds => format!(", {} rows/s", rows / seconds),
     }
 }
 
@@ -127,6 +140,12 @@ mod tests {
         assert_eq!(clean("550 5.1.1\r\nno\tsuch"), "550 5.1.1  no such");
         assert_eq!(clean("\x1b]0;x\x07\u{9b}1m\u{202e}"), "\u{fffd}]0;x\u{fffd}\u{fffd}1m\u{fffd}");
         assert_eq!(clean_lines("a\n\tb\x1b[2J"), "a\n\tb\u{fffd}[2J");
+    }
+
+    #[test]
+    fn a_rate_needs_a_second() {
+        assert_eq!(rate(500, Duration::from_millis(900)), "");
+        assert_eq!(rate(500, Duration::from_millis(2_500)), ", 250 rows/s");
     }
 
     #[test]

@@ -30,10 +30,21 @@ const SOURCES: &[Column] = &[
     Column::Made("LAG", lag),
     Column::Field("WEBHOOK ONLY", "webhook_only"),
     Column::Field("POLL ONLY", "poll_only"),
+    Column::Field("MISSED", "missed_by_webhook"),
     Column::Field("BOTH", "both"),
     Column::Field("POLL", "poll_state"),
     Column::Field("PUSH", "push"),
     Column::Field("LAST ERROR", "last_error"),
+];
+
+const LOOKUPS: &[Column] = &[
+    Column::Field("LOOKUP", "protocol"),
+    Column::Field("CONNECTIONS", "connections"),
+    Column::Field("QUERIES", "queries"),
+    Column::Field("SUPPRESSED", "suppressed"),
+    Column::Field("ERRORS", "errors"),
+    Column::Field("MALFORMED", "malformed"),
+    Column::Field("LISTEN", "listen"),
 ];
 
 fn lag(row: &Value) -> String {
@@ -60,7 +71,8 @@ fn print(out: &mut Output, status: &Value) -> Result<(), Failure> {
     section(out, "sources", SOURCES, row::list(status, "sources"))?;
     fields(out, "store", status.get("store"))?;
     fields(out, "queue", status.get("queue"))?;
-    section(out, "exports", export::COLUMNS, row::list(status, "exports"))
+    section(out, "exports", export::COLUMNS, row::list(status, "exports"))?;
+    section(out, "lookups", LOOKUPS, row::list(status, "lookups"))
 }
 
 /// A head and a table below it; nothing without rows.

@@ -9,16 +9,15 @@ use std::time::Duration;
 use nix::unistd::{Group, User};
 use toml::de::DeValue;
 
-use super::DAY;
-use super::exports::{self, Format};
+use super::exports::{self, Format, Hash, Style, Table};
 use super::near::listed;
 use super::section::{Field, Section, shown};
+use super::{DAY, scope};
 use crate::model::{Filter, Reason, Scope, SourceName};
 
-/// What this version can hold rows in.
-const TABLES: &[&str] = &["text"];
-
 const INTERVALS: RangeInclusive<Duration> = Duration::ZERO..=DAY;
+
+/// Between two writings of a whole file. An LMDB map is changed in place, and need not wait.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 const MAX_SHRINK: u8 = 50;
@@ -49,9 +48,13 @@ fn export(
 ) -> Option<exports::Settings> {
     let name = name(&section, &mut taken.names);
     let format = chosen_format(&section);
-    section.take("table").and_then(|field| field.choice("a table", TABLES));
-    let path = path(&section, name.as_deref(), &mut taken.paths);
-    let filter = filter(&section, sources);
+    let table = section.take("table").and_then(|field| chosen_table(&field, format));
+    let hash = section.take("hash").and_then(|field| chosen_hash(&field, format));
+    let ending = format.zip(table.or(format.map(|format| format.tables()[0])));
+    let ending = ending.map_or("", |(format, table)| format.ending(table));
+    let path = path(&section, name.as_deref(), ending, &mut taken.paths);
+    let usual = format.map_or(&[][..], |format| format.reasons());
+    let filter = filter(&section, sources, usual);
     let reply = section.take("reply").and_then(|field| reply(&field, format));
     let interval = section.take("min_interval").and_then(|field| field.duration(INTERVALS));
     let max_shrink = section.take("max_shrink").and_then(|field| percent(&field));
@@ -61,13 +64,16 @@ fn export(
     let mode = section.take("mode").and_then(|field| mode(&field));
     section.finish();
     let format = format?;
+    let reply = reply.or(format.default_reply()).unwrap_or_default();
+    let table = table.unwrap_or(format.tables()[0]);
+    let usual_interval = if table == Table::Lmdb { Duration::ZERO } else { INTERVAL };
     Some(exports::Settings {
         name: name?,
         format,
+        style: Style::new(format, table, hash.unwrap_or(Hash::Sha256), reply),
         path: path?,
         filter,
-        reply: reply.unwrap_or_else(|| format.default_reply().to_owned()),
-        min_interval: interval.unwrap_or(INTERVAL),
+        min_interval: interval.unwrap_or(usual_interval),
         max_shrink: max_shrink.unwrap_or(MAX_SHRINK),
         command: command.unwrap_or_default(),
         owner,
@@ -99,9 +105,30 @@ fn chosen_format(section: &Section<'_>) -> Option<&'static dyn Format> {
     exports::ALL.iter().copied().find(|format| format.name() == chosen)
 }
 
+/// A table that the format has.
+fn chosen_table(field: &Field<'_>, format: Option<&'static dyn Format>) -> Option<Table> {
+    let tables = format?.tables();
+    let names: Vec<&'static str> = tables.iter().map(|table| table.as_str()).collect();
+    let what = format!("a table of {}", format?.name());
+    let chosen = field.choice(&what, &names)?;
+    tables.iter().copied().find(|table| table.as_str() == chosen)
+}
+
+fn chosen_hash(field: &Field<'_>, format: Option<&'static dyn Format>) -> Option<Hash> {
+    if !format?.hashes() {
+        field.problem("is of no use: the format has no hashes", "remove it, or use \"hashed\"");
+        return None;
+    }
+    match field.choice("a hash", &["sha256", "md5"])? {
+        "md5" => Some(Hash::Md5),
+        _ => Some(Hash::Sha256),
+    }
+}
+
 fn path(
     section: &Section<'_>,
     name: Option<&str>,
+    ending: &str,
     taken: &mut BTreeMap<PathBuf, String>,
 ) -> Option<PathBuf> {
     let field = section.need("path", "name the file that the MTA reads")?;
@@ -109,6 +136,11 @@ fn path(
     let text = path.to_string_lossy();
     if text.ends_with('/') || path.file_name().is_none() || path.is_dir() {
         field.problem(format!("{} is a directory", shown(&text)), "name a file in it");
+        return None;
+    }
+    if !text.ends_with(ending) {
+        let what = format!("{} does not end in {ending}", shown(&text));
+        field.problem(what, "the MTA adds that to the name of a table");
         return None;
     }
     if let Some(other) = taken.get(&plain(&path)) {
@@ -125,7 +157,13 @@ fn plain(path: &Path) -> PathBuf {
     path.components().filter(|part| *part != Component::CurDir).collect()
 }
 
-fn filter(section: &Section<'_>, sources: &BTreeSet<SourceName>) -> Filter {
+/// The reasons, sources and scopes that an export or a lookup is about. `usual`: the reasons where
+/// none are named.
+pub(super) fn filter(
+    section: &Section<'_>,
+    sources: &BTreeSet<SourceName>,
+    usual: &[Reason],
+) -> Filter {
     let reason = |text: &str| {
         let known = listed(Reason::ALL.into_iter().map(Reason::as_str));
         let unknown = || (format!("{} is not a reason", shown(text)), format!("use: {known}"));
@@ -139,31 +177,25 @@ fn filter(section: &Section<'_>, sources: &BTreeSet<SourceName>) -> Filter {
             || (format!("{} is not a source", shown(text)), format!("the sources are: {}", hint()));
         known.find(|name| name.as_str() == text).cloned().ok_or_else(unknown)
     };
-    let scope = |text: &str| {
-        let hint = "write \"global\" or \"stream:NAME\"".to_owned();
-        Scope::parse(text).ok_or_else(|| (format!("{} is not a scope", shown(text)), hint))
-    };
     let reasons = section.take("reasons").and_then(|field| field.list_of(reason));
     let named = section.take("sources").and_then(|field| field.list_of(source));
     let scopes = section.take("scopes").and_then(|field| field.list_of(scope));
     Filter {
-        reasons: reasons.unwrap_or_default(),
+        reasons: reasons.unwrap_or_else(|| usual.to_vec()),
         sources: named.unwrap_or_default(),
         scopes: scopes.unwrap_or_else(|| vec![Scope::Global]),
     }
 }
 
-fn reply(field: &Field<'_>, format: Option<&'static dyn Format>) -> Option<String> {
+fn reply<'a>(field: &Field<'a>, format: Option<&'static dyn Format>) -> Option<&'a str> {
     let text = field.text()?;
     let format = format?;
-    match format.check_reply(text) {
-        Ok(()) => Some(text.to_owned()),
-        Err(what) => {
-            let hint = format!("the default is {:?}", format.default_reply());
-            field.problem(what, hint);
-            None
-        }
+    let Err(what) = format.check_reply(text) else { return Some(text) };
+    match format.default_reply() {
+        Some(usual) => field.problem(what, format!("the default is {usual:?}")),
+        None => field.problem(what, "remove the key"),
     }
+    None
 }
 
 fn percent(field: &Field<'_>) -> Option<u8> {
@@ -201,7 +233,7 @@ fn user(field: &Field<'_>) -> Option<u32> {
     account(field, "user", find)
 }
 
-fn group(field: &Field<'_>) -> Option<u32> {
+pub(super) fn group(field: &Field<'_>) -> Option<u32> {
     let find =
         |name: &str| Group::from_name(name).map(|group| group.map(|group| group.gid.as_raw()));
     account(field, "group", find)
@@ -231,7 +263,7 @@ fn account<E: Display>(
     None
 }
 
-fn mode(field: &Field<'_>) -> Option<u32> {
+pub(super) fn mode(field: &Field<'_>) -> Option<u32> {
     let hint = "write it in octal and in quotes, such as \"0640\"";
     let Some(text) = field.value.as_str() else {
         field.problem(field.is_not("a string"), hint);

@@ -23,8 +23,8 @@ const BODY_MAX: RangeInclusive<u64> = 1 << 10..=1 << 30;
 const BODY_MAX_DEFAULT: usize = 8 << 20;
 
 /// Connections: no process has more file descriptors by default than this leaves room for.
-const CONNECTIONS_MAX: RangeInclusive<u64> = 1..=65_535;
-const CONNECTIONS_MAX_DEFAULT: usize = 1024;
+pub(super) const CONNECTIONS_MAX: RangeInclusive<u64> = 1..=65_535;
+pub(super) const CONNECTIONS_MAX_DEFAULT: usize = 1024;
 
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=HOUR;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -90,7 +90,7 @@ pub(super) fn apart(root: &Section<'_>, http: &Listen, admin: &Listen, control: 
 }
 
 /// Port 0 takes a free one each time; a wildcard address takes the port on every address.
-fn clash(a: &Listen, b: &Listen) -> bool {
+pub(super) fn clash(a: &Listen, b: &Listen) -> bool {
     match (a, b) {
         (Listen::Tcp(a), Listen::Tcp(b)) => {
             let any = a.ip().is_unspecified() || b.ip().is_unspecified();
@@ -101,7 +101,7 @@ fn clash(a: &Listen, b: &Listen) -> bool {
     }
 }
 
-fn listen(field: &Field<'_>) -> Option<Listen> {
+pub(super) fn listen(field: &Field<'_>) -> Option<Listen> {
     match checked(field, Listen::parse(field.text()?), LISTEN_HINT)? {
         Listen::Unix(path) => bindable(field, path).map(Listen::Unix),
         listen => Some(listen),

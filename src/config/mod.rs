@@ -6,6 +6,7 @@
 mod environment;
 mod export;
 mod listeners;
+mod lookup;
 mod near;
 mod poll;
 mod problem;
@@ -28,11 +29,11 @@ pub use problem::{Problem, Problems};
 pub use report::{report, report_json};
 
 use crate::listen::Listen;
-use crate::model::SourceName;
+use crate::model::{Scope, SourceName};
 use crate::provider::{Provider, Reading};
 use crate::rules::Rules;
-use crate::{export as exports, http, poll as polls, webhook};
-use section::{Section, Walk, line_of};
+use crate::{export as exports, http, lookup as lookups, poll as polls, webhook};
+use section::{Section, Walk, line_of, shown};
 
 /// Largest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -78,6 +79,8 @@ pub struct Config {
     pub polls: Vec<polls::Settings>,
     /// The exports.
     pub exports: Vec<exports::Settings>,
+    /// The live lookups.
+    pub lookups: Vec<lookups::Settings>,
 }
 
 /// The `[store]` table.
@@ -103,12 +106,19 @@ pub struct Source {
 /// # Errors
 /// All that is wrong with it, as far as it can be told in one run.
 pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> {
-    let text = read(path)?;
-    let (table, errors) = DeTable::parse_recoverable(&text);
+    parse(path, &read(path)?, environment)
+}
+
+/// Loads the text of a configuration file. `path` is what problems call it.
+///
+/// # Errors
+/// All that is wrong with it, as far as it can be told in one run.
+pub fn parse(path: &Path, text: &str, environment: &Environment) -> Result<Config, Problems> {
+    let (table, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
-        return Err(Problems { file: path.to_owned(), problems: syntax(&text, &errors) });
+        return Err(Problems { file: path.to_owned(), problems: syntax(text, &errors) });
     }
-    let walk = Walk::new(&text, environment);
+    let walk = Walk::new(text, environment);
     let config = whole(walk.root(table.get_ref()));
     let problems = walk.into_problems();
     match config {
@@ -169,7 +179,13 @@ fn whole(root: Section<'_>) -> Option<Config> {
         hook.url = hook.url.take().or(public_url.map(usual));
     }
     let exports = export::exports(root.tables("export"), &found.names);
-    lookups(&root);
+    let taken = [
+        ("http.listen", http.as_ref().map(|http| http.listen.clone())),
+        ("admin.listen", admin.clone()),
+        ("control.socket", control.clone().map(Listen::Unix)),
+    ];
+    let taken = taken.into_iter().filter_map(|(key, listen)| Some((key.to_owned(), listen?)));
+    let lookups = lookup::lookups(root.tables("lookup"), &found.names, taken.collect());
     if let (Some(http), Some(admin), Some(control)) = (&http, &admin, &control) {
         listeners::apart(&root, &http.listen, admin, control);
     }
@@ -185,6 +201,7 @@ fn whole(root: Section<'_>) -> Option<Config> {
         webhooks: found.webhooks,
         polls: found.polls,
         exports,
+        lookups,
     })
 }
 
@@ -203,10 +220,8 @@ fn store(section: Section<'_>) -> Store {
     }
 }
 
-/// This version answers no MTA directly, and says so instead of ignoring what it was told.
-fn lookups(root: &Section<'_>) {
-    for lookup in root.tables("lookup") {
-        let hint = "remove it; let the MTA read an [[export]] instead";
-        lookup.problem_here("this version has no live lookups", hint);
-    }
+/// A scope, from its name in a list.
+fn scope(text: &str) -> Result<Scope, (String, String)> {
+    let hint = "write \"global\" or \"stream:NAME\"".to_owned();
+    Scope::parse(text).ok_or_else(|| (format!("{} is not a scope", shown(text)), hint))
 }

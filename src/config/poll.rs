@@ -9,7 +9,7 @@ use url::{Host, Url};
 
 use super::near::listed;
 use super::section::{Field, Section, shown};
-use super::source::{note, settings};
+use super::source::{described, note, settings};
 use super::{DAY, polls};
 use crate::model::{SourceName, Time};
 use crate::poll::{Bounds, Every};
@@ -39,6 +39,7 @@ const URL_KEYS: [&str; 3] = ["url", "base_url", "list_url"];
 /// A good `poll` table.
 pub(super) struct Poll {
     settings: Settings,
+    described: Option<&'static dyn Provider>,
     feeds: Vec<Feed>,
     every: Every,
     overlap: Option<Duration>,
@@ -53,6 +54,11 @@ impl Poll {
         &self.settings
     }
 
+    /// The provider that the table describes, if it does.
+    pub(super) fn described(&self) -> Option<&'static dyn Provider> {
+        self.described
+    }
+
     pub(super) fn into_settings(
         self,
         source: SourceName,
@@ -60,7 +66,7 @@ impl Poll {
         has_webhook: bool,
         push: Option<polls::PushSettings>,
     ) -> polls::Settings {
-        let Poll { settings, feeds, every, overlap, backfill, scan, trust_removals } = self;
+        let Poll { settings, feeds, every, overlap, backfill, scan, trust_removals, .. } = self;
         polls::Settings {
             source,
             provider,
@@ -77,9 +83,14 @@ impl Poll {
     }
 }
 
-/// The `poll` table of a source. `None` where a problem was noted.
-pub(super) fn poll(section: Section<'_>, provider: &dyn Provider) -> Option<Poll> {
-    if provider.feeds().is_empty() {
+/// The `poll` table of a source, whose `webhook` table has these settings. `None` where a problem
+/// was noted.
+pub(super) fn poll(
+    section: Section<'_>,
+    provider: &dyn Provider,
+    webhook: Option<&Settings>,
+) -> Option<Poll> {
+    if provider.feeds().is_empty() && provider.poll_keys().is_empty() {
         let what = format!("{} has no feed that can be polled", provider.name());
         section.problem_here(what, "remove poll, and rely on the webhook");
         return None;
@@ -90,12 +101,15 @@ pub(super) fn poll(section: Section<'_>, provider: &dyn Provider) -> Option<Poll
     let scan = section.take("scan").and_then(|field| field.duration(SCANS));
     let trust_removals = section.take("trust_removals").and_then(|field| field.flag());
     let settings = settings(&section, &[provider.poll_keys()]);
+    let described = described(&section, provider, webhook, Some(&settings));
+    let provider = described.map_or(provider, |described| described);
     let feeds = feeds(&section, provider, &settings);
     try_requests(&section, provider, &feeds, &settings);
     let good = !section.has_problems();
     section.finish();
     good.then(|| Poll {
         settings,
+        described,
         feeds,
         every: every.unwrap_or(Every::Adaptive(ADAPTIVE)),
         overlap,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Config, exports, polls, public_hook, webhook};
+use super::{Config, exports, lookups, polls, public_hook, webhook};
 use crate::listen::Listen;
 use crate::model::SourceName;
 use crate::poll::Every;
@@ -13,7 +13,8 @@ use crate::units::show_duration;
 const PUBLIC_URL_UNSET: &str =
     "http.public_url is not set: put the address that providers reach in front of the path";
 
-/// The webhook URLs to enter at the providers, the polls and the exports, as aligned text.
+/// The webhook URLs to enter at the providers, the polls, the exports and the lookups, as aligned
+/// text.
 pub fn report(config: &Config) -> String {
     let mut text = String::new();
     let webhooks: Vec<Vec<String>> =
@@ -32,6 +33,8 @@ pub fn report(config: &Config) -> String {
     list(&mut text, "polls", &polls);
     let exports: Vec<Vec<String>> = config.exports.iter().map(export_row).collect();
     list(&mut text, "exports", &exports);
+    let lookups: Vec<Vec<String>> = config.lookups.iter().map(lookup_row).collect();
+    list(&mut text, "lookups", &lookups);
     text
 }
 
@@ -58,6 +61,13 @@ pub fn report_json(config: &Config) -> Value {
             "path": export.path.display().to_string(),
         })
     };
+    let lookup = |lookup: &lookups::Settings| {
+        json!({
+            "protocol": lookup.protocol.name(),
+            "listen": lookup.listen.to_string(),
+            "on_error": on_error(lookup),
+        })
+    };
     let http = &config.http;
     json!({
         "store": {
@@ -73,6 +83,7 @@ pub fn report_json(config: &Config) -> Value {
         "control": { "socket": config.control.display().to_string() },
         "sources": config.sources.iter().map(source).collect::<Vec<_>>(),
         "exports": config.exports.iter().map(export).collect::<Vec<_>>(),
+        "lookups": config.lookups.iter().map(lookup).collect::<Vec<_>>(),
     })
 }
 
@@ -140,6 +151,15 @@ fn poll_json(poll: &polls::Settings) -> Value {
 fn export_row(export: &exports::Settings) -> Vec<String> {
     let path = export.path.display().to_string();
     vec![export.name.clone(), export.format.name().to_owned(), path]
+}
+
+fn lookup_row(lookup: &lookups::Settings) -> Vec<String> {
+    let failing = format!("{} while the store cannot answer", on_error(lookup));
+    vec![lookup.protocol.name().to_owned(), lookup.listen.to_string(), failing]
+}
+
+fn on_error(lookup: &lookups::Settings) -> &'static str {
+    if lookup.open_on_error { "open" } else { "closed" }
 }
 
 /// A title, and below it the rows in columns.

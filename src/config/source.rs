@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::environment::secrets;
 use super::near::listed;
-use super::poll::poll;
+use super::poll::{Poll, poll};
 use super::section::{Field, Section, shown};
 use super::{Source, polls, push, webhook};
 use crate::model::SourceName;
@@ -60,16 +60,18 @@ fn source(section: Section<'_>, is_local: bool, found: &mut Sources) {
     }
     section.finish();
     let Some(provider) = provider else { return };
-    let webhook = webhook.and_then(|f| f.table()).and_then(|s| checks(s, provider, is_local));
-    let poll = poll_field.and_then(|field| field.table()).and_then(|s| poll(s, provider));
+    let webhook = webhook.and_then(|f| f.table()).map(|s| checks(s, provider, is_local));
+    let (told, webhook) = webhook.unzip();
+    let poll = poll_field.and_then(|f| f.table()).and_then(|s| poll(s, provider, told.as_ref()));
     let push = push_field.and_then(|field| field.table());
     let push = push.and_then(|section| push::push(&section, provider, poll.as_ref()));
     let Some(name) = name else { return };
     found.sources.push(Source { name: name.clone(), provider });
-    if let Some((checks, settings, described)) = webhook {
-        if let Some(described) = described {
-            found.described.insert(name.clone(), described);
-        }
+    let webhook = webhook.flatten();
+    let by_webhook = webhook.as_ref().and_then(|(_, described)| *described);
+    let described = poll.as_ref().and_then(Poll::described).or(by_webhook);
+    found.described.extend(described.map(|described| (name.clone(), described)));
+    if let (Some((checks, _)), Some(settings)) = (webhook, told) {
         found.webhooks.push(webhook::Settings {
             source: name.clone(),
             provider: described.unwrap_or(provider),
@@ -78,6 +80,7 @@ fn source(section: Section<'_>, is_local: bool, found: &mut Sources) {
             confirm: settings.flag("confirm").unwrap_or(true),
         });
     }
+    let provider = described.unwrap_or(provider);
     found.polls.extend(poll.map(|poll| poll.into_settings(name, provider, has_webhook, push)));
 }
 
@@ -106,11 +109,15 @@ fn chosen_provider(section: &Section<'_>) -> Option<&'static dyn Provider> {
     provider::ALL.iter().copied().find(|provider| provider.name() == chosen)
 }
 
-/// The checks of a `webhook` table, its settings, and the provider that they describe, if they do.
-type Webhook = (Vec<Check>, Settings, Option<&'static dyn Provider>);
+/// The checks of a `webhook` table, and the provider that it describes, if it does.
+type Webhook = (Vec<Check>, Option<&'static dyn Provider>);
 
-/// What a `webhook` table makes. `None` where a problem was noted.
-fn checks(section: Section<'_>, provider: &dyn Provider, is_local: bool) -> Option<Webhook> {
+/// The settings of a `webhook` table, and what it makes: nothing where a problem was noted.
+fn checks(
+    section: Section<'_>,
+    provider: &dyn Provider,
+    is_local: bool,
+) -> (Settings, Option<Webhook>) {
     let settings = settings(&section, &[provider.webhook_keys(), CREDENTIAL_KEYS]);
     let auth = section.take("auth");
     let is_open = auth.is_some();
@@ -128,19 +135,30 @@ fn checks(section: Section<'_>, provider: &dyn Provider, is_local: bool) -> Opti
             Err(error) => note(&section, &error),
         }
     }
-    let described = match provider.configured(&settings) {
-        // It lives as long as the process: so does the configuration.
-        Ok(described) => described.map(|provider| &*Box::leak(provider)),
-        Err(error) => {
-            note(&section, &error);
-            None
-        }
-    };
+    let described = described(&section, provider, Some(&settings), None);
     section.finish();
     if !section.has_problems() {
         credentials_wanted(&section, provider, &checks, is_open, is_local);
     }
-    (!section.has_problems()).then_some((checks, settings, described))
+    let good = !section.has_problems();
+    (settings, good.then_some((checks, described)))
+}
+
+/// The provider that the tables describe, if they do.
+pub(super) fn described(
+    section: &Section<'_>,
+    provider: &dyn Provider,
+    webhook: Option<&Settings>,
+    poll: Option<&Settings>,
+) -> Option<&'static dyn Provider> {
+    match provider.configured(webhook, poll) {
+        // It lives as long as the process: so does the configuration.
+        Ok(described) => described.map(|provider| &*Box::leak(provider)),
+        Err(error) => {
+            note(section, &error);
+            None
+        }
+    }
 }
 
 fn open_allowed(auth: &Field<'_>, is_local: bool) {

@@ -32,7 +32,7 @@ struct Served {
 fn serve_test(limits: Limits) -> Served {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("control.sock");
-    let listener = Listener::bind(&Listen::Unix(socket.clone()), 0o660).unwrap();
+    let listener = Listener::bind(&Listen::Unix(socket.clone()), 0o660, None).unwrap();
     let (stop, stopping) = watch::channel(false);
     let (end, ended) = mpsc::unbounded_channel();
     let execute = move |command, replies: mpsc::Sender<Reply>| {

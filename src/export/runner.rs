@@ -6,20 +6,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until};
 
-use super::publish::{Guard, Outcome, PublishError, modified, publish};
-use super::scan::{Found, Scan};
-use super::{Settings, command};
+use super::handle::{Entry, Exports, Status, Write};
+use super::lmdb::Live;
+use super::publish::{Outcome, PublishError, make_if_missing};
+use super::scan::{Ends, Found};
+use super::write::{Job, Source, Written};
+use super::{Settings, command, mark};
 use crate::clock;
-use crate::ingest::Changes;
-use crate::model::Time;
+use crate::ingest::{Changes, Recent, Running};
+use crate::model::{Address, Time};
 use crate::rules::Rules;
 use crate::stop::stopped;
-use crate::store::{Reader, StandingRow, StoreError};
+use crate::store::StoreError;
 use crate::telemetry::export as telemetry;
 
 /// Wait after a failure; it doubles up to [`BACKOFF_MAX`].
@@ -40,115 +42,35 @@ const COMMANDS_MAX: usize = 16;
 /// Rows that one address can have: a lift can remove as many.
 const ROWS_PER_ADDRESS: u64 = 2;
 
-/// How an export stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Status {
-    /// Its name.
-    pub name: String,
-    /// Its format.
-    pub format: &'static str,
-    /// Its file.
-    pub path: String,
-    /// The rows in the file, as of `last_checked`.
-    pub rows: u64,
-    /// Suppressed addresses that the format cannot carry.
-    pub unfit: u64,
-    /// When this daemon last changed the file (RFC 3339).
-    pub last_written: Option<String>,
-    /// When the file was last found or made current (RFC 3339).
-    pub last_checked: Option<String>,
-    /// How often this daemon has changed the file.
-    pub generation: u64,
-    /// Why the guard keeps the file as it is, if it does.
-    pub held_back: Option<String>,
-    /// Why it could not be written, or why its command failed.
-    pub error: Option<String>,
-    /// Whether something is still to be written or run.
-    pub pending: bool,
-}
-
-/// The running exports. Cheap to clone.
-#[derive(Clone)]
-pub struct Exports {
-    list: Arc<[Entry]>,
-}
-
-struct Entry {
-    name: String,
-    status: watch::Receiver<Status>,
-    commands: mpsc::Sender<Write>,
-}
-
-/// An operator's wish to have an export written now.
-struct Write {
-    force: bool,
-    reply: oneshot::Sender<Status>,
-}
-
-/// Why an operator's wish could not even be tried.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WriteError {
-    /// There is no such export.
-    #[error("there is no export named {0:?}")]
-    Unknown(String),
-    /// The daemon is stopping.
-    #[error("stopping")]
-    Stopping,
-}
-
-impl Exports {
-    /// How each export stands, in the order of the configuration.
-    pub fn statuses(&self) -> Vec<Status> {
-        self.list.iter().map(|entry| entry.status.borrow().clone()).collect()
-    }
-
-    /// Writes one export, or all, now, and tells how they stand then. One that has `held_back`,
-    /// `error` or `pending` set is not current.
-    ///
-    /// # Errors
-    /// When no export has the name, or the daemon is stopping.
-    pub async fn write(&self, name: Option<&str>, force: bool) -> Result<Vec<Status>, WriteError> {
-        let wanted = |entry: &&Entry| name.is_none_or(|name| entry.name == name);
-        let mut replies = Vec::new();
-        for entry in self.list.iter().filter(wanted) {
-            let (reply, answer) = oneshot::channel();
-            let sent = entry.commands.send(Write { force, reply }).await;
-            sent.map_err(|_| WriteError::Stopping)?;
-            replies.push(answer);
-        }
-        if let (Some(name), true) = (name, replies.is_empty()) {
-            return Err(WriteError::Unknown(name.to_owned()));
-        }
-        let mut statuses = Vec::new();
-        for answer in replies {
-            statuses.push(answer.await.map_err(|_| WriteError::Stopping)?);
-        }
-        Ok(statuses)
-    }
-}
-
-/// Starts a task for each export. They end soon after `stop` holds `true` or has no sender any
-/// more, with a last writing if one is pending; whoever awaits the handles limits the time.
-pub fn start(
+/// Sees to it that each export has a file, if an empty one, and starts a task for each. They end
+/// soon after `stop` holds `true` or has no sender any more, with a last writing if one is pending;
+/// whoever awaits the handles limits the time.
+pub async fn start(
     settings: Vec<Settings>,
     rules: Arc<Rules>,
-    reader: Reader,
-    changes: watch::Receiver<Changes>,
+    running: &Running,
     stop: watch::Receiver<bool>,
 ) -> (Exports, Vec<(String, JoinHandle<()>)>) {
-    let standings: Standings = Arc::new(move || reader.standings());
-    let world = World { rules, standings, now: Arc::new(clock::now) };
-    start_in(&world, settings, &changes, &stop)
+    for export in settings.clone() {
+        // What cannot be made now is tried again by its task, which shows the error.
+        let _ = tokio::task::spawn_blocking(move || make_if_missing(&export)).await;
+    }
+    let Running { reader, changes, recent, .. } = running;
+    let (every, one) = (reader.clone(), reader.clone());
+    let of = move |key: &str| {
+        let address = Address::parse(key).map_err(|e| StoreError::Damaged(e.to_string()))?;
+        one.standings_of(&address)
+    };
+    let source = Source { rules, standings: Arc::new(move || every.standings()), of: Arc::new(of) };
+    let world = World { source, recent: Arc::clone(recent), now: Arc::new(clock::now) };
+    start_in(&world, settings, changes, &stop)
 }
-
-type Rows = Box<dyn Iterator<Item = Result<StandingRow, StoreError>> + Send>;
-type Standings = Arc<dyn Fn() -> Rows + Send + Sync>;
 
 /// What a runner needs of the rest.
 #[derive(Clone)]
 struct World {
-    rules: Arc<Rules>,
-    standings: Standings,
+    source: Source,
+    recent: Arc<Recent>,
     now: Arc<dyn Fn() -> Time + Send + Sync>,
 }
 
@@ -177,7 +99,8 @@ fn start_in(
             due: Some(Instant::now()),
             free: Instant::now(),
             failure: Retry::default(),
-            next_end: None,
+            ends: Ends::default(),
+            live: None,
             made: None,
             released: 0,
             held: None,
@@ -187,24 +110,6 @@ fn start_in(
         tasks.push((name, tokio::spawn(runner.run())));
     }
     (Exports { list: list.into() }, tasks)
-}
-
-impl Status {
-    fn new(settings: &Settings) -> Status {
-        Status {
-            name: settings.name.clone(),
-            format: settings.format.name(),
-            path: settings.path.display().to_string(),
-            rows: 0,
-            unfit: 0,
-            last_written: None,
-            last_checked: None,
-            generation: 0,
-            held_back: None,
-            error: None,
-            pending: true,
-        }
-    }
 }
 
 /// A failure that is being retried.
@@ -224,6 +129,18 @@ impl Retry {
     }
 }
 
+/// What to write.
+#[derive(Clone, Copy)]
+enum What {
+    /// What has changed, or all of it where that cannot be told.
+    Changes,
+    /// All of it.
+    Whole {
+        /// Whatever is lost.
+        force: bool,
+    },
+}
+
 /// One export's task.
 struct Runner {
     settings: Arc<Settings>,
@@ -240,8 +157,10 @@ struct Runner {
     /// Before this, no change is written.
     free: Instant,
     failure: Retry,
-    /// When the next suppression ends.
-    next_end: Option<Time>,
+    /// When the next suppressions end.
+    ends: Ends,
+    /// The map that can be changed in place. `None`: all of the file has to be written.
+    live: Option<Live>,
     /// As of when the present file is; unknown before the first writing.
     made: Option<Time>,
     /// The intended removals that the present file has.
@@ -251,13 +170,6 @@ struct Runner {
     /// When to run the command next, if it is to be run.
     program_due: Option<Instant>,
     program_failure: Retry,
-}
-
-/// What a scan and a publication have found.
-struct Written {
-    result: Result<Outcome, PublishError>,
-    unfit: u64,
-    next_end: Option<Time>,
 }
 
 impl Runner {
@@ -277,16 +189,22 @@ impl Runner {
             }
         }
         if self.due.is_some() || *self.changes.borrow() != self.seen {
-            self.write(false).await;
+            self.write(What::Changes).await;
         }
         if self.program_due.is_some() {
             self.run_program().await;
+        }
+        if let Some(live) = self.live.take() {
+            let path = self.settings.path.clone();
+            // Without it, the next start makes the map anew.
+            let leave = move || mark::leave(&path, live.stamp(), live.digest());
+            let _ = tokio::task::spawn_blocking(leave).await;
         }
         self.show();
     }
 
     fn wake(&self) -> Instant {
-        let end = self.next_end.map(|end| {
+        let end = self.ends.next().map(|end| {
             let wait = end.since((self.world.now)());
             Instant::now() + wait.min(LOOK_MAX)
         });
@@ -298,11 +216,11 @@ impl Runner {
     async fn on_time(&mut self) {
         let now = Instant::now();
         let ended = |end: Time| end.nanos() <= (self.world.now)().nanos();
-        if self.due.is_none() && self.next_end.is_some_and(ended) {
+        if self.due.is_none() && self.ends.next().is_some_and(ended) {
             self.due = Some(self.free.max(now));
         }
         if self.due.is_some_and(|due| due <= now) {
-            self.write(false).await;
+            self.write(What::Changes).await;
         }
         if self.program_due.is_some_and(|due| due <= Instant::now()) {
             self.run_program().await;
@@ -310,7 +228,7 @@ impl Runner {
     }
 
     async fn on_command(&mut self, write: Write) {
-        let written = self.write(write.force).await;
+        let written = self.write(What::Whole { force: write.force }).await;
         if written && write.force && !self.settings.command.is_empty() {
             self.program_due = Some(Instant::now());
         }
@@ -331,27 +249,39 @@ impl Runner {
     }
 
     /// Scans and publishes; says whether the file is current now.
-    async fn write(&mut self, force: bool) -> bool {
+    async fn write(&mut self, what: What) -> bool {
+        let known = self.seen.verdicts;
         self.seen = *self.changes.borrow_and_update();
         let now = (self.world.now)();
-        let job = self.job(now, force);
-        let written = tokio::task::spawn_blocking(job).await;
+        let changed = match what {
+            What::Changes if self.live.is_some() => self.changed(known, now),
+            _ => None,
+        };
+        let force = matches!(what, What::Whole { force: true });
+        let written = match changed {
+            Some(keys) => match self.job(now, force, move |job| job.changes(&keys)).await {
+                Ok(Some(written)) => Ok(written),
+                Ok(None) => self.whole(now, force).await,
+                Err(panic) => Err(panic),
+            },
+            None => self.whole(now, force).await,
+        };
         self.free = Instant::now() + self.settings.min_interval;
-        let Written { result, unfit, next_end } = match written {
+        let Written { result, found, live } = match written {
             Ok(written) => written,
             Err(panic) => {
                 self.failed(&panic.to_string());
                 return false;
             }
         };
+        self.live = live;
         match result {
             Ok(outcome) => {
-                self.next_end = next_end;
-                self.current(now, outcome, unfit);
+                self.current(now, outcome, found);
                 true
             }
             Err(PublishError::Shrunk { old, new }) => {
-                self.next_end = next_end;
+                self.ends = found.ends;
                 self.shrunk(old, new);
                 false
             }
@@ -368,32 +298,47 @@ impl Runner {
         }
     }
 
-    /// The blocking part of a writing.
-    fn job(&self, now: Time, force: bool) -> impl FnOnce() -> Written + Send + use<> {
-        let (settings, world) = (Arc::clone(&self.settings), self.world.clone());
-        let (changes, released, made) = (self.changes.clone(), self.released, self.made);
-        move || {
-            let found = Found::default();
-            let before = made.or_else(|| modified(&settings.path));
-            let standings = (world.standings)();
-            let scan = Scan::new(standings, &world.rules, &settings, (now, before), &found);
-            // Asked after the scan: it may have seen a lift that came meanwhile.
-            let explained = || {
-                let lifted = changes.borrow().released.saturating_sub(released);
-                found.expired.get().saturating_add(lifted.saturating_mul(ROWS_PER_ADDRESS))
-            };
-            let max_shrink = settings.max_shrink;
-            let guard = Guard { max_shrink, force, explained: &explained };
-            let result = publish(&settings, scan, &guard);
-            Written { result, unfit: found.unfit.get(), next_end: found.next_end.get() }
-        }
+    /// The addresses that have changed or ended. `None`: nobody knows all of them.
+    fn changed(&mut self, known: u64, now: Time) -> Option<Vec<Box<str>>> {
+        let mut keys = self.world.recent.since(known)?;
+        keys.extend(self.ends.take_due(now)?);
+        Some(keys)
     }
 
-    fn current(&mut self, now: Time, outcome: Outcome, unfit: u64) {
+    async fn whole(&mut self, now: Time, force: bool) -> Result<Written, JoinError> {
+        let (changes, released) = (self.changes.clone(), self.released);
+        let lifted = move || {
+            let lifted = changes.borrow().released.saturating_sub(released);
+            lifted.saturating_mul(ROWS_PER_ADDRESS)
+        };
+        self.job(now, force, |job| job.whole(lifted)).await
+    }
+
+    /// Does the blocking part of a writing.
+    async fn job<T: Send + 'static>(
+        &mut self,
+        now: Time,
+        force: bool,
+        work: impl FnOnce(Job) -> T + Send + 'static,
+    ) -> Result<T, JoinError> {
+        let (settings, source) = (Arc::clone(&self.settings), self.world.source.clone());
+        let (made, live) = (self.made, self.live.take());
+        let job = Job { settings, source, now, made, force, live };
+        tokio::task::spawn_blocking(move || work(job)).await
+    }
+
+    fn current(&mut self, now: Time, outcome: Outcome, found: Found) {
         let Settings { name, path, command, .. } = &*self.settings;
         let at = now.floor_second().to_string();
         let first = self.made.is_none();
         let known = self.status.borrow().unfit;
+        // A change in place knows of its own ends only, and of no address that is unfit.
+        let unfit = if outcome.in_place { known } else { found.unfit };
+        if outcome.in_place {
+            self.ends.join(found.ends);
+        } else {
+            self.ends = found.ends;
+        }
         self.status.send_modify(|status| {
             status.rows = outcome.rows;
             status.unfit = unfit;
@@ -479,13 +424,16 @@ impl Runner {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::MetadataExt;
     use std::path::{Path, PathBuf};
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use super::super::test;
+    use super::super::handle::WriteError;
+    use super::super::{Table, test};
     use super::*;
     use crate::model::{Reason, Scope, Until};
+    use crate::store::StandingRow;
 
     /// When the test's wall clock starts: in the past, so that no file is from before.
     const START: i64 = 1_000_000;
@@ -496,6 +444,7 @@ mod tests {
         rows: Arc<Mutex<Result<Vec<StandingRow>, StoreError>>>,
         scans: Arc<AtomicU64>,
         changes: watch::Sender<Changes>,
+        recent: Arc<Recent>,
         stop: watch::Sender<bool>,
         exports: Exports,
         task: Option<JoinHandle<()>>,
@@ -515,33 +464,58 @@ mod tests {
             rows: Result<Vec<StandingRow>, StoreError>,
             adapt: impl FnOnce(&mut Settings),
         ) -> Bench {
-            let directory = tempfile::tempdir().unwrap();
+            Bench::start_at(tempfile::tempdir().unwrap(), rows, adapt)
+        }
+
+        fn start_at(
+            directory: tempfile::TempDir,
+            rows: Result<Vec<StandingRow>, StoreError>,
+            adapt: impl FnOnce(&mut Settings),
+        ) -> Bench {
             let mut settings = test::settings(&directory.path().join("f"));
             adapt(&mut settings);
             let rows = Arc::new(Mutex::new(rows));
             let scans = Arc::new(AtomicU64::new(0));
             let (given, counter) = (Arc::clone(&rows), Arc::clone(&scans));
-            let standings: Standings = Arc::new(move || {
-                counter.fetch_add(1, Ordering::Relaxed);
-                match given.lock().unwrap().clone() {
-                    Ok(rows) => Box::new(rows.into_iter().map(Ok)),
-                    Err(error) => Box::new(std::iter::once(Err(error))),
-                }
-            });
+            let one = Arc::clone(&rows);
+            let of = move |key: &str| {
+                let rows = one.lock().unwrap().clone()?;
+                let of = rows.into_iter().filter(|(address, _, _)| address == key);
+                Ok(of.map(|(_, scope, standing)| (scope, standing)).collect())
+            };
+            let source = Source {
+                rules: Arc::default(),
+                standings: Arc::new(move || {
+                    counter.fetch_add(1, Ordering::Relaxed);
+                    match given.lock().unwrap().clone() {
+                        Ok(rows) => Box::new(rows.into_iter().map(Ok)),
+                        Err(error) => Box::new(std::iter::once(Err(error))),
+                    }
+                }),
+                of: Arc::new(of),
+            };
+            let recent = Arc::new(Recent::default());
             let started = Instant::now();
             let now = Arc::new(move || Time::from_seconds(START).plus(started.elapsed()));
-            let world = World { rules: Arc::default(), standings, now };
+            let world = World { source, recent: Arc::clone(&recent), now };
             let (changes, changed) = watch::channel(Changes::default());
             let (stop, stopping) = watch::channel(false);
             let (exports, tasks) = start_in(&world, vec![settings], &changed, &stopping);
             let task = tasks.into_iter().next().map(|(_, task)| task);
-            Bench { directory, rows, scans, changes, stop, exports, task, started }
+            Bench { directory, rows, scans, changes, recent, stop, exports, task, started }
         }
 
         fn set(&self, rows: Result<Vec<StandingRow>, StoreError>, released: u64) {
+            self.set_of(rows, &[], released);
+        }
+
+        /// Changes what is known of these addresses; without any, of nobody knows whom.
+        fn set_of(&self, rows: Result<Vec<StandingRow>, StoreError>, of: &[&str], released: u64) {
             *self.rows.lock().unwrap() = rows;
+            let last = self.changes.borrow().verdicts + of.len().max(1) as u64;
+            self.recent.note(of.iter().map(|key| format!("{key}@x.test").into()).collect(), last);
             self.changes.send_modify(|changes| {
-                changes.verdicts += 1;
+                changes.verdicts = last;
                 changes.released += released;
             });
         }
@@ -606,7 +580,7 @@ mod tests {
         let end = |seconds| Until::At(Time::from_nanos(START * 1_000_000_000 + seconds, 9));
         let rows = vec![
             row("a@x.test", end(25_500_000_000)),
-            row("b@b\u{fc}cher.test", end(30_000_000_000)),
+            row("b@xn--bcher-kva.test", end(30_000_000_000)),
         ];
         let bench = Bench::start(Ok(rows), |_| ());
         assert_eq!(bench.generation(1).await.rows, 3);
@@ -669,6 +643,106 @@ mod tests {
         assert_eq!((status.rows, status.error), (1, None));
         assert!(scans <= 7, "{scans}");
         assert!(bench.started.elapsed() < Duration::from_secs(130));
+    }
+
+    fn map(settings: &mut Settings) {
+        settings.path = settings.path.with_file_name("f.lmdb");
+        settings.style = test::style_in(settings.format, Table::Lmdb);
+        settings.min_interval = Duration::ZERO;
+    }
+
+    impl Bench {
+        /// The keys in the map, and the number of the file.
+        fn mapped(&self) -> (Vec<String>, u64) {
+            let path = self.directory.path().join("f.lmdb");
+            let rows = super::super::lmdb::rows(&path);
+            assert!(rows.iter().all(|(_, value)| value.starts_with("550 5.1.1 ")), "{rows:?}");
+            (rows.into_iter().map(|(key, _)| key).collect(), fs::metadata(&path).unwrap().ino())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_map_is_changed_in_place_by_what_has_changed() {
+        let bench = Bench::start(keys(&["a", "c"]), map);
+        bench.generation(1).await;
+        let (rows, inode) = bench.mapped();
+        assert_eq!(rows, ["a@x.test", "c@x.test"]);
+        bench.set_of(keys(&["a", "b", "c", "not told of"]), &["b"], 0);
+        assert_eq!(bench.generation(2).await.rows, 3);
+        assert_eq!(
+            bench.mapped(),
+            (vec!["a@x.test".into(), "b@x.test".into(), "c@x.test".into()], inode)
+        );
+        bench.set_of(keys(&["b"]), &["a", "c", "d"], 2);
+        let status = bench.generation(3).await;
+        assert_eq!((status.rows, status.held_back), (1, None));
+        assert_eq!(bench.mapped(), (vec!["b@x.test".into()], inode));
+        assert_eq!(bench.scans(), 1, "only what has changed was looked at");
+        bench.set(keys(&["b", "e"]), 0);
+        assert_eq!(bench.generation(4).await.rows, 2, "all is looked at where nobody knows");
+        assert_eq!(bench.mapped().0, ["b@x.test", "e@x.test"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_map_loses_what_has_ended_without_a_look_at_the_rest() {
+        let end = |seconds| Until::At(Time::from_seconds(START + seconds));
+        let rows =
+            vec![row("a@x.test", end(20)), row("b@x.test", end(30)), row("c@x.test", end(40))];
+        let bench = Bench::start(Ok(rows), map);
+        assert_eq!(bench.generation(1).await.rows, 3);
+        assert_eq!(bench.generation(2).await.rows, 2);
+        assert!(bench.started.elapsed() < Duration::from_millis(20_100));
+        assert_eq!(bench.generation(4).await.rows, 0);
+        assert!(bench.started.elapsed() < Duration::from_millis(40_100));
+        assert_eq!((bench.mapped().0, bench.scans()), (vec![], 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_map_that_somebody_else_has_written_is_made_anew() {
+        let bench = Bench::start(keys(&["a"]), map);
+        bench.generation(1).await;
+        let inode = bench.mapped().1;
+        fs::write(bench.directory.path().join("f.lmdb"), "no map").unwrap();
+        bench.set_of(keys(&["a", "b"]), &["b"], 0);
+        assert_eq!(bench.generation(2).await.rows, 2);
+        assert_eq!(bench.mapped().0, ["a@x.test", "b@x.test"]);
+        assert_ne!(bench.mapped().1, inode);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_map_is_kept_over_a_stop_and_made_anew_after_a_crash() {
+        let bench = Bench::start(keys(&["a"]), map);
+        bench.generation(1).await;
+        bench.set_of(keys(&["a", "b"]), &["b"], 0);
+        bench.generation(2).await;
+        let before = bench.mapped();
+        let Bench { directory, .. } = bench.stop().await;
+        let again = Bench::start_at(directory, keys(&["a", "b"]), map);
+        let status = again.until(|status| status.last_checked.is_some()).await;
+        assert_eq!((status.rows, status.generation), (2, 0));
+        assert_eq!(again.mapped(), before);
+        again.set_of(keys(&["a", "b", "c"]), &["c"], 0);
+        assert_eq!(again.generation(1).await.rows, 3);
+        assert_eq!(again.mapped().1, before.1);
+        again.task.as_ref().unwrap().abort();
+        let Bench { directory, .. } = again;
+        let crashed = Bench::start_at(directory, keys(&["a", "b", "c"]), map);
+        assert_eq!(crashed.generation(1).await.rows, 3);
+        assert_ne!(crashed.mapped().1, before.1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loss_of_a_map_is_held_back_like_any_other() {
+        let bench = Bench::start(keys(&["a", "b", "c"]), map);
+        bench.generation(1).await;
+        bench.set(keys(&[]), 0);
+        bench.until(|status| status.held_back.is_some()).await;
+        assert_eq!(bench.mapped().0.len(), 3);
+        bench.exports.write(None, true).await.unwrap();
+        assert_eq!(bench.mapped().0.len(), 0);
+        bench.set_of(keys(&["d"]), &["d"], 0);
+        bench.generation(3).await;
+        assert_eq!(bench.mapped().0, ["d@x.test"]);
     }
 
     #[tokio::test(start_paused = true)]

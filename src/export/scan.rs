@@ -3,126 +3,198 @@
 //! Pure but for the iterator it reads: no files, no clock. Merges the scopes of an address into
 //! one verdict, and notes what the next writing and the guard must know.
 
-use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::BTreeSet;
 
-use super::{Row, Settings};
-use crate::model::{Address, Suppression, Time};
+use super::{Edits, Entry, Row, Rows, Settings};
+use crate::model::{Reason, Scope, Standing, Suppression, Time, Until};
 use crate::rules::Rules;
 use crate::store::{StandingRow, StoreError};
 
 /// What a scan finds beside the rows.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// Suppressed addresses that the format cannot carry.
-    pub unfit: Cell<u64>,
+    pub unfit: u64,
     /// Rows that have ended since the last publication.
-    pub expired: Cell<u64>,
-    /// When the first of the live suppressions ends.
-    pub next_end: Cell<Option<Time>>,
+    pub expired: u64,
+    /// When the live suppressions end.
+    pub ends: Ends,
 }
 
-/// The rows of one export, in the order of the standings.
-pub struct Scan<'a, I> {
-    standings: I,
-    rules: &'a Rules,
-    settings: &'a Settings,
-    now: Time,
+/// The next ends of suppressions, and whose they are. One that has moved since is harmless: its
+/// address is looked at, and found as it was.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    known: BTreeSet<(i64, Box<str>)>,
+    /// From this instant on, there may be more than is known.
+    horizon: Option<i64>,
+}
+
+/// Most ends that are known.
+const ENDS_MAX: usize = 65_536;
+
+impl Ends {
+    fn add(&mut self, end: Time, key: &str) {
+        let at = end.nanos();
+        if self.horizon.is_some_and(|horizon| at >= horizon) {
+            return;
+        }
+        self.known.insert((at, key.into()));
+        if self.known.len() > ENDS_MAX {
+            self.horizon = self.known.pop_last().map(|(at, _)| at).or(self.horizon);
+        }
+    }
+
+    /// The next instant at which an address may have to be looked at.
+    pub fn next(&self) -> Option<Time> {
+        let first = self.known.first().map(|(at, _)| *at);
+        first.or(self.horizon).map(|at| Time::from_nanos(at, 9))
+    }
+
+    /// Takes the addresses of the ends that have come. `None`: there may be more than are known.
+    pub fn take_due(&mut self, now: Time) -> Option<Vec<Box<str>>> {
+        if self.horizon.is_some_and(|horizon| horizon <= now.nanos()) {
+            return None;
+        }
+        let mut due = Vec::new();
+        while let Some((at, _)) = self.known.first()
+            && *at <= now.nanos()
+        {
+            due.extend(self.known.pop_first().map(|(_, key)| key));
+        }
+        Some(due)
+    }
+
+    /// Adds those of another.
+    pub fn join(&mut self, other: Ends) {
+        for (at, key) in other.known {
+            self.add(Time::from_nanos(at, 9), &key);
+        }
+    }
+}
+
+/// One pass.
+pub struct Scan<'a> {
+    /// What makes verdicts.
+    pub rules: &'a Rules,
+    /// The export.
+    pub settings: &'a Settings,
+    /// As of when.
+    pub now: Time,
     /// When the present file was made.
-    before: Option<Time>,
-    found: &'a Found,
-    current: Option<Verdicts>,
-    ready: VecDeque<Row>,
-    failed: bool,
+    pub before: Option<Time>,
 }
 
 /// Of one address: the weightiest suppression now, and the one when the file was made.
+#[derive(Default)]
 struct Verdicts {
     key: String,
     live: Option<Suppression>,
     ended: Option<Suppression>,
 }
 
-impl<'a, I> Scan<'a, I>
-where
-    I: Iterator<Item = Result<StandingRow, StoreError>>,
-{
-    /// A scan as of `now`. `before` is when the present file was made.
-    pub fn new(
-        standings: I,
-        rules: &'a Rules,
-        settings: &'a Settings,
-        (now, before): (Time, Option<Time>),
-        found: &'a Found,
-    ) -> Scan<'a, I> {
-        let (current, ready) = (None, VecDeque::new());
-        Scan { standings, rules, settings, now, before, found, current, ready, failed: false }
+impl Scan<'_> {
+    /// Calls `add` with each row, in the order of the standings.
+    ///
+    /// # Errors
+    /// When the store cannot answer, or `add` fails.
+    pub fn run<E: From<StoreError>>(
+        &self,
+        standings: impl Iterator<Item = Result<StandingRow, StoreError>>,
+        mut add: impl FnMut(Row<'_>) -> Result<(), E>,
+    ) -> Result<Found, E> {
+        let (mut found, mut rows) = (Found::default(), Rows::default());
+        let mut current = Verdicts::default();
+        for standing in standings {
+            let (key, scope, standing) = standing?;
+            if current.key != key {
+                self.finish(&current, &mut found, &mut rows);
+                rows.iter().try_for_each(&mut add)?;
+                current = Verdicts { key, live: None, ended: None };
+            }
+            self.weigh(&mut current, &scope, &standing, &mut found.ends);
+        }
+        self.finish(&current, &mut found, &mut rows);
+        rows.iter().try_for_each(add)?;
+        Ok(found)
     }
 
-    fn take(&mut self, (key, scope, standing): StandingRow) {
-        if self.current.as_ref().is_some_and(|current| current.key != key) {
-            self.finish();
-        }
+    /// Adds what follows from one standing of the address.
+    fn weigh(&self, of: &mut Verdicts, scope: &Scope, standing: &Standing, ends: &mut Ends) {
         let filter = &self.settings.filter;
-        let live = self.rules.judge(&standing, &scope, filter, self.now);
-        let ended = match (&live, self.before) {
-            (None, Some(before)) => self.rules.judge(&standing, &scope, filter, before),
-            _ => None,
-        };
-        if let Some(end) = live.as_ref().and_then(|live| live.until.time()) {
-            let next = self.found.next_end.get().map_or(end, |known| known.min(end));
-            self.found.next_end.set(Some(next));
+        let live = self.rules.judge(standing, scope, filter, self.now);
+        if let (None, Some(before)) = (&live, self.before) {
+            let ended = self.rules.judge(standing, scope, filter, before);
+            weightiest(&mut of.ended, ended);
         }
-        let current = self.current.get_or_insert(Verdicts { key, live: None, ended: None });
-        weightiest(&mut current.live, live);
-        weightiest(&mut current.ended, ended);
+        if let Some(end) = live.as_ref().and_then(|live| live.until.time()) {
+            ends.add(end, &of.key);
+        }
+        weightiest(&mut of.live, live);
+    }
+
+    /// What has to be done about one address: the rows that are to be, and those whose keys are to
+    /// be gone. `None`: the format cannot carry it.
+    pub(super) fn one(
+        &self,
+        key: &str,
+        standings: &[(Scope, Standing)],
+        ends: &mut Ends,
+        edits: &mut Edits,
+    ) -> Option<()> {
+        let mut verdicts = Verdicts { key: key.to_owned(), live: None, ended: None };
+        for (scope, standing) in standings {
+            self.weigh(&mut verdicts, scope, standing, ends);
+        }
+        // What its keys are does not depend on why it is suppressed.
+        let any = || Suppression {
+            address: key.into(),
+            scope: Scope::Global,
+            reason: Reason::Manual,
+            since: self.now,
+            until: Until::Forever,
+            sources: Vec::new(),
+            note: None,
+        };
+        let mut rows = Rows::default();
+        let fit = self.rows(key, verdicts.live.as_ref().unwrap_or(&any()), &mut rows);
+        let into = if verdicts.live.is_some() { &mut edits.puts } else { &mut edits.deletes };
+        rows.iter().for_each(|row| into.add(&[row.key], &[row.value]));
+        fit.then_some(())
     }
 
     /// Makes the rows of the address that is complete.
-    fn finish(&mut self) {
-        let Some(verdicts) = self.current.take() else { return };
-        let rows = |suppression: &Suppression| {
-            let address = Address::parse(&verdicts.key).ok()?;
-            self.settings.format.rows(&address, suppression, &self.settings.reply).ok()
-        };
-        match (&verdicts.live, &verdicts.ended) {
-            (Some(live), _) => match rows(live) {
-                Some(rows) => self.ready.extend(rows),
-                None => self.found.unfit.set(self.found.unfit.get() + 1),
-            },
-            (None, Some(ended)) => {
-                let gone = rows(ended).map_or(0, |rows| rows.len() as u64);
-                self.found.expired.set(self.found.expired.get() + gone);
+    fn finish(&self, of: &Verdicts, found: &mut Found, rows: &mut Rows) {
+        rows.clear();
+        if let Some(live) = &of.live {
+            if !self.rows(&of.key, live, rows) {
+                found.unfit += 1;
             }
-            (None, None) => {}
+        } else if let Some(ended) = &of.ended {
+            if self.rows(&of.key, ended, rows) {
+                found.expired += rows.count() as u64;
+            }
+            rows.clear();
         }
     }
-}
 
-impl<I> Iterator for Scan<'_, I>
-where
-    I: Iterator<Item = Result<StandingRow, StoreError>>,
-{
-    type Item = Result<Row, StoreError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(row) = self.ready.pop_front() {
-                return Some(Ok(row));
-            }
-            if self.failed {
-                return None;
-            }
-            match self.standings.next() {
-                Some(Ok(row)) => self.take(row),
-                Some(Err(error)) => {
-                    self.failed = true;
-                    return Some(Err(error));
-                }
-                None if self.current.is_some() => self.finish(),
-                None => return None,
-            }
+    /// Asks the format for the rows of an address; says whether it can carry it.
+    fn rows(&self, key: &str, suppression: &Suppression, rows: &mut Rows) -> bool {
+        let Some((local, domain)) = key.rsplit_once('@') else { return false };
+        let entry = Entry {
+            local,
+            domain,
+            spelling: &suppression.address,
+            reason: suppression.reason,
+            since: suppression.since,
+            until: suppression.until,
+            style: &self.settings.style,
+        };
+        let fit = self.settings.format.rows(&entry, rows).is_ok();
+        if !fit {
+            rows.clear();
         }
+        fit
     }
 }
 
@@ -156,21 +228,24 @@ mod tests {
             Ok(manual("c@x.test", Scope::Global, Until::At(at(90)))),
             Ok(manual("d@x.test", Scope::Global, Until::At(at(99)))),
             Ok(manual("d@x.test", news(), Until::Forever)),
-            Ok(manual("e@b\u{fc}cher.test", Scope::Global, Until::At(at(95)))),
+            Ok(manual("e@xn--bcher-kva.test", Scope::Global, Until::At(at(95)))),
         ];
         let (rules, settings) = (Rules::default(), test::settings("/nowhere/file".as_ref()));
-        let found = Found::default();
-        let times = (at(100), Some(at(92)));
-        let scan = Scan::new(standings.into_iter(), &rules, &settings, times, &found);
-        let rows: Vec<String> =
-            scan.map(|row| row.map(|r| format!("{} {}", r.key, r.value)).unwrap()).collect();
+        let (rules, settings) = (&rules, &settings);
+        let scan = Scan { rules, settings, now: at(100), before: Some(at(92)) };
+        let mut rows = Vec::new();
+        let add = |row: Row<'_>| {
+            rows.push(format!("{} {}", row.key, row.value));
+            Ok::<_, StoreError>(())
+        };
+        let found = scan.run(standings.into_iter(), add).unwrap();
         assert_eq!(
             rows,
             ["a@x.test 550 5.1.1 suppressed: complaint", "d@x.test 550 5.1.1 suppressed: manual"]
         );
-        assert_eq!(found.unfit.get(), 1);
-        assert_eq!(found.expired.get(), 3, "b, and e in both forms; c had ended before");
-        assert_eq!(found.next_end.get(), Some(at(140)));
+        assert_eq!(found.unfit, 1);
+        assert_eq!(found.expired, 3, "b, and e in both forms; c had ended before");
+        assert_eq!(found.ends.next().map(Time::nanos), Some(at(140).nanos()));
     }
 
     #[test]
@@ -179,9 +254,9 @@ mod tests {
             Ok(test::standing("a@x.test", Scope::Global, Reason::Manual, Until::Forever)),
             Err(StoreError::NotReady),
         ];
-        let (rules, settings) = (Rules::default(), test::settings("/nowhere/file".as_ref()));
-        let found = Found::default();
-        let scan = Scan::new(standings.into_iter(), &rules, &settings, (at(1), None), &found);
-        assert_eq!(scan.collect::<Vec<_>>(), [Err(StoreError::NotReady)]);
+        let (rules, settings) = (&Rules::default(), &test::settings("/nowhere/file".as_ref()));
+        let scan = Scan { rules, settings, now: at(1), before: None };
+        let ended = scan.run(standings.into_iter(), |_| Ok(()));
+        assert_eq!(ended, Err(StoreError::NotReady));
     }
 }

@@ -3,20 +3,37 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{ALL, Settings};
+use super::{ALL, Entry, Format, Hash, Rows, Settings, Style, Table, Unfit};
 use crate::model::{
-    EventId, Fact, Filter, Latest, Reason, Scope, SourceName, Standing, Time, Until,
+    Address, EventId, Fact, Filter, Latest, Reason, Scope, SourceName, Standing, Time, Until,
 };
 use crate::store::StandingRow;
 
+/// The format of that name.
+pub(super) fn format(name: &str) -> &'static dyn Format {
+    *ALL.iter().find(|format| format.name() == name).unwrap()
+}
+
+/// The usual style of a format.
+pub(super) fn style(format: &dyn Format) -> Style {
+    style_in(format, Table::Text)
+}
+
+/// The same, in that table.
+pub(super) fn style_in(format: &dyn Format, table: Table) -> Style {
+    let reply = format.default_reply().unwrap_or_default();
+    Style::new(format, table, Hash::Sha256, reply)
+}
+
 /// An export that fixes nothing.
 pub(super) fn settings(path: &Path) -> Settings {
+    let format = format("postfix-access");
     Settings {
         name: "postfix".to_owned(),
-        format: ALL[0],
+        format,
+        style: style(format),
         path: path.to_owned(),
         filter: Filter::default(),
-        reply: ALL[0].default_reply().to_owned(),
         min_interval: Duration::from_secs(1),
         max_shrink: 50,
         command: vec![],
@@ -24,6 +41,37 @@ pub(super) fn settings(path: &Path) -> Settings {
         group: None,
         mode: None,
     }
+}
+
+/// Calls back with what a format is given of an address, suppressed by hand for ever.
+pub(super) fn with_entry(address: &str, then: impl FnOnce(&Entry<'_>)) {
+    let parsed = Address::parse(address).unwrap();
+    then(&Entry {
+        local: parsed.local(),
+        domain: parsed.domain(),
+        spelling: address,
+        reason: Reason::Manual,
+        since: Time::from_seconds(0),
+        until: Until::Forever,
+        style: &style(format("postfix-access")),
+    });
+}
+
+/// The keys and values of an address in a format.
+pub(super) fn rows(name: &str, address: &str) -> Result<Vec<(String, String)>, Unfit> {
+    let mut rows = Rows::default();
+    let mut result = Ok(());
+    with_entry(address, |entry| {
+        let style = &style(format(name));
+        result = format(name).rows(&Entry { style, ..*entry }, &mut rows);
+    });
+    let owned = |row: super::Row<'_>| (row.key.to_owned(), row.value.to_owned());
+    result.map(|()| rows.iter().map(owned).collect())
+}
+
+/// The keys alone.
+pub(super) fn keys(rows: Vec<(String, String)>) -> Vec<String> {
+    rows.into_iter().map(|(key, _)| key).collect()
 }
 
 /// A standing with one ground, of the first second.

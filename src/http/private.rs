@@ -7,6 +7,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
+use percent_encoding::percent_decode_str;
 
 use super::reply;
 use super::server::{Peer, Service};
@@ -70,20 +71,14 @@ impl Private {
         let scope = url::form_urlencoded::parse(query.as_bytes())
             .find(|(name, _)| name == "scope")
             .map(|(_, value)| value.into_owned());
-        answered(self.admin.suppression(&decode(address), scope.as_deref()))
+        let address = percent_decode_str(address).decode_utf8_lossy();
+        answered(self.admin.suppression(&address, scope.as_deref()))
     }
 
     fn page(&self, query: &str) -> Response<Full<Bytes>> {
         let fields: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();
         answered(self.admin.page(fields.iter().map(|(name, value)| (&**name, &**value))))
     }
-}
-
-/// Undoes the percent-encoding of a path's segment, in which a plus is a plus.
-fn decode(segment: &str) -> String {
-    let field = format!("a={}", segment.replace('+', "%2B"));
-    let first = url::form_urlencoded::parse(field.as_bytes()).next();
-    first.map(|(_, value)| value.into_owned()).unwrap_or_default()
 }
 
 fn answered(answer: Answered) -> Response<Full<Bytes>> {

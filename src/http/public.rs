@@ -63,6 +63,10 @@ impl Public {
         let query = head.uri.query().unwrap_or("");
         let told = hook.settings.provider.by_query() && !query.is_empty();
         let body = match head.method {
+            Method::POST if is_coded(&head.headers, hook.settings.provider.takes_gzip()) => {
+                // A signature covers the bytes as sent; unpacking them is nobody's business here.
+                return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+            }
             Method::POST => self.body(&head.headers, body).await?,
             Method::GET if told => Bytes::new(),
             Method::GET | Method::HEAD => return Err(StatusCode::OK),
@@ -76,11 +80,6 @@ impl Public {
 
     /// The whole body, within the limits.
     async fn body(&self, headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, StatusCode> {
-        let coded = |value: &hyper::header::HeaderValue| !value.as_bytes().eq(b"identity");
-        if headers.get_all(CONTENT_ENCODING).iter().any(coded) {
-            // A signature covers the bytes as sent; unpacking them is nobody's business here.
-            return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-        }
         if !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING) {
             return Err(StatusCode::LENGTH_REQUIRED);
         }
@@ -105,6 +104,12 @@ impl Public {
         let entry = last.to_str().ok()?.rsplit(',').next()?.trim();
         entry.parse::<std::net::IpAddr>().ok().map(|ip| ip.to_string())
     }
+}
+
+/// Whether the body is packed, in a way that its provider's adapter does not undo.
+fn is_coded(headers: &HeaderMap, takes_gzip: bool) -> bool {
+    let known = |value: &[u8]| value == b"identity" || (takes_gzip && value == b"gzip");
+    headers.get_all(CONTENT_ENCODING).iter().any(|value| !known(value.as_bytes()))
 }
 
 /// Longest time, and most bytes, for which a body is read only to be thrown away.

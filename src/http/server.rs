@@ -1,6 +1,7 @@
-//! A listener that serves HTTP/1: accepting, limits, TLS, and draining.
+//! A listener that serves HTTP/1: limits, TLS, and draining.
 //!
-//! hyper bounds neither the number of connections nor the TLS handshake; that is done here.
+//! hyper bounds neither the number of connections nor the TLS handshake: `accept` does the one,
+//! and the other is done here.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -16,11 +17,10 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use crate::accept::accept_all;
 use crate::listen::{Connection, Listener};
 use crate::stop::stopped;
 use crate::telemetry;
@@ -29,8 +29,6 @@ use crate::telemetry;
 const HEADERS_MAX: usize = 100;
 /// Largest head of a request, in bytes.
 const HEAD_MAX: usize = 64 << 10;
-/// The wait after an accept that failed: the usual reason is a lack of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,50 +77,14 @@ pub async fn serve<S: Service>(
     listener: Listener,
     service: Arc<S>,
     limits: Limits,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
     drain: Duration,
 ) -> usize {
-    let places = Arc::new(Semaphore::new(limits.connections_max));
-    let mut connections = JoinSet::new();
-    loop {
-        let place = Arc::clone(&places);
-        let accepted = tokio::select! {
-            biased;
-            () = stopped(&mut stop) => break,
-            accepted = accept(&listener, place) => accepted,
-        };
-        while connections.try_join_next().is_some() {}
-        match accepted {
-            Ok((connection, place)) => {
-                let serving =
-                    connect(connection, Arc::clone(&service), limits.clone(), stop.clone());
-                connections.spawn(async move {
-                    serving.await;
-                    drop(place);
-                });
-                telemetry::webhook::connections(limits.name, connections.len());
-            }
-            Err(error) => {
-                telemetry::webhook::accept_failed(limits.name, error);
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-    drop(listener);
-    let deadline = Instant::now() + drain;
-    while let Ok(Some(_)) = tokio::time::timeout_at(deadline, connections.join_next()).await {}
-    let cut = connections.len();
-    connections.shutdown().await;
-    cut
-}
-
-/// Accepts when there is a place for one more.
-async fn accept(
-    listener: &Listener,
-    places: Arc<Semaphore>,
-) -> std::io::Result<(Connection, OwnedSemaphorePermit)> {
-    let place = places.acquire_owned().await.map_err(std::io::Error::other)?;
-    Ok((listener.accept().await?, place))
+    let (name, most) = (limits.name, limits.connections_max);
+    let stopping = stop.clone();
+    let serve =
+        |connection| connect(connection, Arc::clone(&service), limits.clone(), stopping.clone());
+    accept_all(name, listener, most, stop, drain, serve).await
 }
 
 async fn connect<S: Service>(

@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::apply::Merge;
-use super::{Changes, Settings, Shared, report, scrub};
+use super::{Changes, Recent, Settings, Shared, report, scrub};
 use crate::clock;
 use crate::journal::{self, Entry, Tail};
 use crate::model::{Position, Submission};
@@ -38,6 +38,7 @@ pub(super) struct Applier {
     pub(super) committed: watch::Receiver<Position>,
     pub(super) applied: watch::Sender<Position>,
     pub(super) changes: watch::Sender<Changes>,
+    pub(super) recent: Arc<Recent>,
     pub(super) shared: Arc<Shared>,
     pub(super) runtime: Handle,
     /// The old part of the journal was, or is being, looked through.
@@ -121,7 +122,10 @@ impl Applier {
         self.reader.attach(view);
         self.applied.send_replace(applied);
         self.shared.ready.send_replace(true);
-        self.changes.send_modify(|_| ());
+        // The store may have been made anew: whoever exports looks at all of it.
+        let next = self.changes.borrow().verdicts + 1;
+        self.recent.note(Vec::new(), next);
+        self.changes.send_modify(|changes| changes.verdicts = next);
         if !std::mem::replace(&mut self.scrubbed, true) {
             let (journal, shared) = (self.journal.clone(), Arc::clone(&self.shared));
             scrub::start(journal, applied, shared, self.runtime.clone());
@@ -164,6 +168,7 @@ impl Applier {
             batch: Batch::default(),
             now: clock::now(),
             changes: Changes::default(),
+            changed: Vec::new(),
             unreadable: BTreeMap::new(),
             elements: 0,
         };
@@ -185,23 +190,26 @@ impl Applier {
         if tail.position() == start {
             return Ok(0);
         }
-        let Merge { batch, changes, unreadable, .. } = merge;
+        let Merge { batch, changes, changed, unreadable, .. } = merge;
         writer.commit(batch, tail.position())?;
         for (source, elements) in unreadable {
             telemetry::ingest::quarantined(source.as_str(), elements);
         }
-        self.publish(tail.position(), changes, bytes as u64);
+        self.publish(tail.position(), changes, changed, bytes as u64);
         Ok(bytes.max(1) as u64)
     }
 
     /// Tells everyone who waits how far the store is.
-    fn publish(&self, applied: Position, changes: Changes, bytes: u64) {
+    fn publish(&self, applied: Position, changes: Changes, changed: Vec<Box<str>>, bytes: u64) {
         // The bytes are those of payloads alone: being level is what sets the rest right.
         let level = applied >= *self.committed.borrow();
         let less = |lag: u64| Some(if level { 0 } else { lag.saturating_sub(bytes) });
         let lag = self.shared.lag.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         telemetry::ingest::lag(lag.ok().and_then(less).unwrap_or(0));
         if changes != Changes::default() {
+            // First, so that whoever is woken finds them.
+            let verdicts = self.changes.borrow().verdicts;
+            self.recent.note(changed, verdicts + changes.verdicts);
             self.changes.send_modify(|all| {
                 all.verdicts += changes.verdicts;
                 all.released += changes.released;

@@ -21,6 +21,8 @@ pub(super) struct Merge<'a> {
     pub(super) now: Time,
     /// What this batch changes.
     pub(super) changes: Changes,
+    /// Whom each change of a verdict is about.
+    pub(super) changed: Vec<Box<str>>,
     /// Elements that could not be read, by source.
     pub(super) unreadable: BTreeMap<SourceName, u64>,
     /// Elements that were looked at.
@@ -47,7 +49,7 @@ impl Merge<'_> {
             match provider::read_element(self.reading, submission, element) {
                 Ok(events) => {
                     for event in events {
-                        self.event(&event, &submission.feed, place)?;
+                        self.event(event, &submission.feed, place)?;
                     }
                 }
                 Err(unreadable) => {
@@ -71,9 +73,17 @@ impl Merge<'_> {
 
     /// Merges one event. One that was known is merged too: another telling of it may know more,
     /// and merging is idempotent.
-    fn event(&mut self, event: &Event, feed: &str, place: QuarantineId) -> Result<(), StoreError> {
+    fn event(
+        &mut self,
+        mut event: Event,
+        feed: &str,
+        place: QuarantineId,
+    ) -> Result<(), StoreError> {
+        if let Some(at) = self.writer.twin(&mut self.batch, &event)? {
+            event.at = at;
+        }
         let id: EventId = event.id();
-        let seen = self.writer.note_event(&mut self.batch, event, id, place)?;
+        let seen = self.writer.note_event(&mut self.batch, &event, id, place)?;
         match seen {
             Seen::First => telemetry::ingest::applied(
                 event.source.as_str(),
@@ -85,13 +95,21 @@ impl Merge<'_> {
             }
         }
         let Some(mut fact) = event.fact() else { return Ok(()) };
-        if self.is_echo(event)? {
+        if self.is_echo(&event)? {
             return Ok(());
         }
-        let is_back = self.sight(event, feed, &mut fact)?;
+        let is_back = self.sight(&event, feed, &mut fact)?;
+        // Ours is not the time of a fact, and it is another at each telling: the first one stands.
+        if seen != Seen::First && event.at == event.received_at && !is_back {
+            return Ok(());
+        }
         let (address, scope) = (event.address.key(), &event.scope);
         let mut standing = self.writer.standing(&mut self.batch, address, scope)?;
         if event.undated && !is_back && standing.has_ground_of(&fact) {
+            return Ok(());
+        }
+        // The provider's other way may not name the message, and so count it a second time.
+        if seen == Seen::NewOrigin && matches!(fact, Fact::SoftBounce(..) | Fact::Blocked(..)) {
             return Ok(());
         }
         let before = self.live(&standing);
@@ -101,6 +119,7 @@ impl Merge<'_> {
         let after = self.live(&standing);
         if before != after {
             self.changes.verdicts += 1;
+            self.changed.push(address.into());
             self.changes.released += u64::from(!before.is_empty() && after.is_empty());
         }
         self.writer.put_standing(&mut self.batch, address, scope, &standing)

@@ -6,6 +6,7 @@
 
 mod applier;
 mod apply;
+mod changes;
 mod committer;
 mod scrub;
 
@@ -24,6 +25,8 @@ use crate::provider::Reading;
 use crate::rules::Rules;
 use crate::store::{Paths, Reader, newest_checkpoint};
 use crate::telemetry;
+
+pub use changes::{Changes, Recent};
 
 /// Most submissions waiting to be committed.
 const QUEUE_MAX: usize = 8_192;
@@ -68,16 +71,6 @@ pub struct Receipt {
     pub record: Position,
     /// Where the next one is: the store has applied it when it has come this far.
     pub end: Position,
-}
-
-/// What has changed since the start, for those who export. Both only grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// Changes that can alter an export.
-    pub verdicts: u64,
-    /// Addresses that are no longer suppressed because someone said so: a lift, a resubscription,
-    /// a delivery. A list may shrink by as many without anything being wrong.
-    pub released: u64,
 }
 
 /// Takes submissions. Cheap to clone; every edge that changes state has one.
@@ -183,6 +176,8 @@ pub struct Running {
     pub reader: Reader,
     /// What has changed.
     pub changes: watch::Receiver<Changes>,
+    /// Which addresses the last of it was about.
+    pub recent: Arc<Recent>,
     committer: oneshot::Receiver<()>,
     applier: oneshot::Receiver<()>,
 }
@@ -205,6 +200,7 @@ pub fn start(settings: Settings, runtime: &Handle) -> Result<Running, OpenError>
     let committed_too = committed.clone();
     let (applied_tx, applied) = watch::channel(Position::default());
     let (changes_tx, changes) = watch::channel(Changes::default());
+    let recent = Arc::new(Recent::default());
     let reader = Reader::new(opened.reader.clone(), Arc::clone(&settings.reading));
     let (committer_done, committer) = oneshot::channel();
     let (applier_done, applier) = oneshot::channel();
@@ -221,6 +217,7 @@ pub fn start(settings: Settings, runtime: &Handle) -> Result<Running, OpenError>
         committed,
         applied: applied_tx,
         changes: changes_tx,
+        recent: Arc::clone(&recent),
         shared: Arc::clone(&shared),
         runtime: runtime.clone(),
         scrubbed: false,
@@ -235,7 +232,7 @@ pub fn start(settings: Settings, runtime: &Handle) -> Result<Running, OpenError>
     })?;
     let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
     let ingest = Ingest { queue, room, shared, committed: committed_too, applied };
-    Ok(Running { ingest, reader, changes, committer, applier })
+    Ok(Running { ingest, reader, changes, recent, committer, applier })
 }
 
 /// Should segments be lost that a checkpoint stands for: notes it, and lets no new one stand before

@@ -74,6 +74,37 @@ impl Address {
         })
     }
 
+    /// The mailboxes that a program may mean which names an address with or without its quotes:
+    /// the text as it stands; and, where it has quotes or lacks them, its local part as it is.
+    ///
+    /// Both count, since an MTA that names a mailbox without quotes may leave some that belong to
+    /// its local part. None where the text is no mailbox in any reading.
+    pub fn readings(text: &str) -> impl Iterator<Item = Address> {
+        let standing = Address::parse(text).ok();
+        let settled = standing.is_some() && !text.starts_with('"');
+        let literal = if settled { None } else { Address::literal(text) };
+        standing.into_iter().chain(literal)
+    }
+
+    /// Reads an address whose local part has no quotes, whatever it is made of.
+    fn literal(text: &str) -> Option<Address> {
+        let (local, domain) = text.rsplit_once('@')?;
+        Address::parse(&format!("{}@{domain}", quote(local))).ok()
+    }
+
+    /// The same mailbox without its extension: what its local part has from the first of the
+    /// delimiters on. `None` where it has none. No delimiter may be a quote or a backslash.
+    pub fn without_extension(&self, delimiters: &str) -> Option<Address> {
+        let local = self.local();
+        let (mark, inside) = match local.strip_prefix('"').and_then(|l| l.strip_suffix('"')) {
+            Some(inside) => ("\"", inside),
+            None => ("", local),
+        };
+        let delimiter = |(_, c): &(usize, char)| delimiters.contains(*c);
+        let (end, _) = inside.char_indices().skip(1).find(delimiter)?;
+        Address::parse(&format!("{mark}{}{mark}@{}", &inside[..end], self.domain())).ok()
+    }
+
     /// The address as it was received.
     pub fn received(&self) -> &str {
         &self.received
@@ -162,8 +193,11 @@ fn canonical_local(local: &str) -> Result<String, AddressError> {
     if is_plain(&folded) {
         return Ok(folded);
     }
-    let escaped = folded.replace('\\', "\\\\").replace('"', "\\\"");
-    Ok(format!("\"{escaped}\""))
+    Ok(quote(&folded))
+}
+
+fn quote(content: &str) -> String {
+    format!("\"{}\"", content.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// Whether a local part can stand without quotes. Stray dots are allowed: such mailboxes exist.
@@ -274,6 +308,49 @@ mod tests {
             (&format!("a@{}.test", "b".repeat(64)), Domain),
         ] {
             assert_eq!(key(given), format!("{expected:?}"), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_without_its_quotes_is_read_too() {
+        for (given, expected) in [
+            ("User@X.test.", &["user@x.test"][..]),
+            ("john smith@x.test", &["\"john smith\"@x.test"]),
+            (" user@x.test", &["\" user\"@x.test"]),
+            ("a@b@x.test", &["\"a@b\"@x.test"]),
+            ("a\\b@x.test", &["\"a\\\\b\"@x.test"]),
+            ("\"john smith\"@x.test", &["\"john smith\"@x.test", r#""\"john smith\""@x.test"#]),
+            ("\"user\"@x.test", &["user@x.test", r#""\"user\""@x.test"#]),
+            ("\"a@x.test", &[r#""\"a"@x.test"#]),
+            ("x.test", &[]),
+            ("@x.test", &[]),
+            ("user@", &[]),
+            ("", &[]),
+            ("a\nb@x.test", &[]),
+            ("a@x.test b", &[]),
+        ] {
+            let keys: Vec<String> = Address::readings(given).map(|a| a.key().to_owned()).collect();
+            assert_eq!(keys, expected, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn an_extension_is_taken_off() {
+        for (given, delimiters, expected) in [
+            ("user+tag@x.test", "+", Some("user@x.test")),
+            ("user+a+b@x.test", "+", Some("user@x.test")),
+            ("user-a+b@x.test", "+-", Some("user@x.test")),
+            ("user+@x.test", "+", Some("user@x.test")),
+            ("\"john smith+tag\"@x.test", "+", Some("\"john smith\"@x.test")),
+            ("\"john+a smith\"@x.test", "+", Some("john@x.test")),
+            (r#""a\\+b"@x.test"#, "+", Some(r#""a\\"@x.test"#)),
+            ("user@x.test", "+", None),
+            ("+tag@x.test", "+", None),
+            ("user+tag@x.test", "", None),
+            ("user@x+y.test", "+", None),
+        ] {
+            let stripped = Address::parse(given).ok().and_then(|a| a.without_extension(delimiters));
+            assert_eq!(stripped.as_ref().map(Address::key), expected, "{given:?}");
         }
     }
 

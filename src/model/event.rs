@@ -159,6 +159,9 @@ pub struct Event {
     pub scope: Scope,
     /// When it happened.
     pub at: Time,
+    /// When it happened by the provider's word, where that is not believed: it is still what the
+    /// event is recognised by, for `at` is then another at each retry.
+    pub told_at: Option<Time>,
     /// When we were told first.
     pub received_at: Time,
     /// How we were told.
@@ -191,6 +194,9 @@ pub struct Event {
     pub reason: Option<Reason>,
     /// When the ground ends by itself, where the teller said so.
     pub until: Option<Time>,
+    /// Whether the provider's webhook and its API give times that differ by a second or two, and
+    /// nothing better to recognise the event by.
+    pub loose: bool,
     /// Whether the teller gave no time: `at` is then when we were told first. Told again, it is
     /// nothing new, whatever has been lifted since.
     pub undated: bool,
@@ -201,6 +207,11 @@ pub struct Event {
 impl Event {
     /// Its identity.
     pub fn id(&self) -> EventId {
+        self.id_at(self.at)
+    }
+
+    /// Its identity, if it had happened at that time.
+    pub fn id_at(&self, at: Time) -> EventId {
         EventId::of(&IdentityParts {
             source: &self.source,
             kind: self.kind,
@@ -208,7 +219,7 @@ impl Event {
             scope: &self.scope,
             strong: self.identity.as_deref(),
             message_id: self.message_id.as_deref().unwrap_or(""),
-            at: self.at,
+            at: self.told_at.unwrap_or(at),
         })
     }
 
@@ -262,7 +273,7 @@ impl Event {
 
     fn message_key(&self) -> MessageKey {
         let id = self.message_id.as_deref().or(self.identity.as_deref());
-        MessageKey::of(&self.source, id, self.at)
+        MessageKey::of(&self.source, id, self.told_at.unwrap_or(self.at))
     }
 
     fn bounce(&self) -> Bounce {

@@ -91,6 +91,7 @@ mod tests {
             address: Address::parse("a@x.test").unwrap(),
             scope: Scope::Global,
             at: at(seconds),
+            told_at: None,
             received_at: at(seconds),
             origin: Origin::Poll,
             message_id: None,
@@ -108,6 +109,7 @@ mod tests {
             reason: None,
             until: None,
             undated: false,
+            loose: false,
             lifts: None,
         }
     }

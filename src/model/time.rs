@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use jiff::fmt::rfc2822;
 use serde::{Deserialize, Serialize};
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
@@ -21,8 +22,8 @@ pub struct Time {
 
 impl Time {
     /// From nanoseconds since the Unix epoch, shown with `digits` (0 to 9) fractional digits.
-    pub fn from_nanos(nanos: i64, digits: u8) -> Time {
-        Time { nanos, digits: digits.min(9) }
+    pub const fn from_nanos(nanos: i64, digits: u8) -> Time {
+        Time { nanos, digits: if digits > 9 { 9 } else { digits } }
     }
 
     /// From whole seconds since the Unix epoch; saturates at the ends of the range (1677, 2262).
@@ -40,10 +41,15 @@ impl Time {
         }
         let stamp: Timestamp = text.parse().ok()?;
         let nanos = i64::try_from(stamp.as_nanosecond()).ok()?;
-        let fraction = text.as_bytes()[19..]
-            .strip_prefix(b".")
-            .map_or(0, |rest| rest.iter().take_while(|b| b.is_ascii_digit()).count());
-        Some(Time { nanos, digits: u8::try_from(fraction.min(9)).unwrap_or(9) })
+        let rest = bytes.get(19..)?;
+        let (fraction, offset) = match rest.split_first() {
+            Some((b'.' | b',', rest)) => {
+                rest.split_at(rest.iter().take_while(|b| b.is_ascii_digit()).count())
+            }
+            _ => (&[][..], rest),
+        };
+        let digits = u8::try_from(fraction.len()).ok()?;
+        is_offset(offset).then_some(Time { nanos, digits })
     }
 
     /// Nanoseconds since the Unix epoch.
@@ -84,10 +90,30 @@ impl Time {
         Time { nanos: self.nanos.saturating_sub(1), digits: 9 }
     }
 
+    /// As in the header of a message (RFC 2822), in UTC and whole seconds.
+    pub fn to_rfc_2822(self) -> String {
+        let stamp = Timestamp::from_second(self.second());
+        let text = stamp.and_then(|s| rfc2822::DateTimePrinter::new().timestamp_to_string(&s));
+        // jiff tells UTC from the zone of a place by the sign, which few readers know.
+        text.map_or_else(|_| self.to_string(), |text| text.replace(" -0000", " +0000"))
+    }
+
     /// How long after `earlier` this is; zero when it is not after it.
     pub fn since(self, earlier: Time) -> Duration {
         let nanos = self.nanos.saturating_sub(earlier.nanos);
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+    }
+}
+
+/// `Z`, or hours with or without minutes, of what is an offset by some standard: others have
+/// seconds too, or the name of a zone behind it.
+fn is_offset(text: &[u8]) -> bool {
+    match text {
+        [b'Z' | b'z'] => true,
+        [b'+' | b'-', rest @ ..] => {
+            rest.len() <= 5 && rest.iter().all(|b| b.is_ascii_digit() || *b == b':')
+        }
+        _ => false,
     }
 }
 
@@ -161,6 +187,8 @@ mod tests {
             ("2026-06-15T10:32:11.500Z", "2026-06-15T10:32:11.500Z"),
             ("2026-06-15T12:32:11.123456789+02:00", "2026-06-15T10:32:11.123456789Z"),
             ("2026-06-15t10:32:11z", "2026-06-15T10:32:11Z"),
+            ("2026-06-15 12:32:11+0200", "2026-06-15T10:32:11Z"),
+            ("2026-06-15T10:32:11,25-00", "2026-06-15T10:32:11.25Z"),
             ("1969-12-31T23:59:59.5Z", "1969-12-31T23:59:59.5Z"),
         ] {
             assert_eq!(
@@ -169,7 +197,17 @@ mod tests {
                 "{given}"
             );
         }
-        for bad in ["", "2026-06-15", "2026-06-15T10:32:11", "yesterday", "9999-01-01T00:00:00Z"] {
+        for bad in [
+            "",
+            "2026-06-15",
+            "2026-06-15T10:32:11",
+            "2026-06-15T10:32+02:00",
+            "2026-06-15T10:32:11+02:20:22",
+            "2026-06-15T10:32:12,1256+022022.2020211",
+            "2026-06-15T10:32:11Z[UTC]",
+            "yesterday",
+            "9999-01-01T00:00:00Z",
+        ] {
             assert_eq!(Time::parse(bad), None, "{bad:?}");
         }
     }
@@ -181,6 +219,12 @@ mod tests {
         assert!(!Until::At(end).holds_at(end));
         assert!(Until::Forever.holds_at(end));
         assert!(Until::At(end) < Until::Forever);
+    }
+
+    #[test]
+    fn mail_headers_have_their_own_form() {
+        let time = Time::parse("2026-11-01T12:00:00.5+02:00").unwrap();
+        assert_eq!(time.to_rfc_2822(), "Sun, 1 Nov 2026 10:00:00 +0000");
     }
 
     #[test]

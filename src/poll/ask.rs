@@ -171,12 +171,6 @@ impl<'a, O: Outside> Asking<'a, O> {
         }
     }
 
-    /// Ends with the daemon.
-    pub(super) async fn stopped(&self) {
-        let mut stop = self.stop.clone();
-        stopped(&mut stop).await;
-    }
-
     fn query<'q>(&'q self, feed: &'q str, window: Window, next: Option<&'q str>) -> Query<'q> {
         Query { settings: &self.settings.settings, feed, window, next, now: clock::now() }
     }

@@ -13,30 +13,30 @@ const VERSION: u32 = 1;
 
 /// How far a feed has been read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Mark {
+pub struct Mark {
     /// Everything before this has been read.
-    pub(super) complete_until: Option<Time>,
+    pub complete_until: Option<Time>,
     /// A window that is being read.
-    pub(super) open: Option<Open>,
+    pub open: Option<Open>,
     /// For an operator's own window: where it began.
-    pub(super) from: Option<Time>,
+    pub from: Option<Time>,
 }
 
 /// A window that is being read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Open {
+pub struct Open {
     /// The window.
-    pub(super) window: Window,
+    pub window: Window,
     /// What leads to the page that is to be read now.
-    pub(super) next: String,
+    pub next: String,
     /// How many of its pages have been read.
-    pub(super) pages: u64,
+    pub pages: u64,
 }
 
 /// The notation is damaged, or another version's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the cursor is not in a form that this version reads")]
-pub(super) struct MarkError;
+pub struct MarkError;
 
 #[derive(Serialize, Deserialize)]
 struct Wire {
@@ -59,7 +59,7 @@ struct WireOpen {
 
 impl Mark {
     /// The notation for the journal.
-    pub(super) fn encode(&self) -> String {
+    pub fn encode(&self) -> String {
         let open = self.open.as_ref().map(|open| WireOpen {
             since: open.window.since.to_string(),
             until: open.window.until.to_string(),
@@ -76,7 +76,7 @@ impl Mark {
     ///
     /// # Errors
     /// When it is damaged, or of another version.
-    pub(super) fn decode(text: &str) -> Result<Mark, MarkError> {
+    pub fn decode(text: &str) -> Result<Mark, MarkError> {
         let wire: Wire = serde_json::from_str(text).map_err(|_| MarkError)?;
         if wire.v != VERSION {
             return Err(MarkError);

@@ -16,11 +16,8 @@ use super::outside::Outside;
 use super::problem::RunError;
 use super::run::{PAGES_MAX, Report, Run};
 use crate::clock;
-use crate::model::{Cursor, Element, Origin, Submission, Time};
+use crate::model::{Element, Submission, Time};
 use crate::provider::{Feed, Rows, Window};
-
-/// When a list begins, in Unix seconds: the year 2000, before there was any of the providers.
-const BEGINNING: i64 = 946_684_800;
 
 /// A list in the course of being read.
 pub(super) struct Listing<'f> {
@@ -36,15 +33,14 @@ pub(super) struct Listing<'f> {
 impl<'f> Listing<'f> {
     /// The whole of a list, as far back as the provider keeps rows.
     pub(super) fn new(feed: &'f Feed, now: Time) -> Listing<'f> {
-        let since =
-            feed.kept.map_or(Time::from_seconds(BEGINNING), |kept| now.minus(kept).floor_second());
+        let since = feed.kept.map_or(Time::from_seconds(0), |kept| now.minus(kept).floor_second());
         let parts = vec![Window { since, until: now }];
         Listing { feed, parts, next: None, seen: Tokens::default(), pages: 0 }
     }
 
     /// The first instant that it is read from.
     pub(super) fn since(&self) -> Time {
-        self.parts.first().map_or(Time::from_seconds(BEGINNING), |window| window.since)
+        self.parts.first().map_or(Time::from_seconds(0), |window| window.since)
     }
 
     /// The rows of the next page; `None` once the list is read to its end.
@@ -92,7 +88,7 @@ impl<O: Outside> Run<'_, O> {
             }
         }
         let (took, complete) = (started.elapsed(), Vec::new());
-        let (pages, rows) = (self.pages, self.rows);
+        let (pages, rows) = (self.keeping.pages, self.keeping.rows);
         Report { pages, rows, new: None, counts: None, took, complete, failure }
     }
 
@@ -101,9 +97,9 @@ impl<O: Outside> Run<'_, O> {
         while let Some(rows) = listing.page(&mut self.asking).await? {
             self.check()?;
             let count = rows.len() as u64;
-            let page = self.submission(&feed.name, rows, None);
+            let page = self.keeping.submission(&feed.name, rows, None);
             to.send(page).await.map_err(|_| RunError::Abandoned)?;
-            self.read(count);
+            self.keeping.count(count);
         }
         Ok(())
     }
@@ -113,25 +109,6 @@ impl Settings {
     /// The feeds that are the provider's own suppression lists.
     pub(super) fn lists(&self) -> impl Iterator<Item = &Feed> {
         self.feeds.iter().filter(|feed| feed.rows == Rows::Suppressions)
-    }
-
-    /// A page of a feed, as the journal takes it.
-    pub(super) fn submission(
-        &self,
-        feed: &str,
-        elements: Vec<Element>,
-        cursor: Option<Cursor>,
-    ) -> Submission {
-        Submission {
-            source: self.source.clone(),
-            provider: self.provider.name().into(),
-            origin: Origin::Poll,
-            feed: feed.into(),
-            received_at: clock::now(),
-            elements,
-            cursor,
-            released: Vec::new(),
-        }
     }
 }
 

@@ -6,7 +6,10 @@
 
 mod ask;
 mod budget;
+#[cfg(test)]
+mod capped;
 mod cursor;
+mod keep;
 mod listing;
 mod outbox;
 mod outside;
@@ -24,6 +27,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use cursor::{Mark, MarkError, Open};
 pub use runner::{Polls, start};
 pub use trigger::{TriggerError, check_cron};
 

@@ -157,17 +157,19 @@ impl Outbox {
                 (job.address.as_str(), step)
             });
             let note = note(&settings.source, begun);
-            if let Err(error) = run.submit(&note).await {
+            if let Err(error) = run.keeping.submit(&note).await {
                 self.begun = 0;
                 return Err(error);
             }
             // What comes back from the list must find the note.
-            run.settle().await;
+            run.keeping.settle().await;
         }
         let Some(job) = self.jobs.front() else { return Ok(()) };
         let stage = self.ask(settings, job, run).await?;
         let step = step(job, stage);
-        run.submit(&note(&settings.source, std::iter::once((job.address.as_str(), step)))).await?;
+        run.keeping
+            .submit(&note(&settings.source, std::iter::once((job.address.as_str(), step))))
+            .await?;
         self.status.waiting = self.status.waiting.saturating_sub(1);
         match (stage, job.verb) {
             (PushStage::Refused, verb) => {

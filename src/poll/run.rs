@@ -8,16 +8,16 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
-use super::ask::{Asking, WAIT_MIN};
+use super::ask::Asking;
 use super::budget::Budget;
 use super::cursor::{Mark, Open};
+use super::keep::Keeping;
 use super::listing::Tokens;
 use super::outside::Outside;
 use super::problem::RunError;
 use super::{Progress, Settings, Summary};
 use crate::clock;
-use crate::ingest::{Receipt, Refused};
-use crate::model::{Cursor, Element, Submission, Time};
+use crate::model::{Cursor, Time};
 use crate::provider::{Feed, Rows, Window};
 use crate::store::{Counts, StoreError};
 use crate::telemetry;
@@ -62,12 +62,8 @@ pub(super) struct Report {
 /// One run.
 pub(super) struct Run<'a, O> {
     pub(super) asking: Asking<'a, O>,
+    pub(super) keeping: Keeping<'a, O>,
     pub(super) caller: Option<&'a Caller>,
-    pub(super) pages: u64,
-    pub(super) rows: u64,
-    /// The part of an operator's window that is read, 0 to 1.
-    part: Option<f64>,
-    last: Option<Receipt>,
 }
 
 /// Which cursor a window moves, and how far it may.
@@ -95,8 +91,8 @@ impl<'a, O: Outside> Run<'a, O> {
         caller: Option<&'a Caller>,
         stop: watch::Receiver<bool>,
     ) -> Run<'a, O> {
-        let asking = Asking::new(settings, outside, budget, stop);
-        Run { asking, caller, pages: 0, rows: 0, part: None, last: None }
+        let keeping = Keeping::new(settings, outside, caller, stop.clone());
+        Run { asking: Asking::new(settings, outside, budget, stop), keeping, caller }
     }
 
     /// Reads every feed: by its cursor, or from `since` on.
@@ -104,11 +100,11 @@ impl<'a, O: Outside> Run<'a, O> {
         let started = Instant::now();
         let (mut complete, mut failure, mut before) = (Vec::new(), None, None);
         for (index, feed) in self.settings().feeds.iter().enumerate() {
-            self.part = since.map(|_| index as f64 / self.settings().feeds.len() as f64);
+            self.keeping.part = since.map(|_| index as f64 / self.settings().feeds.len() as f64);
             let result = match self.mark(&feed.name).await {
                 Ok(mut mark) => {
                     // The store answers by now, which a count taken earlier could not rely on.
-                    before = before.or_else(|| self.counts());
+                    before = before.or_else(|| self.keeping.counts());
                     let result = self.feed(feed, &mut mark, since).await;
                     if feed.by_time {
                         complete.push((feed.name.to_string(), mark.complete_until));
@@ -125,15 +121,24 @@ impl<'a, O: Outside> Run<'a, O> {
                 }
             }
         }
-        self.settle().await;
+        self.keeping.settle().await;
         if self.settings().trust_removals && since.is_none() && failure.is_none() {
             failure = self.sweep().await.err();
-            self.settle().await;
+            self.keeping.settle().await;
         }
-        let counts = self.counts();
-        let new = before.zip(counts).map(|(b, a)| a.poll_only.saturating_sub(b.poll_only));
+        let counts = self.keeping.counts();
+        let told = |counts: Counts| counts.poll_only + counts.listed;
+        let new = before.zip(counts).map(|(b, a)| told(a).saturating_sub(told(b)));
         let took = started.elapsed();
-        Report { pages: self.pages, rows: self.rows, new, counts, took, complete, failure }
+        Report {
+            pages: self.keeping.pages,
+            rows: self.keeping.rows,
+            new,
+            counts,
+            took,
+            complete,
+            failure,
+        }
     }
 
     pub(super) fn settings(&self) -> &'a Settings {
@@ -169,13 +174,13 @@ impl<'a, O: Outside> Run<'a, O> {
         mark: &mut Mark,
         since: Option<Time>,
     ) -> Result<(), RunError> {
-        let (started, pages, rows) = (Instant::now(), self.pages, self.rows);
+        let (started, pages, rows) = (Instant::now(), self.keeping.pages, self.keeping.rows);
         match since.filter(|_| feed.by_time) {
             Some(since) => self.backfill(feed, mark, since).await?,
             None if self.is_due(feed, mark) => self.by_cursor(feed, mark).await?,
             None => return Ok(()),
         }
-        let (pages, rows) = (self.pages - pages, self.rows - rows);
+        let (pages, rows) = (self.keeping.pages - pages, self.keeping.rows - rows);
         let source = &self.settings().source;
         telemetry::poll::feed_finished(source, &feed.name, pages, rows, started.elapsed());
         Ok(())
@@ -206,7 +211,7 @@ impl<'a, O: Outside> Run<'a, O> {
         let Some(Open { window, next, pages }) = mark.open.clone() else { return Ok(()) };
         let source = &self.settings().source;
         telemetry::poll::resumed(source, &feed.name, pages);
-        let before = self.pages;
+        let before = self.keeping.pages;
         let settled = window.until.minus(feed.settle);
         let place = Place { feed, key, settled };
         let reading = Reading { window, next: Some(next), pages };
@@ -215,7 +220,7 @@ impl<'a, O: Outside> Run<'a, O> {
             // What is too full is read in halves when the window is read anew.
             Ok(Some(_)) => Ok(()),
             // The token has expired, or the API's address has changed under it.
-            Err(error) if self.pages == before && error.is_of_the_token() => {
+            Err(error) if self.keeping.pages == before && error.is_of_the_token() => {
                 telemetry::poll::started_over(source, &feed.name);
                 Ok(())
             }
@@ -269,13 +274,14 @@ impl<'a, O: Outside> Run<'a, O> {
         let feeds = self.settings().feeds.len() as f64;
         for piece in &pieces {
             self.span(&place, *piece, &mut back).await?;
-            self.part = self.part.map(|part| part + 1.0 / (feeds * pieces.len() as f64));
-            self.tell();
+            self.keeping.part =
+                self.keeping.part.map(|part| part + 1.0 / (feeds * pieces.len() as f64));
+            self.keeping.tell();
         }
-        self.put_cursor(&key, &Mark::default()).await?;
+        self.keeping.put_cursor(&key, &Mark::default()).await?;
         if mark.joins(since, self.reach(feed, now)) {
             *mark = mark.completed(now.minus(feed.settle));
-            self.put_cursor(&feed.name, mark).await?;
+            self.keeping.put_cursor(&feed.name, mark).await?;
         }
         Ok(())
     }
@@ -297,7 +303,8 @@ impl<'a, O: Outside> Run<'a, O> {
         Ok(())
     }
 
-    /// Reads a window's pages to its end. `Some`: it holds too much, and these are its halves.
+    /// Reads a window's pages to its end, each while the one before is committed. `Some`: it holds
+    /// too much, and these are its halves.
     async fn window(
         &mut self,
         place: &Place<'_>,
@@ -306,11 +313,10 @@ impl<'a, O: Outside> Run<'a, O> {
     ) -> Result<Option<[Window; 2]>, RunError> {
         let (feed, window) = (&*place.feed.name, reading.window);
         let mut seen = Tokens::default();
-        for _ in 0..PAGES_MAX {
-            self.check()?;
-            let next = reading.next.as_deref();
-            seen.add(&self.asking.token(feed, window, next)?);
-            let page = self.asking.page(feed, window, next).await?;
+        seen.add(&self.asking.token(feed, window, reading.next.as_deref())?);
+        self.check()?;
+        let mut page = self.asking.page(feed, window, reading.next.as_deref()).await?;
+        for read in 1.. {
             if page.overfull {
                 match window.halves() {
                     Some(halves) => return Ok(Some(halves)),
@@ -318,122 +324,36 @@ impl<'a, O: Outside> Run<'a, O> {
                 }
             }
             reading.pages += 1;
-            let repeated = page.next.as_deref().is_some_and(|next| !seen.add(next));
-            let following = reading.after(place, mark, page.next.as_deref(), repeated);
+            let next = page.next.take();
+            let repeated = next.as_deref().is_some_and(|next| !seen.add(next));
+            let following = reading.after(place, mark, next.as_deref(), repeated);
             let cursor = Cursor { feed: place.key.to_owned(), state: following.encode() };
-            self.commit(feed, page.rows, cursor).await?;
+            let goes_on = self.check().is_ok() && !repeated && read < PAGES_MAX;
+            let (asking, keeping) = (&mut self.asking, &mut self.keeping);
+            let ahead = async {
+                match next.as_deref().filter(|_| goes_on) {
+                    Some(next) => Some(asking.page(feed, window, Some(next)).await),
+                    None => None,
+                }
+            };
+            let (kept, ahead) = tokio::join!(keeping.commit(feed, page.rows, cursor), ahead);
+            kept?;
             *mark = following;
-            if repeated {
-                return Err(RunError::Repeated);
-            }
-            match page.next {
-                None => return Ok(None),
-                next => reading.next = next,
-            }
+            page = match ahead {
+                Some(page) => page?,
+                None if next.is_none() => return Ok(None),
+                None if repeated => return Err(RunError::Repeated),
+                None => break,
+            };
         }
+        self.check()?;
         Err(RunError::TooManyPages)
-    }
-
-    /// Commits a page in one record with the cursor behind it. Rows too many for a record go in
-    /// several, the cursor with the last: so a stop between them repeats rows and loses none.
-    async fn commit(
-        &mut self,
-        feed: &str,
-        rows: Vec<Element>,
-        cursor: Cursor,
-    ) -> Result<(), RunError> {
-        let count = rows.len() as u64;
-        let mut pieces = vec![rows];
-        while let Some(piece) = pieces.pop() {
-            let cursor = if pieces.is_empty() { Some(cursor.clone()) } else { None };
-            let submission = self.submission(feed, piece, cursor);
-            match self.submit(&submission).await {
-                Ok(()) => {}
-                Err(RunError::TooLarge) if submission.elements.len() > 1 => {
-                    let mut first = submission.elements;
-                    let rest = first.split_off(first.len() / 2);
-                    pieces.extend([rest, first]);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.read(count);
-        Ok(())
-    }
-
-    /// Counts a page.
-    pub(super) fn read(&mut self, rows: u64) {
-        self.pages += 1;
-        self.rows += rows;
-        telemetry::poll::page_read(&self.settings().source, rows);
-        self.tell();
-    }
-
-    /// Stores a cursor without a page.
-    pub(super) async fn put_cursor(&mut self, key: &str, mark: &Mark) -> Result<(), RunError> {
-        let cursor = Cursor { feed: key.to_owned(), state: mark.encode() };
-        let submission = self.submission(key, Vec::new(), Some(cursor));
-        self.submit(&submission).await
-    }
-
-    pub(super) fn submission(
-        &self,
-        feed: &str,
-        elements: Vec<Element>,
-        cursor: Option<Cursor>,
-    ) -> Submission {
-        self.settings().submission(feed, elements, cursor)
-    }
-
-    /// Submits until it is taken. Once begun, this is not broken off by a stop: the intake outlives
-    /// the edges, and answers when it stops itself.
-    pub(super) async fn submit(&mut self, submission: &Submission) -> Result<(), RunError> {
-        loop {
-            match self.asking.outside.submit(submission).await {
-                Ok(receipt) => {
-                    self.last = Some(receipt);
-                    return Ok(());
-                }
-                Err(Refused::Full { retry_after } | Refused::DiskFull { retry_after }) => {
-                    self.asking.pause(retry_after.max(WAIT_MIN)).await?;
-                    self.check()?;
-                }
-                Err(Refused::TooLarge) => return Err(RunError::TooLarge),
-                Err(Refused::Stopping) => return Err(RunError::Stopping),
-            }
-        }
-    }
-
-    /// Waits until the store knows what this run has brought, its cursor above all.
-    pub(super) async fn settle(&mut self) {
-        if let Some(receipt) = self.last {
-            tokio::select! {
-                biased;
-                () = self.asking.stopped() => {}
-                () = self.asking.outside.applied(receipt) => {}
-            }
-        }
     }
 
     /// Whether the run may go on.
     pub(super) fn check(&self) -> Result<(), RunError> {
-        if self.caller.is_some_and(|caller| caller.reply.is_closed()) {
-            return Err(RunError::Abandoned);
-        }
+        self.keeping.check()?;
         self.asking.check()
-    }
-
-    fn counts(&self) -> Option<Counts> {
-        self.asking.outside.counts(&self.settings().source).ok()
-    }
-
-    fn tell(&self) {
-        if let Some(caller) = self.caller {
-            let source = self.settings().source.to_string();
-            // Progress that nobody takes in time is dropped.
-            let (pages, rows) = (self.pages, self.rows);
-            let _ = caller.progress.try_send(Progress { source, pages, rows, part: self.part });
-        }
     }
 }
 
@@ -457,11 +377,14 @@ impl Reading {
 #[cfg(test)]
 mod tests {
     use super::super::ask::{RUN_MAX, WAITS_MAX};
+    use super::super::capped::{self, CAPPED};
     use super::super::stage::{Answer, Stage, settings};
     use super::*;
     use crate::fetch::FetchError;
     use crate::fetch::TOTAL_TIMEOUT;
+    use crate::ingest::Refused;
     use crate::model::Origin;
+    use crate::provider::Provider;
 
     /// What the generic feed is read again behind its cursor.
     const OVERLAP: Duration = Duration::from_secs(900);
@@ -478,7 +401,11 @@ mod tests {
     }
 
     fn mark(stage: &Stage) -> Mark {
-        Mark::decode(&stage.cursor_of("events").unwrap()).unwrap()
+        mark_of(stage, "events")
+    }
+
+    fn mark_of(stage: &Stage, key: &str) -> Mark {
+        Mark::decode(&stage.cursor_of(key).unwrap()).unwrap()
     }
 
     fn since_asked(url: &str) -> Time {
@@ -711,6 +638,90 @@ mod tests {
         assert!(near(since, clock::now().minus(settings().backfill)));
     }
 
+    /// Runs once over an API that lists at most three rows, and has details of each.
+    async fn run_capped(stage: &Stage, since: Option<Time>) -> Report {
+        let (_stop, stopping) = watch::channel(false);
+        let feeds = CAPPED.feeds().to_vec();
+        let settings = Settings { provider: &CAPPED, feeds, ..settings() };
+        let mut budget = Budget::default();
+        Run::new(&settings, stage, &mut budget, None, stopping).go(since).await
+    }
+
+    fn windows(stage: &Stage) -> Vec<Window> {
+        stage.asked().iter().filter_map(|url| capped::window(url)).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_too_full_is_read_in_halves_and_completed_with_its_details() {
+        let stage = Stage::default();
+        let now = clock::now();
+        let ago = |minutes: u64| now.minus(Duration::from_secs(60 * minutes)).second();
+        let times: Vec<i64> = [1, 2, 3, 3, 3, 3, 5, 300, 301, 302, 4_000].map(ago).to_vec();
+        stage.show(times.clone());
+        let report = run_capped(&stage, None).await;
+        assert_eq!(report.failure, None);
+        let mut read: Vec<i64> = stage
+            .submitted()
+            .iter()
+            .flat_map(|s| &s.elements)
+            .map(|row| String::from_utf8_lossy(&row.body).parse().unwrap())
+            .collect();
+        read.sort();
+        read.dedup();
+        let mut wanted = times;
+        wanted.sort();
+        wanted.dedup();
+        assert_eq!(read, wanted, "nothing is left out, not even of a second that is too full");
+        let complete = mark(&stage).complete_until.unwrap();
+        let settle = CAPPED.feeds()[0].settle;
+        assert!(near(complete, now.minus(settle)), "the last {settle:?} may still change");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_operators_window_is_read_on_where_it_was_cut() {
+        let day = Duration::from_secs(86_400);
+        let now = clock::now();
+        let stage = Stage::default();
+        stage.show((0..6).map(|n| now.minus(day * n).second()).collect());
+        stage.fail_after(5);
+        let since = now.minus(day * 5).minus(Duration::from_secs(60));
+        let report = run_capped(&stage, Some(since)).await;
+        assert!(matches!(report.failure, Some((_, RunError::Fetch(_)))));
+        let cut = windows(&stage).len();
+        let reached = mark_of(&stage, "events@since").complete_until.unwrap();
+        assert_eq!(reached, since.plus(day * 2), "two days, with their details");
+        assert_eq!(run_capped(&stage, Some(since)).await.failure, None);
+        let again = windows(&stage);
+        assert_eq!(again[cut].since, reached, "what was read is not read again");
+        assert_eq!(mark_of(&stage, "events@since"), Mark::default());
+        // Now that it is done, the same window is read anew.
+        assert_eq!(run_capped(&stage, Some(since)).await.failure, None);
+        assert_eq!(windows(&stage)[again.len()].since, since);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_without_times_is_read_in_whole_on_its_own_schedule() {
+        let mut settings = settings();
+        settings.feeds[0] = settings.feeds[0].clone().whole();
+        let stage = Stage::default();
+        let hours = |hours: u64| Duration::from_secs(3_600 * hours);
+        let run = async |caller: Option<&Caller>| {
+            let (_stop, stopping) = watch::channel(false);
+            let mut budget = Budget::default();
+            let report = Run::new(&settings, &stage, &mut budget, caller, stopping).go(None).await;
+            assert_eq!((report.failure, report.complete), (None, vec![]));
+            stage.asked().len()
+        };
+        assert_eq!(run(None).await, 1);
+        assert_eq!(run(None).await, 1, "not due");
+        let (progress, _steps) = mpsc::channel(1);
+        let (reply, _answer) = oneshot::channel();
+        assert_eq!(run(Some(&Caller { progress, reply })).await, 2, "an operator's order");
+        let old = Mark { complete_until: Some(clock::now().minus(hours(25))), ..Mark::default() };
+        stage.put_cursor("events", &old.encode());
+        assert_eq!(run(None).await, 3, "a day has passed");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_operators_window_moves_the_cursor_only_without_a_gap() {
         let now = clock::now();
@@ -725,8 +736,7 @@ mod tests {
                 stage.submitted().into_iter().filter_map(|s| Some(s.cursor?.feed)).collect();
             assert_eq!(cursors[..3], ["events@since"; 3], "two pages, and the end");
             assert_eq!(cursors[3..], ["events"][usize::from(!moves)..]);
-            let back = Mark::decode(&stage.cursor_of("events@since").unwrap()).unwrap();
-            assert_eq!(back, Mark::default());
+            assert_eq!(mark_of(&stage, "events@since"), Mark::default());
             assert_eq!(mark(&stage).complete_until > complete.complete_until, moves);
         }
     }

@@ -22,12 +22,11 @@ use super::{
 };
 use crate::clock;
 use crate::fetch::Fetcher;
-use crate::ingest::{Changes, Ingest};
+use crate::ingest::{Changes, Running};
 use crate::model::{SourceName, Submission, Time};
 use crate::provider::Feed;
 use crate::rules::Rules;
 use crate::stop::stopped;
-use crate::store::Reader;
 use crate::telemetry;
 
 /// Most sources that run at once.
@@ -104,11 +103,13 @@ struct Inbox {
 pub async fn start(
     settings: Vec<Settings>,
     fetcher: Fetcher,
-    (ingest, reader, rules): (Ingest, Reader, Arc<Rules>),
-    changes: watch::Receiver<Changes>,
+    running: &Running,
+    rules: Arc<Rules>,
     stop: watch::Receiver<bool>,
 ) -> Result<(Polls, Vec<(String, JoinHandle<()>)>), TriggerError> {
-    start_with(settings, Daemon { fetcher, ingest, reader, rules }, changes, stop).await
+    let (ingest, reader) = (running.ingest.clone(), running.reader.clone());
+    let daemon = Daemon { fetcher, ingest, reader, rules };
+    start_with(settings, daemon, running.changes.clone(), stop).await
 }
 
 async fn start_with<O: Outside>(

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use super::capped;
 use super::outside::Outside;
 use super::plan::{Aim, Plan};
 use super::{Every, Settings};
@@ -56,6 +57,8 @@ struct Props {
     rows: u64,
     cursors: HashMap<String, String>,
     closed_for: u32,
+    shown: Vec<i64>,
+    fails_after: Option<usize>,
 }
 
 impl Stage {
@@ -67,6 +70,16 @@ impl Stage {
 
     pub(super) fn play(&self, answers: impl IntoIterator<Item = Answer>) {
         self.props().answers.extend(answers);
+    }
+
+    /// What has happened at these seconds, for the provider that lists little.
+    pub(super) fn show(&self, seconds: Vec<i64>) {
+        self.props().shown = seconds;
+    }
+
+    /// After so many more requests one fails.
+    pub(super) fn fail_after(&self, requests: usize) {
+        self.props().fails_after = Some(requests);
     }
 
     pub(super) fn refuse(&self, refusals: impl IntoIterator<Item = Refused>) {
@@ -158,6 +171,16 @@ impl Outside for Stage {
             props.at_once += 1;
             props.most_at_once = props.most_at_once.max(props.at_once);
             self.asked.notify_one();
+            let left = props.fails_after.take();
+            if left == Some(0) {
+                return Err(FetchError::Timeout);
+            }
+            props.fails_after = left.map(|left| left - 1);
+            if request.url.path() == "/capped" {
+                let body = capped::answer(request.url.as_str(), &props.shown);
+                props.at_once -= 1;
+                return Ok(json(body));
+            }
         }
         let answer = self.answer(total).await;
         self.props().at_once -= 1;
@@ -206,6 +229,12 @@ impl Outside for Stage {
     fn counts(&self, _source: &SourceName) -> Result<Counts, StoreError> {
         Ok(Counts { poll_only: self.props().rows, ..Counts::default() })
     }
+}
+
+fn json(body: String) -> Fetched {
+    let content_type = Some("application/json".to_owned());
+    let body = body.into_bytes();
+    Fetched { status: 200, retry_after: None, spent: None, content_type, body }
 }
 
 /// A source that polls the stage as a generic feed.

@@ -112,7 +112,7 @@ impl<O: Outside> Run<'_, O> {
                         &error.to_string(),
                     );
                     // Read again at once, it would be no better.
-                    self.put_cursor(&key, &mark.completed(started)).await?;
+                    self.keeping.put_cursor(&key, &mark.completed(started)).await?;
                 }
                 return Err(error);
             }
@@ -122,9 +122,9 @@ impl<O: Outside> Run<'_, O> {
         }
         for chunk in gone.chunks(GONE_AT_ONCE) {
             let submission = self.unlisted(feed, chunk, through);
-            self.submit(&submission).await?;
+            self.keeping.submit(&submission).await?;
         }
-        self.put_cursor(&key, &Mark::default().completed(started)).await
+        self.keeping.put_cursor(&key, &Mark::default().completed(started)).await
     }
 
     /// Reads the list, and says what is missing on it.
@@ -138,14 +138,14 @@ impl<O: Outside> Run<'_, O> {
         let mut seen = Seen::default();
         while let Some(rows) = listing.page(&mut self.asking).await? {
             self.check()?;
-            let page = self.submission(&feed.name, rows, None);
+            let page = self.keeping.submission(&feed.name, rows, None);
             for element in &page.elements {
                 let events = self.asking.outside.read(&page, element);
                 for event in events.map_err(|_| RunError::Doubtful)? {
                     seen.add(&event)?;
                 }
             }
-            self.read(page.elements.len() as u64);
+            self.keeping.count(page.elements.len() as u64);
         }
         let (outside, source) = (self.asking.outside.clone(), self.settings().source.clone());
         let name = feed.name.to_string();
@@ -171,6 +171,6 @@ impl<O: Outside> Run<'_, O> {
             })
         };
         let elements = gone.iter().map(element).collect();
-        Submission { provider: OWN.into(), ..self.submission(&feed.name, elements, None) }
+        Submission { provider: OWN.into(), ..self.keeping.submission(&feed.name, elements, None) }
     }
 }

@@ -154,6 +154,10 @@ impl Provider for Brevo {
         "brevo"
     }
 
+    fn times_differ(&self) -> bool {
+        true
+    }
+
     fn verification(&self) -> &'static str {
         "Basic credentials, a bearer token, or a header with a fixed value"
     }
@@ -373,21 +377,12 @@ fn is_empty_object(body: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Origin, SourceName};
-    use crate::provider::Faults;
     use crate::provider::Settings;
+    use crate::provider::signed::read_one;
 
     fn read(body: &Value) -> Event {
-        let source = SourceName::parse("acme").unwrap();
-        let stamp = Stamp {
-            source: &source,
-            origin: Origin::Webhook,
-            feed: "",
-            received_at: Time::from_seconds(1_800_000_000),
-            faults: &Faults::default(),
-        };
         let element = wire::element(body.to_string().as_bytes());
-        Brevo.read(&element, &stamp).unwrap().remove(0)
+        read_one(&Brevo, &element, Time::from_seconds(1_800_000_000))
     }
 
     #[test]

@@ -140,6 +140,10 @@ impl Provider for ElasticEmail {
         "elastic-email"
     }
 
+    fn times_differ(&self) -> bool {
+        true
+    }
+
     fn verification(&self) -> &'static str {
         "no signature: Basic, bearer or a fixed header"
     }

@@ -434,10 +434,8 @@ fn moment(text: &str, stamp: &Stamp<'_>) -> Result<Time, Unreadable> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Faults;
-    use super::super::signed::{Sent, settings};
+    use super::super::signed::{Sent, read_one, settings};
     use super::*;
-    use crate::model::{Origin, SourceName};
 
     /// Vectors made by another program.
     const SECRET: &str = "mailersend-test-signing-secret";
@@ -488,22 +486,41 @@ mod tests {
     }
 
     #[test]
-    fn a_hold_ends_by_itself() {
-        let source = SourceName::parse("a").unwrap();
-        let stamp = Stamp {
-            source: &source,
-            origin: Origin::Webhook,
-            feed: "",
-            received_at: Time::parse("2026-06-15T12:00:00Z").unwrap(),
-            faults: &Faults::default(),
+    fn only_ids_of_domains_are_asked_for() {
+        use super::super::{Setting, Window};
+        let asked = |domains: &[&str], next: Option<&str>| {
+            let mut settings = Settings::default();
+            settings.set("api_key", Setting::Secrets(vec![Secret::new("mlsn.1")]));
+            let domains = domains.iter().map(|id| (*id).to_owned()).collect();
+            settings.set("domains", Setting::Texts(domains));
+            let now = Time::from_seconds(0);
+            let window = Window { since: now, until: now };
+            let query = Query { settings: &settings, feed: "events", window, next, now };
+            MailerSend.page_request(&query).map(|request| request.url.path().to_owned())
         };
+        assert_eq!(asked(&["a1", "b2"], Some("b2 3")).unwrap(), "/v1/activity/b2");
+        for (domains, next) in [
+            (&[][..], None),
+            (&["example.com"], None),
+            (&["a/../b"], None),
+            (&[""], None),
+            (&["a1"], Some("b2 3")),
+            (&["a1"], Some("a1")),
+        ] {
+            assert_eq!(asked(domains, next).unwrap_err().key, "domains", "{domains:?} {next:?}");
+        }
+    }
+
+    #[test]
+    fn a_hold_ends_by_itself() {
         let until = |field: &str| {
             let body = format!(
                 r#"{{"type":"recipient.on_hold_added","created_at":"2026-06-15T10:00:00.5Z",
                     "data":{{"email":"a@example.com"{field}}}}}"#
             );
-            let events = MailerSend.read(&wire::element(body.as_bytes()), &stamp).unwrap();
-            events[0].until.map(|until| until.to_string())
+            let received = Time::parse("2026-06-15T12:00:00Z").unwrap();
+            let event = read_one(&MailerSend, &wire::element(body.as_bytes()), received);
+            event.until.map(|until| until.to_string())
         };
         let said = |text: &str| until(&format!(r#","on_hold_until":"{text}""#));
         assert_eq!(said("2026-06-19T10:00:00Z").as_deref(), Some("2026-06-19T10:00:00Z"));

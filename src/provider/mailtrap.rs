@@ -161,6 +161,10 @@ impl Provider for Mailtrap {
         "mailtrap"
     }
 
+    fn times_differ(&self) -> bool {
+        true
+    }
+
     fn verification(&self) -> &'static str {
         "HMAC-SHA256 of the body, hex, in `Mailtrap-Signature`"
     }
@@ -428,7 +432,7 @@ fn message_page(body: &[u8]) -> Result<Page, PageError> {
 }
 
 fn suppressions_page(body: &[u8]) -> Result<Page, PageError> {
-    let rows = wire::rows_of(body)?;
+    let rows = wire::page_of_rows(body, "suppressions")?;
     let last = rows.last().filter(|_| rows.len() >= SUPPRESSIONS);
     let next = last.map(|row| wire::object(&row.body)).transpose();
     let next: Option<SuppressionId> =

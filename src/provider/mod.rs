@@ -17,6 +17,7 @@ mod mailjet;
 mod mailtrap;
 mod mandrill;
 mod operator;
+mod packed;
 mod postal;
 mod postmark;
 mod push;
@@ -36,11 +37,14 @@ pub mod wire;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
 use url::Url;
 
 pub use api::{Feed, Method, Page, PageError, PageRequest, Query, Rate, Rows, Window};
 pub use fault::{Class, Diagnostic, Faults, Said};
 pub use operator::{Instruction, OPERATOR, OWN, instruction_element};
+pub use packed::gunzip;
 pub use push::{Outlet, Push, Pushing, outlet, push_element, push_step};
 pub use settings::{Key, KeyKind, Setting, SettingError, Settings};
 pub use verify::{
@@ -130,6 +134,7 @@ impl Stamp<'_> {
             address,
             scope: Scope::Global,
             at,
+            told_at: None,
             received_at: self.received_at,
             origin: self.origin,
             message_id: None,
@@ -146,6 +151,7 @@ impl Stamp<'_> {
             metadata: None,
             reason: None,
             until: None,
+            loose: false,
             undated: false,
             lifts: None,
         }
@@ -193,10 +199,52 @@ pub fn read_element(
     };
     // A defect of an adapter costs one element, not the daemon: the journal would bring the same
     // bytes again at every start.
-    catch_unwind(AssertUnwindSafe(|| provider.read(element, &stamp))).unwrap_or_else(|_| {
+    let read = || -> Result<Vec<Event>, Unreadable> {
+        let mut events = provider.read(element, &stamp)?;
+        if events.iter().any(|event| has_our_time(event, &stamp)) {
+            let told = provider.read(element, &Stamp { received_at: END, ..stamp })?;
+            know_by_what_was_told(&mut events, &told, &stamp, element);
+        }
+        Ok(events)
+    };
+    let mut events = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
         let name = provider.name();
         Err(Unreadable(format!("a defect of the adapter {name} kept it from being read")))
-    })
+    })?;
+    let loose = provider.times_differ();
+    for event in &mut events {
+        event.loose = loose && event.identity.is_none();
+    }
+    Ok(events)
+}
+
+/// The end of time, at which every time that was told is believed.
+const END: Time = Time::from_nanos(i64::MAX, 9);
+
+/// Whether an event has our time and nothing else to know it by: our time differs at each retry.
+fn has_our_time(event: &Event, stamp: &Stamp<'_>) -> bool {
+    event.identity.is_none() && event.at == stamp.received_at
+}
+
+/// Gives events that have our time, since theirs is not believed or not there, what makes them the
+/// same whenever they are told.
+fn know_by_what_was_told(
+    events: &mut [Event],
+    told: &[Event],
+    stamp: &Stamp<'_>,
+    element: &Element,
+) {
+    for (number, (event, told)) in events.iter_mut().zip(told).enumerate() {
+        if !has_our_time(event, stamp) || told.at == event.at {
+            continue;
+        }
+        if told.at == END {
+            let hash = Sha256::new().chain_update(&element.context).chain_update(&element.body);
+            event.identity = Some(format!("{number} of {}", HEXLOWER.encode(&hash.finalize())));
+        } else {
+            event.told_at = Some(told.at);
+        }
+    }
 }
 
 /// An element cannot be understood: it goes to quarantine, with this as the reason.
@@ -244,11 +292,16 @@ pub trait Provider: Send + Sync {
         Ok(Vec::new())
     }
 
-    /// The provider as a source describes it, where its settings say what its events mean.
+    /// The provider as a source describes it, where the settings of its two tables say what its
+    /// events mean.
     ///
     /// # Errors
-    /// When the description cannot be used.
-    fn configured(&self, _settings: &Settings) -> Result<Option<Box<dyn Provider>>, SettingError> {
+    /// When the description cannot be used; it is about `poll` where that is there.
+    fn configured(
+        &self,
+        _webhook: Option<&Settings>,
+        _poll: Option<&Settings>,
+    ) -> Result<Option<Box<dyn Provider>>, SettingError> {
         Ok(None)
     }
 
@@ -276,6 +329,11 @@ pub trait Provider: Send + Sync {
         None
     }
 
+    /// Whether bodies may come packed with gzip. What is signed and read is then what they hold.
+    fn takes_gzip(&self) -> bool {
+        false
+    }
+
     /// Whether events come by GET, in the query of the URL.
     fn by_query(&self) -> bool {
         false
@@ -296,6 +354,12 @@ pub trait Provider: Send + Sync {
     /// then, unless the source names it.
     fn has_feed(&self, _feed: &str, _settings: &Settings) -> bool {
         true
+    }
+
+    /// Whether its webhook and its API give the same event times that differ by up to two seconds,
+    /// and no id that both have.
+    fn times_differ(&self) -> bool {
+        false
     }
 
     /// The settings that its `poll` table takes, beside those of the schedule.

@@ -19,6 +19,9 @@ use crate::secret::Secret;
 const SIGNATURES: &[(&str, Algorithm)] =
     &[("x-postal-signature-256", Algorithm::RsaSha256), ("x-postal-signature", Algorithm::RsaSha1)];
 
+/// Names the key, as the set of keys of the installation does.
+const KEY_ID: HeaderName = HeaderName::from_static("x-postal-signature-kid");
+
 const WEBHOOK_KEYS: &[Key] = &[Key::optional_secret("public_key")];
 
 /// What to tick: opens and clicks say nothing of whether an address may be mailed.
@@ -114,8 +117,8 @@ impl Provider for Postal {
         if texts.is_empty() {
             return Ok(Vec::new());
         }
-        let keys = texts.iter().map(|text| public_key(settings, text));
-        let keys = keys.collect::<Result<Vec<PublicKeyBytes>, SettingError>>()?;
+        let keys = texts.iter().map(|text| public_keys(settings, text));
+        let keys = keys.collect::<Result<Vec<_>, SettingError>>()?.concat();
         let check = |(header, algorithm): &(&'static str, Algorithm)| {
             let scheme = Scheme {
                 place: Place::Header(HeaderName::from_static(header)),
@@ -124,7 +127,8 @@ impl Provider for Postal {
                 signed: vec![Piece::Body],
                 stamp: None,
             };
-            Check::PublicKey(PublicKey { scheme, algorithm: *algorithm, keys: keys.clone() })
+            let (algorithm, keys, key_id) = (*algorithm, keys.clone(), Some(KEY_ID));
+            Check::PublicKey(PublicKey { scheme, algorithm, keys, key_id })
         };
         Ok(vec![Check::Any(SIGNATURES.iter().map(check).collect())])
     }
@@ -231,14 +235,19 @@ impl Provider for Postal {
     }
 }
 
-/// A key as the JSON of the keys' page, the DKIM record or a PEM file has it.
-fn public_key(settings: &Settings, text: &Secret) -> Result<PublicKeyBytes, SettingError> {
+/// The keys of the installation's page of keys, or the one of its DKIM record or of a PEM file.
+fn public_keys(settings: &Settings, text: &Secret) -> Result<Vec<PublicKeyBytes>, SettingError> {
     let text = std::str::from_utf8(text.reveal()).unwrap_or("").trim();
     let tag = |field: &'_ str| field.trim().strip_prefix("p=").map(str::to_owned);
     let record = text.starts_with("v=DKIM1").then(|| text.split(';').find_map(tag)).flatten();
-    let key = PublicKeyBytes::from_spki_text(record.as_deref().unwrap_or(text));
-    key.ok_or_else(|| {
-        let hint = "give the output of `postal default-dkim-record`, its p= value, or a PEM file";
+    let keys = if text.starts_with('{') {
+        PublicKeyBytes::from_jwks(text)
+    } else {
+        PublicKeyBytes::from_spki_text(record.as_deref().unwrap_or(text)).map(|key| vec![key])
+    };
+    keys.ok_or_else(|| {
+        let hint = "give the output of `postal default-dkim-record`, its p= value, a PEM file, or \
+            what https://<postal host>/.well-known/jwks.json says";
         settings.problem("public_key", "is not a public key", hint)
     })
 }
@@ -278,6 +287,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue};
 
     use super::*;
+    use crate::provider::signed::read_one;
     use crate::provider::{Draft, Refusal, Setting};
 
     /// A key made for this test, and what another program signed with it.
@@ -356,6 +366,55 @@ mod tests {
         assert_eq!(verify(&check(&[OTHER_KEY, KEY]), &[(0, SHA256)], body), Ok(()), "rotation");
     }
 
+    /// The number of [`KEY`] as a set of keys writes it (RFC 7518, section 6.3.1.1).
+    const MODULUS: &str = concat!(
+        "w59XfL2wd8FMwisl1JMj_Ubb3pTten91VACxMqNuoiiCAP5pNX18HZZsqQOhn5ALu9ptOkKviUgDI57s",
+        "NJCInwTSVJJFuQJiOMZvbKGswmpG1u1mFiRllIxU3sz7BiNsvb5NYvhm_BDXl_ltGmZ_05Oj3m1KbNdB",
+        "k50yMswbEXWaeLYDJBl7OalVyQdcsHrWNh69hQJNJsfJi78s3eaBBARi8NVfRc8GWbayzeTpZ1ddXaqC",
+        "x1wHBPnDR0Dd29Ozn0_re3eCXuPoXNoAVeIJdWFMXDjKEH0IZf_FnObclKrUny51KY9khKT3WDXe3ytB",
+        "NKj9xyDhtnSpVty18vGy-Q",
+    );
+
+    fn jwk(id: &str) -> String {
+        format!(
+            r#"{{"kty":"RSA","kid":"{id}","use":"sig","alg":"RS256","n":"{MODULUS}","e":"AQAB"}}"#
+        )
+    }
+
+    #[test]
+    fn a_set_of_keys_is_taken_and_the_header_names_one_of_them() {
+        let ours = check(&[&format!(r#"{{"keys":[{{"kty":"EC"}},{}]}}"#, jwk("a"))]);
+        let beside_one_without_a_name = check(&[&format!(r#"{{"keys":[{}]}}"#, jwk("a")), KEY]);
+        let sent = |check: &Check, ids: &[&str], body: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(SIGNATURES[0].0, HeaderValue::from_static(SHA256));
+            for id in ids {
+                headers.append(KEY_ID, HeaderValue::from_str(id).unwrap());
+            }
+            let now = Time::from_seconds(1_606_753_101);
+            let sent = Notification { headers: &headers, query: "", body, url: None, now };
+            check.verify(&sent, None)
+        };
+        let mismatch = || Err(Refusal::Mismatch(format!("header {}", SIGNATURES[0].0)));
+        let body = BODY.as_bytes();
+        assert_eq!(sent(&ours, &["a"], body), Ok(()));
+        assert_eq!(sent(&ours, &[], body), Ok(()), "an older version names none");
+        assert_eq!(sent(&ours, &["b"], body), mismatch(), "another key is meant");
+        assert_eq!(sent(&ours, &["a", "a"], body), Err(Refusal::Repeated(KEY_ID)));
+        assert_eq!(sent(&ours, &["a"], &body[1..]), mismatch());
+        assert_eq!(sent(&beside_one_without_a_name, &["b"], body), Ok(()));
+    }
+
+    #[test]
+    fn what_is_no_set_of_keys_is_refused() {
+        let odd = r#"{"keys":[{"kty":"RSA","kid":"a","n":"AQAB"}]}"#;
+        for text in ["{", "{}", r#"{"keys":[]}"#, r#"{"keys":[{"kty":"EC"}]}"#, odd] {
+            let mut settings = Settings::default();
+            settings.set("public_key", Setting::Secrets(vec![Secret::new(text)]));
+            assert!(Postal.checks(&settings).is_err(), "{text}");
+        }
+    }
+
     /// The base64 of a PEM text in lines of 64, as tools write it.
     fn wrapped(pem: &str) -> String {
         let line = |line: &str| {
@@ -414,16 +473,8 @@ mod tests {
 
     #[test]
     fn an_event_is_known_again() {
-        let source = crate::model::SourceName::parse("acme").unwrap();
         let event = |body: &str| {
-            let stamp = Stamp {
-                source: &source,
-                origin: crate::model::Origin::Webhook,
-                feed: "",
-                received_at: Time::from_seconds(1_700_000_000),
-                faults: &Faults::default(),
-            };
-            Postal.read(&wire::element(body.as_bytes()), &stamp).unwrap().remove(0)
+            read_one(&Postal, &wire::element(body.as_bytes()), Time::from_seconds(1_700_000_000))
         };
         let first = event(BODY);
         assert_eq!(first.identity.as_deref(), Some("1571:HardFail:1606753318.7010343"));

@@ -1,9 +1,10 @@
-//! For tests of adapters: a signed notification, and every damage that it must not survive.
+//! For tests of adapters: reading one element, and a signed notification with every damage that
+//! it must not survive.
 
 use http::{HeaderMap, HeaderName};
 
-use super::{Check, Notification, Refusal, Setting, Settings};
-use crate::model::Time;
+use super::{Check, Faults, Notification, Provider, Refusal, Setting, Settings, Stamp};
+use crate::model::{Element, Event, Origin, SourceName, Time};
 use crate::secret::Secret;
 
 /// A notification as it was sent.
@@ -12,6 +13,16 @@ pub(super) struct Sent {
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
     pub(super) now: Time,
+}
+
+/// The one event of an element that came by webhook.
+pub(super) fn read_one(provider: &dyn Provider, element: &Element, received_at: Time) -> Event {
+    let source = SourceName::parse("acme").unwrap();
+    let (origin, feed, faults) = (Origin::Webhook, "", &Faults::default());
+    let stamp = Stamp { source: &source, origin, feed, received_at, faults };
+    let mut events = provider.read(element, &stamp).unwrap();
+    assert_eq!(events.len(), 1);
+    events.remove(0)
 }
 
 /// Settings with these secrets under `secret`.

@@ -128,6 +128,10 @@ impl Provider for Smtp2go {
         "smtp2go"
     }
 
+    fn times_differ(&self) -> bool {
+        true
+    }
+
     fn verification(&self) -> &'static str {
         "no signature: Basic, bearer or a fixed header"
     }

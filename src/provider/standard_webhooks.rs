@@ -146,11 +146,8 @@ pub(super) fn checks(settings: &Settings, trios: &[Trio]) -> Result<Vec<Check>, 
         }
         if !public.is_empty() {
             let (scheme, keys) = (trio.scheme("v1a", tolerance), public.clone());
-            checks.push(Check::PublicKey(PublicKey {
-                scheme,
-                algorithm: Algorithm::Ed25519,
-                keys,
-            }));
+            let algorithm = Algorithm::Ed25519;
+            checks.push(Check::PublicKey(PublicKey { scheme, algorithm, keys, key_id: None }));
         }
     }
     Ok(if checks.is_empty() { checks } else { vec![Check::Any(checks)] })

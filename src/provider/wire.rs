@@ -233,15 +233,6 @@ pub fn rows_under(name: &str, body: &[u8]) -> Result<Vec<Element>, PageError> {
     Ok(parts.into_iter().map(element).collect())
 }
 
-/// The rows of a page that is a JSON array.
-///
-/// # Errors
-/// When it is none, or has too many rows.
-pub fn rows_of(body: &[u8]) -> Result<Vec<Element>, PageError> {
-    let parts = members(body).ok_or_else(|| PageError("it is not a list".to_owned()))?;
-    Ok(parts.into_iter().map(element).collect())
-}
-
 /// The day of a time in UTC, as `2026-06-15`.
 pub fn day(time: Time) -> String {
     time.to_string().chars().take("2026-06-15".len()).collect()
@@ -591,16 +582,6 @@ mod tests {
     }
 
     #[test]
-    fn a_time_as_mail_has_it_is_read() {
-        let now = Time::from_seconds(1_781_519_531);
-        for zone in ["GMT", "UTC", "+0000", "-0000", "UT"] {
-            let time = mail_time(&format!("Fri, 21 Oct 2011 11:02:55 {zone}"), now);
-            assert_eq!(time.unwrap().to_string(), "2011-10-21T11:02:55Z", "{zone}");
-        }
-        assert!(mail_time("2011-10-21T11:02:55Z", now).is_err());
-    }
-
-    #[test]
     fn a_listed_domain_is_told_from_an_address() {
         assert_eq!(listed("a@example.com").unwrap().received(), "a@example.com");
         for domain in ["example.com", "@example.com", "*@example.com"] {
@@ -616,10 +597,13 @@ mod tests {
         let texts = |rows: Result<Vec<Element>, PageError>| -> Option<Vec<Vec<u8>>> {
             rows.ok().map(|rows| rows.into_iter().map(|row| row.body).collect())
         };
-        assert_eq!(texts(rows_of(b" [ {} , 2]")), Some(vec![b"{}".to_vec(), b"2".to_vec()]));
+        assert_eq!(
+            texts(page_of_rows(b" [ {} , 2]", "rows")),
+            Some(vec![b"{}".to_vec(), b"2".to_vec()])
+        );
         assert_eq!(texts(rows_under("a", b"{\"b\":1,\"a\":[3]}")), Some(vec![b"3".to_vec()]));
         for body in ["", "{}", "{\"a\":{}}", "[1,", "{\"a\":[1]", "null", "\"a\"", "<html>"] {
-            assert_eq!(texts(rows_of(body.as_bytes())), None, "{body}");
+            assert_eq!(texts(page_of_rows(body.as_bytes(), "rows")), None, "{body}");
             assert_eq!(texts(rows_under("a", body.as_bytes())), None, "{body}");
         }
     }
@@ -634,6 +618,16 @@ mod tests {
             let time = Time::parse(text).unwrap();
             assert_eq!((ceil_second(time), day(time).as_str()), (up, on), "{text}");
         }
+    }
+
+    #[test]
+    fn a_time_as_mail_has_it_is_read() {
+        let now = Time::from_seconds(1_781_519_531);
+        for zone in ["GMT", "UTC", "+0000", "-0000", "UT"] {
+            let time = mail_time(&format!("Fri, 21 Oct 2011 11:02:55 {zone}"), now);
+            assert_eq!(time.unwrap().to_string(), "2011-10-21T11:02:55Z", "{zone}");
+        }
+        assert!(mail_time("2011-10-21T11:02:55Z", now).is_err());
     }
 
     #[test]

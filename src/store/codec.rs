@@ -41,6 +41,8 @@ pub struct Counts {
     pub poll_only: u64,
     /// Events by both.
     pub both: u64,
+    /// Rows of the provider's own suppression lists, which no webhook tells.
+    pub listed: u64,
     /// Tellings of events that were known already in the same way.
     pub repeated: u64,
     /// Elements that could not be read.

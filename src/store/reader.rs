@@ -158,7 +158,8 @@ impl Reader {
         Ok(standings)
     }
 
-    /// The verdict on an address for mail of `scope`: a global suppression covers every scope.
+    /// The verdict on an address: the weightiest suppression in any of the scopes, of what
+    /// `filter` admits. Every answer to an MTA, a program or an operator comes from here.
     ///
     /// # Errors
     /// When the store cannot answer.
@@ -166,16 +167,25 @@ impl Reader {
         &self,
         rules: &Rules,
         address: &Address,
-        scope: &Scope,
+        scopes: &[Scope],
         filter: &Filter,
         now: Time,
     ) -> Result<Option<Suppression>, StoreError> {
-        let covers = |known: &Scope| *known == Scope::Global || known == scope;
-        let standings = self.standings_of(address)?;
-        Ok(standings
-            .iter()
-            .filter(|(known, _)| covers(known))
-            .find_map(|(known, standing)| rules.judge(standing, known, filter, now)))
+        let tree = self.tree()?;
+        let mut found: Option<Suppression> = None;
+        for scope in scopes {
+            // A standing that says no more than a delivery suppresses nobody: it is not looked at.
+            let Some(value) = tree.get(keys::standing(STANDING, address.key(), scope))? else {
+                continue;
+            };
+            let live = rules.judge(&decode(&value)?, scope, filter, now);
+            let heavier =
+                |live: &Suppression| found.as_ref().is_none_or(|f| live.reason < f.reason);
+            if live.as_ref().is_some_and(heavier) {
+                found = live;
+            }
+        }
+        Ok(found)
     }
 
     /// Every standing that can suppress, ordered by the address's key, then the scope.

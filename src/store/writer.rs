@@ -7,6 +7,7 @@ use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Weak;
+use std::time::Duration;
 
 use super::checkpoint::Earlier;
 use super::codec::{Counts, EventRef, Meta, checksum, decode, encode};
@@ -42,6 +43,9 @@ struct Value {
     after: Option<Vec<u8>>,
 }
 
+/// By how many seconds the times of one event may differ between a webhook and the API.
+const TOLERANCE: u64 = 2;
+
 /// Whether an event was known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
@@ -51,6 +55,12 @@ pub enum Seen {
     NewOrigin,
     /// It was known in this way.
     Again,
+}
+
+/// The time itself, and those within [`TOLERANCE`] of it, the nearest first.
+fn nearby(at: Time) -> impl Iterator<Item = Time> {
+    let around = (1..=TOLERANCE).map(Duration::from_secs);
+    std::iter::once(at).chain(around.flat_map(move |span| [at.minus(span), at.plus(span)]))
 }
 
 impl Writer {
@@ -102,9 +112,40 @@ impl Writer {
         Ok(seen)
     }
 
+    /// The time under which an event is known that the provider's other way has told with a time
+    /// that differs a little. `None`: it has no such twin, or is known by its own time.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn twin(&self, batch: &mut Batch, event: &Event) -> Result<Option<Time>, StoreError> {
+        if !event.loose || !matches!(event.origin, Origin::Webhook | Origin::Poll) {
+            return Ok(None);
+        }
+        let address = keys::hash(event.address.key());
+        let own = EventRef::bit(event.origin);
+        let mut told_by_both = None;
+        for at in nearby(event.at) {
+            let key = keys::event(address, event.id_at(at));
+            let Some(known) = self.get(batch, key)? else { continue };
+            let known: EventRef = decode(known)?;
+            if at == event.at {
+                return Ok(None);
+            }
+            if known.origins & own == 0 {
+                return Ok(Some(at));
+            }
+            // One that only this way has told is another event.
+            if known.origins != own {
+                told_by_both = told_by_both.or(Some(at));
+            }
+        }
+        Ok(told_by_both)
+    }
+
     fn count(&self, batch: &mut Batch, event: &Event, seen: Seen) -> Result<(), StoreError> {
         let counts = self.counts_mut(batch, &event.source)?;
         match (seen, event.origin) {
+            (Seen::First, Origin::Poll) if event.kind == EventKind::Listed => counts.listed += 1,
             (Seen::First, Origin::Webhook) => counts.webhook_only += 1,
             (Seen::First, Origin::Poll) => counts.poll_only += 1,
             (Seen::NewOrigin, Origin::Webhook) => {

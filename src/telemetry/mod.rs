@@ -8,6 +8,7 @@ pub mod export;
 pub mod health;
 pub mod ingest;
 pub mod log;
+pub mod lookup;
 pub mod poll;
 pub mod push;
 pub mod webhook;

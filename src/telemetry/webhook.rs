@@ -89,8 +89,8 @@ pub fn listening(listener: &'static str, on: impl Display) {
 }
 
 /// A connection could not be accepted.
-pub fn accept_failed(listener: &'static str, error: impl Display) {
-    warn!(listener, %error, "http: a connection could not be accepted");
+pub fn accept_failed(listener: &str, error: impl Display) {
+    warn!(listener, %error, "a connection could not be accepted");
 }
 
 /// A connection ended in an error.
@@ -99,6 +99,6 @@ pub fn connection_failed(listener: &'static str, error: impl Display) {
 }
 
 /// How many connections are open.
-pub fn connections(listener: &'static str, number: usize) {
-    gauge!("suppressd_connections", "listener" => listener).set(number as f64);
+pub fn connections(listener: &str, number: usize) {
+    gauge!("suppressd_connections", "listener" => listener.to_owned()).set(number as f64);
 }

@@ -40,6 +40,7 @@ pub(crate) fn event(teller: &str, kind: EventKind, at: Time) -> Event {
         address: Address::parse("User@x.test").unwrap(),
         scope: Scope::Global,
         at,
+        told_at: None,
         received_at: at,
         origin: Origin::Webhook,
         message_id: None,
@@ -56,6 +57,7 @@ pub(crate) fn event(teller: &str, kind: EventKind, at: Time) -> Event {
         metadata: None,
         reason: None,
         until: None,
+        loose: false,
         undated: false,
         lifts: None,
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::support::client::{Client, event};
 use super::support::daemon::{Daemon, Home, PATIENCE};
+use super::support::random::Random;
 use super::support::wait_for;
 
 /// Kills on one state directory.
@@ -16,25 +17,6 @@ const COMPARED_EVERY: usize = 10;
 const SENDERS: usize = 4;
 /// A kill comes after up to so many answers.
 const ANSWERS_MAX: u64 = 80;
-
-/// A small generator of random numbers, so that a printed seed repeats a run.
-struct Random(u64);
-
-impl Random {
-    /// From `SUPPRESSD_SEED`, or else from the clock.
-    fn new() -> Random {
-        let clock = || suppressd::clock::now().nanos() as u64;
-        let given = std::env::var("SUPPRESSD_SEED").ok().and_then(|text| text.parse().ok());
-        let seed = given.unwrap_or_else(clock);
-        println!("SUPPRESSD_SEED={seed}");
-        Random(seed)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        (self.0 >> 33) % limit
-    }
-}
 
 /// The addresses that were sent, and of which the daemon has said that it has them.
 #[derive(Default)]

@@ -117,7 +117,7 @@ async fn what_is_back_on_a_list_stands_again_and_what_stayed_does_not() {
             let address = Address::parse("a@x.test").unwrap();
             let (rules, filter) = (Rules::default(), Filter::default());
             let now = Time::from_seconds(2_000_000_000);
-            let verdict = running.reader.verdict(&rules, &address, &Scope::Global, &filter, now);
+            let verdict = running.reader.verdict(&rules, &address, &[Scope::Global], &filter, now);
             verdict.unwrap().is_some()
         };
         assert_eq!(suppressed(&running), stands, "{name}");

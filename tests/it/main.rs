@@ -3,6 +3,7 @@
 // Marked as tests as a whole, so that what helps them may unwrap too.
 #![cfg(test)]
 
+mod authentic;
 mod cli;
 mod config;
 mod custom;
@@ -11,21 +12,32 @@ mod export_daemon;
 mod facts;
 mod feeds;
 mod http;
+mod identity;
 mod journal;
 mod kill;
 mod laws;
 mod lifecycle;
 mod lists;
 mod lists_facts;
+mod lookup;
+mod lookup_postfix;
+mod mta_exim;
+mod mta_haraka;
+mod mta_opensmtpd;
+mod mta_pages;
+mod mta_rspamd;
+mod mta_sendmail;
 mod poll;
 mod poll_daemon;
 mod polling;
 mod postfix;
 mod postfix_daemon;
+mod postfix_map;
 mod providers;
 mod pushes;
 mod queue;
 mod rebuild;
+mod reconcile;
 mod rereading;
 mod retention;
 mod rust_text;
@@ -33,6 +45,7 @@ mod same_fact;
 mod scrub;
 mod support;
 mod tidy;
+mod told_again;
 mod told_twice;
 mod unit;
 mod verbs;

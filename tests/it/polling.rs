@@ -39,11 +39,8 @@ impl Polling {
         let running = ingest::start(settings, &Handle::current()).unwrap();
         let (stop, stopping) = watch::channel(false);
         let polls = feeds.iter().map(|(name, feed)| settings_of(name, feed)).collect();
-        let (ingest, reader) = (running.ingest.clone(), running.reader.clone());
         let fetcher = Fetcher::new().unwrap();
-        let handles = (ingest, reader, rules);
-        let changes = running.changes.clone();
-        let started = poll::start(polls, fetcher, handles, changes, stopping).await;
+        let started = poll::start(polls, fetcher, &running, rules, stopping).await;
         let (polls, tasks) = started.unwrap();
         Polling { running, polls, tasks, stop }
     }

@@ -3,15 +3,15 @@
 use std::path::Path;
 use std::time::Duration;
 
-use suppressd::export::publish::{Guard, publish};
-use suppressd::export::{self, Settings};
-use suppressd::model::{Address, Filter, Reason, Scope, Suppression, Time, Until};
+use suppressd::export::publish::{Guard, Publication};
+use suppressd::export::{self, Entry, Hash, Rows, Settings, Style, Table};
+use suppressd::model::{Address, Filter, Reason, Time, Until};
 
 use crate::support::available;
 use crate::support::postfix::Postfix;
 
 /// Suppressed addresses, and other ways to write them that must be refused as well.
-const SUPPRESSED: &[(&str, &[&str])] = &[
+pub(crate) const SUPPRESSED: &[(&str, &[&str])] = &[
     ("plain@example.com", &["PLAIN@Example.COM", "plain@example.com.", "\"plain\"@example.com"]),
     ("MiXed@Example.ORG", &["mixed@example.org"]),
     ("user+tag@example.com", &["User+Tag@example.com"]),
@@ -44,7 +44,7 @@ const SUPPRESSED: &[(&str, &[&str])] = &[
 ];
 
 /// Addresses next to those, which must go through.
-const NEIGHBOURS: &[&str] = &[
+pub(crate) const NEIGHBOURS: &[&str] = &[
     "plai@example.com",
     "plain1@example.com",
     "plain@example.co",
@@ -109,28 +109,18 @@ const HOSTILE: &[&str] = &[
 ];
 
 /// Addresses that the text form cannot carry.
-const UNFIT: &[&str] = &["#hash@example.com", "\"#hash\"@example.com", "a%b@[127.0.0.1]"];
-
-fn suppression(address: &Address) -> Suppression {
-    Suppression {
-        address: address.received().into(),
-        scope: Scope::Global,
-        reason: Reason::HardBounce,
-        since: Time::from_seconds(1),
-        until: Until::Forever,
-        sources: vec![],
-        note: None,
-    }
-}
+pub(crate) const UNFIT: &[&str] =
+    &["#hash@example.com", "\"#hash\"@example.com", "a%b@[127.0.0.1]"];
 
 fn settings(path: &Path) -> Settings {
     let format = export::ALL.iter().find(|format| format.name() == "postfix-access").unwrap();
+    let reply = format.default_reply().unwrap();
     Settings {
         name: "postfix".to_owned(),
         format: *format,
+        style: Style::new(*format, Table::Text, Hash::Sha256, reply),
         path: path.to_owned(),
         filter: Filter::default(),
-        reply: format.default_reply().to_owned(),
         min_interval: Duration::ZERO,
         max_shrink: 50,
         command: vec![],
@@ -146,11 +136,24 @@ fn write(path: &Path, addresses: &[&str]) -> u64 {
     let mut parsed: Vec<Address> =
         addresses.iter().filter_map(|address| Address::parse(address).ok()).collect();
     parsed.sort_by(|a, b| a.key().cmp(b.key()));
-    let rows = parsed.iter().flat_map(|address| {
-        settings.format.rows(address, &suppression(address), &settings.reply).unwrap_or_default()
-    });
-    let guard = Guard { max_shrink: 0, force: true, explained: &|| 0 };
-    publish(&settings, rows.map(Ok), &guard).unwrap().rows
+    let mut publication = Publication::begin(&settings).unwrap();
+    for address in &parsed {
+        let entry = Entry {
+            local: address.local(),
+            domain: address.domain(),
+            spelling: address.received(),
+            reason: Reason::HardBounce,
+            since: Time::from_seconds(1),
+            until: Until::Forever,
+            style: &settings.style,
+        };
+        let mut rows = Rows::default();
+        if settings.format.rows(&entry, &mut rows).is_ok() {
+            rows.iter().for_each(|row| publication.add(row).unwrap());
+        }
+    }
+    let guard = Guard { max_shrink: 0, force: true, explained: 0 };
+    publication.finish(guard).unwrap().rows
 }
 
 fn postmap(path: &Path) {

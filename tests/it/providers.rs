@@ -47,9 +47,10 @@ fn read(provider: &dyn Provider, element: &Element) -> Option<Vec<Event>> {
     provider.read(element, &stamp).ok()
 }
 
-/// An event as `events --json` shows it, less what only the daemon knows.
+/// An event as `events --json` shows it, less what only the daemon knows; and, where there are any,
+/// the reason, the end and the identity that its adapter gives it.
 pub(crate) fn row(event: &Event) -> Value {
-    json!({
+    let mut row = json!({
         "kind": event.kind.as_str(),
         "address": event.address.received(),
         "scope": event.scope.to_string(),
@@ -65,7 +66,15 @@ pub(crate) fn row(event: &Event) -> Value {
         "machine": event.machine,
         "provider_kind": event.provider_kind,
         "provider_event_id": event.provider_event_id,
-    })
+    });
+    for (key, value) in [
+        ("reason", event.reason.map(|reason| reason.as_str().to_owned())),
+        ("until", event.until.map(|until| until.to_string())),
+        ("identity", event.identity.clone()),
+    ] {
+        row.as_object_mut().unwrap().extend(value.map(|value| (key.to_owned(), json!(value))));
+    }
+    row
 }
 
 /// A notification with these headers and this body, of the time of the fixtures.
@@ -84,7 +93,7 @@ fn signed(check: &Check, body: &[u8]) -> Result<HeaderMap, String> {
     check.sign(&mut draft).map(|()| draft.headers)
 }
 
-fn rows(provider: &dyn Provider, sent: &Notification<'_>) -> Vec<Value> {
+pub(crate) fn rows(provider: &dyn Provider, sent: &Notification<'_>) -> Vec<Value> {
     let element_rows = |element: &Element| match read(provider, element) {
         Some(events) => events.iter().map(row).collect(),
         None => vec![json!({ "unreadable": true })],
@@ -92,19 +101,40 @@ fn rows(provider: &dyn Provider, sent: &Notification<'_>) -> Vec<Value> {
     provider.split(sent).iter().flat_map(element_rows).collect()
 }
 
+/// A fixture, as it was sent.
+pub(crate) struct Sent {
+    pub(crate) headers: HeaderMap,
+    pub(crate) query: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Sent {
+    pub(crate) fn of(payload: &Path) -> Sent {
+        let beside = |ending: &str| {
+            std::fs::read_to_string(payload.with_extension(ending)).unwrap_or_default()
+        };
+        let headers = header_lines(&beside("headers"));
+        let query = beside("query").trim_end().to_owned();
+        Sent { headers, query, body: std::fs::read(payload).unwrap() }
+    }
+
+    pub(crate) fn notification(&self) -> Notification<'_> {
+        Notification { query: &self.query, ..notification(&self.headers, &self.body) }
+    }
+}
+
+/// Headers as they are written in fixtures, one a line.
+pub(crate) fn header_lines(text: &str) -> HeaderMap {
+    let header = |line: &str| {
+        let (name, value) = line.split_once(": ").unwrap();
+        (HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap())
+    };
+    text.lines().map(header).collect()
+}
+
 /// The rows of a fixture.
 pub(crate) fn fixture_rows(provider: &dyn Provider, payload: &Path) -> Vec<Value> {
-    let beside =
-        |ending: &str| std::fs::read_to_string(payload.with_extension(ending)).unwrap_or_default();
-    let mut headers = HeaderMap::new();
-    for line in beside("headers").lines() {
-        let (name, value) = line.split_once(": ").unwrap();
-        headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
-    }
-    let body = std::fs::read(payload).unwrap();
-    let query = beside("query");
-    let sent = Notification { query: query.trim_end(), ..notification(&headers, &body) };
-    rows(provider, &sent)
+    rows(provider, &Sent::of(payload).notification())
 }
 
 /// The payloads of a provider's fixtures.

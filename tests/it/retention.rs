@@ -93,8 +93,8 @@ async fn old_payloads_go_and_what_follows_from_them_stays() {
     let verdict = |address: &str| {
         let (rules, now) = (Rules::default(), suppressd::clock::now());
         let address = Address::parse(address).unwrap();
-        let found =
-            running.reader.verdict(&rules, &address, &Scope::Global, &Filter::default(), now);
+        let (scopes, filter) = ([Scope::Global], Filter::default());
+        let found = running.reader.verdict(&rules, &address, &scopes, &filter, now);
         found.unwrap().is_some()
     };
     assert!(verdict("old@x.test") && verdict("new@x.test"), "suppressions stay");

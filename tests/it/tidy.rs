@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use suppressd::{export, provider};
+use suppressd::{export, lookup, provider};
 
 use crate::rust_text::Source;
 
@@ -22,6 +22,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("provider", 1),
     ("provider/", 1),
     ("rules", 1),
+    ("accept", 2),
     ("listen", 2),
     ("stop", 2),
     ("journal", 2),
@@ -41,11 +42,18 @@ const LAYERS: &[(&str, u8)] = &[
     ("export", 4),
     ("export/", 1),
     ("export/command", 4),
+    ("export/cdb", 4),
+    ("export/handle", 4),
+    ("export/lmdb", 4),
+    ("export/mark", 4),
     ("export/publish", 4),
     ("export/runner", 4),
     ("export/scan", 4),
+    ("export/text", 4),
+    ("export/write", 4),
     ("lookup", 4),
     ("lookup/", 1),
+    ("lookup/judge", 4),
     ("lookup/listener", 4),
     ("http", 5),
     ("http/", 5),
@@ -68,12 +76,15 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("clock", "model", "the clock's reading is a `Time`"),
     ("telemetry", "model", "log lines and metrics name sources, kinds and times"),
     ("telemetry", "units", "log lines show durations as administrators write them"),
+    ("accept", "listen", "what is accepted from is a bound listener"),
+    ("accept", "stop", "a listener accepts until the signal to stop"),
     ("store", "journal", "an index entry points at a record, and the reader fetches it"),
     ("poll", "provider", "a cursor gives the window that an adapter asks for"),
     ("poll", "fetch", "a page is asked for by the only owner of the HTTP client"),
     ("webhook", "fetch", "a certificate that signed a notification may have to be fetched"),
     ("admin", "fetch", "`trigger` posts to our own listener as a provider would"),
     ("admin", "poll", "`poll` and `status` use the runner's handle"),
+    ("admin", "lookup", "`status` shows what the listeners have counted"),
     ("admin", "export", "`export` and `status` use the runner's handle"),
     ("admin", "webhook", "`trigger` signs with the source's own checks"),
 ];
@@ -117,8 +128,21 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sd_notify", &["systemd.rs"]),
     ("metrics", &["telemetry/"]),
     ("tracing", &["telemetry/"]),
+    ("heed", &["export/lmdb.rs"]),
+    ("cdb2", &["export/cdb.rs"]),
     ("rustix", &["ingest/applier.rs"]),
-    ("nix", &["config/", "control/", "export/publish.rs", "journal/", "listen.rs", "store/"]),
+    (
+        "nix",
+        &[
+            "config/",
+            "control/",
+            "export/lmdb.rs",
+            "export/publish.rs",
+            "journal/",
+            "listen.rs",
+            "store/",
+        ],
+    ),
     (
         "std::fs",
         &[
@@ -126,7 +150,12 @@ const OWNERS: &[(&str, &[&str])] = &[
             "config/",
             "control/",
             "daemon.rs",
+            "export/cdb.rs",
+            "export/lmdb.rs",
+            "export/mark.rs",
             "export/publish.rs",
+            "export/text.rs",
+            "export/write.rs",
             "http/",
             "journal/",
             "listen.rs",
@@ -144,7 +173,10 @@ const LINE_CHARS_MAX: usize = 100;
 
 /// Files in `src/provider/` that are no provider that a source can name.
 const NO_PROVIDERS: &[&str] =
-    &["api", "fault", "mod", "operator", "push", "settings", "verify", "wire"];
+    &["api", "fault", "mod", "operator", "packed", "push", "settings", "verify", "wire"];
+
+/// Files in `src/lookup/` that are no protocol that an MTA can speak.
+const NO_PROTOCOLS: &[&str] = &["judge", "listener", "mod", "reply"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -433,6 +465,10 @@ fn format_names() -> Vec<&'static str> {
     export::ALL.iter().map(|format| format.name()).collect()
 }
 
+fn protocol_names() -> Vec<&'static str> {
+    lookup::ALL.iter().map(|protocol| protocol.name()).collect()
+}
+
 #[test]
 fn modules_use_lower_layers_only() {
     let sources = program();
@@ -484,10 +520,20 @@ fn each_export_format_has_a_file() {
 }
 
 #[test]
+fn each_lookup_protocol_has_a_file() {
+    let sources = program();
+    let names = protocol_names();
+    let mut stems = stems(&sources, "lookup/");
+    stems.retain(|stem| !NO_PROTOCOLS.contains(stem));
+    assert_none(&registry_problems("lookup/", &stems, &names));
+}
+
+#[test]
 fn readme_lists_what_is_registered() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
     assert_none(&table_problems(&readme, "Providers", &provider_names()));
     assert_none(&table_problems(&readme, "Export formats", &format_names()));
+    assert_none(&table_problems(&readme, "Live lookups", &protocol_names()));
 }
 
 #[test]
@@ -497,7 +543,7 @@ fn what_the_documents_name_exists() {
         .flat_map(|folder| rust_files(&root().join(folder)))
         .flat_map(|path| words(&std::fs::read_to_string(path).unwrap()))
         .collect();
-    for document in ["ARCHITECTURE.md", "README.md", "docs/mta/postfix.md"] {
+    for document in ["ARCHITECTURE.md", "README.md", "docs/mta/lookups.md", "docs/mta/postfix.md"] {
         let text = std::fs::read_to_string(root().join(document)).unwrap();
         let exists = |path: &str| path.contains("NAME") || root().join(path).exists();
         let mut problems = name_problems(&text, &known, exists);
@@ -526,7 +572,7 @@ mod checkers {
             ("store/writer.rs", "use super::super::ingest::Ingest;"),
             ("poll/runner.rs", "use crate::export::Settings;"),
             ("webhook.rs", "use crate::poll::Runner;"),
-            ("admin.rs", "use crate::lookup::Listener;"),
+            ("webhook.rs", "use crate::lookup::Judge;"),
             ("http/mod.rs", "use crate::config::Config;"),
             ("supervise.rs", "use crate::config::Config;"),
             ("export/csv.rs", "use super::runner::Runner;"),

@@ -2,7 +2,8 @@
 //!
 //! Source: Amazon SES Developer Guide, "Contents of event data that Amazon SES publishes to Amazon
 //! SNS" and "Amazon SNS notification contents". Both forms are read: event publishing
-//! (`eventType`) and feedback notifications of an identity (`notificationType`).
+//! (`eventType`) and feedback notifications of an identity (`notificationType`); with credentials
+//! in place of topics, also without an envelope (raw delivery) and in that of EventBridge.
 
 mod api;
 mod sample;
@@ -14,14 +15,16 @@ pub(super) use sigv4::encode;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use url::Url;
 
 use super::verify::{Envelope, SNS_KEYS, SnsService};
 use super::wire::{self, TimeForm};
 use super::{
-    Ask, Check, Class, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query,
-    Rate, Said, Sample, SettingError, Settings, Stamp, Unreadable,
+    Ask, CREDENTIAL_KEYS, Check, Class, Feed, Key, Notification, Page, PageError, PageRequest,
+    Provider, Query, Rate, Said, Sample, SettingError, Settings, Stamp, Unreadable,
 };
 use crate::model::{Address, Element, Event, EventKind, Origin, Scope, Time};
 
@@ -187,7 +190,13 @@ impl Provider for AmazonSes {
         SNS_KEYS
     }
 
+    /// What SNS delivers raw, and what EventBridge sends, is not signed: without topics the
+    /// credentials that every source can have must do.
     fn checks(&self, settings: &Settings) -> Result<Vec<Check>, SettingError> {
+        let mut credentials = CREDENTIAL_KEYS.iter().map(|key| settings.secrets(key.name));
+        if settings.texts("topic_arns").is_empty() && credentials.any(|given| !given.is_empty()) {
+            return Ok(Vec::new());
+        }
         Ok(vec![SnsService::Amazon.check(settings)?])
     }
 
@@ -235,11 +244,17 @@ impl Provider for AmazonSes {
         if stamp.origin == Origin::Poll {
             return api::read(element, stamp);
         }
-        let Some(message) = Envelope::message_of(element)? else { return Ok(Vec::new()) };
-        if message.starts_with(VALIDATED) {
+        let message = match bare(&element.body) {
+            Some(message) => message,
+            None => match Envelope::message_of(element)? {
+                Some(message) => message.into_bytes(),
+                None => return Ok(Vec::new()),
+            },
+        };
+        if message.starts_with(VALIDATED.as_bytes()) {
             return Ok(Vec::new());
         }
-        let wire: Wire = wire::object(message.as_bytes())
+        let wire: Wire = wire::object(&message)
             .map_err(|error| Unreadable(format!("not an event of SES: {error}")))?;
         Reader { wire: &wire, stamp }.events()
     }
@@ -247,6 +262,27 @@ impl Provider for AmazonSes {
     fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
         let message = sample::message(kind, address.received(), &now.floor_second().to_string())?;
         Some(SnsService::Amazon.sample(&message, now))
+    }
+}
+
+/// An event that came without an SNS envelope: as it is, by raw delivery, or in the envelope of
+/// EventBridge (Amazon EventBridge User Guide, "Event structure").
+fn bare(body: &[u8]) -> Option<Vec<u8>> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
+    struct Outside {
+        detail_type: Option<IgnoredAny>,
+        detail: Option<Box<RawValue>>,
+        mail: Option<IgnoredAny>,
+    }
+    if body.starts_with(VALIDATED.as_bytes()) {
+        return Some(body.to_vec());
+    }
+    let outside: Outside = wire::object(body).ok()?;
+    match outside {
+        Outside { detail_type: Some(_), detail: Some(detail), .. } => Some(detail.get().into()),
+        Outside { mail: Some(_), .. } => Some(body.to_vec()),
+        _ => None,
     }
 }
 

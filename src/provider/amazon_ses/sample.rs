@@ -1,10 +1,10 @@
-//! Sample events of SES, for an administrator's test. Never an envelope: only Amazon can sign one.
+//! Events as SES would publish them, for samples.
 
 use serde_json::{Value, json};
 
 use crate::model::EventKind;
 
-/// The event of SES about an address. `None` where it has none of that kind.
+/// The event of that kind as SES publishes it. `None`: it has none.
 pub(super) fn message(kind: EventKind, address: &str, at: &str) -> Option<Value> {
     let one = json!([{ "emailAddress": address }]);
     let bounce = |kind: &str, sub_type: &str, status: &str, said: &str| {

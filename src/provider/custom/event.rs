@@ -15,9 +15,12 @@ use crate::model::{Address, Element, Event, EventKind, Reason, Scope, Time};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Knobs {
-    #[serde(rename = "type")]
+    /// Left out in a feed whose rows are all alike: their type is then the feed's name.
+    #[serde(rename = "type", default)]
     kind: Kind,
     recipient: List,
+    /// Left out in a list without times.
+    #[serde(default)]
     time: List,
     #[serde(default)]
     event_id: List,
@@ -62,6 +65,12 @@ enum List {
 enum Kind {
     At(List),
     Joined { join: Vec<String>, sep: String },
+}
+
+impl Default for Kind {
+    fn default() -> Kind {
+        Kind::At(List::None)
+    }
 }
 
 /// A row of the map: the first that matches counts.
@@ -117,6 +126,21 @@ pub(super) struct Reader {
 }
 
 impl Knobs {
+    /// The reader of a webhook's events, which all say their type and their time.
+    pub(super) fn webhook_reader(self, settings: &Settings) -> Result<Reader, SettingError> {
+        for (is_there, key) in [(self.has_type(), "type"), (!self.time.all().is_empty(), "time")] {
+            if !is_there {
+                let key = format!("event.{key}");
+                return Err(settings.problem(&key, "is missing", super::HINT));
+            }
+        }
+        self.reader(settings)
+    }
+
+    fn has_type(&self) -> bool {
+        !matches!(&self.kind, Kind::At(pointers) if pointers.all().is_empty())
+    }
+
     pub(super) fn reader(mut self, settings: &Settings) -> Result<Reader, SettingError> {
         let meaning = |row: Row| {
             let ignore = row.means == "ignore";
@@ -228,15 +252,38 @@ impl Reader {
             .map_err(|error| Unreadable(format!("not an event as the source says: {error}")))?;
         let headers = serde_json::from_str(&element.context).unwrap_or_default();
         let item = Item { body, headers };
-        let word = self.word(&item).ok_or_else(|| missing("type"))?;
+        let word = match self.knobs.has_type() {
+            true => self.word(&item).ok_or_else(|| missing("type"))?,
+            false => stamp.feed.to_owned(),
+        };
         let meaning = self.meaning(&word, &item.body);
         if meaning.is_some_and(|meaning| meaning.means.is_none()) {
             return Ok(Vec::new());
         }
-        let at = self.time(&item, stamp.received_at)?;
+        let is_listed = meaning.and_then(|meaning| meaning.means) == Some(EventKind::Listed);
+        let time = self.knobs.time.find(&item);
+        let at = match time {
+            None if is_listed => stamp.received_at,
+            _ => self.time(&item, stamp.received_at)?,
+        };
         let recipients = self.recipients(&item)?;
-        let one = |address: Address| self.event(&item, stamp, meaning, &word, address, at);
+        let one = |address: Address| {
+            let event = self.event(&item, stamp, meaning, &word, address, at);
+            if !is_listed {
+                return event;
+            }
+            let given = time.and_then(text).unwrap_or_default();
+            let identity = event.identity.or_else(|| Some(format!("{}:{given}", stamp.feed)));
+            Event { identity, undated: time.is_none(), ..event }
+        };
         Ok(recipients.into_iter().map(one).collect())
+    }
+
+    /// Whether a row is of before that time.
+    pub(super) fn is_before(&self, element: &Element, since: Time) -> bool {
+        let Ok(body) = wire::object(&element.body) else { return false };
+        let item = Item { body, headers: BTreeMap::new() };
+        self.time(&item, since).is_ok_and(|time| time.nanos() < since.nanos())
     }
 
     fn event(
@@ -311,6 +358,7 @@ impl Reader {
             Some(Value::String(text)) => {
                 let time = wire::loose_time(&TimeForm::Text(text.clone()), received_at);
                 time.or_else(|_| wire::decimal_time(text, received_at))
+                    .or_else(|_| wire::mail_time(text, received_at))
                     .or_else(|_| wire::utc_time(text, received_at))
             }
             _ => Err(missing("time")),
@@ -356,7 +404,7 @@ fn missing(what: &str) -> Unreadable {
 }
 
 /// A text, or a number or flag as text.
-fn text(value: &Value) -> Option<String> {
+pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),

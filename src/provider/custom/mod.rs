@@ -1,19 +1,23 @@
-//! A provider that is described in the configuration alone: how it proves itself, where its events
-//! stand, and what they mean.
+//! A provider that is described in the configuration alone: how it proves itself, how its API is
+//! asked, where its events stand, and what they mean.
 //!
 //! The description is read once; what cannot be used of it is a configuration error. Source of the
 //! knobs: docs/providers/custom.md.
 
 mod event;
+mod poll;
 mod proof;
+mod template;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use url::Url;
+
 use super::{
-    Ask, Check, Key, KeyKind, Notification, Provider, Scheme, SettingError, Settings, Stamp,
-    Unreadable, wire,
+    Ask, Check, Feed, Key, KeyKind, Notification, Page, PageError, PageRequest, Provider, Query,
+    Scheme, SettingError, Settings, Stamp, Unreadable, wire,
 };
 use crate::model::{Element, Event};
 use event::Reader;
@@ -33,11 +37,29 @@ const WEBHOOK_KEYS: &[Key] = &[
     Key::optional("echo", KeyKind::Tree),
 ];
 
+const POLL_KEYS: &[Key] = &[
+    Key::optional_secret("secret"),
+    Key::optional_text("auth"),
+    Key::required("feed", KeyKind::Tree),
+    Key::optional("event", KeyKind::Tree),
+];
+
+/// Where the knobs are explained.
+const HINT: &str = "see docs/providers/custom.md";
+
 /// The provider before it is described: it only knows its keys.
 pub(super) struct Custom;
 
-/// The provider as a source describes it.
+/// The provider as a source describes it: its webhook, its poll, or both.
 struct Described {
+    webhook: Option<Webhook>,
+    auth: poll::Auth,
+    feeds: Vec<Feed>,
+    polled: Vec<poll::Described>,
+}
+
+/// The webhook as a source describes it.
+struct Webhook {
     /// Where the events stand in the body; empty: the body is one, or an array of them.
     items: String,
     lines: bool,
@@ -62,6 +84,10 @@ impl Provider for Custom {
         NAME
     }
 
+    fn times_differ(&self) -> bool {
+        true
+    }
+
     fn verification(&self) -> &'static str {
         "as the source describes it"
     }
@@ -77,32 +103,29 @@ impl Provider for Custom {
         }
     }
 
-    fn configured(&self, settings: &Settings) -> Result<Option<Box<dyn Provider>>, SettingError> {
-        let lines = match settings.text("format") {
-            None | Some("json") => false,
-            Some("ndjson") => true,
-            Some(_) => {
-                let hint = "write \"json\", or \"ndjson\" for one object a line";
-                return Err(settings.problem("format", "is no format", hint));
+    fn poll_keys(&self) -> &'static [Key] {
+        POLL_KEYS
+    }
+
+    fn configured(
+        &self,
+        webhook: Option<&Settings>,
+        poll: Option<&Settings>,
+    ) -> Result<Option<Box<dyn Provider>>, SettingError> {
+        let event = webhook.and_then(|settings| settings.tree("event"));
+        let (auth, polled) = match poll {
+            Some(settings) => {
+                (poll::Auth::of(settings)?, polled(settings, event.unwrap_or(&Value::Null))?)
             }
+            None => (poll::Auth::Open, Vec::new()),
         };
-        let optional = |key: &str| settings.tree(key).is_some();
-        let items = settings.text("items").unwrap_or("").to_owned();
-        if !items.is_empty() && !items.starts_with('/') {
-            return Err(settings.problem("items", "is no JSON pointer", "start it with a /"));
-        }
-        Ok(Some(Box::new(Described {
-            items,
-            lines,
-            ignore_when: if optional("ignore_when") {
-                tree(settings, "ignore_when")?
-            } else {
-                Vec::new()
-            },
-            echo: if optional("echo") { Some(tree(settings, "echo")?) } else { None },
-            once: if optional("verify") { tree::<Proof>(settings, "verify")?.once() } else { None },
-            reader: tree::<event::Knobs>(settings, "event")?.reader(settings)?,
-        })))
+        let webhook = match (webhook, poll) {
+            (Some(settings), None) => Some(Webhook::new(settings)?),
+            // Its problems have been told without the poll.
+            (settings, _) => settings.and_then(|settings| Webhook::new(settings).ok()),
+        };
+        let feeds = polled.iter().map(|polled| polled.feed.clone()).collect();
+        Ok(Some(Box::new(Described { webhook, auth, feeds, polled })))
     }
 
     fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
@@ -110,7 +133,7 @@ impl Provider for Custom {
     }
 
     fn read(&self, _element: &Element, _stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
-        Err(Unreadable("the source that described it is no longer configured".to_owned()))
+        Err(Unreadable("what described it is no longer configured".to_owned()))
     }
 }
 
@@ -131,6 +154,92 @@ impl Provider for Described {
         Custom.checks(settings)
     }
 
+    fn poll_keys(&self) -> &'static [Key] {
+        POLL_KEYS
+    }
+
+    fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
+        match &self.webhook {
+            Some(webhook) => webhook.split(notification),
+            None => Custom.split(notification),
+        }
+    }
+
+    fn asks(&self, notification: &Notification<'_>) -> Option<Ask> {
+        let echo = self.webhook.as_ref()?.echo.as_ref()?;
+        let body: Value = serde_json::from_slice(notification.body).ok()?;
+        let value = body.pointer(&echo.when)?.clone();
+        Some(Ask::Echo(substitute(&echo.respond, &value)))
+    }
+
+    fn once(&self, notification: &Notification<'_>) -> Option<String> {
+        let message = self.webhook.as_ref()?.once.as_ref()?.message(notification)?;
+        Some(String::from_utf8_lossy(&message).into_owned())
+    }
+
+    fn feeds(&self) -> &[Feed] {
+        &self.feeds
+    }
+
+    fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
+        match self.polled(query.feed) {
+            Some(polled) => polled.request(query, &self.auth),
+            None => Err(query.settings.problem("feed", "has no such feed", HINT)),
+        }
+    }
+
+    fn page(&self, query: &Query<'_>, url: &Url, body: &[u8]) -> Result<Page, PageError> {
+        let polled = self.polled(query.feed);
+        polled.ok_or_else(|| PageError("there is no such feed".to_owned()))?.page(query, url, body)
+    }
+
+    fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        let reader = match stamp.feed {
+            "" => self.webhook.as_ref().map(|webhook| &webhook.reader),
+            feed => self.polled(feed).map(|polled| &polled.reader),
+        };
+        match reader {
+            Some(reader) => reader.read(element, stamp),
+            None => Custom.read(element, stamp),
+        }
+    }
+}
+
+impl Described {
+    fn polled(&self, feed: &str) -> Option<&poll::Described> {
+        self.polled.iter().find(|polled| polled.feed.name == feed)
+    }
+}
+
+impl Webhook {
+    fn new(settings: &Settings) -> Result<Webhook, SettingError> {
+        let lines = match settings.text("format") {
+            None | Some("json") => false,
+            Some("ndjson") => true,
+            Some(_) => {
+                let hint = "write \"json\", or \"ndjson\" for one object a line";
+                return Err(settings.problem("format", "is no format", hint));
+            }
+        };
+        let optional = |key: &str| settings.tree(key).is_some();
+        let items = settings.text("items").unwrap_or("").to_owned();
+        if !items.is_empty() && !items.starts_with('/') {
+            return Err(settings.problem("items", "is no JSON pointer", "start it with a /"));
+        }
+        Ok(Webhook {
+            items,
+            lines,
+            ignore_when: if optional("ignore_when") {
+                tree(settings, "ignore_when")?
+            } else {
+                Vec::new()
+            },
+            echo: if optional("echo") { Some(tree(settings, "echo")?) } else { None },
+            once: if optional("verify") { tree::<Proof>(settings, "verify")?.once() } else { None },
+            reader: tree::<event::Knobs>(settings, "event")?.webhook_reader(settings)?,
+        })
+    }
+
     fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
         let body = notification.body;
         let mut elements = if self.lines {
@@ -149,24 +258,6 @@ impl Provider for Described {
         elements
     }
 
-    fn asks(&self, notification: &Notification<'_>) -> Option<Ask> {
-        let echo = self.echo.as_ref()?;
-        let body: Value = serde_json::from_slice(notification.body).ok()?;
-        let value = body.pointer(&echo.when)?.clone();
-        Some(Ask::Echo(substitute(&echo.respond, &value)))
-    }
-
-    fn once(&self, notification: &Notification<'_>) -> Option<String> {
-        let message = self.once.as_ref()?.message(notification)?;
-        Some(String::from_utf8_lossy(&message).into_owned())
-    }
-
-    fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
-        self.reader.read(element, stamp)
-    }
-}
-
-impl Described {
     /// The members of the array at the pointer, or what stands there as the only one.
     fn items_of(&self, body: &[u8]) -> Option<Vec<Element>> {
         let value: Value = serde_json::from_slice(body).ok()?;
@@ -197,10 +288,29 @@ fn substitute(respond: &Value, value: &Value) -> Value {
 
 /// A part of the description, in the form that it must have.
 fn tree<T: DeserializeOwned>(settings: &Settings, key: &str) -> Result<T, SettingError> {
-    let hint = "see docs/providers/custom.md";
     let Some(value) = settings.tree(key) else {
-        return Err(settings.problem(key, "is missing: nothing says what an event is", hint));
+        return Err(settings.problem(key, "is missing: nothing says what an event is", HINT));
     };
     serde_json::from_value(value.clone())
-        .map_err(|error| settings.problem(key, &format!("cannot be used: {error}"), hint))
+        .map_err(|error| settings.problem(key, &format!("cannot be used: {error}"), HINT))
+}
+
+/// The feeds of a `poll` table. `event`: the webhook's, over which the table's own keys go.
+fn polled(settings: &Settings, event: &Value) -> Result<Vec<poll::Described>, SettingError> {
+    let own = settings.tree("event").unwrap_or(&Value::Null);
+    let event = template::merged(event, own);
+    let feeds: Vec<poll::Knobs> = tree(settings, "feed")?;
+    if feeds.is_empty() {
+        return Err(settings.problem("feed", "names no feed", "add a [[source.poll.feed]]"));
+    }
+    let mut polled: Vec<poll::Described> = Vec::new();
+    for knobs in feeds {
+        let described = poll::Described::new(knobs, &event, settings)?;
+        if polled.iter().any(|other| other.feed.name == described.feed.name) {
+            let hint = "give each feed a name of its own";
+            return Err(settings.problem("feed", "has two feeds of one name", hint));
+        }
+        polled.push(described);
+    }
+    Ok(polled)
 }

@@ -58,7 +58,7 @@ impl Proof {
             }
         };
         let keys = public_keys(settings, algorithm)?;
-        Ok(Check::PublicKey(PublicKey { scheme, algorithm, keys }))
+        Ok(Check::PublicKey(PublicKey { scheme, algorithm, keys, key_id: None }))
     }
 
     /// How it is signed, where what is signed does not cover the body, and counts once.

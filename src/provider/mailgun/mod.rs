@@ -16,9 +16,9 @@ use url::Url;
 
 use super::wire;
 use super::{
-    Check, Class, Encoding, Feed, Form, Hash, Key, Mac, Notification, Page, PageError, PageRequest,
-    Piece, Place, Provider, Query, Said, Sample, Scheme, SettingError, Settings, SignedStamp,
-    Stamp, Unreadable, text_at,
+    Check, Class, Encoding, Feed, Form, Hash, Key, KeyKind, Mac, Notification, Page, PageError,
+    PageRequest, Piece, Place, Provider, Query, Said, Sample, Scheme, SettingError, Settings,
+    SignedStamp, Stamp, Unreadable, text_at,
 };
 use crate::model::{Address, Element, Event, EventKind, Time};
 
@@ -28,8 +28,9 @@ const SIGNATURE: &str = "/signature/signature";
 const TIMESTAMP: &str = "/signature/timestamp";
 const TOKEN: &str = "/signature/token";
 
-/// How old a signature may be. Mailgun repeats a notification for 8 hours. Without a limit, moving
-/// digits between the timestamp and the token would make new tokens of an old signature.
+/// How old a signature may be, unless the source says less. Mailgun repeats a notification for 8
+/// hours. Without a limit, moving digits between the timestamp and the token would make new tokens
+/// of an old signature; and tokens are not remembered for longer than twice this.
 const TOLERANCE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Mailgun's own codes among those of SMTP: no MX, and unspecified.
@@ -126,7 +127,7 @@ impl Provider for Mailgun {
     }
 
     fn webhook_keys(&self) -> &'static [Key] {
-        const { &[Key::optional_secret("secret")] }
+        const { &[Key::optional_secret("secret"), Key::optional("tolerance", KeyKind::Span)] }
     }
 
     fn checks(&self, settings: &Settings) -> Result<Vec<Check>, SettingError> {
@@ -134,13 +135,18 @@ impl Provider for Mailgun {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
+        let tolerance = settings.span("tolerance").unwrap_or(TOLERANCE);
+        if tolerance > TOLERANCE {
+            let hint = "set at most 24h: Mailgun tries again for 8 hours";
+            return Err(settings.problem("tolerance", "is longer than tokens are known", hint));
+        }
         let place = Some(Place::Pointer(TIMESTAMP.to_owned()));
         let scheme = Scheme {
             place: Place::Pointer(SIGNATURE.to_owned()),
             encoding: Encoding::Hex,
             form: Form::Plain(String::new()),
             signed: vec![Piece::Stamp, Piece::Pointer(TOKEN.to_owned())],
-            stamp: Some(SignedStamp { place, millis: false, tolerance: Some(TOLERANCE) }),
+            stamp: Some(SignedStamp { place, millis: false, tolerance: Some(tolerance) }),
         };
         Ok(vec![Check::Mac(Mac { scheme, hash: Hash::Sha256, keys })])
     }
@@ -436,6 +442,26 @@ mod tests {
         for moved in [shorter, longer] {
             assert!(matches!(verify(&[KEY], &moved), Err(Refusal::Stale(_))), "{moved}");
         }
+    }
+
+    #[test]
+    fn a_source_can_want_younger_signatures_but_no_older_ones() {
+        let checks = |seconds: u64| {
+            let mut settings = Settings::default();
+            settings.set("secret", Setting::Secrets(vec![Secret::new(KEY)]));
+            settings.set("tolerance", Setting::Span(Duration::from_secs(seconds)));
+            Mailgun.checks(&settings)
+        };
+        let hour = checks(3600).unwrap().remove(0);
+        let (headers, good) = (HeaderMap::new(), body(STAMP, TOKEN_TEXT, TAG));
+        for (apart, fits) in [(3600, true), (-3600, true), (3601, false), (-3601, false)] {
+            let now = Time::from_seconds(1_534_108_637 + apart);
+            let body = good.as_bytes();
+            let sent = Notification { headers: &headers, query: "", body, url: None, now };
+            assert_eq!(hour.verify(&sent, None).is_ok(), fits, "{apart}");
+        }
+        assert!(checks(24 * 3600).is_ok());
+        assert!(checks(24 * 3600 + 1).is_err());
     }
 
     #[test]

@@ -122,7 +122,7 @@ pub(super) fn page(query: &Query<'_>, body: &[u8]) -> Result<Page, PageError> {
         (_, "export") => waiting(0, body),
         (_, "look") => waiting(split(argument).0.parse().unwrap_or(EXPORT_LOOKS), body),
         _ => {
-            let rows = wire::rows_of(body)?;
+            let rows = wire::page_of_rows(body, "rows")?;
             let is_cut = rows.len() >= ROWS_MAX;
             Ok(Page::new(rows, is_cut.then(|| "export".to_owned())))
         }
@@ -134,7 +134,8 @@ fn split(token: &str) -> (&str, &str) {
     token.split_once(' ').unwrap_or((token, ""))
 }
 
-/// A search by days, the last one inclusive or not. `state`: of the asked ones only that.
+/// A search by days: one more is asked for, as `date_to` may stand for the start of its day.
+/// `state`: of the asked ones only that.
 fn search(query: &Query<'_>, key: &str, state: &str) -> Value {
     let term = |state: &&str| format!("state:\"{state}\"");
     let terms: Vec<String> = match state {
@@ -145,7 +146,7 @@ fn search(query: &Query<'_>, key: &str, state: &str) -> Value {
         "key": key,
         "query": terms.join(" OR "),
         "date_from": wire::day(query.window.since),
-        "date_to": wire::day(query.window.until.plus(DAY)),
+        "date_to": wire::day(query.window.until.just_before().plus(DAY)),
         "limit": ROWS_MAX,
     })
 }
@@ -153,7 +154,7 @@ fn search(query: &Query<'_>, key: &str, state: &str) -> Value {
 /// The messages of some days: too many are asked for in fewer days, and those of a single day
 /// state by state.
 fn found(query: &Query<'_>, state: &str, body: &[u8]) -> Result<Page, PageError> {
-    let rows = wire::rows_of(body)?;
+    let rows = wire::page_of_rows(body, "rows")?;
     let window = query.window;
     let is_full = rows.len() >= ROWS_MAX && state.is_empty();
     let is_day = wire::day(window.since) == wire::day(window.until.just_before());
@@ -253,10 +254,8 @@ pub(super) fn message(element: &Element, stamp: &Stamp<'_>) -> Result<Option<Eve
         "reject" => Some(wire.refused(stamp)?),
         word => wire.message_event(word, stamp)?,
     };
-    Ok(event.map(|event| match undated {
-        true => Event { undated, at: stamp.received_at, ..event },
-        false => event,
-    }))
+    let seen = |event| Event { undated, at: stamp.received_at, ..event };
+    Ok(if undated { event.map(seen) } else { event })
 }
 
 impl Sent {
@@ -305,4 +304,77 @@ fn row(header: &str, body: &[u8]) -> Result<Reject, Unreadable> {
         last_event_at: get("last_event_at"),
         expires_at: get("expires_at"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use zip::ZipWriter;
+    use zip::write::SimpleFileOptions;
+
+    use super::super::super::{Setting, Settings, Window};
+    use super::*;
+    use crate::model::Time;
+    use crate::secret::Secret;
+
+    fn archive(name: &str, text: &str) -> Vec<u8> {
+        let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
+        archive.start_file(name, SimpleFileOptions::default()).unwrap();
+        archive.write_all(text.as_bytes()).unwrap();
+        archive.finish().unwrap().into_inner()
+    }
+
+    #[test]
+    fn only_a_whole_archive_with_the_list_is_read() {
+        let whole = archive(EXPORT_FILE, "Email,Reason\r\na@example.com,spam\r\n");
+        let rows = exported(&whole).unwrap().rows;
+        assert_eq!(
+            rows,
+            [Element { context: "Email,Reason".into(), body: b"a@example.com,spam".into() }]
+        );
+        for end in 0..whole.len() {
+            assert!(exported(&whole[..end]).is_err(), "cut at {end}");
+        }
+        assert!(exported(&archive("activity.csv", "email\n")).is_err(), "another file");
+        assert!(exported(&archive(EXPORT_FILE, "<html></html>")).is_err(), "no list");
+        assert!(exported(&archive(EXPORT_FILE, "email,reason\n")).unwrap().rows.is_empty());
+    }
+
+    #[test]
+    fn an_export_that_does_not_come_is_given_up() {
+        let state = |state: &str| json!({ "id": "1", "state": state }).to_string();
+        let next = waiting(0, state("waiting").as_bytes()).unwrap();
+        assert_eq!((next.next.as_deref(), next.wait), (Some("look 1 1"), Some(EXPORT_PAUSE)));
+        assert!(waiting(EXPORT_LOOKS, state("working").as_bytes()).is_err());
+        for gone in ["error", "expired", "complete"] {
+            assert!(waiting(0, state(gone).as_bytes()).is_err(), "{gone}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_key_is_told_by_the_body() {
+        let told = |name: &str| json!({ "status": "error", "code": -1, "name": name }).to_string();
+        assert!(is_bad_key(told("Invalid_Key").as_bytes()));
+        assert!(!is_bad_key(told("ValidationError").as_bytes()));
+        assert!(!is_bad_key(b"<html>") && !is_bad_key(b""));
+    }
+
+    #[test]
+    fn an_export_is_fetched_without_the_key_and_not_in_the_clear() {
+        let mut settings = Settings::default();
+        settings.set("api_key", Setting::Secrets(vec![Secret::new("k3y")]));
+        let now = Time::from_seconds(0);
+        let asked = |next: &str| {
+            let window = Window { since: now, until: now };
+            let feed = "suppressions";
+            request(&Query { settings: &settings, feed, window, next: Some(next), now })
+        };
+        let fetched = asked("fetch https://files.example.com/a.zip?sig=b%20c").unwrap();
+        assert_eq!(fetched.url.as_str(), "https://files.example.com/a.zip?sig=b%20c");
+        assert!(fetched.headers.is_empty() && fetched.body.is_none());
+        for url in ["http://files.example.com/a.zip", "http://127.0.0.1/", "file:///etc/passwd"] {
+            assert!(asked(&format!("fetch {url}")).is_err(), "{url}");
+        }
+    }
 }

@@ -115,6 +115,10 @@ impl Provider for Postmark {
         NAME
     }
 
+    fn times_differ(&self) -> bool {
+        true
+    }
+
     fn verification(&self) -> &'static str {
         "Basic credentials, or a header with a fixed value"
     }
@@ -332,21 +336,12 @@ fn suppressed(reason: &str, origin: &str) -> (EventKind, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Origin, SourceName};
-    use crate::provider::Faults;
     use crate::provider::Settings;
+    use crate::provider::signed::read_one;
 
     fn read(body: &Value) -> Event {
-        let source = SourceName::parse("acme").unwrap();
-        let stamp = Stamp {
-            source: &source,
-            origin: Origin::Webhook,
-            feed: "",
-            received_at: Time::from_seconds(1_800_000_000),
-            faults: &Faults::default(),
-        };
         let element = wire::element(body.to_string().as_bytes());
-        Postmark.read(&element, &stamp).unwrap().remove(0)
+        read_one(&Postmark, &element, Time::from_seconds(1_800_000_000))
     }
 
     #[test]

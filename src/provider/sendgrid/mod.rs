@@ -182,7 +182,7 @@ impl Provider for SendGrid {
             stamp: Some(stamp),
         };
         let algorithm = Algorithm::EcdsaP256;
-        Ok(vec![Check::PublicKey(PublicKey { scheme, algorithm, keys })])
+        Ok(vec![Check::PublicKey(PublicKey { scheme, algorithm, keys, key_id: None })])
     }
 
     fn event_types(&self) -> &'static [&'static str] {
@@ -422,8 +422,8 @@ mod tests {
     use ring::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 
     use super::*;
-    use crate::model::{Origin, SourceName};
-    use crate::provider::{Faults, Refusal, Setting};
+    use crate::provider::signed::read_one;
+    use crate::provider::{Refusal, Setting};
 
     /// The vector of SendGrid's own libraries (sendgrid-go, `helpers/eventwebhook`).
     const KEY: &str = concat!(
@@ -532,22 +532,14 @@ mod tests {
 
     #[test]
     fn a_drop_keeps_its_reason_and_an_event_its_identity() {
-        let source = SourceName::parse("acme").unwrap();
-        let stamp = Stamp {
-            source: &source,
-            origin: Origin::Webhook,
-            feed: "",
-            received_at: Time::from_seconds(1_600_112_503),
-            faults: &Faults::default(),
-        };
         for (word, reason) in [("Bounced Address", None), ("Invalid", Some(Reason::Invalid))] {
             let body = BODY.trim_ascii_end().replace("Bounced Address", word);
             let element = wire::element(&body.as_bytes()[1..body.len() - 1]);
-            let events = SendGrid.read(&element, &stamp).unwrap();
-            assert_eq!(events[0].kind, EventKind::Rejected, "{word}");
-            assert_eq!(events[0].reason, reason, "{word}");
+            let event = read_one(&SendGrid, &element, Time::from_seconds(1_600_112_503));
+            assert_eq!(event.kind, EventKind::Rejected, "{word}");
+            assert_eq!(event.reason, reason, "{word}");
             let id = Some("ZHJvcC0xMDk5NDkxOS1MUnpYbF9OSFN0T0doUTRrb2ZTbV9BLTA");
-            assert_eq!(events[0].identity.as_deref(), id);
+            assert_eq!(event.identity.as_deref(), id);
         }
     }
 

@@ -138,6 +138,10 @@ impl Provider for UnisenderGo {
         "unisender-go"
     }
 
+    fn times_differ(&self) -> bool {
+        true
+    }
+
     fn verification(&self) -> &'static str {
         "MD5 of the body with the API key in place of its `auth`"
     }
@@ -165,6 +169,11 @@ impl Provider for UnisenderGo {
             // One flat event, or what nobody can cut.
             _ => vec![wire::element(body)],
         }
+    }
+
+    /// The format `json_post_gzip`.
+    fn takes_gzip(&self) -> bool {
+        true
     }
 
     fn event_types(&self) -> &'static [&'static str] {
@@ -327,6 +336,7 @@ mod tests {
     use http::HeaderMap;
 
     use super::*;
+    use crate::provider::signed::read_one;
     use crate::provider::{Draft, Refusal, Setting};
     use crate::secret::Secret;
 
@@ -398,17 +408,7 @@ mod tests {
         assert_eq!(elements.len(), 1);
         let text = std::str::from_utf8(&elements[0].body).unwrap();
         assert!(BODY.contains(text) && text.contains(r"https:\/\/example.com"));
-        let source = crate::model::SourceName::parse("acme").unwrap();
-        let event = |element: &Element| {
-            let stamp = Stamp {
-                source: &source,
-                origin: Origin::Webhook,
-                feed: "",
-                received_at: now,
-                faults: &Faults::default(),
-            };
-            UnisenderGo.read(element, &stamp).unwrap().remove(0)
-        };
+        let event = |element: &Element| read_one(&UnisenderGo, element, now);
         let first = event(&elements[0]);
         let identity = "1sn15Z-0007Le-GtVN/clicked/2024-09-08 19:56:41/https://example.com";
         assert_eq!(first.identity.as_deref(), Some(identity));

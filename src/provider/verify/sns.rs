@@ -17,7 +17,7 @@ use crate::secret::Secret;
 
 /// The settings of a webhook that gets envelopes.
 pub const SNS_KEYS: &[provider::Key] = &[
-    provider::Key::required("topic_arns", KeyKind::Texts),
+    provider::Key::optional("topic_arns", KeyKind::Texts),
     provider::Key::optional_secret("certificate"),
     provider::Key::optional("confirm", KeyKind::Flag),
 ];

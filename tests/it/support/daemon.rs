@@ -152,6 +152,28 @@ impl Daemon {
         self.log.lock().unwrap().clone()
     }
 
+    /// Where a listener on TCP is, by its name in the log.
+    pub(crate) fn listening(&self, name: &str) -> SocketAddr {
+        let mark = format!("listening listener=\"{name}\" on=");
+        wait_for(name, PATIENCE, || {
+            let log = self.log();
+            log.split_once(&mark)?.1.split_whitespace().next()?.parse().ok()
+        })
+    }
+
+    /// What the private listener says of an address: the answer's status.
+    pub(crate) fn looked_up(&self, address: &str) -> u16 {
+        let encoded: String = address.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let path = format!("/v1/suppressions/{encoded}");
+        client::request(self.admin, "GET", &path, &[], b"").status
+    }
+
+    /// Waits until an address is suppressed, and with it all that was reported before.
+    pub(crate) fn until_suppressed(&self, address: &str) {
+        let found = || (self.looked_up(address) == 200).then_some(());
+        wait_for("the suppression", PATIENCE, found);
+    }
+
     /// Runs a verb against it.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
         cli(&self.config, arguments)

@@ -169,6 +169,11 @@ impl Feed {
         self.state().faults.extend((0..requests).map(|_| None));
     }
 
+    /// Takes the faults away that nobody has met yet.
+    pub(crate) fn mend(&self) {
+        self.state().faults.clear();
+    }
+
     /// The requests so far.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.state().requests.clone()

@@ -1,10 +1,17 @@
 //! What several tests need: the daemon as a process, and a plain HTTP client.
 
 pub(crate) mod api;
+pub(crate) mod asker;
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod feed;
+pub(crate) mod host;
+pub(crate) mod mta;
+pub(crate) mod page;
 pub(crate) mod postfix;
+pub(crate) mod random;
+pub(crate) mod sink;
+pub(crate) mod smtp;
 
 use std::time::{Duration, Instant};
 

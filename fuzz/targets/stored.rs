@@ -1,0 +1,30 @@
+//! What lies in the journal and the store, damaged in any way: it is refused, or means one thing.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use suppressd::model::{EventKind, QuarantineId, Scope, SourceName, Submission, Time};
+use suppressd::poll::Mark;
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(submission) = Submission::decode(data) {
+        assert_eq!(Submission::decode(&submission.encode()), Ok(submission));
+    }
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(mark) = Mark::decode(text) {
+        assert_eq!(Mark::decode(&mark.encode()), Ok(mark));
+    }
+    if let Ok(id) = text.parse::<QuarantineId>() {
+        assert_eq!(id.to_string().parse(), Ok(id));
+    }
+    if let Ok(name) = SourceName::parse(text) {
+        assert_eq!(name.as_str(), text);
+        assert!(!text.contains(['/', '\n', '?', '#']), "a path of its own");
+    }
+    if let Some(scope) = Scope::parse(text) {
+        assert_eq!(scope.to_string(), text);
+    }
+    if let Some(time) = Time::parse(text) {
+        assert_eq!(Time::parse(&time.to_string()), Some(time));
+    }
+    assert!(EventKind::parse(text).is_none_or(|kind| kind.as_str() == text));
+});

@@ -1,0 +1,113 @@
+//! The running exports as others see them: how each stands, and a way to have it written now.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::Settings;
+
+/// How an export stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Its name.
+    pub name: String,
+    /// Its format.
+    pub format: &'static str,
+    /// Its file.
+    pub path: String,
+    /// The rows in the file, as of `last_checked`.
+    pub rows: u64,
+    /// Suppressed addresses that the format cannot carry.
+    pub unfit: u64,
+    /// When this daemon last changed the file (RFC 3339).
+    pub last_written: Option<String>,
+    /// When the file was last found or made current (RFC 3339).
+    pub last_checked: Option<String>,
+    /// How often this daemon has changed the file.
+    pub generation: u64,
+    /// Why the guard keeps the file as it is, if it does.
+    pub held_back: Option<String>,
+    /// Why it could not be written, or why its command failed.
+    pub error: Option<String>,
+    /// Whether something is still to be written or run.
+    pub pending: bool,
+}
+
+/// The running exports. Cheap to clone.
+#[derive(Clone)]
+pub struct Exports {
+    pub(super) list: Arc<[Entry]>,
+}
+
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) status: watch::Receiver<Status>,
+    pub(super) commands: mpsc::Sender<Write>,
+}
+
+/// An operator's wish to have an export written now.
+pub(super) struct Write {
+    pub(super) force: bool,
+    pub(super) reply: oneshot::Sender<Status>,
+}
+
+/// Why an operator's wish could not even be tried.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// There is no such export.
+    #[error("there is no export named {0:?}")]
+    Unknown(String),
+    /// The daemon is stopping.
+    #[error("stopping")]
+    Stopping,
+}
+
+impl Exports {
+    /// How each export stands, in the order of the configuration.
+    pub fn statuses(&self) -> Vec<Status> {
+        self.list.iter().map(|entry| entry.status.borrow().clone()).collect()
+    }
+
+    /// Writes one export, or all, now, and tells how they stand then. One that has `held_back`,
+    /// `error` or `pending` set is not current.
+    ///
+    /// # Errors
+    /// When no export has the name, or the daemon is stopping.
+    pub async fn write(&self, name: Option<&str>, force: bool) -> Result<Vec<Status>, WriteError> {
+        let wanted = |entry: &&Entry| name.is_none_or(|name| entry.name == name);
+        let mut replies = Vec::new();
+        for entry in self.list.iter().filter(wanted) {
+            let (reply, answer) = oneshot::channel();
+            let sent = entry.commands.send(Write { force, reply }).await;
+            sent.map_err(|_| WriteError::Stopping)?;
+            replies.push(answer);
+        }
+        if let (Some(name), true) = (name, replies.is_empty()) {
+            return Err(WriteError::Unknown(name.to_owned()));
+        }
+        let mut statuses = Vec::new();
+        for answer in replies {
+            statuses.push(answer.await.map_err(|_| WriteError::Stopping)?);
+        }
+        Ok(statuses)
+    }
+}
+
+impl Status {
+    pub(super) fn new(settings: &Settings) -> Status {
+        Status {
+            name: settings.name.clone(),
+            format: settings.format.name(),
+            path: settings.path.display().to_string(),
+            rows: 0,
+            unfit: 0,
+            last_written: None,
+            last_checked: None,
+            generation: 0,
+            held_back: None,
+            error: None,
+            pending: true,
+        }
+    }
+}

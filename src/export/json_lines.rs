@@ -1,0 +1,28 @@
+//! One JSON object a line: `{"address":…,"reason":…,"since":…,"until":…}`, times in RFC 3339.
+
+use super::field::json;
+use super::key::mailbox;
+use super::{Entry, Format, Rows, Shape, Unfit};
+
+const SHAPE: Shape = Shape { open: "{\"address\":", separator: ",", close: "}\n", ..Shape::LINES };
+
+/// `json-lines`.
+pub(super) struct JsonLines;
+
+impl Format for JsonLines {
+    fn name(&self) -> &'static str {
+        "json-lines"
+    }
+
+    fn shape(&self) -> &'static Shape {
+        &SHAPE
+    }
+
+    fn rows(&self, entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
+        let until = entry.until.time().map_or("null".to_owned(), |time| format!("\"{time}\""));
+        let (reason, since) = (entry.reason.as_str(), entry.since);
+        let rest = format!("\"reason\":\"{reason}\",\"since\":\"{since}\",\"until\":{until}");
+        rows.add(&[&json(&mailbox(entry))], &[&rest]);
+        Ok(())
+    }
+}

@@ -1,0 +1,43 @@
+//! Mailgun's import of unsubscribes (`POST /v3/DOMAIN/unsubscribes/import`), at most 25 MB a file.
+//!
+//! Source: Mailgun's OpenAPI description; times are those of RFC 2822.
+
+use super::field::csv;
+use super::key::mailbox;
+use super::{Entry, Format, Rows, Shape, Unfit};
+use crate::model::Reason;
+
+const SHAPE: Shape =
+    Shape { head: "address,tags,created_at\r\n", separator: ",", close: "\r\n", ..Shape::LINES };
+
+const CONFIG: &str = "\
+curl --user \"api:$MAILGUN_KEY\" --form \"file=@{path}\" \\
+  https://api.mailgun.net/v3/$MAILGUN_DOMAIN/unsubscribes/import
+";
+
+/// `mailgun-unsubscribes`.
+pub(super) struct MailgunUnsubscribes;
+
+impl Format for MailgunUnsubscribes {
+    fn name(&self) -> &'static str {
+        "mailgun-unsubscribes"
+    }
+
+    fn config(&self) -> &'static str {
+        CONFIG
+    }
+
+    fn shape(&self) -> &'static Shape {
+        &SHAPE
+    }
+
+    fn reasons(&self) -> &'static [Reason] {
+        &[Reason::Unsubscribe]
+    }
+
+    fn rows(&self, entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
+        let since = entry.since.to_rfc_2822();
+        rows.add(&[&csv(&mailbox(entry))], &["*,", &csv(&since)]);
+        Ok(())
+    }
+}

@@ -1,0 +1,154 @@
+//! The keys that Postfix looks addresses up by, in access(5) and transport(5) tables alike.
+//!
+//! A key is written only in a form that Postfix 3.7.11 was seen to match; every other address is
+//! unfit. Never a domain's row: an access table would take it for its subdomains, too.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use super::key::folded_u_label;
+use super::{Entry, Rows, Shape, Table, Unfit};
+
+/// Longest key, in bytes: LMDB takes 511, and a NUL is added. `postmap` gives up the whole table
+/// for one longer key.
+const KEY_BYTES_MAX: usize = 510;
+
+/// What Postfix can read, with `postmap` for text.
+pub(super) const TABLES: &[Table] = &[Table::Text, Table::Lmdb, Table::Cdb];
+
+/// A row of text: key, tab, value.
+pub(super) const SHAPE: Shape = Shape { separator: "\t", ..Shape::LINES };
+
+/// How Postfix calls a table. Text is compiled by `postmap`.
+pub(super) fn called(table: Table) -> [&'static str; 2] {
+    match table {
+        Table::Text | Table::Lmdb => ["lmdb"; 2],
+        Table::Cdb => ["cdb"; 2],
+    }
+}
+
+/// Postfix adds these to the name of a map.
+pub(super) fn ending(table: Table) -> &'static str {
+    match table {
+        Table::Text => "",
+        Table::Lmdb => ".lmdb",
+        Table::Cdb => ".cdb",
+    }
+}
+
+/// Adds the rows of one address.
+///
+/// # Errors
+/// When Postfix would not find them, or would find them for others.
+pub(super) fn rows(entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
+    let local = lookup_local(entry.local);
+    check(local, entry.domain, entry.style.table)?;
+    let wide = folded_u_label(entry.domain);
+    for domain in [Some(entry.domain), wide.as_deref()].into_iter().flatten() {
+        // A U-label can be longer than its A-label. The plain row still holds then.
+        let fits = local.len() + 1 + domain.len() <= KEY_BYTES_MAX;
+        if fits || entry.style.table == Table::Cdb {
+            rows.add(&[local, "@", domain], &[entry.answer()]);
+        }
+    }
+    if rows.count() == 0 { Err(Unfit("the key is too long for LMDB")) } else { Ok(()) }
+}
+
+/// The local part as Postfix asks for it: it sees no need for quotes in white space beyond ASCII.
+fn lookup_local(local: &str) -> &str {
+    let special = |c: char| c.is_ascii() && (c.is_whitespace() || "\"(),:;<>@[\\]".contains(c));
+    match local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(inside) if !inside.contains(special) => inside,
+        _ => local,
+    }
+}
+
+fn check(local: &str, domain: &str, table: Table) -> Result<(), Unfit> {
+    if table == Table::Text && local.starts_with('#') {
+        // As it is, a comment; in quotes, a key that Postfix never asks for.
+        return Err(Unfit("the local part starts with #"));
+    }
+    let Some(literal) = domain.strip_prefix('[') else {
+        return check_domain(domain);
+    };
+    if local.contains(['%', '!', '@']) {
+        return Err(Unfit("Postfix takes the local part for a route"));
+    }
+    let literal = literal.strip_suffix(']').unwrap_or(literal);
+    let is_address = match literal.strip_prefix("ipv6:") {
+        Some(v6) => v6.parse::<Ipv6Addr>().is_ok(),
+        None => literal.parse::<Ipv4Addr>().is_ok(),
+    };
+    if is_address { Ok(()) } else { Err(Unfit("Postfix refuses the address literal")) }
+}
+
+/// Refuses what smtpd refuses itself: nothing was seen to match there.
+fn check_domain(domain: &str) -> Result<(), Unfit> {
+    if domain.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+        return Err(Unfit("the domain is numeric"));
+    }
+    if domain.split('.').any(|label| label.starts_with('-') || label.ends_with('-')) {
+        return Err(Unfit("a label of the domain starts or ends with a hyphen"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::test;
+
+    fn keys(address: &str) -> Result<Vec<String>, super::Unfit> {
+        test::rows("postfix-access", address).map(test::keys)
+    }
+
+    /// Each of these keys was seen to match at RCPT.
+    #[test]
+    fn keys_are_what_smtpd_asks_for() {
+        for (address, expected) in [
+            ("User+Tag@Example.COM", &["user+tag@example.com"][..]),
+            ("\"John Smith\"@x.test", &["\"john smith\"@x.test"]),
+            ("\" a  b \"@x.test", &["\" a  b \"@x.test"]),
+            (r#""a\\"@x.test"#, &[r#""a\\"@x.test"#]),
+            (r#""q \"r\""@x.test"#, &[r#""q \"r\""@x.test"#]),
+            ("\"a@b\"@x.test", &["\"a@b\"@x.test"]),
+            ("\"#x y\"@x.test", &["\"#x y\"@x.test"]),
+            ("us#er@x.test", &["us#er@x.test"]),
+            ("..x.@x.test", &["..x.@x.test"]),
+            ("\"a\u{a0}b\"@x.test", &["a\u{a0}b@x.test"]),
+            ("\"a\u{a0}b c\"@x.test", &["\"a\u{a0}b c\"@x.test"]),
+            ("STRAßE@x.test", &["strasse@x.test"]),
+            ("a@[127.0.0.1]", &["a@[127.0.0.1]"]),
+            ("a@[IPv6:2001:DB8::1]", &["a@[ipv6:2001:db8::1]"]),
+            ("a@BÜCHER.example", &["a@xn--bcher-kva.example", "a@bücher.example"]),
+            ("a@faß.example", &["a@xn--fa-hia.example"]),
+            ("a@βόλος.example", &["a@xn--nxasmm1c.example"]),
+            ("a@fass.example", &["a@fass.example"]),
+        ] {
+            let keys = keys(address).unwrap();
+            assert_eq!(keys, expected, "{address:?}");
+        }
+    }
+
+    #[test]
+    fn what_smtpd_would_not_match_is_unfit() {
+        for address in [
+            "#x@d.test",
+            "\"#x\"@d.test",
+            "\"#\u{a0}x\"@d.test",
+            "a%b@[127.0.0.1]",
+            "a!b@[127.0.0.1]",
+            "\"a@b\"@[127.0.0.1]",
+            "a@[x]",
+            "a@[1.2]",
+            "a@[ipv6:x]",
+            "a@[::1]",
+            "a@1.2.3.4",
+            "a@-lead.test",
+            "a@trail-.test",
+            &format!("{}@x.test", "\u{390}".repeat(150)),
+        ] {
+            assert!(keys(address).is_err(), "{address:?}");
+        }
+        let growing = format!("{}@x.test", "\u{390}".repeat(80));
+        assert_eq!(keys(&growing).map(|keys| keys[0].len()), Ok(80 * 6 + 7));
+    }
+}

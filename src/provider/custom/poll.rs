@@ -1,0 +1,414 @@
+//! A described provider's API: what is asked for a feed, and where its pages have their rows.
+//!
+//! Requests are templates. What can be asked by time, and until when, shows in what they use.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use http::header::HeaderName;
+use serde::Deserialize;
+use serde_json::Value;
+use url::Url;
+
+use super::super::{
+    Feed, Method, Page, PageError, PageRequest, Query, SettingError, Settings, wire,
+};
+use super::event::{Condition, Knobs as EventKnobs, Reader, text};
+use super::template::{Blanks, Texts, filled, merged, shown};
+use crate::model::{Element, Time};
+use crate::secret::Secret;
+use crate::units;
+
+/// What a token starts with that leads to a page, and one that leads to a row's details.
+const NEXT: &str = "next ";
+const DETAIL: &str = "detail ";
+
+/// The table of a feed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Knobs {
+    name: String,
+    #[serde(default)]
+    rows: Rows,
+    #[serde(default)]
+    method: Verb,
+    url: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    #[serde(default)]
+    query: BTreeMap<String, Texts>,
+    body: Option<Value>,
+    #[serde(default = "rfc3339")]
+    time_format: String,
+    items: String,
+    #[serde(default)]
+    paging: Paging,
+    #[serde(default)]
+    newest_first: bool,
+    split_on_full: Option<usize>,
+    ok_when: Option<Condition>,
+    detail: Option<Detail>,
+    overlap: Option<String>,
+    settle: Option<String>,
+    kept: Option<String>,
+    /// What differs of the `event` table.
+    #[serde(default)]
+    pub(super) event: Value,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Rows {
+    #[default]
+    Events,
+    Suppressions,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Verb {
+    #[default]
+    Get,
+    Post,
+}
+
+/// What leads from a page to the following one.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+enum Paging {
+    #[default]
+    None,
+    /// `{offset}`: rows before the page. A page of fewer rows than `size` is the last.
+    Offset { size: usize },
+    /// `{page}`: its number. Without a size an empty page is the last.
+    Page { size: Option<usize>, first: Option<u64> },
+    /// `{cursor}`: what a page has at `next`. What holds it is left out of the first request,
+    /// unless that has an `initial` one.
+    Cursor { next: String, initial: Option<String> },
+    /// `{cursor}`: what the last row has at `ptr`.
+    LastId { ptr: String, size: Option<usize> },
+    /// The URL that a page has at `ptr`, on the same host.
+    NextUrl { ptr: String },
+}
+
+/// A second request for each row.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Detail {
+    /// In it `{/POINTER}` stands for what the row has there.
+    url: String,
+    items: String,
+}
+
+/// Where the secret goes.
+#[derive(Clone, Debug)]
+pub(super) enum Auth {
+    Open,
+    Bearer,
+    Basic,
+    Header(&'static str),
+    Query(String),
+    Body(String),
+}
+
+/// A feed that was understood.
+pub(super) struct Described {
+    pub(super) feed: Feed,
+    pub(super) reader: Reader,
+    knobs: Knobs,
+    headers: Vec<(&'static str, String)>,
+}
+
+fn rfc3339() -> String {
+    "rfc3339".to_owned()
+}
+
+impl Auth {
+    pub(super) fn of(settings: &Settings) -> Result<Auth, SettingError> {
+        let hint = "write bearer, basic, header:NAME, query:NAME or body:KEY, with a secret";
+        let bad = |what: &str| Err(settings.problem("auth", what, hint));
+        let given = settings.text("auth");
+        match (given, settings.secrets("secret").is_empty()) {
+            (None, true) => return Ok(Auth::Open),
+            (None, false) => return bad("is missing: nothing says where the secret goes"),
+            (Some(_), true) => return bad("stands without a secret"),
+            _ => {}
+        }
+        match given.map(|text| text.split_once(':').unwrap_or((text, ""))) {
+            Some(("bearer", "")) => Ok(Auth::Bearer),
+            Some(("basic", "")) => Ok(Auth::Basic),
+            Some(("header", name)) => match header(name) {
+                Some(name) => Ok(Auth::Header(name)),
+                None => bad("names no header"),
+            },
+            Some(("query", name)) if !name.is_empty() => Ok(Auth::Query(name.to_owned())),
+            Some(("body", key)) if !key.is_empty() => Ok(Auth::Body(key.to_owned())),
+            _ => bad("is none of the ways to show a secret"),
+        }
+    }
+
+    fn apply(&self, mut request: PageRequest, secret: &Secret) -> PageRequest {
+        match self {
+            Auth::Open | Auth::Body(_) => request,
+            Auth::Bearer => request.bearer(secret),
+            Auth::Basic => {
+                let pair = data_encoding::BASE64.encode(secret.reveal());
+                let value = Secret::new(format!("Basic {pair}").into_bytes());
+                request.header("authorization", value)
+            }
+            Auth::Header(name) => request.header(name, secret.clone()),
+            Auth::Query(name) => {
+                // The URL that a page leads to may have it already.
+                if !request.url.query_pairs().any(|(known, _)| known == name.as_str()) {
+                    let value = secret.reveal_text().unwrap_or("");
+                    request.url.query_pairs_mut().append_pair(name, value);
+                }
+                request
+            }
+        }
+    }
+}
+
+/// A header's name, which lives as long as the process: so does the configuration.
+fn header(name: &str) -> Option<&'static str> {
+    let name = HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes()).ok()?;
+    Some(String::leak(name.as_str().to_owned()))
+}
+
+impl Described {
+    /// A feed as its table says. `event`: where the rows have what, unless the feed says otherwise.
+    pub(super) fn new(
+        knobs: Knobs,
+        event: &Value,
+        settings: &Settings,
+    ) -> Result<Described, SettingError> {
+        let name = knobs.name.clone();
+        let bad =
+            |what: &str, hint: &str| settings.problem("feed", &format!("{name:?}: {what}"), hint);
+        if let Some((what, hint)) = knobs.problem() {
+            return Err(bad(what, hint));
+        }
+        let event = merged(event, &knobs.event);
+        if event.is_null() {
+            return Err(bad("nothing says where a row has what", "add an event table"));
+        }
+        let event: EventKnobs = serde_json::from_value(event)
+            .map_err(|error| bad(&format!("event cannot be used: {error}"), super::HINT))?;
+        let reader = event.reader(settings)?;
+        let span = |text: &Option<String>, usual: Option<Duration>| match text {
+            None => Ok(usual),
+            Some(text) => match units::duration(text) {
+                Some(span) => Ok(Some(span)),
+                None => Err(bad("overlap, settle and kept are durations", "write \"15m\" or so")),
+            },
+        };
+        let usual = match knobs.rows {
+            Rows::Events => Feed::events("events"),
+            Rows::Suppressions => Feed::suppressions("suppressions"),
+        };
+        let by_time = knobs.uses("{since}") || knobs.newest_first;
+        let feed = Feed {
+            overlap: span(&knobs.overlap, Some(usual.overlap))?.unwrap_or_default(),
+            settle: span(&knobs.settle, Some(usual.settle))?.unwrap_or_default(),
+            kept: span(&knobs.kept, None)?,
+            name: Cow::Owned(name.clone()),
+            by_time,
+            bounded: by_time && knobs.uses("{until}"),
+            ..usual
+        };
+        let headers =
+            knobs.headers.iter().map(|(name, value)| Some((header(name)?, value.clone())));
+        let headers: Option<Vec<_>> = headers.collect();
+        let headers = headers.ok_or_else(|| bad("headers has no header's name", super::HINT))?;
+        Ok(Described { feed, reader, knobs, headers })
+    }
+
+    pub(super) fn request(
+        &self,
+        query: &Query<'_>,
+        auth: &Auth,
+    ) -> Result<PageRequest, SettingError> {
+        let bad = |what: &str| {
+            let what = format!("{:?}: {what}", self.knobs.name);
+            query.settings.problem("feed", &what, "write url as \"https://host/path\"")
+        };
+        let base = Url::parse(&self.knobs.url).ok().filter(|url| url.has_host());
+        let base = base.ok_or_else(|| bad("url is no URL"))?;
+        let token = query.next.unwrap_or("");
+        let mut request = match (token.strip_prefix(DETAIL), token.strip_prefix(NEXT)) {
+            (Some(url), _) => {
+                PageRequest::get(Query { next: Some(url), ..*query }.next_url(&base)?)
+            }
+            (None, Some(url)) if matches!(self.knobs.paging, Paging::NextUrl { .. }) => {
+                self.bodied(Query { next: Some(url), ..*query }.next_url(&base)?, query, auth, None)
+            }
+            (None, next) => {
+                let blanks = self.blanks(query, next);
+                let mut url = base;
+                self.put_query(&mut url, &blanks);
+                self.bodied(url, query, auth, Some(&blanks))
+            }
+        };
+        for (name, value) in &self.headers {
+            request = request.header(name, Secret::new(value.clone().into_bytes()));
+        }
+        Ok(match query.settings.secrets("secret").first() {
+            Some(secret) => auth.apply(request, secret),
+            None => request,
+        })
+    }
+
+    /// The request with its body; without blanks, with the body of the first.
+    fn bodied(
+        &self,
+        url: Url,
+        query: &Query<'_>,
+        auth: &Auth,
+        blanks: Option<&Blanks>,
+    ) -> PageRequest {
+        let request = PageRequest::get(url);
+        let Verb::Post = self.knobs.method else { return request };
+        let first = self.blanks(query, None);
+        let body = self.knobs.body.clone().unwrap_or_else(|| Value::Object(Default::default()));
+        let mut body = blanks.unwrap_or(&first).fill_tree(&body).unwrap_or_default();
+        let secret = query.settings.secrets("secret").first().and_then(Secret::reveal_text);
+        if let (Auth::Body(key), Some(members), Some(secret)) = (auth, body.as_object_mut(), secret)
+        {
+            members.insert(key.clone(), secret.into());
+        }
+        request.with_json(Method::Post, &body)
+    }
+
+    fn put_query(&self, url: &mut Url, blanks: &Blanks) {
+        for (name, texts) in &self.knobs.query {
+            for text in texts.all() {
+                if let Some(value) = blanks.fill(text) {
+                    url.query_pairs_mut().append_pair(name, &value);
+                }
+            }
+        }
+    }
+
+    fn blanks(&self, query: &Query<'_>, next: Option<&str>) -> Blanks {
+        let time = |time| shown(&self.knobs.time_format, time).unwrap_or_default();
+        let number = |usual: u64| next.and_then(|next| next.parse().ok()).unwrap_or(usual);
+        let (first, initial) = match &self.knobs.paging {
+            Paging::Page { first, .. } => (first.unwrap_or(1), None),
+            Paging::Cursor { initial, .. } => (1, initial.clone()),
+            _ => (1, None),
+        };
+        Blanks {
+            since: time(query.window.since.floor_second()),
+            until: time(query.window.until.ceil_second()),
+            offset: number(0),
+            page: number(first),
+            cursor: next.map(str::to_owned).or(initial),
+        }
+    }
+
+    pub(super) fn page(
+        &self,
+        query: &Query<'_>,
+        url: &Url,
+        body: &[u8],
+    ) -> Result<Page, PageError> {
+        let document: Value = serde_json::from_str(&String::from_utf8_lossy(body))
+            .map_err(|error| PageError(format!("it is not JSON: {error}")))?;
+        if self.knobs.ok_when.as_ref().is_some_and(|ok| !ok.holds(&document)) {
+            return Err(PageError("the API says that it failed".to_owned()));
+        }
+        let is_detail = query.next.is_some_and(|next| next.starts_with(DETAIL));
+        let detail = self.knobs.detail.as_ref();
+        let pointer = match detail.filter(|_| is_detail) {
+            Some(detail) => &detail.items,
+            None => &self.knobs.items,
+        };
+        let rows = document.pointer(pointer).and_then(Value::as_array);
+        let rows = rows.ok_or_else(|| PageError(format!("there is no list at {pointer:?}")))?;
+        let elements: Vec<Element> =
+            rows.iter().map(|row| wire::element(row.to_string().as_bytes())).collect();
+        if is_detail {
+            return Ok(Page::new(elements, None));
+        }
+        let is_past = self.knobs.newest_first
+            && elements.last().is_some_and(|row| self.reader.is_before(row, query.window.since));
+        let next = if is_past { None } else { self.next(query, url, &document, rows)? };
+        let overfull =
+            query.next.is_none() && self.knobs.split_on_full.is_some_and(|most| rows.len() >= most);
+        let mut page = Page { overfull, ..Page::new(elements, next) };
+        if let Some(detail) = detail {
+            let all = std::mem::take(&mut page.rows);
+            for (row, element) in rows.iter().zip(all) {
+                match filled(&detail.url, row) {
+                    Some(url) => page.details.push(format!("{DETAIL}{url}")),
+                    // Without what leads to it, nobody can read it.
+                    None => page.rows.push(element),
+                }
+            }
+        }
+        Ok(page)
+    }
+
+    fn next(
+        &self,
+        query: &Query<'_>,
+        url: &Url,
+        document: &Value,
+        rows: &[Value],
+    ) -> Result<Option<String>, PageError> {
+        let given = query.next.and_then(|next| next.strip_prefix(NEXT));
+        let blanks = self.blanks(query, given);
+        let is_full = |size: Option<usize>| size.is_none_or(|size| rows.len() >= size);
+        let next = match &self.knobs.paging {
+            _ if rows.is_empty() => None,
+            Paging::None => None,
+            Paging::Offset { size } => {
+                is_full(Some(*size)).then(|| (blanks.offset + rows.len() as u64).to_string())
+            }
+            Paging::Page { size, .. } => is_full(*size).then(|| (blanks.page + 1).to_string()),
+            Paging::Cursor { next, .. } => document.pointer(next).and_then(text),
+            Paging::LastId { ptr, size } => {
+                let last = rows.last().filter(|_| is_full(*size));
+                last.and_then(|row| row.pointer(ptr)).and_then(text)
+            }
+            Paging::NextUrl { ptr } => document.pointer(ptr).and_then(text),
+        };
+        let next = next.filter(|next| !next.is_empty());
+        let next = match (&self.knobs.paging, next) {
+            (Paging::NextUrl { .. }, Some(next)) => {
+                let bad = |_| PageError("what leads on is no URL".to_owned());
+                Some(url.join(&next).map_err(bad)?.to_string())
+            }
+            (_, next) => next,
+        };
+        Ok(next.map(|next| format!("{NEXT}{next}")))
+    }
+}
+
+impl Knobs {
+    /// What of its plain values cannot be used, and what to write.
+    fn problem(&self) -> Option<(&'static str, &'static str)> {
+        let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_".contains(&b);
+        if self.name.is_empty() || !self.name.bytes().all(is_plain) {
+            return Some(("is no name of a feed", "use a-z, 0-9, - and _"));
+        }
+        let pointers = [Some(&self.items), self.detail.as_ref().map(|detail| &detail.items)];
+        let is_none = |text: &&String| !(text.is_empty() || text.starts_with('/'));
+        if pointers.iter().flatten().any(is_none) {
+            return Some(("items is no JSON pointer", "start it with a /"));
+        }
+        if shown(&self.time_format, Time::from_seconds(0)).is_none() {
+            let hint = "write rfc3339, rfc2822, unix_s, unix_ms, date, or a pattern as %Y-%m-%d";
+            return Some(("time_format is no form of a time", hint));
+        }
+        None
+    }
+
+    /// Whether a template has that blank.
+    fn uses(&self, blank: &str) -> bool {
+        let in_body = || self.body.as_ref().is_some_and(|body| body.to_string().contains(blank));
+        let mut texts = self.query.values().flat_map(Texts::all);
+        texts.any(|text| text.contains(blank)) || in_body()
+    }
+}
