@@ -170,8 +170,8 @@ async fn start(
     let (polls, mut intake) = poll::start(
         config.polls,
         fetcher.clone(),
-        ingest.clone(),
-        reader.clone(),
+        running,
+        Arc::clone(&rules),
         stops.intake.subscribe(),
     )
     .await?;

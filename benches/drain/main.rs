@@ -96,19 +96,14 @@ async fn bare(events: u64, address: SocketAddr) -> Result<Duration> {
 async fn drain(events: u64, address: SocketAddr, state: &Path) -> Result<(Duration, Duration)> {
     let retention = Duration::from_secs(90 * 24 * 60 * 60);
     let rules = Arc::new(Rules::default());
-    let settings = ingest::Settings::new(state.to_owned(), retention, rules, Arc::default());
+    let settings =
+        ingest::Settings::new(state.to_owned(), retention, rules.clone(), Arc::default());
     let running = ingest::start(settings, &Handle::current())?;
     running.ingest.ready().await;
     let (stop, stopping) = watch::channel(false);
-    let reader = running.reader.clone();
-    let (polls, tasks) = poll::start(
-        vec![source(address)?],
-        Fetcher::new()?,
-        running.ingest.clone(),
-        reader,
-        stopping,
-    )
-    .await?;
+    let fetcher = Fetcher::new()?;
+    let (polls, tasks) =
+        poll::start(vec![source(address)?], fetcher, &running, rules, stopping).await?;
     let started = Instant::now();
     let (progress, mut steps) = mpsc::channel::<poll::Progress>(64);
     let watching = tokio::spawn(async move {
@@ -140,12 +135,14 @@ fn source(address: SocketAddr) -> Result<Settings> {
         source: SourceName::parse("bench")?,
         provider,
         settings,
-        feeds: provider.feeds().to_vec(),
+        feeds: provider.feeds()[..1].to_vec(),
         // Never by itself: the order is what is measured.
         every: Every::Cron("0 0 0 29 2 *".to_owned()),
         overlap: None,
         backfill: Duration::from_secs(86_400),
         scan: Duration::from_secs(86_400),
+        trust_removals: false,
+        push: None,
         has_webhook: false,
     })
 }

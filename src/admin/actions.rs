@@ -12,6 +12,7 @@ use crate::clock;
 use crate::export::handle::WriteError;
 use crate::fetch::post_local;
 use crate::model::EventKind;
+use crate::poll::Progress;
 use crate::provider::Draft;
 use crate::secret::Secret;
 
@@ -26,18 +27,8 @@ impl Admin {
         to: &Replies,
     ) -> Result<(), Failure> {
         let since = since.as_deref().map(parse_time).transpose()?;
-        let (progress, mut steps) = mpsc::channel(PROGRESS_WAITING);
-        let forward = async {
-            while let Some(step) = steps.recv().await {
-                let crate::poll::Progress { source, pages, rows, part } = step;
-                let reply = Reply::Progress { what: source, pages, rows, part };
-                if to.send(reply).await.is_err() {
-                    break;
-                }
-            }
-        };
-        let run = self.polls.run_now(source.as_deref(), since, progress);
-        let (summaries, ()) = tokio::join!(run, forward);
+        let run = |progress| self.polls.run_now(source.as_deref(), since, progress);
+        let summaries = self.with_progress(to, run).await;
         let mut failed = None;
         for summary in summaries.map_err(Failure::usage)? {
             failed = failed.or(summary.error.clone());
@@ -45,6 +36,25 @@ impl Admin {
             to.send(Reply::Row { row: answer }).await.map_err(unheard)?;
         }
         failed.map_or(Ok(()), |error| Err(Failure::failed(error)))
+    }
+
+    /// Does something long, and hands on how far it is.
+    pub(super) async fn with_progress<F: Future>(
+        &self,
+        to: &Replies,
+        work: impl FnOnce(mpsc::Sender<Progress>) -> F,
+    ) -> F::Output {
+        let (progress, mut steps) = mpsc::channel(PROGRESS_WAITING);
+        let forward = async {
+            while let Some(step) = steps.recv().await {
+                let Progress { source, pages, rows, part } = step;
+                let reply = Reply::Progress { what: source, pages, rows, part };
+                if to.send(reply).await.is_err() {
+                    break;
+                }
+            }
+        };
+        tokio::join!(work(progress), forward).0
     }
 
     pub(super) async fn export(

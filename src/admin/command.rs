@@ -64,6 +64,12 @@ pub enum Command {
         /// From this RFC 3339 time, instead of the cursor.
         since: Option<String>,
     },
+    /// Compares a provider's own suppression list with ours: a row for each difference, and one
+    /// with the counts at the end.
+    Drift {
+        /// The source.
+        source: String,
+    },
     /// Writes exports now: one row each.
     Export {
         /// One export; else all.

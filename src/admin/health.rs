@@ -84,6 +84,7 @@ impl Admin {
                     "poll_state": poll.map(|poll| poll.state),
                     "last_success": poll.and_then(|poll| poll.last_success.clone()),
                     "last_error": poll.and_then(|poll| poll.last_error.clone()),
+                    "push": poll.and_then(|poll| poll.push.clone()),
                     "next_poll": poll.and_then(|poll| poll.next_due.clone()),
                 })
             })

@@ -5,6 +5,7 @@
 
 mod actions;
 mod command;
+mod drift;
 mod events;
 mod explain;
 mod health;
@@ -124,6 +125,7 @@ impl Admin {
             }
             Command::Events { query, follow } => self.events(query, follow, to).await,
             Command::Poll { source, since } => self.poll(source, since, to).await,
+            Command::Drift { source } => self.drift(&source, to).await,
             Command::Export { name, force } => self.export(name, force, to).await,
             Command::Trigger { source, kind, address } => {
                 self.trigger(&source, &kind, &address, to).await

@@ -9,6 +9,7 @@ mod check;
 mod completions;
 mod configuration;
 mod context;
+mod drift;
 mod events;
 mod explain;
 mod export;
@@ -78,6 +79,8 @@ enum Verb {
     Events(events::Arguments),
     /// Poll sources now
     Poll(poll::Arguments),
+    /// Compare a provider's own suppression list with ours
+    Drift(drift::Arguments),
     /// Write exports now
     Export(export::Arguments),
     /// Send a correctly signed sample notification to the running daemon
@@ -126,6 +129,7 @@ fn dispatch(verb: Verb, context: &mut Context) -> Outcome {
         Verb::Lift(arguments) => arguments.run(context),
         Verb::Events(arguments) => arguments.run(context),
         Verb::Poll(arguments) => arguments.run(context),
+        Verb::Drift(arguments) => arguments.run(context),
         Verb::Export(arguments) => arguments.run(context),
         Verb::Trigger(arguments) => arguments.run(context),
         Verb::Quarantine(arguments) => arguments.run(context),

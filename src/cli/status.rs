@@ -33,6 +33,7 @@ const SOURCES: &[Column] = &[
     Column::Field("MISSED", "missed_by_webhook"),
     Column::Field("BOTH", "both"),
     Column::Field("POLL", "poll_state"),
+    Column::Field("PUSH", "push"),
     Column::Field("LAST ERROR", "last_error"),
 ];
 

@@ -10,6 +10,7 @@ mod lookup;
 mod near;
 mod poll;
 mod problem;
+mod push;
 mod report;
 mod rules;
 mod section;

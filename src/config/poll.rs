@@ -34,7 +34,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const MONTH: Duration = Duration::from_secs(30 * DAY.as_secs());
 
 /// The keys under which adapters take the address of an API.
-const URL_KEYS: [&str; 2] = ["url", "base_url"];
+const URL_KEYS: [&str; 3] = ["url", "base_url", "list_url"];
 
 /// A good `poll` table.
 pub(super) struct Poll {
@@ -45,9 +45,15 @@ pub(super) struct Poll {
     overlap: Option<Duration>,
     backfill: Duration,
     scan: Duration,
+    trust_removals: bool,
 }
 
 impl Poll {
+    /// The provider's own settings.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// The provider that the table describes, if it does.
     pub(super) fn described(&self) -> Option<&'static dyn Provider> {
         self.described
@@ -58,8 +64,9 @@ impl Poll {
         source: SourceName,
         provider: &'static dyn Provider,
         has_webhook: bool,
+        push: Option<polls::PushSettings>,
     ) -> polls::Settings {
-        let Poll { settings, feeds, every, overlap, backfill, scan, .. } = self;
+        let Poll { settings, feeds, every, overlap, backfill, scan, trust_removals, .. } = self;
         polls::Settings {
             source,
             provider,
@@ -69,6 +76,8 @@ impl Poll {
             overlap,
             backfill,
             scan,
+            trust_removals,
+            push,
             has_webhook,
         }
     }
@@ -90,10 +99,11 @@ pub(super) fn poll(
     let overlap = section.take("overlap").and_then(|field| field.duration(OVERLAPS));
     let backfill = section.take("backfill").and_then(|field| field.duration(BACKFILLS));
     let scan = section.take("scan").and_then(|field| field.duration(SCANS));
+    let trust_removals = section.take("trust_removals").and_then(|field| field.flag());
     let settings = settings(&section, &[provider.poll_keys()]);
     let described = described(&section, provider, webhook, Some(&settings));
     let provider = described.map_or(provider, |described| described);
-    let feeds = feeds(&section, provider);
+    let feeds = feeds(&section, provider, &settings);
     try_requests(&section, provider, &feeds, &settings);
     let good = !section.has_problems();
     section.finish();
@@ -105,6 +115,7 @@ pub(super) fn poll(
         overlap,
         backfill: backfill.unwrap_or(BACKFILL),
         scan: scan.unwrap_or(SCAN),
+        trust_removals: trust_removals.unwrap_or(false),
     })
 }
 
@@ -158,8 +169,8 @@ fn expression(field: &Field<'_>) -> Option<String> {
     }
 }
 
-/// The feeds to ask, in the provider's order; by default all.
-fn feeds(section: &Section<'_>, provider: &dyn Provider) -> Vec<Feed> {
+/// The feeds to ask, in the provider's order; by default all that there are.
+fn feeds(section: &Section<'_>, provider: &dyn Provider, settings: &Settings) -> Vec<Feed> {
     let known: Vec<&str> = provider.feeds().iter().map(|feed| &*feed.name).collect();
     let read = |text: &str| {
         let hint = || format!("{} has: {}", provider.name(), listed(known.iter().copied()));
@@ -167,7 +178,10 @@ fn feeds(section: &Section<'_>, provider: &dyn Provider) -> Vec<Feed> {
         feed.copied().ok_or_else(|| (format!("{} is not a feed", shown(text)), hint()))
     };
     let named = section.take("feeds").and_then(|field| field.list_of(read));
-    let asked = |feed: &&Feed| named.as_ref().is_none_or(|named| named.contains(&&*feed.name));
+    let asked = |feed: &&Feed| match &named {
+        Some(named) => named.contains(&&*feed.name),
+        None => provider.has_feed(&feed.name, settings),
+    };
     provider.feeds().iter().filter(asked).cloned().collect()
 }
 
@@ -189,7 +203,11 @@ fn try_requests(
             Err(error) => return note(section, &error),
         };
         if !is_private(&request.url) {
-            let key = URL_KEYS.into_iter().find(|key| section.has(key));
+            let exposed = |key: &&str| {
+                let url = settings.text(key).and_then(|text| Url::parse(text).ok());
+                url.is_some_and(|url| !is_private(&url))
+            };
+            let key = URL_KEYS.into_iter().find(exposed);
             let what =
                 "is not an https URL: the key and the events would cross the network in clear";
             let hint = "use https; plain http is for a loopback address only";

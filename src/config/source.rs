@@ -9,7 +9,7 @@ use super::environment::secrets;
 use super::near::listed;
 use super::poll::{Poll, poll};
 use super::section::{Field, Section, shown};
-use super::{Source, polls, webhook};
+use super::{Source, polls, push, webhook};
 use crate::model::SourceName;
 use crate::provider::{
     self, CREDENTIAL_KEYS, Check, Key, KeyKind, Provider, Setting, SettingError, Settings,
@@ -48,16 +48,23 @@ fn source(section: Section<'_>, is_local: bool, found: &mut Sources) {
     found.names.extend(name.clone());
     let provider = chosen_provider(&section);
     let (webhook, poll_field) = (section.take("webhook"), section.take("poll"));
+    let push_field = section.take("push");
     let has_webhook = webhook.is_some();
     if webhook.is_none() && poll_field.is_none() {
         let hint = "add webhook = { … }, poll = { … }, or both";
         section.problem_here("has neither a webhook nor a poll", hint);
+    }
+    let pushes = provider.is_some_and(|provider| provider::outlet(provider.name()).is_some());
+    if let (Some(field), None, true) = (&push_field, &poll_field, pushes) {
+        field.problem("stands without poll, whose settings it uses", "add poll = { … }");
     }
     section.finish();
     let Some(provider) = provider else { return };
     let webhook = webhook.and_then(|f| f.table()).map(|s| checks(s, provider, is_local));
     let (told, webhook) = webhook.unzip();
     let poll = poll_field.and_then(|f| f.table()).and_then(|s| poll(s, provider, told.as_ref()));
+    let push = push_field.and_then(|field| field.table());
+    let push = push.and_then(|section| push::push(&section, provider, poll.as_ref()));
     let Some(name) = name else { return };
     found.sources.push(Source { name: name.clone(), provider });
     let webhook = webhook.flatten();
@@ -74,7 +81,7 @@ fn source(section: Section<'_>, is_local: bool, found: &mut Sources) {
         });
     }
     let provider = described.unwrap_or(provider);
-    found.polls.extend(poll.map(|poll| poll.into_settings(name, provider, has_webhook)));
+    found.polls.extend(poll.map(|poll| poll.into_settings(name, provider, has_webhook, push)));
 }
 
 fn name(section: &Section<'_>, taken: &BTreeSet<SourceName>) -> Option<SourceName> {

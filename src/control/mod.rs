@@ -280,6 +280,7 @@ fn verb(command: &Command) -> &'static str {
         Command::Lift { .. } => "lift",
         Command::Events { .. } => "events",
         Command::Poll { .. } => "poll",
+        Command::Drift { .. } => "drift",
         Command::Export { .. } => "export",
         Command::Trigger { .. } => "trigger",
         Command::QuarantineList => "quarantine-list",

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use super::Changes;
 use crate::model::{
-    Event, EventId, Fact, Filter, Position, QuarantineId, SourceName, Standing, Submission, Time,
+    Event, EventId, EventKind, Fact, Filter, Lift, Lifts, Origin, Position, QuarantineId,
+    SourceName, Standing, Submission, Time,
 };
-use crate::provider::{self, Reading};
+use crate::provider::{self, OWN, Reading};
 use crate::rules::{Finding, Rules};
-use crate::store::{Batch, Seen, StoreError, Writer};
+use crate::store::{Batch, ListedKey, Seen, Sight, StoreError, Writer};
 use crate::telemetry;
 
 /// Merges records into a batch.
@@ -40,10 +41,15 @@ impl Merge<'_> {
         for (index, element) in submission.elements.iter().enumerate() {
             // A record has far fewer elements than 2^32: it has fewer bytes.
             let place = QuarantineId { record, element: index as u32 };
+            if &*submission.provider == OWN
+                && let Some((address, step)) = provider::push_step(element)
+            {
+                self.writer.put_pushed(&mut self.batch, source, &address, step)?;
+            }
             match provider::read_element(self.reading, submission, element) {
                 Ok(events) => {
                     for event in events {
-                        self.event(event, place)?;
+                        self.event(event, &submission.feed, place)?;
                     }
                 }
                 Err(unreadable) => {
@@ -67,7 +73,12 @@ impl Merge<'_> {
 
     /// Merges one event. One that was known is merged too: another telling of it may know more,
     /// and merging is idempotent.
-    fn event(&mut self, mut event: Event, place: QuarantineId) -> Result<(), StoreError> {
+    fn event(
+        &mut self,
+        mut event: Event,
+        feed: &str,
+        place: QuarantineId,
+    ) -> Result<(), StoreError> {
         if let Some(at) = self.writer.twin(&mut self.batch, &event)? {
             event.at = at;
         }
@@ -83,14 +94,18 @@ impl Merge<'_> {
                 telemetry::ingest::repeated(event.source.as_str(), event.origin.as_str());
             }
         }
-        // Ours is not the time of a fact, and it is another at each telling: the first one stands.
-        if seen != Seen::First && event.at == event.received_at {
+        let Some(mut fact) = event.fact() else { return Ok(()) };
+        if self.is_echo(&event)? {
             return Ok(());
         }
-        let Some(fact) = event.fact() else { return Ok(()) };
+        let is_back = self.sight(&event, feed, &mut fact)?;
+        // Ours is not the time of a fact, and it is another at each telling: the first one stands.
+        if seen != Seen::First && event.at == event.received_at && !is_back {
+            return Ok(());
+        }
         let (address, scope) = (event.address.key(), &event.scope);
         let mut standing = self.writer.standing(&mut self.batch, address, scope)?;
-        if event.undated && standing.has_ground_of(&fact) {
+        if event.undated && !is_back && standing.has_ground_of(&fact) {
             return Ok(());
         }
         // The provider's other way may not name the message, and so count it a second time.
@@ -108,6 +123,55 @@ impl Merge<'_> {
             self.changes.released += u64::from(!before.is_empty() && after.is_empty());
         }
         self.writer.put_standing(&mut self.batch, address, scope, &standing)
+    }
+
+    /// Whether a source shows us nothing but what we put on its list ourselves. That is an event,
+    /// and no ground: it would hold the address there for good.
+    fn is_echo(&mut self, event: &Event) -> Result<bool, StoreError> {
+        let of_a_list = matches!(event.kind, EventKind::Listed | EventKind::Rejected);
+        if !of_a_list || event.origin == Origin::Operator {
+            return Ok(false);
+        }
+        let address = event.address.key();
+        let step = self.writer.pushed(&mut self.batch, &event.source, address)?;
+        Ok(step.is_some_and(|step| step.is_echo(event)))
+    }
+
+    /// Notes what a provider's own list tells, or has ceased to tell. Says whether a row is back
+    /// that had gone: then it stands from now on, however long ago the list dates it.
+    fn sight(&mut self, event: &Event, feed: &str, fact: &mut Fact) -> Result<bool, StoreError> {
+        if event.origin != Origin::Poll || feed.is_empty() {
+            return Ok(false);
+        }
+        let key = |reason| ListedKey {
+            source: &event.source,
+            feed,
+            address: event.address.key(),
+            scope: &event.scope,
+            reason,
+        };
+        match fact {
+            Fact::Ground { reason, latest, .. } if event.kind == EventKind::Listed => {
+                let row = key(*reason);
+                let known = self.writer.sight(&mut self.batch, &row)?;
+                let is_back = known.is_some_and(|known| known.gone);
+                if is_back {
+                    latest.at = latest.at.max(event.received_at);
+                }
+                let first = known.filter(|known| event.undated && !known.gone);
+                let at = first.map_or(event.at, |known| known.at);
+                self.writer.put_sight(&mut self.batch, &row, Sight { at, gone: false })?;
+                Ok(is_back)
+            }
+            Fact::Lift(Lift { covers: Lifts { reason: Some(reason), .. }, through })
+                if event.kind == EventKind::Unlisted =>
+            {
+                let gone = Sight { at: *through, gone: true };
+                self.writer.put_sight(&mut self.batch, &key(*reason), gone)?;
+                Ok(false)
+            }
+            _ => Ok(false),
+        }
     }
 
     fn live(&self, standing: &Standing) -> Vec<Finding> {

@@ -9,8 +9,8 @@ use tokio::time::{Instant, sleep};
 
 use super::Settings;
 use super::budget::Budget;
+use super::outside::Outside;
 use super::problem::RunError;
-use super::run::Outside;
 use crate::clock;
 use crate::fetch::{Fetched, TOTAL_TIMEOUT};
 use crate::provider::{Page, PageRequest, Query, Window};
@@ -115,7 +115,7 @@ impl<'a, O: Outside> Asking<'a, O> {
     }
 
     /// Sends a request, as often as the provider asks for patience.
-    async fn fetch(&mut self, request: &PageRequest) -> Result<Fetched, RunError> {
+    pub(super) async fn fetch(&mut self, request: &PageRequest) -> Result<Fetched, RunError> {
         for waits in 0.. {
             self.turn().await?;
             let fetched = self.send(request).await?;

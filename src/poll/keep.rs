@@ -9,8 +9,9 @@ use tokio::time::{Instant, sleep};
 
 use super::ask::{RUN_MAX, WAIT_MIN};
 use super::cursor::Mark;
+use super::outside::Outside;
 use super::problem::RunError;
-use super::run::{Caller, Outside};
+use super::run::Caller;
 use super::{Progress, Settings};
 use crate::clock;
 use crate::ingest::{Receipt, Refused};
@@ -71,11 +72,16 @@ impl<'a, O: Outside> Keeping<'a, O> {
                 Err(error) => return Err(error),
             }
         }
-        self.pages += 1;
-        self.rows += count;
-        telemetry::poll::page_read(&self.settings.source, count);
-        self.tell();
+        self.count(count);
         Ok(())
+    }
+
+    /// Counts a page.
+    pub(super) fn count(&mut self, rows: u64) {
+        self.pages += 1;
+        self.rows += rows;
+        telemetry::poll::page_read(&self.settings.source, rows);
+        self.tell();
     }
 
     /// Stores a cursor without a page.
@@ -85,7 +91,13 @@ impl<'a, O: Outside> Keeping<'a, O> {
         self.submit(&submission).await
     }
 
-    fn submission(&self, feed: &str, elements: Vec<Element>, cursor: Option<Cursor>) -> Submission {
+    /// A page of a feed, as the journal takes it.
+    pub(super) fn submission(
+        &self,
+        feed: &str,
+        elements: Vec<Element>,
+        cursor: Option<Cursor>,
+    ) -> Submission {
         Submission {
             source: self.settings.source.clone(),
             provider: self.settings.provider.name().into(),
@@ -100,7 +112,7 @@ impl<'a, O: Outside> Keeping<'a, O> {
 
     /// Submits until it is taken. Once begun, this is not broken off by a stop: the intake outlives
     /// the edges, and answers when it stops itself.
-    async fn submit(&mut self, submission: &Submission) -> Result<(), RunError> {
+    pub(super) async fn submit(&mut self, submission: &Submission) -> Result<(), RunError> {
         loop {
             match self.outside.submit(submission).await {
                 Ok(receipt) => {

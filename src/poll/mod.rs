@@ -2,7 +2,7 @@
 //!
 //! `schedule` is pure and says when; `trigger` ticks; `runner` has a task per source, which looks
 //! whether it is due; `run` asks and commits, page by page; `cursor` has the stored notation, which
-//! nothing else reads.
+//! nothing else reads. `listing` reads a provider's own list in whole, for those who compare.
 
 mod ask;
 mod budget;
@@ -10,12 +10,17 @@ mod budget;
 mod capped;
 mod cursor;
 mod keep;
+mod listing;
+mod outbox;
+mod outside;
+mod plan;
 mod problem;
 mod run;
 mod runner;
 pub mod schedule;
 #[cfg(test)]
 mod stage;
+mod sweep;
 mod trigger;
 
 use std::time::Duration;
@@ -26,7 +31,7 @@ pub use cursor::{Mark, MarkError, Open};
 pub use runner::{Polls, start};
 pub use trigger::{TriggerError, check_cron};
 
-use crate::model::SourceName;
+use crate::model::{Reason, SourceName};
 use crate::provider::{Feed, Provider, Settings as ProviderSettings};
 
 /// When a source is polled.
@@ -68,8 +73,34 @@ pub struct Settings {
     pub backfill: Duration,
     /// How often a feed that can only be read in whole is read.
     pub scan: Duration,
+    /// Whether what has gone from a list of the provider is to be lifted.
+    pub trust_removals: bool,
+    /// What is pushed to the provider's own list. `None`: nothing.
+    pub push: Option<PushSettings>,
     /// Whether the source also has a webhook: what only the poll sees was then missed by it.
     pub has_webhook: bool,
+}
+
+/// One source's `push` table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PushSettings {
+    /// Suppressions of these reasons are pushed.
+    pub reasons: Vec<Reason>,
+    /// The settings of the API, with those that pushing alone needs.
+    pub settings: ProviderSettings,
+}
+
+/// How a source's pushing stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PushStatus {
+    /// Addresses that are to be put on the provider's list, or taken off it.
+    pub waiting: u64,
+    /// Addresses that we have put there.
+    pub pushed: u64,
+    /// Addresses that the provider has refused.
+    pub refused: u64,
+    /// Why it does not go on at present.
+    pub error: Option<String>,
 }
 
 /// How far an operator's run has come.
@@ -124,6 +155,8 @@ pub struct Status {
     pub last_error: Option<String>,
     /// When it runs next; `None` while only a cron expression or an operator can say.
     pub next_due: Option<String>,
+    /// How its pushing stands; `None` where nothing is pushed.
+    pub push: Option<PushStatus>,
 }
 
 /// Why an operator's run did not happen.
@@ -132,6 +165,12 @@ pub enum PollError {
     /// There is no such source, or it has no `poll` table.
     #[error("there is no source {0:?} that is polled")]
     NotPolled(String),
+    /// It is polled, but for no list.
+    #[error(
+        "the source {0:?} is polled for no suppression list: its provider has none that can \
+             be read, or `feeds` leaves it out"
+    )]
+    NoList(String),
     /// No source has a `poll` table.
     #[error("no source is polled; add `poll` to one")]
     NothingPolled,

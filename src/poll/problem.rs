@@ -70,6 +70,26 @@ pub(super) enum RunError {
     /// The feed does not end.
     #[error("the window has more than 10000 pages; the next run goes on from there")]
     TooManyPages,
+    /// A list that must be known in whole cannot be.
+    #[error("a second has more rows than the provider lists, so the list cannot be read in whole")]
+    TooFull,
+    /// A list has more rows than can be compared.
+    #[error("the list has more rows than can be compared")]
+    TooManyRows,
+    /// A row that cannot be read may be any that seems to be gone.
+    #[error("a row of the list cannot be read, so nobody knows what is gone; nothing is lifted")]
+    Doubtful,
+    /// More has gone from a list than is believed.
+    #[error(
+        "{gone} of {held} rows are gone from the list, too many to be believed; nothing is \
+             lifted. If it is right, use `suppressd lift` with --source and --reason"
+    )]
+    Shrunk {
+        /// Rows that are gone.
+        gone: usize,
+        /// Rows that the list had told.
+        held: usize,
+    },
     /// One row alone is too large for the journal.
     #[error("a row is too large to be kept")]
     TooLarge,
@@ -102,6 +122,17 @@ impl RunError {
                 | RunError::Deadline
                 | RunError::Authentication { .. }
                 | RunError::Throttled { .. }
+        )
+    }
+
+    /// Whether it is about what a list has, and not about how it was asked for.
+    pub(super) fn is_of_the_list(&self) -> bool {
+        matches!(
+            self,
+            RunError::TooFull
+                | RunError::TooManyRows
+                | RunError::Doubtful
+                | RunError::Shrunk { .. }
         )
     }
 

@@ -3,10 +3,6 @@
 //! A run never decides when it happens. Whatever ends it, what is committed is whole pages, and the
 //! cursor leads to the first page that is not.
 
-use std::collections::HashSet;
-use std::collections::hash_map::RandomState;
-use std::future::Future;
-use std::hash::BuildHasher;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -16,13 +12,13 @@ use super::ask::Asking;
 use super::budget::Budget;
 use super::cursor::{Mark, Open};
 use super::keep::Keeping;
+use super::listing::Tokens;
+use super::outside::Outside;
 use super::problem::RunError;
 use super::{Progress, Settings, Summary};
 use crate::clock;
-use crate::fetch::{FetchError, Fetched};
-use crate::ingest::{Receipt, Refused};
-use crate::model::{Cursor, SourceName, Submission, Time};
-use crate::provider::{Feed, PageRequest, Rows, Window};
+use crate::model::{Cursor, Time};
+use crate::provider::{Feed, Rows, Window};
 use crate::store::{Counts, StoreError};
 use crate::telemetry;
 
@@ -35,31 +31,6 @@ const STORE_RETRY: Duration = Duration::from_millis(250);
 /// An operator's long window is read in pieces of this length, so that it can be read on where it
 /// was cut, and shows how far it is.
 const PIECE: Duration = Duration::from_secs(86_400);
-
-/// Everything that a run touches: the provider's API, the intake and the store.
-pub(super) trait Outside: Clone + Send + Sync + 'static {
-    /// Makes one request.
-    fn send(
-        &self,
-        request: &PageRequest,
-        total: Duration,
-    ) -> impl Future<Output = Result<Fetched, FetchError>> + Send;
-
-    /// Hands a page to the journal.
-    fn submit(
-        &self,
-        submission: &Submission,
-    ) -> impl Future<Output = Result<Receipt, Refused>> + Send;
-
-    /// Waits until the store has applied a page.
-    fn applied(&self, receipt: Receipt) -> impl Future<Output = ()> + Send;
-
-    /// A feed's cursor.
-    fn cursor(&self, source: &SourceName, feed: &str) -> Result<Option<String>, StoreError>;
-
-    /// How a source's events reached us.
-    fn counts(&self, source: &SourceName) -> Result<Counts, StoreError>;
-}
 
 /// Whoever waits for a run.
 pub(super) struct Caller {
@@ -90,9 +61,9 @@ pub(super) struct Report {
 
 /// One run.
 pub(super) struct Run<'a, O> {
-    asking: Asking<'a, O>,
-    keeping: Keeping<'a, O>,
-    caller: Option<&'a Caller>,
+    pub(super) asking: Asking<'a, O>,
+    pub(super) keeping: Keeping<'a, O>,
+    pub(super) caller: Option<&'a Caller>,
 }
 
 /// Which cursor a window moves, and how far it may.
@@ -151,6 +122,10 @@ impl<'a, O: Outside> Run<'a, O> {
             }
         }
         self.keeping.settle().await;
+        if self.settings().trust_removals && since.is_none() && failure.is_none() {
+            failure = self.sweep().await.err();
+            self.keeping.settle().await;
+        }
         let counts = self.keeping.counts();
         let told = |counts: Counts| counts.poll_only + counts.listed;
         let new = before.zip(counts).map(|(b, a)| told(a).saturating_sub(told(b)));
@@ -166,12 +141,12 @@ impl<'a, O: Outside> Run<'a, O> {
         }
     }
 
-    fn settings(&self) -> &'a Settings {
+    pub(super) fn settings(&self) -> &'a Settings {
         self.asking.settings
     }
 
     /// How far a feed has been read, once the store is open.
-    async fn mark(&mut self, key: &str) -> Result<Mark, RunError> {
+    pub(super) async fn mark(&mut self, key: &str) -> Result<Mark, RunError> {
         let source = &self.settings().source;
         loop {
             match self.asking.outside.cursor(source, key) {
@@ -376,7 +351,7 @@ impl<'a, O: Outside> Run<'a, O> {
     }
 
     /// Whether the run may go on.
-    fn check(&self) -> Result<(), RunError> {
+    pub(super) fn check(&self) -> Result<(), RunError> {
         self.keeping.check()?;
         self.asking.check()
     }
@@ -399,27 +374,15 @@ impl Reading {
     }
 }
 
-/// The pages that a window has led to: at most [`PAGES_MAX`] of them, by hash, as tokens are long.
-#[derive(Default)]
-struct Tokens {
-    hasher: RandomState,
-    seen: HashSet<u64>,
-}
-
-impl Tokens {
-    /// Adds a token; says whether it is new.
-    fn add(&mut self, token: &str) -> bool {
-        self.seen.insert(self.hasher.hash_one(token))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::ask::{RUN_MAX, WAITS_MAX};
     use super::super::capped::{self, CAPPED};
     use super::super::stage::{Answer, Stage, settings};
     use super::*;
+    use crate::fetch::FetchError;
     use crate::fetch::TOTAL_TIMEOUT;
+    use crate::ingest::Refused;
     use crate::model::Origin;
     use crate::provider::Provider;
 

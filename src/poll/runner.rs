@@ -7,22 +7,26 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::budget::Budget;
+use super::outbox::Outbox;
+use super::outside::{Daemon, Outside};
 use super::problem::RunError;
-use super::run::{Caller, Outside, Report, Run};
+use super::run::{Caller, Report, Run};
 use super::schedule::{self, History};
-use super::{Every, PollError, Progress, Settings, Status, Summary, TriggerError, trigger};
+use super::{
+    Every, PollError, Progress, PushStatus, Settings, Status, Summary, TriggerError, trigger,
+};
 use crate::clock;
-use crate::fetch::{FetchError, Fetched, Fetcher};
-use crate::ingest::{Ingest, Receipt, Refused};
+use crate::fetch::Fetcher;
+use crate::ingest::{Changes, Running};
 use crate::model::{SourceName, Submission, Time};
-use crate::provider::PageRequest;
+use crate::provider::Feed;
+use crate::rules::Rules;
 use crate::stop::stopped;
-use crate::store::{Counts, Reader, StoreError};
 use crate::telemetry;
 
 /// Most sources that run at once.
@@ -40,13 +44,22 @@ pub struct Polls {
 /// How a source's task is spoken to, and what it shows of itself.
 struct Contact {
     source: SourceName,
+    has_lists: bool,
     orders: mpsc::Sender<Order>,
     sheet: Arc<Mutex<Sheet>>,
 }
 
 struct Order {
-    since: Option<Time>,
+    wish: Wish,
     caller: Caller,
+}
+
+/// What an operator wants of a source.
+enum Wish {
+    /// A run: by the cursors, or from a time on.
+    Run(Option<Time>),
+    /// Its provider's own lists in whole, page by page, with nothing committed.
+    Lists(mpsc::Sender<Submission>),
 }
 
 /// What a task shows.
@@ -59,12 +72,14 @@ struct Sheet {
     last_error: Option<String>,
     next_due: Option<Time>,
     complete: BTreeMap<String, Option<Time>>,
+    push: Option<PushStatus>,
 }
 
 /// One source's task.
 struct Task<O> {
     settings: Settings,
     outside: O,
+    outbox: Option<Outbox>,
     sheet: Arc<Mutex<Sheet>>,
     history: History,
     budget: Budget,
@@ -80,36 +95,6 @@ struct Inbox {
     orders: mpsc::Receiver<Order>,
 }
 
-/// The daemon itself, as runs see it.
-#[derive(Clone)]
-struct Daemon {
-    fetcher: Fetcher,
-    ingest: Ingest,
-    reader: Reader,
-}
-
-impl Outside for Daemon {
-    async fn send(&self, request: &PageRequest, total: Duration) -> Result<Fetched, FetchError> {
-        self.fetcher.send(request, total).await
-    }
-
-    async fn submit(&self, submission: &Submission) -> Result<Receipt, Refused> {
-        self.ingest.submit(submission).await
-    }
-
-    async fn applied(&self, receipt: Receipt) {
-        self.ingest.applied(receipt).await;
-    }
-
-    fn cursor(&self, source: &SourceName, feed: &str) -> Result<Option<String>, StoreError> {
-        self.reader.cursor(source, feed)
-    }
-
-    fn counts(&self, source: &SourceName) -> Result<Counts, StoreError> {
-        self.reader.counts(source)
-    }
-}
-
 /// Starts polling: a task per source, and the clockwork. They end with `stop`; a run then ends in
 /// the middle of its page, which is read again at the next start. Await the tasks to drain.
 ///
@@ -118,16 +103,19 @@ impl Outside for Daemon {
 pub async fn start(
     settings: Vec<Settings>,
     fetcher: Fetcher,
-    ingest: Ingest,
-    reader: Reader,
+    running: &Running,
+    rules: Arc<Rules>,
     stop: watch::Receiver<bool>,
 ) -> Result<(Polls, Vec<(String, JoinHandle<()>)>), TriggerError> {
-    start_with(settings, Daemon { fetcher, ingest, reader }, stop).await
+    let (ingest, reader) = (running.ingest.clone(), running.reader.clone());
+    let daemon = Daemon { fetcher, ingest, reader, rules };
+    start_with(settings, daemon, running.changes.clone(), stop).await
 }
 
 async fn start_with<O: Outside>(
     settings: Vec<Settings>,
     outside: O,
+    changes: watch::Receiver<Changes>,
     stop: watch::Receiver<bool>,
 ) -> Result<(Polls, Vec<(String, JoinHandle<()>)>), TriggerError> {
     let permits = Arc::new(Semaphore::new(RUNS_MAX));
@@ -145,8 +133,10 @@ async fn start_with<O: Outside>(
         }
         let source = settings.source.clone();
         let inbox = Inbox { beats: beat_inbox, calls: call_inbox, orders: order_inbox };
-        let task = Task::new(settings, outside.clone(), permits.clone(), stop.clone());
-        contacts.push(Contact { source, orders: order, sheet: task.sheet.clone() });
+        let outbox = Outbox::new(&settings, changes.clone());
+        let task = Task::new(settings, outside.clone(), outbox, permits.clone(), stop.clone());
+        let has_lists = task.settings.lists().next().is_some();
+        contacts.push(Contact { source, has_lists, orders: order, sheet: task.sheet.clone() });
         ready.push((task, inbox));
     }
     if !ready.is_empty() {
@@ -183,7 +173,7 @@ impl Polls {
         for contact in chosen {
             let (reply, answer) = oneshot::channel();
             let caller = Caller { progress: progress.clone(), reply };
-            let sent = contact.orders.send(Order { since, caller }).await;
+            let sent = contact.orders.send(Order { wish: Wish::Run(since), caller }).await;
             sent.map_err(|_| PollError::Stopping)?;
             replies.push(answer);
         }
@@ -192,6 +182,29 @@ impl Polls {
             summaries.push(answer.await.map_err(|_| PollError::Stopping)?);
         }
         Ok(summaries)
+    }
+
+    /// Reads a source's own suppression lists in whole into `pages`, after any run that is in
+    /// flight. Commits nothing. A list that could not be read to its end is a summary with its
+    /// error. Dropping the future, or the receiver, ends the reading after its present page.
+    ///
+    /// # Errors
+    /// When there is no such source that is polled, or none of its feeds is a list.
+    pub async fn lists(
+        &self,
+        source: &str,
+        pages: mpsc::Sender<Submission>,
+        progress: mpsc::Sender<Progress>,
+    ) -> Result<Summary, PollError> {
+        let contact = self.sources.iter().find(|contact| contact.source.as_str() == source);
+        let contact = contact.ok_or_else(|| PollError::NotPolled(source.to_owned()))?;
+        if !contact.has_lists {
+            return Err(PollError::NoList(source.to_owned()));
+        }
+        let (reply, answer) = oneshot::channel();
+        let order = Order { wish: Wish::Lists(pages), caller: Caller { progress, reply } };
+        contact.orders.send(order).await.map_err(|_| PollError::Stopping)?;
+        answer.await.map_err(|_| PollError::Stopping)
     }
 
     /// How every polled source stands, in the configuration's order.
@@ -206,6 +219,7 @@ impl<O: Outside> Task<O> {
     fn new(
         settings: Settings,
         outside: O,
+        outbox: Option<Outbox>,
         permits: Arc<Semaphore>,
         stop: watch::Receiver<bool>,
     ) -> Task<O> {
@@ -214,7 +228,7 @@ impl<O: Outside> Task<O> {
         let budget = Budget::new(settings.provider.rate());
         let sheet = Arc::new(Mutex::new(Sheet { complete, ..Sheet::default() }));
         let (history, due) = (History::default(), None);
-        Task { settings, outside, sheet, history, budget, due, permits, stop }
+        Task { settings, outside, outbox, sheet, history, budget, due, permits, stop }
     }
 
     async fn work(mut self, mut inbox: Inbox) {
@@ -240,6 +254,10 @@ impl<O: Outside> Task<O> {
         if self.due.is_some_and(|due| due <= Instant::now()) {
             self.run(None, None).await;
         }
+        if let Some(outbox) = &mut self.outbox {
+            outbox.work(&self.settings, &self.outside, &mut self.budget, &self.stop).await;
+            open(&self.sheet).push = Some(outbox.status());
+        }
     }
 
     fn called(&mut self) {
@@ -255,10 +273,21 @@ impl<O: Outside> Task<O> {
         if order.caller.reply.is_closed() {
             return;
         }
-        let Some(report) = self.run(order.since, Some(&order.caller)).await else { return };
+        let name = |feed: &Feed| feed.name.to_string();
+        let (feeds, report) = match order.wish {
+            Wish::Run(since) => {
+                let report = self.run(since, Some(&order.caller)).await;
+                (self.settings.feeds.iter().map(name).collect(), report)
+            }
+            Wish::Lists(pages) => {
+                let report = self.read_lists(&pages, &order.caller).await;
+                (self.settings.lists().map(name).collect(), report)
+            }
+        };
+        let Some(report) = report else { return };
         let summary = Summary {
             source: self.settings.source.to_string(),
-            feeds: self.settings.feeds.iter().map(|feed| feed.name.to_string()).collect(),
+            feeds,
             pages: report.pages,
             rows: report.rows,
             new: report.new,
@@ -269,15 +298,36 @@ impl<O: Outside> Task<O> {
         let _ = order.caller.reply.send(summary);
     }
 
+    /// Waits for a place among those that run; `None` when the daemon stops before.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            biased;
+            () = stopped(&mut stop) => None,
+            permit = Arc::clone(&self.permits).acquire_owned() => permit.ok(),
+        }
+    }
+
+    /// Reads the provider's lists for an operator. What it shows of the credentials and of the
+    /// provider's patience is learned, and no more.
+    async fn read_lists(
+        &mut self,
+        pages: &mpsc::Sender<Submission>,
+        caller: &Caller,
+    ) -> Option<Report> {
+        let _permit = self.place().await?;
+        let stop = self.stop.clone();
+        let run = Run::new(&self.settings, &self.outside, &mut self.budget, Some(caller), stop);
+        let report = run.lists(pages).await;
+        self.learn(&report, false);
+        self.plan();
+        Some(report)
+    }
+
     /// Runs once a place is free; `None` when the daemon stops before.
     async fn run(&mut self, since: Option<Time>, caller: Option<&Caller>) -> Option<Report> {
-        let mut stop = self.stop.clone();
-        let permits = self.permits.clone();
-        let _permit = tokio::select! {
-            biased;
-            () = stopped(&mut stop) => return None,
-            permit = permits.acquire() => permit.ok()?,
-        };
+        let _permit = self.place().await?;
+        let stop = self.stop.clone();
         telemetry::poll::run_started(&self.settings.source);
         {
             let mut sheet = open(&self.sheet);
@@ -393,6 +443,7 @@ impl Sheet {
             failures: self.history.failures,
             last_error: self.last_error.clone(),
             next_due: self.next_due.map(|time| time.floor_second().to_string()),
+            push: self.push.clone(),
         }
     }
 
@@ -409,7 +460,7 @@ fn open(sheet: &Mutex<Sheet>) -> std::sync::MutexGuard<'_, Sheet> {
 }
 
 /// A number in `[0, 1)`, from the seed that the standard library draws for a hash map.
-fn chance() -> f64 {
+pub(super) fn chance() -> f64 {
     use std::hash::{BuildHasher, RandomState};
     let bits = RandomState::new().hash_one(0_u8);
     // 53 bits are what an f64 holds exactly.
@@ -420,6 +471,11 @@ fn chance() -> f64 {
 mod tests {
     use super::super::stage::{Answer, Stage, settings};
     use super::*;
+
+    /// Nothing ever changes.
+    fn still() -> watch::Receiver<Changes> {
+        watch::channel(Changes::default()).1
+    }
 
     /// A task on the stage, with the sending ends of its inbox.
     struct Rig {
@@ -440,8 +496,9 @@ mod tests {
             let settings = Settings { every, ..settings() };
             let source = settings.source.clone();
             let permits = Arc::new(Semaphore::new(RUNS_MAX));
-            let task = Task::new(settings, stage.clone(), permits, stopping);
-            let contact = Contact { source, orders, sheet: task.sheet.clone() };
+            let task = Task::new(settings, stage.clone(), None, permits, stopping);
+            let has_lists = task.settings.lists().next().is_some();
+            let contact = Contact { source, has_lists, orders, sheet: task.sheet.clone() };
             let inbox = Inbox { beats: beat_inbox, calls: call_inbox, orders: order_inbox };
             let polls = Polls { sources: [contact].into() };
             Rig { stage, polls, beats, calls, stop, task: tokio::spawn(task.work(inbox)) }
@@ -630,7 +687,7 @@ mod tests {
             (vec![one, Settings { source: b, every, ..settings() }], stage.clone())
         };
         let (list, outside) = two(&stage);
-        let (polls, tasks) = start_with(list, outside, stopping.clone()).await.unwrap();
+        let (polls, tasks) = start_with(list, outside, still(), stopping.clone()).await.unwrap();
         let names: Vec<&str> = tasks.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["poll trigger", "poll a", "poll b"]);
         stage.asked_at_least(2).await;
@@ -639,7 +696,7 @@ mod tests {
         assert!(summaries.iter().all(|summary| summary.error.is_none() && summary.pages == 1));
 
         let (list, outside) = two(&other);
-        let (_, stuck) = start_with(list, outside, stopping).await.unwrap();
+        let (_, stuck) = start_with(list, outside, still(), stopping).await.unwrap();
         other.asked_at_least(1).await;
         stop.send(true).unwrap();
         for (name, task) in tasks.into_iter().chain(stuck) {
@@ -651,7 +708,7 @@ mod tests {
     async fn a_bad_cron_expression_starts_nothing() {
         let (_stop, stopping) = watch::channel(false);
         let bad = Settings { every: Every::Cron("never".to_owned()), ..settings() };
-        let started = start_with(vec![bad], Stage::default(), stopping).await;
+        let started = start_with(vec![bad], Stage::default(), still(), stopping).await;
         assert_eq!(started.err(), Some(TriggerError::Cron("never".to_owned())));
     }
 

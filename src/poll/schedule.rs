@@ -87,7 +87,7 @@ pub fn adapt(bounds: &Bounds, present: Duration, signs: &Signs) -> Duration {
 }
 
 /// Full jitter: anything from at once to the cap, which doubles with each failure.
-fn backoff(failures: u32, random: f64) -> Duration {
+pub fn backoff(failures: u32, random: f64) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     BACKOFF_BASE.saturating_mul(1 << doublings).min(BACKOFF_MAX).mul_f64(random)
 }

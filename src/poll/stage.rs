@@ -8,13 +8,14 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::capped;
-use super::run::Outside;
+use super::outside::Outside;
+use super::plan::{Aim, Plan};
 use super::{Every, Settings};
 use crate::fetch::{FetchError, Fetched};
 use crate::ingest::{Receipt, Refused};
-use crate::model::{Position, SourceName, Submission};
-use crate::provider::{self, PageRequest, Setting};
-use crate::store::{Counts, StoreError};
+use crate::model::{Element, Event, Position, SourceName, Submission};
+use crate::provider::{self, PageRequest, Setting, Unreadable};
+use crate::store::{Counts, ListedRows, StoreError};
 
 /// What the provider does next. With nothing left to play it answers with an empty last page.
 #[derive(Clone, Debug)]
@@ -213,6 +214,18 @@ impl Outside for Stage {
         Ok(props.cursors.get(feed).cloned())
     }
 
+    fn read(&self, _page: &Submission, _row: &Element) -> Result<Vec<Event>, Unreadable> {
+        Ok(Vec::new())
+    }
+
+    fn listed(&self, _source: &SourceName, _feed: &str) -> ListedRows {
+        Box::new(std::iter::empty())
+    }
+
+    fn plan(&self, _aim: &Aim<'_>) -> Result<Plan, StoreError> {
+        Ok(Plan::default())
+    }
+
     fn counts(&self, _source: &SourceName) -> Result<Counts, StoreError> {
         Ok(Counts { poll_only: self.props().rows, ..Counts::default() })
     }
@@ -232,11 +245,13 @@ pub(super) fn settings() -> Settings {
         source: SourceName::parse("acme").unwrap(),
         provider: provider::by_name("generic").unwrap(),
         settings: keys,
-        feeds: provider::by_name("generic").unwrap().feeds().to_vec(),
+        feeds: provider::by_name("generic").unwrap().feeds()[..1].to_vec(),
         every: Every::Interval(Duration::from_secs(300)),
         overlap: None,
         backfill: Duration::from_secs(30 * 86_400),
         scan: Duration::from_secs(86_400),
+        trust_removals: false,
+        push: None,
         has_webhook: false,
     }
 }

@@ -1,4 +1,5 @@
-//! The generic provider: plain JSON, an HMAC of the body in a header, a feed with `since`/`next`.
+//! The generic provider: plain JSON, an HMAC of the body in a header, a feed with `since`/`next`,
+//! and, where there is one, a list of suppressions that is read in whole.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::{
     Check, Class, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Said,
     Sample, SettingError, Settings, Stamp, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Time};
+use crate::model::{Address, Element, Event, EventKind, Reason, Time};
 
 /// The header that holds the signature unless the source names another.
 const SIGNATURE_HEADER: &str = "X-Webhook-Signature";
@@ -21,8 +22,16 @@ const SIGNATURE_HEADER: &str = "X-Webhook-Signature";
 const PAGE_ROWS: &str = "500";
 
 const WEBHOOK_KEYS: &[Key] = &[Key::optional_secret("secret"), Key::optional_text("header")];
-const FEEDS: &[Feed] = &[Feed::events("events").settle(Duration::ZERO).unbounded()];
-const POLL_KEYS: &[Key] = &[Key::text("url"), Key::optional_secret("bearer")];
+const FEEDS: &[Feed] = &[
+    Feed::events("events").settle(Duration::ZERO).unbounded(),
+    Feed::suppressions(LIST).settle(Duration::ZERO).whole(),
+];
+const POLL_KEYS: &[Key] =
+    &[Key::text("url"), Key::optional_secret("bearer"), Key::optional_text(LIST_URL)];
+
+/// The feed of what the other side itself suppresses, and the setting that says where it is.
+const LIST: &str = "suppressions";
+const LIST_URL: &str = "list_url";
 
 /// What the format calls each kind, after folding case, `-` and spaces.
 const KINDS: &[(&str, EventKind)] = &[
@@ -82,9 +91,26 @@ pub(super) struct Wire {
     user_agent: Option<String>,
 }
 
+/// One suppression in the wire form of the list.
+#[derive(Deserialize)]
+struct WireListed {
+    #[serde(alias = "recipient")]
+    address: String,
+    #[serde(default, deserialize_with = "wire::loose_text")]
+    reason: Option<String>,
+    #[serde(default)]
+    since: Option<TimeForm>,
+}
+
 #[derive(Deserialize)]
 struct WirePage {
     events: Vec<Box<RawValue>>,
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WireList {
+    suppressions: Vec<Box<RawValue>>,
     next: Option<String>,
 }
 
@@ -116,8 +142,12 @@ impl Provider for Generic {
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
-        let wire: Wire = wire::object(&element.body)
-            .map_err(|error| Unreadable(format!("not an event of this format: {error}")))?;
+        let bad = |error| Unreadable(format!("not an event of this format: {error}"));
+        if stamp.feed == LIST {
+            let wire: WireListed = wire::object(&element.body).map_err(bad)?;
+            return Ok(vec![wire.event(self.name(), stamp)?]);
+        }
+        let wire: Wire = wire::object(&element.body).map_err(bad)?;
         Ok(vec![wire.event(self.name(), stamp)?])
     }
 
@@ -125,14 +155,19 @@ impl Provider for Generic {
         FEEDS
     }
 
+    fn has_feed(&self, feed: &str, settings: &Settings) -> bool {
+        feed != LIST || settings.text(LIST_URL).is_some()
+    }
+
     fn poll_keys(&self) -> &'static [Key] {
         POLL_KEYS
     }
 
     fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
-        let base = query.url("url", None)?;
+        let base = query.url(if query.feed == LIST { LIST_URL } else { "url" }, None)?;
         let url = match query.next {
             Some(_) => query.next_url(&base)?,
+            None if query.feed == LIST => base,
             None => {
                 let mut url = base;
                 url.query_pairs_mut()
@@ -148,11 +183,17 @@ impl Provider for Generic {
         })
     }
 
-    fn page(&self, _query: &Query<'_>, url: &Url, body: &[u8]) -> Result<Page, PageError> {
-        let page: WirePage = wire::object(body)
-            .map_err(|error| PageError(format!("not a page of events: {error}")))?;
-        let rows = page.events.iter().map(|row| wire::element(row.get().as_bytes())).collect();
-        let next = match page.next.as_deref() {
+    fn page(&self, query: &Query<'_>, url: &Url, body: &[u8]) -> Result<Page, PageError> {
+        let bad = |error| PageError(format!("not a page of {}: {error}", query.feed));
+        let (rows, next) = if query.feed == LIST {
+            let WireList { suppressions, next } = wire::object(body).map_err(bad)?;
+            (suppressions, next)
+        } else {
+            let WirePage { events, next } = wire::object(body).map_err(bad)?;
+            (events, next)
+        };
+        let rows = rows.iter().map(|row| wire::element(row.get().as_bytes())).collect();
+        let next = match next.as_deref() {
             None | Some("") => None,
             Some(next) => {
                 let bad = |_| PageError("`next` is not a URL".to_owned());
@@ -221,6 +262,26 @@ impl Wire {
             provider_event_id: event_id.clone(),
             identity: event_id,
             ..stamp.event(provider, kind, self.event, address, at)
+        })
+    }
+}
+
+impl WireListed {
+    /// A sight of it on the list. `manual` and reasons that are ours alone say no more than that.
+    fn event(self, provider: &'static str, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
+        let address = wire::mailbox(&self.address)?;
+        let since = self.since.map(|since| wire::time(&since, stamp.received_at)).transpose()?;
+        let name = wire::filled(self.reason);
+        let own = [Reason::Manual, Reason::SoftBounces, Reason::ProviderListed];
+        let reason = name.as_deref().and_then(Reason::parse).filter(|reason| !own.contains(reason));
+        let word = name.unwrap_or_else(|| LIST.to_owned());
+        let identity = since.map_or(LIST.to_owned(), |since| format!("{LIST}:{since}"));
+        let at = since.unwrap_or(stamp.received_at);
+        Ok(Event {
+            reason,
+            identity: Some(identity),
+            undated: since.is_none(),
+            ..stamp.event(provider, EventKind::Listed, word, address, at)
         })
     }
 }

@@ -20,6 +20,7 @@ mod operator;
 mod packed;
 mod postal;
 mod postmark;
+mod push;
 mod resend;
 mod scaleway_tem;
 mod sendgrid;
@@ -42,8 +43,9 @@ use url::Url;
 
 pub use api::{Feed, Method, Page, PageError, PageRequest, Query, Rate, Rows, Window};
 pub use fault::{Class, Diagnostic, Faults, Said};
-pub use operator::{Instruction, OPERATOR, instruction_element};
+pub use operator::{Instruction, OPERATOR, OWN, instruction_element};
 pub use packed::gunzip;
+pub use push::{Outlet, Push, Pushing, outlet, push_element, push_step};
 pub use settings::{Key, KeyKind, Setting, SettingError, Settings};
 pub use verify::{
     Algorithm, BASIC_CHALLENGE, CREDENTIAL_KEYS, Check, Draft, Encoding, Envelope, Form, Hash, Mac,
@@ -84,10 +86,11 @@ pub static ALL: &[&dyn Provider] = &[
 /// Most elements of one body; a body with more is quarantined whole.
 pub const ELEMENTS_MAX: usize = 100_000;
 
-/// The provider of that name, among those that a source can name and the operator's own.
+/// The provider of that name, among those that a source can name, the operator's and our own.
 pub fn by_name(name: &str) -> Option<&'static dyn Provider> {
-    let internal: &'static dyn Provider = &operator::Operator;
-    ALL.iter().copied().chain([internal]).find(|provider| provider.name() == name)
+    let internal: [&'static dyn Provider; 2] =
+        [&operator::Operator(OPERATOR), &operator::Operator(OWN)];
+    ALL.iter().copied().chain(internal).find(|provider| provider.name() == name)
 }
 
 /// What is known of an element beside its bytes.
@@ -345,6 +348,12 @@ pub trait Provider: Send + Sync {
     /// The feeds it can be polled for, in the order they are asked. Empty: it has no poll.
     fn feeds(&self) -> &[Feed] {
         &[]
+    }
+
+    /// Whether these settings say where that feed is. A feed that an API may not have is asked only
+    /// then, unless the source names it.
+    fn has_feed(&self, _feed: &str, _settings: &Settings) -> bool {
+        true
     }
 
     /// Whether its webhook and its API give the same event times that differ by up to two seconds,

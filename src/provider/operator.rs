@@ -5,13 +5,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Notification, Provider, Stamp, Unreadable, wire};
+use super::{Notification, Provider, Stamp, Unreadable, push_step, wire};
 use crate::model::{Element, Event, EventKind, Lifts, Reason, Scope, SourceName, Time};
 
 /// The name that it has in the journal.
 pub const OPERATOR: &str = "operator";
 
-pub(super) struct Operator;
+/// The name in the journal of what suppressd itself concludes for a source: what is gone from its
+/// list is told in the same form.
+pub const OWN: &str = "suppressd";
+
+/// One of the two who write instructions, by name.
+pub(super) struct Operator(pub(super) &'static str);
 
 /// One command about one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +73,7 @@ pub fn instruction_element(instruction: &Instruction) -> Element {
 
 impl Provider for Operator {
     fn name(&self) -> &'static str {
-        OPERATOR
+        self.0
     }
 
     fn verification(&self) -> &'static str {
@@ -80,6 +85,10 @@ impl Provider for Operator {
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+        // A step of ours is no event, and must not look like one.
+        if self.0 == OWN && push_step(element).is_some() {
+            return Ok(Vec::new());
+        }
         let wire: Wire = serde_json::from_slice(&element.body)
             .map_err(|error| Unreadable(format!("not an instruction: {error}")))?;
         let unreadable = |what: &str| Unreadable(format!("{what} is not valid"));

@@ -104,6 +104,14 @@ impl Settings {
         self.0.insert(key.to_owned(), value);
     }
 
+    /// The same with what `more` has.
+    #[must_use]
+    pub fn with(&self, more: Settings) -> Settings {
+        let mut all = self.clone();
+        all.0.extend(more.0);
+        all
+    }
+
     /// The text under a key.
     pub fn text(&self, key: &str) -> Option<&str> {
         match self.0.get(key) {

@@ -3,9 +3,11 @@
 //! ```text
 //! c source 0 feed        a feed's cursor
 //! e address# event-id    where an event's element is in the journal; also what makes it one event
+//! l source 0 feed 0 address 0 stream 0 reason    a row that a provider's list has told
 //! h payload##            where an element that could not be read was first told
 //! m message# address#    which addresses a message's events are about
 //! n source               how a source's events reached us
+//! p source 0 address     what we did on a provider's own list
 //! q address 0 stream     the last delivery, where nothing else is known
 //! s address 0 stream     a standing that says more
 //! z quarantine-id        why an element could not be read
@@ -15,7 +17,8 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::model::{EventId, Position, QuarantineId, Scope, SourceName};
+use super::ListedKey;
+use crate::model::{EventId, Position, QuarantineId, Reason, Scope, SourceName};
 
 /// What was applied, and what must be there. The only key without a prefix letter.
 pub(super) const META: &[u8] = b"\0meta";
@@ -23,8 +26,10 @@ pub(super) const META: &[u8] = b"\0meta";
 pub(super) const CURSOR: u8 = b'c';
 pub(super) const EVENT: u8 = b'e';
 pub(super) const HELD: u8 = b'h';
+pub(super) const LISTED: u8 = b'l';
 pub(super) const MESSAGE: u8 = b'm';
 pub(super) const COUNTS: u8 = b'n';
+pub(super) const PUSHED: u8 = b'p';
 pub(super) const QUIET: u8 = b'q';
 pub(super) const STANDING: u8 = b's';
 pub(super) const QUARANTINE: u8 = b'z';
@@ -55,6 +60,29 @@ pub(super) fn events_of(address: Hash) -> Vec<u8> {
 /// The event's id in the key of an event.
 pub(super) fn event_id(key: &[u8]) -> Option<EventId> {
     key.last_chunk::<16>().filter(|_| key.len() == 25).map(|bytes| EventId::from_bytes(*bytes))
+}
+
+pub(super) fn listed(row: &ListedKey<'_>) -> Vec<u8> {
+    let reason = row.reason.as_str().as_bytes();
+    let place = standing(0, row.address, row.scope);
+    [&listed_by(row.source, row.feed), &place[1..], &[0], reason].concat()
+}
+
+/// All the rows that a list of a source has told.
+pub(super) fn listed_by(source: &SourceName, feed: &str) -> Vec<u8> {
+    [&[LISTED], source.as_str().as_bytes(), &[0], feed.as_bytes(), &[0]].concat()
+}
+
+/// The address, the scope and the reason in the key of a row, behind [`listed_by`].
+pub(super) fn listed_parts(rest: &[u8]) -> Option<(String, Scope, Reason)> {
+    let last = rest.iter().rposition(|byte| *byte == 0)?;
+    let reason = Reason::parse(std::str::from_utf8(&rest[last + 1..]).ok()?)?;
+    let (address, scope) = standing_parts(&[&[0], &rest[..last]].concat())?;
+    Some((address, scope, reason))
+}
+
+pub(super) fn pushed(source: &SourceName, address: &str) -> Vec<u8> {
+    [&[PUSHED], source.as_str().as_bytes(), &[0], address.as_bytes()].concat()
 }
 
 pub(super) fn message(message: Hash, address: Hash) -> Vec<u8> {

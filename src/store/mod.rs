@@ -7,14 +7,18 @@ mod checkpoint;
 mod codec;
 mod events;
 mod keys;
+mod listed;
 mod open;
+mod pushed;
 mod reader;
 mod writer;
 
 pub use checkpoint::{Snapshot, newest_checkpoint, trim_point};
 pub use codec::Counts;
 pub use events::{EventFilter, EventScan, Told};
+pub use listed::{ListedKey, ListedRow, ListedRows, Sight};
 pub use open::{Opened, Paths, Rebuilt, View, open};
+pub use pushed::PushedRows;
 pub use reader::{Pair, Quarantined, Reader, StandingRow, StandingRows, Totals};
 pub use writer::{Batch, Seen, Writer};
 

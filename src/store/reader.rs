@@ -258,6 +258,6 @@ fn parts(key: &[u8]) -> Result<(String, Scope), StoreError> {
     keys::standing_parts(key).ok_or_else(strange_key)
 }
 
-fn strange_key() -> StoreError {
+pub(super) fn strange_key() -> StoreError {
     StoreError::Damaged("a key is not in a form that this version reads".to_owned())
 }

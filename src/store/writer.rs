@@ -391,11 +391,15 @@ impl Writer {
         Ok(batch.counts.entry(source.clone()).or_default())
     }
 
-    fn get<'b>(&self, batch: &'b mut Batch, key: Vec<u8>) -> Result<Option<&'b [u8]>, StoreError> {
+    pub(super) fn get<'b>(
+        &self,
+        batch: &'b mut Batch,
+        key: Vec<u8>,
+    ) -> Result<Option<&'b [u8]>, StoreError> {
         Ok(self.value(batch, key)?.after.as_deref())
     }
 
-    fn put(
+    pub(super) fn put(
         &self,
         batch: &mut Batch,
         key: Vec<u8>,

@@ -10,4 +10,5 @@ pub mod ingest;
 pub mod log;
 pub mod lookup;
 pub mod poll;
+pub mod push;
 pub mod webhook;

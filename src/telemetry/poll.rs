@@ -95,6 +95,17 @@ pub fn run_ended_early(source: &SourceName, feed: &str, why: &str) {
     debug!(%source, feed, why, "poll interrupted");
 }
 
+/// Rows have gone from a provider's list, and what they said is lifted.
+pub fn removals(source: &SourceName, feed: &str, rows: u64) {
+    info!(%source, feed, rows, "rows are gone from the provider's list; they are lifted");
+    counter!("suppressd_poll_removals_total", "source" => source.to_string()).increment(rows);
+}
+
+/// What has gone from a provider's list is not believed.
+pub fn removals_refused(source: &SourceName, feed: &str, why: &str) {
+    error!(%source, feed, why, "what is gone from the provider's list is not believed");
+}
+
 /// How far behind the present a source's feeds are.
 pub fn lag(source: &SourceName, lag: Duration) {
     gauge!("suppressd_poll_lag_seconds", "source" => source.to_string()).set(lag.as_secs_f64());

@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use suppressd::clock;
 use suppressd::model::{Event, Origin, Reason, SourceName, Time};
 use suppressd::provider::{
-    ALL, Faults, KeyKind, Page, PageRequest, Provider, Query, Setting, Settings, Stamp, Window,
-    by_name,
+    ALL, Faults, Key, KeyKind, Page, PageRequest, Provider, Query, Setting, Settings, Stamp,
+    Window, by_name,
 };
 use suppressd::secret::Secret;
 use url::Url;
@@ -58,7 +58,7 @@ pub(crate) fn cases() -> Vec<Case> {
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
             let file = serde_json::from_slice(&std::fs::read(&path).unwrap())
                 .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            let settings = settings(provider, &path, &file);
+            let settings = settings(provider, &file);
             let described = provider.configured(None, Some(&settings)).unwrap();
             let provider = described.map_or(provider, |described| &*Box::leak(described));
             cases.push(Case { provider, settings, name, path, file });
@@ -69,11 +69,16 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 /// The settings of a case.
-fn settings(provider: &dyn Provider, path: &Path, file: &Value) -> Settings {
+fn settings(provider: &dyn Provider, file: &Value) -> Settings {
+    settings_of(provider.poll_keys(), &file["poll"])
+}
+
+/// Settings as a fixture has them.
+pub(crate) fn settings_of(keys: &[Key], table: &Value) -> Settings {
     let mut settings = Settings::default();
-    for (key, value) in file["poll"].as_object().unwrap() {
-        let known = provider.poll_keys().iter().find(|known| known.name == key);
-        let kind = known.unwrap_or_else(|| panic!("{}: {key}", path.display())).kind;
+    for (key, value) in table.as_object().unwrap() {
+        let known = keys.iter().find(|known| known.name == key);
+        let kind = known.unwrap_or_else(|| panic!("{key}")).kind;
         let texts = || -> Vec<String> {
             let one = |v: &Value| v.as_str().unwrap().to_owned();
             value.as_array().map_or_else(|| vec![one(value)], |a| a.iter().map(one).collect())
@@ -213,7 +218,7 @@ fn brief(event: &Event) -> Value {
 }
 
 /// A request as a case has it.
-fn shown(request: &PageRequest) -> Value {
+pub(crate) fn shown(request: &PageRequest) -> Value {
     let method = request.method.as_str();
     let text = |secret: &Secret| secret.reveal_text().unwrap().to_owned();
     let headers: BTreeMap<&str, String> =

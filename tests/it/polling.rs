@@ -34,13 +34,14 @@ impl Polling {
     async fn start(state: &Path, feeds: &[(&str, &Feed)]) -> Polling {
         let rules = Arc::new(Rules::default());
         let retention = Duration::from_secs(90 * 86_400);
-        let settings = ingest::Settings::new(state.to_owned(), retention, rules, Arc::default());
+        let settings =
+            ingest::Settings::new(state.to_owned(), retention, rules.clone(), Arc::default());
         let running = ingest::start(settings, &Handle::current()).unwrap();
         let (stop, stopping) = watch::channel(false);
         let polls = feeds.iter().map(|(name, feed)| settings_of(name, feed)).collect();
-        let (ingest, reader) = (running.ingest.clone(), running.reader.clone());
         let fetcher = Fetcher::new().unwrap();
-        let (polls, tasks) = poll::start(polls, fetcher, ingest, reader, stopping).await.unwrap();
+        let started = poll::start(polls, fetcher, &running, rules, stopping).await;
+        let (polls, tasks) = started.unwrap();
         Polling { running, polls, tasks, stop }
     }
 
@@ -73,10 +74,12 @@ fn settings_of(name: &str, feed: &Feed) -> Settings {
         source: SourceName::parse(name).unwrap(),
         provider: provider::by_name("generic").unwrap(),
         settings,
-        feeds: provider::by_name("generic").unwrap().feeds().to_vec(),
+        feeds: provider::by_name("generic").unwrap().feeds()[..1].to_vec(),
         every: Every::Cron("0 0 0 29 2 *".to_owned()),
         overlap: None,
         scan: Duration::from_secs(86_400),
+        trust_removals: false,
+        push: None,
         backfill: Duration::from_secs(30 * 86_400),
         has_webhook: false,
     }

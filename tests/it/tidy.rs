@@ -173,7 +173,7 @@ const LINE_CHARS_MAX: usize = 100;
 
 /// Files in `src/provider/` that are no provider that a source can name.
 const NO_PROVIDERS: &[&str] =
-    &["api", "fault", "mod", "operator", "packed", "settings", "verify", "wire"];
+    &["api", "fault", "mod", "operator", "packed", "push", "settings", "verify", "wire"];
 
 /// Files in `src/lookup/` that are no protocol that an MTA can speak.
 const NO_PROTOCOLS: &[&str] = &["judge", "listener", "mod", "reply"];

@@ -72,15 +72,23 @@ pub(super) fn page_request(query: &Query<'_>) -> Result<PageRequest, SettingErro
     pairs.extend(query.next.map(|next| ("NextToken", next.to_owned())));
     let pair = |(name, value): &(&str, String)| format!("{name}={}", encode(value));
     url.set_query(Some(&pairs.iter().map(pair).collect::<Vec<String>>().join("&")));
+    sign(query, PageRequest::get(url))
+}
+
+/// A request to this API with what authenticates it.
+pub(in crate::provider) fn sign(
+    query: &Query<'_>,
+    request: PageRequest,
+) -> Result<PageRequest, SettingError> {
     let signer = Signer {
         access_key: query.secret("access_key")?,
         secret_key: query.secret("secret_key")?,
-        session_token: settings.secrets("session_token").first(),
-        region,
+        session_token: query.settings.secrets("session_token").first(),
+        region: query.settings.text("region").unwrap_or(""),
         service: SERVICE,
         now: query.now,
     };
-    Ok(signer.sign(PageRequest::get(url)))
+    Ok(signer.sign(request))
 }
 
 /// Whether a text can be the name of a region: it becomes a part of the host's name.

@@ -9,6 +9,9 @@ mod api;
 mod sample;
 mod sigv4;
 
+pub(super) use api::sign;
+pub(super) use sigv4::encode;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;

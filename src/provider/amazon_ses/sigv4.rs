@@ -95,7 +95,7 @@ fn host(url: &Url) -> String {
 
 /// A text with all but RFC 3986's unreserved characters as `%XX`. The path of a URL is encoded
 /// once more than it stands there.
-pub(super) fn encode(text: &str) -> String {
+pub(in crate::provider) fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

@@ -1,4 +1,4 @@
-//! A provider's API on loopback: the generic feed over HTTP/1.1, with faults on demand.
+//! A provider's API on loopback: the generic feed and list over HTTP/1.1, with faults on demand.
 //!
 //! Plain threads, one per connection and one request per connection, so that a test of any kind can
 //! use it. It ends when it is dropped.
@@ -38,10 +38,14 @@ pub(crate) enum Fault {
 /// A request that was made.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
+    /// `GET`, `POST` or `DELETE`.
+    pub(crate) method: String,
     /// Its path with the query.
     pub(crate) target: String,
     /// Its header lines, as sent.
     pub(crate) headers: Vec<String>,
+    /// Its body, or null.
+    pub(crate) body: Value,
 }
 
 /// The API. Clones are the same one.
@@ -57,6 +61,8 @@ pub(crate) struct Feed {
 #[derive(Default)]
 struct State {
     rows: Vec<Value>,
+    list: Vec<Value>,
+    write_faults: VecDeque<Fault>,
     page_rows: usize,
     relative: bool,
     bearer: Option<String>,
@@ -104,6 +110,33 @@ impl Feed {
     /// What goes into `poll.url`.
     pub(crate) fn url(&self) -> String {
         format!("http://{}/events", self.address)
+    }
+
+    /// What goes into `poll.list_url`.
+    pub(crate) fn list_url(&self) -> String {
+        format!("http://{}/list", self.address)
+    }
+
+    /// What is on the list.
+    pub(crate) fn list(&self) -> Vec<Value> {
+        self.state().list.clone()
+    }
+
+    /// Puts other rows on the list.
+    pub(crate) fn set_list(&self, rows: impl IntoIterator<Item = Value>) {
+        self.state().list = rows.into_iter().collect();
+    }
+
+    /// Puts a fault in the way of the next write without one. `Cut` is after the write.
+    pub(crate) fn write_fault(&self, fault: Fault) {
+        self.state().write_faults.push_back(fault);
+    }
+
+    /// The writes so far: method and address.
+    pub(crate) fn writes(&self) -> Vec<String> {
+        let requests = self.requests();
+        let writes = requests.iter().filter(|request| request.method != "GET");
+        writes.map(|request| format!("{} {}", request.method, request.address())).collect()
     }
 
     /// Adds rows, each with a `timestamp`.
@@ -157,6 +190,22 @@ impl Feed {
     }
 }
 
+impl Request {
+    /// The address that a write is about.
+    fn address(&self) -> String {
+        let url = Url::parse(&format!("http://x{}", self.target)).unwrap();
+        let query = url.query_pairs().find(|(key, _)| key == "address");
+        let body = || self.body["address"].as_str().unwrap_or_default().to_owned();
+        query.map_or_else(body, |(_, value)| value.into_owned())
+    }
+}
+
+/// A row of the generic list.
+#[allow(dead_code, reason = "each test file uses some of them")]
+pub(crate) fn listed(address: &str, reason: &str, since: &str) -> Value {
+    json!({ "address": address, "reason": reason, "since": since })
+}
+
 /// A row of the generic format.
 pub(crate) fn row(event: &str, recipient: &str, timestamp: &str, message_id: &str) -> Value {
     json!({
@@ -179,12 +228,16 @@ fn serve(
             let line = format!("authorization: Bearer {token}");
             request.headers.iter().any(|header| header.eq_ignore_ascii_case(&line))
         });
-        let fault = state.faults.pop_front().flatten();
+        let reads = request.method == "GET";
+        let fault = if reads { state.faults.pop_front().flatten() } else { None };
         let repeat = matches!(fault, Some(Fault::RepeatNext));
         (fault, authentic, page(&state, address, &request.target, repeat))
     };
     if !authentic {
         return answer(&mut stream, 401, &[], b"{}");
+    }
+    if request.method != "GET" {
+        return write(stream, &request, state);
     }
     let json = [("content-type", "application/json".to_owned())];
     let half = &page[..page.len() / 2];
@@ -210,19 +263,51 @@ fn serve(
     }
 }
 
+/// Puts on the list, or takes off it, as the generic provider does.
+fn write(mut stream: TcpStream, request: &Request, state: &Mutex<State>) -> std::io::Result<()> {
+    let address = request.address();
+    let mut state = state.lock().unwrap();
+    let fault = state.write_faults.pop_front();
+    if let Some(Fault::Status(status, headers)) = fault {
+        return answer(&mut stream, status, &headers, b"no");
+    }
+    let held = state.list.len();
+    state.list.retain(|row| row["address"] != *address);
+    let was_there = state.list.len() < held;
+    if request.method == "POST" {
+        let since = suppressd::clock::now().floor_second().to_string();
+        state.list.push(listed(&address, "manual", &since));
+    }
+    drop(state);
+    match fault {
+        Some(_) => Ok(()),
+        None if request.method == "DELETE" && !was_there => answer(&mut stream, 404, &[], b"{}"),
+        None => answer(&mut stream, 200, &[], b"{}"),
+    }
+}
+
 fn read_request(stream: &TcpStream) -> std::io::Result<Request> {
-    let mut lines = BufReader::new(stream.try_clone()?).lines();
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut lines = reader.by_ref().lines();
     let line = lines.next().transpose()?.unwrap_or_default();
-    let target = line.split(' ').nth(1).unwrap_or_default().to_owned();
-    let mut headers = Vec::new();
+    let mut words = line.split(' ').map(str::to_owned);
+    let mut word = || words.next().unwrap_or_default();
+    let (method, target) = (word(), word());
+    let (mut headers, mut length) = (Vec::new(), 0);
     for line in lines {
         let line = line?;
         if line.is_empty() {
             break;
         }
+        if let Some(("content-length", value)) = line.to_ascii_lowercase().split_once(':') {
+            length = value.trim().parse().unwrap_or(0);
+        }
         headers.push(line);
     }
-    Ok(Request { target, headers })
+    let mut body = Vec::new();
+    reader.take(length).read_to_end(&mut body)?;
+    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    Ok(Request { method, target, headers, body })
 }
 
 fn page(state: &State, address: SocketAddr, target: &str, repeat: bool) -> Vec<u8> {
@@ -237,7 +322,10 @@ fn page(state: &State, address: SocketAddr, target: &str, repeat: bool) -> Vec<u
         let at = row["timestamp"].as_str().and_then(Time::parse);
         since.is_none_or(|since| at.is_none_or(|at| at >= since))
     };
-    let rows: Vec<&Value> = state.rows.iter().filter(wanted).collect();
+    let (name, rows): (&str, Vec<&Value>) = match url.path() {
+        "/list" => ("suppressions", state.list.iter().collect()),
+        _ => ("events", state.rows.iter().filter(wanted).collect()),
+    };
     let to = (from + limit.min(state.page_rows)).min(rows.len());
     let more = to < rows.len();
     let next = (more || repeat).then(|| {
@@ -254,7 +342,7 @@ fn page(state: &State, address: SocketAddr, target: &str, repeat: bool) -> Vec<u
         let origin = format!("http://{address}");
         if state.relative { text[origin.len()..].to_owned() } else { text }
     });
-    json!({ "events": rows.get(from..to).unwrap_or(&[]), "next": next }).to_string().into_bytes()
+    json!({ name: rows.get(from..to).unwrap_or(&[]), "next": next }).to_string().into_bytes()
 }
 
 fn answer(

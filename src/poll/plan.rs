@@ -1,0 +1,143 @@
+//! What a provider's own list should have of ours, against what we have put there.
+//!
+//! Derived anew at each look, from the standings and from the steps that were noted: there is no
+//! queue that could lose anything. Only mail of every kind is pushed, never one stream's.
+
+use std::collections::HashSet;
+
+use crate::model::{
+    Address, Filter, PushStage, PushVerb, Pushed, Reason, Scope, SourceName, Standing, Time,
+};
+use crate::rules::Rules;
+use crate::store::{Reader, StoreError};
+
+/// Most jobs of one look. The next look finds the rest.
+pub(super) const JOBS_MAX: usize = 1_000;
+
+/// One address to be put on the list, or taken off it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Job {
+    pub(super) verb: PushVerb,
+    /// The address's key.
+    pub(super) address: String,
+    /// Why it is suppressed, if it is.
+    pub(super) reason: Option<Reason>,
+    /// What was done about it before.
+    pub(super) step: Option<Pushed>,
+}
+
+/// What is to be done.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// The first of the jobs, removals before additions.
+    pub(super) jobs: Vec<Job>,
+    /// All that wait.
+    pub(super) waiting: u64,
+    /// Addresses that we have put there.
+    pub(super) pushed: u64,
+    /// Addresses that the provider has refused.
+    pub(super) refused: u64,
+}
+
+/// Whose list it is, and what is pushed there.
+pub(super) struct Aim<'a> {
+    pub(super) source: &'a SourceName,
+    pub(super) reasons: &'a [Reason],
+    pub(super) now: Time,
+    /// Addresses that are put off.
+    pub(super) except: &'a HashSet<String>,
+}
+
+/// What of an address concerns one source's list.
+#[derive(Debug, PartialEq, Eq)]
+struct Wants {
+    /// The reason and its begin, told by others than the source.
+    wanted: Option<(Reason, Time)>,
+    /// The source itself has told us to suppress it: its list is its own affair then.
+    own: bool,
+}
+
+/// Looks through everything.
+pub(super) fn plan(reader: &Reader, rules: &Rules, aim: &Aim<'_>) -> Result<Plan, StoreError> {
+    let mut plan = Plan::default();
+    for row in reader.all_pushed(aim.source) {
+        let (address, step) = row?;
+        plan.pushed += u64::from((step.verb, step.stage) == (PushVerb::Add, PushStage::Done));
+        plan.refused += u64::from(step.stage == PushStage::Refused);
+        if is_there(&step) && !aim.wants(rules, &of(reader, &address)?).keeps() {
+            plan.add(aim, Job { verb: PushVerb::Remove, address, reason: None, step: Some(step) });
+        }
+    }
+    for row in reader.standings() {
+        let (address, scope, standing) = row?;
+        if scope != Scope::Global {
+            continue;
+        }
+        let wants = aim.wants(rules, &standing);
+        let Some((reason, since)) = wants.wanted.filter(|_| !wants.own) else { continue };
+        let step = reader.pushed(aim.source, &address)?;
+        if step.is_none_or(|step| is_missing(&step, since)) {
+            plan.add(aim, Job { verb: PushVerb::Add, address, reason: Some(reason), step });
+        }
+    }
+    Ok(plan)
+}
+
+/// Whether our row may be on the list.
+fn is_there(step: &Pushed) -> bool {
+    match step.verb {
+        PushVerb::Add => step.stage != PushStage::Refused,
+        PushVerb::Remove => step.stage == PushStage::Begun,
+    }
+}
+
+/// Whether our row may be missing on the list. What was refused is tried again for a new cause.
+fn is_missing(step: &Pushed, since: Time) -> bool {
+    match (step.verb, step.stage) {
+        (PushVerb::Add, PushStage::Done) => false,
+        (PushVerb::Add, PushStage::Refused) => since.nanos() > step.at.nanos(),
+        (PushVerb::Add, PushStage::Begun) | (PushVerb::Remove, _) => true,
+    }
+}
+
+fn of(reader: &Reader, address: &str) -> Result<Standing, StoreError> {
+    let Ok(address) = Address::parse(address) else { return Ok(Standing::default()) };
+    let standings = reader.standings_of(&address)?;
+    let global = standings.into_iter().find(|(scope, _)| *scope == Scope::Global);
+    Ok(global.map(|(_, standing)| standing).unwrap_or_default())
+}
+
+impl Plan {
+    fn add(&mut self, aim: &Aim<'_>, job: Job) {
+        self.waiting += 1;
+        if self.jobs.len() < JOBS_MAX && !aim.except.contains(&job.address) {
+            self.jobs.push(job);
+        }
+    }
+}
+
+impl Wants {
+    /// Whether a row of ours is left where it is.
+    fn keeps(&self) -> bool {
+        self.wanted.is_some() || self.own
+    }
+}
+
+impl Aim<'_> {
+    fn wants(&self, rules: &Rules, standing: &Standing) -> Wants {
+        let mut wants = Wants { wanted: None, own: false };
+        for finding in rules.findings(standing, &Filter::default()) {
+            if !finding.is_live(self.now) {
+                continue;
+            }
+            let others = finding.sources.iter().any(|source| source != self.source);
+            if others && self.reasons.contains(&finding.reason) {
+                let found = (finding.reason, finding.since);
+                wants.wanted = Some(wants.wanted.map_or(found, |known| known.min(found)));
+            }
+            // No provider puts an address on its list for what we count.
+            wants.own |= !others && finding.reason != Reason::SoftBounces;
+        }
+        wants
+    }
+}

@@ -1,0 +1,176 @@
+//! What has gone from a provider's list, where a source says that this means something.
+//!
+//! The whole list is compared with what it had told us. What is gone is told as `unlisted`, dated
+//! safely before the reading began; a list that shrank by much, or has a row that nobody can read,
+//! proves nothing. Never decides what is suppressed: the merging does.
+
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+use super::cursor::Mark;
+use super::listing::Listing;
+use super::outside::Outside;
+use super::problem::RunError;
+use super::run::Run;
+use crate::clock;
+use crate::model::{Event, Fact, Lifts, Reason, Scope, SourceName, Submission, Time};
+use crate::provider::{Feed, Instruction, OWN, instruction_element};
+use crate::store::{ListedRows, StoreError};
+use crate::telemetry;
+
+/// How far a provider's clock may be off. What it dated so shortly before a reading stays.
+const SKEW: Duration = Duration::from_secs(5 * 60);
+
+/// Most rows of a list that can be compared; they take 16 bytes each.
+const ROWS_MAX: usize = 5_000_000;
+
+/// So many may be gone in any case. Beyond, half of the list must still be there.
+const FREE: usize = 10;
+
+/// Most removals that one reading tells.
+const GONE_MAX: usize = 100_000;
+
+/// Removals in one record.
+const GONE_AT_ONCE: usize = 1_000;
+
+/// The rows of a list, by hash: two that share one would only keep a removal from being noticed,
+/// until the next reading draws another key.
+#[derive(Default)]
+struct Seen {
+    hasher: RandomState,
+    rows: HashSet<u64>,
+}
+
+/// One row that is gone.
+struct Gone {
+    address: String,
+    scope: Scope,
+    reason: Reason,
+}
+
+impl Seen {
+    fn add(&mut self, event: &Event) -> Result<(), RunError> {
+        if let Some(Fact::Ground { reason, .. }) = event.fact() {
+            self.rows.insert(self.hash(event.address.key(), &event.scope, reason));
+        }
+        if self.rows.len() > ROWS_MAX { Err(RunError::TooManyRows) } else { Ok(()) }
+    }
+
+    fn hash(&self, address: &str, scope: &Scope, reason: Reason) -> u64 {
+        self.hasher.hash_one((address, scope, reason))
+    }
+
+    /// What was told, and is not there any more. `span`: the times that the reading can speak of.
+    fn missing(&self, told: ListedRows, span: (Time, Time)) -> Result<Vec<Gone>, RunError> {
+        let (mut gone, mut held) = (Vec::new(), 0);
+        for row in told {
+            let row = row.map_err(RunError::Store)?;
+            if row.sight.gone || row.sight.at < span.0 || row.sight.at > span.1 {
+                continue;
+            }
+            held += 1;
+            if !self.rows.contains(&self.hash(&row.address, &row.scope, row.reason)) {
+                gone.push(Gone { address: row.address, scope: row.scope, reason: row.reason });
+            }
+            if gone.len() > GONE_MAX {
+                return Err(RunError::Shrunk { gone: gone.len(), held });
+            }
+        }
+        let explained = gone.len() <= FREE || gone.len() * 2 <= held;
+        if explained { Ok(gone) } else { Err(RunError::Shrunk { gone: gone.len(), held }) }
+    }
+}
+
+impl<O: Outside> Run<'_, O> {
+    /// Compares every list that is due with what it had told.
+    pub(super) async fn sweep(&mut self) -> Result<(), (String, RunError)> {
+        for feed in self.settings().lists() {
+            self.sweep_list(feed).await.map_err(|error| (feed.name.to_string(), error))?;
+        }
+        Ok(())
+    }
+
+    async fn sweep_list(&mut self, feed: &Feed) -> Result<(), RunError> {
+        let key = format!("{}@scan", feed.name);
+        let mark = self.mark(&key).await?;
+        let started = clock::now();
+        let last = mark.complete_until.filter(|_| self.caller.is_none());
+        if last.is_some_and(|last| started.since(last) < self.settings().scan) {
+            return Ok(());
+        }
+        // What the list looked like when the reading began is what is told.
+        let through = started.minus(feed.settle + SKEW);
+        let gone = match self.compare(feed, (started, through)).await {
+            Ok(gone) => gone,
+            Err(error) => {
+                if error.is_of_the_list() {
+                    telemetry::poll::removals_refused(
+                        &self.settings().source,
+                        &feed.name,
+                        &error.to_string(),
+                    );
+                    // Read again at once, it would be no better.
+                    self.keeping.put_cursor(&key, &mark.completed(started)).await?;
+                }
+                return Err(error);
+            }
+        };
+        if !gone.is_empty() {
+            telemetry::poll::removals(&self.settings().source, &feed.name, gone.len() as u64);
+        }
+        for chunk in gone.chunks(GONE_AT_ONCE) {
+            let submission = self.unlisted(feed, chunk, through);
+            self.keeping.submit(&submission).await?;
+        }
+        self.keeping.put_cursor(&key, &Mark::default().completed(started)).await
+    }
+
+    /// Reads the list, and says what is missing on it.
+    async fn compare(
+        &mut self,
+        feed: &Feed,
+        (started, through): (Time, Time),
+    ) -> Result<Vec<Gone>, RunError> {
+        let mut listing = Listing::new(feed, started);
+        let since = listing.since();
+        let mut seen = Seen::default();
+        while let Some(rows) = listing.page(&mut self.asking).await? {
+            self.check()?;
+            let page = self.keeping.submission(&feed.name, rows, None);
+            for element in &page.elements {
+                let events = self.asking.outside.read(&page, element);
+                for event in events.map_err(|_| RunError::Doubtful)? {
+                    seen.add(&event)?;
+                }
+            }
+            self.keeping.count(page.elements.len() as u64);
+        }
+        let (outside, source) = (self.asking.outside.clone(), self.settings().source.clone());
+        let name = feed.name.to_string();
+        let looked = tokio::task::spawn_blocking(move || {
+            seen.missing(outside.listed(&source, &name), (since, through))
+        });
+        let failed = |_| RunError::Store(StoreError::Damaged("the look gave up".to_owned()));
+        looked.await.map_err(failed)?
+    }
+
+    /// What tells the store that rows are gone.
+    fn unlisted(&self, feed: &Feed, gone: &[Gone], through: Time) -> Submission {
+        let source: &SourceName = &self.settings().source;
+        let element = |gone: &Gone| {
+            instruction_element(&Instruction {
+                add: false,
+                address: gone.address.clone(),
+                scope: gone.scope.clone(),
+                at: through,
+                until: None,
+                note: Some(format!("gone from the list {}", feed.name)),
+                lifts: Lifts { reason: Some(gone.reason), source: Some(source.clone()) },
+            })
+        };
+        let elements = gone.iter().map(element).collect();
+        Submission { provider: OWN.into(), ..self.keeping.submission(&feed.name, elements, None) }
+    }
+}

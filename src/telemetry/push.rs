@@ -1,0 +1,42 @@
+//! What pushing to the providers' own lists tells operators.
+
+use metrics::{counter, gauge};
+use tracing::{info, warn};
+
+use crate::model::SourceName;
+
+/// How a source's pushing stands.
+pub fn stands(source: &SourceName, waiting: u64, pushed: u64, refused: u64) {
+    let set = |name: &'static str, value: u64| {
+        gauge!(name, "source" => source.to_string()).set(value as f64);
+    };
+    set("suppressd_push_waiting", waiting);
+    set("suppressd_push_listed", pushed);
+    set("suppressd_push_refused", refused);
+}
+
+/// An address was put on the provider's list, or taken off it, or refused for good.
+pub fn done(source: &SourceName, add: bool) {
+    let verb = if add { "add" } else { "remove" };
+    counter!("suppressd_pushes_total", "source" => source.to_string(), "verb" => verb).increment(1);
+}
+
+/// The provider will not take an address, or not let go of it.
+pub fn refused(source: &SourceName, add: bool) {
+    let verb = if add { "add" } else { "remove" };
+    warn!(%source, verb, "the provider refuses to change its list for an address");
+}
+
+/// Pushing has failed in a way that is not known yet; it goes on by itself.
+pub fn failed(source: &SourceName, error: &str) {
+    warn!(
+        %source, error,
+        hint = "the credential of `poll` needs the right to change the provider's list",
+        "pushing to the provider's list failed; it is tried again"
+    );
+}
+
+/// Pushing works again.
+pub fn recovered(source: &SourceName) {
+    info!(%source, "pushing to the provider's list works again");
+}
