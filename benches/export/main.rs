@@ -1,16 +1,18 @@
-//! Exports: from standings to a file, against a bare write of the same bytes.
+//! Exports: each table as a whole against a bare writing of the same rows, and one change of an
+//! LMDB map against a bare transaction under the lock.
 //!
-//! `cargo bench --bench export`; `ROWS=1000000` measures the size that the goal names.
+//! `cargo bench --bench export`; `ROWS=1000000` and `ROWS=5000000` measure the sizes that the goals
+//! name.
 #![expect(clippy::print_stdout, reason = "a bench reports on standard output")]
 
+mod bare;
 #[path = "../support/event.rs"]
 mod event;
 #[path = "../support/measure.rs"]
 #[expect(dead_code, reason = "other benches measure more")]
 mod measure;
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,20 +21,22 @@ use anyhow::{Context, Result, ensure};
 use suppressd::clock;
 use suppressd::export::publish::{Guard, Publication};
 use suppressd::export::scan::Scan;
-use suppressd::export::{ALL, Hash, Settings, Style, Table};
-use suppressd::ingest;
+use suppressd::export::{ALL, Format, Hash, Settings, Style, Table, runner};
+use suppressd::ingest::{self, Running};
 use suppressd::model::{
     Element, EventId, Fact, Filter, Latest, Origin, Reason, Scope, SourceName, Standing,
     Submission, Time, Until,
 };
 use suppressd::rules::Rules;
 use suppressd::store::{StandingRow, StoreError};
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, Runtime};
 
 use measure::{against, median, setting};
 
 /// Rounds, of which the median counts.
 const ROUNDS: usize = 5;
+/// Single changes that are measured.
+const CHANGES: u64 = 200;
 /// Events in a submission that fills the store.
 const FILL: u64 = 1_000;
 /// How long the journal and the store may take to stop.
@@ -43,45 +47,69 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 fn main() -> Result<()> {
     let rows = setting("ROWS", 200_000);
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let directory = directory.path();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let running = runtime.block_on(fill(rows, &directory.path().join("state")))?;
+    let running = runtime.block_on(fill(rows, &directory.join("state")))?;
+    println!("export: {rows} rows, median of {ROUNDS} rounds");
+    whole(rows, directory, &running)?;
     let mut keys: Vec<String> = (0..rows).map(event::address).collect();
     keys.sort_unstable();
     let standings: Vec<StandingRow> = keys.into_iter().map(standing).collect();
-    println!("export: {rows} rows of text, median of {ROUNDS} rounds");
-    let (mut memory, mut store, mut bare) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
-        let path = directory.path().join(format!("export-{round}"));
-        let copies = standings.clone();
-        memory.push(export(&path, copies.into_iter().map(Ok), rows)?);
-        bare.push(write_bare(&path)?);
-        fs::remove_file(&path)?;
-        store.push(export(&path, running.reader.standings(), rows)?);
-        fs::remove_file(&path)?;
-    }
+    from_memory(&standings, directory)?;
+    drop(standings);
+    changes(rows, directory, &running, &runtime)?;
     let stragglers = runtime.block_on(running.stop(STOP));
     ensure!(stragglers.is_empty(), "intake did not stop");
-    let ratio =
-        |times: &[Duration]| median(times.iter().zip(&bare).map(|(t, b)| t.div_duration_f64(*b)));
-    let seconds = |times: &[Duration]| median(times.iter().map(Duration::as_secs_f64));
-    println!(
-        "  bare {:.3} s, from memory {:.3} s, from the store {:.3} s",
-        seconds(&bare),
-        seconds(&memory),
-        seconds(&store)
-    );
-    against("from standings in memory, against the bare write", ratio(&memory), 2.0, false);
-    against("from the store, against the bare write", ratio(&store), 2.0, false);
     Ok(())
+}
+
+/// Every table, from the store.
+fn whole(rows: u64, directory: &Path, running: &Running) -> Result<()> {
+    for format in ALL {
+        for table in format.tables() {
+            let (mut ours, mut bare) = (Vec::new(), Vec::new());
+            for _ in 0..ROUNDS {
+                let path = directory.join(format!("{}.{}", format.name(), table.as_str()));
+                let settings = settings(*format, *table, &path);
+                ours.push(export(&settings, running.reader.standings(), rows)?);
+                bare.push(bare::write(*table, &path)?);
+                fs::remove_file(&path)?;
+            }
+            report(&format!("{} as {}", format.name(), table.as_str()), &ours, &bare);
+        }
+    }
+    Ok(())
+}
+
+/// The text of one format without the store: what is left is judging and writing.
+fn from_memory(standings: &[StandingRow], directory: &Path) -> Result<()> {
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let path = directory.join("memory.text");
+        let settings = settings(ALL[0], Table::Text, &path);
+        let copies = standings.to_vec();
+        ours.push(export(&settings, copies.into_iter().map(Ok), standings.len() as u64)?);
+        bare.push(bare::write(Table::Text, &path)?);
+        fs::remove_file(&path)?;
+    }
+    report("the first of these from memory", &ours, &bare);
+    Ok(())
+}
+
+fn report(what: &str, ours: &[Duration], bare: &[Duration]) {
+    let seconds = |times: &[Duration]| median(times.iter().map(Duration::as_secs_f64));
+    let ratio = median(ours.iter().zip(bare).map(|(ours, bare)| ours.div_duration_f64(*bare)));
+    let what = format!("{what}: {:.3} s, bare {:.3} s", seconds(ours), seconds(bare));
+    against(&what, ratio, 2.0, false);
 }
 
 /// The whole way of an export.
 fn export(
-    path: &Path,
+    settings: &Settings,
     standings: impl Iterator<Item = Result<StandingRow, StoreError>>,
     rows: u64,
 ) -> Result<Duration> {
-    let (settings, rules) = (&settings(path), &Rules::default());
+    let rules = &Rules::default();
     let started = Instant::now();
     let mut publication = Publication::begin(settings)?;
     let scan = Scan { rules, settings, now: clock::now(), before: None };
@@ -92,36 +120,55 @@ fn export(
     Ok(took)
 }
 
-/// The least that the same file can take: its sorted lines are there, and are written, synced and
-/// put in place.
-fn write_bare(like: &Path) -> Result<Duration> {
-    let text = fs::read_to_string(like)?;
-    let lines: Vec<&str> = text.lines().collect();
-    let (draft, target) = (like.with_extension("draft"), like.with_extension("bare"));
-    let started = Instant::now();
-    let mut out = BufWriter::with_capacity(64 << 10, File::create_new(&draft)?);
-    for line in &lines {
-        out.write_all(line.as_bytes())?;
-        out.write_all(b"\n")?;
-    }
-    out.into_inner()?.sync_all()?;
-    fs::rename(&draft, &target)?;
-    File::open(like.parent().context("no directory")?)?.sync_all()?;
-    let took = started.elapsed();
-    fs::remove_file(&target)?;
-    Ok(took)
+/// Single suppressions: from their submission to the map, and the same in a bare transaction.
+fn changes(rows: u64, directory: &Path, running: &Running, runtime: &Runtime) -> Result<()> {
+    let format = *ALL.iter().find(|f| f.name() == "postfix-access").context("no such format")?;
+    let path = directory.join("live.lmdb");
+    let export = settings(format, Table::Lmdb, &path);
+    let (stop, stopping) = tokio::sync::watch::channel(false);
+    let (mut applied, mut ours) = (Vec::new(), Vec::new());
+    runtime.block_on(async {
+        let rules = Arc::new(Rules::default());
+        let (exports, _tasks) = runner::start(vec![export], rules, running, stopping).await;
+        let until = async |count: u64| {
+            while exports.statuses().iter().any(|status| status.rows != count) {
+                tokio::task::yield_now().await;
+            }
+        };
+        until(rows).await;
+        for number in 0..CHANGES {
+            let started = Instant::now();
+            let receipt = running.ingest.submit(&submission(rows + number, 1)).await?;
+            running.ingest.applied(receipt).await;
+            applied.push(started.elapsed());
+            let started = Instant::now();
+            until(rows + number + 1).await;
+            ours.push(started.elapsed());
+        }
+        anyhow::Ok(())
+    })?;
+    stop.send_replace(true);
+    let bare = bare::changes(&path, CHANGES)?;
+    let millis = |times: &[Duration]| median(times.iter().map(|t| t.as_secs_f64() * 1e3));
+    let what = format!(
+        "one change of a map: {:.2} ms after {:.2} ms to apply it, bare {:.2} ms",
+        millis(&ours),
+        millis(&applied),
+        millis(&bare)
+    );
+    against(&what, millis(&ours) / millis(&bare), 1.5, false);
+    Ok(())
 }
 
-fn settings(path: &Path) -> Settings {
-    let format = ALL[0];
+fn settings(format: &'static dyn Format, table: Table, path: &Path) -> Settings {
     let reply = format.default_reply().unwrap_or_default();
     Settings {
         name: "bench".to_owned(),
         format,
-        style: Style::new(format, Table::Text, Hash::Sha256, reply),
+        style: Style::new(format, table, Hash::Sha256, reply),
         path: path.to_owned(),
         filter: Filter::default(),
-        min_interval: Duration::from_secs(1),
+        min_interval: Duration::ZERO,
         max_shrink: 50,
         command: Vec::new(),
         owner: None,
@@ -141,29 +188,33 @@ fn standing(address: String) -> StandingRow {
 }
 
 /// A store with that many suppressions.
-async fn fill(rows: u64, state: &Path) -> Result<ingest::Running> {
+async fn fill(rows: u64, state: &Path) -> Result<Running> {
     let rules = Arc::new(Rules::default());
     let settings = ingest::Settings::new(state.to_owned(), 90 * DAY, rules, Arc::default());
     let running = ingest::start(settings, &Handle::current())?;
     running.ingest.ready().await;
     for first in (0..rows).step_by(FILL as usize) {
-        let element = |number| {
-            let mut body = String::new();
-            event::put(&mut body, number);
-            Element { context: String::new(), body: body.into_bytes() }
-        };
-        let submission = Submission {
-            source: SourceName::operator(),
-            provider: "generic".into(),
-            origin: Origin::Webhook,
-            feed: "".into(),
-            received_at: clock::now(),
-            elements: (first..rows.min(first + FILL)).map(element).collect(),
-            cursor: None,
-            released: Vec::new(),
-        };
-        let receipt = running.ingest.submit(&submission).await?;
+        let receipt = running.ingest.submit(&submission(first, FILL.min(rows - first))).await?;
         running.ingest.applied(receipt).await;
     }
     Ok(running)
+}
+
+/// Bounces of these addresses.
+fn submission(first: u64, count: u64) -> Submission {
+    let element = |number| {
+        let mut body = String::new();
+        event::put(&mut body, number);
+        Element { context: String::new(), body: body.into_bytes() }
+    };
+    Submission {
+        source: SourceName::operator(),
+        provider: "generic".into(),
+        origin: Origin::Webhook,
+        feed: "".into(),
+        received_at: clock::now(),
+        elements: (first..first + count).map(element).collect(),
+        cursor: None,
+        released: Vec::new(),
+    }
 }
