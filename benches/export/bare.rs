@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -69,27 +69,43 @@ fn cdb(pairs: &Pairs, draft: &Path) -> Result<Duration> {
     Ok(started.elapsed())
 }
 
-/// Single durable insertions into a map, each under the lock that readers of it take.
-pub(crate) fn changes(path: &Path, count: u64) -> Result<Vec<Duration>> {
-    let copy = path.with_extension("copy");
-    fs::copy(path, &copy)?;
-    let file = File::options().read(true).write(true).open(&copy)?;
-    file.sync_all()?;
-    let env = open(&copy, EnvFlags::empty())?;
-    let mut times = Vec::new();
-    for number in 0..count {
+/// One change after another, of a copy.
+pub(crate) enum Change {
+    /// All of it is written again.
+    Whole(Table, PathBuf),
+    /// A durable insertion under the lock that readers of a map take.
+    Map { env: Env<WithoutTls>, file: File, number: u64 },
+}
+
+impl Change {
+    pub(crate) fn new(table: Table, like: &Path) -> Result<Change> {
+        let copy = like.with_extension("copy");
+        fs::copy(like, &copy)?;
+        if table != Table::Lmdb {
+            return Ok(Change::Whole(table, copy));
+        }
+        let file = File::options().read(true).write(true).open(&copy)?;
+        file.sync_all()?;
+        Ok(Change::Map { env: open(&copy, EnvFlags::empty())?, file, number: 0 })
+    }
+
+    pub(crate) fn once(&mut self) -> Result<Duration> {
+        let (env, file, number) = match self {
+            Change::Whole(table, path) => return write(*table, path),
+            Change::Map { env, file, number } => (env, file, number),
+        };
+        *number += 1;
         let key = format!("bare{number}@example.com\0");
         let started = Instant::now();
-        lock(&file, libc::F_WRLCK)?;
+        lock(file, libc::F_WRLCK)?;
         let mut txn = env.write_txn()?;
-        lock(&file, libc::F_RDLCK)?;
+        lock(file, libc::F_RDLCK)?;
         let map: Database<Bytes, Bytes> = env.create_database(&mut txn, None)?;
         map.put(&mut txn, key.as_bytes(), b"550 5.1.1 suppressed: hard bounce\0")?;
         txn.commit()?;
-        lock(&file, libc::F_UNLCK)?;
-        times.push(started.elapsed());
+        lock(file, libc::F_UNLCK)?;
+        Ok(started.elapsed())
     }
-    Ok(times)
 }
 
 fn lock(file: &File, kind: i32) -> Result<()> {
