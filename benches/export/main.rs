@@ -1,8 +1,11 @@
-//! Exports: from standings to a file, against a bare write of the same bytes.
+//! Exports: each table as a whole against a bare writing of the same rows, and one change of an
+//! LMDB map against a bare transaction under the lock.
 //!
-//! `cargo bench --bench export`; `ROWS=1000000` measures the size that the goal names.
+//! `cargo bench --bench export`; `ROWS=1000000` and `ROWS=5000000` measure the sizes that the goals
+//! name.
 #![expect(clippy::print_stdout, reason = "a bench reports on standard output")]
 
+mod bare;
 #[path = "../support/event.rs"]
 mod event;
 #[path = "../support/fill.rs"]
@@ -11,71 +14,103 @@ mod fill;
 #[expect(dead_code, reason = "other benches measure more")]
 mod measure;
 
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use suppressd::clock;
 use suppressd::export::publish::{Guard, Publication};
 use suppressd::export::scan::Scan;
-use suppressd::export::{ALL, Hash, Settings, Style, Table};
+use suppressd::export::{ALL, Format, Hash, Settings, Style, Table, runner};
+use suppressd::ingest::Running;
 use suppressd::model::{
     EventId, Fact, Filter, Latest, Reason, Scope, SourceName, Standing, Time, Until,
 };
 use suppressd::rules::Rules;
 use suppressd::store::{StandingRow, StoreError};
+use tokio::runtime::Handle;
 
 use measure::{against, median, setting};
 
 /// Rounds, of which the median counts.
 const ROUNDS: usize = 5;
+/// Single changes that are measured.
+const CHANGES: u64 = 200;
+/// The same, of a text, which is copied for each.
+const TEXT_CHANGES: u64 = 10;
 /// How long the journal and the store may take to stop.
 const STOP: Duration = Duration::from_secs(60);
 
 fn main() -> Result<()> {
     let rows = setting("ROWS", 200_000);
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let directory = directory.path();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let running = runtime.block_on(fill::fill(rows, &directory.path().join("state")))?;
+    let running = runtime.block_on(fill::fill(rows, &directory.join("state")))?;
+    println!("export: {rows} rows, median of {ROUNDS} rounds");
+    whole(rows, directory, &running)?;
     let mut keys: Vec<String> = (0..rows).map(event::address).collect();
     keys.sort_unstable();
     let standings: Vec<StandingRow> = keys.into_iter().map(standing).collect();
-    println!("export: {rows} rows of text, median of {ROUNDS} rounds");
-    let (mut memory, mut store, mut bare) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
-        let path = directory.path().join(format!("export-{round}"));
-        let copies = standings.clone();
-        memory.push(export(&path, copies.into_iter().map(Ok), rows)?);
-        bare.push(write_bare(&path)?);
-        fs::remove_file(&path)?;
-        store.push(export(&path, running.reader.standings(), rows)?);
-        fs::remove_file(&path)?;
-    }
+    from_memory(&standings, directory)?;
+    drop(standings);
+    let _inside = runtime.enter();
+    let rows = changes(rows, directory, &running, (Table::Text, TEXT_CHANGES, 2.0))?;
+    changes(rows, directory, &running, (Table::Lmdb, CHANGES, 1.5))?;
     let stragglers = runtime.block_on(running.stop(STOP));
     ensure!(stragglers.is_empty(), "intake did not stop");
-    let ratio =
-        |times: &[Duration]| median(times.iter().zip(&bare).map(|(t, b)| t.div_duration_f64(*b)));
-    let seconds = |times: &[Duration]| median(times.iter().map(Duration::as_secs_f64));
-    println!(
-        "  bare {:.3} s, from memory {:.3} s, from the store {:.3} s",
-        seconds(&bare),
-        seconds(&memory),
-        seconds(&store)
-    );
-    against("from standings in memory, against the bare write", ratio(&memory), 2.0, false);
-    against("from the store, against the bare write", ratio(&store), 2.0, false);
     Ok(())
+}
+
+/// Every table, from the store.
+fn whole(rows: u64, directory: &Path, running: &Running) -> Result<()> {
+    for format in ALL {
+        for table in format.tables() {
+            let (mut ours, mut bare) = (Vec::new(), Vec::new());
+            for _ in 0..ROUNDS {
+                let path = directory.join(format!("{}.{}", format.name(), table.as_str()));
+                let settings = settings(*format, *table, &path);
+                ours.push(export(&settings, running.reader.standings(), rows)?);
+                bare.push(bare::write(*table, &path)?);
+                fs::remove_file(&path)?;
+            }
+            report(&format!("{} as {}", format.name(), table.as_str()), &ours, &bare);
+        }
+    }
+    Ok(())
+}
+
+/// The text of one format without the store: what is left is judging and writing.
+fn from_memory(standings: &[StandingRow], directory: &Path) -> Result<()> {
+    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let path = directory.join("memory.text");
+        let settings = settings(ALL[0], Table::Text, &path);
+        let copies = standings.to_vec();
+        ours.push(export(&settings, copies.into_iter().map(Ok), standings.len() as u64)?);
+        bare.push(bare::write(Table::Text, &path)?);
+        fs::remove_file(&path)?;
+    }
+    report("the first of these from memory", &ours, &bare);
+    Ok(())
+}
+
+fn report(what: &str, ours: &[Duration], bare: &[Duration]) {
+    let seconds = |times: &[Duration]| median(times.iter().map(Duration::as_secs_f64));
+    let ratio = median(ours.iter().zip(bare).map(|(ours, bare)| ours.div_duration_f64(*bare)));
+    let what = format!("{what}: {:.3} s, bare {:.3} s", seconds(ours), seconds(bare));
+    against(&what, ratio, 2.0, false);
 }
 
 /// The whole way of an export.
 fn export(
-    path: &Path,
+    settings: &Settings,
     standings: impl Iterator<Item = Result<StandingRow, StoreError>>,
     rows: u64,
 ) -> Result<Duration> {
-    let (settings, rules) = (&settings(path), &Rules::default());
+    let rules = &Rules::default();
     let started = Instant::now();
     let mut publication = Publication::begin(settings)?;
     let scan = Scan { rules, settings, now: clock::now(), before: None };
@@ -86,36 +121,59 @@ fn export(
     Ok(took)
 }
 
-/// The least that the same file can take: its sorted lines are there, and are written, synced and
-/// put in place.
-fn write_bare(like: &Path) -> Result<Duration> {
-    let text = fs::read_to_string(like)?;
-    let lines: Vec<&str> = text.lines().collect();
-    let (draft, target) = (like.with_extension("draft"), like.with_extension("bare"));
-    let started = Instant::now();
-    let mut out = BufWriter::with_capacity(64 << 10, File::create_new(&draft)?);
-    for line in &lines {
-        out.write_all(line.as_bytes())?;
-        out.write_all(b"\n")?;
-    }
-    out.into_inner()?.sync_all()?;
-    fs::rename(&draft, &target)?;
-    File::open(like.parent().context("no directory")?)?.sync_all()?;
-    let took = started.elapsed();
-    fs::remove_file(&target)?;
-    Ok(took)
+/// Single suppressions: from when they are applied to when the file has them, and the least that
+/// this can take.
+fn changes(
+    rows: u64,
+    directory: &Path,
+    running: &Running,
+    (table, count, goal): (Table, u64, f64),
+) -> Result<u64> {
+    let format = *ALL.iter().find(|f| f.name() == "postfix-access").context("no such format")?;
+    let path = directory.join(format!("live.{}", table.as_str()));
+    let export = settings(format, table, &path);
+    let (stop, stopping) = tokio::sync::watch::channel(false);
+    let (mut bare, mut ours) = (Vec::new(), Vec::new());
+    Handle::current().block_on(async {
+        let rules = Arc::new(Rules::default());
+        let (exports, _tasks) = runner::start(vec![export], rules, running, stopping).await;
+        let until = async |count: u64| {
+            while exports.statuses().iter().any(|status| status.rows != count || status.pending) {
+                tokio::task::yield_now().await;
+            }
+        };
+        until(rows).await;
+        let mut change = bare::Change::new(table, &path)?;
+        for number in 0..count {
+            let receipt = {
+                let number = rows + number;
+                running.ingest.submit(&fill::submission(number..number + 1)).await?
+            };
+            running.ingest.applied(receipt).await;
+            let started = Instant::now();
+            until(rows + number + 1).await;
+            ours.push(started.elapsed());
+            bare.push(change.once()?);
+        }
+        anyhow::Ok(())
+    })?;
+    stop.send_replace(true);
+    let millis = |times: &[Duration]| median(times.iter().map(|t| t.as_secs_f64() * 1e3));
+    let (ours, bare) = (millis(&ours), millis(&bare));
+    let what = format!("one change, {}: {ours:.2} ms, bare {bare:.2} ms", table.as_str());
+    against(&what, ours / bare, goal, false);
+    Ok(rows + count)
 }
 
-fn settings(path: &Path) -> Settings {
-    let format = ALL[0];
+fn settings(format: &'static dyn Format, table: Table, path: &Path) -> Settings {
     let reply = format.default_reply().unwrap_or_default();
     Settings {
         name: "bench".to_owned(),
         format,
-        style: Style::new(format, Table::Text, Hash::Sha256, reply),
+        style: Style::new(format, table, Hash::Sha256, reply),
         path: path.to_owned(),
         filter: Filter::default(),
-        min_interval: Duration::from_secs(1),
+        min_interval: Duration::ZERO,
         max_shrink: 50,
         command: Vec::new(),
         owner: None,

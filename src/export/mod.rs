@@ -217,6 +217,12 @@ pub trait Format: Send + Sync {
         false
     }
 
+    /// Whether addresses that the reader cannot tell apart have one row, so that the end of one
+    /// need not be that of the row.
+    fn shares_keys(&self) -> bool {
+        false
+    }
+
     /// The reply when the export sets none. `{reason}` stands for the reason, in words. `None`:
     /// the rows hold no reply.
     fn default_reply(&self) -> Option<&'static str> {

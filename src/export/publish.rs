@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::cdb::{self, Constant};
 use super::lmdb::{self, Bulk, Digest};
-use super::text::Lines;
+use super::text::{Lengths, Lines};
 use super::{Row, Settings, Table};
 use crate::model::Time;
 use crate::store::StoreError;
@@ -42,10 +42,18 @@ pub struct Outcome {
     pub rows: u64,
     /// Whether they differ from what it had.
     pub changed: bool,
-    /// What a map holds that was made as a whole.
-    pub(super) digest: Option<Digest>,
-    /// Whether a map was changed in place.
-    pub(super) in_place: bool,
+    /// Whether only what had changed was looked at.
+    pub(super) partial: bool,
+}
+
+/// What has to be known of a file to change a part of it.
+pub(super) enum Left {
+    /// Nothing: it is made anew each time.
+    Nothing,
+    /// What an LMDB map holds.
+    Map(Digest),
+    /// Where the rows of a text are.
+    Lines(Lengths),
 }
 
 /// Why a file was not replaced. It is as it was.
@@ -127,13 +135,25 @@ impl<'a> Publication<'a> {
     /// # Errors
     /// When the guard holds it back, or the file system refuses.
     pub fn finish(self, guard: Guard) -> Result<Outcome, PublishError> {
+        self.finish_and_keep(guard).map(|(outcome, _)| outcome)
+    }
+
+    /// The same, with what the next change needs to know.
+    pub(super) fn finish_and_keep(self, guard: Guard) -> Result<(Outcome, Left), PublishError> {
         let Publication { settings, making } = self;
         let is_map = matches!(making, Making::Lmdb(_));
-        let (draft, rows, digest) = match making {
-            Making::Text(lines) => lines.finish().map(|(draft, rows)| (draft, rows, None))?,
-            Making::Cdb(constant) => constant.finish().map(|(draft, rows)| (draft, rows, None))?,
+        let (draft, rows, left) = match making {
+            Making::Text(lines) => {
+                let (draft, lengths) = lines.finish()?;
+                (draft, lengths.len() as u64, Left::Lines(lengths))
+            }
+            Making::Cdb(constant) => {
+                let (draft, rows) = constant.finish()?;
+                (draft, rows, Left::Nothing)
+            }
             Making::Lmdb(bulk) => {
-                bulk.finish().map(|(draft, digest)| (draft, digest.rows, Some(digest)))?
+                let (draft, digest) = bulk.finish()?;
+                (draft, digest.rows, Left::Map(digest))
             }
         };
         let old = compare(settings, &draft, is_map)?;
@@ -143,7 +163,7 @@ impl<'a> Publication<'a> {
             Some(old) if old.same => fix_attributes(settings, &old.file)?,
             old => draft.replace(settings, old.map(|old| old.file).as_ref())?,
         }
-        Ok(Outcome { rows, changed, digest, in_place: false })
+        Ok((Outcome { rows, changed, partial: false }, left))
     }
 }
 
@@ -199,7 +219,11 @@ impl Draft {
     }
 
     /// Makes it durable and renames it to the target.
-    fn replace(mut self, settings: &Settings, old: Option<&File>) -> Result<(), PublishError> {
+    pub(super) fn replace(
+        mut self,
+        settings: &Settings,
+        old: Option<&File>,
+    ) -> Result<(), PublishError> {
         let file = File::open(&self.path).map_err(|e| self.failed("open", e))?;
         self.set_attributes(&file, settings, old)?;
         file.sync_all().map_err(|e| self.failed("sync", e))?;
@@ -291,6 +315,13 @@ fn compare_bytes(file: &File, draft: &Draft, target: &Path) -> Result<(u64, bool
 
 fn open(path: &Path) -> io::Result<BufReader<File>> {
     Ok(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?))
+}
+
+impl PublishError {
+    /// The file cannot be read.
+    pub(super) fn reading(path: &Path, source: io::Error) -> PublishError {
+        failed("read", path, source)
+    }
 }
 
 impl Guard {

@@ -31,6 +31,10 @@ impl Format for Rspamd {
         "rspamd"
     }
 
+    fn shares_keys(&self) -> bool {
+        true
+    }
+
     fn config(&self) -> &'static str {
         CONFIG
     }

@@ -11,11 +11,10 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until};
 
 use super::handle::{Entry, Exports, Status, Write};
-use super::lmdb::Live;
 use super::publish::{Outcome, PublishError, make_if_missing};
 use super::scan::{Ends, Found};
-use super::write::{Job, Source, Written};
-use super::{Settings, command, mark};
+use super::write::{Base, Job, Source, Written};
+use super::{Settings, command};
 use crate::clock;
 use crate::ingest::{Changes, Recent, Running};
 use crate::model::Time;
@@ -97,7 +96,7 @@ fn start_in(
             free: Instant::now(),
             failure: Retry::default(),
             ends: Ends::default(),
-            live: None,
+            base: None,
             made: None,
             released: 0,
             held: None,
@@ -156,8 +155,8 @@ struct Runner {
     failure: Retry,
     /// When the next suppressions end.
     ends: Ends,
-    /// The map that can be changed in place. `None`: all of the file has to be written.
-    live: Option<Live>,
+    /// The file of which a part can be changed. `None`: all of it has to be written.
+    base: Option<Base>,
     /// As of when the present file is; unknown before the first writing.
     made: Option<Time>,
     /// The intended removals that the present file has.
@@ -191,11 +190,9 @@ impl Runner {
         if self.program_due.is_some() {
             self.run_program().await;
         }
-        if let Some(live) = self.live.take() {
-            let path = self.settings.path.clone();
-            // Without it, the next start makes the map anew.
-            let leave = move || mark::leave(&path, live.stamp(), live.digest());
-            let _ = tokio::task::spawn_blocking(leave).await;
+        if let Some(base) = self.base.take() {
+            let settings = Arc::clone(&self.settings);
+            let _ = tokio::task::spawn_blocking(move || base.leave_mark(&settings)).await;
         }
         self.show();
     }
@@ -251,7 +248,7 @@ impl Runner {
         self.seen = *self.changes.borrow_and_update();
         let now = (self.world.now)();
         let changed = match what {
-            What::Changes if self.live.is_some() => self.changed(known, now),
+            What::Changes if self.base.is_some() => self.changed(known, now),
             _ => None,
         };
         let force = matches!(what, What::Whole { force: true });
@@ -264,14 +261,14 @@ impl Runner {
             None => self.whole(now, force).await,
         };
         self.free = Instant::now() + self.settings.min_interval;
-        let Written { result, found, live } = match written {
+        let Written { result, found, base } = match written {
             Ok(written) => written,
             Err(panic) => {
                 self.failed(&panic.to_string());
                 return false;
             }
         };
-        self.live = live;
+        self.base = base;
         match result {
             Ok(outcome) => {
                 self.current(now, outcome, found);
@@ -319,8 +316,8 @@ impl Runner {
         work: impl FnOnce(Job) -> T + Send + 'static,
     ) -> Result<T, JoinError> {
         let (settings, source) = (Arc::clone(&self.settings), self.world.source.clone());
-        let (made, live) = (self.made, self.live.take());
-        let job = Job { settings, source, now, made, force, live };
+        let (made, base) = (self.made, self.base.take());
+        let job = Job { settings, source, now, made, force, base };
         tokio::task::spawn_blocking(move || work(job)).await
     }
 
@@ -329,9 +326,9 @@ impl Runner {
         let at = now.floor_second().to_string();
         let first = self.made.is_none();
         let known = self.status.borrow().unfit;
-        // A change in place knows of its own ends only, and of no address that is unfit.
-        let unfit = if outcome.in_place { known } else { found.unfit };
-        if outcome.in_place {
+        // A change of a part knows of its own ends only, and of no address that is unfit.
+        let unfit = if outcome.partial { known } else { found.unfit };
+        if outcome.partial {
             self.ends.join(found.ends);
         } else {
             self.ends = found.ends;
@@ -678,6 +675,29 @@ mod tests {
         bench.set(keys(&["b", "e"]), 0);
         assert_eq!(bench.generation(4).await.rows, 2, "all is looked at where nobody knows");
         assert_eq!(bench.mapped().0, ["b@x.test", "e@x.test"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_text_is_copied_with_what_has_changed() {
+        let bench = Bench::start(keys(&["a", "c"]), |s| s.min_interval = Duration::ZERO);
+        bench.generation(1).await;
+        let text = || fs::read_to_string(bench.path()).unwrap();
+        let lines = |keys: &[&str]| -> String {
+            keys.iter().map(|k| format!("{k}@x.test\t550 5.1.1 suppressed: manual\n")).collect()
+        };
+        bench.set_of(keys(&["a", "b", "c", "not told of"]), &["b"], 0);
+        assert_eq!(bench.generation(2).await.rows, 3);
+        assert_eq!(text(), lines(&["a", "b", "c"]));
+        bench.set_of(keys(&["b", "d"]), &["a", "c", "d", "e"], 2);
+        let status = bench.generation(3).await;
+        assert_eq!((status.rows, status.held_back), (2, None));
+        assert_eq!((text(), bench.scans()), (lines(&["b", "d"]), 1));
+        bench.set_of(keys(&["b", "d"]), &["b"], 0);
+        bench.until(|status| !status.pending).await;
+        fs::write(bench.path(), "somebody else's\n").unwrap();
+        bench.set_of(keys(&["b"]), &["d"], 1);
+        bench.generation(4).await;
+        assert_eq!((text(), bench.scans()), (lines(&["b"]), 2));
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Edits, Entry, Row, Rows, Settings};
+use super::{Edits, Entry, Row, Rows, Settings, Table};
 use crate::model::{Reason, Scope, Standing, Time, Until};
 use crate::rules::{Rules, Verdict};
 use crate::store::{StandingRow, StoreError};
@@ -137,7 +137,7 @@ impl Scan<'_> {
     }
 
     /// What has to be done about one address: the rows that are to be, and those whose keys are to
-    /// be gone. `None`: the format cannot carry it.
+    /// be gone. `None`: that cannot be told of it alone, such as when it is unfit.
     pub(super) fn one(
         &self,
         key: &str,
@@ -148,6 +148,10 @@ impl Scan<'_> {
         let mut of = Verdicts { key: key.to_owned(), ..Verdicts::default() };
         for (scope, standing) in standings {
             self.weigh(&mut of, scope, standing, ends);
+        }
+        // An address of other letters has other rows for each way to spell it.
+        if !of.spelling.is_ascii() && self.settings.style.table == Table::Text {
+            return None;
         }
         // What its keys are does not depend on why it is suppressed.
         let any = Verdict { reason: Reason::Manual, since: self.now, until: Until::Forever };

@@ -2,12 +2,17 @@
 //!
 //! Blocking. Writes what comes in ascending order at once, and merges the rest in at the end.
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use super::lmdb::Stamp;
 use super::publish::{BUFFER_BYTES, Draft, PublishError};
-use super::{Row, Shape};
+use super::{Edits, Row, Shape};
+
+/// The lengths of each row's key and of the whole row, in bytes, in the order of a file.
+pub(super) type Lengths = Vec<(u32, u32)>;
 
 /// The file, while rows come.
 pub(super) struct Lines {
@@ -22,8 +27,7 @@ struct Sorted {
     shape: &'static Shape,
     draft: Draft,
     out: BufWriter<File>,
-    /// The lengths of each row's key and of the whole row, in bytes.
-    lengths: Vec<(u32, u32)>,
+    lengths: Lengths,
     last: String,
 }
 
@@ -45,8 +49,8 @@ impl Lines {
         self.file.add(row)
     }
 
-    /// The whole draft, and how many rows it has.
-    pub(super) fn finish(mut self) -> Result<(Draft, u64), PublishError> {
+    /// The whole draft, and where its rows are.
+    pub(super) fn finish(mut self) -> Result<(Draft, Lengths), PublishError> {
         if self.late.is_empty() {
             return self.file.finish();
         }
@@ -57,17 +61,24 @@ impl Lines {
 
     /// A second draft, of the first and the rows that came late, each key once.
     fn merge(self) -> Result<Sorted, PublishError> {
-        let shape = self.file.shape;
+        let Sorted { shape, draft, out, lengths, .. } = self.file;
         let mut merged = Sorted::begin(&self.target, "suppressd-merged", shape)?;
         let late = self.late.iter().map(|(key, value)| Row { key, value });
         let mut late = late.peekable();
-        self.file.read(|row| {
-            while let Some(before) = late.next_if(|late| late.key < row.key) {
-                merged.add(before)?;
-            }
-            late.next_if(|late| late.key == row.key);
-            merged.add(row)
-        })?;
+        let file = out.into_inner().map_err(|e| draft.failed("write", e.into_error()))?;
+        read(
+            file,
+            shape,
+            &lengths,
+            |e| draft.failed("read", e),
+            |row| {
+                while let Some(before) = late.next_if(|late| late.key < row.key) {
+                    merged.add(before)?;
+                }
+                late.next_if(|late| late.key == row.key);
+                merged.add(row)
+            },
+        )?;
         late.try_for_each(|row| merged.add(row))?;
         Ok(merged)
     }
@@ -95,33 +106,108 @@ impl Sorted {
         Ok(())
     }
 
-    /// Reads every row back.
-    fn read(
-        self,
-        mut each: impl FnMut(Row<'_>) -> Result<(), PublishError>,
-    ) -> Result<(), PublishError> {
-        let Sorted { shape, draft, out, lengths, .. } = self;
-        let failed = |e| draft.failed("read", e);
-        let mut file = out.into_inner().map_err(|e| draft.failed("write", e.into_error()))?;
-        file.seek(std::io::SeekFrom::Start(shape.head.len() as u64)).map_err(failed)?;
-        let mut reader = BufReader::with_capacity(BUFFER_BYTES, file);
-        let mut text = String::new();
-        for (index, (key, length)) in lengths.into_iter().enumerate() {
-            text.clear();
-            reader.by_ref().take(length.into()).read_to_string(&mut text).map_err(failed)?;
-            let joiner = if index == 0 { "" } else { shape.joiner };
-            let start = joiner.len() + shape.open.len();
-            let end = start + key as usize;
-            let value = end + shape.separator.len()..text.len().saturating_sub(shape.close.len());
-            let part = |range| text.get(range).unwrap_or_default();
-            each(Row { key: part(start..end), value: part(value) })?;
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<(Draft, u64), PublishError> {
+    fn finish(mut self) -> Result<(Draft, Lengths), PublishError> {
         let written = self.out.write_all(self.shape.foot.as_bytes());
         written.and_then(|()| self.out.flush()).map_err(|e| self.draft.failed("write", e))?;
-        Ok((self.draft, self.lengths.len() as u64))
+        Ok((self.draft, self.lengths))
     }
+}
+
+/// Reads every row of a file.
+fn read(
+    mut file: File,
+    shape: &Shape,
+    lengths: &Lengths,
+    failed: impl Fn(io::Error) -> PublishError,
+    mut each: impl FnMut(Row<'_>) -> Result<(), PublishError>,
+) -> Result<(), PublishError> {
+    file.seek(io::SeekFrom::Start(shape.head.len() as u64)).map_err(&failed)?;
+    let mut reader = BufReader::with_capacity(BUFFER_BYTES, file);
+    let mut text = String::new();
+    for (index, (key, length)) in lengths.iter().enumerate() {
+        text.clear();
+        reader.by_ref().take(u64::from(*length)).read_to_string(&mut text).map_err(&failed)?;
+        let joiner = if index == 0 { "" } else { shape.joiner };
+        let start = joiner.len() + shape.open.len();
+        let end = start + *key as usize;
+        let value = end + shape.separator.len()..text.len().saturating_sub(shape.close.len());
+        let part = |range| text.get(range).unwrap_or_default();
+        each(Row { key: part(start..end), value: part(value) })?;
+    }
+    Ok(())
+}
+
+/// A file that we wrote, and where its rows are.
+pub(super) struct Kept {
+    path: PathBuf,
+    shape: &'static Shape,
+    lengths: Lengths,
+    stamp: Stamp,
+}
+
+impl Kept {
+    /// The file as it is now.
+    pub(super) fn new(path: &Path, shape: &'static Shape, lengths: Lengths) -> io::Result<Kept> {
+        Ok(Kept { path: path.to_owned(), shape, lengths, stamp: Stamp::of(path)? })
+    }
+
+    /// How many rows it has.
+    pub(super) fn rows(&self) -> u64 {
+        self.lengths.len() as u64
+    }
+
+    /// A draft of the file with these edits in it.
+    pub(super) fn edited(&self, edits: &Edits) -> Result<Edited, PublishError> {
+        let failed = |e| PublishError::reading(&self.path, e);
+        if Stamp::of(&self.path).map_err(failed)? != self.stamp {
+            return Ok(Edited::Foreign);
+        }
+        let gone = edits.deletes.iter().map(|row| (row.key, None));
+        let here = edits.puts.iter().map(|row| (row.key, Some(row.value)));
+        let edits: BTreeMap<&str, Option<&str>> = gone.chain(here).collect();
+        let mut edits = edits.into_iter().peekable();
+        let mut new = Sorted::begin(&self.path, "suppressd-new", self.shape)?;
+        let mut changed = false;
+        let file = File::open(&self.path).map_err(failed)?;
+        read(file, self.shape, &self.lengths, failed, |row| {
+            while let Some((key, value)) = edits.next_if(|(key, _)| *key < row.key) {
+                if let Some(value) = value {
+                    changed = true;
+                    new.add(Row { key, value })?;
+                }
+            }
+            match edits.next_if(|(key, _)| *key == row.key) {
+                Some((key, Some(value))) => {
+                    changed |= value != row.value;
+                    new.add(Row { key, value })
+                }
+                Some((_, None)) => {
+                    changed = true;
+                    Ok(())
+                }
+                None => new.add(row),
+            }
+        })?;
+        for (key, value) in edits {
+            if let Some(value) = value {
+                changed = true;
+                new.add(Row { key, value })?;
+            }
+        }
+        if !changed {
+            return Ok(Edited::Same);
+        }
+        let (draft, lengths) = new.finish()?;
+        Ok(Edited::New(draft, lengths))
+    }
+}
+
+/// What edits make of a file.
+pub(super) enum Edited {
+    /// The same.
+    Same,
+    /// Another, to be put in its place.
+    New(Draft, Lengths),
+    /// Nobody knows: somebody else has written it.
+    Foreign,
 }

@@ -6,8 +6,9 @@ use std::fs::File;
 use std::sync::Arc;
 
 use super::lmdb::{Digest, Live};
-use super::publish::{Guard, Outcome, Publication, PublishError, fix_attributes, modified};
+use super::publish::{Guard, Left, Outcome, Publication, PublishError, fix_attributes, modified};
 use super::scan::{Ends, Found, Scan};
+use super::text::{Edited, Kept};
 use super::{Edits, Settings, Table, mark};
 use crate::model::{Scope, Standing, Time};
 use crate::rules::Rules;
@@ -36,52 +37,82 @@ pub(super) struct Job {
     pub(super) made: Option<Time>,
     /// Whether to write whatever is lost.
     pub(super) force: bool,
-    /// The map that the last writing left, if it can be changed in place.
-    pub(super) live: Option<Live>,
+    /// The file that the last writing left, if a part of it can be changed.
+    pub(super) base: Option<Base>,
+}
+
+/// A file of ours of which a part can be changed.
+pub(super) enum Base {
+    /// A map, in place.
+    Map(Live),
+    /// A text, by a copy with the changes in it.
+    Lines(Kept),
+}
+
+impl Base {
+    /// Leaves a mark for the next start.
+    pub(super) fn leave_mark(&self, settings: &Settings) {
+        if let Base::Map(live) = self {
+            // Without it, the next start makes the map anew.
+            let _ = mark::leave(&settings.path, live.stamp(), live.digest());
+        }
+    }
 }
 
 /// What a writing has found and left.
 pub(super) struct Written {
     pub(super) result: Result<Outcome, PublishError>,
     pub(super) found: Found,
-    pub(super) live: Option<Live>,
+    pub(super) base: Option<Base>,
 }
 
 impl Job {
     /// Writes all of it. `explained` gives the rows that are known to be gone on purpose beside
     /// those that have ended; it is asked when all standings have been read.
     pub(super) fn whole(mut self, explained: impl Fn() -> u64) -> Written {
-        let is_map = self.settings.style.table == Table::Lmdb;
-        if is_map && self.live.is_none() {
-            let digest = mark::take(&self.settings.path);
-            self.live = digest.and_then(|digest| Live::open(&self.settings.path, digest).ok());
-        }
-        self.live.take_if(|live| !live.is_ours());
-        if let Some(digest) = self.live.as_ref().map(Live::digest) {
-            match self.check(digest) {
+        let live = self.known_map();
+        if let Some(live) = live {
+            match self.check(live.digest()) {
                 Ok(Some((outcome, found))) => {
-                    return Written { result: Ok(outcome), found, live: self.live };
+                    return Written { result: Ok(outcome), found, base: Some(Base::Map(live)) };
                 }
-                Ok(None) => {}
+                // Closed before another takes its place.
+                Ok(None) => drop(live),
                 Err(error) => {
-                    return Written {
-                        result: Err(error),
-                        found: Found::default(),
-                        live: self.live,
-                    };
+                    let (found, base) = (Found::default(), Some(Base::Map(live)));
+                    return Written { result: Err(error), found, base };
                 }
             }
         }
-        // Closed before another takes its place.
-        self.live = None;
-        match self.publish(explained) {
-            Ok((result, found)) => {
-                let digest = result.as_ref().ok().and_then(|outcome| outcome.digest);
-                let path = &self.settings.path;
-                let live = digest.and_then(|digest| Live::open(path, digest).ok());
-                Written { result, found, live }
+        let (result, found) = self.publish(explained);
+        match result {
+            Ok((outcome, left)) => Written { result: Ok(outcome), found, base: self.base_of(left) },
+            Err(error) => Written { result: Err(error), found, base: None },
+        }
+    }
+
+    /// The map of which we know what it holds, if it is still there.
+    fn known_map(&mut self) -> Option<Live> {
+        let path = &self.settings.path;
+        let live = match self.base.take() {
+            Some(Base::Map(live)) => Some(live),
+            None if self.settings.style.table == Table::Lmdb => {
+                mark::take(path).and_then(|digest| Live::open(path, digest).ok())
             }
-            Err(error) => Written { result: Err(error), found: Found::default(), live: None },
+            Some(Base::Lines(_)) | None => None,
+        };
+        live.filter(Live::is_ours)
+    }
+
+    /// What a part can be changed of, now that all of it was written.
+    fn base_of(&self, left: Left) -> Option<Base> {
+        let Settings { path, format, .. } = &*self.settings;
+        match left {
+            Left::Map(digest) => Live::open(path, digest).ok().map(Base::Map),
+            Left::Lines(lengths) if !format.shares_keys() => {
+                Kept::new(path, format.shape(), lengths).ok().map(Base::Lines)
+            }
+            Left::Lines(_) | Left::Nothing => None,
         }
     }
 
@@ -100,7 +131,7 @@ impl Job {
         if digest != known {
             return Ok(None);
         }
-        let outcome = Outcome { rows: digest.rows, changed: false, digest: None, in_place: false };
+        let outcome = Outcome { rows: digest.rows, changed: false, partial: false };
         if let Ok(file) = File::open(&self.settings.path) {
             fix_attributes(&self.settings, &file)?;
         }
@@ -110,31 +141,50 @@ impl Job {
     fn publish(
         &self,
         explained: impl Fn() -> u64,
-    ) -> Result<(Result<Outcome, PublishError>, Found), PublishError> {
+    ) -> (Result<(Outcome, Left), PublishError>, Found) {
         let Settings { path, max_shrink, .. } = &*self.settings;
         let before = self.made.or_else(|| modified(path));
-        let mut publication = Publication::begin(&self.settings)?;
-        let standings = (self.source.standings)();
-        let found = self.scan(before).run(standings, |row| publication.add(row))?;
+        let filled = Publication::begin(&self.settings).and_then(|mut publication| {
+            let standings = (self.source.standings)();
+            let found = self.scan(before).run(standings, |row| publication.add(row))?;
+            Ok((publication, found))
+        });
+        let (publication, found) = match filled {
+            Ok(filled) => filled,
+            Err(error) => return (Err(error), Found::default()),
+        };
         let explained = found.expired.saturating_add(explained());
         let guard = Guard { max_shrink: *max_shrink, force: self.force, explained };
-        Ok((publication.finish(guard), found))
+        (publication.finish_and_keep(guard), found)
     }
 
-    /// Changes the rows of these addresses in the map that is there. `None`: all of it has to be
+    /// Changes the rows of these addresses in the file that is there. `None`: all of it has to be
     /// written.
     pub(super) fn changes(mut self, keys: &[Box<str>]) -> Option<Written> {
-        let mut live = self.live.take()?;
+        let base = self.base.take()?;
         let (mut edits, mut ends) = (Edits::default(), Ends::default());
         let scan = self.scan(None);
         for key in keys {
             let standings = (self.source.of)(key).ok()?;
             scan.one(key, &standings, &mut ends, &mut edits)?;
         }
-        let changed = live.apply(&edits).ok()?;
-        let Digest { rows, .. } = live.digest();
-        let outcome = Outcome { rows, changed, digest: None, in_place: true };
+        let (rows, changed, base) = match base {
+            Base::Map(mut live) => {
+                let changed = live.apply(&edits).ok()?;
+                (live.digest().rows, changed, Base::Map(live))
+            }
+            Base::Lines(kept) => match kept.edited(&edits).ok()? {
+                Edited::Same => (kept.rows(), false, Base::Lines(kept)),
+                Edited::New(draft, lengths) => {
+                    let old = File::open(&self.settings.path).ok()?;
+                    draft.replace(&self.settings, Some(&old)).ok()?;
+                    (lengths.len() as u64, true, self.base_of(Left::Lines(lengths))?)
+                }
+                Edited::Foreign => return None,
+            },
+        };
+        let outcome = Outcome { rows, changed, partial: true };
         let found = Found { ends, ..Found::default() };
-        Some(Written { result: Ok(outcome), found, live: Some(live) })
+        Some(Written { result: Ok(outcome), found, base: Some(base) })
     }
 }

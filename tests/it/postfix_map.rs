@@ -148,6 +148,33 @@ fn every_way_out_is_closed() {
 }
 
 #[test]
+fn a_map_survives_kills_in_the_middle_of_changes() {
+    if !available("a_map_survives_kills", Postfix::missing()) {
+        return;
+    }
+    let home = host("lmdb");
+    let map = format!("lmdb:{}/refusals", home.dir.display());
+    let mut sent = String::new();
+    for round in 0..6 {
+        let daemon = home.start().ready();
+        for n in 0..15 {
+            let address = format!("user{n}@r{round}.example");
+            bounce(&daemon, &address, round * 15 + n);
+            sent += &format!("{address}\n");
+        }
+        // Some of them are on their way into the map.
+        daemon.kill();
+        let found = Postfix::query(&map, &sent).lines().count();
+        assert!(found <= sent.lines().count(), "{found}");
+    }
+    let daemon = home.start().ready();
+    wait_for("all rows", PATIENCE, || {
+        (Postfix::query(&map, &sent).lines().count() == sent.lines().count()).then_some(())
+    });
+    daemon.stop();
+}
+
+#[test]
 fn a_constant_map_is_read_by_postfix() {
     if !available("a_constant_map_is_read_by_postfix", Postfix::missing_with("cdb")) {
         return;
