@@ -157,6 +157,11 @@ fn a_daemon_killed_in_the_middle_of_paging_ends_with_the_feeds_events() {
         asked = feed.requests().len() + pages + 1;
         let daemon = home.start();
         feed.until_asked(asked);
+        // A page is asked for while the one before it is committed.
+        let committed = "suppressd_poll_pages_total{source=\"acme\"}";
+        wait_for("the pages", PATIENCE, || {
+            (daemon.metric(committed) == Some(pages as f64)).then_some(())
+        });
         daemon.kill();
     }
     let daemon = home.start().ready();

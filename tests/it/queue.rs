@@ -115,7 +115,8 @@ async fn more_submissions_than_may_wait_are_refused() {
         }
     }
     assert!(refused > 0, "all of them found room");
-    assert!(taken.len() >= limit, "only {} of {limit} found room", taken.len());
+    // The large one has a place too until the committer takes it.
+    assert!(taken.len() + 1 >= limit, "only {} of {limit} found room", taken.len());
     let mut last = large.await.unwrap();
     for answer in taken {
         last = answer.await.unwrap();

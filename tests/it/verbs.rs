@@ -427,7 +427,7 @@ fn programs_on_the_host_can_look_up() {
         ("user+tag@example.com", 200),
         ("user%2Btag%40example.com", 200),
         ("USER+TAG@EXAMPLE.COM", 200),
-        ("user%20tag@example.com", 400),
+        ("user%20tag@example.com", 404),
         ("user@example.com", 404),
         ("tag@example.com", 404),
         ("%22a%20b%22@example.com", 200),
@@ -438,7 +438,9 @@ fn programs_on_the_host_can_look_up() {
         ("s@example.com?scope=stream:a+b", 200),
         ("s@example.com?scope=odd", 400),
         ("nobody", 400),
-        ("a%40b%40example.com", 400),
+        ("a%40b%40example.com", 404),
+        ("a%20b@example.com", 200),
+        ("a%0ab@example.com", 400),
     ] {
         let answer = get(path);
         assert_eq!(answer.status, status, "{path}: {}", answer.body);

@@ -1,0 +1,395 @@
+//! Events as SES writes them, whatever envelope they came in. Never an envelope itself.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::super::wire::{self, TimeForm};
+use super::super::{Class, Said, Stamp, Unreadable};
+use crate::model::{Event, EventKind, Scope};
+
+/// What a kind of bounce means.
+enum Meaning {
+    /// This, whatever the server said.
+    Is(EventKind),
+    /// What the server said decides, and else this.
+    Judged(Class),
+}
+
+use Meaning::{Is, Judged};
+
+/// Types and sub-types of bounces; the first row that fits counts, `*` fits all. Page
+/// "Notification contents", "Bounce types". Mail to an address that SES suppresses is reported as
+/// a bounce with the status 5.1.1, and so comes before anything the status says.
+const BOUNCES: &[(&str, &str, Meaning)] = &[
+    ("*", "Suppressed", Is(EventKind::Rejected)),
+    ("*", "OnAccountSuppressionList", Is(EventKind::Rejected)),
+    ("*", "UnsubscribedRecipient", Is(EventKind::Rejected)),
+    ("*", "ContentRejected", Is(EventKind::Blocked)),
+    ("*", "AttachmentRejected", Is(EventKind::Blocked)),
+    ("Permanent", "*", Judged(Class::Hard)),
+    // SES has given up by then: a transient bounce is the end of that message.
+    ("Transient", "*", Judged(Class::Soft)),
+    ("Undetermined", "*", Judged(Class::Soft)),
+    ("*", "*", Judged(Class::Unclear)),
+];
+
+/// Events about a message as a whole.
+const OF_MESSAGE: &[(&str, EventKind)] = &[
+    ("Send", EventKind::Accepted),
+    ("Reject", EventKind::Failed),
+    ("Rendering Failure", EventKind::Failed),
+];
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    event_type: Option<String>,
+    notification_type: Option<String>,
+    mail: Mail,
+    bounce: Option<Bounce>,
+    complaint: Option<Complaint>,
+    delivery: Option<Delivery>,
+    delivery_delay: Option<Delay>,
+    reject: Option<Fault>,
+    failure: Option<Fault>,
+    open: Option<Tracked>,
+    click: Option<Tracked>,
+    subscription: Option<Subscription>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Mail {
+    timestamp: Option<String>,
+    message_id: Option<String>,
+    #[serde(default)]
+    destination: Vec<String>,
+    tags: Option<BTreeMap<String, Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Bounce {
+    bounce_type: String,
+    bounce_sub_type: Option<String>,
+    bounced_recipients: Vec<Recipient>,
+    timestamp: Option<String>,
+    feedback_id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Complaint {
+    complained_recipients: Vec<Recipient>,
+    complaint_sub_type: Option<String>,
+    complaint_feedback_type: Option<String>,
+    timestamp: Option<String>,
+    feedback_id: Option<String>,
+    user_agent: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Delivery {
+    recipients: Vec<String>,
+    timestamp: Option<String>,
+    smtp_response: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Delay {
+    delay_type: Option<String>,
+    delayed_recipients: Vec<Recipient>,
+    timestamp: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Recipient {
+    email_address: String,
+    status: Option<String>,
+    diagnostic_code: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Fault {
+    reason: Option<String>,
+    error_message: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Tracked {
+    timestamp: Option<String>,
+    user_agent: Option<String>,
+    link: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Subscription {
+    timestamp: Option<String>,
+    new_topic_preferences: Option<Preferences>,
+    old_topic_preferences: Option<Preferences>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Preferences {
+    #[serde(default)]
+    unsubscribe_all: bool,
+    #[serde(default)]
+    topic_subscription_status: Vec<Topic>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Topic {
+    topic_name: String,
+    subscription_status: String,
+}
+
+/// Reads an event: one of ours for each recipient.
+///
+/// # Errors
+/// When it is none of SES, or says nothing of whom.
+pub(super) fn read(message: &[u8], stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
+    let wire: Wire = wire::object(message)
+        .map_err(|error| Unreadable(format!("not an event of SES: {error}")))?;
+    Reader { wire: &wire, stamp }.events()
+}
+
+/// One event of SES that is being read.
+struct Reader<'a> {
+    wire: &'a Wire,
+    stamp: &'a Stamp<'a>,
+}
+
+impl Reader<'_> {
+    fn events(&self) -> Result<Vec<Event>, Unreadable> {
+        let wire = self.wire;
+        let word = wire.event_type.as_deref().or(wire.notification_type.as_deref());
+        let word = word.ok_or_else(|| Unreadable("the event has no type".to_owned()))?;
+        match word {
+            "Bounce" => self.bounce(need(&wire.bounce, word)?),
+            "Complaint" => self.complaint(need(&wire.complaint, word)?),
+            "Delivery" => self.delivery(need(&wire.delivery, word)?),
+            "DeliveryDelay" => self.delay(need(&wire.delivery_delay, word)?),
+            "Open" => self.tracked(need(&wire.open, word)?, word, EventKind::Opened),
+            "Click" => self.tracked(need(&wire.click, word)?, word, EventKind::Clicked),
+            "Subscription" => self.subscription(need(&wire.subscription, word)?),
+            _ => self.of_message(word),
+        }
+    }
+
+    fn bounce(&self, bounce: &Bounce) -> Result<Vec<Event>, Unreadable> {
+        let sub_type = bounce.bounce_sub_type.as_deref().unwrap_or("");
+        let word = joined(&["Bounce", &bounce.bounce_type, sub_type]);
+        let fits = |row: &str, told: &str| row == "*" || row == told;
+        let row =
+            BOUNCES.iter().find(|row| fits(row.0, &bounce.bounce_type) && fits(row.1, sub_type));
+        let event = |recipient: &Recipient| {
+            let said = recipient.said();
+            let kind = match row {
+                Some((_, _, Is(kind))) => *kind,
+                Some((_, _, Judged(class))) => self.stamp.faults.kind(*class, &said),
+                None => EventKind::Unknown,
+            };
+            let event = self.event(kind, &word, &recipient.email_address, &bounce.timestamp)?;
+            Ok(recipient.add_to(event).of_feedback(&bounce.feedback_id))
+        };
+        each(&bounce.bounced_recipients, event)
+    }
+
+    fn complaint(&self, complaint: &Complaint) -> Result<Vec<Event>, Unreadable> {
+        let sub_type = complaint.complaint_sub_type.as_deref().unwrap_or("");
+        let feedback = complaint.complaint_feedback_type.as_deref().unwrap_or("");
+        let kind = match (sub_type, feedback) {
+            ("OnAccountSuppressionList", _) => EventKind::Rejected,
+            // The recipient took it out of the spam folder: the opposite of a complaint.
+            (_, "not-spam") => EventKind::Unknown,
+            _ => EventKind::Complaint,
+        };
+        let word = joined(&["Complaint", sub_type, feedback]);
+        let event = |recipient: &Recipient| {
+            let event = self.event(kind, &word, &recipient.email_address, &complaint.timestamp)?;
+            let user_agent = wire::filled(complaint.user_agent.clone());
+            Ok(Event { user_agent, ..event.of_feedback(&complaint.feedback_id) })
+        };
+        each(&complaint.complained_recipients, event)
+    }
+
+    fn delivery(&self, delivery: &Delivery) -> Result<Vec<Event>, Unreadable> {
+        each(&delivery.recipients, |address: &String| {
+            let said = delivery.smtp_response.clone();
+            let event =
+                self.event(EventKind::Delivered, "Delivery", address, &delivery.timestamp)?;
+            Ok(Event {
+                smtp_code: said.as_deref().and_then(wire::smtp_code),
+                enhanced_code: said.as_deref().and_then(wire::enhanced_code),
+                diagnostic: wire::filled(said),
+                ..event
+            })
+        })
+    }
+
+    fn delay(&self, delay: &Delay) -> Result<Vec<Event>, Unreadable> {
+        let word = joined(&["DeliveryDelay", delay.delay_type.as_deref().unwrap_or("")]);
+        each(&delay.delayed_recipients, |recipient: &Recipient| {
+            let kind = EventKind::Deferred;
+            let event = self.event(kind, &word, &recipient.email_address, &delay.timestamp)?;
+            Ok(recipient.add_to(event))
+        })
+    }
+
+    /// An open or a click. Of a message to several recipients it does not say whose it was.
+    fn tracked(
+        &self,
+        tracked: &Tracked,
+        word: &str,
+        kind: EventKind,
+    ) -> Result<Vec<Event>, Unreadable> {
+        let [address] = self.wire.mail.destination.as_slice() else { return Ok(Vec::new()) };
+        let event = self.event(kind, word, address, &tracked.timestamp)?;
+        Ok(vec![Event {
+            url: wire::filled(tracked.link.clone()),
+            user_agent: wire::filled(tracked.user_agent.clone()),
+            ..event
+        }])
+    }
+
+    /// The contact's choices, as they are after the change. SES takes mail that has subscriptions
+    /// for one recipient only.
+    fn subscription(&self, subscription: &Subscription) -> Result<Vec<Event>, Unreadable> {
+        let [address] = self.wire.mail.destination.as_slice() else {
+            return Err(Unreadable("it does not say who of several has unsubscribed".to_owned()));
+        };
+        let event = |kind, scope| {
+            let event = self.event(kind, "Subscription", address, &subscription.timestamp)?;
+            Ok(Event { scope, ..event })
+        };
+        let (new, old) = (&subscription.new_topic_preferences, &subscription.old_topic_preferences);
+        let Some(new) = new else {
+            return Ok(vec![event(EventKind::Unknown, Scope::Global)?]);
+        };
+        if new.unsubscribe_all {
+            return Ok(vec![event(EventKind::Unsubscribed, Scope::Global)?]);
+        }
+        let mut events = Vec::new();
+        if old.as_ref().is_some_and(|old| old.unsubscribe_all) {
+            events.push(event(EventKind::Resubscribed, Scope::Global)?);
+        }
+        for topic in &new.topic_subscription_status {
+            let kind = match topic.subscription_status.as_str() {
+                "OptOut" | "OPT_OUT" => EventKind::Unsubscribed,
+                "OptIn" | "OPT_IN" => EventKind::Resubscribed,
+                _ => EventKind::Unknown,
+            };
+            let scope = Scope::parse(&format!("stream:{}", topic.topic_name));
+            let scope = scope.ok_or_else(|| Unreadable("the topic has no name".to_owned()))?;
+            events.push(event(kind, scope)?);
+        }
+        Ok(events)
+    }
+
+    fn of_message(&self, word: &str) -> Result<Vec<Event>, Unreadable> {
+        let kind = OF_MESSAGE.iter().find(|(known, _)| *known == word).map(|(_, kind)| *kind);
+        let fault = self.wire.reject.as_ref().or(self.wire.failure.as_ref());
+        let said = fault.and_then(|fault| fault.reason.clone().or(fault.error_message.clone()));
+        each(&self.wire.mail.destination, |address: &String| {
+            let time = &self.wire.mail.timestamp;
+            let event = self.event(kind.unwrap_or(EventKind::Unknown), word, address, time)?;
+            Ok(Event { diagnostic: wire::filled(said.clone()), ..event })
+        })
+    }
+
+    /// An event of which the message is known.
+    fn event(
+        &self,
+        kind: EventKind,
+        word: &str,
+        address: &str,
+        time: &Option<String>,
+    ) -> Result<Event, Unreadable> {
+        let mail = &self.wire.mail;
+        let address = wire::mailboxes(address).into_iter().next();
+        let address = address.ok_or_else(|| Unreadable("a recipient is empty".to_owned()))??;
+        let time = time.as_ref().or(mail.timestamp.as_ref());
+        let time = time.ok_or_else(|| Unreadable("the event has no time".to_owned()))?;
+        let at = wire::time(&TimeForm::Text(time.clone()), self.stamp.received_at)?;
+        Ok(Event {
+            message_id: wire::filled(mail.message_id.clone()),
+            tags: mail.tags.as_ref().map(tags).unwrap_or_default(),
+            ..self.stamp.event("amazon-ses", kind, word.to_owned(), address, at)
+        })
+    }
+}
+
+impl Recipient {
+    fn said(&self) -> Said<'_> {
+        let text = self.diagnostic_code.as_deref().unwrap_or("");
+        Said { smtp: wire::smtp_code(wire::reply(text)), enhanced: self.status.as_deref(), text }
+    }
+
+    fn add_to(&self, event: Event) -> Event {
+        let said = self.said();
+        let status = said.enhanced.and_then(wire::enhanced_code);
+        Event {
+            smtp_code: said.smtp,
+            enhanced_code: status.or_else(|| wire::enhanced_code(said.text)),
+            diagnostic: wire::filled(self.diagnostic_code.clone()),
+            ..event
+        }
+    }
+}
+
+impl Event {
+    /// With the id that an identity's notification and a published event have in common.
+    fn of_feedback(self, id: &Option<String>) -> Event {
+        let id = wire::filled(id.clone());
+        Event { provider_event_id: id.clone(), identity: id, ..self }
+    }
+}
+
+/// The events of several recipients. One that is no address must not cost the others.
+fn each<T>(
+    recipients: &[T],
+    event: impl Fn(&T) -> Result<Event, Unreadable>,
+) -> Result<Vec<Event>, Unreadable> {
+    let (mut events, mut refused) = (Vec::new(), None);
+    for recipient in recipients {
+        match event(recipient) {
+            Ok(event) => events.push(event),
+            Err(error) => refused = Some(error),
+        }
+    }
+    if events.is_empty() {
+        let none = || Unreadable("the event names no recipient".to_owned());
+        return Err(refused.unwrap_or_else(none));
+    }
+    Ok(events)
+}
+
+fn need<'a, T>(part: &'a Option<T>, word: &str) -> Result<&'a T, Unreadable> {
+    part.as_ref().ok_or_else(|| Unreadable(format!("a {word} without its details")))
+}
+
+/// The words that are there, as `a/b`.
+fn joined(words: &[&str]) -> String {
+    let words: Vec<&str> = words.iter().copied().filter(|word| !word.is_empty()).collect();
+    words.join("/")
+}
+
+/// The sender's own tags, as `name:value`; those that begin with `ses:` are Amazon's.
+fn tags(tags: &BTreeMap<String, Value>) -> Vec<String> {
+    let own = tags.iter().filter(|(name, _)| !name.starts_with("ses:"));
+    own.flat_map(|(name, values)| {
+        let values = values.as_array().into_iter().flatten().filter_map(Value::as_str);
+        values.map(move |value| format!("{name}:{value}"))
+    })
+    .collect()
+}
