@@ -7,8 +7,11 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use suppressd::model::{
     Address, Element, Event, EventKind, Filter, Origin, Scope, SourceName, Standing, Time,
 };
-use suppressd::provider::{ALL, ELEMENTS_MAX, Faults, Notification, Provider, Stamp};
+use suppressd::provider::{
+    ALL, ELEMENTS_MAX, Faults, Notification, Provider, Setting, Settings, Stamp,
+};
 use suppressd::rules::Rules;
+use suppressd::secret::Secret;
 
 /// A request to a webhook.
 #[derive(Clone)]
@@ -71,7 +74,8 @@ fn line(data: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-fn provider(name: &[u8]) -> &'static dyn Provider {
+/// The provider of that name; without one of that name, the one that its first byte picks.
+pub fn provider(name: &[u8]) -> &'static dyn Provider {
     let named = ALL.iter().find(|provider| provider.name().as_bytes() == name);
     let first = usize::from(name.first().copied().unwrap_or(0));
     *named.unwrap_or(&ALL[first % ALL.len()])
@@ -93,11 +97,34 @@ pub fn cut_and_read(provider: &dyn Provider, sent: &Notification<'_>) {
     }
 }
 
-/// Reads an element as the applier does, but lets a panic through.
+/// Settings with which every provider's API can be asked.
+pub fn polled() -> Settings {
+    let mut settings = Settings::default();
+    for key in ["api_key", "secret_key", "server_token", "access_key"] {
+        settings.set(key, Setting::Secrets(vec![Secret::new("s3cret")]));
+    }
+    for key in ["domains", "domain_ids", "streams"] {
+        settings.set(key, Setting::Texts(vec!["a.example".to_owned(), "b.example".to_owned()]));
+    }
+    settings.set("url", Setting::Text("https://relay.example/events".to_owned()));
+    settings.set("list_url", Setting::Text("https://relay.example/list".to_owned()));
+    settings
+}
+
+/// Reads an element of a notification as the applier does, but lets a panic through.
 pub fn read(provider: &dyn Provider, element: &Element) {
+    read_as(provider, element, Origin::Webhook, "");
+}
+
+/// Reads a row of a feed.
+pub fn read_row(provider: &dyn Provider, row: &Element, feed: &str) {
+    read_as(provider, row, Origin::Poll, feed);
+}
+
+fn read_as(provider: &dyn Provider, element: &Element, origin: Origin, feed: &str) {
     let source = SourceName::parse("fuzz").expect("a name");
     let faults = Faults::default();
-    let (origin, feed, received_at) = (Origin::Webhook, "", now());
+    let received_at = now();
     let stamp = Stamp { source: &source, origin, feed, received_at, faults: &faults };
     let events = provider.read(element, &stamp);
     assert_eq!(events, provider.read(element, &stamp), "reading is deterministic");

@@ -2,12 +2,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use suppressd::export::ALL;
-use suppressd::model::{
-    Address, EventId, EventKind, Filter, OCTETS_MAX, Origin, Scope, SourceName, Standing,
-};
-use suppressd::provider::{Faults, Stamp};
-use suppressd::rules::Rules;
+use suppressd::export::{ALL, Entry, Hash, Rows, Style, Table};
+use suppressd::model::{Address, OCTETS_MAX, Reason, Until};
 use suppressd_fuzz::now;
 
 fuzz_target!(|data: &[u8]| {
@@ -30,24 +26,30 @@ fuzz_target!(|data: &[u8]| {
 
 /// Each format carries the address in whole lines, or says that it cannot.
 fn exported(address: &Address) {
-    let source = SourceName::parse("fuzz").expect("a name");
-    let faults = Faults::default();
-    let (origin, feed, received_at) = (Origin::Webhook, "", now());
-    let stamp = Stamp { source: &source, origin, feed, received_at, faults: &faults };
-    let kind = EventKind::HardBounce;
-    let event = stamp.event("generic", kind, String::new(), address.clone(), now());
-    let _: EventId = event.id();
-    let mut standing = Standing::default();
-    standing.merge(address.received(), event.fact().expect("a bounce is a fact"));
-    let verdict = Rules::default().judge(&standing, &Scope::Global, &Filter::default(), now());
-    let verdict = verdict.expect("a bounce suppresses");
     for format in ALL {
-        let Ok(rows) = format.rows(address, &verdict, format.default_reply()) else { continue };
-        assert!(!rows.is_empty(), "{}: neither rows nor a reason", format.name());
-        for row in rows {
-            let whole = format!("{}{}", row.key, row.value);
-            assert!(!whole.contains(['\n', '\r', '\0']), "{}: two lines", format.name());
-            assert!(!row.key.is_empty() && !row.key.starts_with('#'), "{}", format.name());
+        let reply = format.default_reply().unwrap_or_default();
+        for table in format.tables() {
+            let style = Style::new(*format, *table, Hash::Sha256, reply);
+            let entry = Entry {
+                local: address.local(),
+                domain: address.domain(),
+                spelling: address.received(),
+                reason: Reason::HardBounce,
+                since: now(),
+                until: Until::Forever,
+                style: &style,
+            };
+            let mut rows = Rows::default();
+            let Ok(()) = format.rows(&entry, &mut rows) else { continue };
+            assert!(rows.iter().next().is_some(), "{}: neither rows nor a reason", format.name());
+            for row in rows.iter() {
+                let whole = format!("{}{}", row.key, row.value);
+                assert!(!whole.contains(['\n', '\r', '\0']), "{}: two lines", format.name());
+                assert!(!row.key.is_empty(), "{}: no key", format.name());
+                // Only a text has comments.
+                let is_comment = *table == Table::Text && row.key.starts_with('#');
+                assert!(!is_comment, "{}: a comment", format.name());
+            }
         }
     }
 }

@@ -47,7 +47,7 @@ fuzz_target!(|data: &[u8]| {
     for check in checks.iter().flatten() {
         let _ = check.verify(&sent, None);
     }
-    match custom.configured(&settings) {
+    match custom.configured(Some(&settings), None) {
         Ok(Some(described)) => {
             described.asks(&sent);
             described.is_probe(&sent);
