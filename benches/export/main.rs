@@ -50,15 +50,15 @@ fn main() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let running = runtime.block_on(fill::fill(rows, &directory.join("state")))?;
     println!("export: {rows} rows, median of {ROUNDS} rounds");
+    let _inside = runtime.enter();
+    let rows = changes(rows, directory, &running, (Table::Text, TEXT_CHANGES, 2.0))?;
+    let rows = changes(rows, directory, &running, (Table::Lmdb, CHANGES, 1.5))?;
     whole(rows, directory, &running)?;
     let mut keys: Vec<String> = (0..rows).map(event::address).collect();
     keys.sort_unstable();
     let standings: Vec<StandingRow> = keys.into_iter().map(standing).collect();
     from_memory(&standings, directory)?;
     drop(standings);
-    let _inside = runtime.enter();
-    let rows = changes(rows, directory, &running, (Table::Text, TEXT_CHANGES, 2.0))?;
-    changes(rows, directory, &running, (Table::Lmdb, CHANGES, 1.5))?;
     let stragglers = runtime.block_on(running.stop(STOP));
     ensure!(stragglers.is_empty(), "intake did not stop");
     Ok(())

@@ -2,9 +2,12 @@
 //!
 //! Blocking. Writes what comes in ascending order at once, and merges the rest in at the end.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::lmdb::Stamp;
@@ -106,6 +109,29 @@ impl Sorted {
         Ok(())
     }
 
+    /// Adds rows of another file as they are.
+    fn copy(
+        &mut self,
+        mut from: &File,
+        starts: &[u64],
+        lengths: &Lengths,
+        rows: Range<usize>,
+    ) -> Result<(), PublishError> {
+        let at = |row: usize| starts.get(row).copied().unwrap_or(0);
+        let (start, end) = (at(rows.start), at(rows.end));
+        let copied = self.out.flush().and_then(|()| {
+            from.seek(io::SeekFrom::Start(start))?;
+            io::copy(&mut from.take(end - start), self.out.get_mut())
+        });
+        match copied {
+            Ok(bytes) if bytes == end - start => {}
+            Ok(_) => return Err(self.draft.failed("write", io::ErrorKind::UnexpectedEof.into())),
+            Err(error) => return Err(self.draft.failed("write", error)),
+        }
+        self.lengths.extend(lengths.get(rows).unwrap_or_default());
+        Ok(())
+    }
+
     fn finish(mut self) -> Result<(Draft, Lengths), PublishError> {
         let written = self.out.write_all(self.shape.foot.as_bytes());
         written.and_then(|()| self.out.flush()).map_err(|e| self.draft.failed("write", e))?;
@@ -137,7 +163,7 @@ fn read(
     Ok(())
 }
 
-/// A file that we wrote, and where its rows are.
+/// A file that we wrote, without anything between its rows, and where these are.
 pub(super) struct Kept {
     path: PathBuf,
     shape: &'static Shape,
@@ -165,40 +191,67 @@ impl Kept {
         let gone = edits.deletes.iter().map(|row| (row.key, None));
         let here = edits.puts.iter().map(|row| (row.key, Some(row.value)));
         let edits: BTreeMap<&str, Option<&str>> = gone.chain(here).collect();
-        let mut edits = edits.into_iter().peekable();
-        let mut new = Sorted::begin(&self.path, "suppressd-new", self.shape)?;
-        let mut changed = false;
         let file = File::open(&self.path).map_err(failed)?;
-        read(file, self.shape, &self.lengths, failed, |row| {
-            while let Some((key, value)) = edits.next_if(|(key, _)| *key < row.key) {
-                if let Some(value) = value {
-                    changed = true;
-                    new.add(Row { key, value })?;
-                }
-            }
-            match edits.next_if(|(key, _)| *key == row.key) {
-                Some((key, Some(value))) => {
-                    changed |= value != row.value;
-                    new.add(Row { key, value })
-                }
-                Some((_, None)) => {
-                    changed = true;
-                    Ok(())
-                }
-                None => new.add(row),
-            }
-        })?;
+        let mut new = Sorted::begin(&self.path, "suppressd-new", self.shape)?;
+        let (starts, mut done, mut changed) = (self.starts(), 0, false);
         for (key, value) in edits {
+            let (place, row) = self.find(&file, &starts, key).map_err(failed)?;
+            if row.as_deref() == value {
+                continue;
+            }
+            new.copy(&file, &starts, &self.lengths, done..place)?;
+            done = place + usize::from(row.is_some());
+            changed = true;
             if let Some(value) = value {
-                changed = true;
                 new.add(Row { key, value })?;
             }
         }
+        new.copy(&file, &starts, &self.lengths, done..self.lengths.len())?;
         if !changed {
             return Ok(Edited::Same);
         }
         let (draft, lengths) = new.finish()?;
         Ok(Edited::New(draft, lengths))
+    }
+}
+
+impl Kept {
+    /// Where each row starts, and the last ends.
+    fn starts(&self) -> Vec<u64> {
+        let mut end = self.shape.head.len() as u64;
+        let ends = self.lengths.iter().map(|(_, length)| {
+            end += u64::from(*length);
+            end
+        });
+        std::iter::once(self.shape.head.len() as u64).chain(ends).collect()
+    }
+
+    /// The number of the row with a key and its value, or of the one that comes behind it.
+    fn find(&self, file: &File, starts: &[u64], key: &str) -> io::Result<(usize, Option<String>)> {
+        let read = |start: u64, length: usize| {
+            let mut bytes = vec![0; length];
+            file.read_exact_at(&mut bytes, start)?;
+            io::Result::Ok(bytes)
+        };
+        let Shape { open, separator, close, .. } = self.shape;
+        let start = |row: usize| starts.get(row).map_or(0, |start| start + open.len() as u64);
+        let (mut low, mut high) = (0, self.lengths.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            let (length, whole) = self.lengths.get(middle).copied().unwrap_or_default();
+            let found = read(start(middle), length as usize)?;
+            match found.as_slice().cmp(key.as_bytes()) {
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
+                Ordering::Equal => {
+                    let around = open.len() + key.len() + separator.len() + close.len();
+                    let before = (key.len() + separator.len()) as u64;
+                    let value = read(start(middle) + before, whole as usize - around)?;
+                    return Ok((middle, Some(String::from_utf8_lossy(&value).into_owned())));
+                }
+            }
+        }
+        Ok((low, None))
     }
 }
 
@@ -210,4 +263,65 @@ pub(super) enum Edited {
     New(Draft, Lengths),
     /// Nobody knows: somebody else has written it.
     Foreign,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHAPE: Shape = Shape {
+        head: "head\r\n",
+        open: "<",
+        separator: ",",
+        close: ">\r\n",
+        foot: "end\n",
+        joiner: "",
+    };
+
+    fn file(rows: &BTreeMap<String, String>) -> String {
+        let lines = rows.iter().map(|(key, value)| format!("<{key},{value}>\r\n"));
+        format!("head\r\n{}end\n", lines.collect::<String>())
+    }
+
+    proptest::proptest! {
+        /// A copy with edits in it is what is written anew from the rows that there are then.
+        #[test]
+        fn edits_make_the_file_that_would_be_written_anew(
+            before in proptest::collection::btree_map("[a-e]{1,3}", "[x-z]{0,2}", 0..30),
+            edits in proptest::collection::btree_map(
+                "[a-e]{1,3}", proptest::option::of("[x-z]{0,2}"), 0..10,
+            ),
+        ) {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("f");
+            let mut lines = Lines::begin(&path, &SHAPE).unwrap();
+            before.iter().for_each(|(key, value)| lines.add(Row { key, value }).unwrap());
+            let (draft, lengths) = lines.finish().unwrap();
+            std::fs::rename(&draft.path, &path).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), file(&before));
+            let kept = Kept::new(&path, &SHAPE, lengths).unwrap();
+            let (mut after, mut given) = (before.clone(), Edits::default());
+            for (key, value) in &edits {
+                match value {
+                    Some(value) => {
+                        given.puts.add(&[key], &[value]);
+                        after.insert(key.clone(), value.clone());
+                    }
+                    None => {
+                        given.deletes.add(&[key], &["whatever"]);
+                        after.remove(key);
+                    }
+                }
+            }
+            match kept.edited(&given).unwrap() {
+                Edited::Same => assert_eq!(before, after),
+                Edited::New(draft, lengths) => {
+                    assert_ne!(before, after);
+                    assert_eq!(std::fs::read_to_string(&draft.path).unwrap(), file(&after));
+                    assert_eq!(lengths.len(), after.len());
+                }
+                Edited::Foreign => panic!("nobody else has written it"),
+            }
+        }
+    }
 }

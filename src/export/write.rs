@@ -109,7 +109,7 @@ impl Job {
         let Settings { path, format, .. } = &*self.settings;
         match left {
             Left::Map(digest) => Live::open(path, digest).ok().map(Base::Map),
-            Left::Lines(lengths) if !format.shares_keys() => {
+            Left::Lines(lengths) if !format.shares_keys() && format.shape().joiner.is_empty() => {
                 Kept::new(path, format.shape(), lengths).ok().map(Base::Lines)
             }
             Left::Lines(_) | Left::Nothing => None,
