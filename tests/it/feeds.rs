@@ -441,12 +441,19 @@ fn told(daemon: &Daemon, name: &str) -> Vec<String> {
 
 /// The same of what a case expects.
 fn wanted(case: &Case) -> Vec<String> {
-    let mut events = case.file["events"].as_array().unwrap().clone();
-    events.sort_by_key(Value::to_string);
     // One event told twice is one.
-    events.dedup();
-    let mut wanted: Vec<String> =
-        events.iter().filter(|event| !event["kind"].is_null()).map(three).collect();
+    let same = |event: &Value| {
+        let [kind, address, scope] = ["kind", "address", "scope"].map(|key| event[key].clone());
+        let told = match &event["identity"] {
+            Value::Null => json!([event["message_id"], event["at"].as_str().map(|at| &at[..19])]),
+            identity => identity.clone(),
+        };
+        json!([kind, address, scope, told]).to_string()
+    };
+    let events = case.file["events"].as_array().unwrap().iter();
+    let events: BTreeMap<String, &Value> =
+        events.filter(|event| !event["kind"].is_null()).map(|e| (same(e), e)).collect();
+    let mut wanted: Vec<String> = events.into_values().map(three).collect();
     wanted.sort();
     wanted
 }
