@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use suppressd::ingest::Running;
 use suppressd::listen::{Listen, Listener};
-use suppressd::lookup::{ALL, DEFAULT_REPLY, Judge, Replies, Settings, listener};
-use suppressd::model::{Filter, Scope};
+use suppressd::lookup::{ALL, Judge, Replies, Settings, listener};
+use suppressd::model::{Filter, Scope, reply};
 use suppressd::rules::Rules;
 use tokio::sync::watch;
 
@@ -95,7 +95,7 @@ fn serve(
         scopes: vec![Scope::Global],
         scopes_by_sender: Vec::new(),
         recipient_delimiter: String::new(),
-        replies: Replies::parse(DEFAULT_REPLY).map_err(anyhow::Error::msg)?,
+        replies: Replies::parse(reply::DEFAULT).map_err(anyhow::Error::msg)?,
         style: None,
         connections_max: 1024,
         idle_timeout: STOP,

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use super::export::{filter, group, mode};
 use super::listeners::{CONNECTIONS_MAX, CONNECTIONS_MAX_DEFAULT, clash, listen};
-use super::lookups::{ALL, DEFAULT_REPLY, Protocol, Replies, Sender, Settings, Style};
+use super::lookups::{ALL, Protocol, Replies, Sender, Settings, Style};
 use super::near::listed;
 use super::section::{Field, Section, checked, shown};
 use super::{DAY, scope};
 use crate::listen::Listen;
-use crate::model::{Address, Filter, Scope, SourceName};
+use crate::model::{Address, Filter, Scope, SourceName, reply};
 
 /// Longer than Postfix keeps a policy connection that it does not use (300 s).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
@@ -66,7 +66,7 @@ fn lookup(
     let by_sender = section.take("scopes_by_sender").map(|field| by_sender(&field, protocol));
     let delimiter = section.take("recipient_delimiter").and_then(|field| delimiter(&field));
     let reply = section.take("reply").and_then(|field| {
-        let hint = format!("the default is {DEFAULT_REPLY:?}");
+        let hint = format!("the default is {:?}", reply::DEFAULT);
         checked(&field, Replies::parse(field.text()?), &hint)
     });
     let style = section.take("style").and_then(|field| style(&field, protocol));
@@ -85,7 +85,7 @@ fn lookup(
         scopes,
         scopes_by_sender: by_sender.unwrap_or_default(),
         recipient_delimiter: delimiter.unwrap_or_default(),
-        replies: reply.or_else(|| Replies::parse(DEFAULT_REPLY).ok())?,
+        replies: reply.or_else(|| Replies::parse(reply::DEFAULT).ok())?,
         style,
         connections_max: connections.and_then(whole).unwrap_or(CONNECTIONS_MAX_DEFAULT),
         idle_timeout: idle.unwrap_or(IDLE_TIMEOUT),

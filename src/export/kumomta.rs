@@ -2,8 +2,8 @@
 
 use super::field::json;
 use super::key::each_spelling;
-use super::reply::{self, Reply};
 use super::{Entry, Format, Rows, Shape, Unfit};
+use crate::model::reply::{self, Reply};
 
 const SHAPE: Shape =
     Shape { head: "{", open: "\n", separator: ": ", close: "", joiner: ",", foot: "\n}\n" };

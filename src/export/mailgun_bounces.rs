@@ -4,9 +4,9 @@
 
 use super::field::csv;
 use super::key::mailbox;
-use super::reply::words;
 use super::{Entry, Format, Rows, Shape, Unfit};
 use crate::model::Reason;
+use crate::model::reply::words;
 
 const SHAPE: Shape = Shape {
     head: "address,code,error,created_at\r\n",

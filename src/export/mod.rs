@@ -10,7 +10,6 @@ pub mod handle;
 mod key;
 mod lmdb;
 mod mark;
-mod reply;
 
 mod brevo;
 mod csv;
@@ -44,6 +43,7 @@ mod write;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::model::reply;
 use crate::model::{Filter, Reason, Time, Until};
 
 use rows::Edits;

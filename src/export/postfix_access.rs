@@ -2,8 +2,8 @@
 //!
 //! Never writes an action that drops mail, such as DISCARD.
 
-use super::reply::{self, Reply};
 use super::{Entry, Format, Rows, Shape, Table, Unfit, postfix};
+use crate::model::reply::{self, Reply};
 
 const CONFIG: &str = "\
 # /etc/postfix/main.cf. First in the list, before anything that permits.

@@ -3,8 +3,8 @@
 //!
 //! Never writes `discard:`, which drops mail in silence.
 
-use super::reply::{self, Reply};
 use super::{Entry, Format, Rows, Shape, Table, Unfit, postfix};
+use crate::model::reply::{self, Reply};
 
 const CONFIG: &str = "\
 # /etc/postfix/main.cf. First in the list: what else is in transport_maps comes after it.

@@ -4,8 +4,8 @@
 //! writes DISCARD.
 
 use super::key::{each_spelling, require_name, unquoted};
-use super::reply::{self, Reply};
 use super::{Entry, Format, Rows, Shape, Unfit};
+use crate::model::reply::{self, Reply};
 
 const SHAPE: Shape = Shape { separator: "\t", ..Shape::LINES };
 

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 pub use judge::{Judge, Lookups, Status};
-pub use reply::{DEFAULT_REPLY, Replies, Style};
+pub use reply::{Replies, Style};
 
 use crate::listen::Listen;
 use crate::model::{Address, Filter, Scope};

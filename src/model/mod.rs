@@ -7,6 +7,7 @@ mod event;
 mod filter;
 mod id;
 mod pushed;
+pub mod reply;
 mod scope;
 mod source;
 mod standing;

@@ -1,9 +1,11 @@
 //! The reply that an administrator configures: an SMTP refusal with the reason in words.
+//!
+//! Never written as it is: formats and protocols put its parts into the words of an MTA's tables.
 
-use crate::model::Reason;
+use super::Reason;
 
 /// What an MTA says unless it is told otherwise.
-pub(super) const DEFAULT: &str = "5.1.1 suppressed: {reason}";
+pub const DEFAULT: &str = "5.1.1 suppressed: {reason}";
 
 /// Longest reply with its placeholders filled in, in bytes. SMTP allows 512 for a whole line, and
 /// MTAs add the address.
@@ -14,20 +16,20 @@ const PLACEHOLDER: &str = "{reason}";
 
 /// A refusal, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reply<'a> {
+pub struct Reply<'a> {
     /// The SMTP code, such as 550, if it has one.
-    pub(super) code: Option<&'a str>,
+    pub code: Option<&'a str>,
     /// The enhanced status code, such as 5.1.1, if it has one.
-    pub(super) status: Option<&'a str>,
+    pub status: Option<&'a str>,
     /// What follows the codes.
-    pub(super) text: &'a str,
+    pub text: &'a str,
     /// Whether it is for good: of class 5, not 4.
-    pub(super) permanent: bool,
+    pub permanent: bool,
 }
 
 impl<'a> Reply<'a> {
     /// `None`: it has no code, no text, or codes that contradict each other.
-    pub(super) fn parse(reply: &'a str) -> Option<Reply<'a>> {
+    pub fn parse(reply: &'a str) -> Option<Reply<'a>> {
         let (first, text) = reply.split_once(' ').filter(|(_, text)| !text.trim().is_empty())?;
         if let Some(class) = enhanced_class(first) {
             let permanent = class == b'5';
@@ -47,12 +49,12 @@ impl<'a> Reply<'a> {
     }
 
     /// The SMTP code, or the usual one of its class.
-    pub(super) fn code(&self) -> &'a str {
+    pub fn code(&self) -> &'a str {
         self.code.unwrap_or(if self.permanent { "550" } else { "450" })
     }
 
     /// The enhanced code, or the undefined one of its class.
-    pub(super) fn status(&self) -> &'a str {
+    pub fn status(&self) -> &'a str {
         self.status.unwrap_or(if self.permanent { "5.0.0" } else { "4.0.0" })
     }
 }
@@ -71,7 +73,7 @@ fn enhanced_class(word: &str) -> Option<u8> {
 ///
 /// # Errors
 /// Says what it must be.
-pub(super) fn check(reply: &str) -> Result<Reply<'_>, String> {
+pub fn check(reply: &str) -> Result<Reply<'_>, String> {
     if reply.bytes().any(|b| b.is_ascii_control() || !b.is_ascii()) {
         return Err("must be one line of printable ASCII".to_owned());
     }
@@ -92,7 +94,7 @@ pub(super) fn check(reply: &str) -> Result<Reply<'_>, String> {
 ///
 /// # Errors
 /// Says what it must be.
-pub(super) fn check_permanent(reply: &str) -> Result<Reply<'_>, String> {
+pub fn check_permanent(reply: &str) -> Result<Reply<'_>, String> {
     let checked = check(reply)?;
     if checked.permanent {
         return Ok(checked);
@@ -101,12 +103,12 @@ pub(super) fn check_permanent(reply: &str) -> Result<Reply<'_>, String> {
 }
 
 /// The reply for a reason.
-pub(super) fn fill(reply: &str, reason: Reason) -> String {
+pub fn fill(reply: &str, reason: Reason) -> String {
     reply.replace(PLACEHOLDER, words(reason))
 }
 
 /// The reason as a sender should read it.
-pub(super) fn words(reason: Reason) -> &'static str {
+pub fn words(reason: Reason) -> &'static str {
     match reason {
         Reason::HardBounce => "hard bounce",
         Reason::Complaint => "complaint",
