@@ -155,7 +155,7 @@ pub struct Status {
     pub last_error: Option<String>,
     /// When it runs next; `None` while only a cron expression or an operator can say.
     pub next_due: Option<String>,
-    /// How its pushing stands; `None` where nothing is pushed.
+    /// How its pushing stands; `None` where nothing is pushed, and until that is known.
     pub push: Option<PushStatus>,
 }
 

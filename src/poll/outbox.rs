@@ -58,6 +58,8 @@ pub(super) struct Outbox {
     tries: u32,
     not_before: Instant,
     put_off: HashMap<String, Instant>,
+    /// Whether the store has said yet what there is to do.
+    has_looked: bool,
     status: PushStatus,
 }
 
@@ -78,13 +80,14 @@ impl Outbox {
             tries: 0,
             not_before: now,
             put_off: HashMap::new(),
+            has_looked: false,
             status: PushStatus::default(),
         })
     }
 
-    /// How it stands.
-    pub(super) fn status(&self) -> PushStatus {
-        self.status.clone()
+    /// How it stands, once that is known.
+    pub(super) fn status(&self) -> Option<PushStatus> {
+        self.has_looked.then(|| self.status.clone())
     }
 
     /// Looks if there is cause to, and pushes for a while.
@@ -108,7 +111,7 @@ impl Outbox {
                 Err(error) => self.failed(&settings.source, &error),
             }
         }
-        let PushStatus { waiting, pushed, refused, .. } = self.status;
+        let Some(PushStatus { waiting, pushed, refused, .. }) = self.status() else { return };
         telemetry::push::stands(&settings.source, waiting, pushed, refused);
     }
 
@@ -140,6 +143,7 @@ impl Outbox {
         self.look_from = Instant::now() + started.elapsed() * LOOK_PART;
         self.jobs = jobs.into();
         self.begun = 0;
+        self.has_looked = true;
         self.status = PushStatus { waiting, pushed, refused, error: self.status.error.take() };
     }
 

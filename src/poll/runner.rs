@@ -256,7 +256,7 @@ impl<O: Outside> Task<O> {
         }
         if let Some(outbox) = &mut self.outbox {
             outbox.work(&self.settings, &self.outside, &mut self.budget, &self.stop).await;
-            open(&self.sheet).push = Some(outbox.status());
+            open(&self.sheet).push = outbox.status();
         }
     }
 
