@@ -210,7 +210,7 @@ fn id(headers: &HeaderMap) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::signed::{Sent, settings};
-    use super::super::{Refusal, Setting};
+    use super::super::{Draft, Refusal, Setting};
     use super::*;
 
     /// The vector of the reference libraries' tests, and one with an Ed25519 key made by another
@@ -232,6 +232,19 @@ mod tests {
 
     fn own_checks(secrets: &[&str]) -> Vec<Check> {
         StandardWebhooks.checks(&settings(secrets)).unwrap()
+    }
+
+    /// What has two ids cannot be signed by the first trio: nothing of that try is left.
+    #[test]
+    fn a_sample_has_the_headers_of_one_trio() {
+        let mut headers = HeaderMap::new();
+        headers.append(WEBHOOK.id, "a".parse().unwrap());
+        headers.append(WEBHOOK.id, "b".parse().unwrap());
+        let (body, now) = (BODY.as_bytes().to_vec(), Time::from_seconds(1_614_265_330));
+        let mut draft = Draft { headers, body, url: None, now };
+        own_checks(&[SECRET])[0].sign(&mut draft).unwrap();
+        assert!(!draft.headers.contains_key(WEBHOOK.timestamp));
+        assert!(draft.headers.contains_key(SVIX.timestamp));
     }
 
     #[test]

@@ -264,8 +264,11 @@ impl Check {
             Check::Any(checks) => {
                 let mut outcome = Err("the source has no check".to_owned());
                 for check in checks {
-                    outcome = check.sign(draft);
+                    // One that cannot sign after all must leave nothing of its try behind.
+                    let mut tried = draft.clone();
+                    outcome = check.sign(&mut tried);
                     if outcome.is_ok() {
+                        *draft = tried;
                         break;
                     }
                 }
