@@ -28,7 +28,9 @@ impl Time {
 
     /// From whole seconds since the Unix epoch; saturates at the ends of the range (1677, 2262).
     pub fn from_seconds(seconds: i64) -> Time {
-        Time { nanos: seconds.saturating_mul(NANOS_PER_SECOND), digits: 0 }
+        // To whole seconds at the ends too, so that every time reads again as itself.
+        let most = i64::MAX / NANOS_PER_SECOND;
+        Time { nanos: seconds.clamp(-most, most) * NANOS_PER_SECOND, digits: 0 }
     }
 
     /// From RFC 3339 text with any offset. `None` when it is not that, or beyond 1677 to 2262.
@@ -179,6 +181,14 @@ impl Until {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_ends_of_the_range_read_again() {
+        for seconds in [i64::MIN, -30_000_000_000, 30_000_000_000, i64::MAX] {
+            let time = Time::from_seconds(seconds);
+            assert_eq!(Time::parse(&time.to_string()), Some(time), "{time}");
+        }
+    }
 
     #[test]
     fn rfc3339_keeps_its_precision_and_turns_to_utc() {

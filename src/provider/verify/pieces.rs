@@ -282,16 +282,29 @@ impl Piece {
             Piece::Header(name) => out.extend_from_slice(only(notification.headers, name)?),
             Piece::Pointer(pointer) => out.extend(text_at(notification.body, pointer)?),
             Piece::SortedForm => {
-                let mut fields: Vec<_> = url::form_urlencoded::parse(notification.body).collect();
+                let mut fields = fields_of(notification.body);
                 fields.sort();
-                for (name, value) in fields {
-                    out.extend_from_slice(name.as_bytes());
-                    out.extend_from_slice(value.as_bytes());
-                }
+                out.extend(fields.into_iter().flat_map(|(name, value)| [name, value]).flatten());
             }
         }
         Ok(())
     }
+}
+
+/// The fields of a form (WHATWG URL, "application/x-www-form-urlencoded parsing"), to the byte:
+/// what is no UTF-8 must not pass for something else that is none.
+fn fields_of(form: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let decoded = |part: &[u8]| {
+        let spaced: Vec<u8> = part.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
+        percent_encoding::percent_decode(&spaced).collect()
+    };
+    let fields = form.split(|byte| *byte == b'&').filter(|field| !field.is_empty());
+    let pair = |field: &[u8]| {
+        let mut parts = field.splitn(2, |byte| *byte == b'=');
+        let (name, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        (decoded(name), decoded(value))
+    };
+    fields.map(pair).collect()
 }
 
 /// A text or number in a JSON body, as text.
@@ -328,4 +341,24 @@ fn put_text(draft: &mut Draft, pointer: &str, text: &str) -> Result<(), String> 
     *at = Value::String(text.to_owned());
     draft.body = body.to_string().into_bytes();
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_is_signed_to_the_byte() {
+        let fields = |form: &[u8]| fields_of(form);
+        let pair = |name: &[u8], value: &[u8]| (name.to_vec(), value.to_vec());
+        assert_eq!(
+            fields(b"a=b+c&&%3D=%26&d"),
+            [pair(b"a", b"b c"), pair(b"=", b"&"), pair(b"d", b"")]
+        );
+        assert_eq!(fields(b"a=b=c"), [pair(b"a", b"b=c")]);
+        // Neither is UTF-8, and each is itself.
+        assert_ne!(fields(b"a=%d3"), fields(b"a=%d4"));
+        assert_ne!(fields(b"a=\xd3"), fields(b"a=\xd4"));
+        assert_eq!(fields(b"a=\xd3"), fields(b"a=%D3"));
+    }
 }
