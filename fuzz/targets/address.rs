@@ -6,6 +6,10 @@ use suppressd::export::{ALL, Entry, Hash, Rows, Style, Table};
 use suppressd::model::{Address, OCTETS_MAX, Reason, Until};
 use suppressd_fuzz::now;
 
+/// Formats whose readers take a line for a comment that begins with `#`.
+const COMMENTED: &[&str] =
+    &["postfix-access", "postfix-transport", "exim", "opensmtpd", "haraka", "rspamd"];
+
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(address) = Address::parse(text) else { return };
@@ -46,9 +50,8 @@ fn exported(address: &Address) {
                 let whole = format!("{}{}", row.key, row.value);
                 assert!(!whole.contains(['\n', '\r', '\0']), "{}: two lines", format.name());
                 assert!(!row.key.is_empty(), "{}: no key", format.name());
-                // Only a text has comments.
-                let is_comment = *table == Table::Text && row.key.starts_with('#');
-                assert!(!is_comment, "{}: a comment", format.name());
+                let commented = *table == Table::Text && COMMENTED.contains(&format.name());
+                assert!(!commented || !row.key.starts_with('#'), "{}: a comment", format.name());
             }
         }
     }
