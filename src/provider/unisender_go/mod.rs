@@ -399,6 +399,20 @@ mod tests {
     }
 
     #[test]
+    fn a_body_with_another_place_for_the_signature_is_not_signed() {
+        let zeros = "0".repeat(32);
+        for body in [
+            format!(r#"{{"aut":"{zeros}"}}"#),
+            format!(r#"{{"auth":"x","b":"{zeros}"}}"#),
+            format!(r#"{{"auth":"{zeros}","b":"{zeros}"}}"#),
+        ] {
+            let (body, now) = (body.into_bytes(), Time::from_seconds(0));
+            let mut draft = Draft { headers: HeaderMap::new(), body, url: None, now };
+            assert!(check(&[SECRET]).sign(&mut draft).is_err());
+        }
+    }
+
+    #[test]
     fn events_are_cut_verbatim_and_known_again() {
         let headers = HeaderMap::new();
         let now = Time::from_seconds(1_781_519_531);

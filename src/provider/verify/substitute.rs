@@ -40,9 +40,12 @@ impl Substitute {
     /// Signs a draft that has [`PLACEHOLDER`] where the value goes.
     pub(super) fn sign(&self, draft: &mut Draft) -> Result<(), String> {
         let key = first(&self.keys)?;
-        let unfit = || "the sample has no place for its signature".to_owned();
-        let at = find(&draft.body, PLACEHOLDER.as_bytes()).next().ok_or_else(unfit)?;
-        let after = at + PLACEHOLDER.len();
+        let holds = text_at(&draft.body, "/auth").is_ok_and(|auth| auth == PLACEHOLDER.as_bytes());
+        let places: Vec<usize> = find(&draft.body, PLACEHOLDER.as_bytes()).collect();
+        let (true, [at]) = (holds, places.as_slice()) else {
+            return Err("the sample has no place for its signature".to_owned());
+        };
+        let (at, after) = (*at, at + PLACEHOLDER.len());
         let tag = digest(&draft.body[..at], key, &draft.body[after..]);
         draft.body.splice(at..after, tag.into_bytes());
         Ok(())
