@@ -100,7 +100,7 @@ impl Merge<'_> {
         }
         let is_back = self.sight(&event, feed, &mut fact)?;
         // Ours is not the time of a fact, and it is another at each telling: the first one stands.
-        if seen != Seen::First && event.at == event.received_at && !is_back {
+        if seen != Seen::First && event.told_at.is_some() && !is_back {
             return Ok(());
         }
         let (address, scope) = (event.address.key(), &event.scope);

@@ -159,8 +159,9 @@ pub struct Event {
     pub scope: Scope,
     /// When it happened.
     pub at: Time,
-    /// When it happened by the provider's word, where that is not believed: it is still what the
-    /// event is recognised by, for `at` is then another at each retry.
+    /// Where `at` is our own time, and so another at each retry: when it happened by the provider's
+    /// word, which is not believed but still what the event is recognised by; the end of time where
+    /// it has said nothing.
     pub told_at: Option<Time>,
     /// When we were told first.
     pub received_at: Time,

@@ -201,7 +201,7 @@ pub fn read_element(
     // bytes again at every start.
     let read = || -> Result<Vec<Event>, Unreadable> {
         let mut events = provider.read(element, &stamp)?;
-        if events.iter().any(|event| has_our_time(event, &stamp)) {
+        if events.iter().any(|event| event.at == stamp.received_at) {
             let told = provider.read(element, &Stamp { received_at: END, ..stamp })?;
             know_by_what_was_told(&mut events, &told, &stamp, element);
         }
@@ -221,11 +221,6 @@ pub fn read_element(
 /// The end of time, at which every time that was told is believed.
 const END: Time = Time::from_nanos(i64::MAX, 9);
 
-/// Whether an event has our time and nothing else to know it by: our time differs at each retry.
-fn has_our_time(event: &Event, stamp: &Stamp<'_>) -> bool {
-    event.identity.is_none() && event.at == stamp.received_at
-}
-
 /// Gives events that have our time, since theirs is not believed or not there, what makes them the
 /// same whenever they are told.
 fn know_by_what_was_told(
@@ -235,14 +230,13 @@ fn know_by_what_was_told(
     element: &Element,
 ) {
     for (number, (event, told)) in events.iter_mut().zip(told).enumerate() {
-        if !has_our_time(event, stamp) || told.at == event.at {
+        if event.at != stamp.received_at || told.at == event.at {
             continue;
         }
-        if told.at == END {
+        event.told_at = Some(told.at);
+        if told.at == END && event.identity.is_none() {
             let hash = Sha256::new().chain_update(&element.context).chain_update(&element.body);
             event.identity = Some(format!("{number} of {}", HEXLOWER.encode(&hash.finalize())));
-        } else {
-            event.told_at = Some(told.at);
         }
     }
 }
