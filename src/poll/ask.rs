@@ -65,7 +65,7 @@ impl<'a, O: Outside> Asking<'a, O> {
     ) -> Result<String, RunError> {
         match next {
             Some(next) => Ok(next.to_owned()),
-            None => self.request(&self.query(feed, window, None)).map(|r| r.url.into()),
+            None => self.request(&query(self.settings, feed, window, None)).map(|r| r.url.into()),
         }
     }
 
@@ -103,8 +103,8 @@ impl<'a, O: Outside> Asking<'a, O> {
         window: Window,
         next: Option<&str>,
     ) -> Result<Page, RunError> {
-        let (provider, settings) = (self.settings.provider, &self.settings.settings);
-        let query = Query { settings, feed, window, next, now: clock::now() };
+        let (settings, provider) = (self.settings, self.settings.provider);
+        let query = query(settings, feed, window, next);
         let request = self.request(&query)?;
         let fetched = self.fetch(&request).await?;
         if fetched.status != 200 && provider.is_unauthorised(fetched.status, &fetched.body) {
@@ -178,11 +178,16 @@ impl<'a, O: Outside> Asking<'a, O> {
         }
     }
 
-    fn query<'q>(&'q self, feed: &'q str, window: Window, next: Option<&'q str>) -> Query<'q> {
-        Query { settings: &self.settings.settings, feed, window, next, now: clock::now() }
-    }
-
     fn request(&self, query: &Query<'_>) -> Result<PageRequest, RunError> {
         self.settings.provider.page_request(query).map_err(RunError::Request)
     }
+}
+
+fn query<'q>(
+    settings: &'q Settings,
+    feed: &'q str,
+    window: Window,
+    next: Option<&'q str>,
+) -> Query<'q> {
+    Query { settings: &settings.settings, feed, window, next, now: clock::now() }
 }
