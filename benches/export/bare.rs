@@ -1,7 +1,8 @@
-//! The least that the same file can take: its rows are there, in order, and are written, synced and
-//! put in place by the library or the system alone.
+//! The least that the same file can take: its rows are there, in no order, and are sorted where the
+//! file wants that, written, synced and put in place by the library or the system alone.
 
 use std::fs::{self, File};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -23,7 +24,7 @@ pub(crate) fn write(table: Table, like: &Path) -> Result<Duration> {
     let (draft, target) = (like.with_extension("draft"), like.with_extension("bare"));
     let took = match table {
         Table::Text => text(like, &draft)?,
-        Table::Lmdb => lmdb(&pairs_of_map(like)?, &draft)?,
+        Table::Lmdb => lmdb(pairs_of_map(like)?, &draft)?,
         Table::Cdb => cdb(&pairs_of_constant(like)?, &draft)?,
     };
     let started = Instant::now();
@@ -35,10 +36,21 @@ pub(crate) fn write(table: Table, like: &Path) -> Result<Duration> {
     Ok(took)
 }
 
+/// Puts rows into the order of a hash of each.
+fn shuffle(rows: &mut [impl Hash]) {
+    rows.sort_by_cached_key(|row| {
+        let mut hasher = DefaultHasher::new();
+        row.hash(&mut hasher);
+        hasher.finish()
+    });
+}
+
 fn text(like: &Path, draft: &Path) -> Result<Duration> {
     let text = fs::read_to_string(like)?;
-    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
+    shuffle(&mut lines);
     let started = Instant::now();
+    lines.sort_unstable();
     let mut out = BufWriter::with_capacity(256 << 10, File::create_new(draft)?);
     for line in &lines {
         out.write_all(line.as_bytes())?;
@@ -47,12 +59,14 @@ fn text(like: &Path, draft: &Path) -> Result<Duration> {
     Ok(started.elapsed())
 }
 
-fn lmdb(pairs: &Pairs, draft: &Path) -> Result<Duration> {
+fn lmdb(mut pairs: Pairs, draft: &Path) -> Result<Duration> {
+    shuffle(&mut pairs);
     let started = Instant::now();
+    pairs.sort_unstable();
     let env = open(draft, EnvFlags::NO_SYNC)?;
     let mut txn = env.write_txn()?;
     let map: Database<Bytes, Bytes> = env.create_database(&mut txn, None)?;
-    for (key, value) in pairs {
+    for (key, value) in &pairs {
         map.put_with_flags(&mut txn, PutFlags::APPEND, key, value)?;
     }
     txn.commit()?;
