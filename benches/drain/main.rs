@@ -55,9 +55,9 @@ async fn report(events: u64, address: SocketAddr) -> Result<()> {
     println!("drain: {events} events, {PAGE} a page");
     let before = bare(events, address).await?;
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
-    let resident = status_kib("VmRSS:");
-    let (committed, applied) = drain(events, address, directory.path()).await?;
-    let grown = status_kib("VmHWM:").saturating_sub(resident);
+    let start = status_kib("VmRSS:");
+    let (committed, applied, quarters) = drain(events, address, directory.path()).await?;
+    let most = status_kib("VmHWM:").saturating_sub(start) >> 10;
     let after = bare(events, address).await?;
     let rate = |took: Duration| events as f64 / took.as_secs_f64();
     let limit = median([rate(before), rate(after), f64::midpoint(rate(before), rate(after))]);
@@ -72,7 +72,11 @@ async fn report(events: u64, address: SocketAddr) -> Result<()> {
         rate(applied)
     );
     against("drain of a paged API, against the bare client", rate(committed) / limit, 0.8, true);
-    println!("  resident memory grew by {} MiB at most", grown >> 10);
+    let grown: Vec<u64> = quarters.iter().map(|kib| kib.saturating_sub(start) >> 10).collect();
+    println!("  resident memory grew by {grown:?} MiB at each quarter of the pages;");
+    println!(
+        "  by {most} MiB at most while the store applied them, which it does behind the poller"
+    );
     Ok(())
 }
 
@@ -92,8 +96,13 @@ async fn bare(events: u64, address: SocketAddr) -> Result<Duration> {
     Ok(started.elapsed())
 }
 
-/// How long the poller takes until all is committed, and until all is applied.
-async fn drain(events: u64, address: SocketAddr, state: &Path) -> Result<(Duration, Duration)> {
+/// How long the poller takes until all is committed, and until all is applied; and the resident
+/// memory, in KiB, each time that another quarter is committed.
+async fn drain(
+    events: u64,
+    address: SocketAddr,
+    state: &Path,
+) -> Result<(Duration, Duration, Vec<u64>)> {
     let retention = Duration::from_secs(90 * 24 * 60 * 60);
     let rules = Arc::new(Rules::default());
     let settings =
@@ -107,13 +116,16 @@ async fn drain(events: u64, address: SocketAddr, state: &Path) -> Result<(Durati
     let started = Instant::now();
     let (progress, mut steps) = mpsc::channel::<poll::Progress>(64);
     let watching = tokio::spawn(async move {
-        let mut committed = Duration::ZERO;
+        let (mut committed, mut quarters) = (Duration::ZERO, Vec::new());
         while let Some(step) = steps.recv().await {
-            if step.rows == events {
+            if step.rows == events && committed.is_zero() {
                 committed = started.elapsed();
             }
+            if step.rows * 4 / events > quarters.len() as u64 {
+                quarters.push(status_kib("VmRSS:"));
+            }
         }
-        committed
+        (committed, quarters)
     });
     let summary = polls.run_now(None, None, progress).await?.remove(0);
     let applied = started.elapsed();
@@ -124,7 +136,8 @@ async fn drain(events: u64, address: SocketAddr, state: &Path) -> Result<(Durati
         task.await?;
     }
     ensure!(running.stop(SOON).await.is_empty(), "intake did not stop");
-    Ok((watching.await?, applied))
+    let (committed, quarters) = watching.await?;
+    Ok((committed, applied, quarters))
 }
 
 fn source(address: SocketAddr) -> Result<Settings> {

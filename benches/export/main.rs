@@ -2,7 +2,7 @@
 //! LMDB map against a bare transaction under the lock.
 //!
 //! `cargo bench --bench export`; `ROWS=1000000` and `ROWS=5000000` measure the sizes that the goals
-//! name.
+//! name, `ROUNDS=1` in less time.
 #![expect(clippy::print_stdout, reason = "a bench reports on standard output")]
 
 mod bare;
@@ -35,7 +35,7 @@ use tokio::runtime::Handle;
 use measure::{against, median, setting};
 
 /// Rounds, of which the median counts.
-const ROUNDS: usize = 5;
+const ROUNDS: u64 = 5;
 /// Single changes that are measured.
 const CHANGES: u64 = 200;
 /// The same, of a text, which is copied for each.
@@ -49,15 +49,16 @@ fn main() -> Result<()> {
     let directory = directory.path();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let running = runtime.block_on(fill::fill(rows, &directory.join("state")))?;
-    println!("export: {rows} rows, median of {ROUNDS} rounds");
+    let rounds = setting("ROUNDS", ROUNDS);
+    println!("export: {rows} rows, median of {rounds} rounds");
     let _inside = runtime.enter();
     let rows = changes(rows, directory, &running, (Table::Text, TEXT_CHANGES, 2.0))?;
     let rows = changes(rows, directory, &running, (Table::Lmdb, CHANGES, 1.5))?;
-    whole(rows, directory, &running)?;
+    whole(rows, rounds, directory, &running)?;
     let mut keys: Vec<String> = (0..rows).map(event::address).collect();
     keys.sort_unstable();
     let standings: Vec<StandingRow> = keys.into_iter().map(standing).collect();
-    from_memory(&standings, directory)?;
+    from_memory(&standings, rounds, directory)?;
     drop(standings);
     let stragglers = runtime.block_on(running.stop(STOP));
     ensure!(stragglers.is_empty(), "intake did not stop");
@@ -65,14 +66,14 @@ fn main() -> Result<()> {
 }
 
 /// Every table, from the store.
-fn whole(rows: u64, directory: &Path, running: &Running) -> Result<()> {
+fn whole(rows: u64, rounds: u64, directory: &Path, running: &Running) -> Result<()> {
     for format in ALL {
         for table in format.tables() {
             let (mut ours, mut bare) = (Vec::new(), Vec::new());
-            for _ in 0..ROUNDS {
+            for _ in 0..rounds {
                 let path = directory.join(format!("{}.{}", format.name(), table.as_str()));
                 let settings = settings(*format, *table, &path);
-                ours.push(export(&settings, running.reader.standings(), rows)?);
+                ours.push(export(&settings, running.reader.standings_ahead(), rows)?);
                 bare.push(bare::write(*table, &path)?);
                 fs::remove_file(&path)?;
             }
@@ -83,9 +84,9 @@ fn whole(rows: u64, directory: &Path, running: &Running) -> Result<()> {
 }
 
 /// The text of one format without the store: what is left is judging and writing.
-fn from_memory(standings: &[StandingRow], directory: &Path) -> Result<()> {
+fn from_memory(standings: &[StandingRow], rounds: u64, directory: &Path) -> Result<()> {
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         let path = directory.join("memory.text");
         let settings = settings(ALL[0], Table::Text, &path);
         let copies = standings.to_vec();

@@ -57,7 +57,8 @@ pub async fn start(
     let Running { reader, changes, recent, .. } = running;
     let (every, one) = (reader.clone(), reader.clone());
     let of = move |key: &str| one.standings_under(key);
-    let source = Source { rules, standings: Arc::new(move || every.standings()), of: Arc::new(of) };
+    let standings = Arc::new(move || every.standings_ahead());
+    let source = Source { rules, standings, of: Arc::new(of) };
     let world = World { source, recent: Arc::clone(recent), now: Arc::new(clock::now) };
     start_in(&world, settings, changes, &stop)
 }

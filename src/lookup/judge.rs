@@ -123,12 +123,12 @@ impl Judge {
         for address in Address::readings(&query.recipient) {
             let base = address.without_extension(&self.settings.recipient_delimiter);
             for address in [Some(address), base].into_iter().flatten() {
-                let found = self.reader.verdict(&self.rules, &address, scopes, filter, now)?;
+                let found = self.reader.reason(&self.rules, &address, scopes, filter, now)?;
                 if self.failing.load(Relaxed) && self.failing.swap(false, Relaxed) {
                     telemetry::lookup::answers_again(&self.listen);
                 }
-                if let Some(found) = found {
-                    return Ok(Some(found.reason));
+                if found.is_some() {
+                    return Ok(found);
                 }
             }
         }

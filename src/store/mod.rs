@@ -3,10 +3,12 @@
 //! Everything in it can be made again from the last checkpoint and the journal, and is, whenever
 //! it will not open or is not what it must be. So nothing that is acknowledged rests on it.
 
+mod ahead;
 mod checkpoint;
 mod codec;
 mod events;
 mod keys;
+mod known;
 mod listed;
 mod open;
 mod pushed;

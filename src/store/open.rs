@@ -5,11 +5,13 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::sys::statvfs::statvfs;
 
 use super::codec::{Meta, decode, encode};
 use super::keys::META;
+use super::known::{Known, fill_beside};
 use super::{StoreError, Writer, checkpoint};
 use crate::model::Position;
 
@@ -46,7 +48,10 @@ pub struct Rebuilt {
 
 /// An open store, for readers.
 #[derive(Clone)]
-pub struct View(pub(super) sled::Tree);
+pub struct View {
+    pub(super) tree: sled::Tree,
+    pub(super) known: Arc<Known>,
+}
 
 /// An open store.
 pub struct Opened {
@@ -87,8 +92,10 @@ pub fn open(paths: &Paths) -> Result<Opened, StoreError> {
 }
 
 fn opened(db: sled::Db, meta: Meta, paths: &Paths, rebuilt: Option<Rebuilt>) -> Opened {
-    let view = View((*db).clone());
-    Opened { writer: Writer::new(db, meta, paths.sled.join("db")), view, rebuilt }
+    let (tree, known) = ((*db).clone(), Arc::new(Known::new(meta.standings)));
+    fill_beside(&known, &tree);
+    let writer = Writer::new(db, meta, paths.sled.join("db"), Arc::clone(&known));
+    Opened { writer, view: View { tree, known }, rebuilt }
 }
 
 /// Opens what is there; says why it cannot be used. sled panics on some damage: that is caught.

@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::ahead::Ahead;
 use super::codec::{Counts, Meta, decode};
 use super::keys::{self, META, QUARANTINE, QUIET, STANDING};
 use super::{StoreError, View};
 use crate::journal;
 use crate::model::{
-    Address, Element, Event, Filter, Position, QuarantineId, Scope, SourceName, Standing,
+    Address, Element, Event, Filter, Position, QuarantineId, Reason, Scope, SourceName, Standing,
     Submission, Suppression, Time,
 };
 use crate::provider::{Reading, Unreadable, read_element};
@@ -23,7 +24,7 @@ pub struct Reader {
 
 enum State {
     Opening,
-    Open(sled::Tree),
+    Open(View),
     Failed(StoreError),
 }
 
@@ -81,7 +82,7 @@ impl Reader {
     /// Lets all readers look into the store. It must be current: an export of half of it would
     /// release the other half.
     pub fn attach(&self, view: &View) {
-        self.set(State::Open(view.0.clone()));
+        self.set(State::Open(view.clone()));
     }
 
     /// Tells all readers that there is no store.
@@ -94,9 +95,13 @@ impl Reader {
     }
 
     pub(super) fn tree(&self) -> Result<sled::Tree, StoreError> {
+        self.view().map(|view| view.tree)
+    }
+
+    fn view(&self) -> Result<View, StoreError> {
         match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
             State::Opening => Err(StoreError::NotReady),
-            State::Open(tree) => Ok(tree.clone()),
+            State::Open(view) => Ok(view.clone()),
             State::Failed(error) => Err(error.clone()),
         }
     }
@@ -167,7 +172,7 @@ impl Reader {
     }
 
     /// The verdict on an address: the weightiest suppression in any of the scopes, of what
-    /// `filter` admits. Every answer to an MTA, a program or an operator comes from here.
+    /// `filter` admits.
     ///
     /// # Errors
     /// When the store cannot answer.
@@ -179,18 +184,45 @@ impl Reader {
         filter: &Filter,
         now: Time,
     ) -> Result<Option<Suppression>, StoreError> {
-        let tree = self.tree()?;
-        let mut found: Option<Suppression> = None;
+        let judge = |standing: &_, scope: &_| rules.judge(standing, scope, filter, now);
+        self.weightiest(address, scopes, judge, |live| live.reason)
+    }
+
+    /// Why the verdict is what it is, for those who ask for no more, and often.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub fn reason(
+        &self,
+        rules: &Rules,
+        address: &Address,
+        scopes: &[Scope],
+        filter: &Filter,
+        now: Time,
+    ) -> Result<Option<Reason>, StoreError> {
+        let judge = |standing: &_, scope: &_| rules.verdict(standing, scope, filter, now);
+        let live = self.weightiest(address, scopes, judge, |live| live.reason)?;
+        Ok(live.map(|live| live.reason))
+    }
+
+    /// Every answer to an MTA, a program or an operator comes from here.
+    fn weightiest<T>(
+        &self,
+        address: &Address,
+        scopes: &[Scope],
+        judge: impl Fn(&Standing, &Scope) -> Option<T>,
+        reason: impl Fn(&T) -> Reason,
+    ) -> Result<Option<T>, StoreError> {
+        let View { tree, known } = self.view()?;
+        let mut found: Option<T> = None;
         for scope in scopes {
             // A standing that says no more than a delivery suppresses nobody: it is not looked at.
-            let Some(value) = tree.get(keys::standing(STANDING, address.key(), scope))? else {
-                continue;
-            };
-            let live = rules.judge(&decode(&value)?, scope, filter, now);
-            let heavier =
-                |live: &Suppression| found.as_ref().is_none_or(|f| live.reason < f.reason);
-            if live.as_ref().is_some_and(heavier) {
-                found = live;
+            let key = keys::standing(STANDING, address.key(), scope);
+            let value = if known.may_have(&key) { tree.get(key)? } else { None };
+            let Some(value) = value else { continue };
+            let heavier = |live: &T| found.as_ref().is_none_or(|f| reason(live) < reason(f));
+            if let Some(live) = judge(&decode(&value)?, scope).filter(heavier) {
+                found = Some(live);
             }
         }
         Ok(found)
@@ -203,17 +235,25 @@ impl Reader {
 
     /// The same, of the addresses whose key comes after this one.
     pub fn standings_after(&self, address: &str) -> StandingRows {
-        let tree = match self.tree() {
-            Ok(tree) => tree,
-            Err(error) => return Box::new(std::iter::once(Err(error))),
-        };
+        match self.standing_pairs(address) {
+            Ok(range) => Box::new(range.map(|pair| standing_row(pair?))),
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        }
+    }
+
+    /// The same as [`Reader::standings`], for whoever wants all of them soon: with a thread that
+    /// reads ahead.
+    pub fn standings_ahead(&self) -> StandingRows {
+        match self.standing_pairs("") {
+            Ok(range) => Box::new(Ahead::of(range).map(|pair| standing_row(pair?))),
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        }
+    }
+
+    fn standing_pairs(&self, address: &str) -> Result<sled::Iter, StoreError> {
         // Behind every scope of the address, and before every longer address.
         let start = [&[STANDING], address.as_bytes(), &[1]].concat();
-        Box::new(tree.range(start..vec![STANDING + 1]).map(|pair| {
-            let (key, value) = pair?;
-            let (address, scope) = parts(&key)?;
-            Ok((address, scope, decode(&value)?))
-        }))
+        Ok(self.tree()?.range(start..vec![STANDING + 1]))
     }
 
     /// The elements in quarantine, oldest first.
@@ -252,6 +292,11 @@ impl Reader {
         let pairs = self.tree()?.iter();
         pairs.map(|pair| pair.map(|(k, v)| (k.to_vec(), v.to_vec())).map_err(Into::into)).collect()
     }
+}
+
+fn standing_row((key, value): (sled::IVec, sled::IVec)) -> Result<StandingRow, StoreError> {
+    let (address, scope) = parts(&key)?;
+    Ok((address, scope, decode(&value)?))
 }
 
 fn parts(key: &[u8]) -> Result<(String, Scope), StoreError> {

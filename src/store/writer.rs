@@ -6,12 +6,13 @@ use std::fs::File;
 use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::checkpoint::Earlier;
 use super::codec::{Counts, EventRef, Meta, checksum, decode, encode};
 use super::keys::{self, EVENT, HELD, MESSAGE, META, QUARANTINE, QUIET, STANDING};
+use super::known::Known;
 use super::open::leave_clean_mark;
 use super::{Snapshot, StoreError};
 use crate::model::{
@@ -26,6 +27,8 @@ pub struct Writer {
     meta: Meta,
     /// sled's own file, synced by us: its `flush` does not reach the disk on Linux.
     file: PathBuf,
+    /// Which standings there may be.
+    known: Arc<Known>,
     /// Of the snapshot that was taken last, while it is being written.
     earlier: Weak<Earlier>,
 }
@@ -64,8 +67,8 @@ fn nearby(at: Time) -> impl Iterator<Item = Time> {
 }
 
 impl Writer {
-    pub(super) fn new(db: sled::Db, meta: Meta, file: PathBuf) -> Writer {
-        Writer { tree: (*db).clone(), db, meta, file, earlier: Weak::new() }
+    pub(super) fn new(db: sled::Db, meta: Meta, file: PathBuf, known: Arc<Known>) -> Writer {
+        Writer { tree: (*db).clone(), db, meta, file, known, earlier: Weak::new() }
     }
 
     /// The end of what is applied.
@@ -297,6 +300,9 @@ impl Writer {
                 earlier.note(&key, before);
             }
             meta.account(&key, value.before.as_deref(), value.after.as_deref());
+            if value.before.is_none() && key.first() == Some(&STANDING) {
+                self.known.insert(&key);
+            }
             match value.after {
                 Some(bytes) => changes.insert(key, bytes),
                 None => changes.remove(key),
@@ -413,7 +419,10 @@ impl Writer {
         match batch.values.entry(key) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(vacant) => {
-                let before = self.tree.get(vacant.key())?.map(|bytes| bytes.to_vec());
+                let key = vacant.key();
+                let may_be = key.first() != Some(&STANDING) || self.known.may_have(key);
+                let before = if may_be { self.tree.get(key)? } else { None };
+                let before = before.map(|bytes| bytes.to_vec());
                 Ok(vacant.insert(Value { after: before.clone(), before }))
             }
         }
