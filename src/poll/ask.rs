@@ -35,7 +35,9 @@ pub(super) struct Asking<'a, O> {
     pub(super) settings: &'a Settings,
     /// What is asked.
     pub(super) outside: &'a O,
-    budget: &'a mut Budget,
+    pub(super) budget: &'a mut Budget,
+    /// Whether to ask for what was told before, too.
+    pub(super) anew: bool,
     stop: watch::Receiver<bool>,
     deadline: Instant,
 }
@@ -48,7 +50,8 @@ impl<'a, O: Outside> Asking<'a, O> {
         budget: &'a mut Budget,
         stop: watch::Receiver<bool>,
     ) -> Asking<'a, O> {
-        Asking { settings, outside, budget, stop, deadline: Instant::now() + RUN_MAX }
+        let deadline = Instant::now() + RUN_MAX;
+        Asking { settings, outside, budget, anew: false, stop, deadline }
     }
 
     /// Starts the time of the run anew.
@@ -69,7 +72,8 @@ impl<'a, O: Outside> Asking<'a, O> {
         }
     }
 
-    /// Gets a page, and what its rows lack.
+    /// Gets a page, and what its rows lack. It keeps the tokens of details that stay as they are,
+    /// to be remembered once they are committed.
     pub(super) async fn page(
         &mut self,
         feed: &str,
@@ -80,9 +84,12 @@ impl<'a, O: Outside> Asking<'a, O> {
         if page.overfull && window.halves().is_some() {
             return Ok(page);
         }
-        for detail in std::mem::take(&mut page.details) {
+        let (settled, anew) = (page.settled, self.anew);
+        let known = |detail: &String| !anew && settled && self.budget.was_told(detail);
+        page.details.retain(|detail| !known(detail));
+        for detail in &page.details {
             self.check()?;
-            match self.one(feed, window, Some(&detail)).await {
+            match self.one(feed, window, Some(detail)).await {
                 Ok(more) => page.rows.extend(more.rows),
                 // What has been forgotten meanwhile must not hold up all that is not.
                 Err(RunError::Rejected { status: status @ (404 | 410) }) => {
@@ -90,6 +97,9 @@ impl<'a, O: Outside> Asking<'a, O> {
                 }
                 Err(error) => return Err(error),
             }
+        }
+        if !settled {
+            page.details.clear();
         }
         if let Some(wait) = page.wait {
             self.pause(wait.clamp(WAIT_MIN, WAIT_MAX)).await?;

@@ -1,8 +1,11 @@
 //! How often a source's API may be asked. Pure: the instant is an argument.
 //!
 //! What the provider's page says of its rate is a bucket, which a run may empty at once and which
-//! fills again evenly. What an answer says comes on top.
+//! fills again evenly. What an answer says comes on top. What was told is not paid for twice.
 
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
 
 use crate::provider::Rate;
@@ -16,7 +19,13 @@ pub(super) struct Budget {
     level: Option<Instant>,
     /// The provider wants to be left alone until then.
     not_before: Option<Instant>,
+    /// Hashes of the tokens of details that are told for good.
+    told: HashSet<u64>,
+    hashes: RandomState,
 }
+
+/// Most details that are remembered. With one more, all are asked for again.
+const TOLD_MAX: usize = 250_000;
 
 impl Budget {
     /// A full budget.
@@ -43,6 +52,20 @@ impl Budget {
     /// Nothing is asked before then.
     pub(super) fn hold(&mut self, until: Instant) {
         self.not_before = self.not_before.max(Some(until));
+    }
+
+    /// Remembers details that are committed and stay as they are.
+    pub(super) fn remember(&mut self, details: &[String]) {
+        if self.told.len() + details.len() > TOLD_MAX {
+            self.told.clear();
+        }
+        let hashes = details.iter().map(|detail| self.hashes.hash_one(detail));
+        self.told.extend(hashes);
+    }
+
+    /// Whether a detail is remembered.
+    pub(super) fn was_told(&self, detail: &str) -> bool {
+        self.told.contains(&self.hashes.hash_one(detail))
     }
 }
 

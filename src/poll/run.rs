@@ -98,6 +98,7 @@ impl<'a, O: Outside> Run<'a, O> {
     /// Reads every feed: by its cursor, or from `since` on.
     pub(super) async fn go(mut self, since: Option<Time>) -> Report {
         let started = Instant::now();
+        self.asking.anew = since.is_some();
         let (mut complete, mut failure, mut before) = (Vec::new(), None, None);
         for (index, feed) in self.settings().feeds.iter().enumerate() {
             self.keeping.part = since.map(|_| index as f64 / self.settings().feeds.len() as f64);
@@ -338,6 +339,7 @@ impl<'a, O: Outside> Run<'a, O> {
             };
             let (kept, ahead) = tokio::join!(keeping.commit(feed, page.rows, cursor), ahead);
             kept?;
+            asking.budget.remember(&page.details);
             *mark = following;
             page = match ahead {
                 Some(page) => page?,
@@ -384,7 +386,8 @@ mod tests {
     use crate::fetch::TOTAL_TIMEOUT;
     use crate::ingest::Refused;
     use crate::model::Origin;
-    use crate::provider::Provider;
+    use crate::provider::{Provider, Setting};
+    use crate::secret::Secret;
 
     /// What the generic feed is read again behind its cursor.
     const OVERLAP: Duration = Duration::from_secs(900);
@@ -675,6 +678,38 @@ mod tests {
         let complete = mark(&stage).complete_until.unwrap();
         let settle = CAPPED.feeds()[0].settle;
         assert!(near(complete, now.minus(settle)), "the last {settle:?} may still change");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_stays_as_it_was_told_is_asked_for_once() {
+        let sendgrid = crate::provider::by_name("sendgrid").unwrap();
+        let mut settings = Settings { provider: sendgrid, ..settings() };
+        settings.feeds = sendgrid.feeds()[..1].to_vec();
+        let key = Setting::Secrets(vec![Secret::new(b"key".to_vec())]);
+        settings.settings.set("api_key", key);
+        let stage = Stage::default();
+        let mut budget = Budget::default();
+        let mut run = async |listing, since, fails: bool| {
+            let before = stage.asked().len();
+            let detail = Answer::Body(r#"{"events": []}"#);
+            stage.play([Answer::Body(listing)].into_iter().chain([detail.clone(), detail]));
+            stage.refuse(fails.then_some(Refused::Stopping));
+            let (_stop, stopping) = watch::channel(false);
+            let report = Run::new(&settings, &stage, &mut budget, None, stopping).go(since).await;
+            assert_eq!(report.failure.is_some(), fails, "{:?}", report.failure);
+            stage.drop_answers();
+            stage.asked().len() - before - 1
+        };
+        let both = r#"{"messages": [{"sg_message_id": "a", "status": "bounced"},
+            {"sg_message_id": "b", "status": "deferred"}]}"#;
+        let other = r#"{"messages": [{"sg_message_id": "a", "status": "bounced"},
+            {"sg_message_id": "b", "status": "bounced"}]}"#;
+        assert_eq!(run(both, None, true).await, 2, "what is not committed");
+        assert_eq!(run(both, None, false).await, 2, "is asked for again");
+        assert_eq!(run(both, None, false).await, 0);
+        assert_eq!(run(other, None, false).await, 1, "more has become of one");
+        let since = clock::now().minus(Duration::from_secs(60));
+        assert_eq!(run(other, Some(since), false).await, 2, "an operator wants all of it");
     }
 
     #[tokio::test(start_paused = true)]

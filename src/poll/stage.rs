@@ -72,6 +72,11 @@ impl Stage {
         self.props().answers.extend(answers);
     }
 
+    /// Leaves out what is still to be played.
+    pub(super) fn drop_answers(&self) {
+        self.props().answers.clear();
+    }
+
     /// What has happened at these seconds, for the provider that lists little.
     pub(super) fn show(&self, seconds: Vec<i64>) {
         self.props().shown = seconds;

@@ -326,6 +326,8 @@ pub struct Page {
     pub next: Option<String>,
     /// What leads to further rows of this very page, where a listing does not say all of a row.
     pub details: Vec<String>,
+    /// Whether what a detail leads to stays as it is for as long as the listing has the same token.
+    pub settled: bool,
     /// Whether the window holds more rows than the API lists: it is read in halves instead.
     pub overfull: bool,
     /// How long to wait before `next`, where the provider is still preparing it.

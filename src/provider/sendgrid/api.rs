@@ -142,7 +142,8 @@ pub(super) fn page(query: &Query<'_>, body: &[u8]) -> Result<Page, PageError> {
         return Ok(Page::new(wire::rows(&details.events), None));
     }
     let listing: Messages = wire::page(body, "messages")?;
-    let mut page = Page { overfull: listing.messages.len() >= MESSAGES_MAX, ..Page::default() };
+    let overfull = listing.messages.len() >= MESSAGES_MAX;
+    let mut page = Page { overfull, settled: true, ..Page::default() };
     for row in &listing.messages {
         match serde_json::from_str::<Message>(row.get()) {
             // The status makes it another token once more is known of the message.
