@@ -28,8 +28,8 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest time for one request and its whole answer, unless the caller has less.
 pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Largest body of an answer, in bytes.
-pub const BODY_MAX: usize = 32 << 20;
+/// Largest body of an answer, in bytes: some lists come in one piece, at some 150 bytes a row.
+pub const BODY_MAX: usize = 128 << 20;
 
 /// Largest part of the body of an answer that is no 200, in bytes. It says why, and no more.
 const REFUSAL_BODY_MAX: usize = 64 << 10;
