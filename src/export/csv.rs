@@ -1,13 +1,13 @@
 //! Comma-separated values (RFC 4180): a header, then a row for each address.
 //!
-//! A local part can begin with `=` or `+`, which spreadsheets take for a formula: import the
-//! column as text.
+//! For programs. A local part can begin with `=` or `+`, which spreadsheets take for a formula: for
+//! them there is `csv-guarded`.
 
 use super::field::csv;
 use super::key::mailbox;
 use super::{Entry, Format, Rows, Shape, Unfit};
 
-const SHAPE: Shape =
+pub(super) const SHAPE: Shape =
     Shape { head: "address,reason,since,until\r\n", separator: ",", close: "\r\n", ..Shape::LINES };
 
 /// `csv`.
@@ -23,9 +23,14 @@ impl Format for Csv {
     }
 
     fn rows(&self, entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
-        let until = entry.until.time().map(|time| time.to_string()).unwrap_or_default();
-        let value = [entry.reason.as_str(), ",", &entry.since.to_string(), ",", &until];
-        rows.add(&[&csv(&mailbox(entry))], &value);
+        add(&mailbox(entry), entry, rows);
         Ok(())
     }
+}
+
+/// Adds the row of an address that is written like this.
+pub(super) fn add(address: &str, entry: &Entry<'_>, rows: &mut Rows) {
+    let until = entry.until.time().map(|time| time.to_string()).unwrap_or_default();
+    let value = [entry.reason.as_str(), ",", &entry.since.to_string(), ",", &until];
+    rows.add(&[&csv(address)], &value);
 }

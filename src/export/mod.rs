@@ -13,6 +13,7 @@ mod mark;
 
 mod brevo;
 mod csv;
+mod csv_guarded;
 mod exim;
 mod haraka;
 mod hashed;
@@ -61,6 +62,7 @@ pub static ALL: &[&dyn Format] = &[
     &kumomta::KumoMta,
     &plain::Plain,
     &csv::Csv,
+    &csv_guarded::CsvGuarded,
     &json_lines::JsonLines,
     &hashed::Hashed,
     &brevo::Brevo,

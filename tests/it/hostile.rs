@@ -242,6 +242,11 @@ fn read(format: &str, text: &str) -> Vec<(String, String)> {
             lines().filter(|line| !line.starts_with('"')).filter_map(key).collect()
         }
         "plain" | "hashed" => lines().map(bare).collect(),
+        "csv-guarded" => {
+            let bare = |address: &str| address.strip_prefix('\'').unwrap_or(address).to_owned();
+            let rows = csv(text).into_iter().skip(1);
+            rows.map(|mut record| (bare(&record.remove(0)), record.join("|"))).collect()
+        }
         "csv" | "brevo" | "mailgun-bounces" | "mailgun-complaints" | "mailgun-unsubscribes" => {
             csv(text)
                 .into_iter()
