@@ -153,11 +153,12 @@ impl Fetcher {
             Method::Get => http::Method::GET,
             Method::Post => http::Method::POST,
             Method::Put => http::Method::PUT,
+            Method::Patch => http::Method::PATCH,
             Method::Delete => http::Method::DELETE,
         };
         let mut call = self.client.request(method, request.url.clone()).timeout(total);
         for (name, value) in &request.headers {
-            call = call.header(*name, sensitive(name, value)?);
+            call = call.header(&**name, sensitive(name, value)?);
         }
         if let Some((media, body)) = &request.body {
             call = call.header(http::header::CONTENT_TYPE, *media).body(body.reveal().to_vec());

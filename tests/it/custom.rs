@@ -60,7 +60,7 @@ const POLLED: &[(&str, &str, &[usize], &str)] = &[
     ("sparkpost", "events", &[], ""),
 ];
 
-fn load(name: &str) -> config::Config {
+pub(crate) fn load(name: &str) -> config::Config {
     let path = Path::new("tests/fixtures/custom").join(name).with_extension("toml");
     let environment = Environment::new(|_| None, None);
     config::load(&path, &environment).unwrap_or_else(|error| panic!("{error}"))

@@ -222,7 +222,7 @@ pub(crate) fn shown(request: &PageRequest) -> Value {
     let method = request.method.as_str();
     let text = |secret: &Secret| secret.reveal_text().unwrap().to_owned();
     let headers: BTreeMap<&str, String> =
-        request.headers.iter().map(|(name, value)| (*name, text(value))).collect();
+        request.headers.iter().map(|(name, value)| (&**name, text(value))).collect();
     let mut shown = json!({ "request": format!("{method} {}", request.url), "headers": headers });
     if let Some((media, body)) = &request.body {
         let body = text(body);

@@ -110,6 +110,8 @@ pub(in crate::provider) fn encode(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
     use crate::provider::Method;
 
@@ -141,7 +143,10 @@ mod tests {
         ),
     ];
 
-    fn signed(request: PageRequest, session_token: Option<&Secret>) -> Vec<(&'static str, String)> {
+    fn signed(
+        request: PageRequest,
+        session_token: Option<&Secret>,
+    ) -> Vec<(Cow<'static, str>, String)> {
         let signer = Signer {
             access_key: &Secret::new("AKIDEXAMPLE"),
             secret_key: &Secret::new("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
@@ -169,7 +174,10 @@ mod tests {
             let headers = signed(request, None);
             assert_eq!(
                 headers,
-                [("x-amz-date", "20260615T103211Z".to_owned()), ("authorization", wanted)],
+                [
+                    ("x-amz-date".into(), "20260615T103211Z".to_owned()),
+                    ("authorization".into(), wanted)
+                ],
                 "{rest}"
             );
         }

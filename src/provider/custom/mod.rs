@@ -7,6 +7,7 @@
 mod event;
 mod poll;
 mod proof;
+pub(super) mod push;
 mod template;
 
 use serde::Deserialize;
