@@ -189,7 +189,7 @@ mod tests {
         let token = Secret::new("session");
         let headers = signed(PageRequest::get(url.clone()), Some(&token));
         assert!(headers[1].1.contains("SignedHeaders=host;x-amz-date;x-amz-security-token,"));
-        assert_eq!(headers[2], ("x-amz-security-token", "session".to_owned()));
+        assert_eq!(headers[2], ("x-amz-security-token".into(), "session".to_owned()));
         assert_eq!(host(&url), "127.0.0.1:8080");
         assert_eq!(host(&Url::parse("https://a.test:443/").unwrap()), "a.test");
     }

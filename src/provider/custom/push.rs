@@ -39,7 +39,7 @@ const NO_URL: Problem =
 
 /// The table of one of the two.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table that describes a request")]
 struct Knobs {
     method: Method,
     url: String,
