@@ -15,6 +15,7 @@ use super::super::{
     Feed, Method, Page, PageError, PageRequest, Query, SettingError, Settings, wire,
 };
 use super::event::{Condition, Knobs as EventKnobs, Reader, text};
+use super::link;
 use super::template::{Blanks, Texts, filled, merged, shown};
 use crate::model::{Element, Time};
 use crate::secret::Secret;
@@ -90,6 +91,15 @@ enum Paging {
     LastId { ptr: String, size: Option<usize> },
     /// The URL that a page has at `ptr`, on the same host.
     NextUrl { ptr: String },
+    /// The URL to which a page's `Link` header leads by that relation, on the same host.
+    LinkHeader { rel: String },
+}
+
+impl Paging {
+    /// Whether a page leads to a URL.
+    fn is_by_url(&self) -> bool {
+        matches!(self, Paging::NextUrl { .. } | Paging::LinkHeader { .. })
+    }
 }
 
 /// A second request for each row.
@@ -271,7 +281,7 @@ impl Described {
             (Some(url), _) => {
                 PageRequest::get(Query { next: Some(url), ..*query }.next_url(&base)?)
             }
-            (None, Some(url)) if matches!(self.knobs.paging, Paging::NextUrl { .. }) => {
+            (None, Some(url)) if self.knobs.paging.is_by_url() => {
                 let url = Query { next: Some(url), ..*query }.next_url(&base)?;
                 self.bodied(url, query, auth, &self.blanks(query, None))
             }
@@ -339,6 +349,7 @@ impl Described {
         &self,
         query: &Query<'_>,
         url: &Url,
+        links: &str,
         body: &[u8],
     ) -> Result<Page, PageError> {
         let document: Value = serde_json::from_str(&String::from_utf8_lossy(body))
@@ -361,7 +372,7 @@ impl Described {
         }
         let is_past = self.knobs.newest_first
             && elements.last().is_some_and(|row| self.reader.is_before(row, query.window.since));
-        let next = if is_past { None } else { self.next(query, url, &document, rows)? };
+        let next = if is_past { None } else { self.next(query, (url, links), &document, rows)? };
         let overfull =
             query.next.is_none() && self.knobs.split_on_full.is_some_and(|most| rows.len() >= most);
         let mut page = Page { overfull, ..Page::new(elements, next) };
@@ -381,7 +392,7 @@ impl Described {
     fn next(
         &self,
         query: &Query<'_>,
-        url: &Url,
+        (url, links): (&Url, &str),
         document: &Value,
         rows: &[Value],
     ) -> Result<Option<String>, PageError> {
@@ -402,14 +413,15 @@ impl Described {
                 last.and_then(|row| row.pointer(ptr)).and_then(text)
             }
             Paging::NextUrl { ptr } => document.pointer(ptr).and_then(text),
+            Paging::LinkHeader { rel } => link::target(links, rel).map(str::to_owned),
         };
         let next = next.filter(|next| !next.is_empty());
-        let next = match (&self.knobs.paging, next) {
-            (Paging::NextUrl { .. }, Some(next)) => {
+        let next = match next {
+            Some(next) if self.knobs.paging.is_by_url() => {
                 let bad = |_| PageError("what leads on is no URL".to_owned());
                 Some(url.join(&next).map_err(bad)?.to_string())
             }
-            (_, next) => next,
+            next => next,
         };
         Ok(next.map(|next| format!("{NEXT}{next}")))
     }
