@@ -3,9 +3,9 @@
 //! A case is a file, `tests/fixtures/feed/<provider>/<case>.json`: the feed, the settings of
 //! `poll`, the window, the exchanges in their order, and the events that they come to. A request's
 //! `headers` and `body` are compared where the file has them. An answer is JSON, or
-//! `{"$text": "…"}`, or `{"$base64": "…"}`; `link` is its header. A row may stand for many, `{"$times": 999, "$row": …}`,
-//! whose events are then told once. With `FIXTURES=write` a case gets what is asked and what comes
-//! of it written into it: then read every line of the difference.
+//! `{"$text": "…"}`, or `{"$base64": "…"}`; `link` is its header. A row may stand for many,
+//! `{"$times": 999, "$row": …}`, whose events are then told once. With `FIXTURES=write` a case gets
+//! what is asked and what comes of it written into it: then read every line of the difference.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
