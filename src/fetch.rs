@@ -105,6 +105,8 @@ pub struct Fetched {
     pub spent: Option<Duration>,
     /// The media type, as sent.
     pub content_type: Option<String>,
+    /// The `Link` headers, with commas between them; often empty.
+    pub links: String,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -153,11 +155,12 @@ impl Fetcher {
             Method::Get => http::Method::GET,
             Method::Post => http::Method::POST,
             Method::Put => http::Method::PUT,
+            Method::Patch => http::Method::PATCH,
             Method::Delete => http::Method::DELETE,
         };
         let mut call = self.client.request(method, request.url.clone()).timeout(total);
         for (name, value) in &request.headers {
-            call = call.header(*name, sensitive(name, value)?);
+            call = call.header(&**name, sensitive(name, value)?);
         }
         if let Some((media, body)) = &request.body {
             call = call.header(http::header::CONTENT_TYPE, *media).body(body.reveal().to_vec());
@@ -171,12 +174,15 @@ impl Fetcher {
         let retry_after = retry_after(headers, status, now);
         let spent = spent(headers, now);
         let content_type = text(headers, http::header::CONTENT_TYPE.as_str()).map(str::to_owned);
+        let links =
+            headers.get_all(http::header::LINK).iter().filter_map(|link| link.to_str().ok());
+        let links = links.collect::<Vec<_>>().join(", ");
         let body = match status {
             200 => read(response, BODY_MAX).await?,
             // What cannot be read of a refusal changes nothing about it.
             _ => read(response, REFUSAL_BODY_MAX).await.unwrap_or_default(),
         };
-        Ok(Fetched { status, retry_after, spent, content_type, body })
+        Ok(Fetched { status, retry_after, spent, content_type, links, body })
     }
 
     fn admit(&self, url: &Url) -> Result<(), FetchError> {

@@ -36,6 +36,11 @@ const MONTH: Duration = Duration::from_secs(30 * DAY.as_secs());
 /// The keys under which adapters take the address of an API.
 const URL_KEYS: [&str; 3] = ["url", "base_url", "list_url"];
 
+/// What is wrong with a request that anybody on the way could read, and what to write.
+pub(super) const IN_CLEAR: &str =
+    "is not an https URL: the key and the events would cross the network in clear";
+pub(super) const PRIVATE: &str = "use https; plain http is for a loopback address only";
+
 /// A good `poll` table.
 pub(super) struct Poll {
     settings: Settings,
@@ -208,19 +213,16 @@ fn try_requests(
                 url.is_some_and(|url| !is_private(&url))
             };
             let key = URL_KEYS.into_iter().find(exposed);
-            let what =
-                "is not an https URL: the key and the events would cross the network in clear";
-            let hint = "use https; plain http is for a loopback address only";
             return match key {
-                Some(key) => section.problem(key, what, hint),
-                None => section.problem_here(what, hint),
+                Some(key) => section.problem(key, IN_CLEAR, PRIVATE),
+                None => section.problem_here(IN_CLEAR, PRIVATE),
             };
         }
     }
 }
 
 /// Whether nobody on the way can read or change what is asked.
-fn is_private(url: &Url) -> bool {
+pub(super) fn is_private(url: &Url) -> bool {
     let loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(ip)) => ip.is_loopback(),

@@ -1,7 +1,7 @@
 //! A source's `push` table: which of our suppressions go to its provider's own list.
 
 use super::near::listed;
-use super::poll::Poll;
+use super::poll::{IN_CLEAR, PRIVATE, Poll, is_private};
 use super::polls::PushSettings;
 use super::section::{Section, shown};
 use super::source::{note, settings};
@@ -31,13 +31,21 @@ pub(super) fn push(
     let poll = poll.filter(|_| !section.has_problems())?;
     let settings = poll.settings().with(own);
     let now = Time::from_seconds(0);
-    for verb in [PushVerb::Add, PushVerb::Remove] {
+    // Every form that a request can take, so that none fails later.
+    let adds = reasons.iter().map(|reason| (PushVerb::Add, Some(*reason)));
+    for (verb, reason) in adds.chain([(PushVerb::Remove, None)]) {
         let (settings, address) = (&settings, "user@example.org");
-        let push = Push { provider, settings, verb, address, reason: None, now };
-        if let Err(error) = outlet.requests(&push) {
+        let push = Push { provider, settings, verb, address, reason, now };
+        let problem = match outlet.requests(&push) {
+            Err(error) => Some(error),
+            Ok(requests) => {
+                let exposed = requests.iter().any(|request| !is_private(&request.url));
+                exposed.then(|| settings.problem(verb.as_str(), IN_CLEAR, PRIVATE))
+            }
+        };
+        if let Some(error) = problem {
             note(section, &error);
-            return None;
         }
     }
-    Some(PushSettings { reasons, settings })
+    (!section.has_problems()).then_some(PushSettings { reasons, settings })
 }

@@ -25,6 +25,16 @@ pub enum PushVerb {
     Remove,
 }
 
+impl PushVerb {
+    /// Its name in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PushVerb::Add => "add",
+            PushVerb::Remove => "remove",
+        }
+    }
+}
+
 /// How far it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

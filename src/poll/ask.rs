@@ -121,7 +121,8 @@ impl<'a, O: Outside> Asking<'a, O> {
             return Err(RunError::Authentication { status: fetched.status });
         }
         RunError::check(&fetched)?;
-        provider.page(&query, &request.url, &fetched.body).map_err(RunError::Page)
+        let Fetched { links, body, .. } = &fetched;
+        provider.linked_page(&query, &request.url, links, body).map_err(RunError::Page)
     }
 
     /// Sends a request, as often as the provider asks for patience.

@@ -171,6 +171,7 @@ mod tests {
             retry_after: None,
             spent: None,
             content_type: Some(content_type.to_owned()),
+            links: String::new(),
             body: body.into(),
         }
     }

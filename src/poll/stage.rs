@@ -162,6 +162,7 @@ impl Stage {
                 retry_after,
                 spent: None,
                 content_type,
+                links: String::new(),
                 body: body.into_bytes(),
             });
         }
@@ -239,7 +240,8 @@ impl Outside for Stage {
 fn json(body: String) -> Fetched {
     let content_type = Some("application/json".to_owned());
     let body = body.into_bytes();
-    Fetched { status: 200, retry_after: None, spent: None, content_type, body }
+    let links = String::new();
+    Fetched { status: 200, retry_after: None, spent: None, content_type, links, body }
 }
 
 /// A source that polls the stage as a generic feed.

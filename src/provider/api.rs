@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use serde::Deserialize;
 use url::Url;
 
 use super::{SettingError, Settings};
@@ -239,7 +240,8 @@ impl Query<'_> {
 }
 
 /// What a request does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub enum Method {
     /// Reads.
     Get,
@@ -247,6 +249,8 @@ pub enum Method {
     Post,
     /// Puts in place.
     Put,
+    /// Changes in place.
+    Patch,
     /// Removes.
     Delete,
 }
@@ -258,6 +262,7 @@ impl Method {
             Method::Get => "GET",
             Method::Post => "POST",
             Method::Put => "PUT",
+            Method::Patch => "PATCH",
             Method::Delete => "DELETE",
         }
     }
@@ -271,7 +276,7 @@ pub struct PageRequest {
     /// Where.
     pub url: Url,
     /// Headers that authenticate, and others that the API wants.
-    pub headers: Vec<(&'static str, Secret)>,
+    pub headers: Vec<(Cow<'static, str>, Secret)>,
     /// The body, with its media type.
     pub body: Option<(&'static str, Secret)>,
 }
@@ -297,8 +302,8 @@ impl PageRequest {
 
     /// The same with one more header.
     #[must_use]
-    pub fn header(mut self, name: &'static str, value: Secret) -> PageRequest {
-        self.headers.push((name, value));
+    pub fn header(mut self, name: impl Into<Cow<'static, str>>, value: Secret) -> PageRequest {
+        self.headers.push((name.into(), value));
         self
     }
 

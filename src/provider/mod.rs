@@ -383,6 +383,20 @@ pub trait Provider: Send + Sync {
         Err(PageError("this provider has no API to poll".to_owned()))
     }
 
+    /// The same of an answer with `Link` headers (RFC 8288), all of them with commas between.
+    ///
+    /// # Errors
+    /// When it is not a page of this feed.
+    fn linked_page(
+        &self,
+        query: &Query<'_>,
+        url: &Url,
+        _links: &str,
+        body: &[u8],
+    ) -> Result<Page, PageError> {
+        self.page(query, url, body)
+    }
+
     /// Whether an answer that is no 200 says that our credentials are refused, where its status
     /// (401, 403) does not.
     fn is_unauthorised(&self, _status: u16, _body: &[u8]) -> bool {

@@ -60,7 +60,7 @@ const POLLED: &[(&str, &str, &[usize], &str)] = &[
     ("sparkpost", "events", &[], ""),
 ];
 
-fn load(name: &str) -> config::Config {
+pub(crate) fn load(name: &str) -> config::Config {
     let path = Path::new("tests/fixtures/custom").join(name).with_extension("toml");
     let environment = Environment::new(|_| None, None);
     config::load(&path, &environment).unwrap_or_else(|error| panic!("{error}"))
@@ -161,6 +161,10 @@ fn the_example_in_the_documentation_is_the_one_that_is_tested() {
     let document = std::fs::read_to_string("docs/providers/custom.md").unwrap();
     let example = std::fs::read_to_string("tests/fixtures/custom/postmark.toml").unwrap();
     assert!(document.contains(&example.replace("custom:test-password", "user:password")));
+    let pushes = std::fs::read_to_string("tests/fixtures/custom/pushes.toml").unwrap();
+    let postmark = pushes.split("[[source]]").find(|s| s.contains("\"postmark\"")).unwrap();
+    let (_, push) = postmark.split_once("[source.push]").unwrap();
+    assert!(document.contains(push.trim()), "{push}");
 }
 
 #[test]

@@ -3,9 +3,9 @@
 //! A case is a file, `tests/fixtures/feed/<provider>/<case>.json`: the feed, the settings of
 //! `poll`, the window, the exchanges in their order, and the events that they come to. A request's
 //! `headers` and `body` are compared where the file has them. An answer is JSON, or
-//! `{"$text": "…"}`, or `{"$base64": "…"}`. A row may stand for many, `{"$times": 999, "$row": …}`,
-//! whose events are then told once. With `FIXTURES=write` a case gets what is asked and what comes
-//! of it written into it: then read every line of the difference.
+//! `{"$text": "…"}`, or `{"$base64": "…"}`; `link` is its header. A row may stand for many,
+//! `{"$times": 999, "$row": …}`, whose events are then told once. With `FIXTURES=write` a case gets
+//! what is asked and what comes of it written into it: then read every line of the difference.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -139,7 +139,8 @@ impl Case {
             asked.push(shown(&request));
             assert!(asked.len() <= REQUESTS_MAX, "{name} does not end: {asked:?}");
             let answer = answers.next().unwrap_or_else(|| panic!("{name}: no answer: {asked:#?}"));
-            let page = self.provider.page(&query, &request.url, &answer);
+            let links = self.file["exchanges"][asked.len() - 1]["link"].as_str().unwrap_or("");
+            let page = self.provider.linked_page(&query, &request.url, links, &answer);
             let page = page.unwrap_or_else(|error| panic!("{name}: {error}"));
             let rows = page.rows.iter().flat_map(|element| match self.read(element) {
                 Some(events) => events.iter().map(brief).collect(),
@@ -222,7 +223,7 @@ pub(crate) fn shown(request: &PageRequest) -> Value {
     let method = request.method.as_str();
     let text = |secret: &Secret| secret.reveal_text().unwrap().to_owned();
     let headers: BTreeMap<&str, String> =
-        request.headers.iter().map(|(name, value)| (*name, text(value))).collect();
+        request.headers.iter().map(|(name, value)| (&**name, text(value))).collect();
     let mut shown = json!({ "request": format!("{method} {}", request.url), "headers": headers });
     if let Some((media, body)) = &request.body {
         let body = text(body);
@@ -381,7 +382,8 @@ fn apis(api: impl Fn(Vec<Exchange>) -> Api) -> Vec<(Case, String, Api)> {
         let exchange = |(exchange, answer): (&Value, Vec<u8>)| {
             let (method, url) = exchange["request"].as_str().unwrap().split_once(' ').unwrap();
             let (method, url) = (method.to_owned(), Url::parse(url).unwrap());
-            Exchange { method, url, body: exchange["body"].clone(), answer }
+            let link = exchange["link"].as_str().map(str::to_owned);
+            Exchange { method, url, body: exchange["body"].clone(), link, answer }
         };
         let api = api(exchanges.iter().zip(case.answers()).map(exchange).collect());
         let name = format!("{}-{}", case.provider.name(), case.name);

@@ -29,6 +29,31 @@ fn pushing(feed: &Feed, reasons: &str) -> String {
     format!("{}{}", source(), acme(feed, "", &push))
 }
 
+/// The same source as a description of its API.
+const DESCRIBED: &str = r#"
+[[source]]
+name = "acme"
+provider = "custom"
+
+[source.poll]
+cron = "0 0 0 29 2 *"
+secret = "s3cret"
+auth = "bearer"
+
+[[source.poll.feed]]
+name = "list"
+rows = "suppressions"
+url = "LIST"
+items = "/suppressions"
+event = { recipient = "/address", time = "/since", map = [{ kind = "listed" }] }
+
+[source.push]
+reasons = ["complaint", "manual"]
+words = { complaint = "spam" }
+add = { method = "POST", url = "LIST", body = { address = "{address}", why = "{reason}" } }
+remove = { method = "DELETE", url = "LIST?address={address}" }
+"#;
+
 /// A time some minutes ago, to the second.
 fn ago(minutes: u64) -> String {
     clock::now().minus(Duration::from_secs(60 * minutes)).floor_second().to_string()
@@ -298,6 +323,39 @@ fn what_we_suppress_is_pushed_and_taken_back_on_a_lift() {
     let daemon = home.start().ready();
     until_pushed(&daemon, 2);
     assert_eq!(feed.writes().len(), 4);
+    daemon.stop();
+}
+
+#[test]
+fn a_described_list_is_written_to_as_a_known_one() {
+    let feed = Feed::start();
+    feed.require_bearer("s3cret");
+    let home = Home::bare(&format!("{}{}", source(), DESCRIBED.replace("LIST", &feed.list_url())));
+    feed.set_list([listed("own@example.org", "complaint", &ago(600))]);
+    let daemon = home.start().ready();
+    until_polled(&daemon);
+    tell(&daemon, "complaint", "c+x/y@example.org", "m1");
+    until_pushed(&daemon, 1);
+    assert!(daemon.cli(&["add", "m@example.org", "own@example.org"]).status.success());
+    until_pushed(&daemon, 2);
+    assert_eq!(there(&feed), ["c+x/y@example.org", "m@example.org", "own@example.org"]);
+    let requests = feed.requests();
+    let why: Vec<&Value> =
+        requests.iter().filter(|r| r.method == "POST").map(|r| &r.body["why"]).collect();
+    assert_eq!(why, ["spam", "manual"]);
+
+    // What is read back is our own, and no new ground.
+    poll_now(&daemon);
+    let found = daemon.rows(&["lookup", "c+x/y@example.org"]).remove(0);
+    assert_eq!(found["sources"], json!(["test"]));
+
+    assert!(daemon.cli(&["lift", "c+x/y@example.org"]).status.success());
+    until_pushed(&daemon, 1);
+    assert_eq!(there(&feed), ["m@example.org", "own@example.org"]);
+    assert_eq!(
+        feed.writes(),
+        ["POST c+x/y@example.org", "POST m@example.org", "DELETE c+x/y@example.org",]
+    );
     daemon.stop();
 }
 

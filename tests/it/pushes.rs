@@ -5,16 +5,32 @@
 //! and what comes of it written into it: then read every line of the difference.
 
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use suppressd::model::{PushVerb, Reason, Time};
-use suppressd::provider::{ALL, Provider, Push, Pushing, Settings, outlet};
+use suppressd::provider::{ALL, Provider, Push, Pushing, Settings, by_name, outlet};
 
+use crate::custom::load;
 use crate::feeds::{settings_of, shown};
 
 /// When everything is asked.
 const NOW: &str = "2026-06-15T10:32:11Z";
+
+/// What a description can say all of: the others sign their requests, or remove by an id that is
+/// looked up first.
+const DESCRIBED: &[&str] = &[
+    "elastic-email",
+    "generic",
+    "mailgun",
+    "mandrill",
+    "postmark",
+    "resend",
+    "sendgrid",
+    "smtp2go",
+    "sparkpost",
+    "unisender-go",
+];
 
 /// Most requests of a case.
 const REQUESTS_MAX: usize = 500;
@@ -52,15 +68,19 @@ fn drive(provider: &dyn Provider, settings: &Settings, case: &Value) -> (Vec<Val
     (asked, "done")
 }
 
+fn fixture(name: &str) -> (PathBuf, Value) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/push");
+    let path = folder.join(format!("{name}.json"));
+    let text = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    (path, serde_json::from_slice(&text).unwrap())
+}
+
 #[test]
 fn lists_are_written_to_as_expected() {
     let writes = std::env::var_os("FIXTURES").is_some_and(|value| value == "write");
     for provider in ALL.iter().filter(|provider| outlet(provider.name()).is_some()) {
         let name = provider.name();
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/push");
-        let path = folder.join(format!("{name}.json"));
-        let text = std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        let mut file: Value = serde_json::from_slice(&text).unwrap();
+        let (path, mut file) = fixture(name);
         let keys = [provider.poll_keys(), outlet(name).unwrap().keys()].concat();
         let settings = settings_of(&keys, &file["settings"]);
         let mut verbs = Vec::new();
@@ -82,5 +102,57 @@ fn lists_are_written_to_as_expected() {
             let text = serde_json::to_string_pretty(&file).unwrap() + "\n";
             std::fs::write(&path, text).unwrap();
         }
+    }
+}
+
+#[test]
+fn a_description_pushes_as_the_adapter_does() {
+    let polls = load("pushes").polls;
+    let names: Vec<&str> = polls.iter().map(|poll| poll.source.as_str()).collect();
+    assert_eq!(names, DESCRIBED);
+    for poll in &polls {
+        let name = poll.source.as_str();
+        assert_eq!(poll.provider.name(), "custom");
+        let settings = &poll.push.as_ref().unwrap().settings;
+        for case in fixture(name).1["cases"].as_array().unwrap() {
+            let (asked, comes_to) = drive(poll.provider, settings, case);
+            assert_eq!((&json!(asked), &json!(comes_to)), (&case["asked"], &case["comes_to"]));
+        }
+    }
+}
+
+#[test]
+fn no_address_breaks_out_of_its_place() {
+    let (_, file) = fixture("custom");
+    let keys = [by_name("custom").unwrap().poll_keys(), outlet("custom").unwrap().keys()].concat();
+    let settings = settings_of(&keys, &file["settings"]);
+    for address in [
+        "\"a/../../b\"@example.org",
+        "\"..\\\\..\"@example.org",
+        "a?x=1&y#z@example.org",
+        "a%2e%2e%2f@example.org",
+        "//evil.example@example.org",
+        "{each}{reason}{address}@example.org",
+        "a+b@[IPv6:::1]",
+        "\"a b\"@ex\u{e4}mple.org",
+    ] {
+        let push = Push {
+            provider: by_name("custom").unwrap(),
+            settings: &settings,
+            verb: PushVerb::Add,
+            address,
+            reason: Some(Reason::Complaint),
+            now: Time::parse(NOW).unwrap(),
+        };
+        let request = outlet("custom").unwrap().requests(&push).unwrap().remove(0);
+        assert_eq!(request.url.host_str(), Some("api.example.com"), "{address}");
+        let path: Vec<&str> = request.url.path_segments().unwrap().collect();
+        let [list, each, last] = path[..] else { panic!("{address}: {path:?}") };
+        let last = last.replace('+', " ");
+        let last = url::form_urlencoded::parse(last.as_bytes()).next().unwrap().0.into_owned();
+        assert_eq!((list, each, &*last), ("lists", "a%2Fb", address));
+        assert_eq!(request.url.query(), Some("why=spam%21&key=k"), "{address}");
+        assert_eq!(shown(&request)["body"]["email"][0], address);
+        assert_eq!(shown(&request)["body"]["note"], format!("spam!: {address}"));
     }
 }

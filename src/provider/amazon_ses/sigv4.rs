@@ -110,6 +110,8 @@ pub(in crate::provider) fn encode(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
     use crate::provider::Method;
 
@@ -141,7 +143,10 @@ mod tests {
         ),
     ];
 
-    fn signed(request: PageRequest, session_token: Option<&Secret>) -> Vec<(&'static str, String)> {
+    fn signed(
+        request: PageRequest,
+        session_token: Option<&Secret>,
+    ) -> Vec<(Cow<'static, str>, String)> {
         let signer = Signer {
             access_key: &Secret::new("AKIDEXAMPLE"),
             secret_key: &Secret::new("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"),
@@ -169,7 +174,10 @@ mod tests {
             let headers = signed(request, None);
             assert_eq!(
                 headers,
-                [("x-amz-date", "20260615T103211Z".to_owned()), ("authorization", wanted)],
+                [
+                    ("x-amz-date".into(), "20260615T103211Z".to_owned()),
+                    ("authorization".into(), wanted)
+                ],
                 "{rest}"
             );
         }
@@ -181,7 +189,7 @@ mod tests {
         let token = Secret::new("session");
         let headers = signed(PageRequest::get(url.clone()), Some(&token));
         assert!(headers[1].1.contains("SignedHeaders=host;x-amz-date;x-amz-security-token,"));
-        assert_eq!(headers[2], ("x-amz-security-token", "session".to_owned()));
+        assert_eq!(headers[2], ("x-amz-security-token".into(), "session".to_owned()));
         assert_eq!(host(&url), "127.0.0.1:8080");
         assert_eq!(host(&Url::parse("https://a.test:443/").unwrap()), "a.test");
     }

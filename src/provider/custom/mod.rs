@@ -5,8 +5,10 @@
 //! knobs: docs/providers/custom.md.
 
 mod event;
+mod link;
 mod poll;
 mod proof;
+pub(super) mod push;
 mod template;
 
 use serde::Deserialize;
@@ -194,8 +196,19 @@ impl Provider for Described {
     }
 
     fn page(&self, query: &Query<'_>, url: &Url, body: &[u8]) -> Result<Page, PageError> {
+        self.linked_page(query, url, "", body)
+    }
+
+    fn linked_page(
+        &self,
+        query: &Query<'_>,
+        url: &Url,
+        links: &str,
+        body: &[u8],
+    ) -> Result<Page, PageError> {
         let polled = self.polled(query.feed);
-        polled.ok_or_else(|| PageError("there is no such feed".to_owned()))?.page(query, url, body)
+        let polled = polled.ok_or_else(|| PageError("there is no such feed".to_owned()))?;
+        polled.page(query, url, links, body)
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {

@@ -15,6 +15,7 @@ use super::super::{
     Feed, Method, Page, PageError, PageRequest, Query, SettingError, Settings, wire,
 };
 use super::event::{Condition, Knobs as EventKnobs, Reader, text};
+use super::link;
 use super::template::{Blanks, Texts, filled, merged, shown};
 use crate::model::{Element, Time};
 use crate::secret::Secret;
@@ -90,6 +91,15 @@ enum Paging {
     LastId { ptr: String, size: Option<usize> },
     /// The URL that a page has at `ptr`, on the same host.
     NextUrl { ptr: String },
+    /// The URL to which a page's `Link` header leads by that relation, on the same host.
+    LinkHeader { rel: String },
+}
+
+impl Paging {
+    /// Whether a page leads to a URL.
+    fn is_by_url(&self) -> bool {
+        matches!(self, Paging::NextUrl { .. } | Paging::LinkHeader { .. })
+    }
 }
 
 /// A second request for each row.
@@ -107,7 +117,7 @@ pub(super) enum Auth {
     Open,
     Bearer,
     Basic,
-    Header(&'static str),
+    Header(String),
     Query(String),
     Body(String),
 }
@@ -117,7 +127,7 @@ pub(super) struct Described {
     pub(super) feed: Feed,
     pub(super) reader: Reader,
     knobs: Knobs,
-    headers: Vec<(&'static str, String)>,
+    headers: Vec<(String, Secret)>,
 }
 
 fn rfc3339() -> String {
@@ -155,7 +165,9 @@ impl Auth {
         }
     }
 
-    fn apply(&self, mut request: PageRequest, secret: &Secret) -> PageRequest {
+    /// The request with the secret, unless that stands in a body.
+    pub(super) fn apply(&self, mut request: PageRequest, settings: &Settings) -> PageRequest {
+        let Some(secret) = settings.secrets("secret").first() else { return request };
         match self {
             Auth::Open | Auth::Body(_) => request,
             Auth::Bearer => request.bearer(secret),
@@ -164,7 +176,7 @@ impl Auth {
                 let value = Secret::new(format!("Basic {pair}").into_bytes());
                 request.header("authorization", value)
             }
-            Auth::Header(name) => request.header(name, secret.clone()),
+            Auth::Header(name) => request.header(name.clone(), secret.clone()),
             Auth::Query(name) => {
                 // The URL that a page leads to may have it already.
                 if !request.url.query_pairs().any(|(known, _)| known == name.as_str()) {
@@ -175,12 +187,36 @@ impl Auth {
             }
         }
     }
+
+    /// A body: its template filled, with the secret, if that is its place.
+    pub(super) fn body(&self, template: Option<&Value>, blanks: &Blanks, of: &Settings) -> Value {
+        let empty = Value::Object(Map::new());
+        let mut body = blanks.fill_tree(template.unwrap_or(&empty)).unwrap_or_default();
+        let secret = of.secrets("secret").first().and_then(Secret::reveal_text);
+        if let (Auth::Body(key), Some(members), Some(secret)) = (self, body.as_object_mut(), secret)
+        {
+            members.insert(key.clone(), secret.into());
+        }
+        body
+    }
 }
 
-/// A header's name, which lives as long as the process: so does the configuration.
-fn header(name: &str) -> Option<&'static str> {
-    let name = HeaderName::from_bytes(name.to_ascii_lowercase().as_bytes()).ok()?;
-    Some(String::leak(name.as_str().to_owned()))
+/// Headers as a table has them, with their names in small letters; `None` if one is no name.
+pub(super) fn headers(table: &BTreeMap<String, String>) -> Option<Vec<(String, Secret)>> {
+    let one = |(name, value): (&String, &String)| {
+        Some((header(name)?, Secret::new(value.clone().into_bytes())))
+    };
+    table.iter().map(one).collect()
+}
+
+fn header(name: &str) -> Option<String> {
+    let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+    Some(name.as_str().to_owned())
+}
+
+/// A token that is a number.
+fn number(next: Option<&str>, usual: u64) -> u64 {
+    next.and_then(|next| next.parse().ok()).unwrap_or(usual)
 }
 
 impl Described {
@@ -224,9 +260,7 @@ impl Described {
             bounded: by_time && knobs.uses("{until}"),
             ..usual
         };
-        let headers =
-            knobs.headers.iter().map(|(name, value)| Some((header(name)?, value.clone())));
-        let headers: Option<Vec<_>> = headers.collect();
+        let headers = headers(&knobs.headers);
         let headers = headers.ok_or_else(|| bad("headers has no header's name", super::HINT))?;
         Ok(Described { feed, reader, knobs, headers })
     }
@@ -247,7 +281,7 @@ impl Described {
             (Some(url), _) => {
                 PageRequest::get(Query { next: Some(url), ..*query }.next_url(&base)?)
             }
-            (None, Some(url)) if matches!(self.knobs.paging, Paging::NextUrl { .. }) => {
+            (None, Some(url)) if self.knobs.paging.is_by_url() => {
                 let url = Query { next: Some(url), ..*query }.next_url(&base)?;
                 self.bodied(url, query, auth, &self.blanks(query, None))
             }
@@ -259,12 +293,9 @@ impl Described {
             }
         };
         for (name, value) in &self.headers {
-            request = request.header(name, Secret::new(value.clone().into_bytes()));
+            request = request.header(name.clone(), value.clone());
         }
-        Ok(match query.settings.secrets("secret").first() {
-            Some(secret) => auth.apply(request, secret),
-            None => request,
-        })
+        Ok(auth.apply(request, query.settings))
     }
 
     /// The request with its body, if it is a POST.
@@ -273,14 +304,7 @@ impl Described {
         if !self.posts() {
             return request;
         }
-        let empty = Value::Object(Map::new());
-        let body = self.knobs.body.as_ref().unwrap_or(&empty);
-        let mut body = blanks.fill_tree(body).unwrap_or_default();
-        let secret = query.settings.secrets("secret").first().and_then(Secret::reveal_text);
-        if let (Auth::Body(key), Some(members), Some(secret)) = (auth, body.as_object_mut(), secret)
-        {
-            members.insert(key.clone(), secret.into());
-        }
+        let body = auth.body(self.knobs.body.as_ref(), blanks, query.settings);
         request.with_json(Method::Post, &body)
     }
 
@@ -300,19 +324,24 @@ impl Described {
     }
 
     fn blanks(&self, query: &Query<'_>, next: Option<&str>) -> Blanks {
-        let time = |time| shown(&self.knobs.time_format, time).unwrap_or_default();
-        let number = |usual: u64| next.and_then(|next| next.parse().ok()).unwrap_or(usual);
-        let (first, initial) = match &self.knobs.paging {
-            Paging::Page { first, .. } => (first.unwrap_or(1), None),
-            Paging::Cursor { initial, .. } => (1, initial.clone()),
-            _ => (1, None),
+        let time = |time| shown(&self.knobs.time_format, time);
+        let initial = match &self.knobs.paging {
+            Paging::Cursor { initial, .. } => initial.as_deref(),
+            _ => None,
         };
-        Blanks {
-            since: time(query.window.since.floor_second()),
-            until: time(query.window.until.ceil_second()),
-            offset: number(0),
-            page: number(first),
-            cursor: next.map(str::to_owned).or(initial),
+        Blanks(vec![
+            ("{since}", time(query.window.since.floor_second())),
+            ("{until}", time(query.window.until.ceil_second())),
+            ("{offset}", Some(number(next, 0).into())),
+            ("{page}", Some(number(next, self.first_page()).into())),
+            ("{cursor}", next.or(initial).map(Value::from)),
+        ])
+    }
+
+    fn first_page(&self) -> u64 {
+        match self.knobs.paging {
+            Paging::Page { first: Some(first), .. } => first,
+            _ => 1,
         }
     }
 
@@ -320,6 +349,7 @@ impl Described {
         &self,
         query: &Query<'_>,
         url: &Url,
+        links: &str,
         body: &[u8],
     ) -> Result<Page, PageError> {
         let document: Value = serde_json::from_str(&String::from_utf8_lossy(body))
@@ -342,7 +372,7 @@ impl Described {
         }
         let is_past = self.knobs.newest_first
             && elements.last().is_some_and(|row| self.reader.is_before(row, query.window.since));
-        let next = if is_past { None } else { self.next(query, url, &document, rows)? };
+        let next = if is_past { None } else { self.next(query, (url, links), &document, rows)? };
         let overfull =
             query.next.is_none() && self.knobs.split_on_full.is_some_and(|most| rows.len() >= most);
         let mut page = Page { overfull, ..Page::new(elements, next) };
@@ -362,34 +392,36 @@ impl Described {
     fn next(
         &self,
         query: &Query<'_>,
-        url: &Url,
+        (url, links): (&Url, &str),
         document: &Value,
         rows: &[Value],
     ) -> Result<Option<String>, PageError> {
         let given = query.next.and_then(|next| next.strip_prefix(NEXT));
-        let blanks = self.blanks(query, given);
         let is_full = |size: Option<usize>| size.is_none_or(|size| rows.len() >= size);
         let next = match &self.knobs.paging {
             _ if rows.is_empty() => None,
             Paging::None => None,
             Paging::Offset { size } => {
-                is_full(Some(*size)).then(|| (blanks.offset + rows.len() as u64).to_string())
+                is_full(Some(*size)).then(|| (number(given, 0) + rows.len() as u64).to_string())
             }
-            Paging::Page { size, .. } => is_full(*size).then(|| (blanks.page + 1).to_string()),
+            Paging::Page { size, .. } => {
+                is_full(*size).then(|| (number(given, self.first_page()) + 1).to_string())
+            }
             Paging::Cursor { next, .. } => document.pointer(next).and_then(text),
             Paging::LastId { ptr, size } => {
                 let last = rows.last().filter(|_| is_full(*size));
                 last.and_then(|row| row.pointer(ptr)).and_then(text)
             }
             Paging::NextUrl { ptr } => document.pointer(ptr).and_then(text),
+            Paging::LinkHeader { rel } => link::target(links, rel).map(str::to_owned),
         };
         let next = next.filter(|next| !next.is_empty());
-        let next = match (&self.knobs.paging, next) {
-            (Paging::NextUrl { .. }, Some(next)) => {
+        let next = match next {
+            Some(next) if self.knobs.paging.is_by_url() => {
                 let bad = |_| PageError("what leads on is no URL".to_owned());
                 Some(url.join(&next).map_err(bad)?.to_string())
             }
-            (_, next) => next,
+            next => next,
         };
         Ok(next.map(|next| format!("{NEXT}{next}")))
     }

@@ -19,14 +19,9 @@ pub(super) enum Texts {
     Several(Vec<String>),
 }
 
-/// What the templates of one request can use.
-pub(super) struct Blanks {
-    pub(super) since: Value,
-    pub(super) until: Value,
-    pub(super) offset: u64,
-    pub(super) page: u64,
-    pub(super) cursor: Option<String>,
-}
+/// What the templates of one request can use: blanks, as `{since}`, and what stands for each.
+/// `None`: what holds it is left out.
+pub(super) struct Blanks(pub(super) Vec<(&'static str, Option<Value>)>);
 
 impl Texts {
     pub(super) fn all(&self) -> &[String] {
@@ -38,36 +33,40 @@ impl Texts {
 }
 
 impl Blanks {
-    fn values(&self) -> [(&'static str, Value); 4] {
-        [
-            ("{since}", self.since.clone()),
-            ("{until}", self.until.clone()),
-            ("{offset}", self.offset.into()),
-            ("{page}", self.page.into()),
-        ]
+    /// The template with its blanks filled; `None` where it is left out.
+    pub(super) fn fill(&self, template: &str) -> Option<String> {
+        self.fill_with(template, Some)
     }
 
-    /// The template with its blanks filled; `None` where there is no cursor yet.
-    pub(super) fn fill(&self, template: &str) -> Option<String> {
-        let mut filled = template.to_owned();
-        for (blank, value) in self.values() {
-            if filled.contains(blank) {
-                filled = filled.replace(blank, &text(&value)?);
-            }
+    /// The same of a URL, in which no value breaks out of its place.
+    pub(super) fn fill_url(&self, template: &str) -> Option<String> {
+        self.fill_with(template, encoded)
+    }
+
+    /// What was filled in is not looked at again: an address may have braces.
+    fn fill_with(&self, template: &str, put: fn(String) -> Option<String>) -> Option<String> {
+        let (mut filled, mut rest) = (String::new(), template);
+        while let Some(brace) = rest.find('{') {
+            filled.push_str(&rest[..brace]);
+            rest = &rest[brace..];
+            let known = self.0.iter().find(|(blank, _)| rest.starts_with(blank));
+            let (blank, value) = match known {
+                Some((blank, value)) => (*blank, put(text(value.as_ref()?)?)?),
+                None => ("{", "{".to_owned()),
+            };
+            filled.push_str(&value);
+            rest = &rest[blank.len()..];
         }
-        if filled.contains("{cursor}") {
-            filled = filled.replace("{cursor}", self.cursor.as_deref()?);
-        }
-        Some(filled)
+        Some(filled + rest)
     }
 
     /// The same of a body. A text that is one blank takes its value, which may be a number.
     pub(super) fn fill_tree(&self, template: &Value) -> Option<Value> {
         Some(match template {
             Value::String(template) => {
-                let whole = self.values().into_iter().find(|(blank, _)| blank == template);
+                let whole = self.0.iter().find(|(blank, _)| blank == template);
                 match whole {
-                    Some((_, value)) => value,
+                    Some((_, value)) => value.clone()?,
                     None => self.fill(template)?.into(),
                 }
             }
@@ -103,15 +102,19 @@ pub(super) fn filled(template: &str, row: &Value) -> Option<String> {
     for part in parts {
         let (pointer, rest) = part.split_once('}')?;
         let value = row.pointer(&format!("/{pointer}")).and_then(text)?;
-        // As a segment of a path or a value of a query: neither may break out of its place.
-        if ["", ".", ".."].contains(&value.as_str()) {
-            return None;
-        }
-        let value: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
-        url.push_str(&value.replace('+', "%20"));
+        url.push_str(&encoded(value)?);
         url.push_str(rest);
     }
     Some(url)
+}
+
+/// A value as a segment of a path or in a query: it may break out of neither.
+fn encoded(value: String) -> Option<String> {
+    if ["", ".", ".."].contains(&value.as_str()) {
+        return None;
+    }
+    let value: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+    Some(value.replace('+', "%20"))
 }
 
 /// The members of `over` in place of those of `base`.

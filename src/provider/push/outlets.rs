@@ -8,6 +8,7 @@ use url::Url;
 use super::{Outlet, Push, Pushing, Requests};
 use crate::model::{PushVerb, Reason};
 use crate::provider::amazon_ses;
+use crate::provider::custom::push as custom;
 use crate::provider::{Key, KeyKind, Method, PageRequest};
 use crate::secret::Secret;
 
@@ -25,6 +26,14 @@ const MAILTRAP_KEYS: &[Key] = &[Key::required("domain_ids", KeyKind::Texts)];
 pub(super) static OUTLETS: &[Outlet] = &[
     // docs/providers/generic.md, "Pushing".
     Outlet { provider: "generic", below: "", keys: &[], requests: generic, answer: by_status },
+    // docs/providers/custom.md, "Pushing".
+    Outlet {
+        provider: "custom",
+        below: "",
+        keys: custom::KEYS,
+        requests: custom::requests,
+        answer: custom::answer,
+    },
     // docs.aws.amazon.com/ses/latest/APIReference-V2, PutSuppressedDestination.
     Outlet {
         provider: "amazon-ses",

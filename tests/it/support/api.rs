@@ -22,6 +22,8 @@ pub(crate) struct Exchange {
     pub(crate) url: Url,
     /// The body, if it is JSON.
     pub(crate) body: Value,
+    /// The answer's `Link` header.
+    pub(crate) link: Option<String>,
     pub(crate) answer: Vec<u8>,
 }
 
@@ -164,7 +166,7 @@ fn answer(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     let mut state = state.lock().unwrap();
     let fault = state.fault();
     let found = if fault.is_none() { state.find(method, &url, &body) } else { None };
-    let good = found.map(|index| state.exchanges[index].answer.clone());
+    let good = found.map(|index| state.exchanges[index].clone());
     if good.is_none() && fault.is_none() {
         state.problems.push(format!("{method} {target} was asked for"));
     }
@@ -173,7 +175,13 @@ fn answer(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
 }
 
 /// An answer with a fault, or the good one, or that there is no such thing.
-fn write(stream: &mut TcpStream, fault: Option<u64>, good: Option<Vec<u8>>) -> std::io::Result<()> {
+fn write(
+    stream: &mut TcpStream,
+    fault: Option<u64>,
+    good: Option<Exchange>,
+) -> std::io::Result<()> {
+    let link = good.as_ref().and_then(|good| good.link.as_deref());
+    let link = link.map(|link| format!("Link: {link}\r\n")).unwrap_or_default();
     let (status, media, body) = match (fault, good) {
         (Some(0), _) => return Ok(()),
         (Some(1), _) => ("500 Oops", "application/json", b"{}".to_vec()),
@@ -185,12 +193,12 @@ fn write(stream: &mut TcpStream, fault: Option<u64>, good: Option<Vec<u8>>) -> s
             let head = "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{\"data\":[";
             return stream.write_all(head.as_bytes());
         }
-        (None, Some(body)) => ("200 OK", "application/json", body),
+        (None, Some(good)) => ("200 OK", "application/json", good.answer),
         (None, None) => ("404 Not Found", "application/json", b"{}".to_vec()),
     };
     let length = body.len();
     let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: {media}\r\nContent-Length: {length}\r\n\
+        "HTTP/1.1 {status}\r\nContent-Type: {media}\r\nContent-Length: {length}\r\n{link}\
          Connection: close\r\n\r\n"
     );
     stream.write_all(&[head.as_bytes(), &body].concat())
