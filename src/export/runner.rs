@@ -109,6 +109,13 @@ fn start_in(
     (Exports { list: list.into() }, tasks)
 }
 
+/// Waits; not at all for what is due. A timer alone would take until the next millisecond.
+async fn until(wake: Instant) {
+    if wake > Instant::now() {
+        sleep_until(wake).await;
+    }
+}
+
 /// A failure that is being retried.
 #[derive(Default)]
 struct Retry {
@@ -177,7 +184,7 @@ impl Runner {
             tokio::select! {
                 biased;
                 () = stopped(&mut self.stop) => break,
-                () = sleep_until(wake) => self.on_time().await,
+                () = until(wake) => self.on_time().await,
                 Some(write) = self.commands.recv() => self.on_command(write).await,
                 changed = self.changes.changed(), if self.changes_open => match changed {
                     Ok(()) => self.on_change(),
