@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::load::{Connection, SECRET};
 
@@ -59,16 +59,17 @@ pub(crate) async fn daemon() -> Result<Target> {
     command.env("SUPPRESSD_LOG", "info").env_remove("JOURNAL_STREAM");
     let mut child = command.spawn()?;
     let mut lines = BufReader::new(child.stderr.take().context("no output")?).lines();
-    let mut bound = |listener: &str| -> Result<SocketAddr> {
-        let mark = format!("listening listener=\"{listener}\" on=");
-        for line in lines.by_ref() {
-            if let Some((_, rest)) = line?.split_once(&mark) {
-                return Ok(rest.trim().parse()?);
+    let (mut hooks, mut admin): (Option<SocketAddr>, Option<SocketAddr>) = (None, None);
+    while hooks.is_none() || admin.is_none() {
+        let line = lines.next().context("the daemon did not listen")??;
+        for (listener, bound) in [("http", &mut hooks), ("admin", &mut admin)] {
+            let mark = format!("listening listener=\"{listener}\" on=");
+            if let Some((_, rest)) = line.split_once(&mark) {
+                *bound = Some(rest.trim().parse()?);
             }
         }
-        bail!("the daemon did not listen")
-    };
-    let (hooks, admin) = (bound("http")?, bound("admin")?);
+    }
+    let (hooks, admin) = hooks.zip(admin).context("the daemon did not listen")?;
     // Its further lines have to go somewhere.
     std::thread::spawn(move || lines.for_each(drop));
     let target = Target { child, _directory: directory, hooks, admin: Some(admin) };
