@@ -3,7 +3,7 @@
 //! What the provider's page says of its rate is a bucket, which a run may empty at once and which
 //! fills again evenly. What an answer says comes on top. What was told is not paid for twice.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::time::{Duration, Instant};
@@ -19,13 +19,17 @@ pub(super) struct Budget {
     level: Option<Instant>,
     /// The provider wants to be left alone until then.
     not_before: Option<Instant>,
-    /// Hashes of the tokens of details that are told for good.
-    told: HashSet<u64>,
+    /// When each detail was first told, by the hash of its token. `None`: and it is told for good.
+    told: HashMap<u64, Option<Instant>>,
     hashes: RandomState,
 }
 
 /// Most details that are remembered. With one more, all are asked for again.
 const TOLD_MAX: usize = 250_000;
+
+/// How long a detail may lag behind the listing that leads to it: one that is told again after that
+/// is told for good.
+const LAG: Duration = Duration::from_secs(600);
 
 impl Budget {
     /// A full budget.
@@ -55,17 +59,19 @@ impl Budget {
     }
 
     /// Remembers details that are committed and stay as they are.
-    pub(super) fn remember(&mut self, details: &[String]) {
+    pub(super) fn remember(&mut self, details: &[String], now: Instant) {
         if self.told.len() + details.len() > TOLD_MAX {
             self.told.clear();
         }
-        let hashes = details.iter().map(|detail| self.hashes.hash_one(detail));
-        self.told.extend(hashes);
+        for detail in details {
+            let first = self.told.entry(self.hashes.hash_one(detail)).or_insert(Some(now));
+            *first = first.filter(|first| now.saturating_duration_since(*first) < LAG);
+        }
     }
 
-    /// Whether a detail is remembered.
+    /// Whether a detail is told for good.
     pub(super) fn was_told(&self, detail: &str) -> bool {
-        self.told.contains(&self.hashes.hash_one(detail))
+        self.told.get(&self.hashes.hash_one(detail)) == Some(&None)
     }
 }
 

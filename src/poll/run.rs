@@ -339,7 +339,7 @@ impl<'a, O: Outside> Run<'a, O> {
             };
             let (kept, ahead) = tokio::join!(keeping.commit(feed, page.rows, cursor), ahead);
             kept?;
-            asking.budget.remember(&page.details);
+            asking.budget.remember(&page.details, Instant::now().into_std());
             *mark = following;
             page = match ahead {
                 Some(page) => page?,
@@ -704,8 +704,13 @@ mod tests {
             {"sg_message_id": "b", "status": "deferred"}]}"#;
         let other = r#"{"messages": [{"sg_message_id": "a", "status": "bounced"},
             {"sg_message_id": "b", "status": "bounced"}]}"#;
+        let lag = Duration::from_secs(600);
         assert_eq!(run(both, None, true).await, 2, "what is not committed");
+        tokio::time::advance(lag).await;
         assert_eq!(run(both, None, false).await, 2, "is asked for again");
+        assert_eq!(run(both, None, false).await, 2, "the details may lag behind the listing");
+        tokio::time::advance(lag).await;
+        assert_eq!(run(both, None, false).await, 2, "so they are asked for once more");
         assert_eq!(run(both, None, false).await, 0);
         assert_eq!(run(other, None, false).await, 1, "more has become of one");
         let since = clock::now().minus(Duration::from_secs(60));
