@@ -11,8 +11,9 @@ use std::sync::{Arc, OnceLock, Weak};
 use super::StoreError;
 use super::keys::STANDING;
 
-/// Keys for which the first part has room at least. Each further one has twice as much.
+/// Keys for which the first part has room at least, and at most. Each further one has twice as much.
 const ROOM_MIN: u64 = 1 << 16;
+const ROOM_MAX: u64 = 1 << 24;
 /// More parts than any store can fill.
 const PARTS: usize = 40;
 /// Keys to a word of 64 bits, and the bits that each sets there.
@@ -39,7 +40,7 @@ impl Known {
     /// An empty one, for a store that has that many standings.
     pub(super) fn new(standings: u64) -> Known {
         // What is there, and a quarter more.
-        let room = (standings + standings / 4).max(ROOM_MIN);
+        let room = standings.saturating_add(standings / 4).clamp(ROOM_MIN, ROOM_MAX);
         Known { room, parts: [const { OnceLock::new() }; PARTS], whole: AtomicBool::new(false) }
     }
 
