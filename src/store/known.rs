@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use super::StoreError;
 use super::keys::STANDING;
 
-/// Keys for which the first part has room at least, and at most. Each further one has twice as much.
+/// Keys for which the first part has room at least, and at most. Each further one has twice that.
 const ROOM_MIN: u64 = 1 << 16;
 const ROOM_MAX: u64 = 1 << 24;
 /// More parts than any store can fill.
