@@ -44,8 +44,20 @@ impl Known {
         Known { room, parts: [const { OnceLock::new() }; PARTS], whole: AtomicBool::new(false) }
     }
 
-    /// Notes the key of a standing, before it can be read.
+    /// Reads what is stored under any key, unless it is a standing's that is surely not there.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub(super) fn get(&self, tree: &sled::Tree, key: &[u8]) -> sled::Result<Option<sled::IVec>> {
+        let is_denied = key.first() == Some(&STANDING) && !self.may_have(key);
+        if is_denied { Ok(None) } else { tree.get(key) }
+    }
+
+    /// Notes a key, before it can be read; none but a standing's is kept.
     pub(super) fn insert(&self, key: &[u8]) {
+        if key.first() != Some(&STANDING) {
+            return;
+        }
         let (hash, mut room) = (hash(key), self.room);
         for part in &self.parts {
             let part = part.get_or_init(|| Part::new(room));
@@ -57,7 +69,7 @@ impl Known {
     }
 
     /// Whether there may be a standing of that key.
-    pub(super) fn may_have(&self, key: &[u8]) -> bool {
+    fn may_have(&self, key: &[u8]) -> bool {
         if !self.whole.load(Ordering::Acquire) {
             return true;
         }

@@ -218,8 +218,7 @@ impl Reader {
         for scope in scopes {
             // A standing that says no more than a delivery suppresses nobody: it is not looked at.
             let key = keys::standing(STANDING, address.key(), scope);
-            let value = if known.may_have(&key) { tree.get(key)? } else { None };
-            let Some(value) = value else { continue };
+            let Some(value) = known.get(&tree, &key)? else { continue };
             let heavier = |live: &T| found.as_ref().is_none_or(|f| reason(live) < reason(f));
             if let Some(live) = judge(&decode(&value)?, scope).filter(heavier) {
                 found = Some(live);

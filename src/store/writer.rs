@@ -300,7 +300,7 @@ impl Writer {
                 earlier.note(&key, before);
             }
             meta.account(&key, value.before.as_deref(), value.after.as_deref());
-            if value.before.is_none() && key.first() == Some(&STANDING) {
+            if value.before.is_none() {
                 self.known.insert(&key);
             }
             match value.after {
@@ -419,9 +419,7 @@ impl Writer {
         match batch.values.entry(key) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(vacant) => {
-                let key = vacant.key();
-                let may_be = key.first() != Some(&STANDING) || self.known.may_have(key);
-                let before = if may_be { self.tree.get(key)? } else { None };
+                let before = self.known.get(&self.tree, vacant.key())?;
                 let before = before.map(|bytes| bytes.to_vec());
                 Ok(vacant.insert(Value { after: before.clone(), before }))
             }
