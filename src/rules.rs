@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use crate::model::{
-    Bounce, Filter, Ground, Reason, Scope, SourceName, Standing, Suppression, Tally, Term, Time,
-    Until,
+    Bounce, Filter, Gist, Ground, Reason, Scope, Sole, SourceName, Standing, Suppression, Tally,
+    Term, Time, Until,
 };
 
 /// Days, for the defaults.
@@ -117,12 +117,21 @@ struct Extent {
     lifted: Option<Time>,
 }
 
+impl Extent {
+    /// What follows at `now`.
+    fn verdict(self, reason: Reason, now: Time) -> Option<Verdict> {
+        let Extent { since, until, lifted } = self;
+        let is_live = lifted.is_none() && until.holds_at(now);
+        is_live.then_some(Verdict { reason, since, until })
+    }
+}
+
 impl Rules {
     /// The verdict that follows from a standing at `now`, of what `filter` admits: the one that
     /// [`Rules::judge`] explains. Millions are asked for at once, so it copies nothing.
     pub fn verdict(
         &self,
-        standing: &Standing,
+        gist: &Gist<'_>,
         scope: &Scope,
         filter: &Filter,
         now: Time,
@@ -130,12 +139,19 @@ impl Rules {
         if !filter.admits_scope(scope) {
             return None;
         }
-        let grounds =
-            standing.grounds().filter(|(reason, source, _)| filter.admits(*reason, source));
+        let standing = match gist {
+            Gist::Sole(Sole { reason, source, first, at, until, .. }) => {
+                let admitted = filter.admits(*reason, source);
+                let extent = || self.extent(*reason, None, *first, (*at, *until));
+                return admitted.then(extent).and_then(|extent| extent.verdict(*reason, now));
+            }
+            Gist::Whole(standing) => standing,
+        };
+        let grounds = standing
+            .grounds()
+            .filter(|(reason, source, _)| filter.admits(*reason, source.as_str()));
         let live = grounds.filter_map(|(reason, source, ground)| {
-            let Extent { since, until, lifted } = self.extent(standing, reason, source, ground);
-            let is_live = lifted.is_none() && until.holds_at(now);
-            is_live.then_some(Verdict { reason, since, until })
+            self.extent_in(standing, reason, source, ground).verdict(reason, now)
         });
         let counted = self.counted(standing, filter).filter(|finding| finding.is_live(now));
         let counted = counted.map(|f| Verdict { reason: f.reason, since: f.since, until: f.until });
@@ -170,7 +186,7 @@ impl Rules {
     pub fn findings(&self, standing: &Standing, filter: &Filter) -> Vec<Finding> {
         let mut findings: Vec<Finding> = standing
             .grounds()
-            .filter(|(reason, source, _)| filter.admits(*reason, source))
+            .filter(|(reason, source, _)| filter.admits(*reason, source.as_str()))
             .map(|(reason, source, ground)| self.weigh(standing, reason, source, ground))
             .collect();
         findings.extend(self.counted(standing, filter));
@@ -185,7 +201,8 @@ impl Rules {
         ];
         tallies.into_iter().filter_map(move |(tally, threshold)| {
             let threshold = threshold.filter(|_| !tally.is_empty())?;
-            let admitted = |bounce: &&Bounce| filter.admits(Reason::SoftBounces, &bounce.source);
+            let admitted =
+                |bounce: &&Bounce| filter.admits(Reason::SoftBounces, bounce.source.as_str());
             threshold.apply(counted(standing, tally).filter(admitted).collect())
         })
     }
@@ -197,12 +214,12 @@ impl Rules {
         source: &SourceName,
         ground: &Ground,
     ) -> Finding {
-        let Extent { since, until, lifted } = self.extent(standing, reason, source, ground);
+        let Extent { since, until, lifted } = self.extent_in(standing, reason, source, ground);
         let (sources, note) = (vec![source.clone()], ground.latest.note.clone());
         Finding { reason, sources, since, until, lifted, note }
     }
 
-    fn extent(
+    fn extent_in(
         &self,
         standing: &Standing,
         reason: Reason,
@@ -210,12 +227,23 @@ impl Rules {
         ground: &Ground,
     ) -> Extent {
         let lift = standing.lifted_through(reason, source);
+        self.extent(reason, lift, ground.first, (ground.latest.at, ground.latest.until))
+    }
+
+    /// Of a ground that was first so at `first`, and last at `at`; what is at or before `lift` is
+    /// lifted.
+    fn extent(
+        &self,
+        reason: Reason,
+        lift: Option<Time>,
+        first: Time,
+        (at, until): (Time, Until),
+    ) -> Extent {
         let covered = |at: Time| lift.is_some_and(|through| at.nanos() <= through.nanos());
-        let latest = &ground.latest;
         Extent {
-            since: if covered(ground.first) { latest.at } else { ground.first },
-            until: latest.until.min(self.term(reason).end(latest.at)),
-            lifted: lift.filter(|_| covered(latest.at)),
+            since: if covered(first) { at } else { first },
+            until: until.min(self.term(reason).end(at)),
+            lifted: lift.filter(|_| covered(at)),
         }
     }
 

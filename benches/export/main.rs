@@ -25,12 +25,10 @@ use suppressd::export::publish::{Guard, Publication};
 use suppressd::export::scan::Scan;
 use suppressd::export::{ALL, Format, Hash, Settings, Style, Table, runner};
 use suppressd::ingest::Running;
-use suppressd::model::{
-    EventId, Fact, Filter, Latest, Reason, Scope, SourceName, Standing, Time, Until,
-};
+use suppressd::model::Filter;
 use suppressd::rules::Rules;
-use suppressd::store::{StandingRow, StoreError};
-use tokio::runtime::Handle;
+use suppressd::store::Reader;
+use tokio::runtime::{Handle, Runtime};
 
 use measure::{against, median, setting};
 
@@ -48,53 +46,52 @@ fn main() -> Result<()> {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let directory = directory.path();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let running = runtime.block_on(fill::fill(rows, &directory.join("state")))?;
+    let state = directory.join("state");
+    let running = runtime.block_on(fill::fill(rows, &state))?;
     let rounds = setting("ROUNDS", ROUNDS);
     println!("export: {rows} rows, median of {rounds} rounds");
     let _inside = runtime.enter();
     let rows = changes(rows, directory, &running, (Table::Text, TEXT_CHANGES, 2.0))?;
     let rows = changes(rows, directory, &running, (Table::Lmdb, CHANGES, 1.5))?;
-    whole(rows, rounds, directory, &running)?;
-    let mut keys: Vec<String> = (0..rows).map(event::address).collect();
-    keys.sort_unstable();
-    let standings: Vec<StandingRow> = keys.into_iter().map(standing).collect();
-    from_memory(&standings, rounds, directory)?;
-    drop(standings);
+    // Whole exports are for starts.
+    stop(&runtime, running)?;
+    let running = runtime.block_on(fill::fill(0, &state))?;
+    whole(rows, rounds, directory, &running.reader)?;
+    stop(&runtime, running)
+}
+
+fn stop(runtime: &Runtime, running: Running) -> Result<()> {
     let stragglers = runtime.block_on(running.stop(STOP));
     ensure!(stragglers.is_empty(), "intake did not stop");
     Ok(())
 }
 
-/// Every table, from the store.
-fn whole(rows: u64, rounds: u64, directory: &Path, running: &Running) -> Result<()> {
+/// Every table, from the store as it was opened.
+fn whole(rows: u64, rounds: u64, directory: &Path, reader: &Reader) -> Result<()> {
     for format in ALL {
         for table in format.tables() {
-            let (mut ours, mut bare) = (Vec::new(), Vec::new());
-            for _ in 0..rounds {
-                let path = directory.join(format!("{}.{}", format.name(), table.as_str()));
-                let settings = settings(*format, *table, &path);
-                ours.push(export(&settings, running.reader.standings_ahead(), rows)?);
-                bare.push(bare::write(*table, &path)?);
-                fs::remove_file(&path)?;
-            }
-            report(&format!("{} as {}", format.name(), table.as_str()), &ours, &bare);
+            let what = format!("{} as {}", format.name(), table.as_str());
+            let settings = settings(*format, *table, &directory.join("whole"));
+            measured(&what, &settings, rows, rounds, reader)?;
         }
     }
     Ok(())
 }
 
-/// The text of one format without the store: what is left is judging and writing.
-fn from_memory(standings: &[StandingRow], rounds: u64, directory: &Path) -> Result<()> {
+fn measured(
+    what: &str,
+    settings: &Settings,
+    rows: u64,
+    rounds: u64,
+    reader: &Reader,
+) -> Result<()> {
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        let path = directory.join("memory.text");
-        let settings = settings(ALL[0], Table::Text, &path);
-        let copies = standings.to_vec();
-        ours.push(export(&settings, copies.into_iter().map(Ok), standings.len() as u64)?);
-        bare.push(bare::write(Table::Text, &path)?);
-        fs::remove_file(&path)?;
+        ours.push(export(settings, reader, rows)?);
+        bare.push(bare::write(settings.style.table, &settings.path)?);
+        fs::remove_file(&settings.path)?;
     }
-    report("the first of these from memory", &ours, &bare);
+    report(what, &ours, &bare);
     Ok(())
 }
 
@@ -106,16 +103,12 @@ fn report(what: &str, ours: &[Duration], bare: &[Duration]) {
 }
 
 /// The whole way of an export.
-fn export(
-    settings: &Settings,
-    standings: impl Iterator<Item = Result<StandingRow, StoreError>>,
-    rows: u64,
-) -> Result<Duration> {
+fn export(settings: &Settings, reader: &Reader, rows: u64) -> Result<Duration> {
     let rules = &Rules::default();
     let started = Instant::now();
     let mut publication = Publication::begin(settings)?;
     let scan = Scan { rules, settings, now: clock::now(), before: None };
-    scan.run(standings, |row| publication.add(row))?;
+    scan.run(|each| reader.visit_standings(each), |row| publication.add(row))?;
     let outcome = publication.finish(Guard { max_shrink: 50, force: false, explained: 0 })?;
     let took = started.elapsed();
     ensure!(outcome.rows == rows, "{} rows were written", outcome.rows);
@@ -181,14 +174,4 @@ fn settings(format: &'static dyn Format, table: Table, path: &Path) -> Settings 
         group: None,
         mode: None,
     }
-}
-
-/// What the store would hold of an address that bounced once.
-fn standing(address: String) -> StandingRow {
-    let mut standing = Standing::default();
-    let (at, until) = (Time::from_seconds(1_780_000_000), Until::Forever);
-    let latest = Latest { at, until, evidence: EventId::from_bytes([7; 16]), note: None };
-    let (reason, source) = (Reason::HardBounce, SourceName::operator());
-    standing.merge(&address, Fact::Ground { reason, source, latest });
-    (address, Scope::Global, standing)
 }

@@ -25,7 +25,7 @@ impl Format for Hashed {
 
     fn rows(&self, entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
         each_spelling(entry, |local, domain| {
-            let address = format!("{local}@{domain}");
+            let address = [local, "@", domain].concat();
             let hash = match entry.style.hash {
                 Hash::Sha256 => HEXLOWER.encode(&Sha256::digest(address)),
                 Hash::Md5 => HEXLOWER.encode(&Md5::digest(address)),

@@ -19,10 +19,10 @@ impl Format for JsonLines {
     }
 
     fn rows(&self, entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
+        let (reason, since) = (entry.reason.as_str(), entry.since.to_string());
         let until = entry.until.time().map_or("null".to_owned(), |time| format!("\"{time}\""));
-        let (reason, since) = (entry.reason.as_str(), entry.since);
-        let rest = format!("\"reason\":\"{reason}\",\"since\":\"{since}\",\"until\":{until}");
-        rows.add(&[&json(&mailbox(entry))], &[&rest]);
+        let value = ["\"reason\":\"", reason, "\",\"since\":\"", &since, "\",\"until\":", &until];
+        rows.add(&[&json(&mailbox(entry))], &value);
         Ok(())
     }
 }

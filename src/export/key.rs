@@ -7,7 +7,7 @@ use super::{Entry, Unfit};
 /// The domain in U-labels, if it has another form in them.
 pub(super) fn u_label(domain: &str) -> Option<String> {
     // Only a name with an A-label has another form; most have none, and this is asked per row.
-    if domain.starts_with('[') || !domain.contains("xn--") {
+    if domain.starts_with('[') || !domain.split('.').any(|label| label.starts_with("xn--")) {
         return None;
     }
     let (unicode, result) = idna::domain_to_unicode(domain);
@@ -65,7 +65,7 @@ fn wide_local<'a>(entry: &Entry<'a>) -> Option<&'a str> {
 /// The address for other programs: lower case, with the letters that it was spelled with.
 pub(super) fn mailbox(entry: &Entry<'_>) -> String {
     let spelled = wide_local(entry).map(str::to_lowercase);
-    format!("{}@{}", spelled.as_deref().unwrap_or(entry.local), entry.domain)
+    [spelled.as_deref().unwrap_or(entry.local), "@", entry.domain].concat()
 }
 
 /// Refuses a local part that is not of plain ASCII.

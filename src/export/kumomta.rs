@@ -60,7 +60,7 @@ impl Format for KumoMta {
 
     fn rows(&self, entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
         each_spelling(entry, |local, domain| {
-            rows.add(&[&json(&format!("{local}@{domain}"))], &[entry.answer()]);
+            rows.add(&[&json(&[local, "@", domain].concat())], &[entry.answer()]);
         });
         Ok(())
     }

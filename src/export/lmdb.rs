@@ -163,7 +163,7 @@ pub(super) struct Bulk {
     rows: Rows,
     last: String,
     /// Rows that came behind a greater key.
-    late: Vec<(String, String)>,
+    late: Rows,
     digest: Digest,
 }
 
@@ -182,7 +182,7 @@ impl Bulk {
     pub(super) fn add(&mut self, row: Row<'_>) -> Result<(), PublishError> {
         if self.digest.rows > 0 && row.key <= self.last.as_str() {
             if row.key != self.last {
-                self.late.push((row.key.to_owned(), row.value.to_owned()));
+                self.late.add(&[row.key], &[row.value]);
             }
             return Ok(());
         }
@@ -223,11 +223,11 @@ impl Bulk {
             let mut digest = before;
             let mut txn = env.write_txn()?;
             let map: Map = env.create_database(&mut txn, None)?;
-            for (key, value) in late {
-                let (stored_key, stored_value) = (nul(key), nul(value));
+            for row in late.iter() {
+                let (stored_key, stored_value) = (nul(row.key), nul(row.value));
                 if map.get(&txn, &stored_key)?.is_none() {
                     map.put(&mut txn, &stored_key, &stored_value)?;
-                    digest.add(Row { key, value });
+                    digest.add(row);
                 }
             }
             txn.commit()?;

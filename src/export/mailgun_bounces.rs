@@ -48,7 +48,7 @@ impl Format for MailgunBounces {
 
     fn rows(&self, entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
         let since = entry.since.to_rfc_2822();
-        rows.add(&[&csv(&mailbox(entry))], &["550,", words(entry.reason), ",", &csv(&since)]);
+        rows.add(&[&csv(&mailbox(entry))], &["550,", words(entry.reason), ",\"", &since, "\""]);
         Ok(())
     }
 }

@@ -37,7 +37,7 @@ impl Format for MailgunUnsubscribes {
 
     fn rows(&self, entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
         let since = entry.since.to_rfc_2822();
-        rows.add(&[&csv(&mailbox(entry))], &["*,", &csv(&since)]);
+        rows.add(&[&csv(&mailbox(entry))], &["*,\"", &since, "\""]);
         Ok(())
     }
 }

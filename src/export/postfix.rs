@@ -43,6 +43,7 @@ pub(super) fn rows(entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
     let local = lookup_local(entry.local);
     check(local, entry.domain, entry.style.table)?;
     let wide = folded_u_label(entry.domain);
+    let before = rows.count();
     for domain in [Some(entry.domain), wide.as_deref()].into_iter().flatten() {
         // A U-label can be longer than its A-label. The plain row still holds then.
         let fits = local.len() + 1 + domain.len() <= KEY_BYTES_MAX;
@@ -50,7 +51,7 @@ pub(super) fn rows(entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
             rows.add(&[local, "@", domain], &[entry.answer()]);
         }
     }
-    if rows.count() == 0 { Err(Unfit("the key is too long for LMDB")) } else { Ok(()) }
+    if rows.count() > before { Ok(()) } else { Err(Unfit("the key is too long for LMDB")) }
 }
 
 /// The local part as Postfix asks for it: it sees no need for quotes in white space beyond ASCII.

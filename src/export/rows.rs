@@ -30,12 +30,30 @@ impl Rows {
 
     /// Every row.
     pub fn iter(&self) -> impl Iterator<Item = Row<'_>> {
-        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        (0..self.ends.len()).map(|number| self.row(number))
+    }
+
+    /// Every row, in ascending order.
+    pub fn sorted(&self) -> impl Iterator<Item = Row<'_>> {
+        // Most are told apart by how they begin, without looking for their texts.
+        let start = |row: Row<'_>| {
+            let mut start = [0; 8];
+            start.iter_mut().zip(row.key.bytes()).for_each(|(to, from)| *to = from);
+            u64::from_be_bytes(start)
+        };
+        let numbered = self.iter().enumerate().map(|(number, row)| (start(row), number));
+        let mut order: Vec<(u64, usize)> = numbered.collect();
+        let row = |number: usize| self.row(number);
+        order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| row(a.1).cmp(&row(b.1))));
+        order.into_iter().map(|(_, number)| self.row(number))
+    }
+
+    fn row(&self, number: usize) -> Row<'_> {
+        let before = number.checked_sub(1).and_then(|before| self.ends.get(before));
+        let start = before.map_or(0, |(_, end)| *end);
+        let (key, end) = self.ends.get(number).copied().unwrap_or((start, start));
         let part = |range: Range<usize>| self.text.get(range).unwrap_or_default();
-        self.ends
-            .iter()
-            .zip(starts)
-            .map(move |((key, end), start)| Row { key: part(start..*key), value: part(*key..*end) })
+        Row { key: part(start..key), value: part(key..end) }
     }
 
     /// How many there are.
@@ -46,6 +64,12 @@ impl Rows {
     /// How many bytes they have.
     pub fn bytes(&self) -> usize {
         self.text.len()
+    }
+
+    /// Drops all but so many of the first.
+    pub fn truncate(&mut self, count: usize) {
+        self.ends.truncate(count);
+        self.text.truncate(self.ends.last().map_or(0, |(_, end)| *end));
     }
 
     /// Drops all, and keeps the room.

@@ -20,7 +20,7 @@ use crate::ingest::{Changes, Recent, Running};
 use crate::model::Time;
 use crate::rules::Rules;
 use crate::stop::stopped;
-use crate::store::StoreError;
+use crate::store::{StoreError, Visit};
 use crate::telemetry::export as telemetry;
 
 /// Wait after a failure; it doubles up to [`BACKOFF_MAX`].
@@ -57,7 +57,7 @@ pub async fn start(
     let Running { reader, changes, recent, .. } = running;
     let (every, one) = (reader.clone(), reader.clone());
     let of = move |key: &str| one.standings_under(key);
-    let standings = Arc::new(move || every.standings_ahead());
+    let standings = Arc::new(move |each: Visit<'_>| every.visit_standings(each));
     let source = Source { rules, standings, of: Arc::new(of) };
     let world = World { source, recent: Arc::clone(recent), now: Arc::new(clock::now) };
     start_in(&world, settings, changes, &stop)
@@ -487,12 +487,9 @@ mod tests {
             };
             let source = Source {
                 rules: Arc::default(),
-                standings: Arc::new(move || {
+                standings: Arc::new(move |each: Visit<'_>| {
                     counter.fetch_add(1, Ordering::Relaxed);
-                    match given.lock().unwrap().clone() {
-                        Ok(rows) => Box::new(rows.into_iter().map(Ok)),
-                        Err(error) => Box::new(std::iter::once(Err(error))),
-                    }
+                    test::visit(&given.lock().unwrap().clone()?, each)
                 }),
                 of: Arc::new(of),
             };

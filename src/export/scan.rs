@@ -1,14 +1,16 @@
 //! From the store's standings to an export's rows, in one pass.
 //!
-//! Pure but for the iterator it reads: no files, no clock. Merges the scopes of an address into
+//! Pure but for the iterator it reads and the thread that does it: no files, no clock. Merges the scopes of an address into
 //! one verdict, and notes what the next writing and the guard must know.
 
 use std::collections::BTreeSet;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 
 use super::{Edits, Entry, Row, Rows, Settings, Table};
-use crate::model::{Reason, Scope, Standing, Time, Until};
+use crate::model::{Gist, Reason, Scope, Standing, Time, Until};
 use crate::rules::{Rules, Verdict};
-use crate::store::{StandingRow, StoreError};
+use crate::store::{StoreError, Visit};
 
 /// What a scan finds beside the rows.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -29,6 +31,10 @@ pub struct Ends {
     /// From this instant on, there may be more than is known.
     horizon: Option<i64>,
 }
+
+/// Bytes of rows that are handed over at once, and how many hands full may wait.
+const ROWS_BYTES: usize = 64 << 10;
+const WAITING: usize = 4;
 
 /// Most ends that are known.
 const ENDS_MAX: usize = 65_536;
@@ -94,45 +100,76 @@ struct Verdicts {
     ended: Option<Verdict>,
 }
 
+impl Verdicts {
+    /// Goes on with another address.
+    fn start(&mut self, key: &str) {
+        self.key.clear();
+        self.key.push_str(key);
+        (self.live, self.ended) = (None, None);
+    }
+}
+
 impl Scan<'_> {
-    /// Calls `add` with each row, in the order of the standings.
+    /// Calls `add` with each row, in the order of the standings. A thread of its own makes them,
+    /// while those before are added.
     ///
     /// # Errors
     /// When the store cannot answer, or `add` fails.
     pub fn run<E: From<StoreError>>(
         &self,
-        standings: impl Iterator<Item = Result<StandingRow, StoreError>>,
+        standings: impl FnOnce(Visit<'_>) -> Result<(), StoreError> + Send,
         mut add: impl FnMut(Row<'_>) -> Result<(), E>,
     ) -> Result<Found, E> {
+        thread::scope(|scope| {
+            let (send, made) = sync_channel(WAITING);
+            let make = move || self.make(standings, &send);
+            let maker = thread::Builder::new().name("rows".to_owned()).spawn_scoped(scope, make);
+            let maker = maker.map_err(StoreError::from)?;
+            for rows in made {
+                rows.iter().try_for_each(&mut add)?;
+            }
+            // The last rows are the last only if it says so: sled may have given up.
+            Ok(maker.join().unwrap_or_else(|_| Err(gave_up()))?)
+        })
+    }
+
+    /// Sends all rows; says what else was found.
+    fn make(
+        &self,
+        standings: impl FnOnce(Visit<'_>) -> Result<(), StoreError>,
+        send: &SyncSender<Rows>,
+    ) -> Result<Found, StoreError> {
         let (mut found, mut rows) = (Found::default(), Rows::default());
         let mut current = Verdicts::default();
-        for standing in standings {
-            let (key, scope, standing) = standing?;
+        standings(&mut |key, scope, gist| {
             if current.key != key {
                 self.finish(&current, &mut found, &mut rows);
-                rows.iter().try_for_each(&mut add)?;
-                current = Verdicts { key, live: None, ended: None, ..current };
+                if rows.bytes() >= ROWS_BYTES {
+                    send.send(std::mem::take(&mut rows)).map_err(|_| gave_up())?;
+                }
+                current.start(key);
             }
-            self.weigh(&mut current, &scope, &standing, &mut found.ends);
-        }
+            self.weigh(&mut current, scope, gist, &mut found.ends);
+            Ok(())
+        })?;
         self.finish(&current, &mut found, &mut rows);
-        rows.iter().try_for_each(add)?;
+        send.send(rows).map_err(|_| gave_up())?;
         Ok(found)
     }
 
     /// Adds what follows from one standing of the address.
-    fn weigh(&self, of: &mut Verdicts, scope: &Scope, standing: &Standing, ends: &mut Ends) {
+    fn weigh(&self, of: &mut Verdicts, scope: &Scope, gist: &Gist<'_>, ends: &mut Ends) {
         let filter = &self.settings.filter;
-        let live = self.rules.verdict(standing, scope, filter, self.now);
+        let live = self.rules.verdict(gist, scope, filter, self.now);
         if let (None, Some(before)) = (&live, self.before) {
-            weightiest(&mut of.ended, self.rules.verdict(standing, scope, filter, before));
+            weightiest(&mut of.ended, self.rules.verdict(gist, scope, filter, before));
         }
         if let Some(end) = live.and_then(|live| live.until.time()) {
             ends.add(end, &of.key);
         }
         if weightiest(&mut of.live, live) || of.live.is_none() {
             of.spelling.clear();
-            of.spelling.push_str(standing.spelling());
+            of.spelling.push_str(gist.spelling());
         }
     }
 
@@ -147,7 +184,7 @@ impl Scan<'_> {
     ) -> Option<()> {
         let mut of = Verdicts { key: key.to_owned(), ..Verdicts::default() };
         for (scope, standing) in standings {
-            self.weigh(&mut of, scope, standing, ends);
+            self.weigh(&mut of, scope, &Gist::of(standing), ends);
         }
         // An address of other letters has other rows for each way to spell it.
         if !of.spelling.is_ascii() && self.settings.style.table == Table::Text {
@@ -164,16 +201,13 @@ impl Scan<'_> {
 
     /// Makes the rows of the address that is complete.
     fn finish(&self, of: &Verdicts, found: &mut Found, rows: &mut Rows) {
-        rows.clear();
         if let Some(live) = of.live {
-            if !self.rows(of, live, rows) {
-                found.unfit += 1;
-            }
+            found.unfit += u64::from(!self.rows(of, live, rows));
         } else if let Some(ended) = of.ended {
-            if self.rows(of, ended, rows) {
-                found.expired += rows.count() as u64;
-            }
-            rows.clear();
+            let before = rows.count();
+            self.rows(of, ended, rows);
+            found.expired += (rows.count() - before) as u64;
+            rows.truncate(before);
         }
     }
 
@@ -183,12 +217,17 @@ impl Scan<'_> {
         let Verdict { reason, since, until } = verdict;
         let (spelling, style) = (of.spelling.as_str(), &self.settings.style);
         let entry = Entry { local, domain, spelling, reason, since, until, style };
+        let before = rows.count();
         let fit = self.settings.format.rows(&entry, rows).is_ok();
         if !fit {
-            rows.clear();
+            rows.truncate(before);
         }
         fit
     }
+}
+
+fn gave_up() -> StoreError {
+    StoreError::Damaged("a scan of the standings gave up".to_owned())
 }
 
 /// Keeps the weightier verdict, at equal weight the one that came first; says whether it is the
@@ -217,14 +256,14 @@ mod tests {
         let news = || Scope::Stream("news".into());
         let manual = |key, scope, until| test::standing(key, scope, Reason::Manual, until);
         let standings = vec![
-            Ok(manual("#x@x.test", Scope::Global, Until::Forever)),
-            Ok(manual("a@x.test", Scope::Global, Until::At(at(150)))),
-            Ok(test::standing("a@x.test", news(), Reason::Complaint, Until::At(at(140)))),
-            Ok(manual("b@x.test", Scope::Global, Until::At(at(100)))),
-            Ok(manual("c@x.test", Scope::Global, Until::At(at(90)))),
-            Ok(manual("d@x.test", Scope::Global, Until::At(at(99)))),
-            Ok(manual("d@x.test", news(), Until::Forever)),
-            Ok(manual("e@xn--bcher-kva.test", Scope::Global, Until::At(at(95)))),
+            manual("#x@x.test", Scope::Global, Until::Forever),
+            manual("a@x.test", Scope::Global, Until::At(at(150))),
+            test::standing("a@x.test", news(), Reason::Complaint, Until::At(at(140))),
+            manual("b@x.test", Scope::Global, Until::At(at(100))),
+            manual("c@x.test", Scope::Global, Until::At(at(90))),
+            manual("d@x.test", Scope::Global, Until::At(at(99))),
+            manual("d@x.test", news(), Until::Forever),
+            manual("e@xn--bcher-kva.test", Scope::Global, Until::At(at(95))),
         ];
         let (rules, settings) = (Rules::default(), test::settings("/nowhere/file".as_ref()));
         let (rules, settings) = (&rules, &settings);
@@ -234,7 +273,7 @@ mod tests {
             rows.push(format!("{} {}", row.key, row.value));
             Ok::<_, StoreError>(())
         };
-        let found = scan.run(standings.into_iter(), add).unwrap();
+        let found = scan.run(|each| test::visit(&standings, each), add).unwrap();
         assert_eq!(
             rows,
             ["a@x.test 550 5.1.1 suppressed: complaint", "d@x.test 550 5.1.1 suppressed: manual"]
@@ -246,13 +285,11 @@ mod tests {
 
     #[test]
     fn an_error_ends_the_scan() {
-        let standings = vec![
-            Ok(test::standing("a@x.test", Scope::Global, Reason::Manual, Until::Forever)),
-            Err(StoreError::NotReady),
-        ];
+        let one = test::standing("a@x.test", Scope::Global, Reason::Manual, Until::Forever);
+        let standings = |each: Visit<'_>| test::visit(&[one], each).and(Err(StoreError::NotReady));
         let (rules, settings) = (&Rules::default(), &test::settings("/nowhere/file".as_ref()));
         let scan = Scan { rules, settings, now: at(1), before: None };
-        let ended = scan.run(standings.into_iter(), |_| Ok(()));
+        let ended = scan.run(standings, |_| Ok(()));
         assert_eq!(ended, Err(StoreError::NotReady));
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::{ALL, Entry, Format, Hash, Rows, Settings, Style, Table, Unfit};
 use crate::model::{
-    Address, EventId, Fact, Filter, Latest, Reason, Scope, SourceName, Standing, Time, Until,
+    Address, EventId, Fact, Filter, Gist, Latest, Reason, Scope, SourceName, Standing, Time, Until,
 };
-use crate::store::StandingRow;
+use crate::store::{StandingRow, StoreError, Visit};
 
 /// The format of that name.
 pub(super) fn format(name: &str) -> &'static dyn Format {
@@ -81,4 +81,9 @@ pub(super) fn standing(address: &str, scope: Scope, reason: Reason, until: Until
     let latest = Latest { at, until, evidence: EventId::from_bytes([0; 16]), note: None };
     standing.merge(address, Fact::Ground { reason, source: SourceName::operator(), latest });
     (address.to_owned(), scope, standing)
+}
+
+/// Goes through rows as the store does.
+pub(super) fn visit(rows: &[StandingRow], each: Visit<'_>) -> Result<(), StoreError> {
+    rows.iter().try_for_each(|(address, scope, of)| each(address, scope, &Gist::of(of)))
 }

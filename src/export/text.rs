@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use super::lmdb::Stamp;
 use super::publish::{BUFFER_BYTES, Draft, PublishError};
-use super::{Edits, Row, Shape};
+use super::{Edits, Row, Rows, Shape};
 
 /// The lengths of each row's key and of the whole row, in bytes, in the order of a file.
 pub(super) type Lengths = Vec<(u32, u32)>;
@@ -22,7 +22,7 @@ pub(super) struct Lines {
     target: PathBuf,
     file: Sorted,
     /// Rows that came behind a greater key.
-    late: Vec<(String, String)>,
+    late: Rows,
 }
 
 /// A file of rows that come in ascending order.
@@ -38,27 +38,23 @@ impl Lines {
     /// An empty draft beside the target.
     pub(super) fn begin(target: &Path, shape: &'static Shape) -> Result<Lines, PublishError> {
         let file = Sorted::begin(target, "suppressd-new", shape)?;
-        Ok(Lines { target: target.to_owned(), file, late: Vec::new() })
+        Ok(Lines { target: target.to_owned(), file, late: Rows::default() })
     }
 
     /// Adds a row, unless one with its key is there.
     pub(super) fn add(&mut self, row: Row<'_>) -> Result<(), PublishError> {
-        if !self.file.lengths.is_empty() && row.key <= self.file.last.as_str() {
-            if row.key != self.file.last {
-                self.late.push((row.key.to_owned(), row.value.to_owned()));
-            }
+        if !self.file.lengths.is_empty() && row.key < self.file.last.as_str() {
+            self.late.add(&[row.key], &[row.value]);
             return Ok(());
         }
-        self.file.add(row)
+        self.file.add_new(row)
     }
 
     /// The whole draft, and where its rows are.
-    pub(super) fn finish(mut self) -> Result<(Draft, Lengths), PublishError> {
-        if self.late.is_empty() {
+    pub(super) fn finish(self) -> Result<(Draft, Lengths), PublishError> {
+        if self.late.count() == 0 {
             return self.file.finish();
         }
-        self.late.sort();
-        self.late.dedup_by(|next, kept| next.0 == kept.0);
         self.merge()?.finish()
     }
 
@@ -66,8 +62,7 @@ impl Lines {
     fn merge(self) -> Result<Sorted, PublishError> {
         let Sorted { shape, draft, out, lengths, .. } = self.file;
         let mut merged = Sorted::begin(&self.target, "suppressd-merged", shape)?;
-        let late = self.late.iter().map(|(key, value)| Row { key, value });
-        let mut late = late.peekable();
+        let mut late = self.late.sorted().peekable();
         let file = out.into_inner().map_err(|e| draft.failed("write", e.into_error()))?;
         read(
             file,
@@ -76,13 +71,12 @@ impl Lines {
             |e| draft.failed("read", e),
             |row| {
                 while let Some(before) = late.next_if(|late| late.key < row.key) {
-                    merged.add(before)?;
+                    merged.add_new(before)?;
                 }
-                late.next_if(|late| late.key == row.key);
-                merged.add(row)
+                merged.add_new(row)
             },
         )?;
-        late.try_for_each(|row| merged.add(row))?;
+        late.try_for_each(|row| merged.add_new(row))?;
         Ok(merged)
     }
 }
@@ -93,6 +87,14 @@ impl Sorted {
         let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
         out.write_all(shape.head.as_bytes()).map_err(|e| draft.failed("write", e))?;
         Ok(Sorted { shape, draft, out, lengths: Vec::new(), last: String::new() })
+    }
+
+    /// Adds a row, unless the one before has its key.
+    fn add_new(&mut self, row: Row<'_>) -> Result<(), PublishError> {
+        if !self.lengths.is_empty() && row.key == self.last {
+            return Ok(());
+        }
+        self.add(row)
     }
 
     fn add(&mut self, row: Row<'_>) -> Result<(), PublishError> {

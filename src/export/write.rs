@@ -12,9 +12,9 @@ use super::text::{Edited, Kept};
 use super::{Edits, Settings, Table, mark};
 use crate::model::{Scope, Standing, Time};
 use crate::rules::Rules;
-use crate::store::{StandingRow, StoreError};
+use crate::store::{StoreError, Visit};
 
-type Standings = Box<dyn Iterator<Item = Result<StandingRow, StoreError>> + Send>;
+type Standings = dyn Fn(Visit<'_>) -> Result<(), StoreError> + Send + Sync;
 type Lookup = dyn Fn(&str) -> Result<Vec<(Scope, Standing)>, StoreError> + Send + Sync;
 
 /// What a writing needs of the store and the rules.
@@ -22,7 +22,7 @@ type Lookup = dyn Fn(&str) -> Result<Vec<(Scope, Standing)>, StoreError> + Send 
 pub(super) struct Source {
     pub(super) rules: Arc<Rules>,
     /// Every standing, ordered by the address's key.
-    pub(super) standings: Arc<dyn Fn() -> Standings + Send + Sync>,
+    pub(super) standings: Arc<Standings>,
     /// Those of one address.
     pub(super) of: Arc<Lookup>,
 }
@@ -124,7 +124,7 @@ impl Job {
     /// Goes through all rows; says what was found if the map holds just these.
     fn check(&self, known: Digest) -> Result<Option<(Outcome, Found)>, PublishError> {
         let mut digest = Digest::default();
-        let found = self.scan(None).run((self.source.standings)(), |row| {
+        let found = self.scan(None).run(&*self.source.standings, |row| {
             digest.add(row);
             Ok::<_, StoreError>(())
         })?;
@@ -145,7 +145,7 @@ impl Job {
         let Settings { path, max_shrink, .. } = &*self.settings;
         let before = self.made.or_else(|| modified(path));
         let filled = Publication::begin(&self.settings).and_then(|mut publication| {
-            let standings = (self.source.standings)();
+            let standings = &*self.source.standings;
             let found = self.scan(before).run(standings, |row| publication.add(row))?;
             Ok((publication, found))
         });

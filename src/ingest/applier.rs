@@ -6,6 +6,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -26,6 +27,8 @@ const BATCH_BYTES: usize = 8 << 20;
 const FORGET_KEYS: usize = 5_000;
 /// The wait before a store that failed is opened again.
 const REOPEN_AFTER: Duration = Duration::from_secs(2);
+/// The wait before another image of the standings is tried.
+const IMAGE_AGAIN: Duration = Duration::from_secs(10 * 60);
 /// How much this thread gives way to those that answer senders, while cores are short.
 const NICENESS: i32 = 19;
 /// How often retention is looked at.
@@ -52,7 +55,10 @@ struct Chores {
     checkpointed: Instant,
     /// Bytes applied since the last checkpoint.
     bytes: u64,
-    writing: Option<std::thread::JoinHandle<io::Result<()>>>,
+    writing: Option<JoinHandle<io::Result<()>>>,
+    imaging: Option<JoinHandle<Result<(), StoreError>>>,
+    /// An image could not be written: none is begun before.
+    image_after: Instant,
     trimmed: Option<Instant>,
     /// Where forgetting goes on, while it does.
     forgetting: Option<(Position, Vec<u8>)>,
@@ -113,6 +119,7 @@ impl Applier {
             if stopping {
                 return self.finish(&writer, chores);
             }
+            chores.image(&writer)?;
             self.wait(chores.is_idle());
         }
     }
@@ -231,7 +238,12 @@ impl Applier {
             let _ = writing.join();
         }
         writer.sync()?;
-        Ok(writer.leave_clean_mark(&self.settings.store().checkpoint)?)
+        writer.leave_clean_mark(&self.settings.store().checkpoint)?;
+        if let Some(imaging) = chores.imaging {
+            // It has found out by now that nobody wants it.
+            let _ = imaging.join();
+        }
+        Ok(())
     }
 }
 
@@ -244,6 +256,8 @@ impl Chores {
             checkpointed: now,
             bytes: 0,
             writing: None,
+            imaging: None,
+            image_after: now,
             trimmed: None,
             forgetting: None,
         }
@@ -304,13 +318,36 @@ impl Chores {
         let dir = settings.store().checkpoint;
         self.bytes = 0;
         self.checkpointed = Instant::now();
-        let thread = std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
+        let thread = Builder::new().name("checkpoint".to_owned()).spawn(move || {
             let started = Instant::now();
             snapshot.write(&dir)?;
             telemetry::ingest::checkpoint_written(snapshot.applied(), started.elapsed());
             Ok(())
         });
         self.writing = Some(thread?);
+        Ok(())
+    }
+
+    /// Starts an image of the standings when one is wanted: now, as nothing else is to be done.
+    fn image(&mut self, writer: &Writer) -> Result<(), StoreError> {
+        if let Some(imaging) = self.imaging.take_if(|imaging| imaging.is_finished()) {
+            let error = match imaging.join() {
+                Ok(Ok(())) => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(_) => Some("the thread panicked".to_owned()),
+            };
+            if let Some(error) = error {
+                telemetry::ingest::image_failed(error);
+                self.image_after = Instant::now() + IMAGE_AGAIN;
+            }
+        }
+        if self.imaging.is_some() || Instant::now() < self.image_after {
+            return Ok(());
+        }
+        if let Some(image) = writer.next_image() {
+            let thread = Builder::new().name("image".to_owned()).spawn(move || image.write());
+            self.imaging = Some(thread?);
+        }
         Ok(())
     }
 

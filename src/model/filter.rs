@@ -15,9 +15,9 @@ pub struct Filter {
 
 impl Filter {
     /// Whether a ground of this reason and source counts.
-    pub fn admits(&self, reason: Reason, source: &SourceName) -> bool {
+    pub fn admits(&self, reason: Reason, source: &str) -> bool {
         (self.reasons.is_empty() || self.reasons.contains(&reason))
-            && (self.sources.is_empty() || self.sources.contains(source))
+            && (self.sources.is_empty() || self.sources.iter().any(|s| s.as_str() == source))
     }
 
     /// Whether a standing of this scope counts.

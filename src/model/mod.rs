@@ -5,6 +5,7 @@
 mod address;
 mod event;
 mod filter;
+mod gist;
 mod id;
 mod pushed;
 pub mod reply;
@@ -19,6 +20,7 @@ mod time;
 pub use address::{Address, AddressError, OCTETS_MAX};
 pub use event::{Event, EventKind, Lifts, Origin};
 pub use filter::Filter;
+pub use gist::{Gist, Sole};
 pub use id::{EventId, IdentityParts, MessageKey};
 pub use pushed::{PushStage, PushVerb, Pushed};
 pub use scope::Scope;

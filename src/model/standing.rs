@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bounce, EventId, Lifts, MessageKey, Reason, SourceName, Tally, Time, Until};
+use super::{Bounce, EventId, Lifts, MessageKey, Reason, Sole, SourceName, Tally, Time, Until};
 
 /// One thing to merge into a standing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,8 @@ pub struct Lift {
 pub struct Standing {
     /// The address as received; of several spellings the greatest, so that order does not matter.
     spelling: Box<str>,
-    grounds: BTreeMap<(Reason, SourceName), Ground>,
+    /// In the order of their reasons and sources: one, nearly always.
+    grounds: Vec<((Reason, SourceName), Ground)>,
     soft: Tally,
     blocked: Tally,
     delivered: Option<Time>,
@@ -125,11 +126,15 @@ impl Standing {
     }
 
     fn add_ground(&mut self, reason: Reason, source: SourceName, latest: Latest) -> bool {
-        let Some(ground) = self.grounds.get_mut(&(reason, source.clone())) else {
-            let ground = Ground { first: latest.at, latest };
-            self.grounds.insert((reason, source), ground);
-            return true;
+        let place = match self.place_of_ground(reason, &source) {
+            Ok(place) => place,
+            Err(place) => {
+                let ground = Ground { first: latest.at, latest };
+                self.grounds.insert(place, ((reason, source), ground));
+                return true;
+            }
         };
+        let (_, ground) = &mut self.grounds[place];
         let mut changed = false;
         if latest.at < ground.first {
             ground.first = latest.at;
@@ -140,6 +145,11 @@ impl Standing {
             changed = true;
         }
         changed
+    }
+
+    /// Where a ground is, or would be.
+    fn place_of_ground(&self, reason: Reason, source: &SourceName) -> Result<usize, usize> {
+        self.grounds.binary_search_by(|((r, s), _)| (r, s).cmp(&(&reason, source)))
     }
 
     fn add_lift(&mut self, lift: Lift) -> bool {
@@ -153,6 +163,15 @@ impl Standing {
         true
     }
 
+    /// The ground, if there is one, and nothing that takes anything from it.
+    pub fn sole(&self) -> Option<Sole<'_>> {
+        let rest = self.soft.is_empty() && self.blocked.is_empty() && self.lifts.is_empty();
+        let [((reason, source), ground)] = &self.grounds[..] else { return None };
+        let Ground { first, latest: Latest { at, until, .. } } = *ground;
+        let (spelling, source) = (self.spelling(), source.as_str());
+        rest.then_some(Sole { spelling, reason: *reason, source, first, at, until })
+    }
+
     /// The address as received.
     pub fn spelling(&self) -> &str {
         &self.spelling
@@ -161,9 +180,7 @@ impl Standing {
     /// Whether there is a ground already of a fact's reason and source, lifted or not.
     pub fn has_ground_of(&self, fact: &Fact) -> bool {
         match fact {
-            Fact::Ground { reason, source, .. } => {
-                self.grounds.contains_key(&(*reason, source.clone()))
-            }
+            Fact::Ground { reason, source, .. } => self.place_of_ground(*reason, source).is_ok(),
             _ => false,
         }
     }

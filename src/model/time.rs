@@ -97,7 +97,8 @@ impl Time {
         let stamp = Timestamp::from_second(self.second());
         let text = stamp.and_then(|s| rfc2822::DateTimePrinter::new().timestamp_to_string(&s));
         // jiff tells UTC from the zone of a place by the sign, which few readers know.
-        text.map_or_else(|_| self.to_string(), |text| text.replace(" -0000", " +0000"))
+        let known = |text: String| text.strip_suffix("-0000").map(|text| [text, "+0000"].concat());
+        text.ok().and_then(known).unwrap_or_else(|| self.to_string())
     }
 
     /// How long after `earlier` this is; zero when it is not after it.

@@ -22,7 +22,7 @@ const MAGIC: &[u8; 8] = b"SUPCKPT1";
 const END: u16 = u16::MAX;
 const SUFFIX: &str = "checkpoint";
 /// The ending of one that is being written.
-const DRAFT: &str = "draft";
+pub(super) const DRAFT: &str = "draft";
 /// How many are kept.
 const KEPT: usize = 2;
 /// Longest value that is believed, in bytes: standings are bounded far below.

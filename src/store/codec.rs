@@ -1,6 +1,5 @@
 //! The values of the store: each starts with the number of its form.
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
@@ -75,7 +74,7 @@ pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     postcard::to_extend(value, vec![FORM]).expect("values of the store have a form")
 }
 
-pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
+pub(super) fn decode<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, StoreError> {
     match bytes.split_first() {
         Some((&FORM, rest)) => postcard::from_bytes(rest).map_err(|_| damaged()),
         _ => Err(damaged()),

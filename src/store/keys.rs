@@ -77,8 +77,9 @@ pub(super) fn listed_by(source: &SourceName, feed: &str) -> Vec<u8> {
 pub(super) fn listed_parts(rest: &[u8]) -> Option<(String, Scope, Reason)> {
     let last = rest.iter().rposition(|byte| *byte == 0)?;
     let reason = Reason::parse(std::str::from_utf8(&rest[last + 1..]).ok()?)?;
-    let (address, scope) = standing_parts(&[&[0], &rest[..last]].concat())?;
-    Some((address, scope, reason))
+    let place = [&[0], &rest[..last]].concat();
+    let (address, scope) = standing_parts(&place)?;
+    Some((address.to_owned(), scope, reason))
 }
 
 pub(super) fn pushed(source: &SourceName, address: &str) -> Vec<u8> {
@@ -116,11 +117,11 @@ pub(super) fn standings_of(prefix: u8, address: &str) -> Vec<u8> {
 }
 
 /// The address and the scope in the key of a standing.
-pub(super) fn standing_parts(key: &[u8]) -> Option<(String, Scope)> {
+pub(super) fn standing_parts(key: &[u8]) -> Option<(&str, Scope)> {
     let text = std::str::from_utf8(key.get(1..)?).ok()?;
     let (address, stream) = text.split_once('\0')?;
     let scope = if stream.is_empty() { Scope::Global } else { Scope::Stream(stream.into()) };
-    Some((address.to_owned(), scope))
+    Some((address, scope))
 }
 
 /// What makes two tellings of an unreadable element one.

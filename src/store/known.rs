@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::StoreError;
+use super::image::Scan;
 use super::keys::STANDING;
+use crate::model::Gist;
 
 /// Keys for which the first part has room at least, and at most. Each further one has twice that.
 const ROOM_MIN: u64 = 1 << 16;
@@ -19,8 +21,6 @@ const PARTS: usize = 40;
 /// Keys to a word of 64 bits, and the bits that each sets there.
 const KEYS_PER_WORD: u64 = 4;
 const BITS: u32 = 4;
-/// Keys that are read at once.
-const KEYS: usize = 4_096;
 
 /// The keys that may be there.
 pub(super) struct Known {
@@ -81,21 +81,17 @@ impl Known {
     ///
     /// # Errors
     /// When the store is damaged: it never becomes whole then.
-    pub(super) fn fill(known: &Weak<Known>, tree: &sled::Tree) -> Result<(), StoreError> {
-        let mut from = vec![STANDING];
+    pub(super) fn fill(known: &Weak<Known>, mut scan: Scan) -> Result<(), StoreError> {
         loop {
             let Some(known) = known.upgrade() else { return Ok(()) };
-            let mut last = None;
-            for key in tree.range(from..vec![STANDING + 1]).keys().take(KEYS) {
-                let key = key?;
-                known.insert(&key);
-                last = Some(key);
-            }
-            let Some(last) = last else {
+            let insert = &mut |key: &[u8], _: &Gist<'_>| {
+                known.insert(key);
+                Ok(())
+            };
+            if !scan.more(insert)? {
                 known.whole.store(true, Ordering::Release);
                 return Ok(());
-            };
-            from = [&last, &[0][..]].concat();
+            }
         }
     }
 }
@@ -134,18 +130,20 @@ fn hash(key: &[u8]) -> u64 {
 }
 
 /// Fills it beside everything else.
-pub(super) fn fill_beside(known: &Arc<Known>, tree: &sled::Tree) {
-    let (known, tree) = (Arc::downgrade(known), tree.clone());
+pub(super) fn fill_beside(known: &Arc<Known>, scan: Scan) {
+    let known = Arc::downgrade(known);
     // Without the thread, or if it fails, every key may be there, as before. Whoever reads the
     // same damage next shows it.
     let _ = std::thread::Builder::new().name("known".to_owned()).spawn(move || {
-        let _ = Known::fill(&known, &tree);
+        let _ = Known::fill(&known, scan);
     });
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::codec::encode;
     use super::*;
+    use crate::model::Standing;
 
     fn key(number: u32) -> Vec<u8> {
         [&[STANDING], format!("user-{number}@x.test\0").as_bytes()].concat()
@@ -155,12 +153,13 @@ mod tests {
     fn what_is_there_is_never_denied_and_little_else_is_not() {
         let directory = tempfile::tempdir().unwrap();
         let db = sled::open(directory.path()).unwrap();
-        (0..10_000).for_each(|number| drop(db.insert(key(number), b"").unwrap()));
+        let standing = encode(&Standing::default());
+        (0..10_000).for_each(|number| drop(db.insert(key(number), &*standing).unwrap()));
         db.insert(b"r", b"").unwrap();
         db.insert(b"t", b"").unwrap();
         let known = Arc::new(Known::new(0));
         assert!(known.may_have(&key(77_777)), "nobody knows yet");
-        Known::fill(&Arc::downgrade(&known), &db).unwrap();
+        Known::fill(&Arc::downgrade(&known), Scan::new(None, (*db).clone())).unwrap();
         // Into more parts than one.
         (10_000..300_000).for_each(|number| known.insert(&key(number)));
         assert!(known.parts[1].get().is_some());
@@ -176,6 +175,6 @@ mod tests {
         let known = Arc::new(Known::new(0));
         let weak = Arc::downgrade(&known);
         drop(known);
-        assert_eq!(Known::fill(&weak, &db), Ok(()));
+        assert_eq!(Known::fill(&weak, Scan::new(None, (*db).clone())), Ok(()));
     }
 }

@@ -3,10 +3,10 @@
 //! Everything in it can be made again from the last checkpoint and the journal, and is, whenever
 //! it will not open or is not what it must be. So nothing that is acknowledged rests on it.
 
-mod ahead;
 mod checkpoint;
 mod codec;
 mod events;
+mod image;
 mod keys;
 mod known;
 mod listed;
@@ -18,10 +18,11 @@ mod writer;
 pub use checkpoint::{Snapshot, newest_checkpoint, trim_point};
 pub use codec::Counts;
 pub use events::{EventFilter, EventScan, Told};
+pub use image::NextImage;
 pub use listed::{ListedKey, ListedRow, ListedRows, Sight};
 pub use open::{Opened, Paths, Rebuilt, View, open};
 pub use pushed::PushedRows;
-pub use reader::{Pair, Quarantined, Reader, StandingRow, StandingRows, Totals};
+pub use reader::{Pair, Quarantined, Reader, StandingRow, StandingRows, Totals, Visit};
 pub use writer::{Batch, Seen, Writer};
 
 /// The store cannot answer.

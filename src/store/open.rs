@@ -10,6 +10,7 @@ use std::sync::Arc;
 use nix::sys::statvfs::statvfs;
 
 use super::codec::{Meta, decode, encode};
+use super::image::{Draft, Image, Images, Scan};
 use super::keys::META;
 use super::known::{Known, fill_beside};
 use super::{StoreError, Writer, checkpoint};
@@ -51,6 +52,7 @@ pub struct Rebuilt {
 pub struct View {
     pub(super) tree: sled::Tree,
     pub(super) known: Arc<Known>,
+    pub(super) images: Arc<Images>,
 }
 
 /// An open store.
@@ -73,8 +75,8 @@ pub fn open(paths: &Paths) -> Result<Opened, StoreError> {
     checkpoint::remove_drafts(&paths.checkpoint)?;
     let existed = paths.sled.exists();
     let clean = took_clean_mark(paths);
-    let why = match try_open(&paths.sled, clean) {
-        Ok((db, meta)) => return Ok(opened(db, meta, paths, None)),
+    let why = match try_open(paths, clean) {
+        Ok(found) => return Ok(opened(found, paths, None)),
         Err(why) => why,
     };
     if free_bytes(&paths.quarantine)? < ROOM {
@@ -83,36 +85,53 @@ pub fn open(paths: &Paths) -> Result<Opened, StoreError> {
     }
     let aside = if existed { move_aside(paths)? } else { None };
     let db = sled_at(&paths.sled)?;
-    let mut loader = Loader::new(&db);
+    let mut loader = Loader::new(&db, Draft::begin(&Image::path(&paths.checkpoint)));
     let from = checkpoint::load(&paths.checkpoint, &mut loader)?;
-    let meta = loader.finish(from.unwrap_or_default())?;
+    let (meta, image) = loader.finish(from.unwrap_or_default())?;
     let fresh = !existed && from.is_none();
     let rebuilt = (!fresh).then_some(Rebuilt { why, checkpoint: from, aside });
-    Ok(opened(db, meta, paths, rebuilt))
+    Ok(opened(Found { db, meta, image }, paths, rebuilt))
 }
 
-fn opened(db: sled::Db, meta: Meta, paths: &Paths, rebuilt: Option<Rebuilt>) -> Opened {
+/// A store that can be used.
+struct Found {
+    db: sled::Db,
+    meta: Meta,
+    image: Option<Image>,
+}
+
+fn opened(found: Found, paths: &Paths, rebuilt: Option<Rebuilt>) -> Opened {
+    let Found { db, meta, image } = found;
     let (tree, known) = ((*db).clone(), Arc::new(Known::new(meta.standings)));
-    fill_beside(&known, &tree);
-    let writer = Writer::new(db, meta, paths.sled.join("db"), Arc::clone(&known));
-    Opened { writer, view: View { tree, known }, rebuilt }
+    let images = Arc::new(Images::new(Image::path(&paths.checkpoint), image));
+    fill_beside(&known, Scan::of(&images, tree.clone()));
+    let view = View { tree, known, images };
+    let writer = Writer::new(db, meta, paths.sled.join("db"), view.clone());
+    Opened { writer, view, rebuilt }
 }
 
 /// Opens what is there; says why it cannot be used. sled panics on some damage: that is caught.
-fn try_open(path: &Path, clean: bool) -> Result<(sled::Db, Meta), String> {
-    if !path.exists() {
+fn try_open(paths: &Paths, clean: bool) -> Result<Found, String> {
+    let Paths { sled, checkpoint, .. } = paths;
+    if !sled.exists() {
         return Err("it was missing".to_owned());
     }
     let attempt = catch_unwind(AssertUnwindSafe(|| -> Result<_, StoreError> {
-        let db = sled_at(path)?;
+        let db = sled_at(sled)?;
         let Some(bytes) = db.get(META)? else {
             return Err(StoreError::Damaged("it was empty".to_owned()));
         };
         let meta: Meta = decode(&bytes)?;
-        if !clean && survey(&db)? != (Meta { applied: Position::default(), ..meta }) {
+        let path = Image::path(checkpoint);
+        if clean {
+            let image = Image::open(&path, meta.applied).ok();
+            return Ok(Found { db, meta, image });
+        }
+        let mut draft = Draft::begin(&path);
+        if survey(&db, &mut draft)? != (Meta { applied: Position::default(), ..meta }) {
             return Err(StoreError::Damaged("its content did not add up".to_owned()));
         }
-        Ok((db, meta))
+        Ok(Found { db, meta, image: draft.finish().ok() })
     }));
     match attempt {
         Ok(Ok(opened)) => Ok(opened),
@@ -131,13 +150,14 @@ fn sled_at(path: &Path) -> Result<sled::Db, StoreError> {
     Ok(config.open()?)
 }
 
-/// What the content of a store adds up to.
-fn survey(tree: &sled::Tree) -> Result<Meta, StoreError> {
+/// What the content of a store adds up to; with an image of it.
+fn survey(tree: &sled::Tree, draft: &mut Draft) -> Result<Meta, StoreError> {
     let mut meta = Meta::default();
     for pair in tree {
         let (key, value) = pair?;
         if key != META {
             meta.account(&key, None, Some(&value));
+            draft.put_stored(&key, &value)?;
         }
     }
     Ok(meta)
@@ -149,16 +169,19 @@ pub(super) struct Loader<'a> {
     batch: sled::Batch,
     waiting: usize,
     meta: Meta,
+    draft: Draft,
 }
 
 impl<'a> Loader<'a> {
-    fn new(tree: &'a sled::Tree) -> Loader<'a> {
-        Loader { tree, batch: sled::Batch::default(), waiting: 0, meta: Meta::default() }
+    fn new(tree: &'a sled::Tree, draft: Draft) -> Loader<'a> {
+        let (batch, meta) = (sled::Batch::default(), Meta::default());
+        Loader { tree, batch, waiting: 0, meta, draft }
     }
 
     /// Puts one key, which must be new.
     pub(super) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         self.meta.account(key, None, Some(value));
+        self.draft.put_stored(key, value)?;
         self.batch.insert(key, value);
         self.waiting += 1;
         if self.waiting >= LOAD_KEYS {
@@ -168,11 +191,11 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    fn finish(mut self, applied: Position) -> Result<Meta, StoreError> {
+    fn finish(mut self, applied: Position) -> Result<(Meta, Option<Image>), StoreError> {
         self.meta.applied = applied;
         self.batch.insert(META, encode(&self.meta));
         self.tree.apply_batch(self.batch)?;
-        Ok(self.meta)
+        Ok((self.meta, self.draft.finish().ok()))
     }
 }
 

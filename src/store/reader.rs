@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::ahead::Ahead;
 use super::codec::{Counts, Meta, decode};
+use super::image::Scan;
 use super::keys::{self, META, QUARANTINE, QUIET, STANDING};
 use super::{StoreError, View};
 use crate::journal;
 use crate::model::{
-    Address, Element, Event, Filter, Position, QuarantineId, Reason, Scope, SourceName, Standing,
-    Submission, Suppression, Time,
+    Address, Element, Event, Filter, Gist, Position, QuarantineId, Reason, Scope, SourceName,
+    Standing, Submission, Suppression, Time,
 };
 use crate::provider::{Reading, Unreadable, read_element};
 use crate::rules::Rules;
@@ -33,6 +33,9 @@ pub type Pair = (Vec<u8>, Vec<u8>);
 
 /// One row of a scan over the standings: the address's key, the scope, the standing.
 pub type StandingRow = (String, Scope, Standing);
+
+/// What is done with each standing: the address's key, the scope, what verdicts need.
+pub type Visit<'a> = &'a mut dyn FnMut(&str, &Scope, &Gist<'_>) -> Result<(), StoreError>;
 
 /// A scan over the standings.
 pub type StandingRows = Box<dyn Iterator<Item = Result<StandingRow, StoreError>> + Send>;
@@ -200,7 +203,8 @@ impl Reader {
         filter: &Filter,
         now: Time,
     ) -> Result<Option<Reason>, StoreError> {
-        let judge = |standing: &_, scope: &_| rules.verdict(standing, scope, filter, now);
+        let judge =
+            |standing: &_, scope: &_| rules.verdict(&Gist::of(standing), scope, filter, now);
         let live = self.weightiest(address, scopes, judge, |live| live.reason)?;
         Ok(live.map(|live| live.reason))
     }
@@ -213,7 +217,7 @@ impl Reader {
         judge: impl Fn(&Standing, &Scope) -> Option<T>,
         reason: impl Fn(&T) -> Reason,
     ) -> Result<Option<T>, StoreError> {
-        let View { tree, known } = self.view()?;
+        let View { tree, known, .. } = self.view()?;
         let mut found: Option<T> = None;
         for scope in scopes {
             // A standing that says no more than a delivery suppresses nobody: it is not looked at.
@@ -240,13 +244,20 @@ impl Reader {
         }
     }
 
-    /// The same as [`Reader::standings`], for whoever wants all of them soon: with a thread that
-    /// reads ahead.
-    pub fn standings_ahead(&self) -> StandingRows {
-        match self.standing_pairs("") {
-            Ok(range) => Box::new(Ahead::of(range).map(|pair| standing_row(pair?))),
-            Err(error) => Box::new(std::iter::once(Err(error))),
-        }
+    /// The same as [`Reader::standings`], for whoever wants to judge all of them soon. What is
+    /// committed before is among them.
+    ///
+    /// # Errors
+    /// When the store cannot answer, or `each` says so.
+    pub fn visit_standings(&self, each: Visit<'_>) -> Result<(), StoreError> {
+        let View { tree, images, .. } = self.view()?;
+        let mut scan = Scan::of(&images, tree);
+        let visit = &mut |key: &[u8], gist: &Gist<'_>| {
+            let (address, scope) = keys::standing_parts(key).ok_or_else(strange_key)?;
+            each(address, &scope, gist)
+        };
+        while scan.more(visit)? {}
+        Ok(())
     }
 
     fn standing_pairs(&self, address: &str) -> Result<sled::Iter, StoreError> {
@@ -299,7 +310,8 @@ fn standing_row((key, value): (sled::IVec, sled::IVec)) -> Result<StandingRow, S
 }
 
 fn parts(key: &[u8]) -> Result<(String, Scope), StoreError> {
-    keys::standing_parts(key).ok_or_else(strange_key)
+    let (address, scope) = keys::standing_parts(key).ok_or_else(strange_key)?;
+    Ok((address.to_owned(), scope))
 }
 
 pub(super) fn strange_key() -> StoreError {

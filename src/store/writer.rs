@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use super::checkpoint::Earlier;
 use super::codec::{Counts, EventRef, Meta, checksum, decode, encode};
+use super::image::{Images, NextImage};
 use super::keys::{self, EVENT, HELD, MESSAGE, META, QUARANTINE, QUIET, STANDING};
 use super::known::Known;
 use super::open::leave_clean_mark;
-use super::{Snapshot, StoreError};
+use super::{Snapshot, StoreError, View};
 use crate::model::{
     Element, Event, EventId, EventKind, Origin, Position, QuarantineId, Scope, SourceName,
     Standing, Time,
@@ -29,6 +30,7 @@ pub struct Writer {
     file: PathBuf,
     /// Which standings there may be.
     known: Arc<Known>,
+    images: Arc<Images>,
     /// Of the snapshot that was taken last, while it is being written.
     earlier: Weak<Earlier>,
 }
@@ -67,8 +69,9 @@ fn nearby(at: Time) -> impl Iterator<Item = Time> {
 }
 
 impl Writer {
-    pub(super) fn new(db: sled::Db, meta: Meta, file: PathBuf, known: Arc<Known>) -> Writer {
-        Writer { tree: (*db).clone(), db, meta, file, known, earlier: Weak::new() }
+    pub(super) fn new(db: sled::Db, meta: Meta, file: PathBuf, view: View) -> Writer {
+        let View { tree, known, images } = view;
+        Writer { tree, db, meta, file, known, images, earlier: Weak::new() }
     }
 
     /// The end of what is applied.
@@ -292,6 +295,8 @@ impl Writer {
         let mut meta = Meta { applied, ..self.meta };
         let mut changes = sled::Batch::default();
         let earlier = self.earlier.upgrade();
+        let changed = batch.values.iter().filter(|(_, value)| value.before != value.after);
+        self.images.note(changed.map(|(key, value)| (&**key, value.after.as_deref())))?;
         for (key, value) in batch.values {
             if value.before == value.after {
                 continue;
@@ -357,11 +362,18 @@ impl Writer {
         Ok(())
     }
 
+    /// An image of the standings to write beside, if one is wanted.
+    pub fn next_image(&self) -> Option<NextImage> {
+        Images::next(&self.images, &self.tree)
+    }
+
     /// Notes that everything is synced and nothing follows, so that the next start is quick.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn leave_clean_mark(&self, checkpoint: &Path) -> io::Result<()> {
+        // Without it, the next start makes another image.
+        let _ = self.images.leave(self.meta.applied);
         leave_clean_mark(checkpoint, &self.file)
     }
 

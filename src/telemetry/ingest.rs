@@ -71,6 +71,12 @@ pub fn checkpoint_failed(error: impl Display) {
     error!(%error, "store: no checkpoint could be written; the journal is kept until one is");
 }
 
+/// An image of the standings could not be written.
+pub fn image_failed(error: impl Display) {
+    let hint = "whole exports take longer until one is: look at the disk";
+    warn!(%error, hint, "store: no image of the standings could be written");
+}
+
 /// Segments were removed, being older than the retention.
 pub fn journal_trimmed(segments: usize) {
     info!(segments, "journal: removed segments beyond store.retention");

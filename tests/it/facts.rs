@@ -1,11 +1,12 @@
 //! What the laws are tested with: short ways to make events, facts, standings and verdicts.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use suppressd::model::{
-    Address, Event, EventKind, Fact, Filter, Lifts, Origin, Reason, Scope, SourceName, Standing,
-    Suppression, Term, Time,
+    Address, Event, EventKind, Fact, Filter, Gist, Lifts, Origin, Reason, Scope, SourceName,
+    Standing, Suppression, Term, Time,
 };
 use suppressd::rules::{Rules, Threshold};
 
@@ -135,10 +136,12 @@ pub(crate) fn standings<'a>(
 pub(crate) fn verdict(rules: &Rules, standing: &Standing, now: Time) -> Option<Suppression> {
     let (scope, filter) = (Scope::Global, Filter::default());
     let suppression = rules.judge(standing, &scope, &filter, now);
-    // Exports ask for the short form of the same.
-    let verdict = rules.verdict(standing, &scope, &filter, now);
     let parts = |s: &Suppression| (s.reason, s.since, s.until);
-    assert_eq!(verdict.map(|v| (v.reason, v.since, v.until)), suppression.as_ref().map(parts));
+    // Exports ask for the short form of the same, whether or not that holds the whole standing.
+    for gist in [Gist::of(standing), Gist::Whole(Cow::Borrowed(standing))] {
+        let verdict = rules.verdict(&gist, &scope, &filter, now);
+        assert_eq!(verdict.map(|v| (v.reason, v.since, v.until)), suppression.as_ref().map(parts));
+    }
     suppression
 }
 
