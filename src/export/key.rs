@@ -7,7 +7,8 @@ use super::{Entry, Unfit};
 /// The domain in U-labels, if it has another form in them.
 pub(super) fn u_label(domain: &str) -> Option<String> {
     // Only a name with an A-label has another form; most have none, and this is asked per row.
-    if domain.starts_with('[') || !domain.split('.').any(|label| label.starts_with("xn--")) {
+    let has_a_label = domain.as_bytes().windows(4).any(|bytes| bytes == b"xn--");
+    if !has_a_label || domain.starts_with('[') {
         return None;
     }
     let (unicode, result) = idna::domain_to_unicode(domain);
@@ -58,6 +59,9 @@ fn spelled_locals(entry: &Entry<'_>) -> (Option<String>, Option<String>) {
 /// The local part as it was spelled, if folding may have changed its letters. One in quotes is
 /// left at its key.
 fn wide_local<'a>(entry: &Entry<'a>) -> Option<&'a str> {
+    if entry.spelling.is_ascii() {
+        return None;
+    }
     let (local, _) = entry.spelling.rsplit_once('@').filter(|(local, _)| !local.is_ascii())?;
     (!local.starts_with('"')).then_some(local)
 }

@@ -33,7 +33,7 @@ pub struct Ends {
 }
 
 /// Bytes of rows that are handed over at once, and how many hands full may wait.
-const ROWS_BYTES: usize = 64 << 10;
+const ROWS_BYTES: usize = 256 << 10;
 const WAITING: usize = 4;
 
 /// Most ends that are known.

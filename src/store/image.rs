@@ -480,3 +480,197 @@ fn merge(mut block: &[u8], changes: &Changes, each: Each<'_>) -> Result<(), Stor
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{EventId, Fact, Latest, Reason, Scope, SourceName, Time, Until};
+
+    /// Standings in sled, and their images.
+    struct Bench {
+        directory: tempfile::TempDir,
+        db: sled::Db,
+        images: Arc<Images>,
+    }
+
+    fn key(number: u32, stream: &str) -> Vec<u8> {
+        [&[STANDING], format!("user-{number:05}@x.test\0{stream}").as_bytes()].concat()
+    }
+
+    /// A standing of one ground, or of two.
+    fn standing(at: i64, grounds: usize) -> Vec<u8> {
+        let mut standing = Standing::default();
+        for reason in [Reason::HardBounce, Reason::Complaint].into_iter().take(grounds) {
+            let (at, until, note) = (Time::from_seconds(at), Until::Forever, None);
+            let latest = Latest { at, until, evidence: EventId::from_bytes([7; 16]), note };
+            let source = SourceName::operator();
+            standing.merge("User@X.test", Fact::Ground { reason, source, latest });
+        }
+        encode(&standing)
+    }
+
+    impl Bench {
+        /// Every second number is there, of which every hundredth has a stream too.
+        fn new() -> Bench {
+            let directory = tempfile::tempdir().unwrap();
+            let db = sled::open(directory.path().join("sled")).unwrap();
+            db.insert(b"r", b"").unwrap();
+            db.insert(b"t", b"").unwrap();
+            for number in (0..6_000).step_by(2) {
+                db.insert(key(number, ""), standing(1, 1)).unwrap();
+                if number % 200 == 0 {
+                    db.insert(key(number, "news"), standing(1, 2)).unwrap();
+                }
+            }
+            let images = Arc::new(Images::new(Image::path(directory.path()), None));
+            let bench = Bench { directory, db, images };
+            bench.image();
+            bench
+        }
+
+        fn path(&self) -> PathBuf {
+            Image::path(self.directory.path())
+        }
+
+        fn next(&self) -> Option<NextImage> {
+            Images::next(&self.images, &self.db)
+        }
+
+        fn image(&self) {
+            self.next().unwrap().write().unwrap();
+        }
+
+        fn set(&self, changes: &[(Vec<u8>, Option<Vec<u8>>)]) {
+            self.images.note(changes.iter().map(|(k, v)| (&**k, v.as_deref()))).unwrap();
+            for (key, value) in changes {
+                match value {
+                    Some(value) => self.db.insert(key, &**value).unwrap(),
+                    None => self.db.remove(key).unwrap(),
+                };
+            }
+        }
+
+        /// Whether there is an image, with all that sled has.
+        fn is_current(&self) -> bool {
+            let scan = Scan::of(&self.images, (*self.db).clone());
+            let has_image = scan.image.is_some();
+            assert_eq!(rows(scan), rows(Scan::new(None, (*self.db).clone())));
+            has_image
+        }
+    }
+
+    fn rows(mut scan: Scan) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut rows = Vec::new();
+        let row = &mut |key: &[u8], gist: &Gist<'_>| {
+            rows.push((key.to_vec(), encode(gist)));
+            Ok(())
+        };
+        while scan.more(row).unwrap() {}
+        rows
+    }
+
+    #[test]
+    fn an_image_with_what_has_changed_is_what_sled_has() {
+        let bench = Bench::new();
+        assert!(bench.is_current());
+        assert!(bench.path().metadata().unwrap().len() > 2 * BLOCK_BYTES as u64);
+        assert!(bench.next().is_none(), "nothing has changed");
+        bench.set(&[
+            (b"r".to_vec(), None),
+            (key(0, ""), None),
+            (key(1, ""), Some(standing(2, 1))),
+            (key(2_000, ""), Some(standing(3, 2))),
+            (key(2_000, "a"), Some(standing(3, 1))),
+            (key(2_000, "news"), None),
+            (key(2_001, "z"), Some(standing(4, 1))),
+            (key(5_998, ""), Some(standing(5, 1))),
+            (key(5_999, ""), Some(standing(5, 1))),
+            (key(99_999, ""), Some(standing(6, 1))),
+        ]);
+        assert!(bench.is_current());
+        bench.set(&[
+            (key(1, ""), None),
+            (key(99_999, ""), None),
+            (key(0, ""), Some(standing(9, 2))),
+        ]);
+        assert!(bench.is_current());
+    }
+
+    #[test]
+    fn what_changes_while_the_next_one_is_written_is_in_it() {
+        let bench = Bench::new();
+        let many = |from: u32| (from..).take(CHANGED_MIN as usize);
+        let set = |number| (key(number, "b"), Some(standing(7, 1)));
+        bench.set(&many(10_000).map(set).collect::<Vec<_>>());
+        let next = bench.next().unwrap();
+        assert!(bench.next().is_none(), "one is on its way");
+        bench.set(&[(key(10_000, "b"), None), (key(3, ""), Some(standing(8, 2)))]);
+        assert!(bench.is_current());
+        next.write().unwrap();
+        assert!(bench.is_current());
+        bench.set(&[(key(10_001, "b"), None)]);
+        assert!(bench.is_current());
+        // As many once more are too many to keep; and one that is not written in time is dropped.
+        bench.set(&many(100_000).chain(many(200_000)).map(set).collect::<Vec<_>>());
+        assert!(!bench.is_current());
+        bench.image();
+        assert!(bench.is_current());
+    }
+
+    #[test]
+    fn a_start_goes_on_with_what_a_stop_has_left() {
+        let bench = Bench::new();
+        let at = |offset| Position { segment: 1, offset };
+        bench.set(&[(key(1, ""), Some(standing(2, 1))), (key(2, ""), None)]);
+        assert!(Image::open(&bench.path(), at(7)).is_err(), "nothing is left yet");
+        bench.images.leave(at(7)).unwrap();
+        assert!(Image::open(&bench.path(), at(8)).is_err(), "of another state");
+        let image = Image::open(&bench.path(), at(7)).unwrap();
+        let bench = Bench { images: Arc::new(Images::new(bench.path(), Some(image))), ..bench };
+        assert!(bench.is_current());
+        bench.set(&[(key(3, ""), Some(standing(2, 1)))]);
+        bench.images.leave(at(9)).unwrap();
+        let whole = fs::read(bench.path()).unwrap();
+        for cut in 1..whole.len().min(300) {
+            fs::write(bench.path(), &whole[..whole.len() - cut]).unwrap();
+            assert!(Image::open(&bench.path(), at(9)).is_err(), "{cut}");
+        }
+        fs::write(bench.path(), &whole).unwrap();
+        assert!(Image::open(&bench.path(), at(9)).is_ok());
+        let _ = Images::new(bench.path(), None);
+        assert!(!bench.path().exists(), "one that is not of this store is removed");
+    }
+
+    #[test]
+    fn where_it_is_damaged_sled_is_asked() {
+        let bench = Bench::new();
+        let whole = fs::read(bench.path()).unwrap();
+        for at in [8, 12, 40, BLOCK_BYTES + 60, 2 * BLOCK_BYTES, whole.len() - 1] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 4;
+            fs::write(bench.path(), bytes).unwrap();
+            assert!(bench.is_current(), "nobody knows yet: {at}");
+            assert!(!bench.is_current(), "{at}");
+            bench.image();
+            assert!(bench.is_current());
+        }
+    }
+
+    #[test]
+    fn one_that_nobody_wants_is_not_written() {
+        let bench = Bench::new();
+        fs::remove_file(bench.path()).unwrap();
+        let images = Images::new(bench.path(), None);
+        let bench = Bench { images: Arc::new(images), ..bench };
+        let next = bench.next().unwrap();
+        bench.images.leave(Position::default()).unwrap();
+        next.write().unwrap();
+        assert!(!bench.path().exists());
+        drop(bench.next().unwrap());
+        let next = bench.next().expect("one that gave up stands in nobody's way");
+        let Bench { directory, images, .. } = bench;
+        drop(images);
+        next.write().unwrap();
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "sled alone");
+    }
+}
