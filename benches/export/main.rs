@@ -2,7 +2,7 @@
 //! LMDB map against a bare transaction under the lock.
 //!
 //! `cargo bench --bench export`; `ROWS=1000000` and `ROWS=5000000` measure the sizes that the goals
-//! name, `ROUNDS=1` in less time.
+//! name, `ROUNDS=1` in less time, `FORMAT=hashed` one format.
 #![expect(clippy::print_stdout, reason = "a bench reports on standard output")]
 
 mod bare;
@@ -68,7 +68,8 @@ fn stop(runtime: &Runtime, running: Running) -> Result<()> {
 
 /// Every table, from the store as it was opened.
 fn whole(rows: u64, rounds: u64, directory: &Path, reader: &Reader) -> Result<()> {
-    for format in ALL {
+    let wanted = std::env::var("FORMAT").ok();
+    for format in ALL.iter().filter(|f| wanted.as_ref().is_none_or(|name| f.name() == name)) {
         for table in format.tables() {
             let what = format!("{} as {}", format.name(), table.as_str());
             let settings = settings(*format, *table, &directory.join("whole"));

@@ -35,17 +35,15 @@ impl Rows {
 
     /// Every row, in ascending order.
     pub fn sorted(&self) -> impl Iterator<Item = Row<'_>> {
-        // Most are told apart by how they begin, without looking for their texts.
+        // Most are told apart by how they begin, without a look at their texts.
         let start = |row: Row<'_>| {
             let mut start = [0; 8];
             start.iter_mut().zip(row.key.bytes()).for_each(|(to, from)| *to = from);
             u64::from_be_bytes(start)
         };
-        let numbered = self.iter().enumerate().map(|(number, row)| (start(row), number));
-        let mut order: Vec<(u64, usize)> = numbered.collect();
-        let row = |number: usize| self.row(number);
-        order.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| row(a.1).cmp(&row(b.1))));
-        order.into_iter().map(|(_, number)| self.row(number))
+        let mut rows: Vec<(u64, Row<'_>)> = self.iter().map(|row| (start(row), row)).collect();
+        rows.sort_unstable();
+        rows.into_iter().map(|(_, row)| row)
     }
 
     fn row(&self, number: usize) -> Row<'_> {

@@ -135,7 +135,7 @@ impl Applier {
         self.changes.send_modify(|changes| changes.verdicts = next);
         if !std::mem::replace(&mut self.scrubbed, true) {
             let (journal, shared) = (self.journal.clone(), Arc::clone(&self.shared));
-            scrub::start(journal, applied, shared, self.runtime.clone());
+            scrub::start(journal, applied, shared);
         }
     }
 

@@ -8,8 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
-
 use super::{Shared, report};
 use crate::journal::{Entry, Reader};
 use crate::model::Position;
@@ -20,8 +18,8 @@ const STRETCH_BYTES: u64 = 4 << 20;
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Starts looking through what lies before `applied`; what cannot be read is reported.
-pub(super) fn start(journal: Reader, applied: Position, shared: Arc<Shared>, runtime: Handle) {
-    let look = move || match scrub(&journal, applied, &shared, &runtime) {
+pub(super) fn start(journal: Reader, applied: Position, shared: Arc<Shared>) {
+    let look = move || match scrub(&journal, applied, &shared) {
         Ok(()) => {}
         Err(error) => telemetry::ingest::journal_scrub_failed(error),
     };
@@ -30,7 +28,7 @@ pub(super) fn start(journal: Reader, applied: Position, shared: Arc<Shared>, run
     }
 }
 
-fn scrub(journal: &Reader, applied: Position, shared: &Shared, runtime: &Handle) -> io::Result<()> {
+fn scrub(journal: &Reader, applied: Position, shared: &Shared) -> io::Result<()> {
     let started = Instant::now();
     let mut tail = journal.tail(journal.start()?);
     let (mut bytes, mut rested, mut damaged) = (0, 0, 0);
@@ -47,7 +45,8 @@ fn scrub(journal: &Reader, applied: Position, shared: &Shared, runtime: &Handle)
         }
         if bytes - rested >= STRETCH_BYTES {
             rested = bytes;
-            runtime.block_on(async { tokio::time::sleep(PAUSE).await });
+            // Not on tokio's time, which may end while this pauses.
+            std::thread::park_timeout(PAUSE);
         }
     }
     telemetry::ingest::journal_scrubbed(bytes, damaged, started.elapsed().as_secs_f64());

@@ -71,7 +71,9 @@ pub struct Opened {
 /// # Errors
 /// When a new one cannot be made either: the disk is full or fails.
 pub fn open(paths: &Paths) -> Result<Opened, StoreError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(&paths.quarantine)?;
+    for dir in [&paths.quarantine, &paths.checkpoint] {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    }
     checkpoint::remove_drafts(&paths.checkpoint)?;
     let existed = paths.sled.exists();
     let clean = took_clean_mark(paths);
@@ -214,7 +216,6 @@ fn move_aside(paths: &Paths) -> io::Result<Option<PathBuf>> {
 /// # Errors
 /// When the disk fails; then the next start looks.
 pub(super) fn leave_clean_mark(checkpoint: &Path, file: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(checkpoint)?;
     let mut mark = File::create(checkpoint.join(CLEAN))?;
     mark.write_all(fingerprint(file)?.as_bytes())?;
     mark.sync_all()
