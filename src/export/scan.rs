@@ -1,7 +1,7 @@
 //! From the store's standings to an export's rows, in one pass.
 //!
-//! Pure but for the iterator it reads and the thread that does it: no files, no clock. Merges the scopes of an address into
-//! one verdict, and notes what the next writing and the guard must know.
+//! Pure but for what it reads and the thread that does it: no files, no clock. Merges the scopes
+//! of an address into one verdict, and notes what the next writing and the guard must know.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{SyncSender, sync_channel};

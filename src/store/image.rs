@@ -6,7 +6,8 @@
 //! length:u32 key gist. A stop in good order adds what is left to know: a `Left`, its length:u32,
 //! its CRC-32:u32, and "SUPIMAG1" again
 //! ```
-//! Numbers are little-endian. Nothing rests on it: without it, or where it is damaged, sled is asked.
+//! Numbers are little-endian. Nothing rests on it: without it, or where it is damaged, sled is
+//! asked.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -19,11 +20,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use serde::{Deserialize, Serialize};
 
+use super::StoreError;
 use super::codec::{decode, encode};
 use super::keys::STANDING;
-use super::{StoreError, reader::strange_key};
+use super::open::free_bytes;
+use super::scan::Scan;
 use crate::model::{Gist, Position, Standing};
 
+/// Another form of gists takes another number.
 const MAGIC: &[u8; 8] = b"SUPIMAG1";
 /// A block is ended when it has this many bytes.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -33,8 +37,8 @@ const BLOCK_BYTES_MAX: u32 = 4 << 20;
 const HEAD_BYTES: usize = 8;
 /// Length, checksum and magic number behind a `Left`, in bytes.
 const TAIL_BYTES: usize = 16;
-/// Rows of sled that are read at once.
-const ROWS: usize = 512;
+/// Room that is left to others, in bytes: an image is worth less than a journal that goes on.
+const ROOM: u64 = 32 << 20;
 /// As soon as an eighth of the standings has changed, but within these bounds, a new image is
 /// wanted. With twice that, there is none any more: what has changed is kept in memory.
 const CHANGED_MIN: u64 = 1 << 15;
@@ -42,11 +46,8 @@ const CHANGED_MAX: u64 = 1 << 18;
 
 /// The standings that have changed since an image was begun: by their keys their gists, as they are
 /// stored in it; `None` for one that is gone.
-type Changes = BTreeMap<Box<[u8]>, Option<Box<[u8]>>>;
+pub(super) type Changes = BTreeMap<Box<[u8]>, Option<Box<[u8]>>>;
 type Changed = Mutex<Changes>;
-
-/// What is done with the key of each standing, and its gist.
-type Each<'a> = &'a mut dyn FnMut(&[u8], &Gist<'_>) -> Result<(), StoreError>;
 
 /// The image that there is, and the one that is being written.
 pub(super) struct Images {
@@ -102,7 +103,7 @@ impl Images {
         Images { path, now: Mutex::new(now) }
     }
 
-    fn current(&self) -> Option<Arc<Image>> {
+    pub(super) fn current(&self) -> Option<Arc<Image>> {
         locked(&self.now).image.clone().filter(|image| !image.damaged.load(Ordering::Relaxed))
     }
 
@@ -220,6 +221,9 @@ impl Drop for NextImage {
 }
 
 impl Image {
+    /// Where its first block is, in bytes.
+    pub(super) const START: u64 = MAGIC.len() as u64;
+
     /// Where it is, among the checkpoints.
     pub(super) fn path(checkpoint: &Path) -> PathBuf {
         checkpoint.join("standings.image")
@@ -263,14 +267,22 @@ impl Image {
     }
 
     /// What has changed behind a key, and up to another.
-    fn changed_in(&self, after: &[u8], up_to: Option<&[u8]>) -> Changes {
+    pub(super) fn changed_in(&self, after: &[u8], up_to: Option<&[u8]>) -> Changes {
         let behind = (Bound::Excluded(after), up_to.map_or(Bound::Unbounded, Bound::Included));
         let changed = locked(&self.changed);
         changed.range::<[u8], _>(behind).map(|(key, gist)| (key.clone(), gist.clone())).collect()
     }
 
-    /// Reads the block at a place; `None` at the end.
-    fn block(&self, at: u64) -> io::Result<Option<Vec<u8>>> {
+    /// Lets no scan begin with it any more.
+    pub(super) fn give_up(&self) {
+        self.damaged.store(true, Ordering::Relaxed);
+    }
+
+    /// Reads the block at a place; says where the next one is. `None` at the end.
+    ///
+    /// # Errors
+    /// When it is damaged.
+    pub(super) fn block(&self, at: u64) -> io::Result<Option<(Vec<u8>, u64)>> {
         if at >= self.end {
             return Ok(None);
         }
@@ -281,11 +293,12 @@ impl Image {
             return Err(bad());
         }
         let mut block = vec![0; length as usize];
-        self.file.read_exact_at(&mut block, at + HEAD_BYTES as u64)?;
+        let start = at + HEAD_BYTES as u64;
+        self.file.read_exact_at(&mut block, start)?;
         if crc32fast::hash(&block) != number(&head, 4) {
             return Err(bad());
         }
-        Ok(Some(block))
+        Ok(Some((block, start + u64::from(length))))
     }
 }
 
@@ -344,6 +357,9 @@ impl Draft {
     }
 
     fn flush(&mut self) {
+        if let Ok(0..ROOM) = free_bytes(&self.path) {
+            self.out = Err(io::ErrorKind::StorageFull.into());
+        }
         let block = std::mem::take(&mut self.block);
         self.write(&(block.len() as u32).to_le_bytes());
         self.write(&crc32fast::hash(&block).to_le_bytes());
@@ -381,110 +397,22 @@ impl Drop for Draft {
     }
 }
 
-/// All standings in the order of their keys: of the image, or from sled.
-pub(super) struct Scan {
-    tree: sled::Tree,
-    /// With the place of its next block.
-    image: Option<(Arc<Image>, u64)>,
-    /// All up to this key were given.
-    last: Vec<u8>,
-}
-
-impl Scan {
-    pub(super) fn new(image: Option<Arc<Image>>, tree: sled::Tree) -> Scan {
-        let image = image.map(|image| (image, MAGIC.len() as u64));
-        Scan { tree, image, last: vec![STANDING] }
-    }
-
-    /// From the image that there is, if any.
-    pub(super) fn of(images: &Images, tree: sled::Tree) -> Scan {
-        Scan::new(images.current(), tree)
-    }
-
-    /// Gives the next ones; says whether there can be more.
-    ///
-    /// # Errors
-    /// When the store is damaged, or `each` says so.
-    pub(super) fn more(&mut self, each: Each<'_>) -> Result<bool, StoreError> {
-        let Some((image, at)) = &mut self.image else { return self.more_of_sled(each) };
-        match image.block(*at) {
-            Ok(Some(block)) => {
-                let last = last_key(&block).ok_or_else(strange_key)?;
-                merge(&block, &image.changed_in(&self.last, Some(last)), each)?;
-                *at += (HEAD_BYTES + block.len()) as u64;
-                self.last.clear();
-                self.last.extend_from_slice(last);
-                Ok(true)
-            }
-            Ok(None) => {
-                merge(&[], &image.changed_in(&self.last, None), each)?;
-                Ok(false)
-            }
-            Err(_) => {
-                // sled has the rest too, and there will be another.
-                image.damaged.store(true, Ordering::Relaxed);
-                self.image = None;
-                Ok(true)
-            }
-        }
-    }
-
-    fn more_of_sled(&mut self, each: Each<'_>) -> Result<bool, StoreError> {
-        let behind = (Bound::Excluded(self.last.clone()), Bound::Excluded(vec![STANDING + 1]));
-        let mut rows = 0;
-        for pair in self.tree.range::<Vec<u8>, _>(behind).take(ROWS) {
-            let (key, value) = pair?;
-            each(&key, &Gist::of(&decode(&value)?))?;
-            self.last.clear();
-            self.last.extend_from_slice(&key);
-            rows += 1;
-        }
-        Ok(rows == ROWS)
-    }
-}
-
-/// The next key of a block with its gist, which is cut off.
-fn pair<'b>(block: &mut &'b [u8]) -> Option<(&'b [u8], &'b [u8])> {
-    let (key_length, rest) = block.split_first_chunk()?;
-    let (gist_length, rest) = rest.split_first_chunk()?;
-    let (key, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*key_length)))?;
-    let (gist, rest) = rest.split_at_checked(u32::from_le_bytes(*gist_length) as usize)?;
-    *block = rest;
-    Some((key, gist))
-}
-
-fn last_key(mut block: &[u8]) -> Option<&[u8]> {
-    std::iter::from_fn(|| pair(&mut block)).last().map(|(key, _)| key)
-}
-
-/// Gives a block's pairs, and in their places those that have changed.
-fn merge(mut block: &[u8], changes: &Changes, each: Each<'_>) -> Result<(), StoreError> {
-    let mut changes = changes.iter().map(|(key, gist)| (&**key, gist.as_deref())).peekable();
-    while let Some((key, gist)) = pair(&mut block) {
-        let mut gist = Some(gist);
-        while let Some((changed, newer)) = changes.next_if(|(changed, _)| *changed <= key) {
-            if changed == key {
-                gist = newer;
-            } else if let Some(newer) = newer {
-                each(changed, &decode(newer)?)?;
-            }
-        }
-        if let Some(gist) = gist {
-            each(key, &decode(gist)?)?;
-        }
-    }
-    for (key, gist) in changes {
-        if let Some(gist) = gist {
-            each(key, &decode(gist)?)?;
-        }
-    }
-    Ok(())
+/// The keys of a block with their gists.
+pub(super) fn pairs(mut block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    std::iter::from_fn(move || {
+        let (key_length, rest) = block.split_first_chunk()?;
+        let (gist_length, rest) = rest.split_first_chunk()?;
+        let (key, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*key_length)))?;
+        let (gist, rest) = rest.split_at_checked(u32::from_le_bytes(*gist_length) as usize)?;
+        block = rest;
+        Some((key, gist))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{EventId, Fact, Latest, Reason, Scope, SourceName, Time, Until};
+    use crate::model::{EventId, Fact, Latest, Reason, SourceName, Time, Until};
 
     /// Standings in sled, and their images.
     struct Bench {
@@ -552,8 +480,9 @@ mod tests {
 
         /// Whether there is an image, with all that sled has.
         fn is_current(&self) -> bool {
-            let scan = Scan::of(&self.images, (*self.db).clone());
-            let has_image = scan.image.is_some();
+            let image = self.images.current();
+            let has_image = image.is_some();
+            let scan = Scan::new(image, (*self.db).clone());
             assert_eq!(rows(scan), rows(Scan::new(None, (*self.db).clone())));
             has_image
         }

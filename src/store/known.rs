@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use super::StoreError;
-use super::image::Scan;
 use super::keys::STANDING;
+use super::scan::Scan;
 use crate::model::Gist;
 
 /// Keys for which the first part has room at least, and at most. Each further one has twice that.

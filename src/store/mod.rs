@@ -13,6 +13,7 @@ mod listed;
 mod open;
 mod pushed;
 mod reader;
+mod scan;
 mod writer;
 
 pub use checkpoint::{Snapshot, newest_checkpoint, trim_point};

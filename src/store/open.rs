@@ -10,9 +10,10 @@ use std::sync::Arc;
 use nix::sys::statvfs::statvfs;
 
 use super::codec::{Meta, decode, encode};
-use super::image::{Draft, Image, Images, Scan};
+use super::image::{Draft, Image, Images};
 use super::keys::META;
 use super::known::{Known, fill_beside};
+use super::scan::Scan;
 use super::{StoreError, Writer, checkpoint};
 use crate::model::Position;
 
@@ -232,9 +233,9 @@ fn took_clean_mark(paths: &Paths) -> bool {
     gone && matches!((noted, now), (Ok(noted), Ok(now)) if noted == now)
 }
 
-/// Free room for us on the file system of `dir`, in bytes.
-fn free_bytes(dir: &Path) -> io::Result<u64> {
-    let stat = statvfs(dir).map_err(io::Error::from)?;
+/// Free room for us on the file system of a file or directory, in bytes.
+pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
+    let stat = statvfs(path).map_err(io::Error::from)?;
     Ok(stat.blocks_available() * stat.fragment_size())
 }
 

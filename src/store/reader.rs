@@ -3,8 +3,8 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::codec::{Counts, Meta, decode};
-use super::image::Scan;
 use super::keys::{self, META, QUARANTINE, QUIET, STANDING};
+use super::scan::Scan;
 use super::{StoreError, View};
 use crate::journal;
 use crate::model::{
