@@ -169,7 +169,7 @@ impl Scan<'_> {
         }
         if weightiest(&mut of.live, live) || of.live.is_none() {
             of.spelling.clear();
-            of.spelling.push_str(gist.spelling());
+            of.spelling.push_str(gist.spelling(&of.key));
         }
     }
 
@@ -213,7 +213,8 @@ impl Scan<'_> {
 
     /// Asks the format for the rows of an address; says whether it can carry it.
     fn rows(&self, of: &Verdicts, verdict: Verdict, rows: &mut Rows) -> bool {
-        let Some((local, domain)) = of.key.rsplit_once('@') else { return false };
+        let Some(at) = of.key.bytes().rposition(|byte| byte == b'@') else { return false };
+        let (local, domain) = (&of.key[..at], &of.key[at + 1..]);
         let Verdict { reason, since, until } = verdict;
         let (spelling, style) = (of.spelling.as_str(), &self.settings.style);
         let entry = Entry { local, domain, spelling, reason, since, until, style };

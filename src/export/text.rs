@@ -21,8 +21,8 @@ pub(super) type Lengths = Vec<(u32, u32)>;
 pub(super) struct Lines {
     target: PathBuf,
     file: Sorted,
-    /// Rows that came behind a greater key.
-    late: Rows,
+    /// Rows that came behind a greater key, by its first byte: parts are sorted sooner than all.
+    late: BTreeMap<u8, Rows>,
 }
 
 /// A file of rows that come in ascending order.
@@ -38,13 +38,14 @@ impl Lines {
     /// An empty draft beside the target.
     pub(super) fn begin(target: &Path, shape: &'static Shape) -> Result<Lines, PublishError> {
         let file = Sorted::begin(target, "suppressd-new", shape)?;
-        Ok(Lines { target: target.to_owned(), file, late: Rows::default() })
+        Ok(Lines { target: target.to_owned(), file, late: BTreeMap::new() })
     }
 
     /// Adds a row, unless one with its key is there.
     pub(super) fn add(&mut self, row: Row<'_>) -> Result<(), PublishError> {
         if !self.file.lengths.is_empty() && row.key < self.file.last.as_str() {
-            self.late.add(&[row.key], &[row.value]);
+            let first = row.key.bytes().next().unwrap_or_default();
+            self.late.entry(first).or_default().add(&[row.key], &[row.value]);
             return Ok(());
         }
         self.file.add_new(row)
@@ -52,7 +53,7 @@ impl Lines {
 
     /// The whole draft, and where its rows are.
     pub(super) fn finish(self) -> Result<(Draft, Lengths), PublishError> {
-        if self.late.count() == 0 {
+        if self.late.is_empty() {
             return self.file.finish();
         }
         self.merge()?.finish()
@@ -62,7 +63,7 @@ impl Lines {
     fn merge(self) -> Result<Sorted, PublishError> {
         let Sorted { shape, draft, out, lengths, .. } = self.file;
         let mut merged = Sorted::begin(&self.target, "suppressd-merged", shape)?;
-        let mut late = self.late.sorted().peekable();
+        let mut late = self.late.values().flat_map(Rows::sorted).peekable();
         let file = out.into_inner().map_err(|e| draft.failed("write", e.into_error()))?;
         read(
             file,

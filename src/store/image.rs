@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::StoreError;
 use super::codec::{decode, encode};
-use super::keys::STANDING;
+use super::keys::{self, STANDING};
 use super::open::free_bytes;
 use super::scan::Scan;
 use crate::model::{Gist, Position, Standing};
@@ -83,6 +83,12 @@ struct Left {
     changed: Changes,
 }
 
+/// The gist of the standing with that key.
+pub(super) fn gist<'s>(key: &[u8], standing: &'s Standing) -> Gist<'s> {
+    let address = keys::standing_parts(key).map_or("", |(address, _)| address);
+    Gist::of(standing).beside(address)
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic while holding it leaves each as good as it was.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -124,7 +130,7 @@ impl Images {
         }
         for (key, value) in changes.filter(|(key, _)| key.first() == Some(&STANDING)) {
             let standing = value.map(decode::<Standing>).transpose()?;
-            let gist = standing.map(|standing| Box::from(encode(&Gist::of(&standing))));
+            let gist = standing.map(|standing| Box::from(encode(&gist(key, &standing))));
             for set in &mut sets {
                 set.insert(key.into(), gist.clone());
             }
@@ -338,7 +344,7 @@ impl Draft {
     /// When the store is damaged.
     pub(super) fn put_stored(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         if key.first() == Some(&STANDING) {
-            self.put(key, &Gist::of(&decode::<Standing>(value)?));
+            self.put(key, &gist(key, &decode(value)?));
         }
         Ok(())
     }

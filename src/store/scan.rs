@@ -4,7 +4,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use super::codec::decode;
-use super::image::{Changes, Image, Images, pairs};
+use super::image::{Changes, Image, Images, gist, pairs};
 use super::keys::STANDING;
 use super::{StoreError, reader::strange_key};
 use crate::model::Gist;
@@ -68,7 +68,7 @@ impl Scan {
         let mut rows = 0;
         for pair in self.tree.range::<Vec<u8>, _>(behind).take(ROWS) {
             let (key, value) = pair?;
-            each(&key, &Gist::of(&decode(&value)?))?;
+            each(&key, &gist(&key, &decode(&value)?))?;
             self.last.clear();
             self.last.extend_from_slice(&key);
             rows += 1;
