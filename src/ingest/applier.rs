@@ -125,7 +125,7 @@ impl Applier {
     }
 
     /// Lets everyone look, and wakes those who export.
-    fn become_ready(&mut self, view: &store::View, applied: Position) {
+    fn become_ready(&mut self, view: &Arc<store::View>, applied: Position) {
         self.reader.attach(view);
         self.applied.send_replace(applied);
         self.shared.ready.send_replace(true);

@@ -1,4 +1,4 @@
-//! What a run has read, kept: each page in one record with its cursor, in the order of the pages.
+//! What a run has read, kept: in records with the cursor behind their rows, in the order of pages.
 //!
 //! Never asks the provider for anything.
 
@@ -49,7 +49,7 @@ impl<'a, O: Outside> Keeping<'a, O> {
         Keeping { settings, outside, caller, stop, pages, rows, part, last, deadline }
     }
 
-    /// Commits a page in one record with the cursor behind it. Rows too many for a record go in
+    /// Commits rows in one record with the cursor behind them. Rows too many for a record go in
     /// several, the cursor with the last: so a stop between them repeats rows and loses none.
     pub(super) async fn commit(
         &mut self,
@@ -57,7 +57,6 @@ impl<'a, O: Outside> Keeping<'a, O> {
         rows: Vec<Element>,
         cursor: Cursor,
     ) -> Result<(), RunError> {
-        let count = rows.len() as u64;
         let mut pieces = vec![rows];
         while let Some(piece) = pieces.pop() {
             let cursor = if pieces.is_empty() { Some(cursor.clone()) } else { None };
@@ -72,11 +71,10 @@ impl<'a, O: Outside> Keeping<'a, O> {
                 Err(error) => return Err(error),
             }
         }
-        self.count(count);
         Ok(())
     }
 
-    /// Counts a page.
+    /// Counts a page that is committed.
     pub(super) fn count(&mut self, rows: u64) {
         self.pages += 1;
         self.rows += rows;
@@ -136,13 +134,11 @@ impl<'a, O: Outside> Keeping<'a, O> {
             () = stopped(&mut stop) => return Err(RunError::Stopping),
             () = sleep(span) => {}
         }
-        if Instant::now() >= self.deadline { Err(RunError::Deadline) } else { self.check() }
-    }
-
-    /// Whether anybody still wants the run.
-    pub(super) fn check(&self) -> Result<(), RunError> {
-        let gone = self.caller.is_some_and(|caller| caller.reply.is_closed());
-        if gone { Err(RunError::Abandoned) } else { Ok(()) }
+        if Instant::now() >= self.deadline {
+            Err(RunError::Deadline)
+        } else {
+            Caller::check(self.caller)
+        }
     }
 
     /// Waits until the store knows what this run has brought, its cursor above all.

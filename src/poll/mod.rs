@@ -22,6 +22,7 @@ pub mod schedule;
 mod stage;
 mod sweep;
 mod trigger;
+mod window;
 
 use std::time::Duration;
 

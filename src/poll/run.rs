@@ -12,18 +12,15 @@ use super::ask::Asking;
 use super::budget::Budget;
 use super::cursor::{Mark, Open};
 use super::keep::Keeping;
-use super::listing::Tokens;
 use super::outside::Outside;
 use super::problem::RunError;
+use super::window::{self, PAGES_AHEAD, Place, Reading};
 use super::{Progress, Settings, Summary};
 use crate::clock;
-use crate::model::{Cursor, Time};
+use crate::model::Time;
 use crate::provider::{Feed, Rows, Window};
 use crate::store::{Counts, StoreError};
 use crate::telemetry;
-
-/// Most pages of one window that one run reads. The next run goes on from there.
-pub(super) const PAGES_MAX: u64 = 10_000;
 
 /// Time between two looks at a store that is not open yet.
 const STORE_RETRY: Duration = Duration::from_millis(250);
@@ -38,6 +35,14 @@ pub(super) struct Caller {
     pub(super) progress: mpsc::Sender<Progress>,
     /// Where the end goes. Once its receiver is gone, the run ends.
     pub(super) reply: oneshot::Sender<Summary>,
+}
+
+impl Caller {
+    /// Whether whoever asked for the run still wants it.
+    pub(super) fn check(caller: Option<&Caller>) -> Result<(), RunError> {
+        let gone = caller.is_some_and(|caller| caller.reply.is_closed());
+        if gone { Err(RunError::Abandoned) } else { Ok(()) }
+    }
 }
 
 /// What came of a run.
@@ -64,22 +69,6 @@ pub(super) struct Run<'a, O> {
     pub(super) asking: Asking<'a, O>,
     pub(super) keeping: Keeping<'a, O>,
     pub(super) caller: Option<&'a Caller>,
-}
-
-/// Which cursor a window moves, and how far it may.
-struct Place<'a> {
-    feed: &'a Feed,
-    /// The name that the cursor is stored under.
-    key: &'a str,
-    /// Rows before this have had the time to appear.
-    settled: Time,
-}
-
-/// A window in the course of being read.
-struct Reading {
-    window: Window,
-    next: Option<String>,
-    pages: u64,
 }
 
 impl<'a, O: Outside> Run<'a, O> {
@@ -304,75 +293,33 @@ impl<'a, O: Outside> Run<'a, O> {
         Ok(())
     }
 
-    /// Reads a window's pages to its end, each while the one before is committed. `Some`: it holds
-    /// too much, and these are its halves.
+    /// Reads a window's pages to its end, and commits them behind that. `Some`: it holds too much,
+    /// and these are its halves.
     async fn window(
         &mut self,
         place: &Place<'_>,
-        mut reading: Reading,
+        reading: Reading,
         mark: &mut Mark,
     ) -> Result<Option<[Window; 2]>, RunError> {
-        let (feed, window) = (&*place.feed.name, reading.window);
-        let mut seen = Tokens::default();
-        seen.add(&self.asking.token(feed, window, reading.next.as_deref())?);
-        self.check()?;
-        let mut page = self.asking.page(feed, window, reading.next.as_deref()).await?;
-        for read in 1.. {
-            if page.overfull {
-                match window.halves() {
-                    Some(halves) => return Ok(Some(halves)),
-                    None => telemetry::poll::too_full(&self.settings().source, feed, window.since),
-                }
-            }
-            reading.pages += 1;
-            let next = page.next.take();
-            let repeated = next.as_deref().is_some_and(|next| !seen.add(next));
-            let following = reading.after(place, mark, next.as_deref(), repeated);
-            let cursor = Cursor { feed: place.key.to_owned(), state: following.encode() };
-            let goes_on = self.check().is_ok() && !repeated && read < PAGES_MAX;
-            let (asking, keeping) = (&mut self.asking, &mut self.keeping);
-            let ahead = async {
-                match next.as_deref().filter(|_| goes_on) {
-                    Some(next) => Some(asking.page(feed, window, Some(next)).await),
-                    None => None,
-                }
-            };
-            let (kept, ahead) = tokio::join!(keeping.commit(feed, page.rows, cursor), ahead);
-            kept?;
-            asking.budget.remember(&page.details, Instant::now().into_std());
-            *mark = following;
-            page = match ahead {
-                Some(page) => page?,
-                None if next.is_none() => return Ok(None),
-                None if repeated => return Err(RunError::Repeated),
-                None => break,
-            };
+        let (send, taken) = mpsc::channel(PAGES_AHEAD);
+        let Run { asking, keeping, caller } = self;
+        let mut details = Vec::new();
+        let (kept, read) = {
+            let read = window::read(asking, *caller, place, reading, mark.clone(), send);
+            let keep = window::keep(keeping, &place.feed.name, taken, mark, &mut details);
+            tokio::join!(biased; keep, read)
+        };
+        for (details, at) in details {
+            asking.budget.remember(&details, at);
         }
-        self.check()?;
-        Err(RunError::TooManyPages)
+        kept?;
+        read
     }
 
     /// Whether the run may go on.
     pub(super) fn check(&self) -> Result<(), RunError> {
-        self.keeping.check()?;
+        Caller::check(self.caller)?;
         self.asking.check()
-    }
-}
-
-impl Reading {
-    /// How far the feed is read with the page just taken.
-    ///
-    /// A feed that goes in circles loses its place, so that the next run reads a new window from
-    /// its start, and cannot be caught in the same circle for ever.
-    fn after(&self, place: &Place<'_>, mark: &Mark, next: Option<&str>, repeated: bool) -> Mark {
-        match next {
-            None => mark.completed(self.window.until.min(place.settled)),
-            Some(_) if repeated => Mark { open: None, ..mark.clone() },
-            Some(next) => {
-                let (window, next, pages) = (self.window, next.to_owned(), self.pages);
-                Mark { open: Some(Open { window, next, pages }), ..mark.clone() }
-            }
-        }
     }
 }
 
@@ -381,6 +328,7 @@ mod tests {
     use super::super::ask::{RUN_MAX, WAITS_MAX};
     use super::super::capped::{self, CAPPED};
     use super::super::stage::{Answer, Stage, settings};
+    use super::super::window::PAGES_MAX;
     use super::*;
     use crate::fetch::FetchError;
     use crate::fetch::TOTAL_TIMEOUT;

@@ -49,7 +49,6 @@ pub struct Rebuilt {
 }
 
 /// An open store, for readers.
-#[derive(Clone)]
 pub struct View {
     pub(super) tree: sled::Tree,
     pub(super) known: Arc<Known>,
@@ -61,7 +60,7 @@ pub struct Opened {
     /// Writes to it.
     pub writer: Writer,
     /// What readers look into, once it is current.
-    pub view: View,
+    pub view: Arc<View>,
     /// Set when it had to be made again.
     pub rebuilt: Option<Rebuilt>,
 }
@@ -108,8 +107,8 @@ fn opened(found: Found, paths: &Paths, rebuilt: Option<Rebuilt>) -> Opened {
     let (tree, known) = ((*db).clone(), Arc::new(Known::new(meta.standings)));
     let images = Arc::new(Images::new(Image::path(&paths.checkpoint), image));
     fill_beside(&known, Scan::of(&images, tree.clone()));
-    let view = View { tree, known, images };
-    let writer = Writer::new(db, meta, paths.sled.join("db"), view.clone());
+    let view = Arc::new(View { tree, known, images });
+    let writer = Writer::new(db, meta, paths.sled.join("db"), &view);
     Opened { writer, view, rebuilt }
 }
 

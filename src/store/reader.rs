@@ -24,7 +24,7 @@ pub struct Reader {
 
 enum State {
     Opening,
-    Open(View),
+    Open(Arc<View>),
     Failed(StoreError),
 }
 
@@ -84,8 +84,8 @@ impl Reader {
 
     /// Lets all readers look into the store. It must be current: an export of half of it would
     /// release the other half.
-    pub fn attach(&self, view: &View) {
-        self.set(State::Open(view.clone()));
+    pub fn attach(&self, view: &Arc<View>) {
+        self.set(State::Open(Arc::clone(view)));
     }
 
     /// Tells all readers that there is no store.
@@ -98,13 +98,13 @@ impl Reader {
     }
 
     pub(super) fn tree(&self) -> Result<sled::Tree, StoreError> {
-        self.view().map(|view| view.tree)
+        self.view().map(|view| view.tree.clone())
     }
 
-    fn view(&self) -> Result<View, StoreError> {
+    fn view(&self) -> Result<Arc<View>, StoreError> {
         match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
             State::Opening => Err(StoreError::NotReady),
-            State::Open(view) => Ok(view.clone()),
+            State::Open(view) => Ok(Arc::clone(view)),
             State::Failed(error) => Err(error.clone()),
         }
     }
@@ -217,12 +217,12 @@ impl Reader {
         judge: impl Fn(&Standing, &Scope) -> Option<T>,
         reason: impl Fn(&T) -> Reason,
     ) -> Result<Option<T>, StoreError> {
-        let View { tree, known, .. } = self.view()?;
+        let view = self.view()?;
         let mut found: Option<T> = None;
         for scope in scopes {
             // A standing that says no more than a delivery suppresses nobody: it is not looked at.
             let key = keys::standing(STANDING, address.key(), scope);
-            let Some(value) = known.get(&tree, &key)? else { continue };
+            let Some(value) = view.known.get(&view.tree, &key)? else { continue };
             let heavier = |live: &T| found.as_ref().is_none_or(|f| reason(live) < reason(f));
             if let Some(live) = judge(&decode(&value)?, scope).filter(heavier) {
                 found = Some(live);
@@ -250,8 +250,8 @@ impl Reader {
     /// # Errors
     /// When the store cannot answer, or `each` says so.
     pub fn visit_standings(&self, each: Visit<'_>) -> Result<(), StoreError> {
-        let View { tree, images, .. } = self.view()?;
-        let mut scan = Scan::of(&images, tree);
+        let view = self.view()?;
+        let mut scan = Scan::of(&view.images, view.tree.clone());
         let visit = &mut |key: &[u8], gist: &Gist<'_>| {
             let (address, scope) = keys::standing_parts(key).ok_or_else(strange_key)?;
             each(address, &scope, gist)

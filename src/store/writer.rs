@@ -69,9 +69,9 @@ fn nearby(at: Time) -> impl Iterator<Item = Time> {
 }
 
 impl Writer {
-    pub(super) fn new(db: sled::Db, meta: Meta, file: PathBuf, view: View) -> Writer {
-        let View { tree, known, images } = view;
-        Writer { tree, db, meta, file, known, images, earlier: Weak::new() }
+    pub(super) fn new(db: sled::Db, meta: Meta, file: PathBuf, view: &View) -> Writer {
+        let (known, images) = (Arc::clone(&view.known), Arc::clone(&view.images));
+        Writer { tree: view.tree.clone(), db, meta, file, known, images, earlier: Weak::new() }
     }
 
     /// The end of what is applied.
