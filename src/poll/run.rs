@@ -424,6 +424,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_is_read_while_a_record_is_synced_goes_in_the_next_one() {
+        let pages = (1..=12).map(|page| (page < 12).then(|| format!("/p{}", page + 1)));
+        let stage = Stage::playing(pages.map(|next| Answer::page(2, next.as_deref())));
+        stage.sync_in(Duration::from_secs(1));
+        let report = run(&stage, None).await;
+        assert!(report.failure.is_none());
+        assert_eq!((report.pages, report.rows), (12, 24));
+        let submitted = stage.submitted();
+        let rows: Vec<usize> = submitted.iter().map(|record| record.elements.len()).collect();
+        assert_eq!(rows, [2, 8, 8, 6], "no more than may wait");
+        let pages = submitted.iter().filter_map(|record| {
+            Mark::decode(&record.cursor.as_ref()?.state).ok()?.open.map(|open| open.pages)
+        });
+        assert!(pages.eq([1, 5, 9]), "each cursor stands behind the last page of its record");
+        assert!(near(mark(&stage).complete_until.unwrap(), clock::now()));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_page_that_is_none_fails_the_run_and_leaves_the_cursor() {
         for (answer, error) in [
             (Answer::Status(401, None), RunError::Authentication { status: 401 }),

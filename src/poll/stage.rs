@@ -54,6 +54,7 @@ struct Props {
     refusals: VecDeque<Refused>,
     submitted: Vec<Submission>,
     rows_max: Option<usize>,
+    sync: Duration,
     rows: u64,
     cursors: HashMap<String, String>,
     closed_for: u32,
@@ -93,6 +94,11 @@ impl Stage {
 
     pub(super) fn rows_max(&self, max: usize) {
         self.props().rows_max = Some(max);
+    }
+
+    /// How long a record takes to be durable.
+    pub(super) fn sync_in(&self, sync: Duration) {
+        self.props().sync = sync;
     }
 
     pub(super) fn open_after(&self, looks: u32) {
@@ -194,6 +200,10 @@ impl Outside for Stage {
     }
 
     async fn submit(&self, submission: &Submission) -> Result<Receipt, Refused> {
+        let sync = self.props().sync;
+        if !sync.is_zero() {
+            sleep(sync).await;
+        }
         let mut props = self.props();
         if let Some(refused) = props.refusals.pop_front() {
             return Err(refused);
