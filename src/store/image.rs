@@ -325,7 +325,9 @@ pub(super) struct Draft {
 impl Draft {
     pub(super) fn begin(target: &Path) -> Draft {
         let path = target.with_extension(super::checkpoint::DRAFT);
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path);
+        // What stays of another is not written into: somebody may still hold it.
+        let _ = fs::remove_file(&path);
+        let file = File::options().read(true).write(true).create_new(true).open(&path);
         let mut draft = Draft {
             target: target.to_owned(),
             path,
