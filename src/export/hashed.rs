@@ -24,14 +24,16 @@ impl Format for Hashed {
     }
 
     fn rows(&self, entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
-        each_spelling(entry, |local, domain| {
-            let address = [local, "@", domain].concat();
-            let hash = match entry.style.hash {
-                Hash::Sha256 => HEXLOWER.encode(&Sha256::digest(address)),
-                Hash::Md5 => HEXLOWER.encode(&Md5::digest(address)),
-            };
-            rows.add(&[&hash], &[]);
-        });
+        let hash = match entry.style.hash {
+            Hash::Sha256 => hash::<Sha256>,
+            Hash::Md5 => hash::<Md5>,
+        };
+        each_spelling(entry, |local, domain| rows.add(&[&hash(local, domain)], &[]));
         Ok(())
     }
+}
+
+/// The hash of an address, in hexadecimal digits.
+fn hash<D: Digest>(local: &str, domain: &str) -> String {
+    HEXLOWER.encode(&D::new().chain_update(local).chain_update("@").chain_update(domain).finalize())
 }

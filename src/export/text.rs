@@ -21,8 +21,9 @@ pub(super) type Lengths = Vec<(u32, u32)>;
 pub(super) struct Lines {
     target: PathBuf,
     file: Sorted,
-    /// Rows that came behind a greater key, by its first byte: parts are sorted sooner than all.
-    late: BTreeMap<u8, Rows>,
+    /// Rows that came behind a greater key, by how it begins: parts that fit into a processor's
+    /// cache are sorted far sooner than all.
+    late: BTreeMap<[u8; 2], Rows>,
 }
 
 /// A file of rows that come in ascending order.
@@ -44,8 +45,9 @@ impl Lines {
     /// Adds a row, unless one with its key is there.
     pub(super) fn add(&mut self, row: Row<'_>) -> Result<(), PublishError> {
         if !self.file.lengths.is_empty() && row.key < self.file.last.as_str() {
-            let first = row.key.bytes().next().unwrap_or_default();
-            self.late.entry(first).or_default().add(&[row.key], &[row.value]);
+            let mut bytes = row.key.bytes();
+            let start = [(); 2].map(|()| bytes.next().unwrap_or_default());
+            self.late.entry(start).or_default().add(&[row.key], &[row.value]);
             return Ok(());
         }
         self.file.add_new(row)
