@@ -1,11 +1,11 @@
 //! From the store's standings to an export's rows, in one pass.
 //!
-//! Pure but for what it reads and the thread that does it: no files, no clock. Merges the scopes
+//! Pure but for what it reads and the threads that do it: no files, no clock. Merges the scopes
 //! of an address into one verdict, and notes what the next writing and the guard must know.
 
 use std::collections::BTreeSet;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, Builder};
 
 use super::{Edits, Entry, Row, Rows, Settings, Table};
 use crate::model::{Gist, Reason, Scope, Standing, Time, Until};
@@ -32,8 +32,8 @@ pub struct Ends {
     horizon: Option<i64>,
 }
 
-/// Bytes of rows that are handed over at once, and how many hands full may wait.
-const ROWS_BYTES: usize = 256 << 10;
+/// Bytes of addresses that are handed over at once, and how many hands full may wait.
+const BATCH_BYTES: usize = 128 << 10;
 const WAITING: usize = 4;
 
 /// Most ends that are known.
@@ -101,6 +101,10 @@ struct Verdicts {
 }
 
 impl Verdicts {
+    fn address(&self) -> Row<'_> {
+        Row { key: &self.key, value: &self.spelling }
+    }
+
     /// Goes on with another address.
     fn start(&mut self, key: &str) {
         self.key.clear();
@@ -109,9 +113,29 @@ impl Verdicts {
     }
 }
 
+/// Addresses that are judged, in their order.
+#[derive(Default)]
+struct Judged {
+    /// The keys of addresses, and how these are spelled.
+    addresses: Rows,
+    /// The verdict on each, and whether it is live. One that is not has ended since the file was
+    /// made.
+    verdicts: Vec<(Verdict, bool)>,
+}
+
+impl Judged {
+    fn add(&mut self, of: &Verdicts) {
+        if let Some(verdict) = of.live.or(of.ended) {
+            let Row { key, value: spelling } = of.address();
+            self.addresses.add(&[key], &[spelling]);
+            self.verdicts.push((verdict, of.live.is_some()));
+        }
+    }
+}
+
 impl Scan<'_> {
-    /// Calls `add` with each row, in the order of the standings. A thread of its own makes them,
-    /// while those before are added.
+    /// Calls `add` with each row, in the order of the standings. One thread reads and judges these,
+    /// another makes the rows, while those before are added.
     ///
     /// # Errors
     /// When the store cannot answer, or `add` fails.
@@ -121,40 +145,62 @@ impl Scan<'_> {
         mut add: impl FnMut(Row<'_>) -> Result<(), E>,
     ) -> Result<Found, E> {
         thread::scope(|scope| {
-            let (send, made) = sync_channel(WAITING);
-            let make = move || self.make(standings, &send);
-            let maker = thread::Builder::new().name("rows".to_owned()).spawn_scoped(scope, make);
-            let maker = maker.map_err(StoreError::from)?;
+            let (send_judged, judged) = sync_channel(WAITING);
+            let (send_rows, made) = sync_channel(WAITING);
+            let judge = move || self.judge(standings, &send_judged);
+            let judge = Builder::new().name("judge".to_owned()).spawn_scoped(scope, judge);
+            let make = move || self.make(judged, &send_rows);
+            let maker = Builder::new().name("rows".to_owned()).spawn_scoped(scope, make);
+            let (judge, maker) =
+                (judge.map_err(StoreError::from)?, maker.map_err(StoreError::from)?);
             for rows in made {
                 rows.iter().try_for_each(&mut add)?;
             }
+            let found = maker.join().map_err(|_| gave_up())?;
             // The last rows are the last only if it says so: sled may have given up.
-            Ok(maker.join().unwrap_or_else(|_| Err(gave_up()))?)
+            let ends = judge.join().unwrap_or_else(|_| Err(gave_up()))?;
+            Ok(Found { ends, ..found })
         })
     }
 
-    /// Sends all rows; says what else was found.
-    fn make(
+    /// Sends the verdicts on all addresses that have one; says when they end.
+    fn judge(
         &self,
         standings: impl FnOnce(Visit<'_>) -> Result<(), StoreError>,
-        send: &SyncSender<Rows>,
-    ) -> Result<Found, StoreError> {
-        let (mut found, mut rows) = (Found::default(), Rows::default());
-        let mut current = Verdicts::default();
+        send: &SyncSender<Judged>,
+    ) -> Result<Ends, StoreError> {
+        let mut ends = Ends::default();
+        let (mut current, mut judged) = (Verdicts::default(), Judged::default());
         standings(&mut |key, scope, gist| {
             if current.key != key {
-                self.finish(&current, &mut found, &mut rows);
-                if rows.bytes() >= ROWS_BYTES {
-                    send.send(std::mem::take(&mut rows)).map_err(|_| gave_up())?;
+                judged.add(&current);
+                if judged.addresses.bytes() >= BATCH_BYTES {
+                    send.send(std::mem::take(&mut judged)).map_err(|_| gave_up())?;
                 }
                 current.start(key);
             }
-            self.weigh(&mut current, scope, gist, &mut found.ends);
+            self.weigh(&mut current, scope, gist, &mut ends);
             Ok(())
         })?;
-        self.finish(&current, &mut found, &mut rows);
-        send.send(rows).map_err(|_| gave_up())?;
-        Ok(found)
+        judged.add(&current);
+        send.send(judged).map_err(|_| gave_up())?;
+        Ok(ends)
+    }
+
+    /// Sends the rows of all that is judged; says what else was found. Ends early when nobody
+    /// takes them any more.
+    fn make(&self, judged: Receiver<Judged>, send: &SyncSender<Rows>) -> Found {
+        let mut found = Found::default();
+        for judged in judged {
+            let mut rows = Rows::default();
+            for (address, (verdict, is_live)) in judged.addresses.iter().zip(judged.verdicts) {
+                self.finish(address, verdict, is_live, &mut found, &mut rows);
+            }
+            if send.send(rows).is_err() {
+                break;
+            }
+        }
+        found
     }
 
     /// Adds what follows from one standing of the address.
@@ -193,30 +239,39 @@ impl Scan<'_> {
         // What its keys are does not depend on why it is suppressed.
         let any = Verdict { reason: Reason::Manual, since: self.now, until: Until::Forever };
         let mut rows = Rows::default();
-        let fit = self.rows(&of, of.live.unwrap_or(any), &mut rows);
+        let fit = self.rows(of.address(), of.live.unwrap_or(any), &mut rows);
         let into = if of.live.is_some() { &mut edits.puts } else { &mut edits.deletes };
         rows.iter().for_each(|row| into.add(&[row.key], &[row.value]));
         fit.then_some(())
     }
 
-    /// Makes the rows of the address that is complete.
-    fn finish(&self, of: &Verdicts, found: &mut Found, rows: &mut Rows) {
-        if let Some(live) = of.live {
-            found.unfit += u64::from(!self.rows(of, live, rows));
-        } else if let Some(ended) = of.ended {
-            let before = rows.count();
-            self.rows(of, ended, rows);
+    /// Makes the rows of an address, if they are to be, or counts them as ended.
+    fn finish(
+        &self,
+        address: Row<'_>,
+        verdict: Verdict,
+        is_live: bool,
+        found: &mut Found,
+        rows: &mut Rows,
+    ) {
+        let before = rows.count();
+        let fit = self.rows(address, verdict, rows);
+        if is_live {
+            found.unfit += u64::from(!fit);
+        } else {
             found.expired += (rows.count() - before) as u64;
             rows.truncate(before);
         }
     }
 
-    /// Asks the format for the rows of an address; says whether it can carry it.
-    fn rows(&self, of: &Verdicts, verdict: Verdict, rows: &mut Rows) -> bool {
-        let Some(at) = of.key.bytes().rposition(|byte| byte == b'@') else { return false };
-        let (local, domain) = (&of.key[..at], &of.key[at + 1..]);
+    /// Asks the format for the rows of an address, its key with how it is spelled; says whether it
+    /// can carry it.
+    fn rows(&self, address: Row<'_>, verdict: Verdict, rows: &mut Rows) -> bool {
+        let Row { key, value: spelling } = address;
+        let Some(at) = key.bytes().rposition(|byte| byte == b'@') else { return false };
+        let (local, domain) = (&key[..at], &key[at + 1..]);
         let Verdict { reason, since, until } = verdict;
-        let (spelling, style) = (of.spelling.as_str(), &self.settings.style);
+        let style = &self.settings.style;
         let entry = Entry { local, domain, spelling, reason, since, until, style };
         let before = rows.count();
         let fit = self.settings.format.rows(&entry, rows).is_ok();
