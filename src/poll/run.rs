@@ -14,7 +14,7 @@ use super::cursor::{Mark, Open};
 use super::keep::Keeping;
 use super::outside::Outside;
 use super::problem::RunError;
-use super::window::{self, PAGES_AHEAD, Place, Reading};
+use super::window::{Place, Reading};
 use super::{Progress, Settings, Summary};
 use crate::clock;
 use crate::model::Time;
@@ -291,29 +291,6 @@ impl<'a, O: Outside> Run<'a, O> {
             }
         }
         Ok(())
-    }
-
-    /// Reads a window's pages to its end, and commits them behind that. `Some`: it holds too much,
-    /// and these are its halves.
-    async fn window(
-        &mut self,
-        place: &Place<'_>,
-        reading: Reading,
-        mark: &mut Mark,
-    ) -> Result<Option<[Window; 2]>, RunError> {
-        let (send, taken) = mpsc::channel(PAGES_AHEAD);
-        let Run { asking, keeping, caller } = self;
-        let mut details = Vec::new();
-        let (kept, read) = {
-            let read = window::read(asking, *caller, place, reading, mark.clone(), send);
-            let keep = window::keep(keeping, &place.feed.name, taken, mark, &mut details);
-            tokio::join!(biased; keep, read)
-        };
-        for (details, at) in details {
-            asking.budget.remember(&details, at);
-        }
-        kept?;
-        read
     }
 
     /// Whether the run may go on.

@@ -3,7 +3,7 @@
 //!
 //! Never decides which window is read.
 
-use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::Instant;
 
 use super::ask::Asking;
@@ -12,7 +12,7 @@ use super::keep::Keeping;
 use super::listing::Tokens;
 use super::outside::Outside;
 use super::problem::RunError;
-use super::run::Caller;
+use super::run::{Caller, Run};
 use crate::model::{Cursor, Element, Time};
 use crate::provider::{Feed, Window};
 use crate::telemetry;
@@ -21,7 +21,7 @@ use crate::telemetry;
 pub(super) const PAGES_MAX: u64 = 10_000;
 
 /// Most pages that are read and wait to be committed.
-pub(super) const PAGES_AHEAD: usize = 4;
+const PAGES_AHEAD: usize = 4;
 
 /// A record with so many rows takes no further page.
 const ROWS_MAX: usize = 2_000;
@@ -43,17 +43,41 @@ pub(super) struct Reading {
 }
 
 /// A page that was read.
-pub(super) struct Taken {
+struct Taken {
     rows: Vec<Element>,
     /// Of its rows, those that stay as they are.
     details: Vec<String>,
-    cursor: Cursor,
     /// How far the feed is read with it.
     following: Mark,
 }
 
+impl<O: Outside> Run<'_, O> {
+    /// Reads a window's pages to its end, and commits them behind that. `Some`: it holds too much,
+    /// and these are its halves.
+    pub(super) async fn window(
+        &mut self,
+        place: &Place<'_>,
+        reading: Reading,
+        mark: &mut Mark,
+    ) -> Result<Option<[Window; 2]>, RunError> {
+        let (send, taken) = mpsc::channel(PAGES_AHEAD);
+        let Run { asking, keeping, caller } = self;
+        let mut details = Vec::new();
+        let (kept, read) = {
+            let read = read(asking, *caller, place, reading, mark.clone(), send);
+            let keep = keep(keeping, place, taken, mark, &mut details);
+            tokio::join!(biased; keep, read)
+        };
+        for (details, at) in details {
+            asking.budget.remember(&details, at);
+        }
+        kept?;
+        read
+    }
+}
+
 /// Reads pages to the window's end. `Some`: it holds too much, and these are its halves.
-pub(super) async fn read<O: Outside>(
+async fn read<O: Outside>(
     asking: &mut Asking<'_, O>,
     caller: Option<&Caller>,
     place: &Place<'_>,
@@ -78,8 +102,7 @@ pub(super) async fn read<O: Outside>(
         reading.next = page.next;
         let repeated = reading.next.as_deref().is_some_and(|next| !seen.add(next));
         let following = reading.after(place, &mark, repeated);
-        let cursor = Cursor { feed: place.key.to_owned(), state: following.encode() };
-        let taken = Taken { rows: page.rows, details: page.details, cursor, following };
+        let taken = Taken { rows: page.rows, details: page.details, following };
         if send.send(taken).await.is_err() || reading.next.is_none() {
             // What could not be committed says so itself.
             return Ok(None);
@@ -94,16 +117,14 @@ pub(super) async fn read<O: Outside>(
 }
 
 /// Commits what is read, and moves the mark; notes when which details were committed.
-pub(super) async fn keep<O: Outside>(
+async fn keep<O: Outside>(
     keeping: &mut Keeping<'_, O>,
-    feed: &str,
+    place: &Place<'_>,
     mut taken: Receiver<Taken>,
     mark: &mut Mark,
     details: &mut Vec<(Vec<String>, std::time::Instant)>,
 ) -> Result<(), RunError> {
-    while let Some(Taken { mut rows, details: mut settled, mut cursor, mut following }) =
-        taken.recv().await
-    {
+    while let Some(Taken { mut rows, details: mut settled, mut following }) = taken.recv().await {
         let mut counts = vec![rows.len()];
         while rows.len() < ROWS_MAX
             && let Ok(next) = taken.try_recv()
@@ -111,9 +132,10 @@ pub(super) async fn keep<O: Outside>(
             counts.push(next.rows.len());
             rows.extend(next.rows);
             settled.extend(next.details);
-            (cursor, following) = (next.cursor, next.following);
+            following = next.following;
         }
-        keeping.commit(feed, rows, cursor).await?;
+        let cursor = Cursor { feed: place.key.to_owned(), state: following.encode() };
+        keeping.commit(&place.feed.name, rows, cursor).await?;
         counts.into_iter().for_each(|rows| keeping.count(rows as u64));
         details.push((settled, Instant::now().into_std()));
         *mark = following;
