@@ -2,6 +2,7 @@
 //! into the store in batches, and sees to checkpoints and retention.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -300,12 +301,10 @@ impl Chores {
 
     /// Starts a checkpoint when one is due, and looks after the one that is being written.
     fn checkpoint(&mut self, settings: &Settings, writer: &mut Writer) -> Result<(), StoreError> {
-        if let Some(writing) = self.writing.take_if(|writing| writing.is_finished()) {
-            match writing.join() {
-                Ok(Ok(())) => self.trimmed = None,
-                Ok(Err(error)) => telemetry::ingest::checkpoint_failed(error),
-                Err(_) => telemetry::ingest::checkpoint_failed("the thread panicked"),
-            }
+        match ended(&mut self.writing) {
+            Some(Ok(())) => self.trimmed = None,
+            Some(Err(error)) => telemetry::ingest::checkpoint_failed(error),
+            None => {}
         }
         let late = self.checkpointed.elapsed() >= settings.checkpoint_every && self.bytes > 0;
         let due = self.bytes >= settings.checkpoint_bytes || late;
@@ -330,16 +329,9 @@ impl Chores {
 
     /// Starts an image of the standings when one is wanted: now, as nothing else is to be done.
     fn image(&mut self, writer: &Writer) -> Result<(), StoreError> {
-        if let Some(imaging) = self.imaging.take_if(|imaging| imaging.is_finished()) {
-            let error = match imaging.join() {
-                Ok(Ok(())) => None,
-                Ok(Err(error)) => Some(error.to_string()),
-                Err(_) => Some("the thread panicked".to_owned()),
-            };
-            if let Some(error) = error {
-                telemetry::ingest::image_failed(error);
-                self.image_after = Instant::now() + IMAGE_AGAIN;
-            }
+        if let Some(Err(error)) = ended(&mut self.imaging) {
+            telemetry::ingest::image_failed(error);
+            self.image_after = Instant::now() + IMAGE_AGAIN;
         }
         if self.imaging.is_some() || Instant::now() < self.image_after {
             return Ok(());
@@ -363,4 +355,13 @@ impl Chores {
         }
         Ok(())
     }
+}
+
+/// What came of a thread, if it has ended.
+fn ended<E: Display>(thread: &mut Option<JoinHandle<Result<(), E>>>) -> Option<Result<(), String>> {
+    let thread = thread.take_if(|thread| thread.is_finished())?;
+    Some(match thread.join() {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("the thread panicked".to_owned()),
+    })
 }
