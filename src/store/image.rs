@@ -83,10 +83,13 @@ struct Left {
     changed: Changes,
 }
 
-/// The gist of the standing with that key.
-pub(super) fn gist<'s>(key: &[u8], standing: &'s Standing) -> Gist<'s> {
+/// The gist of a standing as an image has it, of its key and value in sled.
+///
+/// # Errors
+/// When the value has not the form of a standing.
+pub(super) fn stored_gist(key: &[u8], value: &[u8]) -> Result<Vec<u8>, StoreError> {
     let address = keys::standing_parts(key).map_or("", |(address, _)| address);
-    Gist::of(standing).beside(address)
+    Ok(encode(&Gist::of(&decode::<Standing>(value)?).beside(address)))
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -109,8 +112,15 @@ impl Images {
         Images { path, now: Mutex::new(now) }
     }
 
+    /// What there is, without an image that was found damaged.
+    fn now(&self) -> MutexGuard<'_, Now> {
+        let mut now = locked(&self.now);
+        now.image.take_if(|image| image.damaged.load(Ordering::Relaxed));
+        now
+    }
+
     pub(super) fn current(&self) -> Option<Arc<Image>> {
-        locked(&self.now).image.clone().filter(|image| !image.damaged.load(Ordering::Relaxed))
+        self.now().image.clone()
     }
 
     /// Notes what is about to change: keys, and their values as they will be.
@@ -121,7 +131,7 @@ impl Images {
         &self,
         changes: impl Iterator<Item = (&'k [u8], Option<&'k [u8]>)>,
     ) -> Result<(), StoreError> {
-        let mut now = locked(&self.now);
+        let mut now = self.now();
         let Now { image, next } = &mut *now;
         let changed = image.as_ref().map(|image| &image.changed);
         let mut sets: Vec<_> = changed.into_iter().chain(&*next).map(|set| locked(set)).collect();
@@ -129,8 +139,8 @@ impl Images {
             return Ok(());
         }
         for (key, value) in changes.filter(|(key, _)| key.first() == Some(&STANDING)) {
-            let standing = value.map(decode::<Standing>).transpose()?;
-            let gist = standing.map(|standing| Box::from(encode(&gist(key, &standing))));
+            let gist = value.map(|value| stored_gist(key, value)).transpose()?;
+            let gist = gist.map(Vec::into_boxed_slice);
             for set in &mut sets {
                 set.insert(key.into(), gist.clone());
             }
@@ -143,8 +153,7 @@ impl Images {
 
     /// Begins the next image, if one is wanted.
     pub(super) fn next(images: &Arc<Images>, tree: &sled::Tree) -> Option<NextImage> {
-        let mut now = locked(&images.now);
-        now.image.take_if(|image| image.damaged.load(Ordering::Relaxed));
+        let mut now = images.now();
         let wanted = now.image.as_ref().is_none_or(|image| image.changes() >= room(image.rows));
         if !wanted || now.next.is_some() {
             return None;
@@ -160,13 +169,13 @@ impl Images {
     /// # Errors
     /// When the disk fails: the next start does without.
     pub(super) fn leave(&self, applied: Position) -> io::Result<()> {
-        let mut now = locked(&self.now);
+        let mut now = self.now();
         now.next = None;
         now.image.as_ref().map_or(Ok(()), |image| image.leave(applied))
     }
 
     fn is_next(&self, changed: &Arc<Changed>) -> bool {
-        locked(&self.now).next.as_ref().is_some_and(|next| Arc::ptr_eq(next, changed))
+        self.now().next.as_ref().is_some_and(|next| Arc::ptr_eq(next, changed))
     }
 }
 
@@ -195,7 +204,7 @@ impl NextImage {
             if !images.is_some_and(|images| images.is_next(&self.changed)) {
                 return Ok(());
             }
-            let put = &mut |key: &[u8], gist: &Gist<'_>| {
+            let put = &mut |key: &[u8], gist: &[u8]| {
                 draft.put(key, gist);
                 Ok(())
             };
@@ -204,7 +213,7 @@ impl NextImage {
             }
         }
         let Some(images) = self.images.upgrade() else { return Ok(()) };
-        let mut now = locked(&images.now);
+        let mut now = images.now();
         if self.take_from(&mut now) {
             let image = Image { changed: Arc::clone(&self.changed), ..draft.finish()? };
             now.image = Some(Arc::new(image));
@@ -221,7 +230,7 @@ impl NextImage {
 impl Drop for NextImage {
     fn drop(&mut self) {
         if let Some(images) = self.images.upgrade() {
-            self.take_from(&mut locked(&images.now));
+            self.take_from(&mut images.now());
         }
     }
 }
@@ -346,21 +355,20 @@ impl Draft {
     /// When the store is damaged.
     pub(super) fn put_stored(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
         if key.first() == Some(&STANDING) {
-            self.put(key, &gist(key, &decode(value)?));
+            self.put(key, &stored_gist(key, value)?);
         }
         Ok(())
     }
 
-    fn put(&mut self, key: &[u8], gist: &Gist<'_>) {
-        let value = encode(gist);
+    fn put(&mut self, key: &[u8], gist: &[u8]) {
         if self.block.len() >= BLOCK_BYTES {
             self.flush();
         }
         // A key that does not fit into its number cannot be in sled either.
         self.block.extend_from_slice(&(key.len() as u16).to_le_bytes());
-        self.block.extend_from_slice(&(value.len() as u32).to_le_bytes());
+        self.block.extend_from_slice(&(gist.len() as u32).to_le_bytes());
         self.block.extend_from_slice(key);
-        self.block.extend_from_slice(&value);
+        self.block.extend_from_slice(gist);
         self.rows += 1;
     }
 
@@ -498,8 +506,8 @@ mod tests {
 
     fn rows(mut scan: Scan) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut rows = Vec::new();
-        let row = &mut |key: &[u8], gist: &Gist<'_>| {
-            rows.push((key.to_vec(), encode(gist)));
+        let row = &mut |key: &[u8], gist: &[u8]| {
+            rows.push((key.to_vec(), gist.to_vec()));
             Ok(())
         };
         while scan.more(row).unwrap() {}

@@ -11,7 +11,6 @@ use std::sync::{Arc, OnceLock, Weak};
 use super::StoreError;
 use super::keys::STANDING;
 use super::scan::Scan;
-use crate::model::Gist;
 
 /// Keys for which the first part has room at least, and at most. Each further one has twice that.
 const ROOM_MIN: u64 = 1 << 16;
@@ -84,7 +83,7 @@ impl Known {
     pub(super) fn fill(known: &Weak<Known>, mut scan: Scan) -> Result<(), StoreError> {
         loop {
             let Some(known) = known.upgrade() else { return Ok(()) };
-            let insert = &mut |key: &[u8], _: &Gist<'_>| {
+            let insert = &mut |key: &[u8], _: &[u8]| {
                 known.insert(key);
                 Ok(())
             };

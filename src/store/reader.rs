@@ -252,9 +252,9 @@ impl Reader {
     pub fn visit_standings(&self, each: Visit<'_>) -> Result<(), StoreError> {
         let view = self.view()?;
         let mut scan = Scan::of(&view.images, view.tree.clone());
-        let visit = &mut |key: &[u8], gist: &Gist<'_>| {
+        let visit = &mut |key: &[u8], gist: &[u8]| {
             let (address, scope) = keys::standing_parts(key).ok_or_else(strange_key)?;
-            each(address, &scope, gist)
+            each(address, &scope, &decode(gist)?)
         };
         while scan.more(visit)? {}
         Ok(())

@@ -3,17 +3,15 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::codec::decode;
-use super::image::{Changes, Image, Images, gist, pairs};
+use super::image::{Changes, Image, Images, pairs, stored_gist};
 use super::keys::STANDING;
 use super::{StoreError, reader::strange_key};
-use crate::model::Gist;
 
 /// Rows of sled that are read at once.
 const ROWS: usize = 512;
 
-/// What is done with the key of each standing, and its gist.
-type Each<'a> = &'a mut dyn FnMut(&[u8], &Gist<'_>) -> Result<(), StoreError>;
+/// What is done with the key of each standing, and its gist as it is stored.
+type Each<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>;
 
 /// All standings in the order of their keys: of the image, or from sled.
 pub(super) struct Scan {
@@ -68,7 +66,7 @@ impl Scan {
         let mut rows = 0;
         for pair in self.tree.range::<Vec<u8>, _>(behind).take(ROWS) {
             let (key, value) = pair?;
-            each(&key, &gist(&key, &decode(&value)?))?;
+            each(&key, &stored_gist(&key, &value)?)?;
             self.last.clear();
             self.last.extend_from_slice(&key);
             rows += 1;
@@ -86,16 +84,16 @@ fn merge(block: &[u8], changes: &Changes, each: Each<'_>) -> Result<(), StoreErr
             if changed == key {
                 gist = newer;
             } else if let Some(newer) = newer {
-                each(changed, &decode(newer)?)?;
+                each(changed, newer)?;
             }
         }
         if let Some(gist) = gist {
-            each(key, &decode(gist)?)?;
+            each(key, gist)?;
         }
     }
     for (key, gist) in changes {
         if let Some(gist) = gist {
-            each(key, &decode(gist)?)?;
+            each(key, gist)?;
         }
     }
     Ok(())
