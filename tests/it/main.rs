@@ -11,6 +11,7 @@ mod disk;
 mod export_daemon;
 mod facts;
 mod feeds;
+mod formats;
 mod hostile;
 mod http;
 mod identity;
