@@ -1,12 +1,33 @@
 //! The values of the store: each starts with the number of its form.
+//!
+//! Each type counts its own forms. A change takes the next number, and goes on reading the ones
+//! before: stores and checkpoints of earlier releases have them.
 
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use crate::model::{Origin, Position, Time};
+use crate::model::{Gist, Origin, Position, Pushed, Standing, Time};
 
-/// The form that values are written in. A change of any of them takes the next number.
-const FORM: u8 = 1;
+/// A type that is a value of the store, or of an image of it.
+pub(super) trait Form: Sized {
+    /// The form that values are written in.
+    const NUMBER: u8 = 1;
+
+    /// Reads a value of an earlier form. `None`: there was no such form, or these are not its
+    /// bytes.
+    fn earlier(_number: u8, _bytes: &[u8]) -> Option<Self> {
+        None
+    }
+}
+
+impl Form for Counts {}
+impl Form for EventRef {}
+impl Form for Gist<'_> {}
+impl Form for Meta {}
+impl Form for Position {}
+impl Form for Pushed {}
+impl Form for Standing {}
+impl Form for Time {}
 
 /// Where an event's element is, and how we were told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,16 +90,24 @@ pub(super) struct Meta {
     pub(super) quarantined: u64,
 }
 
-pub(super) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+pub(super) fn encode<T: Form + Serialize>(value: &T) -> Vec<u8> {
     #[expect(clippy::expect_used, reason = "a vector takes every byte, and no type here is odd")]
-    postcard::to_extend(value, vec![FORM]).expect("values of the store have a form")
+    postcard::to_extend(value, vec![T::NUMBER]).expect("values of the store have a form")
 }
 
-pub(super) fn decode<'b, T: Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, StoreError> {
-    match bytes.split_first() {
-        Some((&FORM, rest)) => postcard::from_bytes(rest).map_err(|_| damaged()),
-        _ => Err(damaged()),
+/// Reads a value, of this form or an earlier one.
+///
+/// # Errors
+/// [`StoreError::Newer`] when a newer version wrote it.
+pub(super) fn decode<'b, T: Form + Deserialize<'b>>(bytes: &'b [u8]) -> Result<T, StoreError> {
+    let (number, rest) = bytes.split_first().ok_or_else(damaged)?;
+    if *number > T::NUMBER {
+        return Err(StoreError::Newer("a value of the store".to_owned()));
     }
+    if *number == T::NUMBER {
+        return postcard::from_bytes(rest).map_err(|_| damaged());
+    }
+    T::earlier(*number, rest).ok_or_else(damaged)
 }
 
 fn damaged() -> StoreError {
@@ -92,4 +121,33 @@ pub(super) fn checksum(key: &[u8], value: &[u8]) -> u64 {
     hash.update(key);
     hash.update(value);
     u64::from(hash.finalize())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was one number is two by now.
+    #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+    struct Pair(u8, u8);
+
+    impl Form for Pair {
+        const NUMBER: u8 = 2;
+
+        fn earlier(number: u8, bytes: &[u8]) -> Option<Pair> {
+            let first = (number == 1).then(|| postcard::from_bytes(bytes).ok())??;
+            Some(Pair(first, 0))
+        }
+    }
+
+    #[test]
+    fn earlier_forms_are_read_and_newer_ones_are_told_apart_from_damage() {
+        assert_eq!(encode(&Pair(7, 8)), [2, 7, 8]);
+        assert_eq!(decode(&[2, 7, 8]), Ok(Pair(7, 8)));
+        assert_eq!(decode(&[1, 7]), Ok(Pair(7, 0)));
+        assert!(matches!(decode::<Pair>(&[3, 7, 8]), Err(StoreError::Newer(_))));
+        for bad in [&[][..], &[0, 7, 8], &[1], &[2, 7]] {
+            assert!(matches!(decode::<Pair>(bad), Err(StoreError::Damaged(_))), "{bad:?}");
+        }
+    }
 }

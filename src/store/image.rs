@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use super::codec::{decode, encode};
+use super::codec::{Form, decode, encode};
 use super::keys::{self, STANDING};
 use super::open::free_bytes;
 use super::scan::Scan;
@@ -82,6 +82,8 @@ struct Left {
     rows: u64,
     changed: Changes,
 }
+
+impl Form for Left {}
 
 /// The gist of a standing as an image has it, of its key and value in sled.
 ///

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::codec::{decode, encode};
+use super::codec::{Form, decode, encode};
 use super::{Batch, Reader, StoreError, Writer, keys};
 use crate::model::{Reason, Scope, SourceName, Time};
 
@@ -32,6 +32,8 @@ pub struct Sight {
     /// The list was found without it.
     pub gone: bool,
 }
+
+impl Form for Sight {}
 
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -35,6 +35,9 @@ pub enum StoreError {
     /// It is damaged; it will be rebuilt at the next start.
     #[error("the store is damaged: {0}")]
     Damaged(String),
+    /// A newer version wrote it. It is left as it is.
+    #[error("{0} was written by a newer version of suppressd: start that version again")]
+    Newer(String),
 }
 
 impl From<std::io::Error> for StoreError {
