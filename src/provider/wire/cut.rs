@@ -1,0 +1,189 @@
+//! Cuts bodies and pages into elements, each of them the very bytes that came.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+
+use crate::model::Element;
+use crate::provider::{ELEMENTS_MAX, PageError};
+
+/// Cuts a JSON array into its members, or takes an object as the only one. All else is one
+/// element that nobody will be able to read, and so ends in quarantine.
+pub fn split_json(body: &[u8]) -> Vec<Element> {
+    let parts = match body.trim_ascii_start().first() {
+        Some(b'[') => members(body),
+        _ => None,
+    };
+    match parts {
+        Some(parts) => parts.into_iter().map(element).collect(),
+        None => vec![element(body)],
+    }
+}
+
+/// Cuts the array under `name` of a JSON object into its members. All else is cut as
+/// [`split_json`] does.
+pub fn split_under(name: &str, body: &[u8]) -> Vec<Element> {
+    match members_under(name, body) {
+        Some(parts) => parts.into_iter().map(element).collect(),
+        None => split_json(body),
+    }
+}
+
+/// The members of a JSON array, verbatim. `None` when it is none, or has too many.
+fn members(body: &[u8]) -> Option<Vec<&[u8]>> {
+    members_by(body, |text| serde_json::from_str(text).ok())
+}
+
+/// The members of the array under `name` of a JSON object, verbatim.
+fn members_under<'b>(name: &str, body: &'b [u8]) -> Option<Vec<&'b [u8]>> {
+    let is_object = body.trim_ascii_start().first() == Some(&b'{');
+    let found = || {
+        members_by(body, |text| {
+            let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+            serde_json::from_str(fields.get(name)?.get()).ok()
+        })
+    };
+    is_object.then(found).flatten()
+}
+
+/// The parts of a body that `find` names, verbatim. `None` when it finds none, or too many.
+pub fn members_by(
+    body: &[u8],
+    find: impl for<'a> Fn(&'a str) -> Option<Vec<&'a RawValue>>,
+) -> Option<Vec<&[u8]>> {
+    // One member with bytes that are not UTF-8 must not cost the others: the cuts are found in a
+    // copy of the same length that has something harmless in their place.
+    let text = match std::str::from_utf8(body) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(harmless(body)),
+    };
+    let items = find(&text)?;
+    let start = text.as_ptr().addr();
+    let part = |item: &&RawValue| {
+        let from = item.get().as_ptr().addr().checked_sub(start)?;
+        body.get(from..from + item.get().len())
+    };
+    if items.len() > ELEMENTS_MAX {
+        return None;
+    }
+    items.iter().map(part).collect()
+}
+
+/// The bytes, with a `?` for each that is not part of UTF-8.
+fn harmless(body: &[u8]) -> String {
+    let mut copy = String::with_capacity(body.len());
+    for chunk in body.utf8_chunks() {
+        copy.push_str(chunk.valid());
+        copy.extend(chunk.invalid().iter().map(|_| '?'));
+    }
+    copy
+}
+
+/// Reads a JSON object. serde alone would also take an array of its values, in their order. Bytes
+/// that are not UTF-8 are replaced: they stand in what a server said, and must not cost the rest.
+///
+/// # Errors
+/// When it is no object, or not one of this form.
+pub fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(serde::de::Error::custom("an array stands where an object must"));
+    }
+    serde_json::from_str(&String::from_utf8_lossy(body))
+}
+
+/// Reads a page that is a JSON object, or refuses it as no page of `what`.
+///
+/// # Errors
+/// When it is no object, or not one of this form.
+pub fn page<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, PageError> {
+    object(body).map_err(|error| PageError(format!("not a page of {what}: {error}")))
+}
+
+/// Reads a page that is a JSON array of rows, or refuses it as no page of `what`.
+///
+/// # Errors
+/// When it is no array.
+pub fn page_of_rows(body: &[u8], what: &str) -> Result<Vec<Element>, PageError> {
+    let items: Vec<Box<RawValue>> = serde_json::from_str(&String::from_utf8_lossy(body))
+        .map_err(|error| PageError(format!("not a page of {what}: {error}")))?;
+    Ok(rows(&items))
+}
+
+/// The rows of a page, verbatim.
+pub fn rows(items: &[Box<RawValue>]) -> Vec<Element> {
+    items.iter().map(|item| element(item.get().as_bytes())).collect()
+}
+
+/// The rows of a page that is a JSON object with an array under `name`.
+///
+/// # Errors
+/// When it is none, or has too many rows.
+pub fn rows_under(name: &str, body: &[u8]) -> Result<Vec<Element>, PageError> {
+    let parts = members_under(name, body);
+    let parts = parts.ok_or_else(|| PageError(format!("there is no list of {name}")))?;
+    Ok(parts.into_iter().map(element).collect())
+}
+
+/// An element without context.
+pub fn element(body: &[u8]) -> Element {
+    Element { context: String::new(), body: body.to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_cut_verbatim() {
+        let bodies = |body: &str| -> Vec<String> {
+            let text = |e: Element| String::from_utf8(e.body).unwrap();
+            split_json(body.as_bytes()).into_iter().map(text).collect()
+        };
+        assert_eq!(bodies(" [ {\"a\" : 1}, 2 ] "), ["{\"a\" : 1}", "2"]);
+        assert_eq!(bodies("[]"), Vec::<String>::new());
+        assert_eq!(bodies("{\"a\":1}"), ["{\"a\":1}"]);
+        assert_eq!(bodies("[1,"), ["[1,"]);
+        assert_eq!(bodies("no"), ["no"]);
+        assert_eq!(bodies(""), [""]);
+    }
+
+    #[test]
+    fn a_member_that_is_not_utf8_is_cut_alone() {
+        let cut: Vec<Vec<u8>> =
+            split_json(b"[1,\"\xe9\xff\",\"\xc3\xa9\"]").into_iter().map(|e| e.body).collect();
+        assert_eq!(cut, [&b"1"[..], b"\"\xe9\xff\"", b"\"\xc3\xa9\""]);
+        assert_eq!(split_json(b"[1,\xff]").len(), 1);
+    }
+
+    #[test]
+    fn members_below_a_name_are_cut_verbatim() {
+        let bodies = |body: &[u8]| -> Vec<Vec<u8>> {
+            split_under("events", body).into_iter().map(|e| e.body).collect()
+        };
+        let two = b" {\"v\":1, \"events\" : [ {\"a\" : \"\xff\"}, 2 ] } ";
+        assert_eq!(bodies(two), [&b"{\"a\" : \"\xff\"}"[..], b"2"]);
+        assert_eq!(bodies(b"[1,{\"events\":[]}]"), [&b"1"[..], b"{\"events\":[]}"]);
+        assert_eq!(bodies(b"{\"events\":[]}"), Vec::<Vec<u8>>::new());
+        for whole in [&b"{\"events\":3}"[..], b"{\"a\":1}", b"{\"events\":[1,", b"", b"no"] {
+            assert_eq!(bodies(whole), [whole]);
+        }
+    }
+
+    #[test]
+    fn rows_are_cut_of_pages_only() {
+        let texts = |rows: Result<Vec<Element>, PageError>| -> Option<Vec<Vec<u8>>> {
+            rows.ok().map(|rows| rows.into_iter().map(|row| row.body).collect())
+        };
+        assert_eq!(
+            texts(page_of_rows(b" [ {} , 2]", "rows")),
+            Some(vec![b"{}".to_vec(), b"2".to_vec()])
+        );
+        assert_eq!(texts(rows_under("a", b"{\"b\":1,\"a\":[3]}")), Some(vec![b"3".to_vec()]));
+        for body in ["", "{}", "{\"a\":{}}", "[1,", "{\"a\":[1]", "null", "\"a\"", "<html>"] {
+            assert_eq!(texts(page_of_rows(body.as_bytes(), "rows")), None, "{body}");
+            assert_eq!(texts(rows_under("a", body.as_bytes())), None, "{body}");
+        }
+    }
+}
