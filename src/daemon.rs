@@ -45,6 +45,8 @@ const BUCKETS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// How often what was measured is put in order, so that it takes no room where nobody asks for it.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// How often log lines that were folded are summed up.
+const FOLD: Duration = Duration::from_secs(1);
 
 /// A part of the daemon that runs by itself.
 type Part = (String, JoinHandle<()>);
@@ -83,6 +85,7 @@ pub fn run(config: Config, file: &Path) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(live(config, metrics));
     runtime.shutdown_timeout(Duration::from_secs(1));
+    telemetry::fold::finish();
     ended
 }
 
@@ -210,6 +213,7 @@ async fn start(
     lookers.extend([
         part("control", control::serve(listeners.control, admin, stops.intake.subscribe())),
         part("watchdog", alive(stops.lookers.subscribe())),
+        part("log", fold_lines(stops.lookers.subscribe())),
     ]);
     Ok(Parts { intake, exports: export_parts, lookers })
 }
@@ -274,6 +278,17 @@ async fn keep_up(metrics: PrometheusHandle, mut stop: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             _ = beat.tick() => metrics.run_upkeep(),
+            () = stopped(&mut stop) => return,
+        }
+    }
+}
+
+/// Writes each second what repeated log lines were folded to.
+async fn fold_lines(mut stop: watch::Receiver<bool>) {
+    let mut beat = tokio::time::interval(FOLD);
+    loop {
+        tokio::select! {
+            _ = beat.tick() => telemetry::fold::flush(),
             () = stopped(&mut stop) => return,
         }
     }

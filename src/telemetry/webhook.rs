@@ -4,7 +4,9 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use metrics::{Counter, Histogram, counter, gauge, histogram};
-use tracing::{debug, info, warn};
+use tracing::{Level, debug, info, warn};
+
+use super::fold;
 
 /// What is counted of one source's webhook. Made once: finding a metric by its labels for each
 /// notification would cost more than checking its signature.
@@ -43,16 +45,22 @@ impl Meter {
 
     /// A notification was not authentic.
     pub fn not_authentic(&self, peer: impl Display, reason: impl Display, took: Duration) {
+        const MESSAGE: &str = "webhook: not authentic, nothing was kept";
         self.not_authentic.increment(1);
         self.seconds.record(took.as_secs_f64());
-        warn!(source = &*self.source, %peer, %reason, "webhook: not authentic, nothing was kept");
+        if fold::first(Level::WARN, MESSAGE, &self.source, &reason.to_string()) {
+            warn!(source = &*self.source, %peer, %reason, "{MESSAGE}");
+        }
     }
 
     /// A notification was not taken, and its sender told to try again.
     pub fn refused(&self, reason: impl Display, took: Duration) {
+        const MESSAGE: &str = "webhook: refused for now";
         self.refused.increment(1);
         self.seconds.record(took.as_secs_f64());
-        warn!(source = &*self.source, %reason, "webhook: refused for now");
+        if fold::first(Level::WARN, MESSAGE, &self.source, &reason.to_string()) {
+            warn!(source = &*self.source, %reason, "{MESSAGE}");
+        }
     }
 }
 
