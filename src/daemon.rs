@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::{Handle, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -73,20 +73,47 @@ struct Parts {
     lookers: Vec<Part>,
 }
 
-/// Runs the daemon until it is told to stop.
-///
-/// # Errors
-/// When it cannot start, or had to stop by itself.
-pub fn run(config: Config, file: &Path) -> Result<()> {
-    telemetry::log::start();
-    telemetry::health::starting(env!("CARGO_PKG_VERSION"), file.display());
-    let metrics = PrometheusBuilder::new().set_buckets(BUCKETS)?.install_recorder();
-    let metrics = metrics.context("cannot start metrics")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(live(config, metrics));
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    telemetry::fold::finish();
-    ended
+/// What the daemon runs in. From when it is there, SIGHUP does not kill.
+pub struct Process {
+    runtime: Runtime,
+    hangups: Signal,
+}
+
+impl Process {
+    /// To be made before all else.
+    ///
+    /// # Errors
+    /// When there can be no threads, or no signals.
+    pub fn new() -> Result<Process> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let guard = runtime.enter();
+        let hangups = signal(SignalKind::hangup())?;
+        drop(guard);
+        Ok(Process { runtime, hangups })
+    }
+
+    /// Runs the daemon until it is told to stop.
+    ///
+    /// # Errors
+    /// When it cannot start, or had to stop by itself.
+    pub fn run(self, config: Config, file: &Path) -> Result<()> {
+        telemetry::log::start();
+        telemetry::health::starting(env!("CARGO_PKG_VERSION"), file.display());
+        let metrics = PrometheusBuilder::new().set_buckets(BUCKETS)?.install_recorder();
+        let metrics = metrics.context("cannot start metrics")?;
+        self.runtime.spawn(ignore(self.hangups));
+        let ended = self.runtime.block_on(live(config, metrics));
+        self.runtime.shutdown_timeout(Duration::from_secs(1));
+        telemetry::fold::finish();
+        ended
+    }
+}
+
+/// Answers each SIGHUP with a word, also while all else starts and stops.
+async fn ignore(mut hangups: Signal) {
+    while hangups.recv().await.is_some() {
+        telemetry::health::hangup_ignored();
+    }
 }
 
 async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
@@ -122,6 +149,7 @@ async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
     };
     systemd::stopping();
     stop(running, parts, &stops).await;
+    telemetry::fold::finish();
     telemetry::health::stopped();
     match failed {
         Some(name) => bail!("{name} ended by itself; see the log"),
