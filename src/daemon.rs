@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::{Handle, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -45,6 +45,8 @@ const BUCKETS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 /// How often what was measured is put in order, so that it takes no room where nobody asks for it.
 const UPKEEP: Duration = Duration::from_secs(5);
+/// How often log lines that were folded are summed up.
+const FOLD: Duration = Duration::from_secs(1);
 
 /// A part of the daemon that runs by itself.
 type Part = (String, JoinHandle<()>);
@@ -71,19 +73,47 @@ struct Parts {
     lookers: Vec<Part>,
 }
 
-/// Runs the daemon until it is told to stop.
-///
-/// # Errors
-/// When it cannot start, or had to stop by itself.
-pub fn run(config: Config, file: &Path) -> Result<()> {
-    telemetry::log::start();
-    telemetry::health::starting(env!("CARGO_PKG_VERSION"), file.display());
-    let metrics = PrometheusBuilder::new().set_buckets(BUCKETS)?.install_recorder();
-    let metrics = metrics.context("cannot start metrics")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(live(config, metrics));
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    ended
+/// What the daemon runs in. From when it is there, SIGHUP does not kill.
+pub struct Process {
+    runtime: Runtime,
+    hangups: Signal,
+}
+
+impl Process {
+    /// To be made before all else.
+    ///
+    /// # Errors
+    /// When there can be no threads, or no signals.
+    pub fn new() -> Result<Process> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let guard = runtime.enter();
+        let hangups = signal(SignalKind::hangup())?;
+        drop(guard);
+        Ok(Process { runtime, hangups })
+    }
+
+    /// Runs the daemon until it is told to stop.
+    ///
+    /// # Errors
+    /// When it cannot start, or had to stop by itself.
+    pub fn run(self, config: Config, file: &Path) -> Result<()> {
+        telemetry::log::start();
+        telemetry::health::starting(env!("CARGO_PKG_VERSION"), file.display());
+        let metrics = PrometheusBuilder::new().set_buckets(BUCKETS)?.install_recorder();
+        let metrics = metrics.context("cannot start metrics")?;
+        self.runtime.spawn(ignore(self.hangups));
+        let ended = self.runtime.block_on(live(config, metrics));
+        self.runtime.shutdown_timeout(Duration::from_secs(1));
+        telemetry::fold::finish();
+        ended
+    }
+}
+
+/// Answers each SIGHUP with a word, also while all else starts and stops.
+async fn ignore(mut hangups: Signal) {
+    while hangups.recv().await.is_some() {
+        telemetry::health::hangup_ignored();
+    }
 }
 
 async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
@@ -119,6 +149,7 @@ async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
     };
     systemd::stopping();
     stop(running, parts, &stops).await;
+    telemetry::fold::finish();
     telemetry::health::stopped();
     match failed {
         Some(name) => bail!("{name} ended by itself; see the log"),
@@ -210,6 +241,7 @@ async fn start(
     lookers.extend([
         part("control", control::serve(listeners.control, admin, stops.intake.subscribe())),
         part("watchdog", alive(stops.lookers.subscribe())),
+        part("log", fold_lines(stops.lookers.subscribe())),
     ]);
     Ok(Parts { intake, exports: export_parts, lookers })
 }
@@ -274,6 +306,17 @@ async fn keep_up(metrics: PrometheusHandle, mut stop: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             _ = beat.tick() => metrics.run_upkeep(),
+            () = stopped(&mut stop) => return,
+        }
+    }
+}
+
+/// Writes each second what repeated log lines were folded to.
+async fn fold_lines(mut stop: watch::Receiver<bool>) {
+    let mut beat = tokio::time::interval(FOLD);
+    loop {
+        tokio::select! {
+            _ = beat.tick() => telemetry::fold::flush(),
             () = stopped(&mut stop) => return,
         }
     }

@@ -37,6 +37,8 @@ use context::Context;
 use failure::{Failure, Outcome};
 use output::Output;
 
+use crate::telemetry::log;
+
 const AFTER_HELP: &str = "\
 Times are RFC 3339, a date, or a duration back from now: 2026-06-15T10:32:11Z, 2026-06-15, 2h, 7d.
 An ADDRESS of `-` reads addresses from standard input, one a line (lookup, add, lift).
@@ -100,9 +102,12 @@ pub fn main() -> ExitCode {
 
 fn run_with(arguments: Vec<OsString>) -> u8 {
     let mut context = Context { config: None, out: Output::new() };
+    // What is no command line may have been meant to start the daemon.
+    let mut starts = true;
     let outcome = match Cli::try_parse_from(arguments) {
         Ok(cli) => {
             context.config = cli.config;
+            starts = matches!(cli.verb, Verb::Run(_));
             dispatch(cli.verb, &mut context)
         }
         Err(error) if error.use_stderr() => Err(Failure::Clap(error.to_string())),
@@ -111,7 +116,7 @@ fn run_with(arguments: Vec<OsString>) -> u8 {
     match outcome.and_then(|code| context.out.flush().map(|()| code)) {
         Ok(code) => code,
         Err(failure) => {
-            context.out.complain(&failure);
+            context.out.complain(&failure, starts && log::is_journal());
             failure.code()
         }
     }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::failure::Failure;
+use crate::telemetry::log;
 
 /// Width of the bar, in characters.
 const BAR_WIDTH: u8 = 24;
@@ -75,13 +76,13 @@ impl Output {
         let _ = writeln!(io::stderr(), "{text}");
     }
 
-    /// Says why a verb has failed.
-    pub(super) fn complain(&mut self, failure: &Failure) {
+    /// Says why a verb has failed; as an error of the log where that is the `journal`.
+    pub(super) fn complain(&mut self, failure: &Failure, journal: bool) {
         // What was answered before the failure comes before the complaint.
         let _ = self.flush();
-        let text = failure.to_string();
+        let text = clean_lines(&failure.to_string());
         if !text.is_empty() {
-            self.note(&clean_lines(&text));
+            self.note(&if journal { log::as_errors(&text) } else { text });
         }
     }
 

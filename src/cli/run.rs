@@ -5,7 +5,7 @@ use clap::Args;
 use super::configuration;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
-use crate::daemon;
+use crate::daemon::Process;
 
 /// The arguments of `run`: none.
 #[derive(Debug, Args)]
@@ -14,10 +14,12 @@ pub(super) struct Arguments {}
 impl Arguments {
     /// Runs until the daemon is told to stop.
     pub(super) fn run(self, context: &mut Context) -> Outcome {
+        let failed = |error: anyhow::Error| Failure::Failed(format!("{error:#}"));
+        // First, so that a SIGHUP does not kill while the configuration is read either.
+        let process = Process::new().map_err(failed)?;
         let file = configuration::file(context.config.as_deref());
         let config =
             configuration::load(&file).map_err(|(text, _)| Failure::Configuration(text))?;
-        let ended = daemon::run(config, &file);
-        ended.map(|()| 0).map_err(|error| Failure::Failed(format!("{error:#}")))
+        process.run(config, &file).map(|()| 0).map_err(failed)
     }
 }

@@ -137,7 +137,7 @@ async fn converse<E, F>(
             client.tell(&failed(STOPPING, false)).await;
         }
         Request::Malformed(why) => {
-            telemetry::control::malformed(uid, &why);
+            telemetry::control::malformed(uid);
             client.tell(&failed(&why, true)).await;
         }
         Request::Command(command) => {

@@ -153,7 +153,8 @@ fn is_web_page(fetched: &Fetched) -> bool {
 
 /// A parser's complaint quotes what it found, which may be an address: that part is left out.
 fn without_quotes(text: &str) -> String {
-    match (text.find('"'), text.rfind('"')) {
+    let quote = ['"', '`'];
+    match (text.find(quote), text.rfind(quote)) {
         (Some(first), Some(last)) if first < last => {
             format!("{}…{}", &text[..=first], &text[last..])
         }

@@ -2,16 +2,23 @@
 
 use std::io;
 
+use tracing::{Level, debug, info, warn};
+
+use super::fold;
+
+/// What repeated lines are about.
+const SOCKET: &str = "control.socket";
+
 /// A command that changes something was answered to its end, or its client went away.
 pub fn changed(verb: &'static str, uid: Option<u32>, outcome: &'static str) {
     count(verb, outcome);
-    tracing::info!(verb, uid, outcome, "command from the control socket");
+    info!(verb, uid, outcome, "command from the control socket");
 }
 
 /// The same of a command that only looks, as scripts do often.
 pub fn looked(verb: &'static str, uid: Option<u32>, outcome: &'static str) {
     count(verb, outcome);
-    tracing::debug!(verb, uid, outcome, "question from the control socket");
+    debug!(verb, uid, outcome, "question from the control socket");
 }
 
 fn count(verb: &'static str, outcome: &'static str) {
@@ -19,24 +26,33 @@ fn count(verb: &'static str, outcome: &'static str) {
         .increment(1);
 }
 
-/// A request was no command.
-pub fn malformed(uid: Option<u32>, why: &str) {
+/// A request was no command. Why not is for its client: it may quote the request.
+pub fn malformed(uid: Option<u32>) {
+    const MESSAGE: &str = "the control socket got a request that is no command";
     metrics::counter!("suppressd_control_malformed_total").increment(1);
-    tracing::warn!(uid, why, "the control socket got a request that is no command");
+    if fold::first(Level::WARN, MESSAGE, SOCKET, "") {
+        warn!(uid, "{MESSAGE}");
+    }
 }
 
 /// A connection was turned away, because `limit` were open.
 pub fn full(limit: usize) {
+    const MESSAGE: &str = "too many commands at once on the control socket";
     metrics::counter!("suppressd_control_refused_total").increment(1);
-    tracing::warn!(limit, "too many commands at once on the control socket");
+    if fold::first(Level::WARN, MESSAGE, SOCKET, "") {
+        warn!(limit, "{MESSAGE}");
+    }
 }
 
 /// A connection could not be accepted.
 pub fn accept_failed(error: &io::Error) {
-    tracing::warn!(%error, "the control socket could not accept a connection");
+    const MESSAGE: &str = "the control socket could not accept a connection";
+    if fold::first(Level::WARN, MESSAGE, SOCKET, &error.to_string()) {
+        warn!(%error, "{MESSAGE}");
+    }
 }
 
 /// Commands that were still running when the time for stopping was up.
 pub fn cut_off(commands: usize) {
-    tracing::warn!(commands, "commands were cut off by the stop");
+    warn!(commands, "commands were cut off by the stop");
 }

@@ -3,7 +3,9 @@
 use std::fmt::Display;
 
 use metrics::gauge;
-use tracing::{error, info, warn};
+use tracing::{Level, error, info, warn};
+
+use super::fold;
 
 /// How much the store holds.
 pub fn totals(standings: u64, quarantined: u64) {
@@ -50,6 +52,14 @@ pub fn started(seconds: f64) {
 /// The daemon was told to stop.
 pub fn stopping(signal: &str) {
     info!(signal, "stopping");
+}
+
+/// The daemon was asked to reload.
+pub fn hangup_ignored() {
+    const MESSAGE: &str = "SIGHUP is ignored: reload is not supported yet; restart";
+    if fold::first(Level::WARN, MESSAGE, "", "") {
+        warn!("{MESSAGE}");
+    }
 }
 
 /// A part of the daemon did not end in time.

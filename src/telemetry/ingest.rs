@@ -4,7 +4,9 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
-use tracing::{error, info, warn};
+use tracing::{Level, error, info, warn};
+
+use super::fold;
 
 /// An unfinished write was cut off at the journal's end.
 pub fn journal_torn(bytes: u64) {
@@ -35,7 +37,11 @@ pub fn journal_scrub_failed(error: impl Display) {
 /// A record is whole but of no form that this version reads.
 pub fn record_strange(at: impl Display) {
     counter!("suppressd_journal_damaged_total").increment(1);
-    error!(%at, "journal: a record was written by a newer version; start that version again");
+    const MESSAGE: &str =
+        "journal: a record was written by a newer version; start that version again";
+    if fold::first(Level::ERROR, MESSAGE, "journal", "") {
+        error!(%at, "{MESSAGE}");
+    }
 }
 
 /// The store had to be made again.
@@ -109,11 +115,11 @@ pub fn lag(bytes: u64) {
 /// Elements of a source went to quarantine.
 pub fn quarantined(source: &str, elements: u64) {
     counter!("suppressd_quarantined_total", "source" => source.to_owned()).increment(elements);
-    warn!(
-        source,
-        elements,
-        "quarantine: could not understand a part of a payload; see `suppressd quarantine list`"
-    );
+    const MESSAGE: &str =
+        "quarantine: could not understand a part of a payload; see `suppressd quarantine list`";
+    if fold::first(Level::WARN, MESSAGE, source, "") {
+        warn!(source, elements, "{MESSAGE}");
+    }
 }
 
 /// Events were applied.

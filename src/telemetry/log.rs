@@ -12,10 +12,23 @@ use tracing_subscriber::registry::LookupSpan;
 /// The environment variable that sets what is logged, such as `debug` or `suppressd=debug`.
 const FILTER: &str = "SUPPRESSD_LOG";
 
+/// The priority of an error, of those that sd-daemon(3) defines.
+const ERROR: u8 = 3;
 /// What is logged by default.
 const DEFAULT: &str = "info";
 /// The scheduler tells its every step at `info`; only what names it can change that.
 const QUIET: &str = "tokio_cron_scheduler=warn";
+
+/// Whether standard error leads to systemd's journal, which takes a priority before each line.
+pub fn is_journal() -> bool {
+    std::env::var_os("JOURNAL_STREAM").is_some() && !io::stderr().is_terminal()
+}
+
+/// The lines of an error, each with the priority of one, for the journal.
+pub fn as_errors(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(|line| format!("<{ERROR}>{line}")).collect();
+    lines.join("\n")
+}
 
 /// Sends log lines to standard error from now on.
 pub fn start() {
@@ -23,13 +36,11 @@ pub fn start() {
     let filter = EnvFilter::try_new(format!("{QUIET},{wanted}"));
     let filter = filter.unwrap_or_else(|_| EnvFilter::new(format!("{QUIET},{DEFAULT}")));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    let terminal = io::stderr().is_terminal();
-    let journal = std::env::var_os("JOURNAL_STREAM").is_some() && !terminal;
-    let started = if journal {
+    let started = if is_journal() {
         let plain = Format::default().without_time().with_level(false).with_target(false);
         builder.with_ansi(false).event_format(Prioritised(plain)).try_init()
     } else {
-        builder.with_ansi(terminal).with_target(false).try_init()
+        builder.with_ansi(io::stderr().is_terminal()).with_target(false).try_init()
     };
     // Only a test can have started it before; then its lines go where the test wants them.
     drop(started);
@@ -50,7 +61,7 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let priority = match *event.metadata().level() {
-            Level::ERROR => 3,
+            Level::ERROR => ERROR,
             Level::WARN => 4,
             Level::INFO => 6,
             Level::DEBUG | Level::TRACE => 7,

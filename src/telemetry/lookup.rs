@@ -3,7 +3,9 @@
 use std::fmt::Display;
 
 use metrics::{counter, gauge};
-use tracing::{debug, info, warn};
+use tracing::{Level, debug, info, warn};
+
+use super::fold;
 
 /// What a listener has answered since the start, by outcome.
 pub fn counted(
@@ -29,24 +31,35 @@ pub fn counted(
 
 /// The store cannot answer; told once until it can again.
 pub fn cannot_answer(listener: &str, error: impl Display, open: bool) {
-    if open {
-        warn!(listener, %error, "lookup: cannot answer; mail is let through (on_error = open)");
-    } else {
-        warn!(listener, %error, "lookup: cannot answer; mail is put off (on_error = closed)");
+    let message = match open {
+        true => "lookup: cannot answer; mail is let through (on_error = open)",
+        false => "lookup: cannot answer; mail is put off (on_error = closed)",
+    };
+    if fold::first(Level::WARN, message, listener, &error.to_string()) {
+        warn!(listener, %error, "{message}");
     }
 }
 
 /// The store can answer again.
 pub fn answers_again(listener: &str) {
-    info!(listener, "lookup: answers again");
+    const MESSAGE: &str = "lookup: answers again";
+    if fold::first(Level::INFO, MESSAGE, listener, "") {
+        info!(listener, "{MESSAGE}");
+    }
 }
 
 /// A connection sent what is no query.
 pub fn malformed(protocol: &'static str, listener: &str) {
-    debug!(protocol, listener, "lookup: a connection sent what is no query; closed");
+    const MESSAGE: &str = "lookup: a connection sent what is no query; closed";
+    if fold::first(Level::DEBUG, MESSAGE, listener, protocol) {
+        debug!(protocol, listener, "{MESSAGE}");
+    }
 }
 
 /// A connection ended in an error, or was too slow.
 pub fn connection_failed(listener: &str, error: impl Display) {
-    debug!(listener, %error, "lookup: a connection ended early");
+    const MESSAGE: &str = "lookup: a connection ended early";
+    if fold::first(Level::DEBUG, MESSAGE, listener, &error.to_string()) {
+        debug!(listener, %error, "{MESSAGE}");
+    }
 }

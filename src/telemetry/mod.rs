@@ -5,6 +5,7 @@
 
 pub mod control;
 pub mod export;
+pub mod fold;
 pub mod health;
 pub mod ingest;
 pub mod log;

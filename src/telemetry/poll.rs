@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use metrics::{counter, gauge};
-use tracing::{debug, error, info, warn};
+use tracing::{Level, debug, error, info, warn};
 
+use super::fold;
 use crate::model::{SourceName, Time};
 use crate::units::show_duration;
 
@@ -40,15 +41,19 @@ pub fn beyond_reach(source: &SourceName, feed: &str, lost: Duration) {
 
 /// A second has more rows than the API lists.
 pub fn too_full(source: &SourceName, feed: &str, at: Time) {
-    error!(
-        %source, feed, second = %at.floor_second(),
-        "this second has more rows than the provider lists; some of them cannot be read"
-    );
+    const MESSAGE: &str =
+        "this second has more rows than the provider lists; some of them cannot be read";
+    if fold::first(Level::ERROR, MESSAGE, source.as_str(), feed) {
+        error!(%source, feed, second = %at.floor_second(), "{MESSAGE}");
+    }
 }
 
 /// The provider lists a message whose details it has forgotten.
 pub fn detail_gone(source: &SourceName, feed: &str, status: u16) {
-    warn!(%source, feed, status, "a listed message has no details any more; nothing is read of it");
+    const MESSAGE: &str = "a listed message has no details any more; nothing is read of it";
+    if fold::first(Level::WARN, MESSAGE, source.as_str(), feed) {
+        warn!(%source, feed, status, "{MESSAGE}");
+    }
 }
 
 /// A page is committed.
@@ -75,7 +80,10 @@ pub fn run_failed(source: &SourceName, feed: &str, problem: &str, retry_in: Opti
     outcome(source, "failure");
     let retry_in = retry_in.map(|span| show_duration(Duration::from_secs(span.as_secs())));
     let retry_in = retry_in.as_deref().unwrap_or("the next call");
-    warn!(%source, feed, error = problem, retry_in, "poll failed");
+    const MESSAGE: &str = "poll failed";
+    if fold::first(Level::WARN, MESSAGE, source.as_str(), problem) {
+        warn!(%source, feed, error = problem, retry_in, "{MESSAGE}");
+    }
 }
 
 /// The provider refuses our credentials: the source is not polled until an operator acts.

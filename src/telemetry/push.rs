@@ -1,8 +1,9 @@
 //! What pushing to the providers' own lists tells operators.
 
 use metrics::{counter, gauge};
-use tracing::{info, warn};
+use tracing::{Level, info, warn};
 
+use super::fold;
 use crate::model::SourceName;
 
 /// How a source's pushing stands.
@@ -23,8 +24,11 @@ pub fn done(source: &SourceName, add: bool) {
 
 /// The provider will not take an address, or not let go of it.
 pub fn refused(source: &SourceName, add: bool) {
+    const MESSAGE: &str = "the provider refuses to change its list for an address";
     let verb = if add { "add" } else { "remove" };
-    warn!(%source, verb, "the provider refuses to change its list for an address");
+    if fold::first(Level::WARN, MESSAGE, source.as_str(), verb) {
+        warn!(%source, verb, "{MESSAGE}");
+    }
 }
 
 /// Pushing has failed in a way that is not known yet; it goes on by itself.

@@ -4,7 +4,9 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use metrics::{Counter, Histogram, counter, gauge, histogram};
-use tracing::{debug, info, warn};
+use tracing::{Level, debug, info, warn};
+
+use super::fold;
 
 /// What is counted of one source's webhook. Made once: finding a metric by its labels for each
 /// notification would cost more than checking its signature.
@@ -43,44 +45,54 @@ impl Meter {
 
     /// A notification was not authentic.
     pub fn not_authentic(&self, peer: impl Display, reason: impl Display, took: Duration) {
+        const MESSAGE: &str = "webhook: not authentic, nothing was kept";
         self.not_authentic.increment(1);
         self.seconds.record(took.as_secs_f64());
-        warn!(source = &*self.source, %peer, %reason, "webhook: not authentic, nothing was kept");
+        if fold::first(Level::WARN, MESSAGE, &self.source, &reason.to_string()) {
+            warn!(source = &*self.source, %peer, %reason, "{MESSAGE}");
+        }
     }
 
     /// A notification was not taken, and its sender told to try again.
     pub fn refused(&self, reason: impl Display, took: Duration) {
+        const MESSAGE: &str = "webhook: refused for now";
         self.refused.increment(1);
         self.seconds.record(took.as_secs_f64());
-        warn!(source = &*self.source, %reason, "webhook: refused for now");
+        if fold::first(Level::WARN, MESSAGE, &self.source, &reason.to_string()) {
+            warn!(source = &*self.source, %reason, "{MESSAGE}");
+        }
     }
 }
 
 /// A subscription asked to be confirmed.
 pub fn confirmed(source: &str, done: bool) {
+    const MESSAGE: &str =
+        "webhook: the subscription could not be confirmed; the service asks again";
     if done {
         info!(source, "webhook: the subscription is confirmed");
-    } else {
-        warn!(source, "webhook: the subscription could not be confirmed; the service asks again");
+    } else if fold::first(Level::WARN, MESSAGE, source, "") {
+        warn!(source, "{MESSAGE}");
     }
 }
 
 /// A subscription asked to be confirmed, and the source says that it must not be.
 pub fn confirmation_left(source: &str) {
-    warn!(
-        source,
-        "webhook: a subscription waits to be confirmed by hand: webhook.confirm is false"
-    );
+    const MESSAGE: &str =
+        "webhook: a subscription waits to be confirmed by hand: webhook.confirm is false";
+    if fold::first(Level::WARN, MESSAGE, source, "") {
+        warn!(source, "{MESSAGE}");
+    }
 }
 
 /// A request was answered without being a notification.
 pub fn request_refused(listener: &'static str, status: u16, peer: impl Display) {
-    counter!(
-        "suppressd_requests_refused_total",
-        "listener" => listener, "status" => status.to_string()
-    )
-    .increment(1);
-    debug!(listener, status, %peer, "http: request refused");
+    const MESSAGE: &str = "http: request refused";
+    let reason = status.to_string();
+    let labels = [("listener", listener.to_owned()), ("status", reason.clone())];
+    counter!("suppressd_requests_refused_total", &labels).increment(1);
+    if fold::first(Level::DEBUG, MESSAGE, listener, &reason) {
+        debug!(listener, status, %peer, "{MESSAGE}");
+    }
 }
 
 /// A listener is bound.
@@ -90,12 +102,18 @@ pub fn listening(listener: &'static str, on: impl Display) {
 
 /// A connection could not be accepted.
 pub fn accept_failed(listener: &str, error: impl Display) {
-    warn!(listener, %error, "a connection could not be accepted");
+    const MESSAGE: &str = "a connection could not be accepted";
+    if fold::first(Level::WARN, MESSAGE, listener, &error.to_string()) {
+        warn!(listener, %error, "{MESSAGE}");
+    }
 }
 
 /// A connection ended in an error.
 pub fn connection_failed(listener: &'static str, error: impl Display) {
-    debug!(listener, %error, "http: a connection ended early");
+    const MESSAGE: &str = "http: a connection ended early";
+    if fold::first(Level::DEBUG, MESSAGE, listener, &error.to_string()) {
+        debug!(listener, %error, "{MESSAGE}");
+    }
 }
 
 /// How many connections are open.

@@ -21,6 +21,7 @@ mod laws;
 mod lifecycle;
 mod lists;
 mod lists_facts;
+mod logs;
 mod lookup;
 mod lookup_postfix;
 mod mta_exim;
