@@ -222,6 +222,7 @@ async fn start(
         public: listeners.public.local().map_or(config.http.listen, Listen::Tcp),
         public_tls: tls.is_some(),
         quarantine: settings.quarantine(),
+        checkpoints: Arc::clone(&running.checkpoints),
     });
     let public = Public {
         webhooks,

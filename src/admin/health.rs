@@ -40,7 +40,21 @@ impl Admin {
                 "being opened or rebuilt; intake goes on meanwhile",
             ),
             self.journal_check(),
+            self.checkpoint_check(),
         ]
+    }
+
+    fn checkpoint_check(&self) -> HealthCheck {
+        let (ok, detail) = match self.checkpoints.refused() {
+            Ok(files) if files.is_empty() => (true, "none was refused".to_owned()),
+            Ok(files) => {
+                let files: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
+                let hint = "the log says why; look at it, then move it away";
+                (false, format!("refused {}: {hint}", files.join(", ")))
+            }
+            Err(error) => (false, format!("the folders cannot be read: {error}")),
+        };
+        HealthCheck { name: "checkpoints", ok, detail }
     }
 
     fn journal_check(&self) -> HealthCheck {

@@ -29,7 +29,7 @@ use crate::lookup::Lookups;
 use crate::model::{Element, Origin, QuarantineId, SourceName, Submission};
 use crate::poll::Polls;
 use crate::rules::Rules;
-use crate::store::{Reader, StoreError};
+use crate::store::{Checkpoints, Reader, StoreError};
 use crate::webhook::Webhooks;
 use crate::{clock, provider};
 
@@ -57,6 +57,8 @@ pub struct Admin {
     pub public_tls: bool,
     /// Where what cannot be read is kept.
     pub quarantine: PathBuf,
+    /// The checkpoints.
+    pub checkpoints: Arc<Checkpoints>,
 }
 
 /// Why a command was not carried out.

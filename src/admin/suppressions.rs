@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Admin, Failure, ListFilter, Replies, Reply, blocking, row, rows, unheard};
 use crate::clock;
+use crate::model::bounds::check_note;
 use crate::model::{
     Address, Filter, Lifts, Reason, Scope, SourceName, Standing, Suppression, Time,
 };
@@ -221,6 +222,7 @@ impl Admin {
         note: Option<String>,
         to: &Replies,
     ) -> Result<(), Failure> {
+        check_note(note.as_deref().unwrap_or_default()).map_err(Failure::usage)?;
         let scope = parse_scope(scope.as_deref().unwrap_or("global"))?;
         let parsed = parse_addresses(&addresses)?;
         let now = clock::now();
@@ -260,6 +262,7 @@ impl Admin {
             let error = "name the addresses to lift, or a filter; lifting all needs a filter too";
             return Err(Failure::usage(error));
         }
+        check_note(note.as_deref().unwrap_or_default()).map_err(Failure::usage)?;
         let wanted = Arc::new(Wanted::parse(filter)?);
         let parsed = parse_addresses(&addresses)?;
         let (admin, asked) = (Arc::clone(self), Arc::clone(&wanted));

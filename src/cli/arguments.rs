@@ -8,6 +8,7 @@ use clap::Args;
 use super::failure::Failure;
 use crate::admin::ListFilter;
 use crate::clock;
+use crate::model::bounds::check_note;
 use crate::model::{Address, EventKind, Reason, Scope, SourceName, Term, Time};
 use crate::units;
 
@@ -19,9 +20,6 @@ const STDIN_BYTES_MAX: u64 = 256 << 20;
 
 /// Problems with addresses that are told in full.
 const PROBLEMS_SHOWN_MAX: usize = 20;
-
-/// Longest note, in bytes.
-const NOTE_BYTES_MAX: usize = 1_000;
 
 /// Which suppressions: the filters of `list`, and of `lift`.
 #[derive(Debug, Args)]
@@ -114,13 +112,7 @@ fn domain(text: &str) -> Result<String, String> {
 
 /// A note: one line, for people.
 pub(super) fn note(text: &str) -> Result<String, String> {
-    if text.len() > NOTE_BYTES_MAX {
-        return Err(format!("a note is at most {NOTE_BYTES_MAX} bytes long"));
-    }
-    if text.chars().any(char::is_control) {
-        return Err("a note is one line, without control characters".to_owned());
-    }
-    Ok(text.to_owned())
+    check_note(text).map(|()| text.to_owned())
 }
 
 /// A time: RFC 3339, a date, or a duration back from now.
@@ -249,6 +241,6 @@ mod tests {
         }
         assert!(domain("bücher.example").is_ok());
         assert!(note("two\nlines").is_err());
-        assert!(note(&"x".repeat(1_001)).is_err());
+        assert!(note(&"x".repeat(4_097)).is_err());
     }
 }

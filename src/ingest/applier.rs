@@ -18,7 +18,7 @@ use super::{Changes, Recent, Settings, Shared, report, scrub};
 use crate::clock;
 use crate::journal::{self, Entry, Tail};
 use crate::model::{Position, Submission};
-use crate::store::{self, Batch, Reader, StoreError, Writer};
+use crate::store::{self, Batch, Checkpoints, Reader, StoreError, Writer};
 use crate::telemetry;
 
 /// A batch is closed when it has this many elements or bytes.
@@ -45,6 +45,7 @@ pub(super) struct Applier {
     pub(super) recent: Arc<Recent>,
     pub(super) shared: Arc<Shared>,
     pub(super) runtime: Handle,
+    pub(super) checkpoints: Arc<Checkpoints>,
     /// The old part of the journal was, or is being, looked through.
     pub(super) scrubbed: bool,
 }
@@ -56,7 +57,10 @@ struct Chores {
     checkpointed: Instant,
     /// Bytes applied since the last checkpoint.
     bytes: u64,
+    checkpoints: Arc<Checkpoints>,
     writing: Option<JoinHandle<io::Result<()>>>,
+    /// Those that were there at the start are being read.
+    verifying: Option<JoinHandle<io::Result<()>>>,
     imaging: Option<JoinHandle<Result<(), StoreError>>>,
     /// An image could not be written: none is begun before.
     image_after: Instant,
@@ -103,7 +107,7 @@ impl Applier {
         let from = self.starting_point(opened.writer.applied(), end)?;
         let store::Opened { mut writer, view, .. } = opened;
         let mut tail = self.journal.tail(from);
-        let mut chores = Chores::new();
+        let mut chores = Chores::new(&self.checkpoints)?;
         loop {
             let stopping = self.committed.has_changed().is_err();
             let committed = *self.committed.borrow_and_update();
@@ -249,19 +253,24 @@ impl Applier {
 }
 
 impl Chores {
-    fn new() -> Chores {
+    /// Begins with having read what checkpoints there are: nothing is trimmed on their word before.
+    fn new(checkpoints: &Arc<Checkpoints>) -> io::Result<Chores> {
         let now = Instant::now();
-        Chores {
+        let there = Arc::clone(checkpoints);
+        let verifying = Builder::new().name("verify".to_owned()).spawn(move || there.verify())?;
+        Ok(Chores {
             synced: now,
             dirty: false,
             checkpointed: now,
             bytes: 0,
+            checkpoints: Arc::clone(checkpoints),
             writing: None,
+            verifying: Some(verifying),
             imaging: None,
             image_after: now,
             trimmed: None,
             forgetting: None,
-        }
+        })
     }
 
     fn note(&mut self, bytes: u64) {
@@ -301,6 +310,11 @@ impl Chores {
 
     /// Starts a checkpoint when one is due, and looks after the one that is being written.
     fn checkpoint(&mut self, settings: &Settings, writer: &mut Writer) -> Result<(), StoreError> {
+        match ended(&mut self.verifying) {
+            Some(Ok(())) => self.trimmed = None,
+            Some(Err(error)) => telemetry::ingest::checkpoints_unread(error),
+            None => {}
+        }
         match ended(&mut self.writing) {
             Some(Ok(())) => self.trimmed = None,
             Some(Err(error)) => telemetry::ingest::checkpoint_failed(error),
@@ -314,12 +328,12 @@ impl Chores {
         // What a checkpoint stands for is synced before anything is trimmed on its word.
         writer.sync()?;
         let snapshot = writer.snapshot()?;
-        let dir = settings.store().checkpoint;
+        let checkpoints = Arc::clone(&self.checkpoints);
         self.bytes = 0;
         self.checkpointed = Instant::now();
         let thread = Builder::new().name("checkpoint".to_owned()).spawn(move || {
             let started = Instant::now();
-            snapshot.write(&dir)?;
+            checkpoints.write(&snapshot)?;
             telemetry::ingest::checkpoint_written(snapshot.applied(), started.elapsed());
             Ok(())
         });
@@ -345,8 +359,7 @@ impl Chores {
 
     /// Removes segments beyond the retention, never past the older checkpoint.
     fn trim(&mut self, settings: &Settings, journal: &journal::Reader) -> Result<(), StoreError> {
-        let dir = settings.store().checkpoint;
-        let Some(point) = store::trim_point(&dir)? else { return Ok(()) };
+        let Some(point) = self.checkpoints.trim_point()? else { return Ok(()) };
         let cutoff = clock::now().minus(settings.retention);
         let removed = journal.trim(point, cutoff)?;
         if removed > 0 {

@@ -20,10 +20,11 @@ use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::journal::{self, Damage, OpenError, PAYLOAD_MAX};
+use crate::model::bounds::{CURSOR_BYTES_MAX, FEED_BYTES_MAX};
 use crate::model::{Position, Submission};
 use crate::provider::Reading;
 use crate::rules::Rules;
-use crate::store::{Paths, Reader, newest_checkpoint};
+use crate::store::{Checkpoints, Paths, Reader, newest_checkpoint};
 use crate::telemetry;
 
 pub use changes::{Changes, Recent};
@@ -56,7 +57,7 @@ pub enum Refused {
         /// When to try again.
         retry_after: Duration,
     },
-    /// It is larger than a record can be.
+    /// It is larger than a record can be, or what it would leave in the store for good is.
     #[error("the submission is too large")]
     TooLarge,
     /// The daemon is stopping.
@@ -178,6 +179,8 @@ pub struct Running {
     pub changes: watch::Receiver<Changes>,
     /// Which addresses the last of it was about.
     pub recent: Arc<Recent>,
+    /// The checkpoints.
+    pub checkpoints: Arc<Checkpoints>,
     committer: oneshot::Receiver<()>,
     applier: oneshot::Receiver<()>,
 }
@@ -210,7 +213,9 @@ pub fn start(settings: Settings, runtime: &Handle) -> Result<Running, OpenError>
         committed: committed_tx,
         shared: Arc::clone(&shared),
     };
+    let checkpoints = Arc::new(Checkpoints::new(&settings.store()));
     let apply = applier::Applier {
+        checkpoints: Arc::clone(&checkpoints),
         settings,
         journal: opened.reader,
         reader: reader.clone(),
@@ -232,7 +237,7 @@ pub fn start(settings: Settings, runtime: &Handle) -> Result<Running, OpenError>
     })?;
     let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
     let ingest = Ingest { queue, room, shared, committed: committed_too, applied };
-    Ok(Running { ingest, reader, changes, recent, committer, applier })
+    Ok(Running { ingest, reader, changes, recent, checkpoints, committer, applier })
 }
 
 /// Should segments be lost that a checkpoint stands for: notes it, and lets no new one stand before
@@ -285,7 +290,7 @@ impl Ingest {
             return Err(full());
         }
         let payload = submission.encode();
-        if payload.len() > PAYLOAD_MAX {
+        if payload.len() > PAYLOAD_MAX || !is_within_bounds(submission) {
             return Err(Refused::TooLarge);
         }
         // One that is larger than the queue may be takes all of it.
@@ -347,6 +352,14 @@ impl Ingest {
         // The sender lives as long as we do.
         let _ = self.shared.ready.subscribe().wait_for(|ready| *ready).await;
     }
+}
+
+/// Whether what is kept of a submission for good, beside what its elements say, is short enough.
+fn is_within_bounds(submission: &Submission) -> bool {
+    let cursor = submission.cursor.as_ref();
+    submission.feed.len() <= FEED_BYTES_MAX
+        && cursor.is_none_or(|cursor| cursor.feed.len() <= FEED_BYTES_MAX)
+        && cursor.is_none_or(|cursor| cursor.state.len() <= CURSOR_BYTES_MAX)
 }
 
 impl Running {

@@ -16,6 +16,7 @@ pub(super) const RECORD_HEADER: u32 = 16;
 /// Records start at multiples of this.
 pub(super) const ALIGN: u32 = 8;
 
+/// The last byte is the number of the form: another form takes the next.
 const SEGMENT_MAGIC: &[u8; 8] = b"SUPJRNL1";
 const MARK: [u8; 2] = [0x53, 0xd5];
 
@@ -54,6 +55,14 @@ pub(super) fn segment_header(number: u32) -> [u8; SEGMENT_HEADER as usize] {
     let crc = crc32fast::hash(&bytes[..12]);
     bytes[12..].copy_from_slice(&crc.to_le_bytes());
     bytes
+}
+
+/// Whether a segment's header is one of a newer form, and not a damaged one of ours.
+pub(super) fn is_newer_segment(header: &[u8; SEGMENT_HEADER as usize]) -> bool {
+    let (magic, number) = (&header[..7], header[7]);
+    let crc = crc32fast::hash(&header[..12]).to_le_bytes();
+    let is_newer = number > SEGMENT_MAGIC[7] && number.is_ascii_digit();
+    magic == &SEGMENT_MAGIC[..7] && is_newer && header[12..] == crc
 }
 
 /// The bytes that a record with a payload of `length` bytes takes.

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::format::{Kind, Place, SEGMENT_HEADER, segment_header, skip_header};
+use super::format::{
+    Kind, Place, SEGMENT_HEADER, is_newer_segment, segment_header, skip_header,
+};
 use super::scan::Segment;
 use super::writer::{is_full, write_seal};
 use super::{Damage, Reader, Writer, segment};
@@ -27,6 +29,9 @@ pub enum OpenError {
         "{0} is in use by another suppressd: stop it first, or give this one its own store.path"
     )]
     InUse(PathBuf),
+    /// A newer version wrote a segment. Nothing of it is touched.
+    #[error("{0} was written by a newer version of suppressd: start that version again")]
+    Newer(PathBuf),
     /// The disk fails, or does not let us.
     #[error("{path}: {error} (store.path must be a directory that suppressd may write to)")]
     Io {
@@ -74,12 +79,30 @@ pub fn open(dir: &Path, quarantine: &Path) -> Result<Journal, OpenError> {
     let lock = Flock::lock(handle, FlockArg::LockExclusiveNonblock)
         .map_err(|_| OpenError::InUse(dir.to_owned()))?;
     let mut recovery = Recovery::default();
-    let last = segment::list(dir).map_err(io(dir))?.last().copied();
+    let numbers = segment::list(dir).map_err(io(dir))?;
+    if let Some(newer) = newer_segment(dir, &numbers).map_err(io(dir))? {
+        return Err(OpenError::Newer(newer));
+    }
+    let last = numbers.last().copied();
     if let Some(number) = last {
         recovery = recover(dir, quarantine, number).map_err(io(&segment::path(dir, number)))?;
     }
     let writer = Writer::new(dir, last.unwrap_or(0) + 1, lock);
     Ok(Journal { writer, reader: Reader::new(dir, quarantine), recovery })
+}
+
+/// A segment that a newer version wrote, if there is one: what we cannot read there is no damage.
+fn newer_segment(dir: &Path, numbers: &[u32]) -> io::Result<Option<PathBuf>> {
+    for number in numbers {
+        let path = segment::path(dir, *number);
+        let mut header = [0; SEGMENT_HEADER as usize];
+        // One that is too short for a header is damaged, and met as such.
+        let read = File::open(&path)?.read_exact_at(&mut header, 0);
+        if read.is_ok() && is_newer_segment(&header) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
 }
 
 /// The files in quarantine that hold damage.

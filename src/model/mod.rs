@@ -3,6 +3,7 @@
 //! Everything here is a value: no I/O, no async, no clock, no store. Time is always an argument.
 
 mod address;
+pub mod bounds;
 mod event;
 mod filter;
 mod gist;

@@ -4,29 +4,49 @@
 //! "SUPCKPT1" position:u64, then for each key: length:u16 length:u32 key value,
 //! then 0xffff, the number of keys:u64, and the CRC-32 of all before it:u32
 //! ```
-//! Numbers are little-endian. The two newest are kept; the journal is never trimmed past the older.
+//! Numbers are little-endian. `Checkpoints` (`checkpoints.rs`) knows which there are.
 
 use std::collections::HashMap;
-use std::fs::{self, DirBuilder, File};
+use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use super::codec::{EventRef, decode};
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+
+use super::codec::{EventRef, decode, is_newer, is_newer_form};
 use super::keys::{COUNTS, EVENT, META};
 use super::{StoreError, open::Loader};
 use crate::model::Position;
 
+/// The last byte is the number of the form: another form takes the next.
 const MAGIC: &[u8; 8] = b"SUPCKPT1";
 const END: u16 = u16::MAX;
-const SUFFIX: &str = "checkpoint";
-/// The ending of one that is being written.
-pub(super) const DRAFT: &str = "draft";
-/// How many are kept.
-const KEPT: usize = 2;
-/// Longest value that is believed, in bytes: standings are bounded far below.
-const VALUE_MAX: u32 = 1 << 20;
+/// Longest key, in bytes: the next number means the end. For writing and reading.
+const KEY_BYTES_MAX: u16 = END - 1;
+/// Longest value, in bytes: what its number can say. For writing and reading: whatever the store
+/// holds must be able to come back, and the checksum vouches for the length as for the rest.
+const VALUE_BYTES_MAX: u32 = u32::MAX;
+/// Bytes looked through at a time.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// Why a checkpoint is not used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Flaw {
+    /// It is not what was written.
+    #[error("{0}")]
+    Damaged(String),
+    /// A newer version wrote it, or a value in it.
+    #[error("it was written by a newer version of suppressd")]
+    Newer,
+    /// It cannot be opened.
+    #[error("it cannot be opened: {0}")]
+    Closed(io::Error),
+}
+
+fn damaged(why: &str) -> Flaw {
+    Flaw::Damaged(why.to_owned())
+}
 
 /// The start of a checkpoint. The store goes on changing while it is written: merging is
 /// idempotent, so what is newer does no harm. Only what is counted must be as it was here.
@@ -80,29 +100,11 @@ impl Snapshot {
         self.applied
     }
 
-    /// Writes it into `dir`, and removes the oldest beyond those that are kept.
+    /// Writes it, synced; says how many keys it has.
     ///
     /// # Errors
-    /// When the disk fails or the store is damaged; then there is no new file.
-    pub fn write(&self, dir: &Path) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        let path = path(dir, self.applied);
-        let draft = path.with_extension(DRAFT);
-        let written = self.write_draft(&draft);
-        if written.is_err() {
-            // Where there was no room, half of it must not take what there is.
-            let _ = fs::remove_file(&draft);
-        }
-        written?;
-        fs::rename(&draft, &path)?;
-        File::open(dir)?.sync_all()?;
-        for old in list(dir)?.iter().rev().skip(KEPT) {
-            fs::remove_file(self::path(dir, *old))?;
-        }
-        Ok(())
-    }
-
-    fn write_draft(&self, draft: &Path) -> io::Result<()> {
+    /// When the disk fails or the store is damaged.
+    pub(super) fn write_draft(&self, draft: &Path) -> io::Result<u64> {
         let mut out = Sink { out: BufWriter::new(File::create(draft)?), crc: Default::default() };
         out.put(MAGIC)?;
         out.put(&self.applied.as_u64().to_le_bytes())?;
@@ -125,7 +127,8 @@ impl Snapshot {
         out.put(&number.to_le_bytes())?;
         let crc = out.crc.clone().finalize();
         out.put(&crc.to_le_bytes())?;
-        out.out.into_inner().map_err(|error| error.into_error())?.sync_all()
+        out.out.into_inner().map_err(|error| error.into_error())?.sync_all()?;
+        Ok(number)
     }
 
     /// Counts were taken at the start; events that are newer come again from the journal, and
@@ -141,81 +144,63 @@ impl Snapshot {
     }
 }
 
-/// Removes what a crash in the middle of writing has left.
-pub(super) fn remove_drafts(dir: &Path) -> io::Result<()> {
-    if !dir.exists() {
-        return Ok(());
-    }
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == DRAFT) {
-            fs::remove_file(path)?;
-        }
-    }
-    Ok(())
-}
-
-/// The position up to which the journal may be trimmed: that of the older of two checkpoints.
+/// Reads a checkpoint to its end, and nothing of it is taken; says how many keys it has. It is read
+/// from the disk, as far as the system lets us: what was written a moment ago is still in memory.
 ///
 /// # Errors
-/// When the directory cannot be read.
-pub fn trim_point(dir: &Path) -> io::Result<Option<Position>> {
-    let positions = list(dir)?;
-    Ok(if positions.len() < KEPT { None } else { positions.iter().rev().nth(KEPT - 1).copied() })
-}
-
-/// The position of the newest checkpoint.
-///
-/// # Errors
-/// When the directory cannot be read.
-pub fn newest_checkpoint(dir: &Path) -> io::Result<Option<Position>> {
-    Ok(list(dir)?.last().copied())
-}
-
-/// Loads the newest checkpoint that is whole; says its position. `None`: there is none.
-pub(super) fn load(dir: &Path, loader: &mut Loader<'_>) -> Result<Option<Position>, StoreError> {
-    for position in list(dir)?.into_iter().rev() {
-        let path = path(dir, position);
-        // Checked whole before a key of it is taken.
-        if read(&path, &mut |_, _| Ok(())).is_ok() {
-            read(&path, &mut |key, value| loader.put(key, value).map_err(io::Error::other))?;
-            return Ok(Some(position));
+/// When it is not whole, or not of this position.
+pub(super) fn verify(path: &Path, position: Position) -> Result<u64, Flaw> {
+    let mut input = Source::open(path, position)?;
+    let mut number = 0;
+    while let Some((key_length, value_length)) = input.lengths()? {
+        let prefix = input.skip(u64::from(key_length))?;
+        let form = input.skip(u64::from(value_length))?;
+        if let (Some(prefix), Some(form)) = (prefix, form)
+            && is_newer(prefix, form)
+        {
+            input.has_newer = true;
         }
-    }
-    Ok(None)
-}
-
-/// What is done with each key and its value.
-type Each<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>;
-
-fn read(path: &Path, each: Each<'_>) -> io::Result<()> {
-    let bad = || io::Error::new(io::ErrorKind::InvalidData, "not a whole checkpoint");
-    let mut input = Source { input: BufReader::new(File::open(path)?), crc: Default::default() };
-    if &input.take::<8>()? != MAGIC {
-        return Err(bad());
-    }
-    input.take::<8>()?;
-    let mut number: u64 = 0;
-    loop {
-        let key_length = u16::from_le_bytes(input.take()?);
-        if key_length == END {
-            break;
-        }
-        let value_length = u32::from_le_bytes(input.take()?);
-        if value_length > VALUE_MAX {
-            return Err(bad());
-        }
-        let key = input.bytes(usize::from(key_length))?;
-        let value = input.bytes(value_length as usize)?;
-        each(&key, &value)?;
         number += 1;
     }
-    let expected = u64::from_le_bytes(input.take()?);
-    let crc = input.crc.clone().finalize();
-    if expected != number || u32::from_le_bytes(input.take()?) != crc {
-        return Err(bad());
+    input.end(number)?;
+    // Nobody else reads it soon.
+    forget_pages(input.input.get_ref());
+    Ok(number)
+}
+
+/// Puts every key of a checkpoint into an empty store. It was verified before.
+///
+/// # Errors
+/// When it is not what it was then, or the store takes no more.
+pub(super) fn load(
+    path: &Path,
+    position: Position,
+    loader: &mut Loader<'_>,
+) -> Result<(), StoreError> {
+    let mut input = Source::open(path, position)?;
+    let mut number = 0;
+    while let Some((key_length, value_length)) = input.lengths()? {
+        let key = input.bytes(u64::from(key_length))?;
+        let value = input.bytes(u64::from(value_length))?;
+        loader.put(&key, &value)?;
+        number += 1;
     }
-    Ok(())
+    Ok(input.end(number)?)
+}
+
+impl From<Flaw> for StoreError {
+    fn from(flaw: Flaw) -> StoreError {
+        match flaw {
+            Flaw::Newer => StoreError::Newer("the checkpoint".to_owned()),
+            flaw => StoreError::Damaged(format!("the checkpoint: {flaw}")),
+        }
+    }
+}
+
+/// Lets the next reading of a synced file be one of the disk.
+fn forget_pages(file: &File) {
+    // Where it is not possible, memory is read, which is better than nothing.
+    let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
 }
 
 struct Sink {
@@ -230,10 +215,11 @@ impl Sink {
     }
 
     fn pair(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
-        let key_length = u16::try_from(key.len()).map_err(io::Error::other)?;
-        let value_length = u32::try_from(value.len()).map_err(io::Error::other)?;
-        self.put(&key_length.to_le_bytes())?;
-        self.put(&value_length.to_le_bytes())?;
+        let too_long = || io::Error::other("a key or value is longer than a checkpoint can hold");
+        let key_length = u16::try_from(key.len()).ok().filter(|length| *length <= KEY_BYTES_MAX);
+        let value_length = u32::try_from(value.len()).ok().filter(|l| *l <= VALUE_BYTES_MAX);
+        self.put(&key_length.ok_or_else(too_long)?.to_le_bytes())?;
+        self.put(&value_length.ok_or_else(too_long)?.to_le_bytes())?;
         self.put(key)?;
         self.put(value)
     }
@@ -242,44 +228,90 @@ impl Sink {
 struct Source {
     input: BufReader<File>,
     crc: crc32fast::Hasher,
+    /// Bytes that are still to come: no length goes beyond them, so none asks for too much memory.
+    left: u64,
+    has_newer: bool,
 }
 
 impl Source {
-    fn take<const N: usize>(&mut self) -> io::Result<[u8; N]> {
-        let mut bytes = [0; N];
-        self.input.read_exact(&mut bytes)?;
-        self.crc.update(&bytes);
-        Ok(bytes)
-    }
-
-    fn bytes(&mut self, length: usize) -> io::Result<Vec<u8>> {
-        let mut bytes = vec![0; length];
-        self.input.read_exact(&mut bytes)?;
-        self.crc.update(&bytes);
-        Ok(bytes)
-    }
-}
-
-fn path(dir: &Path, position: Position) -> PathBuf {
-    dir.join(format!("{:010}-{:010}.{SUFFIX}", position.segment, position.offset))
-}
-
-/// The positions of the checkpoints in a directory, ascending.
-fn list(dir: &Path) -> io::Result<Vec<Position>> {
-    let mut positions = Vec::new();
-    if !dir.exists() {
-        return Ok(positions);
-    }
-    for entry in fs::read_dir(dir)? {
-        let name = entry?.file_name();
-        let Some((stem, SUFFIX)) = name.to_str().and_then(|name| name.rsplit_once('.')) else {
-            continue;
-        };
-        let Some((segment, offset)) = stem.split_once('-') else { continue };
-        if let (Ok(segment), Ok(offset)) = (segment.parse(), offset.parse()) {
-            positions.push(Position { segment, offset });
+    /// Opens one, behind its head.
+    fn open(path: &Path, position: Position) -> Result<Source, Flaw> {
+        let file = File::open(path).map_err(Flaw::Closed)?;
+        forget_pages(&file);
+        let left = file.metadata().map_err(Flaw::Closed)?.len();
+        let input = BufReader::with_capacity(CHUNK_BYTES, file);
+        let mut source = Source { input, crc: Default::default(), left, has_newer: false };
+        let magic = source.take::<8>()?;
+        if is_newer_form(magic, *MAGIC) {
+            return Err(Flaw::Newer);
         }
+        if &magic != MAGIC {
+            return Err(damaged("it does not begin as a checkpoint does"));
+        }
+        if u64::from_le_bytes(source.take()?) != position.as_u64() {
+            return Err(damaged("it stands for another position than its name says"));
+        }
+        Ok(source)
     }
-    positions.sort_unstable();
-    Ok(positions)
+
+    /// The lengths of the next key and its value. `None`: there is none any more.
+    fn lengths(&mut self) -> Result<Option<(u16, u32)>, Flaw> {
+        let key_length = u16::from_le_bytes(self.take()?);
+        if key_length == END {
+            return Ok(None);
+        }
+        Ok(Some((key_length, u32::from_le_bytes(self.take()?))))
+    }
+
+    /// What follows the last key.
+    fn end(&mut self, number: u64) -> Result<(), Flaw> {
+        if u64::from_le_bytes(self.take()?) != number {
+            return Err(damaged("it does not have as many keys as it says"));
+        }
+        let crc = self.crc.clone().finalize();
+        if u32::from_le_bytes(self.take()?) != crc || self.left != 0 {
+            return Err(damaged("its checksum does not agree with its content"));
+        }
+        if self.has_newer { Err(Flaw::Newer) } else { Ok(()) }
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], Flaw> {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn bytes(&mut self, length: u64) -> Result<Vec<u8>, Flaw> {
+        self.check(length)?;
+        let mut bytes = vec![0; length as usize];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Passes over some bytes, which count in the checksum; says the first of them.
+    fn skip(&mut self, length: u64) -> Result<Option<u8>, Flaw> {
+        self.check(length)?;
+        let mut chunk = [0; 4096];
+        let (mut first, mut left) = (None, length);
+        while left > 0 {
+            let part = &mut chunk[..left.min(4096) as usize];
+            self.fill(part)?;
+            left -= part.len() as u64;
+            first = first.or(part.first().copied());
+        }
+        Ok(first)
+    }
+
+    fn check(&self, length: u64) -> Result<(), Flaw> {
+        if length > self.left { Err(damaged("it ends too soon")) } else { Ok(()) }
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), Flaw> {
+        self.check(bytes.len() as u64)?;
+        let unread = |error| Flaw::Damaged(format!("it cannot be read: {error}"));
+        self.input.read_exact(bytes).map_err(unread)?;
+        self.left -= bytes.len() as u64;
+        self.crc.update(bytes);
+        Ok(())
+    }
 }

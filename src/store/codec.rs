@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::StoreError;
+use super::{Sight, StoreError, keys};
 use crate::model::{Gist, Origin, Position, Pushed, Standing, Time};
 
 /// A type that is a value of the store, or of an image of it.
@@ -108,6 +108,28 @@ pub(super) fn decode<'b, T: Form + Deserialize<'b>>(bytes: &'b [u8]) -> Result<T
         return postcard::from_bytes(rest).map_err(|_| damaged());
     }
     T::earlier(*number, rest).ok_or_else(damaged)
+}
+
+/// Whether a value, by the prefix of its key and its first byte, was written by a newer version.
+pub(super) fn is_newer(prefix: u8, form: u8) -> bool {
+    let known = match prefix {
+        keys::EVENT => EventRef::NUMBER,
+        keys::LISTED => Sight::NUMBER,
+        keys::HELD | keys::MESSAGE => Position::NUMBER,
+        keys::COUNTS => Counts::NUMBER,
+        keys::PUSHED => Pushed::NUMBER,
+        keys::QUIET => Time::NUMBER,
+        keys::STANDING => Standing::NUMBER,
+        // A cursor has a notation of its own; a reason is text.
+        _ => return false,
+    };
+    form > known
+}
+
+/// Whether a file of ours, by its first 8 bytes, is of a newer form: the last of them is a digit
+/// that counts the forms.
+pub(super) fn is_newer_form(magic: [u8; 8], known: [u8; 8]) -> bool {
+    magic[..7] == known[..7] && magic[7] > known[7] && magic[7].is_ascii_digit()
 }
 
 fn damaged() -> StoreError {

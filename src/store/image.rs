@@ -21,13 +21,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use serde::{Deserialize, Serialize};
 
 use super::StoreError;
-use super::codec::{Form, decode, encode};
+use super::codec::{Form, decode, encode, is_newer_form};
 use super::keys::{self, STANDING};
 use super::open::free_bytes;
 use super::scan::Scan;
 use crate::model::{Gist, Position, Standing};
 
-/// Another form of gists takes another number.
+/// The last byte is the number of the form: another form, of gists too, takes the next.
 const MAGIC: &[u8; 8] = b"SUPIMAG1";
 /// A block is ended when it has this many bytes.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -246,6 +246,13 @@ impl Image {
         checkpoint.join("standings.image")
     }
 
+    /// Whether a newer version wrote it.
+    pub(super) fn is_newer(path: &Path) -> bool {
+        let mut magic = [0; MAGIC.len()];
+        let read = File::open(path).and_then(|file| file.read_exact_at(&mut magic, 0));
+        read.is_ok() && is_newer_form(magic, *MAGIC)
+    }
+
     /// Opens the one that a stop in good order left, if it is of that state of the store.
     ///
     /// # Errors
@@ -335,7 +342,7 @@ pub(super) struct Draft {
 
 impl Draft {
     pub(super) fn begin(target: &Path) -> Draft {
-        let path = target.with_extension(super::checkpoint::DRAFT);
+        let path = target.with_extension(super::checkpoints::DRAFT);
         // What stays of another is not written into: somebody may still hold it.
         let _ = fs::remove_file(&path);
         let file = File::options().read(true).write(true).create_new(true).open(&path);

@@ -4,6 +4,7 @@
 //! it will not open or is not what it must be. So nothing that is acknowledged rests on it.
 
 mod checkpoint;
+mod checkpoints;
 mod codec;
 mod events;
 mod image;
@@ -16,7 +17,8 @@ mod reader;
 mod scan;
 mod writer;
 
-pub use checkpoint::{Snapshot, newest_checkpoint, trim_point};
+pub use checkpoint::Snapshot;
+pub use checkpoints::{Checkpoints, newest_checkpoint};
 pub use codec::Counts;
 pub use events::{EventFilter, EventScan, Told};
 pub use image::NextImage;

@@ -14,8 +14,9 @@ use super::image::{Draft, Image, Images};
 use super::keys::META;
 use super::known::{Known, fill_beside};
 use super::scan::Scan;
-use super::{StoreError, Writer, checkpoint};
+use super::{Checkpoints, StoreError, Writer, checkpoints};
 use crate::model::Position;
+use crate::telemetry;
 
 /// What sled may keep in memory, in bytes. Its real use is several times as much.
 const CACHE_BYTES: u64 = 48 << 20;
@@ -25,6 +26,8 @@ const LOAD_KEYS: usize = 10_000;
 const ROOM: u64 = 8 << 20;
 /// The file in the checkpoint directory that says how a clean stop left sled's file.
 const CLEAN: &str = "clean";
+/// The form of its one line, which begins with it. The first had no number.
+const CLEAN_FORM: u32 = 2;
 
 /// Where the store lives.
 #[derive(Clone, Debug)]
@@ -74,24 +77,31 @@ pub fn open(paths: &Paths) -> Result<Opened, StoreError> {
     for dir in [&paths.quarantine, &paths.checkpoint] {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     }
-    checkpoint::remove_drafts(&paths.checkpoint)?;
+    checkpoints::remove_drafts(&paths.checkpoint)?;
+    set_newer_aside(paths)?;
     let existed = paths.sled.exists();
     let clean = took_clean_mark(paths);
     let why = match try_open(paths, clean) {
         Ok(found) => return Ok(opened(found, paths, None)),
-        Err(why) => why,
+        Err(StoreError::Damaged(why)) => why,
+        // Left as it is: the version that wrote it can go on with it.
+        Err(error) => return Err(error),
     };
     if free_bytes(&paths.quarantine)? < ROOM {
         // Nothing could be made in its place; it may only want room itself.
         return Err(StoreError::Damaged(format!("{why}; and there is no room left on the disk")));
     }
+    let checkpoints = Checkpoints::new(paths);
+    let newest = checkpoints.newest_whole()?;
     let aside = if existed { move_aside(paths)? } else { None };
     let db = sled_at(&paths.sled)?;
     let mut loader = Loader::new(&db, Draft::begin(&Image::path(&paths.checkpoint)));
-    let from = checkpoint::load(&paths.checkpoint, &mut loader)?;
-    let (meta, image) = loader.finish(from.unwrap_or_default())?;
-    let fresh = !existed && from.is_none();
-    let rebuilt = (!fresh).then_some(Rebuilt { why, checkpoint: from, aside });
+    if let Some(position) = newest {
+        checkpoints.load(position, &mut loader)?;
+    }
+    let (meta, image) = loader.finish(newest.unwrap_or_default())?;
+    let fresh = !existed && newest.is_none();
+    let rebuilt = (!fresh).then_some(Rebuilt { why, checkpoint: newest, aside });
     Ok(opened(Found { db, meta, image }, paths, rebuilt))
 }
 
@@ -113,10 +123,10 @@ fn opened(found: Found, paths: &Paths, rebuilt: Option<Rebuilt>) -> Opened {
 }
 
 /// Opens what is there; says why it cannot be used. sled panics on some damage: that is caught.
-fn try_open(paths: &Paths, clean: bool) -> Result<Found, String> {
+fn try_open(paths: &Paths, clean: bool) -> Result<Found, StoreError> {
     let Paths { sled, checkpoint, .. } = paths;
     if !sled.exists() {
-        return Err("it was missing".to_owned());
+        return Err(StoreError::Damaged("it was missing".to_owned()));
     }
     let attempt = catch_unwind(AssertUnwindSafe(|| -> Result<_, StoreError> {
         let db = sled_at(sled)?;
@@ -135,12 +145,7 @@ fn try_open(paths: &Paths, clean: bool) -> Result<Found, String> {
         }
         Ok(Found { db, meta, image: draft.finish().ok() })
     }));
-    match attempt {
-        Ok(Ok(opened)) => Ok(opened),
-        Ok(Err(StoreError::Damaged(why))) => Err(why),
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err("sled gave up on opening it".to_owned()),
-    }
+    attempt.unwrap_or_else(|_| Err(StoreError::Damaged("sled gave up on opening it".to_owned())))
 }
 
 fn sled_at(path: &Path) -> Result<sled::Db, StoreError> {
@@ -211,13 +216,27 @@ fn move_aside(paths: &Paths) -> io::Result<Option<PathBuf>> {
     Ok(Some(aside))
 }
 
+/// Moves to quarantine what a newer version has left to make a start quick, and that this one would
+/// write over.
+fn set_newer_aside(paths: &Paths) -> io::Result<()> {
+    let (mark, image) = (paths.checkpoint.join(CLEAN), Image::path(&paths.checkpoint));
+    for (path, is_newer) in [(&mark, is_newer_mark(&mark)), (&image, Image::is_newer(&image))] {
+        if is_newer {
+            let aside = paths.quarantine.join(path.file_name().unwrap_or_default());
+            fs::rename(path, &aside)?;
+            telemetry::ingest::newer_set_aside(path, &aside);
+        }
+    }
+    Ok(())
+}
+
 /// Notes how the last sync left sled's file, so that the next start need not look through it.
 ///
 /// # Errors
 /// When the disk fails; then the next start looks.
 pub(super) fn leave_clean_mark(checkpoint: &Path, file: &Path) -> io::Result<()> {
     let mut mark = File::create(checkpoint.join(CLEAN))?;
-    mark.write_all(fingerprint(file)?.as_bytes())?;
+    mark.write_all(format!("{CLEAN_FORM} {}", fingerprint(file)?).as_bytes())?;
     mark.sync_all()
 }
 
@@ -229,7 +248,16 @@ fn took_clean_mark(paths: &Paths) -> bool {
     let sync = || File::open(&paths.checkpoint)?.sync_all();
     let gone = noted.is_ok() && fs::remove_file(&mark).and_then(|()| sync()).is_ok();
     let now = fingerprint(&paths.sled.join("db"));
-    gone && matches!((noted, now), (Ok(noted), Ok(now)) if noted == now)
+    let (Ok(noted), Ok(now)) = (noted, now) else { return false };
+    gone && (noted == format!("{CLEAN_FORM} {now}") || noted == now)
+}
+
+/// Whether a newer version left the mark.
+fn is_newer_mark(mark: &Path) -> bool {
+    let noted = fs::read_to_string(mark).unwrap_or_default();
+    let words: Vec<&str> = noted.split(' ').collect();
+    // The first form has three words, of which the first is no number of a form.
+    words.len() > 3 && words[0].parse().is_ok_and(|form: u32| form > CLEAN_FORM)
 }
 
 /// Free room for us on the file system of a file or directory, in bytes.

@@ -16,6 +16,7 @@ use super::keys::{self, EVENT, HELD, MESSAGE, META, QUARANTINE, QUIET, STANDING}
 use super::known::Known;
 use super::open::leave_clean_mark;
 use super::{Snapshot, StoreError, View};
+use crate::model::bounds::reason;
 use crate::model::{
     Element, Event, EventId, EventKind, Origin, Position, QuarantineId, Scope, SourceName,
     Standing, Time,
@@ -251,7 +252,7 @@ impl Writer {
         self.put(batch, keys::cursor(source, feed), Some(state.as_bytes().to_vec()))
     }
 
-    /// Puts an element into quarantine, with the reason; says whether it is new there. A poll
+    /// Puts an element into quarantine, with the reason, in a line; says whether it is new there. A poll
     /// reads its overlap again each time, so the same bytes of a source are held once; and what an
     /// operator has dropped or replayed stays away.
     ///
@@ -263,7 +264,7 @@ impl Writer {
         id: QuarantineId,
         source: &SourceName,
         element: &Element,
-        reason: &str,
+        why: &str,
     ) -> Result<bool, StoreError> {
         let held = keys::held(source, &element.context, &element.body);
         if self.get(batch, held.clone())?.is_some() {
@@ -272,7 +273,7 @@ impl Writer {
         }
         self.put(batch, held, Some(encode(&id.record)))?;
         self.counts_mut(batch, source)?.unreadable += 1;
-        self.put(batch, keys::quarantine(id), Some(reason.as_bytes().to_vec()))?;
+        self.put(batch, keys::quarantine(id), Some(reason(why).into_bytes()))?;
         Ok(true)
     }
 

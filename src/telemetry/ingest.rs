@@ -1,6 +1,7 @@
 //! What the journal, the store and the intake between them have to say.
 
 use std::fmt::Display;
+use std::path::Path;
 use std::time::Duration;
 
 use metrics::{counter, gauge, histogram};
@@ -75,6 +76,29 @@ pub fn checkpoint_written(at: impl Display, took: Duration) {
 /// A checkpoint could not be written.
 pub fn checkpoint_failed(error: impl Display) {
     error!(%error, "store: no checkpoint could be written; the journal is kept until one is");
+}
+
+/// A checkpoint is not used, whether it is newer or damaged.
+pub fn checkpoint_refused(file: &Path, why: impl Display, now: &Path) {
+    counter!("suppressd_checkpoints_refused_total").increment(1);
+    error!(
+        file = %file.display(), %why, now = %now.display(),
+        "store: refused a checkpoint; the one before it counts, and the journal is kept for it. \
+         Look at the file, then take it away to become ready again"
+    );
+}
+
+/// What a newer version has left for its next start was moved out of our way.
+pub fn newer_set_aside(file: &Path, aside: &Path) {
+    warn!(
+        file = %file.display(), aside = %aside.display(),
+        "store: a newer version of suppressd has left this; it was set aside"
+    );
+}
+
+/// The checkpoints could not be read.
+pub fn checkpoints_unread(error: impl Display) {
+    error!(%error, "store: the checkpoints could not be read; the journal is kept until they are");
 }
 
 /// An image of the standings could not be written.

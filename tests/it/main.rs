@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod authentic;
+mod checkpoints;
 mod cli;
 mod config;
 mod custom;
@@ -30,6 +31,7 @@ mod mta_opensmtpd;
 mod mta_pages;
 mod mta_rspamd;
 mod mta_sendmail;
+mod oversize;
 mod poll;
 mod poll_daemon;
 mod polling;

@@ -14,7 +14,7 @@ use suppressd::model::{
 };
 use suppressd::provider::{Instruction, OPERATOR, instruction_element};
 use suppressd::rules::Rules;
-use suppressd::store::{self, Batch, Opened, Pair, Paths, Reader, StoreError, Writer};
+use suppressd::store::{self, Batch, Checkpoints, Opened, Pair, Paths, Reader, StoreError, Writer};
 use tokio::runtime::{Handle, Runtime};
 
 use super::facts;
@@ -412,7 +412,7 @@ fn a_checkpoint_is_the_store_as_it_was_when_it_was_begun() {
         tell(writer, &polled, 40);
     };
     meanwhile(&mut opened.writer);
-    snapshot.write(&paths.checkpoint).unwrap();
+    Checkpoints::new(&paths).write(&snapshot).unwrap();
     let journal = journal::open(&state.path().join("journal"), &paths.quarantine).unwrap();
     let everything = |opened: &Opened| {
         let reader = Reader::new(journal.reader.clone(), Arc::default());

@@ -17,6 +17,7 @@ use super::super::{
 use super::event::{Condition, Knobs as EventKnobs, Reader, text};
 use super::link;
 use super::template::{Blanks, Texts, filled, merged, shown};
+use crate::model::bounds::FEED_BYTES_MAX;
 use crate::model::{Element, Time};
 use crate::secret::Secret;
 use crate::units;
@@ -231,6 +232,10 @@ impl Described {
             |what: &str, hint: &str| settings.problem("feed", &format!("{name:?}: {what}"), hint);
         if let Some((what, hint)) = knobs.problem() {
             return Err(bad(what, hint));
+        }
+        if name.len() > FEED_BYTES_MAX {
+            let what = format!("the name is longer than {FEED_BYTES_MAX} bytes");
+            return Err(bad(&what, "choose a shorter one"));
         }
         let event = merged(event, &knobs.event);
         if event.is_null() {
