@@ -221,6 +221,7 @@ async fn start(
         sources,
         public: listeners.public.local().map_or(config.http.listen, Listen::Tcp),
         public_tls: tls.is_some(),
+        state: settings.state.clone(),
         quarantine: settings.quarantine(),
         checkpoints: Arc::clone(&running.checkpoints),
     });

@@ -86,6 +86,8 @@ pub enum Command {
         /// The recipient.
         address: String,
     },
+    /// Looks at journal, checkpoints, image and store: a row for each, and for each problem.
+    Verify,
     /// The payloads in quarantine: one row each.
     QuarantineList,
     /// One payload in quarantine: one row.

@@ -12,6 +12,7 @@ mod health;
 mod quarantine;
 mod rows;
 mod suppressions;
+mod verify;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use tokio::sync::mpsc;
 pub use command::{Command, EventQuery, ListFilter, Reply};
 pub use health::HealthCheck;
 pub use suppressions::Answered;
+pub use verify::verify_stopped;
 
 use crate::export::handle::Exports;
 use crate::ingest::{Ingest, Receipt, Refused};
@@ -55,6 +57,8 @@ pub struct Admin {
     pub public: Listen,
     /// Whether it speaks TLS.
     pub public_tls: bool,
+    /// The state directory.
+    pub state: PathBuf,
     /// Where what cannot be read is kept.
     pub quarantine: PathBuf,
     /// The checkpoints.
@@ -129,6 +133,7 @@ impl Admin {
             Command::Poll { source, since } => self.poll(source, since, to).await,
             Command::Drift { source } => self.drift(&source, to).await,
             Command::Export { name, force } => self.export(name, force, to).await,
+            Command::Verify => self.verify(to).await,
             Command::Trigger { source, kind, address } => {
                 self.trigger(&source, &kind, &address, to).await
             }

@@ -35,9 +35,23 @@ pub(super) fn control_socket(named: Option<&Path>) -> Result<PathBuf, Failure> {
 }
 
 fn socket_in(text: &str) -> Option<PathBuf> {
+    text_in(text, "control", "socket")
+}
+
+fn text_in(text: &str, section: &str, key: &str) -> Option<PathBuf> {
     let (table, _) = DeTable::parse_recoverable(text);
-    let control = table.get_ref().get("control")?.get_ref().get("socket")?.get_ref();
-    DeValue::as_str(control).filter(|path| !path.is_empty()).map(PathBuf::from)
+    let value = table.get_ref().get(section)?.get_ref().get(key)?.get_ref();
+    DeValue::as_str(value).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// The state directory that the file names, else the default one. The file must be readable.
+pub(super) fn state_directory(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    let file = file(named);
+    let text = std::fs::read_to_string(&file);
+    let text = text.map_err(|error| {
+        Failure::Configuration(format!("cannot read {}: {error}", file.display()))
+    })?;
+    Ok(text_in(&text, "store", "path").unwrap_or_else(|| config::STORE_PATH.into()))
 }
 
 /// Loads the whole configuration, or tells every problem at once, as text and as JSON.

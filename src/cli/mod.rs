@@ -1,7 +1,8 @@
 //! The command line: one file per verb, each a set of arguments and a `run`.
 //!
 //! Verbs other than `run`, `check`, `completions` and `man` send one command over the control
-//! socket and print what comes back. Nothing here opens the store or talks to a provider.
+//! socket and print what comes back; `verify` looks by itself where no daemon is running. Nothing
+//! here opens the store or talks to a provider.
 
 mod add;
 mod arguments;
@@ -26,6 +27,7 @@ mod run;
 mod status;
 mod table;
 mod trigger;
+mod verify;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -89,6 +91,8 @@ enum Verb {
     Trigger(trigger::Arguments),
     /// Look after payloads that were authentic but not understood
     Quarantine(quarantine::Arguments),
+    /// Verify the state directory: journal, checkpoints, image and store against each other
+    Verify(verify::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Arguments),
     /// Print the manual page
@@ -138,6 +142,7 @@ fn dispatch(verb: Verb, context: &mut Context) -> Outcome {
         Verb::Export(arguments) => arguments.run(context),
         Verb::Trigger(arguments) => arguments.run(context),
         Verb::Quarantine(arguments) => arguments.run(context),
+        Verb::Verify(arguments) => arguments.run(context),
         Verb::Completions(arguments) => arguments.run(context),
         Verb::Man(arguments) => arguments.run(context),
     }

@@ -51,7 +51,7 @@ const HOUR: Duration = Duration::from_secs(60 * 60);
 const EVER: Duration = Duration::from_secs(36_500 * 24 * 60 * 60);
 
 /// Where the state lies unless the configuration says so.
-const STORE_PATH: &str = "/var/lib/suppressd";
+pub const STORE_PATH: &str = "/var/lib/suppressd";
 
 /// How long received payloads are kept unless the configuration says so.
 const RETENTION: Duration = Duration::from_secs(90 * 24 * 60 * 60);

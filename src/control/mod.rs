@@ -265,6 +265,7 @@ fn looks(command: &Command) -> bool {
             | C::Explain { .. }
             | C::List { .. }
             | C::Events { .. }
+            | C::Verify
             | C::QuarantineList
             | C::QuarantineShow { .. }
     )
@@ -283,6 +284,7 @@ fn verb(command: &Command) -> &'static str {
         Command::Drift { .. } => "drift",
         Command::Export { .. } => "export",
         Command::Trigger { .. } => "trigger",
+        Command::Verify => "verify",
         Command::QuarantineList => "quarantine-list",
         Command::QuarantineShow { .. } => "quarantine-show",
         Command::QuarantineReplay { .. } => "quarantine-replay",

@@ -161,11 +161,7 @@ impl Settings {
     }
 
     fn store(&self) -> Paths {
-        Paths {
-            sled: self.state.join("sled"),
-            checkpoint: self.state.join("checkpoint"),
-            quarantine: self.quarantine(),
-        }
+        Paths::of(&self.state)
     }
 }
 
@@ -319,6 +315,11 @@ impl Ingest {
         let mut applied = self.applied.clone();
         let level = applied.wait_for(|position| *position >= committed);
         let _ = tokio::time::timeout(LEVEL_WAIT, level).await;
+    }
+
+    /// The end of what is committed.
+    pub fn committed(&self) -> Position {
+        *self.committed.borrow()
     }
 
     /// How far the store has come; changes with every batch.

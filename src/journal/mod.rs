@@ -9,10 +9,12 @@ mod reader;
 mod recover;
 mod scan;
 mod segment;
+mod verify;
 mod writer;
 
 pub use reader::{Entry, Reader, Tail};
 pub use recover::{Journal, OpenError, Recovery, damaged_files, note_loss, open};
+pub use verify::{Decodes, Verified, is_in_use, verify};
 pub use writer::{AppendError, PAYLOAD_MAX, Placed, Writer};
 
 use std::path::PathBuf;

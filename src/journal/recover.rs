@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::format::{
-    Kind, Place, SEGMENT_HEADER, is_newer_segment, segment_header, skip_header,
-};
+use super::format::{Kind, Place, SEGMENT_HEADER, is_newer_segment, segment_header, skip_header};
 use super::scan::Segment;
 use super::writer::{is_full, write_seal};
 use super::{Damage, Reader, Writer, segment};

@@ -4,6 +4,7 @@
 
 mod address;
 pub mod bounds;
+mod checked;
 mod event;
 mod filter;
 mod gist;
@@ -19,6 +20,7 @@ mod tally;
 mod time;
 
 pub use address::{Address, AddressError, OCTETS_MAX};
+pub use checked::Checked;
 pub use event::{Event, EventKind, Lifts, Origin};
 pub use filter::Filter;
 pub use gist::{Gist, Sole};

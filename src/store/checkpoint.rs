@@ -217,7 +217,8 @@ impl Sink {
     fn pair(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
         let too_long = || io::Error::other("a key or value is longer than a checkpoint can hold");
         let key_length = u16::try_from(key.len()).ok().filter(|length| *length <= KEY_BYTES_MAX);
-        let value_length = u32::try_from(value.len()).ok().filter(|l| *l <= VALUE_BYTES_MAX);
+        let fits = value.len() as u64 <= u64::from(VALUE_BYTES_MAX);
+        let value_length = fits.then_some(value.len() as u32);
         self.put(&key_length.ok_or_else(too_long)?.to_le_bytes())?;
         self.put(&value_length.ok_or_else(too_long)?.to_le_bytes())?;
         self.put(key)?;

@@ -1,9 +1,9 @@
-//! The folder of checkpoints: which there are, which of them are known to be whole, and what becomes
-//! of those that are not.
+//! The folder of checkpoints: which there are, which of them are known to be whole, and what
+//! becomes of those that are not.
 //!
 //! Nothing is trusted because it was written: each is read back before it has its name, and those
-//! that were there before are read before the journal is trimmed on their word. One that is damaged
-//! is set aside, so that it never pushes out a good one; one of a newer version is left where it is.
+//! of before are read before the journal is trimmed on their word. One that is damaged is set
+//! aside, so that it never pushes out a good one; one of a newer version is left where it is.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};

@@ -31,8 +31,6 @@ use crate::model::{Gist, Position, Standing};
 const MAGIC: &[u8; 8] = b"SUPIMAG1";
 /// A block is ended when it has this many bytes.
 const BLOCK_BYTES: usize = 64 << 10;
-/// Longest block that is believed, in bytes: a standing is bounded far below.
-const BLOCK_BYTES_MAX: u32 = 4 << 20;
 /// Length and checksum of a block, in bytes.
 const HEAD_BYTES: usize = 8;
 /// Length, checksum and magic number behind a `Left`, in bytes.
@@ -258,7 +256,14 @@ impl Image {
     /// # Errors
     /// When it is not, or cannot be read.
     pub(super) fn open(path: &Path, applied: Position) -> io::Result<Image> {
-        let file = File::options().read(true).write(true).open(path)?;
+        Image::of(File::options().read(true).write(true).open(path)?, applied)
+    }
+
+    /// The same, of a file that may be open for reading alone.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) fn of(file: File, applied: Position) -> io::Result<Image> {
         let tail = file.metadata()?.len().checked_sub(TAIL_BYTES as u64).ok_or_else(bad)?;
         let mut bytes = [0; TAIL_BYTES];
         file.read_exact_at(&mut bytes, tail)?;
@@ -297,6 +302,11 @@ impl Image {
         changed.range::<[u8], _>(behind).map(|(key, gist)| (key.clone(), gist.clone())).collect()
     }
 
+    /// Whether a key has changed since it was written.
+    pub(super) fn has_changed(&self, key: &[u8]) -> bool {
+        locked(&self.changed).contains_key(key)
+    }
+
     /// Lets no scan begin with it any more.
     pub(super) fn give_up(&self) {
         self.damaged.store(true, Ordering::Relaxed);
@@ -313,11 +323,12 @@ impl Image {
         let mut head = [0; HEAD_BYTES];
         self.file.read_exact_at(&mut head, at)?;
         let length = number(&head, 0);
-        if length > BLOCK_BYTES_MAX {
+        let start = at + HEAD_BYTES as u64;
+        // Whatever was written is read, and nothing that the file cannot hold.
+        if start + u64::from(length) > self.end {
             return Err(bad());
         }
         let mut block = vec![0; length as usize];
-        let start = at + HEAD_BYTES as u64;
         self.file.read_exact_at(&mut block, start)?;
         if crc32fast::hash(&block) != number(&head, 4) {
             return Err(bad());

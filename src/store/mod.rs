@@ -15,6 +15,7 @@ mod open;
 mod pushed;
 mod reader;
 mod scan;
+mod verify;
 mod writer;
 
 pub use checkpoint::Snapshot;
@@ -26,6 +27,7 @@ pub use listed::{ListedKey, ListedRow, ListedRows, Sight};
 pub use open::{Opened, Paths, Rebuilt, View, open};
 pub use pushed::PushedRows;
 pub use reader::{Pair, Quarantined, Reader, StandingRow, StandingRows, Totals, Visit};
+pub use verify::{verify_checkpoints, verify_stopped};
 pub use writer::{Batch, Seen, Writer};
 
 /// The store cannot answer.

@@ -40,6 +40,17 @@ pub struct Paths {
     pub quarantine: PathBuf,
 }
 
+impl Paths {
+    /// Where they are in a state directory.
+    pub fn of(state: &Path) -> Paths {
+        Paths {
+            sled: state.join("sled"),
+            checkpoint: state.join("checkpoint"),
+            quarantine: state.join("quarantine"),
+        }
+    }
+}
+
 /// Why and from what the store was made again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rebuilt {
@@ -148,7 +159,7 @@ fn try_open(paths: &Paths, clean: bool) -> Result<Found, StoreError> {
     attempt.unwrap_or_else(|_| Err(StoreError::Damaged("sled gave up on opening it".to_owned())))
 }
 
-fn sled_at(path: &Path) -> Result<sled::Db, StoreError> {
+pub(super) fn sled_at(path: &Path) -> Result<sled::Db, StoreError> {
     let config = sled::Config::new()
         .path(path)
         .cache_capacity(CACHE_BYTES)
@@ -249,11 +260,25 @@ fn took_clean_mark(paths: &Paths) -> bool {
     let gone = noted.is_ok() && fs::remove_file(&mark).and_then(|()| sync()).is_ok();
     let now = fingerprint(&paths.sled.join("db"));
     let (Ok(noted), Ok(now)) = (noted, now) else { return false };
-    gone && (noted == format!("{CLEAN_FORM} {now}") || noted == now)
+    gone && speaks_of(&noted, &now)
+}
+
+/// Whether a mark speaks of sled's file as it is now.
+fn speaks_of(noted: &str, now: &str) -> bool {
+    noted == format!("{CLEAN_FORM} {now}") || noted == now
+}
+
+/// Whether there is a mark, and it speaks of sled's file as it is now. `None`: there is none.
+pub(super) fn clean_mark(paths: &Paths) -> (PathBuf, Option<bool>) {
+    let mark = paths.checkpoint.join(CLEAN);
+    let now = fingerprint(&paths.sled.join("db")).unwrap_or_default();
+    let noted = fs::read(&mark).ok();
+    let speaks = noted.map(|noted| speaks_of(&String::from_utf8_lossy(&noted), &now));
+    (mark, speaks)
 }
 
 /// Whether a newer version left the mark.
-fn is_newer_mark(mark: &Path) -> bool {
+pub(super) fn is_newer_mark(mark: &Path) -> bool {
     let noted = fs::read_to_string(mark).unwrap_or_default();
     let words: Vec<&str> = noted.split(' ').collect();
     // The first form has three words, of which the first is no number of a form.

@@ -101,7 +101,7 @@ impl Reader {
         self.view().map(|view| view.tree.clone())
     }
 
-    fn view(&self) -> Result<Arc<View>, StoreError> {
+    pub(super) fn view(&self) -> Result<Arc<View>, StoreError> {
         match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
             State::Opening => Err(StoreError::NotReady),
             State::Open(view) => Ok(Arc::clone(view)),

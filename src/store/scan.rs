@@ -76,7 +76,7 @@ impl Scan {
 }
 
 /// Gives a block's pairs, and in their places those that have changed.
-fn merge(block: &[u8], changes: &Changes, each: Each<'_>) -> Result<(), StoreError> {
+pub(super) fn merge(block: &[u8], changes: &Changes, each: Each<'_>) -> Result<(), StoreError> {
     let mut changes = changes.iter().map(|(key, gist)| (&**key, gist.as_deref())).peekable();
     for (key, gist) in pairs(block) {
         let mut gist = Some(gist);

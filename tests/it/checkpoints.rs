@@ -141,8 +141,7 @@ fn what_a_newer_version_wrote_is_told_and_left_as_it_is() {
 fn a_mark_and_an_image_of_a_newer_version_are_set_aside() {
     let (home, _) = home();
     let state = home.state();
-    let (mark, image) =
-        (state.join("checkpoint/clean"), state.join("checkpoint/standings.image"));
+    let (mark, image) = (state.join("checkpoint/clean"), state.join("checkpoint/standings.image"));
     let text = fs::read_to_string(&mark).unwrap();
     fs::write(&mark, text.replacen('2', "3", 1)).unwrap();
     renumber(&image);

@@ -27,6 +27,7 @@ const VERBS: &[&[&str]] = &[
     &["poll"],
     &["export"],
     &["trigger"],
+    &["verify"],
     &["quarantine"],
     &["quarantine", "list"],
     &["quarantine", "show"],

@@ -55,3 +55,4 @@ mod told_twice;
 mod unit;
 mod verbs;
 mod verdicts;
+mod verify;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
+use suppressd::admin::ListFilter;
 use suppressd::clock;
 use suppressd::ingest::{self, Refused, Running, Settings};
 use suppressd::model::bounds::{
@@ -213,10 +214,14 @@ fn a_note_that_is_too_long_is_a_usage_error_that_names_the_limit() {
     let home = Home::new("");
     let daemon = home.start().ready();
     // Not by our own command line, which would not send it.
-    for verb in ["add", "lift"] {
-        let mut command = json!({ "verb": verb, "addresses": ["a@x.test"], "filter": {} });
-        command["note"] = "x".repeat(NOTE_BYTES_MAX + 1).into();
-        command["dry_run"] = false.into();
+    let (to, note) = (["a@x.test"], "x".repeat(NOTE_BYTES_MAX + 1));
+    let nothing = serde_json::to_value(ListFilter::default()).unwrap();
+    for command in [
+        json!({ "verb": "add", "addresses": to, "note": note }),
+        json!({
+            "verb": "lift", "addresses": to, "filter": nothing, "note": note, "dry_run": false,
+        }),
+    ] {
         let reply = ask(&home, &command);
         assert_eq!(reply["usage"], true, "{reply}");
         assert!(reply["error"].as_str().unwrap().contains("at most 4096 bytes"), "{reply}");

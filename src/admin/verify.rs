@@ -1,0 +1,61 @@
+//! `verify`: the parts of a state directory against each other.
+//!
+//! Changes nothing. The command line does it by itself where no daemon is running.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Admin, Failure, Replies, row};
+use crate::journal;
+use crate::model::{Checked, Submission};
+use crate::store::{self, Paths};
+
+/// Exports are not compared: they may trail the store, and are made of it at each start.
+fn exports(state: &Path) -> Checked {
+    let detail = "not compared here: `suppressd export` makes them of the store";
+    Checked::well("export", state, detail)
+}
+
+fn decodes(payload: &[u8]) -> bool {
+    Submission::decode(payload).is_ok()
+}
+
+/// Looks at a state directory that nobody has open. sled is opened in a copy below `scratch`.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn verify_stopped(state: &Path, scratch: &Path) -> std::io::Result<Vec<Checked>> {
+    let paths = Paths::of(state);
+    let looked = journal::verify(&state.join("journal"), None, &decodes)?;
+    let (start, end) = (looked.start, looked.end);
+    let mut rows = looked.rows;
+    rows.extend(store::verify_checkpoints(&paths, start, &|| end)?);
+    rows.extend(store::verify_stopped(&paths, end, scratch));
+    rows.push(exports(state));
+    Ok(rows)
+}
+
+impl Admin {
+    pub(super) async fn verify(self: &Arc<Self>, to: &Replies) -> Result<(), Failure> {
+        let admin = Arc::clone(self);
+        let rows = super::blocking(move || admin.look()).await?;
+        for checked in rows {
+            row(to, serde_json::to_value(&checked).map_err(Failure::failed)?).await?;
+        }
+        Ok(())
+    }
+
+    /// Blocking, and as long as everything is large.
+    fn look(&self) -> Result<Vec<Checked>, Failure> {
+        let paths = Paths::of(&self.state);
+        let end = || self.ingest.committed();
+        let folder = self.state.join("journal");
+        let unread = |error| Failure::failed(format!("{}: {error}", self.state.display()));
+        let looked = journal::verify(&folder, Some(end()), &decodes).map_err(unread)?;
+        let mut rows = looked.rows;
+        rows.extend(store::verify_checkpoints(&paths, looked.start, &end).map_err(unread)?);
+        rows.extend(self.reader.verify(&paths, end())?);
+        rows.push(exports(&self.state));
+        Ok(rows)
+    }
+}

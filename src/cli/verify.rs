@@ -1,0 +1,80 @@
+//! `suppressd verify`: a state directory's journal, checkpoints, image and store.
+//!
+//! A running daemon is asked. Where none is running the files are read here, and none is changed.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::configuration;
+use super::context::Context;
+use super::failure::{FAILED, Failure, Outcome};
+use super::table::{Column, Table};
+use crate::admin::{Command, verify_stopped};
+use crate::journal;
+
+/// The arguments of `verify`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// A state directory that no daemon has open [default: store.path, running or not]
+    #[arg(value_name = "DIRECTORY")]
+    directory: Option<PathBuf>,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    json: bool,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::Field("PART", "component"),
+    Column::Field("FILE", "file"),
+    Column::Field("PLACE", "place"),
+    Column::Field("FOUND", "detail"),
+    Column::Field("PROBLEM", "problem"),
+    Column::Field("CONSEQUENCE", "consequence"),
+    Column::Field("HINT", "hint"),
+];
+
+impl Arguments {
+    /// Looks, or has the daemon look, and prints.
+    pub(super) fn run(self, context: &mut Context) -> Outcome {
+        let is_named = self.directory.is_some();
+        let state = match self.directory {
+            Some(directory) if directory.is_dir() => directory,
+            Some(file) if file.exists() => {
+                let file = file.display();
+                return Err(Failure::Usage(format!("{file} is no state directory")));
+            }
+            Some(missing) => return Err(unread(&missing, "there is no such directory")),
+            None => configuration::state_directory(context.config.as_deref())?,
+        };
+        let journal = state.join("journal");
+        let is_in_use = || journal::is_in_use(&journal).map_err(|error| unread(&journal, error));
+        if is_in_use()? {
+            if is_named {
+                let why = "a daemon has it open: ask that one, without naming the directory";
+                return Err(unread(&state, why));
+            }
+            return context.show(&[Command::Verify], self.json, COLUMNS);
+        }
+        if !journal.is_dir() {
+            return Err(unread(&state, "there is no journal in it"));
+        }
+        let rows = verify_stopped(&state, &std::env::temp_dir());
+        let rows = rows.map_err(|error| unread(&state, error))?;
+        if is_in_use()? {
+            return Err(unread(&state, "a daemon was started meanwhile: run this again"));
+        }
+        let mut table = Table::new(COLUMNS);
+        for checked in &rows {
+            let row = serde_json::to_value(checked).map_err(|error| unread(&state, error))?;
+            if self.json { context.out.json(&row)? } else { table.row(&mut context.out, &row)? }
+        }
+        table.end(&mut context.out)?;
+        let is_well = rows.iter().all(|checked| checked.problem.is_none());
+        Ok(if is_well { 0 } else { FAILED })
+    }
+}
+
+fn unread(path: &std::path::Path, why: impl std::fmt::Display) -> Failure {
+    Failure::Failed(format!("{}: {why}", path.display()))
+}

@@ -1,0 +1,352 @@
+//! Looking whether the store, its checkpoints and its image are what they must be, without changing
+//! anything. A store that is not open is looked at in a copy: sled writes as it opens.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::ops::Bound;
+use std::os::unix::fs::DirBuilderExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::checkpoint::{self, Flaw};
+use super::checkpoints::{list, path};
+use super::codec::{Meta, decode, is_newer};
+use super::image::{Image, pairs, stored_gist};
+use super::keys::{META, STANDING};
+use super::open::{clean_mark, free_bytes, is_newer_mark, sled_at};
+use super::scan::merge;
+use super::{Paths, Reader, StoreError};
+use crate::model::{Checked, Position};
+
+const CHECKPOINT: &str = "checkpoint";
+const MARK: &str = "mark";
+const IMAGE: &str = "image";
+const STORE: &str = "store";
+
+/// How often a store that changes meanwhile is summed up again.
+const TRIES: usize = 3;
+/// Room that a copy leaves to others, in bytes.
+const ROOM: u64 = 64 << 20;
+
+const UPGRADE: &str = "start the version of suppressd that wrote it";
+const REBUILT: &str = "the next start makes the store again from a checkpoint and the journal";
+const NO_HAND: &str =
+    "start suppressd: it does that by itself, and keeps the old one in quarantine/";
+
+/// Reads every checkpoint to its end. `start` and `end` are the journal's.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn verify_checkpoints(
+    paths: &Paths,
+    start: Position,
+    end: &dyn Fn() -> Position,
+) -> io::Result<Vec<Checked>> {
+    let mut rows = Vec::new();
+    for position in list(&paths.checkpoint)? {
+        let file = path(&paths.checkpoint, position);
+        match checkpoint::verify(&file, position) {
+            // It was removed meanwhile.
+            Err(Flaw::Closed(error)) if error.kind() == io::ErrorKind::NotFound => {}
+            found => rows.push(checkpoint_row(&file, position, found, (start, end()))),
+        }
+    }
+    if rows.is_empty() {
+        let detail = "there is none yet: the journal alone has everything";
+        rows.push(Checked::well(CHECKPOINT, &paths.checkpoint, detail));
+    }
+    Ok(rows)
+}
+
+fn checkpoint_row(
+    file: &Path,
+    position: Position,
+    found: Result<u64, Flaw>,
+    (start, end): (Position, Position),
+) -> Checked {
+    let ill = |problem: String, consequence, hint| {
+        Checked::ill(CHECKPOINT, file, problem, consequence, hint)
+    };
+    match found {
+        Ok(_) if position > end => ill(
+            format!("it stands for the journal up to {position}, which ends at {end}"),
+            "the end of the journal is lost; the store may have it, a provider may tell it again",
+            "put back the journal's missing segments, if there is a copy of them",
+        ),
+        Ok(_) if position < start => ill(
+            format!("it stands for the journal up to {position}, which begins at {start}"),
+            "a store that is made of it is without what was told between",
+            "put back the journal's missing segments, if there is a copy of them",
+        ),
+        Ok(keys) => {
+            Checked::well(CHECKPOINT, file, format!("whole, {keys} keys, up to {position}"))
+        }
+        Err(Flaw::Newer) => {
+            ill(Flaw::Newer.to_string(), "this version makes no store of it", UPGRADE)
+        }
+        Err(flaw) => ill(
+            flaw.to_string(),
+            "no store can be made of it; the one before it counts",
+            "start suppressd: it sets it aside, keeps the journal, and writes another in time",
+        ),
+    }
+}
+
+impl Reader {
+    /// Looks at the open store and its image. Blocking, and as long as the store is large.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub fn verify(&self, paths: &Paths, end: Position) -> Result<Vec<Checked>, StoreError> {
+        let view = self.view()?;
+        let file = Image::path(&paths.checkpoint);
+        let image = match view.images.current() {
+            None => Checked::well(IMAGE, &file, "there is none: one is made when there is time"),
+            Some(image) => {
+                let row = image_row(&file, &image, &view.tree)?;
+                let is_current = view.images.current().is_some_and(|now| Arc::ptr_eq(&now, &image));
+                let replaced = "it was replaced meanwhile: not compared";
+                if is_current { row } else { Checked::well(IMAGE, &file, replaced) }
+            }
+        };
+        Ok(vec![image, store_row(&paths.sled, &view.tree, end)?])
+    }
+}
+
+/// Looks at a store that nobody has open, at its image, and at the mark of the last stop. sled
+/// is opened in a copy below `scratch`, which is removed again.
+pub fn verify_stopped(paths: &Paths, end: Position, scratch: &Path) -> Vec<Checked> {
+    let (mark, clean) = clean_mark(paths);
+    let mut rows = Vec::new();
+    match clean {
+        _ if is_newer_mark(&mark) => rows.push(Checked::ill(
+            MARK,
+            &mark,
+            "it was written by a newer version of suppressd",
+            "this version looks through the whole store instead",
+            UPGRADE,
+        )),
+        Some(true) => rows.push(Checked::well(MARK, &mark, "sled is as the last stop left it")),
+        Some(false) => rows.push(Checked::ill(
+            MARK,
+            &mark,
+            "it does not speak of sled's file as it is",
+            "the next start looks through the whole store, which takes longer",
+            "none is needed if the directory was copied; else ask who wrote to sled/",
+        )),
+        None => {}
+    }
+    if !paths.sled.exists() {
+        rows.push(missing(paths, end));
+        return rows;
+    }
+    let copy = scratch.join(format!("suppressd-verify-{}", std::process::id()));
+    let looked = in_copy(paths, end, clean == Some(true), &copy);
+    // It is a copy; what cannot be removed is below a folder for what nobody needs.
+    let _ = fs::remove_dir_all(&copy);
+    rows.extend(looked);
+    rows
+}
+
+fn missing(paths: &Paths, end: Position) -> Checked {
+    if end.as_u64() <= (Position { segment: 1, offset: u32::MAX }).as_u64()
+        && list(&paths.checkpoint).is_ok_and(|there| there.is_empty())
+    {
+        return Checked::well(STORE, &paths.sled, "there is none yet");
+    }
+    Checked::ill(STORE, &paths.sled, "it is missing", REBUILT, "start suppressd")
+}
+
+fn in_copy(paths: &Paths, end: Position, clean: bool, copy: &Path) -> Vec<Checked> {
+    let sled = &paths.sled;
+    match copy_sled(sled, copy) {
+        Ok(true) => {}
+        Ok(false) => {
+            let detail = format!("not looked at: no room for a copy in {}", copy.display());
+            return vec![Checked::well(STORE, sled, detail)];
+        }
+        Err(error) => {
+            let problem = format!("it cannot be copied to {}: {error}", copy.display());
+            let hint = "look at the disk; TMPDIR names another folder for the copy";
+            return vec![Checked::ill(STORE, sled, problem, "it was not looked at", hint)];
+        }
+    }
+    // sled panics on some damage.
+    let look = || -> Result<Vec<Checked>, StoreError> {
+        let db = sled_at(copy)?;
+        let store = store_row(sled, &db, end)?;
+        let applied = meta(&db)?.applied;
+        Ok(vec![stopped_image(paths, applied, clean, &db)?, store])
+    };
+    let looked = catch_unwind(AssertUnwindSafe(look))
+        .unwrap_or_else(|_| Err(StoreError::Damaged("sled gave up on opening it".to_owned())));
+    looked.unwrap_or_else(|error| match error {
+        StoreError::Newer(_) => {
+            let consequence = "this version does not open it";
+            vec![Checked::ill(STORE, sled, error.to_string(), consequence, UPGRADE)]
+        }
+        error => vec![Checked::ill(STORE, sled, error.to_string(), REBUILT, NO_HAND)],
+    })
+}
+
+fn stopped_image(
+    paths: &Paths,
+    applied: Position,
+    clean: bool,
+    tree: &sled::Tree,
+) -> Result<Checked, StoreError> {
+    let file = Image::path(&paths.checkpoint);
+    let slower = "sled is asked instead, and another is made";
+    if Image::is_newer(&file) {
+        let problem = "it was written by a newer version of suppressd";
+        return Ok(Checked::ill(IMAGE, &file, problem, slower, UPGRADE));
+    }
+    match File::open(&file).and_then(|file| Image::of(file, applied)) {
+        Ok(image) => image_row(&file, &image, tree),
+        Err(error) if clean && error.kind() != io::ErrorKind::NotFound => {
+            let problem = "its end is not as the last stop left it";
+            Ok(Checked::ill(IMAGE, &file, problem, slower, "start suppressd; look at the disk"))
+        }
+        Err(_) => Ok(Checked::well(IMAGE, &file, "none of this state: the next start makes one")),
+    }
+}
+
+/// Copies sled's folder. `false`: there is not enough room.
+fn copy_sled(from: &Path, to: &Path) -> io::Result<bool> {
+    DirBuilder::new().mode(0o700).create(to)?;
+    let mut files: Vec<(PathBuf, PathBuf)> = Vec::new();
+    let mut bytes = 0;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_file() {
+            bytes += entry.metadata()?.len();
+            files.push((entry.path(), target));
+            continue;
+        }
+        // Blobs, of which there are none: no value is large enough.
+        DirBuilder::new().mode(0o700).create(&target)?;
+        for blob in fs::read_dir(entry.path())? {
+            let blob = blob?;
+            bytes += blob.metadata()?.len();
+            files.push((blob.path(), target.join(blob.file_name())));
+        }
+    }
+    if free_bytes(to)? < bytes + ROOM {
+        return Ok(false);
+    }
+    for (from, to) in files {
+        fs::copy(from, to)?;
+    }
+    Ok(true)
+}
+
+fn meta(tree: &sled::Tree) -> Result<Meta, StoreError> {
+    match tree.get(META)? {
+        Some(bytes) => decode(&bytes),
+        None => Err(StoreError::Damaged("it is empty".to_owned())),
+    }
+}
+
+/// Sums the store up, as a start does that finds no mark.
+fn store_row(file: &Path, tree: &sled::Tree, end: Position) -> Result<Checked, StoreError> {
+    for _ in 0..TRIES {
+        let before = meta(tree)?;
+        let mut found = Meta { applied: before.applied, ..Meta::default() };
+        for pair in tree {
+            let (key, value) = pair?;
+            if let (Some(prefix), Some(form)) = (key.first(), value.first())
+                && is_newer(*prefix, *form)
+            {
+                return Err(StoreError::Newer("a value of the store".to_owned()));
+            }
+            if key != META {
+                found.account(&key, None, Some(&value));
+            }
+        }
+        if meta(tree)? != before {
+            continue;
+        }
+        if found != before {
+            let problem = "its content does not add up";
+            return Ok(Checked::ill(STORE, file, problem, REBUILT, NO_HAND));
+        }
+        if before.applied > end {
+            let problem =
+                format!("it has taken the journal up to {}, which ends at {end}", before.applied);
+            let consequence = "the end of the journal is lost; the store has what it told";
+            let hint = "put back the journal's missing segments, if there is a copy of them";
+            return Ok(Checked::ill(STORE, file, problem, consequence, hint));
+        }
+        let Meta { keys, standings, applied, .. } = before;
+        let detail = format!("adds up: {keys} keys, {standings} standings, up to {applied}");
+        return Ok(Checked::well(STORE, file, detail));
+    }
+    let detail = "not summed up: it changed all the while. Stop suppressd to have it summed up";
+    Ok(Checked::well(STORE, file, detail))
+}
+
+fn image_row(file: &Path, image: &Image, tree: &sled::Tree) -> Result<Checked, StoreError> {
+    let ill = |problem, at: u64| {
+        let consequence = "whole exports and lists may be made of what is wrong";
+        let hint = "stop suppressd, remove the file, and start it: another is made of the store";
+        Ok(Checked::ill(IMAGE, file, problem, consequence, hint).at(format!("byte {at}")))
+    };
+    let (mut at, mut last, mut rows) = (Image::START, vec![STANDING], 0);
+    loop {
+        let block = match image.block(at) {
+            Ok(block) => block,
+            Err(_) => return ill("a block of it is damaged", at),
+        };
+        let is_end = block.is_none();
+        let (block, next) = block.unwrap_or((Vec::new(), at));
+        let up_to = pairs(&block).last().map(|(key, _)| key.to_vec());
+        if !is_end && up_to.is_none() {
+            return ill("a block of it is damaged", at);
+        }
+        rows += match compare(image, &block, (&last, up_to.as_deref()), tree)? {
+            Some(rows) => rows,
+            None => return ill("it says something else of a standing than the store", at),
+        };
+        let Some(up_to) = up_to else {
+            return Ok(Checked::well(
+                IMAGE,
+                file,
+                format!("whole, {rows} standings, as the store has"),
+            ));
+        };
+        (at, last) = (next, up_to);
+    }
+}
+
+/// Compares a block, with what has changed, with the store. `None`: they differ in what has not
+/// changed meanwhile; else how many standings there are.
+fn compare(
+    image: &Image,
+    block: &[u8],
+    (last, up_to): (&[u8], Option<&[u8]>),
+    tree: &sled::Tree,
+) -> Result<Option<u64>, StoreError> {
+    let mut here: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+    merge(block, &image.changed_in(last, up_to), &mut |key, gist| {
+        here.insert(key.to_vec(), gist.to_vec());
+        Ok(())
+    })?;
+    let behind = [STANDING + 1];
+    let end = up_to.map_or(Bound::Excluded(&behind[..]), Bound::Included);
+    let mut rows = 0;
+    for pair in tree.range::<&[u8], _>((Bound::Excluded(last), end)) {
+        let (key, value) = pair?;
+        let same = here
+            .remove(&*key)
+            .is_some_and(|gist| stored_gist(&key, &value).is_ok_and(|stored| stored == gist));
+        if !same && !image.has_changed(&key) {
+            return Ok(None);
+        }
+        rows += 1;
+    }
+    let left = here.keys().any(|key| !image.has_changed(key));
+    Ok((!left).then_some(rows))
+}

@@ -1,0 +1,176 @@
+//! `verify`: what is whole passes, what is damaged is named, and nothing is changed by looking.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::oversize::{element, files, keep, runtime, start, stop, submission};
+use crate::support::client::{event, notify};
+use crate::support::daemon::{Daemon, Home, PROGRAM};
+
+/// A state directory of everything that `verify` looks at, after a stop in good order.
+fn home() -> Home {
+    let home = Home::new("");
+    runtime().block_on(async {
+        let running = start(&home.state());
+        let bounce = |n: u32| event("hard_bounce", &format!("user{n}@x.test"), "m", n);
+        let all = (0..200).map(|number| element(bounce(number))).collect();
+        keep(&home.state(), &running, &submission(all)).await;
+        keep(&home.state(), &running, &submission(vec![element("7")])).await;
+        stop(running).await;
+        // The first image was made of nothing, and all of it had changed since.
+        fs::remove_file(home.state().join("checkpoint/clean")).unwrap();
+        let running = start(&home.state());
+        running.ingest.ready().await;
+        stop(running).await;
+    });
+    home
+}
+
+/// The exit status, and the rows.
+fn verify(home: &Home, arguments: &[&str]) -> (i32, Vec<Value>) {
+    let mut command = std::process::Command::new(PROGRAM);
+    command.args(["verify", "--json"]).args(arguments).arg("-c").arg(home.config());
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let rows = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    (output.status.code().unwrap(), rows)
+}
+
+fn assert_clean(home: &Home, parts: &[&str]) {
+    let (code, rows) = verify(home, &[]);
+    assert!(code == 0 && rows.iter().all(|row| row["problem"].is_null()), "{rows:?}");
+    for part in parts {
+        assert!(rows.iter().any(|row| row["component"] == *part), "{part}: {rows:?}");
+    }
+}
+
+/// The one problem, which must have a consequence and a hint, and be of that file.
+fn assert_named(home: &Home, part: &str, file: &Path) {
+    let (code, rows) = verify(home, &[]);
+    let ill: Vec<&Value> = rows.iter().filter(|row| !row["problem"].is_null()).collect();
+    let of_it: Vec<&&Value> = ill
+        .iter()
+        .filter(|row| row["component"] == part && row["file"] == file.to_str().unwrap())
+        .collect();
+    assert!(code == 1 && !of_it.is_empty(), "{part} {}: {ill:?}", file.display());
+    for row in of_it {
+        assert!(row["consequence"].is_string() && row["hint"].is_string(), "{row}");
+    }
+}
+
+/// Turns a bit of a file where it is; a second time turns it back.
+fn turn(path: &Path, at: u64) {
+    let file = fs::File::options().read(true).write(true).open(path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    byte[0] ^= 4;
+    file.write_all_at(&byte, at).unwrap();
+}
+
+/// Every file below a folder, with what tells a change of it.
+fn everything(folder: &Path) -> BTreeMap<PathBuf, (Vec<u8>, i64, i64)> {
+    let mut all = BTreeMap::new();
+    for path in files(folder) {
+        if path.is_dir() {
+            all.insert(path.clone(), Default::default());
+            all.extend(everything(&path));
+        } else {
+            let meta = fs::metadata(&path).unwrap();
+            let stamp = (fs::read(&path).unwrap(), meta.mtime(), meta.mtime_nsec());
+            all.insert(path, stamp);
+        }
+    }
+    all
+}
+
+fn newest(state: &Path, folder: &str, ending: &str) -> PathBuf {
+    let mut found = files(&state.join(folder));
+    found.retain(|path| path.extension().is_some_and(|e| e == ending));
+    found.pop().unwrap()
+}
+
+#[test]
+fn a_stopped_directory_is_looked_at_and_left_as_it_is() {
+    let home = home();
+    let state = home.state();
+    let before = everything(&state);
+    assert_clean(&home, &["journal", "checkpoint", "mark", "image", "store"]);
+    let (code, rows) = verify(&home, &[state.to_str().unwrap()]);
+    assert!(code == 0 && rows.len() >= 6, "{rows:?}");
+    assert_eq!(everything(&state), before);
+    let image = state.join("checkpoint/standings.image");
+    let end = fs::metadata(&image).unwrap().len() - 3;
+    let segment = files(&state.join("journal")).remove(0);
+    for (part, file, at) in [
+        ("journal", segment.clone(), 500),
+        ("journal", segment.clone(), 2),
+        ("checkpoint", newest(&state, "checkpoint", "checkpoint"), 700),
+        ("image", image.clone(), 300),
+        ("image", image, end),
+    ] {
+        let whole = fs::metadata(&file).unwrap().modified().unwrap();
+        turn(&file, at);
+        let damaged = everything(&state);
+        assert_named(&home, part, &file);
+        assert_eq!(everything(&state), damaged);
+        turn(&file, at);
+        fs::File::open(&file).unwrap().set_modified(whole).unwrap();
+        assert_eq!(everything(&state), before);
+    }
+    let gone = fs::read(&segment).unwrap();
+    fs::remove_file(&segment).unwrap();
+    assert_eq!(verify(&home, &[]).0, 1, "a checkpoint stands for what is not there");
+    fs::write(&segment, gone).unwrap();
+    let (db, mark) = (state.join("sled/db"), state.join("checkpoint/clean"));
+    // Much of sled's file is of the past; what counts may be anywhere.
+    let used = fs::read(&db).unwrap().iter().rposition(|byte| *byte != 0).unwrap() as u64;
+    (0..used).step_by(64).for_each(|at| turn(&db, at));
+    assert_named(&home, "store", &state.join("sled"));
+    assert_named(&home, "mark", &mark);
+    fs::remove_dir_all(state.join("sled")).unwrap();
+    assert_named(&home, "store", &state.join("sled"));
+}
+
+fn scrubbed(daemon: &Daemon) {
+    daemon.until_logged("looked through what was applied before the start");
+}
+
+#[test]
+fn a_running_daemon_looks_at_its_own() {
+    let home = home();
+    let state = home.state();
+    let daemon = home.start().ready();
+    assert_eq!(notify(daemon.http, &event("complaint", "new@x.test", "n", 1)).status, 200);
+    daemon.until_suppressed("new@x.test");
+    scrubbed(&daemon);
+    assert_clean(&home, &["journal", "checkpoint", "image", "store"]);
+    for (part, file, at) in [
+        ("journal", files(&state.join("journal")).remove(0), 500),
+        ("checkpoint", newest(&state, "checkpoint", "checkpoint"), 700),
+        ("image", state.join("checkpoint/standings.image"), 300),
+    ] {
+        turn(&file, at);
+        assert_named(&home, part, &file);
+        turn(&file, at);
+    }
+    assert_clean(&home, &["journal", "checkpoint", "image", "store"]);
+    let (code, rows) = verify(&home, &[state.to_str().unwrap()]);
+    assert!(code == 1 && rows.is_empty(), "another's directory is not looked at: {rows:?}");
+    let table = String::from_utf8(daemon.cli(&["verify"]).stdout).unwrap();
+    assert!(table.contains("whole") && table.contains("adds up"), "{table}");
+    daemon.stop();
+}
+
+#[test]
+fn only_a_state_directory_is_looked_at() {
+    let home = Home::new("");
+    let config = home.config();
+    assert_eq!(verify(&home, &[config.to_str().unwrap()]).0, 64, "a file is no directory");
+    assert_eq!(verify(&home, &["/nonexistent"]).0, 1);
+    assert_eq!(verify(&home, &[]).0, 1, "there is none yet");
+    assert!(!home.state().exists(), "and none is made");
+}
