@@ -252,9 +252,9 @@ impl Writer {
         self.put(batch, keys::cursor(source, feed), Some(state.as_bytes().to_vec()))
     }
 
-    /// Puts an element into quarantine, with the reason, in a line; says whether it is new there. A poll
-    /// reads its overlap again each time, so the same bytes of a source are held once; and what an
-    /// operator has dropped or replayed stays away.
+    /// Puts an element into quarantine, with the reason in a line; says whether it is new there. A
+    /// poll reads its overlap again each time, so the same bytes of a source are held once; and what
+    /// an operator has dropped or replayed stays away.
     ///
     /// # Errors
     /// When the store is damaged.
