@@ -28,6 +28,7 @@ mod mta_opensmtpd;
 mod mta_pages;
 mod mta_rspamd;
 mod mta_sendmail;
+mod mutation;
 mod poll;
 mod poll_daemon;
 mod polling;
