@@ -314,10 +314,15 @@ impl Wire {
         if stamp.feed == "events" {
             return self.date.at("date", stamp.received_at);
         }
-        let first = self.ts_epoch.at("ts_epoch", stamp.received_at);
-        let others = [("s_epoch", &self.s_epoch), ("ts_event", &self.ts_event), ("ts", &self.ts)];
-        let mut others = others.into_iter().map(|(name, time)| time.at(name, stamp.received_at));
-        first.or_else(|error| others.find_map(Result::ok).ok_or(error))
+        let times = [
+            ("ts_epoch", &self.ts_epoch),
+            ("s_epoch", &self.s_epoch),
+            ("ts_event", &self.ts_event),
+            ("ts", &self.ts),
+        ];
+        let told = times.into_iter().find(|(_, time)| !time.is_absent());
+        let (name, time) = told.unwrap_or(times[0]);
+        time.at(name, stamp.received_at)
     }
 
     /// `tags`, or `tag`: a text, a list, or a list written as JSON into a text.

@@ -237,9 +237,8 @@ impl Provider for MailerSend {
             recipient.ok_or_else(|| Unreadable("recipient: there is no text of it".to_owned()))?;
         let address = wire::mailbox(recipient)?;
         // The event's own time; the other one is that of the notification in version 1.
-        let at = data.created_at.utc("created_at", stamp.received_at);
-        let at =
-            at.or_else(|error| created_at.utc("created_at", stamp.received_at).map_err(|_| error))?;
+        let time = data.created_at.some().unwrap_or(&created_at);
+        let at = time.utc("created_at", stamp.received_at)?;
         let diagnostic = data.diagnostic();
         let text = diagnostic.as_deref().unwrap_or("");
         let (smtp_code, enhanced_code) = (wire::smtp_code(text), wire::enhanced_code(text));

@@ -119,7 +119,7 @@ struct Row {
 #[serde(default)]
 struct Suppression {
     email_address: Told,
-    reason: Text,
+    reason: Told,
     timestamp: When,
     block_description: Text,
     complaint: Text,
@@ -291,7 +291,7 @@ fn suppression(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable
     let address = wire::listed(row.email_address.need("email_address")?)?;
     let at = row.timestamp.some().map(|time| time.utc("timestamp", stamp.received_at));
     let at = at.transpose()?;
-    let word = row.reason.clone().unwrap_or_default();
+    let word = row.reason.need("reason")?.to_owned();
     let reason = CAUSES.iter().find(|(cause, _)| *cause == word).map(|(_, reason)| *reason);
     // An address can be on the list for several reasons.
     let given = row.timestamp.given().map(|given| format!("{word}:{given}"));

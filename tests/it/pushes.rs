@@ -1,8 +1,9 @@
 //! What is asked to change each provider's own list, and what the answers come to.
 //!
-//! A file is `tests/fixtures/push/<provider>.json`, or `<provider>.<which>.json` for other
-//! settings: it has these, and cases with a verb, the reason, and the answers in their order. With `FIXTURES=write` each case gets what is asked
-//! and what comes of it written into it: then read every line of the difference.
+//! A file is `tests/fixtures/push/<provider>.json`, or `<provider>.<which>.json` for other settings:
+//! it has these, and cases with a verb, the reason, and the answers in their order. With
+//! `FIXTURES=write` each case gets what is asked and what comes of it written into it: then read
+//! every line of the difference.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};

@@ -314,11 +314,8 @@ impl Reader<'_> {
     ) -> Result<Event, Unreadable> {
         let mail = self.mail;
         let address = wire::mailbox(address)?;
-        let at = time.at("timestamp", self.stamp.received_at);
-        let at = at.or_else(|error| {
-            let sent = mail.timestamp.at("mail.timestamp", self.stamp.received_at);
-            sent.map_err(|_| error)
-        })?;
+        let time = time.some().unwrap_or(&mail.timestamp);
+        let at = time.at("timestamp", self.stamp.received_at)?;
         Ok(Event {
             message_id: mail.message_id.clone(),
             tags: mail.tags.as_ref().map(tags).unwrap_or_default(),

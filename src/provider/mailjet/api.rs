@@ -230,8 +230,9 @@ pub(super) fn contact(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>
 /// Whether a contact, or what cannot be read as one, is kept.
 fn is_told_by(row: &Element) -> bool {
     match wire::object(&row.body) {
-        Ok(Contact { is_spam_complaining, is_excluded_from_campaigns, .. }) => {
-            is_spam_complaining.is_on() || is_excluded_from_campaigns.is_on()
+        Ok(Contact { email, is_spam_complaining, is_excluded_from_campaigns, .. }) => {
+            let is_held = is_spam_complaining.is_on() || is_excluded_from_campaigns.is_on();
+            is_held || email.text().is_none()
         }
         Err(_) => true,
     }
@@ -239,7 +240,8 @@ fn is_told_by(row: &Element) -> bool {
 
 /// What leads to the history of a message: what an event needs of it, as JSON.
 fn message(row: &Element) -> Option<String> {
-    let _: Message = wire::object(&row.body).ok()?;
+    let read: Message = wire::object(&row.body).ok()?;
+    read.contact_alt.text()?;
     let mut message: Map<String, Value> = wire::object(&row.body).ok()?;
     message.retain(|key, _| MESSAGE.contains(&key.as_str()));
     let text = Value::Object(message).to_string();

@@ -237,7 +237,7 @@ impl Provider for SendGrid {
         let wire: Wire = wire::object(&element.body).map_err(unfit)?;
         let name = wire.event.need("event")?;
         // A drop in the logs may leave it to its message to say whose it was.
-        let of_message = wire.email.is_absent() && !element.context.is_empty();
+        let of_message = is_drop(name) && wire.email.is_absent() && !element.context.is_empty();
         let email = if of_message { element.context.as_str().into() } else { wire.email.clone() };
         if name.starts_with("account_") || (is_drop(name) && email.is_absent()) {
             // About the account, or a drop of mail to nobody.

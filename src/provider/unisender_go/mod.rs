@@ -153,9 +153,9 @@ impl Provider for UnisenderGo {
     }
 
     fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
-        let body = wire::unmarked(notification.body);
+        let body = notification.body;
         let is_object = wire::first(body) == Some(b'{');
-        let events = is_object.then(|| wire::members_by(body, events)).flatten();
+        let events = is_object.then(|| wire::members_by(wire::unmarked(body), events)).flatten();
         match events {
             Some(events) if !events.is_empty() => events.into_iter().map(wire::element).collect(),
             // One flat event, or what nobody can cut.

@@ -13,8 +13,7 @@ use crate::provider::PageError;
 /// Cuts a JSON array into its members, or takes an object as the only one. All else is one
 /// element that nobody will be able to read, and so ends in quarantine.
 pub fn split_json(body: &[u8]) -> Vec<Element> {
-    let body = unmarked(body);
-    let parts = if first(body) == Some(b'[') { members(body) } else { None };
+    let parts = if first(body) == Some(b'[') { members(unmarked(body)) } else { None };
     match parts {
         Some(parts) => parts.into_iter().map(element).collect(),
         None => vec![element(body)],
@@ -134,7 +133,7 @@ mod tests {
         assert_eq!(bodies("{\"a\":1}"), ["{\"a\":1}"]);
         assert_eq!(bodies("[1,"), ["[1,"]);
         assert_eq!(bodies("\u{feff}[1, 2]"), ["1", "2"]);
-        assert_eq!(bodies("\u{feff}{}"), ["{}"]);
+        assert_eq!(bodies("\u{feff}{}"), ["\u{feff}{}"]);
         assert_eq!(bodies(r#"[{"\ud800":1},2]"#), [r#"{"\ud800":1}"#, "2"]);
         assert_eq!(bodies("no"), ["no"]);
         assert_eq!(bodies(""), [""]);

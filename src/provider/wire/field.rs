@@ -334,18 +334,18 @@ impl<'de, T: DeserializeOwned + Default> Deserialize<'de> for Parts<T> {
 }
 
 impl Told {
-    /// The text, without white space around it, if it is one.
+    /// The text, if it is one.
     pub fn text(&self) -> Option<&str> {
         match &self.0 {
-            Form::Text(_) => self.0.written(),
+            Form::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    /// The text of the field of that name, without white space around it.
+    /// The text of the field of that name.
     ///
     /// # Errors
-    /// When it is missing, blank or no text.
+    /// When it is missing, or no text.
     pub fn need(&self, name: &str) -> Result<&str, Unreadable> {
         self.text().ok_or_else(|| self.0.misfit(name, "a text"))
     }
@@ -355,6 +355,9 @@ impl Told {
     /// # Errors
     /// When it is missing, blank, no text, or not one plausible mailbox.
     pub fn address(&self, name: &str) -> Result<Address, Unreadable> {
+        if self.is_absent() {
+            return Err(self.0.misfit(name, "a text"));
+        }
         mailbox(self.need(name)?)
     }
 
@@ -530,9 +533,11 @@ mod tests {
             ("[\"secret\"]", "email: a list stands where a text must"),
             ("{\"secret\":1}", "email: an object stands where a text must"),
         ] {
-            assert_eq!(read::<Told>(raw).need("email"), Err(Unreadable(said.to_owned())), "{raw}");
+            let error = read::<Told>(raw).address("email").err();
+            assert_eq!(error, Some(Unreadable(said.to_owned())), "{raw}");
         }
-        assert_eq!(read::<Told>("\" a \"").need("email"), Ok("a"));
+        assert_eq!(read::<Told>("\" a \"").need("kind"), Ok(" a "));
+        assert!(read::<Told>("7").need("kind").is_err());
         let now = Time::from_seconds(1_800_000_000);
         let error = |raw: &str| read::<When>(raw).at("ts", now).unwrap_err().0;
         assert_eq!(error("[]"), "ts: a list stands where a time must");
