@@ -1,7 +1,7 @@
 //! What is asked to change each provider's own list, and what the answers come to.
 //!
-//! A file is `tests/fixtures/push/<provider>.json`, or `<provider>.<which>.json` for other settings:
-//! it has these, and cases with a verb, the reason, and the answers in their order. With
+//! A file is `tests/fixtures/push/<provider>.json`, or `<provider>.<which>.json` for others:
+//! it has settings, and cases with a verb, the reason, and the answers in their order. With
 //! `FIXTURES=write` each case gets what is asked and what comes of it written into it: then read
 //! every line of the difference.
 

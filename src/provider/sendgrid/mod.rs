@@ -558,6 +558,18 @@ mod tests {
     }
 
     #[test]
+    fn a_drop_without_an_address_is_its_messages() {
+        let row =
+            r#"{"event":"drop","email":"","reason":"Bounced Address","timestamp":1600112492}"#;
+        let read = |context: &str| {
+            let element = Element { context: context.to_owned(), body: row.into() };
+            read_one(&SendGrid, &element, Time::from_seconds(1_600_112_503))
+        };
+        let event = read("gone@example.com");
+        assert_eq!((event.address.key(), event.kind), ("gone@example.com", EventKind::Rejected));
+    }
+
+    #[test]
     fn a_key_that_is_none_is_a_problem() {
         for bad in ["", "MFkw", "-----BEGIN PUBLIC KEY-----\n"] {
             let mut settings = Settings::default();
