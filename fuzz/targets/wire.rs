@@ -3,12 +3,12 @@
 
 use libfuzzer_sys::fuzz_target;
 use suppressd::model::{Scope, Time};
-use suppressd::provider::{ELEMENTS_MAX, Faults, wire};
+use suppressd::provider::{Faults, wire};
 use suppressd_fuzz::now;
 
 fuzz_target!(|data: &[u8]| {
     for elements in [wire::split_json(data), wire::split_under("events", data)] {
-        assert!(elements.len() <= ELEMENTS_MAX);
+        assert!(elements.len() <= data.len() + 1);
         let mut behind = data;
         for element in elements {
             // Each is a part of what was given, behind the one before.
@@ -39,11 +39,8 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn times(text: &str) {
-    let read = [
-        wire::utc_time(text, now()),
-        wire::decimal_time(text, now()),
-        wire::loose_time(&wire::TimeForm::Text(text.to_owned()), now()),
-    ];
+    let read =
+        [wire::utc_time(text, now()), wire::decimal_time(text, now()), wire::time(text, now())];
     let latest = now().plus(std::time::Duration::from_secs(24 * 60 * 60));
     for time in read.into_iter().flatten().chain(Time::parse(text)) {
         assert_eq!(
@@ -59,6 +56,7 @@ fn times(text: &str) {
     // A float is good for microseconds; the reading must not be off by more.
     if let (Ok(time), Ok(number)) = (wire::decimal_time(text, now()), text.parse::<f64>())
         && time != now()
+        && number <= 1e11
     {
         assert!((time.nanos() as f64 / 1e9 - number).abs() < 1e-5, "{time} of {number}");
     }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::wire::{self, TimeForm};
+use super::wire::{self, Id, Json, Part, Text, Texts, Told, When};
 use super::{
     Class, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Rate, Said,
     Sample, SettingError, Stamp, Unreadable,
@@ -71,6 +71,8 @@ const EVENTS: &[(&str, Meaning)] = &[
     ("unique_proxy_open", Meaning::Is(EventKind::Opened)),
     ("click", Meaning::Is(EventKind::Clicked)),
     ("requests", Meaning::Is(EventKind::Accepted)),
+    // Hard or soft: it does not say which.
+    ("bounces", Meaning::Fault(Class::Soft)),
     ("softBounces", Meaning::Fault(Class::Soft)),
     ("hardBounces", Meaning::Fault(Class::Hard)),
     ("invalid", Meaning::Is(EventKind::HardBounce)),
@@ -97,50 +99,46 @@ const IGNORED: &[&str] = &["list_addition", "contact_updated", "contact_deleted"
 pub(super) struct Brevo;
 
 /// One event.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Wire {
-    event: String,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    email: Option<String>,
-    ts_epoch: Option<TimeForm>,
-    s_epoch: Option<TimeForm>,
-    ts_event: Option<TimeForm>,
-    ts: Option<TimeForm>,
+    event: Told,
+    email: Told,
+    ts_epoch: When,
+    s_epoch: When,
+    ts_event: When,
+    ts: When,
     /// Of a polled row: with the zone's offset.
-    date: Option<TimeForm>,
-    #[serde(rename = "message-id", default, deserialize_with = "wire::loose_text")]
-    message_id: Option<String>,
-    #[serde(rename = "messageId", default, deserialize_with = "wire::loose_text")]
-    polled_id: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    reason: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_texts")]
-    tags: Vec<String>,
-    #[serde(default, deserialize_with = "wire::loose_texts")]
-    tag: Vec<String>,
-    #[serde(rename = "X-Mailin-custom", default)]
-    custom: Value,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    link: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    user_agent: Option<String>,
+    date: When,
+    #[serde(rename = "message-id")]
+    message_id: Id,
+    #[serde(rename = "messageId")]
+    polled_id: Id,
+    reason: Text,
+    tags: Texts,
+    tag: Texts,
+    #[serde(rename = "X-Mailin-custom")]
+    custom: Json,
+    link: Text,
+    user_agent: Text,
 }
 
 /// One blocked contact.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Contact {
-    email: String,
-    sender_email: Option<String>,
-    reason: Option<Cause>,
-    blocked_at: Option<String>,
+    email: Told,
+    sender_email: Text,
+    reason: Part<Cause>,
+    blocked_at: When,
 }
 
 /// Why it is blocked.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Cause {
-    code: Option<String>,
-    message: Option<String>,
+    code: Text,
+    message: Text,
 }
 
 /// How many contacts are blocked in all.
@@ -186,17 +184,17 @@ impl Provider for Brevo {
         }
         let wire: Wire = wire::object(&element.body)
             .map_err(|error| Unreadable(format!("not an event of Brevo: {error}")))?;
-        if IGNORED.iter().any(|start| wire.event.starts_with(start)) {
+        let name = wire.event.need("event")?;
+        if IGNORED.iter().any(|start| name.starts_with(start)) {
             return Ok(Vec::new());
         }
-        let address = wire::mailbox(wire.email.as_deref().unwrap_or(""))?;
-        let at = wire.time(stamp).ok_or_else(|| Unreadable("there is no time".to_owned()))?;
-        let at = wire::loose_time(at, stamp.received_at)?;
+        let address = wire.email.address("email")?;
+        let at = wire.time(stamp)?;
         let reason = wire.reason.as_deref().unwrap_or("").trim();
         let smtp_code = wire::said_code(reason);
         let enhanced_code = wire::enhanced_code(reason);
         let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text: reason };
-        let row = EVENTS.iter().find(|(known, _)| *known == wire.event);
+        let row = EVENTS.iter().find(|(known, _)| *known == name);
         let kind = match row.map(|(_, meaning)| *meaning) {
             Some(Meaning::Is(kind)) => kind,
             Some(Meaning::Fault(class)) => stamp.faults.kind(class, &said),
@@ -214,12 +212,12 @@ impl Provider for Brevo {
             diagnostic: (!reason.is_empty()).then(|| reason.to_owned()),
             tags: wire.tags(),
             metadata: wire.metadata(),
-            machine: MACHINES.contains(&wire.event.as_str()),
+            machine: MACHINES.contains(&name),
             message_id,
             identity,
-            url: wire.link,
-            user_agent: wire.user_agent,
-            ..stamp.event(self.name(), kind, wire.event, address, at)
+            url: wire.link.clone(),
+            user_agent: wire.user_agent.clone(),
+            ..stamp.event(self.name(), kind, name.to_owned(), address, at)
         }])
     }
 
@@ -312,31 +310,37 @@ impl Wire {
     /// The time in UTC, in milliseconds (some samples have seconds, or another name). The others
     /// are in the account's time zone: off by hours, but the same over retries. A polled row has
     /// a date.
-    fn time(&self, stamp: &Stamp<'_>) -> Option<&TimeForm> {
+    fn time(&self, stamp: &Stamp<'_>) -> Result<Time, Unreadable> {
         if stamp.feed == "events" {
-            return self.date.as_ref();
+            return self.date.at("date", stamp.received_at);
         }
-        let times = [&self.ts_epoch, &self.s_epoch, &self.ts_event, &self.ts];
-        times.into_iter().flatten().next()
+        let times = [
+            ("ts_epoch", &self.ts_epoch),
+            ("s_epoch", &self.s_epoch),
+            ("ts_event", &self.ts_event),
+            ("ts", &self.ts),
+        ];
+        let told = times.into_iter().find(|(_, time)| !time.is_absent());
+        let (name, time) = told.unwrap_or(times[0]);
+        time.at(name, stamp.received_at)
     }
 
     /// `tags`, or `tag`: a text, a list, or a list written as JSON into a text.
     fn tags(&self) -> Vec<String> {
         match self.tag.as_slice() {
             _ if !self.tags.is_empty() => self.tags.clone(),
-            [text] => serde_json::from_str(text).unwrap_or_else(|_| self.tag.clone()),
+            [text] => wire::parse(text).unwrap_or_else(|_| self.tag.clone()),
             _ => self.tag.clone(),
         }
     }
 
     /// The value of the sender's header, which may be JSON itself.
     fn metadata(&self) -> Option<String> {
-        let text = match &self.custom {
-            Value::String(text) => text.trim(),
-            Value::Object(map) if !map.is_empty() => return Some(self.custom.to_string()),
-            _ => return None,
+        let text = match &*self.custom {
+            Some(Value::String(text)) => text.trim(),
+            _ => return self.custom.own_data(),
         };
-        let inner = serde_json::from_str(text).ok().filter(Value::is_object);
+        let inner = Json::of(text).clone().filter(Value::is_object);
         let value = inner.unwrap_or_else(|| Value::String(text.to_owned()));
         (!text.is_empty()).then(|| value.to_string())
     }
@@ -346,12 +350,12 @@ impl Wire {
 fn contact(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
     let row: Contact = wire::object(&element.body)
         .map_err(|error| Unreadable(format!("not a blocked contact of Brevo: {error}")))?;
-    let address = wire::mailbox(&row.email)?;
-    let at = row.blocked_at.as_deref().map(|text| wire::utc_time(text, stamp.received_at));
+    let address = row.email.address("email")?;
+    let at = row.blocked_at.some().map(|time| time.utc("blockedAt", stamp.received_at));
     let undated = at.is_none();
     let at = at.transpose()?.unwrap_or(stamp.received_at);
-    let Cause { code, message } = row.reason.unwrap_or(Cause { code: None, message: None });
-    let code = code.unwrap_or_default();
+    let Cause { code, message } = row.reason.into_inner().unwrap_or_default();
+    let code = code.clone().unwrap_or_default();
     let reason = CAUSES.iter().find(|(known, _)| *known == code).map(|(_, reason)| *reason);
     let sender = wire::filled(row.sender_email);
     let scope = match (reason, sender) {
@@ -359,7 +363,7 @@ fn contact(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
         (Some(Reason::HardBounce | Reason::Complaint), _) | (_, None) => Scope::Global,
         (_, Some(sender)) => wire::stream(&sender)?,
     };
-    let listed = row.blocked_at.unwrap_or_default();
+    let listed = row.blocked_at.given().unwrap_or("");
     Ok(Event {
         scope,
         reason,

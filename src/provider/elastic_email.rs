@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use url::Url;
 
-use super::wire::{self, Fields};
+use super::wire::{self, Fields, Id, Text, Told, When};
 use super::{
     Class, Faults, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Said,
     Sample, SettingError, Stamp, Unreadable,
@@ -103,36 +103,36 @@ const ATTEMPT: &str = "FailedAttempt";
 pub(super) struct ElasticEmail;
 
 /// An event of the API's.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct Row {
-    event_type: String,
-    to: String,
-    event_date: String,
+    event_type: Told,
+    to: Told,
+    event_date: When,
     #[serde(rename = "MsgID")]
-    message: Option<String>,
+    message: Id,
     #[serde(rename = "TransactionID")]
-    transaction: Option<String>,
-    channel_name: Option<String>,
-    message_category: Option<String>,
+    transaction: Id,
+    channel_name: Text,
+    message_category: Text,
     #[serde(rename = "Message")]
-    said: Option<String>,
+    said: Text,
 }
 
 /// What a row is for paging.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct Place {
-    event_date: String,
+    event_date: When,
 }
 
 /// A row of a list.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct Listed {
-    email: String,
-    friendly_error_message: Option<String>,
-    date_updated: Option<String>,
+    email: Told,
+    friendly_error_message: Text,
+    date_updated: When,
 }
 
 impl Provider for ElasticEmail {
@@ -209,7 +209,7 @@ impl Provider for ElasticEmail {
         }
         let (from, offset) = place(query).map_err(misplaced)?;
         let last = rows.iter().rev().find_map(|row| wire::object::<Place>(&row.body).ok());
-        let last = last.and_then(|last| dated(&last.event_date, query.now).ok());
+        let last = last.and_then(|last| dated(last.event_date.given()?, query.now).ok());
         // From before the second of the last row on, as `from` may leave out its own second. More
         // rows than a page in so short a time are counted.
         let last = last.map(|last| last.floor_second().minus(SECOND));
@@ -290,13 +290,13 @@ fn zoneless(time: Time) -> String {
 fn polled(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
     let row: Row = wire::object(&element.body)
         .map_err(|error| Unreadable(format!("not an event of Elastic Email's: {error}")))?;
-    let address = wire::mailbox(&row.to)?;
-    let at = dated(&row.event_date, stamp.received_at)?;
-    let name = row.event_type;
+    let name = row.event_type.need("EventType")?.to_owned();
+    let address = row.to.address("To")?;
+    let at = row.event_date.read("EventDate", |text| dated(text, stamp.received_at))?;
     let status = POLLED.iter().find(|(known, _)| *known == name).map(|(_, status)| *status);
     let is_error = status == Some(ERROR);
-    let category = wire::filled(row.message_category).filter(|_| is_error);
-    let diagnostic = wire::filled(row.said);
+    let category = row.message_category.clone().filter(|_| is_error);
+    let diagnostic: Option<String> = row.said.into();
     let text = diagnostic.as_deref().unwrap_or("");
     let (smtp_code, enhanced_code) = (wire::said_code(text), wire::enhanced_code(text));
     let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
@@ -305,12 +305,12 @@ fn polled(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
         _ => kind(status.unwrap_or(&name), category.as_deref(), &said, stamp.faults),
     };
     let provider_kind = [name].into_iter().chain(category).collect::<Vec<_>>().join(":");
-    let message_id = wire::filled(row.message).or(wire::filled(row.transaction));
+    let message_id = row.message.clone().or(row.transaction.into());
     Ok(Event {
         message_id: message_id.as_deref().and_then(wire::bare_id),
         smtp_code,
         diagnostic,
-        tags: wire::filled(row.channel_name).into_iter().collect(),
+        tags: row.channel_name.clone().into_iter().collect(),
         enhanced_code,
         ..stamp.event(ElasticEmail.name(), kind, provider_kind, address, at)
     })
@@ -320,13 +320,13 @@ fn polled(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
 fn listed(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
     let row: Listed = wire::object(&element.body)
         .map_err(|error| Unreadable(format!("not a row of {}: {error}", stamp.feed)))?;
-    let address = wire::listed(&row.email)?;
-    let date = wire::filled(row.date_updated);
-    let at = date.as_deref().map(|date| dated(date, stamp.received_at)).transpose()?;
+    let address = wire::listed(row.email.need("Email")?)?;
+    let read = |text: &str| dated(text, stamp.received_at);
+    let at = row.date_updated.some().map(|date| date.read("DateUpdated", read)).transpose()?;
     let reason = LISTS.iter().find(|(list, _)| *list == stamp.feed).map(|(_, reason)| *reason);
     Ok(Event {
-        diagnostic: wire::filled(row.friendly_error_message),
-        ..stamp.listed(ElasticEmail.name(), reason, address, date.as_deref().zip(at))
+        diagnostic: row.friendly_error_message.into(),
+        ..stamp.listed(ElasticEmail.name(), reason, address, row.date_updated.given().zip(at))
     })
 }
 

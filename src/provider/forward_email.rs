@@ -6,7 +6,7 @@
 use http::HeaderName;
 use serde::Deserialize;
 
-use super::wire::{self, TimeForm};
+use super::wire::{self, Id, Part, Text, Told, When};
 use super::{
     Check, Class, Faults, Key, Notification, Provider, Said, Sample, SettingError, Settings, Stamp,
     Unreadable,
@@ -30,34 +30,27 @@ const FINAL: &str = "reject";
 
 pub(super) struct ForwardEmail;
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Wire {
-    recipient: String,
-    bounced_at: TimeForm,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    email_id: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    message: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    response: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    response_code: Option<String>,
-    bounce: Option<Bounce>,
+    recipient: Told,
+    bounced_at: When,
+    email_id: Id,
+    message: Text,
+    response: Text,
+    response_code: Text,
+    bounce: Part<Bounce>,
 }
 
 #[derive(Default, Deserialize)]
+#[serde(default)]
 struct Bounce {
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    action: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    message: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    category: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    code: Option<String>,
+    action: Text,
+    message: Text,
+    category: Text,
+    code: Text,
     /// Usually a text such as `5.1.1`, but its type varies.
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    status: Option<String>,
+    status: Text,
 }
 
 impl Provider for ForwardEmail {
@@ -89,7 +82,7 @@ impl Provider for ForwardEmail {
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
         let wire: Wire = wire::object(&element.body)
             .map_err(|error| Unreadable(format!("not a bounce of Forward Email: {error}")))?;
-        let bounce = wire.bounce.unwrap_or_default();
+        let bounce = wire.bounce.into_inner().unwrap_or_default();
         let said = [wire.response, bounce.message, wire.message];
         let diagnostic = said.into_iter().find_map(wire::filled);
         let text = diagnostic.as_deref().unwrap_or("");
@@ -98,15 +91,15 @@ impl Provider for ForwardEmail {
         let statuses = [bounce.status.as_deref(), Some(text)];
         let enhanced_code = statuses.into_iter().flatten().find_map(wire::enhanced_code);
         let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
-        let action = wire::filled(bounce.action);
-        let category = wire::filled(bounce.category);
+        let action: Option<String> = bounce.action.into();
+        let category: Option<String> = bounce.category.into();
         let kind = kind(action.as_deref(), category.as_deref(), &said, stamp.faults);
         let words = ["bounce".to_owned()].into_iter().chain(action).chain(category);
         let provider_kind = words.collect::<Vec<String>>().join(":");
-        let address = wire::mailbox(&wire.recipient)?;
-        let at = wire::time(&wire.bounced_at, stamp.received_at)?;
+        let address = wire.recipient.address("recipient")?;
+        let at = wire.bounced_at.at("bounced_at", stamp.received_at)?;
         let event = Event {
-            message_id: wire::filled(wire.email_id),
+            message_id: wire.email_id.into(),
             smtp_code,
             enhanced_code,
             diagnostic,

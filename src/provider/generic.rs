@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use url::Url;
 
 use super::verify::header_name;
-use super::wire::{self, TimeForm};
+use super::wire::{self, Id, Misfit, Text, Told, When};
 use super::{
     Check, Class, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Said,
     Sample, SettingError, Settings, Stamp, Unreadable,
@@ -72,34 +72,28 @@ const KINDS: &[(&str, EventKind)] = &[
 pub(super) struct Generic;
 
 /// One event in the wire form of the format.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Wire {
-    event: String,
-    timestamp: TimeForm,
-    recipient: String,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    message_id: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    event_id: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    reason: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    smtp_code: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    url: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    user_agent: Option<String>,
+    event: Told,
+    timestamp: When,
+    recipient: Told,
+    message_id: Id,
+    event_id: Id,
+    reason: Text,
+    smtp_code: Text,
+    url: Text,
+    user_agent: Text,
 }
 
 /// One suppression in the wire form of the list.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct WireListed {
-    #[serde(alias = "recipient")]
-    address: String,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    reason: Option<String>,
-    #[serde(default)]
-    since: Option<TimeForm>,
+    address: Told,
+    recipient: Told,
+    reason: Text,
+    since: When,
 }
 
 #[derive(Deserialize)]
@@ -142,7 +136,7 @@ impl Provider for Generic {
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
-        let bad = |error| Unreadable(format!("not an event of this format: {error}"));
+        let bad = |error: Misfit| Unreadable(format!("not an event of this format: {error}"));
         if stamp.feed == LIST {
             let wire: WireListed = wire::object(&element.body).map_err(bad)?;
             return Ok(vec![wire.event(self.name(), stamp)?]);
@@ -184,7 +178,7 @@ impl Provider for Generic {
     }
 
     fn page(&self, query: &Query<'_>, url: &Url, body: &[u8]) -> Result<Page, PageError> {
-        let bad = |error| PageError(format!("not a page of {}: {error}", query.feed));
+        let bad = |error: Misfit| PageError(format!("not a page of {}: {error}", query.feed));
         let (rows, next) = if query.feed == LIST {
             let WireList { suppressions, next } = wire::object(body).map_err(bad)?;
             (suppressions, next)
@@ -226,6 +220,24 @@ impl Provider for Generic {
 }
 
 impl Wire {
+    /// Whether it says whom it is about.
+    pub(super) fn has_recipient(&self) -> bool {
+        !self.recipient.is_absent()
+    }
+
+    /// What it says to have happened.
+    pub(super) fn kind(&self) -> &Told {
+        &self.event
+    }
+
+    /// Puts in what was told around it: what happened, and when, unless it says that itself.
+    pub(super) fn complete(&mut self, event: &str, timestamp: When) {
+        self.event = event.into();
+        if self.timestamp.is_absent() {
+            self.timestamp = timestamp;
+        }
+    }
+
     /// The event, as told by a provider of this form.
     ///
     /// # Errors
@@ -235,13 +247,14 @@ impl Wire {
         provider: &'static str,
         stamp: &Stamp<'_>,
     ) -> Result<Event, Unreadable> {
-        let diagnostic = self.reason.filter(|reason| !reason.is_empty());
+        let name = self.event.need("event")?;
+        let diagnostic = wire::filled(self.reason);
         let said = diagnostic.as_deref().unwrap_or("");
         let smtp_code =
             self.smtp_code.as_deref().and_then(wire::smtp_code).or_else(|| wire::smtp_code(said));
-        let event_id = self.event_id.filter(|id| !id.is_empty());
+        let event_id: Option<String> = self.event_id.into();
         let enhanced_code = wire::enhanced_code(said);
-        let kind = match kind(&self.event, smtp_code) {
+        let kind = match kind(name, smtp_code) {
             // What the sender did is not held against the recipient, whatever it is called.
             EventKind::HardBounce => {
                 let said = Said { smtp: None, enhanced: enhanced_code.as_deref(), text: said };
@@ -250,18 +263,18 @@ impl Wire {
             }
             kind => kind,
         };
-        let address = wire::mailbox(&self.recipient)?;
-        let at = wire::time(&self.timestamp, stamp.received_at)?;
+        let address = self.recipient.address("recipient")?;
+        let at = self.timestamp.at("timestamp", stamp.received_at)?;
         Ok(Event {
-            message_id: self.message_id.filter(|id| !id.is_empty()),
+            message_id: self.message_id.into(),
             smtp_code,
             enhanced_code,
             diagnostic,
-            url: self.url,
-            user_agent: self.user_agent,
+            url: self.url.into(),
+            user_agent: self.user_agent.into(),
             provider_event_id: event_id.clone(),
             identity: event_id,
-            ..stamp.event(provider, kind, self.event, address, at)
+            ..stamp.event(provider, kind, name.to_owned(), address, at)
         })
     }
 }
@@ -269,8 +282,10 @@ impl Wire {
 impl WireListed {
     /// A sight of it on the list. `manual` and reasons that are ours alone say no more than that.
     fn event(self, provider: &'static str, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
-        let address = wire::mailbox(&self.address)?;
-        let since = self.since.map(|since| wire::time(&since, stamp.received_at)).transpose()?;
+        let told = if self.address.is_absent() { self.recipient } else { self.address };
+        let address = told.address("address")?;
+        let since = self.since.some().map(|since| since.at("since", stamp.received_at));
+        let since = since.transpose()?;
         let name = wire::filled(self.reason);
         let own = [Reason::Manual, Reason::SoftBounces, Reason::ProviderListed];
         let reason = name.as_deref().and_then(Reason::parse).filter(|reason| !own.contains(reason));

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::wire::{self, TimeForm};
+use super::wire::{self, Id, Json, Misfit, Part, Text, Texts, Told, When};
 use super::{
     Check, Class, Feed, Key, KeyKind, Notification, Page, PageError, PageRequest, Provider, Query,
     Said, Sample, SettingError, Settings, Stamp, Unreadable,
@@ -115,40 +115,42 @@ const EVENT_TYPES: &[&str] = &[
 
 pub(super) struct MailerSend;
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Kind {
     #[serde(rename = "type")]
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct Wire {
-    created_at: Option<String>,
-    #[serde(default)]
-    data: Data,
+    name: Told,
 }
 
 #[derive(Default, Deserialize)]
+#[serde(default)]
+struct Wire {
+    created_at: When,
+    data: Part<Data>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Data {
-    id: Option<String>,
-    created_at: Option<String>,
+    id: Id,
+    created_at: When,
     /// Version 1: the e-mail. Version 2: the recipient's address.
-    email: Option<Value>,
+    email: Json,
     /// The recipient's address, or an object with it.
-    recipient: Option<Value>,
-    message_id: Option<String>,
-    email_id: Option<String>,
-    tags: Option<Value>,
+    recipient: Json,
+    message_id: Id,
+    email_id: Id,
+    tags: Texts,
     /// What else is known: of version 1, and of version 2. Empty ones are `[]` or null.
-    morph: Option<Value>,
-    meta: Option<Value>,
-    reason: Option<String>,
-    readable_reason: Option<String>,
-    on_hold_until: Option<String>,
+    morph: Json,
+    meta: Json,
+    reason: Text,
+    readable_reason: Text,
+    on_hold_until: When,
     /// Of a row of the block list: `exact` or `pattern`, and what it covers.
     #[serde(rename = "type")]
-    form: Option<String>,
-    pattern: Option<String>,
+    form: Text,
+    pattern: Told,
 }
 
 /// Where a page leads to.
@@ -193,7 +195,9 @@ impl Provider for MailerSend {
 
     fn is_probe(&self, notification: &Notification<'_>) -> bool {
         let check = Check::hmac_of_body(SIGNATURE, "", vec![Secret::new(PING_SECRET)]);
-        let is_ping = || wire::object(notification.body).is_ok_and(|kind: Kind| kind.name == PING);
+        let is_ping = || {
+            wire::object(notification.body).is_ok_and(|kind: Kind| kind.name.text() == Some(PING))
+        };
         check.verify(notification, None).is_ok() && is_ping()
     }
 
@@ -202,12 +206,14 @@ impl Provider for MailerSend {
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
-        let unreadable = |error| Unreadable(format!("not an event of MailerSend's: {error}"));
+        let unreadable =
+            |error: Misfit| Unreadable(format!("not an event of MailerSend's: {error}"));
         if let Some((_, _, cause)) = LISTS.iter().find(|(feed, ..)| *feed == stamp.feed) {
             let data: Data = wire::object(&element.body).map_err(unreadable)?;
             return Ok(vec![data.listed(*cause, stamp)?]);
         }
-        let Kind { mut name } = wire::object(&element.body).map_err(unreadable)?;
+        let kind: Kind = wire::object(&element.body).map_err(unreadable)?;
+        let mut name = kind.name.need("type")?.to_owned();
         let is_row = stamp.feed == "events";
         if is_row {
             name = format!("activity.{name}");
@@ -217,18 +223,22 @@ impl Provider for MailerSend {
             return Ok(Vec::new());
         }
         let Wire { created_at, data } = if is_row {
-            Wire { created_at: None, data: wire::object(&element.body).map_err(unreadable)? }
+            let data: Data = wire::object(&element.body).map_err(unreadable)?;
+            Wire { created_at: When::default(), data: Some(data).into() }
         } else {
             wire::object(&element.body).map_err(unreadable)?
         };
+        let data = data.into_inner().unwrap_or_default();
         let recipient = data.recipient();
         if known.is_none() && recipient.is_none() {
             return Ok(Vec::new());
         }
-        let address = wire::mailbox(recipient.unwrap_or(""))?;
+        let recipient =
+            recipient.ok_or_else(|| Unreadable("recipient: there is no text of it".to_owned()))?;
+        let address = wire::mailbox(recipient)?;
         // The event's own time; the other one is that of the notification in version 1.
-        let at = data.created_at.as_deref().or(created_at.as_deref()).unwrap_or("");
-        let at = moment(at, stamp)?;
+        let time = data.created_at.some().unwrap_or(&created_at);
+        let at = time.utc("created_at", stamp.received_at)?;
         let diagnostic = data.diagnostic();
         let text = diagnostic.as_deref().unwrap_or("");
         let (smtp_code, enhanced_code) = (wire::smtp_code(text), wire::enhanced_code(text));
@@ -238,7 +248,7 @@ impl Provider for MailerSend {
             EventKind::SoftBounce => stamp.faults.kind(Class::Soft, &said),
             kind => kind,
         };
-        let until = (kind == EventKind::Listed).then(|| data.held_until(at, stamp));
+        let until = (kind == EventKind::Listed).then(|| data.held_until(at));
         let event = Event {
             message_id: data.message_id(),
             smtp_code,
@@ -248,7 +258,7 @@ impl Provider for MailerSend {
             url: data.detail("url"),
             user_agent: data.detail("user_agent"),
             provider_event_id: data.id.clone(),
-            identity: data.id,
+            identity: data.id.clone(),
             until,
             ..stamp.event(self.name(), kind, name, address, at)
         };
@@ -347,14 +357,14 @@ impl Data {
     fn message_id(&self) -> Option<String> {
         let email = self.email.as_ref();
         let text = |path: &str| email.and_then(|email| email.pointer(path)).and_then(Value::as_str);
+        let text = |path: &str| text(path).filter(|id| !id.is_empty());
         let nested = text("/message/id").or(self.message_id.as_deref());
-        let id = nested.or(text("/id")).or(self.email_id.as_deref());
-        id.filter(|id| !id.is_empty()).map(str::to_owned)
+        nested.or(text("/id")).or(self.email_id.as_deref()).map(str::to_owned)
     }
 
     /// A detail of the event.
     fn detail(&self, name: &str) -> Option<String> {
-        let holders = [&self.morph, &self.meta].into_iter().flatten();
+        let holders = [&self.morph, &self.meta].into_iter().filter_map(|json| json.as_ref());
         let mut found = holders.filter_map(|holder| holder.get(name)).filter_map(Value::as_str);
         found.find(|text| !text.is_empty()).map(str::to_owned)
     }
@@ -371,8 +381,8 @@ impl Data {
 
     fn tags(&self) -> Vec<String> {
         let nested = self.email.as_ref().and_then(|email| email.get("tags"));
-        let tags = nested.or(self.tags.as_ref()).and_then(Value::as_array);
-        tags.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+        let nested = nested.map(|tags| wire::parse::<Texts>(&tags.to_string()).unwrap_or_default());
+        nested.map_or_else(|| self.tags.to_vec(), Vec::from)
     }
 
     /// A row of a suppression list.
@@ -381,17 +391,20 @@ impl Data {
             let told = "a whole domain or pattern is listed: refuse it in the MTA itself";
             return Err(Unreadable(told.to_owned()));
         }
-        let address = self.recipient().or(self.pattern.as_deref()).unwrap_or("");
-        let address = wire::mailbox(address)?;
-        let created = self.created_at.as_deref();
-        let at = created.map(|text| moment(text, stamp)).transpose()?;
+        let address = match self.recipient() {
+            Some(recipient) => wire::mailbox(recipient)?,
+            None => self.pattern.address("recipient")?,
+        };
+        let created = self.created_at.given();
+        let at = self.created_at.some().map(|time| time.utc("created_at", stamp.received_at));
+        let at = at.transpose()?;
         let undated = at.is_none();
         let at = at.unwrap_or(stamp.received_at);
         let is_hold = stamp.feed == "on_hold";
         Ok(Event {
             undated,
             reason: cause,
-            until: is_hold.then(|| self.held_until(at, stamp)),
+            until: is_hold.then(|| self.held_until(at)),
             diagnostic: self.diagnostic(),
             identity: Some(format!("{}:{}", stamp.feed, created.unwrap_or(""))),
             ..stamp.event("mailersend", EventKind::Listed, stamp.feed.to_owned(), address, at)
@@ -399,11 +412,10 @@ impl Data {
     }
 
     /// When the hold that began at `at` ends.
-    fn held_until(&self, at: Time, stamp: &Stamp<'_>) -> Time {
+    fn held_until(&self, at: Time) -> Time {
         // A hold ends ahead of us, where `wire::time` would not believe it.
-        let far = Stamp { received_at: Time::from_nanos(i64::MAX, 9), ..*stamp };
-        let said = self.on_hold_until.as_deref().and_then(|text| moment(text, &far).ok());
-        said.unwrap_or(at.plus(HOLD))
+        let far = Time::from_nanos(i64::MAX, 9);
+        self.on_hold_until.utc("on_hold_until", far).unwrap_or(at.plus(HOLD))
     }
 }
 
@@ -423,13 +435,6 @@ fn place<'q>(query: &Query<'q>) -> Result<(&'q str, u64), SettingError> {
     let parsed = next.split_once(' ').and_then(|(domain, page)| Some((domain, page.parse().ok()?)));
     let known = parsed.filter(|(domain, _)| domains.iter().any(|known| known == domain));
     known.ok_or_else(|| problem("no longer holds the domain that was being read", "read it anew"))
-}
-
-/// A time as RFC 3339, or in UTC without saying so, as some types have it.
-fn moment(text: &str, stamp: &Stamp<'_>) -> Result<Time, Unreadable> {
-    let is_bare = text.len() == "2025-08-05 22:27:14".len();
-    let text = if is_bare { format!("{text}Z") } else { text.to_owned() };
-    wire::time(&TimeForm::Text(text), stamp.received_at)
 }
 
 #[cfg(test)]

@@ -12,10 +12,10 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::wire::{self, TimeForm};
+use super::wire::{self, Id, Json, Misfit, Part, Text, Told, When};
 use super::{
-    Check, Class, ELEMENTS_MAX, Feed, Key, Notification, Page, PageError, PageRequest, Provider,
-    Query, Said, Sample, SettingError, Settings, Stamp, Unreadable,
+    Check, Class, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Said,
+    Sample, SettingError, Settings, Stamp, Unreadable,
 };
 use crate::model::{Address, Element, Event, EventKind, Reason, Scope, Time};
 
@@ -79,66 +79,68 @@ const EVENT_TYPES: &[&str] =
 pub(super) struct Mailtrap;
 
 /// One event.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Wire {
-    event: String,
-    timestamp: Option<TimeForm>,
-    email: Option<String>,
-    sending_stream: Option<String>,
-    message_id: Option<String>,
-    event_id: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    response_code: Option<String>,
-    response: Option<String>,
-    bounce_category: Option<String>,
-    reason: Option<String>,
-    category: Option<String>,
-    custom_variables: Option<Map<String, Value>>,
-    user_agent: Option<String>,
-    url: Option<String>,
+    event: Told,
+    timestamp: When,
+    email: Told,
+    sending_stream: Text,
+    message_id: Id,
+    event_id: Id,
+    response_code: Text,
+    response: Text,
+    bounce_category: Text,
+    reason: Text,
+    category: Text,
+    custom_variables: Json,
+    user_agent: Text,
+    url: Text,
     /// Of a polled row.
-    status: Option<String>,
+    status: Text,
 }
 
 /// One event of a message, as the API has it.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Row {
-    event_type: String,
-    created_at: Option<TimeForm>,
-    #[serde(default)]
-    details: Details,
+    event_type: Told,
+    created_at: When,
+    details: Part<Details>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Details {
-    email_service_provider_status: Option<String>,
-    email_service_provider_response: Option<String>,
-    bounce_category: Option<String>,
-    reject_reason: Option<String>,
-    spam_feedback_type: Option<String>,
-    click_url: Option<String>,
+    email_service_provider_status: Text,
+    email_service_provider_response: Text,
+    bounce_category: Text,
+    reject_reason: Text,
+    spam_feedback_type: Text,
+    click_url: Text,
 }
 
 /// The message that a row is of.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Message {
-    message_id: String,
-    to: Option<String>,
-    sending_stream: Option<String>,
-    category: Option<String>,
-    custom_variables: Option<Map<String, Value>>,
+    message_id: Id,
+    to: Told,
+    sending_stream: Text,
+    category: Text,
+    custom_variables: Json,
 }
 
 /// One row of the suppression list.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Suppression {
-    #[serde(rename = "type", default)]
-    cause: String,
-    email: String,
-    created_at: Option<String>,
-    sending_stream: Option<String>,
-    message_esp_response: Option<String>,
+    #[serde(rename = "type")]
+    cause: Text,
+    email: Told,
+    created_at: When,
+    sending_stream: Text,
+    message_esp_response: Text,
 }
 
 #[derive(Deserialize)]
@@ -198,16 +200,14 @@ impl Provider for Mailtrap {
             "events" => polled(element)?,
             _ => wire::object(&element.body).map_err(not_an_event)?,
         };
-        let known = TYPES.iter().find(|(known, _)| *known == wire.event).map(|(_, kind)| *kind);
-        if known.is_none() && wire.email.is_none() {
+        let name = wire.event.need("event")?;
+        let known = TYPES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
+        if known.is_none() && wire.email.is_absent() {
             return Ok(Vec::new());
         }
-        let address = wire::mailbox(wire.email.as_deref().unwrap_or(""))?;
-        let form = wire.timestamp.as_ref();
-        let form = form.ok_or_else(|| Unreadable("the time is missing".to_owned()))?;
-        let at = wire::time(form, stamp.received_at)?;
-        let diagnostic = wire.response.as_ref().or(wire.reason.as_ref());
-        let diagnostic = diagnostic.filter(|text| !text.is_empty()).cloned();
+        let address = wire.email.address("email")?;
+        let at = wire.timestamp.at("timestamp", stamp.received_at)?;
+        let diagnostic = wire.response.clone().or_else(|| wire.reason.clone());
         let text = diagnostic.as_deref().unwrap_or("");
         let code = wire.response_code.as_deref().or(wire.status.as_ref().map(|_| text));
         let smtp_code = code.and_then(wire::smtp_code);
@@ -215,10 +215,9 @@ impl Provider for Mailtrap {
         let enhanced_code = status.or_else(|| wire::enhanced_code(text));
         let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
         let kind = wire.kind(known.unwrap_or(EventKind::Unknown), &said, stamp);
-        let category = wire.bounce_category.as_deref().filter(|text| !text.is_empty());
-        let provider_kind = match category {
-            Some(category) => format!("{}:{category}", wire.event),
-            None => wire.event,
+        let provider_kind = match wire.bounce_category.as_deref() {
+            Some(category) => format!("{name}:{category}"),
+            None => name.to_owned(),
         };
         let event = Event {
             scope: match kind {
@@ -226,16 +225,16 @@ impl Provider for Mailtrap {
                 EventKind::Unsubscribed => scope(wire.sending_stream.as_deref()),
                 _ => Scope::Global,
             },
-            message_id: wire.message_id.filter(|id| !id.is_empty()),
+            message_id: wire.message_id.into(),
             smtp_code,
             enhanced_code,
             diagnostic,
-            tags: wire.category.into_iter().filter(|tag| !tag.is_empty()).collect(),
-            metadata: wire.custom_variables.map(|data| Value::Object(data).to_string()),
-            url: wire.url,
-            user_agent: wire.user_agent,
+            tags: wire.category.clone().into_iter().collect(),
+            metadata: wire.custom_variables.own_data(),
+            url: wire.url.into(),
+            user_agent: wire.user_agent.into(),
             // No identity: the API tells the same event without this id.
-            provider_event_id: wire.event_id,
+            provider_event_id: wire.event_id.into(),
             ..stamp.event(self.name(), kind, provider_kind, address, at)
         };
         Ok(vec![event])
@@ -312,7 +311,7 @@ impl Wire {
     }
 }
 
-fn not_an_event(error: serde_json::Error) -> Unreadable {
+fn not_an_event(error: Misfit) -> Unreadable {
     Unreadable(format!("not an event of Mailtrap's: {error}"))
 }
 
@@ -320,23 +319,25 @@ fn not_an_event(error: serde_json::Error) -> Unreadable {
 fn polled(element: &Element) -> Result<Wire, Unreadable> {
     let row: Row = wire::object(&element.body).map_err(not_an_event)?;
     let message: Message = wire::object(element.context.as_bytes()).map_err(not_an_event)?;
-    let details = row.details;
+    let details = row.details.into_inner().unwrap_or_default();
     Ok(Wire {
         event: row.event_type,
         timestamp: row.created_at,
         email: message.to,
         sending_stream: message.sending_stream,
-        message_id: Some(message.message_id),
-        event_id: None,
-        response_code: None,
-        response: wire::filled(details.email_service_provider_response),
+        message_id: message.message_id,
+        response: details.email_service_provider_response,
         bounce_category: details.bounce_category,
-        reason: details.reject_reason.or(details.spam_feedback_type),
+        reason: if details.reject_reason.is_some() {
+            details.reject_reason
+        } else {
+            details.spam_feedback_type
+        },
         category: message.category,
-        custom_variables: message.custom_variables.filter(|own| !own.is_empty()),
-        user_agent: None,
+        custom_variables: message.custom_variables,
         url: details.click_url,
-        status: Some(details.email_service_provider_status.unwrap_or_default()),
+        status: Some(details.email_service_provider_status.clone().unwrap_or_default()).into(),
+        ..Wire::default()
     })
 }
 
@@ -344,10 +345,11 @@ fn polled(element: &Element) -> Result<Wire, Unreadable> {
 fn suppression(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
     let row: Suppression = wire::object(&element.body)
         .map_err(|error| Unreadable(format!("not a suppression of Mailtrap's: {error}")))?;
-    let address = wire::mailbox(&row.email)?;
-    let at = row.created_at.as_deref().map(|text| wire::utc_time(text, stamp.received_at));
+    let address = row.email.address("email")?;
+    let at = row.created_at.some().map(|time| time.utc("created_at", stamp.received_at));
     let at = at.transpose()?;
-    let cause = CAUSES.iter().find(|(name, _)| *name == row.cause).map(|(_, reason)| *reason);
+    let word = row.cause.clone().unwrap_or_default();
+    let cause = CAUSES.iter().find(|(name, _)| *name == word).map(|(_, reason)| *reason);
     let stream = row.sending_stream.as_deref();
     let text = row.message_esp_response.as_deref().unwrap_or("");
     Ok(Event {
@@ -360,12 +362,12 @@ fn suppression(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable
         undated: at.is_none(),
         smtp_code: wire::smtp_code(text),
         enhanced_code: wire::enhanced_code(text),
-        identity: Some(format!("suppressions:{}", row.created_at.as_deref().unwrap_or(""))),
-        diagnostic: wire::filled(row.message_esp_response),
+        identity: Some(format!("suppressions:{}", row.created_at.given().unwrap_or(""))),
+        diagnostic: row.message_esp_response.clone(),
         ..stamp.event(
             Mailtrap.name(),
             EventKind::Listed,
-            row.cause,
+            word,
             address,
             at.unwrap_or(stamp.received_at),
         )
@@ -444,10 +446,10 @@ fn suppressions_page(body: &[u8]) -> Result<Page, PageError> {
 /// The lines of a body with one event a line. `None` when it has another form: each line must
 /// start as an object does, and the whole must be no JSON.
 fn lines(body: &[u8]) -> Option<Vec<&[u8]>> {
+    let body = wire::unmarked(body);
     let all = body.split(|b| *b == b'\n').map(<[u8]>::trim_ascii);
-    let lines: Vec<&[u8]> = all.filter(|line| !line.is_empty()).take(ELEMENTS_MAX + 1).collect();
-    let several = (2..=ELEMENTS_MAX).contains(&lines.len());
-    let fits = several && lines.iter().all(|line| line.starts_with(b"{"));
+    let lines: Vec<&[u8]> = all.filter(|line| !line.is_empty()).collect();
+    let fits = lines.len() > 1 && lines.iter().all(|line| line.starts_with(b"{"));
     (fits && serde_json::from_slice::<IgnoredAny>(body).is_err()).then_some(lines)
 }
 

@@ -83,9 +83,6 @@ pub static ALL: &[&dyn Provider] = &[
     &unisender_go::UnisenderGo,
 ];
 
-/// Most elements of one body; a body with more is quarantined whole.
-pub const ELEMENTS_MAX: usize = 100_000;
-
 /// The provider of that name, among those that a source can name, the operator's and our own.
 pub fn by_name(name: &str) -> Option<&'static dyn Provider> {
     let internal: [&'static dyn Provider; 2] =

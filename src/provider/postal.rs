@@ -5,12 +5,11 @@
 
 use http::HeaderName;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 
+use super::wire::{self, Id, Part, Text, Told, When};
 use super::{
     Algorithm, Check, Class, Encoding, Faults, Form, Key, Notification, Piece, Place, Provider,
     PublicKey, PublicKeyBytes, Said, Sample, Scheme, SettingError, Settings, Stamp, Unreadable,
-    wire,
 };
 use crate::model::{Address, Element, Event, EventKind, Time};
 use crate::secret::Secret;
@@ -59,44 +58,36 @@ const LISTED: &str = "is on the suppression list";
 
 pub(super) struct Postal;
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Wire {
-    event: String,
-    timestamp: Option<Box<RawValue>>,
-    payload: Option<Payload>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    uuid: Option<String>,
+    event: Told,
+    timestamp: When,
+    payload: Part<Payload>,
+    uuid: Id,
 }
 
 #[derive(Default, Deserialize)]
+#[serde(default)]
 struct Payload {
-    message: Option<Message>,
-    original_message: Option<Message>,
-    timestamp: Option<Box<RawValue>>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    status: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    details: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    output: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    url: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    user_agent: Option<String>,
+    message: Part<Message>,
+    original_message: Part<Message>,
+    timestamp: When,
+    status: Text,
+    details: Text,
+    output: Text,
+    url: Text,
+    user_agent: Text,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Message {
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    id: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    direction: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    message_id: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    to: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    tag: Option<String>,
+    id: Id,
+    direction: Text,
+    message_id: Id,
+    to: Told,
+    tag: Text,
 }
 
 impl Provider for Postal {
@@ -144,41 +135,41 @@ impl Provider for Postal {
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
         let wire: Wire = wire::object(&element.body)
             .map_err(|error| Unreadable(format!("not an event of Postal: {error}")))?;
-        if IGNORED.contains(&wire.event.as_str()) {
+        let name = wire.event.need("event")?;
+        if IGNORED.contains(&name) {
             return Ok(Vec::new());
         }
-        let payload = wire.payload.unwrap_or_default();
-        let message = payload.original_message.or(payload.message);
+        let payload = wire.payload.into_inner().unwrap_or_default();
+        let message = payload.original_message.into_inner().or(payload.message.into_inner());
         let message = message.ok_or_else(|| Unreadable("the event has no message".to_owned()))?;
         if message.direction.as_deref().is_some_and(|direction| direction != "outgoing") {
             return Ok(Vec::new());
         }
-        let recipient = message.to.ok_or_else(|| Unreadable("recipient: is missing".to_owned()))?;
-        let address = wire::mailbox(&recipient)?;
-        let seconds = payload.timestamp.as_deref().or(wire.timestamp.as_deref());
-        let seconds = seconds.map_or("", RawValue::get);
-        let at = wire::decimal_time(seconds, stamp.received_at)?;
+        let address = message.to.address("to")?;
+        let time = if payload.timestamp.is_absent() { wire.timestamp } else { payload.timestamp };
+        let at = time.at("timestamp", stamp.received_at)?;
+        let seconds = time.given().unwrap_or("");
         let details = payload.details.as_deref().unwrap_or("");
         let output = payload.output.as_deref().unwrap_or("").trim();
-        let kind = kind(&wire.event, details, output, stamp.faults);
-        let status = wire::filled(payload.status);
+        let kind = kind(name, details, output, stamp.faults);
+        let status: Option<String> = payload.status.into();
         // Two webhooks at Postal give one event two uuids; its row in the API has none.
         let row = message.id.as_ref().zip(status.as_ref());
         let row = row.map(|(id, status)| format!("{id}:{status}:{seconds}"));
-        let uuid = wire::filled(wire.uuid);
+        let uuid: Option<String> = wire.uuid.into();
         let provider_kind = match status {
-            Some(status) => format!("{}:{status}", wire.event),
-            None => wire.event,
+            Some(status) => format!("{name}:{status}"),
+            None => name.to_owned(),
         };
         let said = if output.is_empty() { details } else { output };
         let event = Event {
             message_id: message.message_id.as_deref().and_then(wire::bare_id),
             smtp_code: wire::smtp_code(output),
             enhanced_code: wire::enhanced_code(output),
-            diagnostic: wire::filled(Some(said.to_owned())),
-            tags: wire::filled(message.tag).into_iter().collect(),
-            url: payload.url,
-            user_agent: payload.user_agent,
+            diagnostic: wire::filled(said.to_owned()),
+            tags: message.tag.clone().into_iter().collect(),
+            url: payload.url.into(),
+            user_agent: payload.user_agent.into(),
             identity: row.or_else(|| uuid.clone()),
             provider_event_id: uuid,
             ..stamp.event(self.name(), kind, provider_kind, address, at)

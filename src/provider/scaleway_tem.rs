@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::verify::{Envelope, SNS_KEYS, SnsService};
-use super::wire::{self, TimeForm};
+use super::wire::{self, Id, Parts, Text, Texts, Told, When};
 use super::{
     Ask, Check, Class, Feed, Key, KeyKind, Notification, Page, PageError, PageRequest, Provider,
     Query, Said, Sample, SettingError, Settings, Stamp, Unreadable,
@@ -105,60 +105,59 @@ struct Replayed {
 }
 
 /// An e-mail, with what became of it.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Email {
-    id: String,
-    mail_rcpt: String,
-    created_at: String,
-    updated_at: Option<String>,
-    status: String,
-    status_details: Option<String>,
-    #[serde(default)]
-    last_tries: Vec<Try>,
-    #[serde(default)]
-    flags: Vec<String>,
+    id: Id,
+    mail_rcpt: Told,
+    created_at: When,
+    updated_at: When,
+    status: Told,
+    status_details: Text,
+    last_tries: Parts<Try>,
+    flags: Texts,
 }
 
 /// A try to deliver it.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Try {
-    tried_at: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    code: Option<String>,
-    message: Option<String>,
+    tried_at: When,
+    code: Text,
+    message: Text,
 }
 
 /// An entry of a blocklist.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Blocked {
-    #[serde(default)]
-    id: String,
-    email: String,
-    created_at: Option<String>,
-    updated_at: Option<String>,
-    ends_at: Option<String>,
+    id: Id,
+    email: Told,
+    created_at: When,
+    updated_at: When,
+    ends_at: When,
     #[serde(rename = "type")]
-    kind: Option<String>,
-    reason: Option<String>,
+    kind: Text,
+    reason: Text,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Wire {
-    id: Option<String>,
+    id: Id,
     #[serde(rename = "type")]
-    kind: String,
-    created_at: String,
-    email_id: Option<String>,
-    email_to: Option<String>,
+    kind: Told,
+    created_at: When,
+    email_id: Id,
+    email_to: Told,
     /// Of a new entry of a blocklist, if it has the form that the API gives it.
-    email: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    email_response_code: Option<String>,
-    email_response_message: Option<String>,
+    email: Told,
+    email_response_code: Text,
+    email_response_message: Text,
     /// The older name of the message.
-    email_error: Option<String>,
-    reason: Option<String>,
-    ends_at: Option<String>,
+    email_error: Text,
+    reason: Text,
+    ends_at: When,
 }
 
 impl Provider for ScalewayTem {
@@ -347,10 +346,10 @@ fn segment(text: &str) -> String {
 fn is_past(rows: &[Element], query: &Query<'_>) -> bool {
     #[derive(Deserialize)]
     struct Made {
-        created_at: String,
+        created_at: When,
     }
     let made = rows.iter().rev().find_map(|row| wire::object::<Made>(&row.body).ok());
-    let made = made.and_then(|made| Time::parse(&made.created_at));
+    let made = made.and_then(|made| made.created_at.at("created_at", query.now).ok());
     made.is_some_and(|made| made < query.window.since)
 }
 
@@ -358,21 +357,20 @@ fn is_past(rows: &[Element], query: &Query<'_>) -> bool {
 fn told(message: &str, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
     let wire: Wire = wire::object(message.as_bytes())
         .map_err(|error| Unreadable(format!("not an event of Scaleway: {error}")))?;
-    let recipient = wire::filled(wire.email_to).or(wire::filled(wire.email));
-    let recipient =
-        recipient.ok_or_else(|| Unreadable(format!("{} names no address", wire.kind)))?;
-    let said = wire::filled(wire.email_response_message).or(wire::filled(wire.email_error));
-    let said = said.or(wire::filled(wire.reason));
-    let meaning = TYPES.iter().find(|(known, _)| *known == wire.kind).map(|(_, means)| means);
-    let address = wire::mailbox(&recipient)?;
-    let at = wire::time(&TimeForm::Text(wire.created_at), stamp.received_at)?;
-    let id = wire::filled(wire.id);
-    let event = stamp.event(ScalewayTem.name(), EventKind::Unknown, wire.kind, address, at);
+    let word = wire.kind.need("type")?;
+    let recipient = if wire.email_to.is_absent() { &wire.email } else { &wire.email_to };
+    let said = [wire.email_response_message, wire.email_error, wire.reason];
+    let said = said.into_iter().find_map(Option::<String>::from);
+    let meaning = TYPES.iter().find(|(known, _)| *known == word).map(|(_, means)| means);
+    let address = recipient.address("email_to")?;
+    let at = wire.created_at.at("created_at", stamp.received_at)?;
+    let id: Option<String> = wire.id.into();
+    let event = stamp.event(ScalewayTem.name(), EventKind::Unknown, word.to_owned(), address, at);
     let event = Event {
-        message_id: wire::filled(wire.email_id),
+        message_id: wire.email_id.into(),
         provider_event_id: id.clone(),
         identity: id,
-        until: wire.ends_at.as_deref().and_then(Time::parse),
+        until: wire.ends_at.given().and_then(Time::parse),
         ..event
     };
     Ok(judged(event, meaning, wire.email_response_code.as_deref(), said, stamp))
@@ -413,7 +411,8 @@ fn email(element: &Element, stamp: &Stamp<'_>) -> Result<Option<Event>, Unreadab
     let row: Email = wire::object(&element.body)
         .map_err(|error| Unreadable(format!("not an event or e-mail of Scaleway: {error}")))?;
     let flag = FLAGS.iter().find(|(flag, _)| row.flags.iter().any(|given| given == flag));
-    let meaning = match (row.status.as_str(), flag) {
+    let status = row.status.need("status")?;
+    let meaning = match (status, flag) {
         ("sent", _) => &Is(EventKind::Delivered),
         ("failed", Some((_, meaning))) => meaning,
         ("failed", None) => &Failed(Class::Unclear),
@@ -422,19 +421,22 @@ fn email(element: &Element, stamp: &Stamp<'_>) -> Result<Option<Event>, Unreadab
         (_, Some(_)) => &Is(EventKind::Deferred),
         (_, None) => return Ok(None),
     };
-    let last = row.last_tries.iter().filter_map(|one| Some((one.tried_at.as_deref()?, one)));
-    let last = last.max_by_key(|(tried, _)| Time::parse(tried));
-    let when = last.map(|(tried, _)| tried).or(row.updated_at.as_deref());
-    let at = TimeForm::Text(when.unwrap_or(&row.created_at).to_owned());
-    let at = wire::time(&at, stamp.received_at)?;
-    let address = wire::mailbox(&row.mail_rcpt)?;
-    let said = last.and_then(|(_, one)| wire::filled(one.message.clone()));
-    let said = said.or(wire::filled(row.status_details));
+    let tried = |one: &Try| one.tried_at.at("tried_at", stamp.received_at).ok();
+    let last = row.last_tries.iter().filter_map(|one| Some((tried(one)?, one)));
+    let last = last.max_by_key(|(tried, _)| *tried);
+    let updated = || row.updated_at.at("updated_at", stamp.received_at).ok();
+    let at = match last.map(|(tried, _)| tried).or_else(updated) {
+        Some(at) => at,
+        None => row.created_at.at("created_at", stamp.received_at)?,
+    };
+    let address = row.mail_rcpt.address("mail_rcpt")?;
+    let said = last.and_then(|(_, one)| one.message.clone());
+    let said = said.or(row.status_details.into());
     let code = last.and_then(|(_, one)| one.code.as_deref());
-    let words = [row.status.as_str()].into_iter().chain(flag.map(|(flag, _)| *flag));
+    let words = [status].into_iter().chain(flag.map(|(flag, _)| *flag));
     let word = words.collect::<Vec<&str>>().join(":");
     let event = stamp.event(ScalewayTem.name(), EventKind::Unknown, word, address, at);
-    let event = Event { message_id: Some(row.id), ..event };
+    let event = Event { message_id: row.id.into(), ..event };
     Ok(Some(judged(event, Some(meaning), code, said, stamp)))
 }
 
@@ -442,18 +444,18 @@ fn email(element: &Element, stamp: &Stamp<'_>) -> Result<Option<Event>, Unreadab
 fn blocked(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
     let row: Blocked = wire::object(&element.body)
         .map_err(|error| Unreadable(format!("not an entry of a blocklist: {error}")))?;
-    let address = wire::listed(&row.email)?;
+    let address = wire::listed(row.email.need("email")?)?;
     // One whose end was moved is a new listing.
-    let given = wire::filled(row.updated_at).or(wire::filled(row.created_at));
-    let form = |given: &String| wire::time(&TimeForm::Text(given.clone()), stamp.received_at);
-    let at = given.as_ref().map(form).transpose()?;
-    let given = given.map(|given| format!("{}:{given}", row.id));
-    let kind = wire::filled(row.kind);
+    let time = row.updated_at.some().unwrap_or(&row.created_at);
+    let at = time.some().map(|time| time.at("updated_at", stamp.received_at)).transpose()?;
+    let id = row.id.as_deref().unwrap_or("");
+    let given = time.given().map(|given| format!("{id}:{given}"));
+    let kind: Option<String> = row.kind.into();
     let reason = kind.as_deref().filter(|kind| *kind == NOT_FOUND).map(|_| Reason::HardBounce);
     let listed = stamp.listed(ScalewayTem.name(), reason, address, given.as_deref().zip(at));
     Ok(Event {
-        diagnostic: wire::filled(row.reason),
-        until: row.ends_at.as_deref().and_then(Time::parse),
+        diagnostic: row.reason.into(),
+        until: row.ends_at.given().and_then(Time::parse),
         provider_kind: kind.unwrap_or(listed.provider_kind),
         ..listed
     })

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::wire::{self, Fields};
+use super::wire::{self, Fields, Id, Json, Text, Told, When};
 use super::{
     Class, Faults, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Rate,
     Said, Sample, SettingError, Stamp, Unreadable,
@@ -102,25 +102,27 @@ struct PageData {
 }
 
 /// A row of the search of events.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Row {
-    event: String,
-    recipient: String,
-    date: String,
-    email_id: Option<String>,
-    smtp_response: Option<String>,
-    reason: Option<String>,
-    error: Option<String>,
-    custom_headers: Option<Box<RawValue>>,
+    event: Told,
+    recipient: Told,
+    date: When,
+    email_id: Id,
+    smtp_response: Text,
+    reason: Text,
+    error: Text,
+    custom_headers: Json,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Suppression {
-    email_address: String,
-    reason: String,
-    timestamp: Option<String>,
-    block_description: Option<String>,
-    complaint: Option<String>,
+    email_address: Told,
+    reason: Told,
+    timestamp: When,
+    block_description: Text,
+    complaint: Text,
 }
 
 impl Provider for Smtp2go {
@@ -208,8 +210,7 @@ impl Provider for Smtp2go {
             None => return Err(missing("recipient")),
         };
         let time = fields.get("time").ok_or_else(|| missing("time"))?;
-        let at = wire::utc_time(time, stamp.received_at)
-            .or_else(|_| wire::decimal_time(time, stamp.received_at))?;
+        let at = wire::utc_time(time, stamp.received_at)?;
         let diagnostic = fields.get("message").or_else(|| fields.get("context"));
         let text = diagnostic.unwrap_or("");
         let (smtp_code, enhanced_code) = (wire::smtp_code(text), wire::enhanced_code(text));
@@ -261,8 +262,9 @@ impl Provider for Smtp2go {
 fn polled(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
     let row: Row = wire::object(&element.body)
         .map_err(|error| Unreadable(format!("not an event of SMTP2GO's: {error}")))?;
-    let address = wire::mailbox(&row.recipient)?;
-    let at = wire::utc_time(&row.date, stamp.received_at)?;
+    let name = row.event.need("event")?;
+    let address = row.recipient.address("recipient")?;
+    let at = row.date.utc("date", stamp.received_at)?;
     let context = [row.reason.as_deref(), row.error.as_deref()];
     let context = context.map(Option::unwrap_or_default).join(" ");
     let mut texts = [row.smtp_response, row.reason, row.error].into_iter();
@@ -270,31 +272,32 @@ fn polled(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
     let text = diagnostic.as_deref().unwrap_or("");
     let (smtp_code, enhanced_code) = (wire::smtp_code(text), wire::enhanced_code(text));
     let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
-    let known = POLLED.iter().find(|(name, _, _)| *name == row.event);
-    let (name, bounce) = known.map_or((row.event.as_str(), None), |(_, name, b)| (*name, *b));
-    let kind = kind(name, bounce, &context, &said, stamp.faults);
+    let known = POLLED.iter().find(|(known, _, _)| *known == name);
+    let (told, bounce) = known.map_or((name, None), |(_, told, b)| (*told, *b));
+    let kind = kind(told, bounce, &context, &said, stamp.faults);
     Ok(Event {
         message_id: row.email_id.as_deref().and_then(wire::bare_id),
         smtp_code,
         diagnostic,
-        metadata: wire::own_data(row.custom_headers.as_deref()),
+        metadata: row.custom_headers.own_data(),
         enhanced_code,
-        ..stamp.event(Smtp2go.name(), kind, row.event, address, at)
+        ..stamp.event(Smtp2go.name(), kind, name.to_owned(), address, at)
     })
 }
 
 fn suppression(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
     let row: Suppression = wire::object(&element.body)
         .map_err(|error| Unreadable(format!("not a suppression of SMTP2GO's: {error}")))?;
-    let address = wire::listed(&row.email_address)?;
-    let given = row.timestamp.as_deref();
-    let at = given.map(|text| wire::utc_time(text, stamp.received_at)).transpose()?;
-    let reason = CAUSES.iter().find(|(cause, _)| *cause == row.reason).map(|(_, reason)| *reason);
+    let address = wire::listed(row.email_address.need("email_address")?)?;
+    let at = row.timestamp.some().map(|time| time.utc("timestamp", stamp.received_at));
+    let at = at.transpose()?;
+    let word = row.reason.need("reason")?.to_owned();
+    let reason = CAUSES.iter().find(|(cause, _)| *cause == word).map(|(_, reason)| *reason);
     // An address can be on the list for several reasons.
-    let given = given.map(|given| format!("{}:{given}", row.reason));
+    let given = row.timestamp.given().map(|given| format!("{word}:{given}"));
     Ok(Event {
-        diagnostic: wire::filled(row.block_description).or(wire::filled(row.complaint)),
-        provider_kind: row.reason,
+        diagnostic: row.block_description.clone().or(row.complaint.clone()),
+        provider_kind: word,
         ..stamp.listed(Smtp2go.name(), reason, address, given.as_deref().zip(at))
     })
 }

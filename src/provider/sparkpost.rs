@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::wire::{self, TimeForm};
+use super::wire::{self, Id, Json, Misfit, Text, Texts, Told, When};
 use super::{
     Class, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Said, Sample,
     SettingError, Stamp, Unreadable,
@@ -144,58 +144,46 @@ struct WirePage {
 }
 
 /// A row of the suppression list.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Row {
-    recipient: String,
+    recipient: Told,
     #[serde(rename = "type")]
-    mail: Option<String>,
-    source: Option<String>,
-    description: Option<String>,
-    created: Option<String>,
-    updated: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    list_id: Option<String>,
+    mail: Text,
+    source: Text,
+    description: Text,
+    created: When,
+    updated: When,
+    list_id: Text,
 }
 
 #[derive(Deserialize)]
 struct Envelope {
-    msys: BTreeMap<String, Value>,
+    msys: BTreeMap<String, Box<RawValue>>,
 }
 
 /// One event. SparkPost writes numbers as texts.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Wire {
     #[serde(rename = "type")]
-    name: String,
-    rcpt_to: Option<String>,
-    raw_rcpt_to: Option<String>,
-    timestamp: Option<TimeForm>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    event_id: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    message_id: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    bounce_class: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    error_code: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    raw_reason: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    reason: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    fbtype: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    list_id: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    target_link_url: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    user_agent: Option<String>,
-    #[serde(default)]
-    user_agent_parsed: Value,
-    #[serde(default, deserialize_with = "wire::loose_texts")]
-    rcpt_tags: Vec<String>,
-    #[serde(default)]
-    rcpt_meta: Value,
+    name: Told,
+    rcpt_to: Told,
+    raw_rcpt_to: Told,
+    timestamp: When,
+    event_id: Id,
+    message_id: Id,
+    bounce_class: Text,
+    error_code: Text,
+    raw_reason: Text,
+    reason: Text,
+    fbtype: Text,
+    list_id: Text,
+    target_link_url: Text,
+    user_agent: Text,
+    user_agent_parsed: Json,
+    rcpt_tags: Texts,
+    rcpt_meta: Json,
 }
 
 impl Provider for SparkPost {
@@ -270,7 +258,7 @@ impl Provider for SparkPost {
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
-        let unfit = |error| Unreadable(format!("not an event of SparkPost: {error}"));
+        let unfit = |error: Misfit| Unreadable(format!("not an event of SparkPost: {error}"));
         match stamp.feed {
             "" => {}
             SUPPRESSIONS => return Ok(vec![listed(element, stamp)?]),
@@ -283,10 +271,7 @@ impl Provider for SparkPost {
             if IGNORED_CLASSES.contains(&class.as_str()) {
                 continue;
             }
-            if !value.is_object() {
-                return Err(Unreadable(format!("{class} is no object")));
-            }
-            let wire: Wire = serde_json::from_value(value).map_err(unfit)?;
+            let wire: Wire = wire::object(value.get().as_bytes()).map_err(unfit)?;
             events.extend(wire.events(stamp)?);
         }
         Ok(events)
@@ -337,6 +322,11 @@ impl Provider for SparkPost {
     }
 }
 
+/// Whether a program opened a message before anybody looked at it.
+fn is_prefetched(parsed: &Value) -> bool {
+    parsed["is_prefetched"] == Value::Bool(true)
+}
+
 /// Reads a row of the suppression list. An address can be on it twice, for two types of mail, and
 /// a row that is changed is a new one.
 fn listed(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
@@ -354,16 +344,12 @@ fn listed(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
         reason => reason,
     };
     let mail = row.mail.as_deref().unwrap_or("");
-    let time = match row.updated.as_deref().or(row.created.as_deref()) {
-        Some(given) => {
-            let at = wire::time(&TimeForm::Text(given.to_owned()), stamp.received_at)?;
-            Some((format!("{mail}:{given}"), at))
-        }
-        None => None,
-    };
-    let time = time.as_ref().map(|(given, at)| (given.as_str(), *at));
-    let address = wire::mailbox(&row.recipient)?;
-    let scope = match row.list_id.as_deref().filter(|list| !list.is_empty()) {
+    let time = row.updated.some().unwrap_or(&row.created);
+    let at = time.some().map(|time| time.at("updated", stamp.received_at)).transpose()?;
+    let given = time.given().map(|given| format!("{mail}:{given}"));
+    let time = given.as_deref().zip(at);
+    let address = row.recipient.address("recipient")?;
+    let scope = match row.list_id.as_deref() {
         Some(list) => wire::stream(list)?,
         None => Scope::Global,
     };
@@ -372,7 +358,7 @@ fn listed(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
         scope,
         smtp_code,
         enhanced_code,
-        diagnostic: wire::filled(Some(text.to_owned())),
+        diagnostic: wire::filled(text.to_owned()),
         provider_kind: words.collect::<Vec<&str>>().join(":"),
         ..stamp.listed(NAME, reason, address, time)
     })
@@ -381,7 +367,8 @@ fn listed(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
 impl Wire {
     /// The event, unless it tells nothing of a recipient.
     fn events(self, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
-        if IGNORED_TYPES.iter().any(|start| self.name.starts_with(start)) {
+        let name = self.name.need("type")?;
+        if IGNORED_TYPES.iter().any(|start| name.starts_with(start)) {
             return Ok(Vec::new());
         }
         Ok(vec![self.event(stamp)?])
@@ -389,14 +376,12 @@ impl Wire {
 
     fn event(self, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
         // `rcpt_to` is in lower case; an odd raw address must not cost the event.
-        let raw = self.raw_rcpt_to.as_deref().and_then(|text| wire::mailbox(text).ok());
+        let raw = self.raw_rcpt_to.address("raw_rcpt_to").ok();
         let address = match raw {
             Some(address) => address,
-            None => wire::mailbox(self.rcpt_to.as_deref().unwrap_or(""))?,
+            None => self.rcpt_to.address("rcpt_to")?,
         };
-        let at =
-            self.timestamp.as_ref().ok_or_else(|| Unreadable("there is no time".to_owned()))?;
-        let at = wire::loose_time(at, stamp.received_at)?;
+        let at = self.timestamp.at("timestamp", stamp.received_at)?;
         let text = self.said().map(str::to_owned);
         let said = text.as_deref().unwrap_or("");
         let error_code = self.error_code.as_deref().and_then(wire::smtp_code);
@@ -404,27 +389,26 @@ impl Wire {
         let enhanced_code = wire::enhanced_code(said);
         let facts = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text: said };
         let kind = self.kind(&facts, stamp);
-        let list = self.list_id.as_deref().filter(|list| !list.is_empty());
+        let list = self.list_id.as_deref();
         let scope = match list {
             Some(list) if kind == EventKind::Unsubscribed => wire::stream(list)?,
             _ => Scope::Global,
         };
         let provider_kind = self.provider_kind();
-        let id = self.event_id.filter(|id| !id.is_empty());
-        let has_meta = self.rcpt_meta.as_object().is_some_and(|meta| !meta.is_empty());
+        let id: Option<String> = self.event_id.into();
         Ok(Event {
             scope,
             message_id: self.message_id.as_deref().and_then(wire::bare_id),
             smtp_code,
             enhanced_code,
             diagnostic: text,
-            tags: self.rcpt_tags,
-            url: self.target_link_url,
-            user_agent: self.user_agent,
+            tags: self.rcpt_tags.into(),
+            url: self.target_link_url.into(),
+            user_agent: self.user_agent.into(),
             provider_event_id: id.clone(),
             identity: id,
-            machine: self.user_agent_parsed["is_prefetched"] == Value::Bool(true),
-            metadata: has_meta.then(|| self.rcpt_meta.to_string()),
+            machine: self.user_agent_parsed.as_ref().is_some_and(is_prefetched),
+            metadata: self.rcpt_meta.own_data(),
             ..stamp.event(NAME, kind, provider_kind, address, at)
         })
     }
@@ -437,17 +421,18 @@ impl Wire {
 
     /// The type, with what makes it special.
     fn provider_kind(&self) -> String {
-        let more = match self.name.as_str() {
+        let name = self.name.text().unwrap_or("");
+        let more = match name {
             "bounce" | "out_of_band" => self.bounce_class.as_deref(),
             "spam_complaint" => self.fbtype.as_deref(),
             _ => None,
         };
-        let words = [Some(self.name.as_str()), more.filter(|text| !text.is_empty())];
+        let words = [Some(name), more];
         words.into_iter().flatten().collect::<Vec<&str>>().join(":")
     }
 
     fn kind(&self, said: &Said<'_>, stamp: &Stamp<'_>) -> EventKind {
-        let name = self.name.as_str();
+        let name = self.name.text().unwrap_or("");
         let find = |table: &[(&str, Meaning)], key: &str| {
             table.iter().find(|(known, _)| *known == key).map(|(_, meaning)| *meaning)
         };
@@ -476,8 +461,8 @@ impl Wire {
 
     /// Whether SparkPost would not send because the address is on its own list.
     fn is_suppressed(&self) -> bool {
-        let texts = [&self.raw_reason, &self.reason].into_iter().flatten();
-        let mut texts = texts.map(|text| text.to_lowercase());
+        let texts = [&self.raw_reason, &self.reason].into_iter().filter_map(|text| text.as_deref());
+        let mut texts = texts.map(str::to_lowercase);
         texts.any(|text| SUPPRESSED.iter().any(|known| text.contains(known)))
     }
 }

@@ -9,10 +9,11 @@ use std::time::Duration;
 use data_encoding::{BASE64, BASE64_NOPAD};
 use http::HeaderMap;
 use http::header::HeaderName;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::generic::{self, Generic};
-use super::wire;
+use super::wire::{self, Misfit, Part, Told, When};
 use super::{
     Algorithm, Check, Encoding, Form, Hash, Key, KeyKind, Mac, Notification, Piece, Place,
     Provider, PublicKey, PublicKeyBytes, Sample, Scheme, SettingError, Settings, SignedStamp,
@@ -50,6 +51,16 @@ pub(super) const SVIX: Trio =
 
 pub(super) struct StandardWebhooks;
 
+/// What stands around an event.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Root {
+    #[serde(rename = "type")]
+    kind: Told,
+    timestamp: When,
+    data: Part<generic::Wire>,
+}
+
 impl Provider for StandardWebhooks {
     fn name(&self) -> &'static str {
         "standard-webhooks"
@@ -72,25 +83,19 @@ impl Provider for StandardWebhooks {
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
-        let unreadable = |error: String| Unreadable(format!("not an event of this form: {error}"));
-        let root: Map<String, Value> =
-            wire::object(&element.body).map_err(|error| unreadable(error.to_string()))?;
-        let data = root.get("data").and_then(Value::as_object);
-        let mut fields =
-            data.filter(|data| data.contains_key("recipient")).unwrap_or(&root).clone();
-        let kind = root.get("type").or(fields.get("event")).and_then(Value::as_str);
-        let kind = kind.ok_or_else(|| unreadable("it has no type".to_owned()))?.to_owned();
+        let unreadable = |error: Misfit| Unreadable(format!("not an event of this form: {error}"));
+        let root: Root = wire::object(&element.body).map_err(unreadable)?;
+        let event: generic::Wire = wire::object(&element.body).map_err(unreadable)?;
+        let inner = root.data.into_inner().filter(generic::Wire::has_recipient);
+        let mut wire = inner.unwrap_or(event);
+        let kind = if root.kind.is_absent() { wire.kind() } else { &root.kind };
+        let kind = kind.need("type")?.to_owned();
         // Types are written with dots, the thing before what happened to it: `message.bounced`.
         let name = kind.rsplit('.').next().unwrap_or(&kind);
-        if !fields.contains_key("recipient") && generic::kind(name, None) == EventKind::Unknown {
+        if !wire.has_recipient() && generic::kind(name, None) == EventKind::Unknown {
             return Ok(Vec::new());
         }
-        fields.insert("event".to_owned(), Value::from(name));
-        if let (false, Some(at)) = (fields.contains_key("timestamp"), root.get("timestamp")) {
-            fields.insert("timestamp".to_owned(), at.clone());
-        }
-        let wire: generic::Wire = serde_json::from_value(Value::Object(fields))
-            .map_err(|error| unreadable(error.to_string()))?;
+        wire.complete(name, root.timestamp);
         let mut event = Event { provider_kind: kind, ..wire.event(self.name(), stamp)? };
         if !element.context.is_empty() {
             event.provider_event_id = Some(element.context.clone());

@@ -15,10 +15,10 @@ use std::time::Duration;
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 use suppressd::clock;
-use suppressd::model::{Event, Origin, Reason, SourceName, Time};
+use suppressd::model::{Element, Event, Origin, Reason, SourceName, Time};
 use suppressd::provider::{
     ALL, Faults, Key, KeyKind, Page, PageRequest, Provider, Query, Setting, Settings, Stamp,
-    Window, by_name,
+    Unreadable, Window, by_name,
 };
 use suppressd::secret::Secret;
 use url::Url;
@@ -127,37 +127,58 @@ impl Case {
 
     /// The requests that are made when the answers are these, and the events that come of them.
     pub(crate) fn drive(&self) -> (Vec<Value>, Vec<Value>) {
-        let settings = &self.settings;
-        let window = Window { since: self.time("since"), until: self.time("until") };
-        let mut answers = self.answers().into_iter();
         let (mut asked, mut events) = (Vec::new(), Vec::new());
-        let mut one = |next: Option<&str>| -> Page {
-            let now = Time::parse(READ).unwrap();
-            let query = Query { settings, feed: self.feed(), window, next, now };
-            let request = self.provider.page_request(&query).unwrap();
-            let name = self.path.display();
-            asked.push(shown(&request));
-            assert!(asked.len() <= REQUESTS_MAX, "{name} does not end: {asked:?}");
-            let answer = answers.next().unwrap_or_else(|| panic!("{name}: no answer: {asked:#?}"));
-            let links = self.file["exchanges"][asked.len() - 1]["link"].as_str().unwrap_or("");
-            let page = self.provider.linked_page(&query, &request.url, links, &answer);
-            let page = page.unwrap_or_else(|error| panic!("{name}: {error}"));
+        self.walk(|request, page| {
             let rows = page.rows.iter().flat_map(|element| match self.read(element) {
                 Some(events) => events.iter().map(brief).collect(),
                 None => vec![json!({ "unreadable": true })],
             });
             let mut rows: Vec<Value> = rows.collect();
-            if self.file["exchanges"][asked.len() - 1].to_string().contains("$times") {
+            if self.file["exchanges"][asked.len()].to_string().contains("$times") {
                 rows.dedup();
             }
+            asked.push(shown(request));
             events.extend(rows);
+            if page.overfull {
+                events.push(json!({ "overfull": true }));
+            }
+        });
+        (asked, events)
+    }
+
+    /// The rows that the answers have; of many that are the same, one.
+    pub(crate) fn elements(&self) -> Vec<Element> {
+        let mut elements = Vec::new();
+        self.walk(|_, page| elements.extend(page.rows.iter().cloned()));
+        elements.dedup();
+        elements
+    }
+
+    /// Asks as a poll does, and tells each request with the page that its answer is.
+    fn walk(&self, mut tell: impl FnMut(&PageRequest, &Page)) {
+        let settings = &self.settings;
+        let window = Window { since: self.time("since"), until: self.time("until") };
+        let mut answers = self.answers().into_iter();
+        let mut asked = 0;
+        let mut one = |next: Option<&str>| -> Page {
+            let now = Time::parse(READ).unwrap();
+            let query = Query { settings, feed: self.feed(), window, next, now };
+            let request = self.provider.page_request(&query).unwrap();
+            let name = self.path.display();
+            let place = format!("{name}, request {}: {}", asked + 1, request.url);
+            assert!(asked < REQUESTS_MAX, "{place}: it does not end");
+            let answer = answers.next().unwrap_or_else(|| panic!("{place}: no answer"));
+            let links = self.file["exchanges"][asked]["link"].as_str().unwrap_or("");
+            let page = self.provider.linked_page(&query, &request.url, links, &answer);
+            let page = page.unwrap_or_else(|error| panic!("{place}: {error}"));
+            tell(&request, &page);
+            asked += 1;
             page
         };
         let mut next: Option<String> = None;
         loop {
             let page = one(next.as_deref());
             if page.overfull {
-                events.push(json!({ "overfull": true }));
                 break;
             }
             for detail in &page.details {
@@ -168,10 +189,14 @@ impl Case {
                 break;
             }
         }
-        (asked, events)
     }
 
-    fn read(&self, element: &suppressd::model::Element) -> Option<Vec<Event>> {
+    fn read(&self, element: &Element) -> Option<Vec<Event>> {
+        self.read_or_say(element).ok()
+    }
+
+    /// Reads a row, or says why it cannot be read.
+    pub(crate) fn read_or_say(&self, element: &Element) -> Result<Vec<Event>, Unreadable> {
         let source = SourceName::parse("fixture").unwrap();
         let stamp = Stamp {
             source: &source,
@@ -180,7 +205,7 @@ impl Case {
             received_at: Time::parse(READ).unwrap(),
             faults: &Faults::default(),
         };
-        self.provider.read(element, &stamp).ok()
+        self.provider.read(element, &stamp)
     }
 }
 

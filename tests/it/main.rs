@@ -32,6 +32,7 @@ mod mta_pages;
 mod mta_rspamd;
 mod mta_sendmail;
 mod oversize;
+mod mutation;
 mod poll;
 mod poll_daemon;
 mod polling;

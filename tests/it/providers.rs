@@ -274,17 +274,24 @@ fn no_query_makes_a_provider_panic_or_lose_anything() {
 }
 
 #[test]
-fn an_oversized_array_is_kept_whole() {
-    let count = suppressd::provider::ELEMENTS_MAX;
-    let fits = format!("[{}0]", "0,".repeat(count - 1));
-    let over = format!("[{}0]", "0,".repeat(count));
+fn an_array_of_any_length_is_cut() {
+    let count = 300_000;
+    let array = format!("[{}0]", "0,".repeat(count - 1));
     for provider in ALL {
-        let cut = split(*provider, fits.as_bytes()).len();
-        assert!(cut == count || cut == 1, "{}", provider.name());
-        let whole = split(*provider, over.as_bytes());
-        assert_eq!(whole.len(), 1, "{}", provider.name());
-        assert_eq!(whole[0].body, over.as_bytes());
+        let name = provider.name();
+        let elements = split(*provider, array.as_bytes());
+        let takes_arrays = split(*provider, b"[0,0]").len() == 2;
+        assert_eq!(elements.len(), if takes_arrays { count } else { 1 }, "{name}");
     }
+    let mailtrap = suppressd::provider::by_name("mailtrap").unwrap();
+    let under = format!("{{\"events\":{array}}}");
+    let lines = "{}\n".repeat(count);
+    for body in [under, lines] {
+        assert_eq!(split(mailtrap, body.as_bytes()).len(), count);
+    }
+    let unisender = suppressd::provider::by_name("unisender-go").unwrap();
+    let users = format!("{{\"events_by_user\":[{{\"events\":{array}}}]}}");
+    assert_eq!(split(unisender, users.as_bytes()).len(), count);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! What is asked to change each provider's own list, and what the answers come to.
 //!
-//! A file is `tests/fixtures/push/<provider>.json`: settings, and cases with a verb, the
-//! reason, and the answers in their order. With `FIXTURES=write` each case gets what is asked
-//! and what comes of it written into it: then read every line of the difference.
+//! A file is `tests/fixtures/push/<provider>.json`, or `<provider>.<which>.json` for others:
+//! it has settings, and cases with a verb, the reason, and the answers in their order. With
+//! `FIXTURES=write` each case gets what is asked and what comes of it written into it: then read
+//! every line of the difference.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -75,25 +76,40 @@ fn fixture(name: &str) -> (PathBuf, Value) {
     (path, serde_json::from_slice(&text).unwrap())
 }
 
+/// The stems of all files, each with the provider that it is about.
+fn files() -> Vec<(&'static dyn Provider, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/push");
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut stems: Vec<String> =
+        entries.map(|e| e.unwrap().path().file_stem().unwrap().to_str().unwrap().into()).collect();
+    stems.sort();
+    let names = ALL.iter().map(|provider| provider.name());
+    for name in names.filter(|name| outlet(name).is_some()) {
+        assert!(stems.iter().any(|stem| stem == name), "{name} has no file");
+    }
+    let provider = |stem: &String| by_name(stem.split('.').next().unwrap()).unwrap();
+    stems.into_iter().map(|stem| (provider(&stem), stem)).collect()
+}
+
 #[test]
 fn lists_are_written_to_as_expected() {
     let writes = std::env::var_os("FIXTURES").is_some_and(|value| value == "write");
-    for provider in ALL.iter().filter(|provider| outlet(provider.name()).is_some()) {
+    for (provider, stem) in files() {
         let name = provider.name();
-        let (path, mut file) = fixture(name);
+        let (path, mut file) = fixture(&stem);
         let keys = [provider.poll_keys(), outlet(name).unwrap().keys()].concat();
         let settings = settings_of(&keys, &file["settings"]);
         let mut verbs = Vec::new();
         for case in file["cases"].as_array_mut().unwrap() {
-            let (asked, comes_to) = drive(*provider, &settings, case);
+            let (asked, comes_to) = drive(provider, &settings, case);
             verbs.push((case["verb"].clone(), comes_to));
             if writes {
                 case["asked"] = asked.into();
                 case["comes_to"] = comes_to.into();
                 continue;
             }
-            assert_eq!(case["asked"], json!(asked), "{name}: {case}");
-            assert_eq!(case["comes_to"], comes_to, "{name}: {case}");
+            assert_eq!(case["asked"], json!(asked), "{stem}: {case}");
+            assert_eq!(case["comes_to"], comes_to, "{stem}: {case}");
         }
         for verb in ["add", "remove"] {
             assert!(verbs.contains(&(verb.into(), "done")), "{name}: {verb}");

@@ -9,10 +9,10 @@ use serde_json::value::RawValue;
 
 use super::AmazonSes;
 use super::sigv4::{Signer, encode};
-use crate::model::{Element, Event, Reason, Time};
+use crate::model::{Element, Event, Reason};
+use crate::provider::wire::{self, Text, Told, When};
 use crate::provider::{
-    Feed, Key, Page, PageError, PageRequest, Provider, Query, Rate, SettingError, Stamp,
-    Unreadable, wire,
+    Feed, Key, Page, PageError, PageRequest, Provider, Query, Rate, SettingError, Stamp, Unreadable,
 };
 
 pub(super) const POLL_KEYS: &[Key] = &[
@@ -46,12 +46,12 @@ struct WirePage {
     next_token: Option<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct Summary {
-    email_address: String,
-    reason: String,
-    last_update_time: Box<RawValue>,
+    email_address: Told,
+    reason: Text,
+    last_update_time: When,
 }
 
 pub(super) fn page_request(query: &Query<'_>) -> Result<PageRequest, SettingError> {
@@ -108,25 +108,19 @@ pub(super) fn page(query: &Query<'_>, body: &[u8]) -> Result<Page, PageError> {
 pub(super) fn read(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
     let row: Summary = wire::object(&element.body)
         .map_err(|error| Unreadable(format!("not an entry of the suppression list: {error}")))?;
-    let address = wire::listed(&row.email_address)?;
-    let at = updated(row.last_update_time.get(), stamp.received_at)?;
-    let reason = REASONS.iter().find(|(name, _)| *name == row.reason).map(|(_, reason)| *reason);
+    let address = wire::listed(row.email_address.need("EmailAddress")?)?;
+    // Seconds since the epoch, which AWS writes with an exponent at times.
+    let at = row.last_update_time.at("LastUpdateTime", stamp.received_at)?;
+    let word = row.reason.clone().unwrap_or_default();
+    let reason = REASONS.iter().find(|(name, _)| *name == word).map(|(_, reason)| *reason);
     let listed = stamp.listed(AmazonSes.name(), reason, address, Some((&at.to_string(), at)));
-    Ok(vec![Event { provider_kind: row.reason, ..listed }])
-}
-
-/// Seconds since the epoch, which AWS writes with an exponent at times.
-fn updated(text: &str, received_at: Time) -> Result<Time, Unreadable> {
-    let plain = match text.parse::<f64>() {
-        Ok(seconds) if text.contains(['e', 'E']) => format!("{seconds:.3}"),
-        _ => text.to_owned(),
-    };
-    wire::decimal_time(&plain, received_at)
+    Ok(vec![Event { provider_kind: word, ..listed }])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Time;
 
     #[test]
     fn times_are_read_in_every_form() {
@@ -137,11 +131,13 @@ mod tests {
             ("1781519531.126", "2026-06-15T10:32:11.126Z"),
             ("1.781519531126E9", "2026-06-15T10:32:11.126Z"),
         ] {
-            let read = updated(text, now).map(|time| time.to_string());
+            let when: When = wire::parse(text).unwrap();
+            let read = when.at("LastUpdateTime", now).map(|time| time.to_string());
             assert_eq!(read.as_deref(), Ok(shown), "{text}");
         }
         for bad in ["null", "\"soon\"", "1e99", "-1.0"] {
-            assert!(updated(bad, now).is_err(), "{bad}");
+            let when: When = wire::parse(bad).unwrap();
+            assert!(when.at("LastUpdateTime", now).is_err(), "{bad}");
         }
     }
 

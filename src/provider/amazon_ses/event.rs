@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::Value;
 
-use super::super::wire::{self, TimeForm};
+use super::super::wire::{self, Flag, Id, Part, Parts, Text, Texts, Told, When};
 use super::super::{Class, Said, Stamp, Unreadable};
 use crate::model::{Event, EventKind, Scope};
 
@@ -42,115 +41,112 @@ const OF_MESSAGE: &[(&str, EventKind)] = &[
     ("Rendering Failure", EventKind::Failed),
 ];
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Wire {
-    event_type: Option<String>,
-    notification_type: Option<String>,
-    mail: Mail,
-    bounce: Option<Bounce>,
-    complaint: Option<Complaint>,
-    delivery: Option<Delivery>,
-    delivery_delay: Option<Delay>,
-    reject: Option<Fault>,
-    failure: Option<Fault>,
-    open: Option<Tracked>,
-    click: Option<Tracked>,
-    subscription: Option<Subscription>,
+    event_type: Text,
+    notification_type: Text,
+    mail: Part<Mail>,
+    bounce: Part<Bounce>,
+    complaint: Part<Complaint>,
+    delivery: Part<Delivery>,
+    delivery_delay: Part<Delay>,
+    reject: Part<Fault>,
+    failure: Part<Fault>,
+    open: Part<Tracked>,
+    click: Part<Tracked>,
+    subscription: Part<Subscription>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Mail {
-    timestamp: Option<String>,
-    message_id: Option<String>,
-    #[serde(default)]
-    destination: Vec<String>,
-    tags: Option<BTreeMap<String, Value>>,
+    timestamp: When,
+    message_id: Text,
+    destination: Texts,
+    tags: Part<BTreeMap<String, Texts>>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Bounce {
-    bounce_type: String,
-    bounce_sub_type: Option<String>,
-    bounced_recipients: Vec<Recipient>,
-    timestamp: Option<String>,
-    feedback_id: Option<String>,
+    bounce_type: Text,
+    bounce_sub_type: Text,
+    bounced_recipients: Parts<Recipient>,
+    timestamp: When,
+    feedback_id: Id,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Complaint {
-    complained_recipients: Vec<Recipient>,
-    complaint_sub_type: Option<String>,
-    complaint_feedback_type: Option<String>,
-    timestamp: Option<String>,
-    feedback_id: Option<String>,
-    user_agent: Option<String>,
+    complained_recipients: Parts<Recipient>,
+    complaint_sub_type: Text,
+    complaint_feedback_type: Text,
+    timestamp: When,
+    feedback_id: Id,
+    user_agent: Text,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Delivery {
-    recipients: Vec<String>,
-    timestamp: Option<String>,
-    smtp_response: Option<String>,
+    recipients: Texts,
+    timestamp: When,
+    smtp_response: Text,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Delay {
-    delay_type: Option<String>,
-    delayed_recipients: Vec<Recipient>,
-    timestamp: Option<String>,
+    delay_type: Text,
+    delayed_recipients: Parts<Recipient>,
+    timestamp: When,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Recipient {
-    email_address: String,
-    status: Option<String>,
-    diagnostic_code: Option<String>,
+    email_address: Told,
+    status: Text,
+    diagnostic_code: Text,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Fault {
-    reason: Option<String>,
-    error_message: Option<String>,
+    reason: Text,
+    error_message: Text,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Tracked {
-    timestamp: Option<String>,
-    user_agent: Option<String>,
-    link: Option<String>,
+    timestamp: When,
+    user_agent: Text,
+    link: Text,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Subscription {
-    timestamp: Option<String>,
-    new_topic_preferences: Option<Preferences>,
-    old_topic_preferences: Option<Preferences>,
+    timestamp: When,
+    new_topic_preferences: Part<Preferences>,
+    old_topic_preferences: Part<Preferences>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Preferences {
-    #[serde(default)]
-    unsubscribe_all: bool,
-    #[serde(default)]
-    topic_subscription_status: Vec<Topic>,
+    unsubscribe_all: Flag,
+    topic_subscription_status: Parts<Topic>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Topic {
-    topic_name: String,
-    subscription_status: String,
+    topic_name: Text,
+    subscription_status: Text,
 }
 
 /// Reads an event: one of ours for each recipient.
@@ -160,12 +156,14 @@ struct Topic {
 pub(super) fn read(message: &[u8], stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
     let wire: Wire = wire::object(message)
         .map_err(|error| Unreadable(format!("not an event of SES: {error}")))?;
-    Reader { wire: &wire, stamp }.events()
+    let none = Mail::default();
+    Reader { wire: &wire, mail: wire.mail.as_ref().unwrap_or(&none), stamp }.events()
 }
 
 /// One event of SES that is being read.
 struct Reader<'a> {
     wire: &'a Wire,
+    mail: &'a Mail,
     stamp: &'a Stamp<'a>,
 }
 
@@ -187,11 +185,11 @@ impl Reader<'_> {
     }
 
     fn bounce(&self, bounce: &Bounce) -> Result<Vec<Event>, Unreadable> {
+        let class = bounce.bounce_type.as_deref().unwrap_or("");
         let sub_type = bounce.bounce_sub_type.as_deref().unwrap_or("");
-        let word = joined(&["Bounce", &bounce.bounce_type, sub_type]);
+        let word = joined(&["Bounce", class, sub_type]);
         let fits = |row: &str, told: &str| row == "*" || row == told;
-        let row =
-            BOUNCES.iter().find(|row| fits(row.0, &bounce.bounce_type) && fits(row.1, sub_type));
+        let row = BOUNCES.iter().find(|row| fits(row.0, class) && fits(row.1, sub_type));
         let event = |recipient: &Recipient| {
             let said = recipient.said();
             let kind = match row {
@@ -199,7 +197,7 @@ impl Reader<'_> {
                 Some((_, _, Judged(class))) => self.stamp.faults.kind(*class, &said),
                 None => EventKind::Unknown,
             };
-            let event = self.event(kind, &word, &recipient.email_address, &bounce.timestamp)?;
+            let event = self.event(kind, &word, recipient.address()?, &bounce.timestamp)?;
             Ok(recipient.add_to(event).of_feedback(&bounce.feedback_id))
         };
         each(&bounce.bounced_recipients, event)
@@ -216,8 +214,8 @@ impl Reader<'_> {
         };
         let word = joined(&["Complaint", sub_type, feedback]);
         let event = |recipient: &Recipient| {
-            let event = self.event(kind, &word, &recipient.email_address, &complaint.timestamp)?;
-            let user_agent = wire::filled(complaint.user_agent.clone());
+            let event = self.event(kind, &word, recipient.address()?, &complaint.timestamp)?;
+            let user_agent = complaint.user_agent.clone();
             Ok(Event { user_agent, ..event.of_feedback(&complaint.feedback_id) })
         };
         each(&complaint.complained_recipients, event)
@@ -231,7 +229,7 @@ impl Reader<'_> {
             Ok(Event {
                 smtp_code: said.as_deref().and_then(wire::smtp_code),
                 enhanced_code: said.as_deref().and_then(wire::enhanced_code),
-                diagnostic: wire::filled(said),
+                diagnostic: said,
                 ..event
             })
         })
@@ -241,7 +239,7 @@ impl Reader<'_> {
         let word = joined(&["DeliveryDelay", delay.delay_type.as_deref().unwrap_or("")]);
         each(&delay.delayed_recipients, |recipient: &Recipient| {
             let kind = EventKind::Deferred;
-            let event = self.event(kind, &word, &recipient.email_address, &delay.timestamp)?;
+            let event = self.event(kind, &word, recipient.address()?, &delay.timestamp)?;
             Ok(recipient.add_to(event))
         })
     }
@@ -253,11 +251,11 @@ impl Reader<'_> {
         word: &str,
         kind: EventKind,
     ) -> Result<Vec<Event>, Unreadable> {
-        let [address] = self.wire.mail.destination.as_slice() else { return Ok(Vec::new()) };
+        let [address] = self.mail.destination.as_slice() else { return Ok(Vec::new()) };
         let event = self.event(kind, word, address, &tracked.timestamp)?;
         Ok(vec![Event {
-            url: wire::filled(tracked.link.clone()),
-            user_agent: wire::filled(tracked.user_agent.clone()),
+            url: tracked.link.clone(),
+            user_agent: tracked.user_agent.clone(),
             ..event
         }])
     }
@@ -265,7 +263,7 @@ impl Reader<'_> {
     /// The contact's choices, as they are after the change. SES takes mail that has subscriptions
     /// for one recipient only.
     fn subscription(&self, subscription: &Subscription) -> Result<Vec<Event>, Unreadable> {
-        let [address] = self.wire.mail.destination.as_slice() else {
+        let [address] = self.mail.destination.as_slice() else {
             return Err(Unreadable("it does not say who of several has unsubscribed".to_owned()));
         };
         let event = |kind, scope| {
@@ -273,24 +271,23 @@ impl Reader<'_> {
             Ok(Event { scope, ..event })
         };
         let (new, old) = (&subscription.new_topic_preferences, &subscription.old_topic_preferences);
-        let Some(new) = new else {
+        let Some(new) = new.as_ref() else {
             return Ok(vec![event(EventKind::Unknown, Scope::Global)?]);
         };
-        if new.unsubscribe_all {
+        if new.unsubscribe_all.is_on() {
             return Ok(vec![event(EventKind::Unsubscribed, Scope::Global)?]);
         }
         let mut events = Vec::new();
-        if old.as_ref().is_some_and(|old| old.unsubscribe_all) {
+        if old.as_ref().is_some_and(|old| old.unsubscribe_all.is_on()) {
             events.push(event(EventKind::Resubscribed, Scope::Global)?);
         }
-        for topic in &new.topic_subscription_status {
-            let kind = match topic.subscription_status.as_str() {
+        for topic in new.topic_subscription_status.iter() {
+            let kind = match topic.subscription_status.as_deref().unwrap_or("") {
                 "OptOut" | "OPT_OUT" => EventKind::Unsubscribed,
                 "OptIn" | "OPT_IN" => EventKind::Resubscribed,
                 _ => EventKind::Unknown,
             };
-            let scope = Scope::parse(&format!("stream:{}", topic.topic_name));
-            let scope = scope.ok_or_else(|| Unreadable("the topic has no name".to_owned()))?;
+            let scope = wire::stream(topic.topic_name.as_deref().unwrap_or(""))?;
             events.push(event(kind, scope)?);
         }
         Ok(events)
@@ -300,10 +297,10 @@ impl Reader<'_> {
         let kind = OF_MESSAGE.iter().find(|(known, _)| *known == word).map(|(_, kind)| *kind);
         let fault = self.wire.reject.as_ref().or(self.wire.failure.as_ref());
         let said = fault.and_then(|fault| fault.reason.clone().or(fault.error_message.clone()));
-        each(&self.wire.mail.destination, |address: &String| {
-            let time = &self.wire.mail.timestamp;
+        each(&self.mail.destination, |address: &String| {
+            let time = &self.mail.timestamp;
             let event = self.event(kind.unwrap_or(EventKind::Unknown), word, address, time)?;
-            Ok(Event { diagnostic: wire::filled(said.clone()), ..event })
+            Ok(Event { diagnostic: said.clone(), ..event })
         })
     }
 
@@ -313,16 +310,14 @@ impl Reader<'_> {
         kind: EventKind,
         word: &str,
         address: &str,
-        time: &Option<String>,
+        time: &When,
     ) -> Result<Event, Unreadable> {
-        let mail = &self.wire.mail;
-        let address = wire::mailboxes(address).into_iter().next();
-        let address = address.ok_or_else(|| Unreadable("a recipient is empty".to_owned()))??;
-        let time = time.as_ref().or(mail.timestamp.as_ref());
-        let time = time.ok_or_else(|| Unreadable("the event has no time".to_owned()))?;
-        let at = wire::time(&TimeForm::Text(time.clone()), self.stamp.received_at)?;
+        let mail = self.mail;
+        let address = wire::mailbox(address)?;
+        let time = time.some().unwrap_or(&mail.timestamp);
+        let at = time.at("timestamp", self.stamp.received_at)?;
         Ok(Event {
-            message_id: wire::filled(mail.message_id.clone()),
+            message_id: mail.message_id.clone(),
             tags: mail.tags.as_ref().map(tags).unwrap_or_default(),
             ..self.stamp.event("amazon-ses", kind, word.to_owned(), address, at)
         })
@@ -330,6 +325,10 @@ impl Reader<'_> {
 }
 
 impl Recipient {
+    fn address(&self) -> Result<&str, Unreadable> {
+        self.email_address.need("emailAddress")
+    }
+
     fn said(&self) -> Said<'_> {
         let text = self.diagnostic_code.as_deref().unwrap_or("");
         Said { smtp: wire::smtp_code(wire::reply(text)), enhanced: self.status.as_deref(), text }
@@ -341,7 +340,7 @@ impl Recipient {
         Event {
             smtp_code: said.smtp,
             enhanced_code: status.or_else(|| wire::enhanced_code(said.text)),
-            diagnostic: wire::filled(self.diagnostic_code.clone()),
+            diagnostic: self.diagnostic_code.clone(),
             ..event
         }
     }
@@ -349,8 +348,8 @@ impl Recipient {
 
 impl Event {
     /// With the id that an identity's notification and a published event have in common.
-    fn of_feedback(self, id: &Option<String>) -> Event {
-        let id = wire::filled(id.clone());
+    fn of_feedback(self, id: &Id) -> Event {
+        let id: Option<String> = (**id).clone();
         Event { provider_event_id: id.clone(), identity: id, ..self }
     }
 }
@@ -385,11 +384,8 @@ fn joined(words: &[&str]) -> String {
 }
 
 /// The sender's own tags, as `name:value`; those that begin with `ses:` are Amazon's.
-fn tags(tags: &BTreeMap<String, Value>) -> Vec<String> {
+fn tags(tags: &BTreeMap<String, Texts>) -> Vec<String> {
     let own = tags.iter().filter(|(name, _)| !name.starts_with("ses:"));
-    own.flat_map(|(name, values)| {
-        let values = values.as_array().into_iter().flatten().filter_map(Value::as_str);
-        values.map(move |value| format!("{name}:{value}"))
-    })
-    .collect()
+    own.flat_map(|(name, values)| values.iter().map(move |value| format!("{name}:{value}")))
+        .collect()
 }

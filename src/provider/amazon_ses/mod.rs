@@ -126,6 +126,10 @@ fn bare(body: &[u8]) -> Option<Vec<u8>> {
         detail_type: Option<IgnoredAny>,
         detail: Option<Box<RawValue>>,
         mail: Option<IgnoredAny>,
+        #[serde(rename = "eventType")]
+        event_type: Option<IgnoredAny>,
+        #[serde(rename = "notificationType")]
+        notification_type: Option<IgnoredAny>,
     }
     if body.starts_with(VALIDATED.as_bytes()) {
         return Some(body.to_vec());
@@ -133,7 +137,9 @@ fn bare(body: &[u8]) -> Option<Vec<u8>> {
     let outside: Outside = wire::object(body).ok()?;
     match outside {
         Outside { detail_type: Some(_), detail: Some(detail), .. } => Some(detail.get().into()),
-        Outside { mail: Some(_), .. } => Some(body.to_vec()),
+        Outside { mail: Some(_), .. }
+        | Outside { event_type: Some(_), .. }
+        | Outside { notification_type: Some(_), .. } => Some(body.to_vec()),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use http::header::HeaderName;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::super::wire::{self, TimeForm};
+use super::super::wire::{self, Flag, When};
 use super::super::{Class, Said, SettingError, Settings, Stamp, Unreadable};
 use crate::model::{Address, Element, Event, EventKind, Reason, Scope, Time};
 
@@ -321,7 +321,7 @@ impl Reader {
             metadata: knobs.metadata.find(item).map(ToString::to_string),
             url: knobs.url.text(item),
             user_agent: knobs.user_agent.text(item),
-            machine: knobs.machine.find(item) == Some(&Value::Bool(true)),
+            machine: knobs.machine.find(item).is_some_and(|value| Flag::from(value).is_on()),
             provider_event_id: event_id.clone(),
             identity: event_id,
             reason: meaning.and_then(|meaning| meaning.reason),
@@ -350,19 +350,10 @@ impl Reader {
     }
 
     fn time(&self, item: &Item, received_at: Time) -> Result<Time, Unreadable> {
-        match self.knobs.time.find(item) {
-            Some(Value::Number(number)) => match number.as_i64() {
-                Some(whole) => wire::time(&TimeForm::Number(whole), received_at),
-                None => wire::decimal_time(&number.to_string(), received_at),
-            },
-            Some(Value::String(text)) => {
-                let time = wire::loose_time(&TimeForm::Text(text.clone()), received_at);
-                time.or_else(|_| wire::decimal_time(text, received_at))
-                    .or_else(|_| wire::mail_time(text, received_at))
-                    .or_else(|_| wire::utc_time(text, received_at))
-            }
-            _ => Err(missing("time")),
-        }
+        let found = self.knobs.time.find(item).ok_or_else(|| missing("time"))?;
+        When::from(found).read("time", |text| {
+            wire::utc_time(text, received_at).or_else(|_| wire::mail_time(text, received_at))
+        })
     }
 
     /// The recipients: a header such as `To`, or a list of them; display names are left away.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use url::{Position, Url};
 
-use super::super::wire;
+use super::super::wire::{self, Text, Texts, Told, When};
 use super::super::{
     Feed, Key, KeyKind, Page, PageError, PageRequest, Query, Said, SettingError, Stamp, Unreadable,
 };
@@ -61,15 +61,14 @@ struct Paging {
 }
 
 /// A row of a list.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Row {
-    address: String,
-    created_at: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    code: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    error: Option<String>,
-    tags: Option<Vec<String>>,
+    address: Told,
+    created_at: When,
+    code: Text,
+    error: Text,
+    tags: Texts,
 }
 
 pub(super) fn request(query: &Query<'_>) -> Result<PageRequest, SettingError> {
@@ -134,10 +133,11 @@ fn url(query: &Query<'_>) -> Result<Url, SettingError> {
 pub(super) fn listed(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
     let row: Row = wire::object(&element.body)
         .map_err(|error| Unreadable(format!("not a row of Mailgun's list: {error}")))?;
-    let time = match row.created_at.as_deref() {
-        Some(given) => Some((given, wire::mail_time(given, stamp.received_at)?)),
-        None => None,
+    let read = |text: &str| {
+        wire::mail_time(text, stamp.received_at).or_else(|_| wire::time(text, stamp.received_at))
     };
+    let at = row.created_at.some().map(|time| time.read("created_at", read)).transpose()?;
+    let time = row.created_at.given().zip(at);
     let text = row.error.as_deref().unwrap_or("").trim();
     let smtp_code = row.code.as_deref().and_then(wire::smtp_code);
     let smtp_code = smtp_code.filter(|code| !super::INTERNAL.contains(code));
@@ -148,11 +148,10 @@ pub(super) fn listed(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>,
         "complaints" => Some(Reason::Complaint),
         _ => Some(Reason::Unsubscribe),
     };
-    let event = stamp.listed(super::NAME, reason, wire::mailbox(&row.address)?, time);
+    let event = stamp.listed(super::NAME, reason, row.address.address("address")?, time);
     let diagnostic = wire::filled(Some(text.to_owned()));
     let event = Event { smtp_code, enhanced_code, diagnostic, ..event };
-    let mut tags = row.tags.filter(|_| stamp.feed == "unsubscribes").unwrap_or_default();
-    tags.retain(|tag| !tag.is_empty());
+    let tags: &[String] = if stamp.feed == "unsubscribes" { &row.tags } else { &[] };
     // `*` stands for all mail of the domain; so does having no tag.
     if tags.is_empty() || tags.iter().any(|tag| tag == "*") {
         return Ok(vec![event]);

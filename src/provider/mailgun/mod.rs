@@ -9,12 +9,10 @@ mod api;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::json;
-use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use url::Url;
 
-use super::wire;
+use super::wire::{self, Id, Json, Misfit, Part, Text, Texts, Told, When};
 use super::{
     Check, Class, Encoding, Feed, Form, Hash, Key, KeyKind, Mac, Notification, Page, PageError,
     PageRequest, Piece, Place, Provider, Query, Said, Sample, Scheme, SettingError, Settings,
@@ -59,62 +57,62 @@ struct Body {
     event: Wire,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
 struct Wire {
-    event: String,
-    id: Option<String>,
-    timestamp: Box<RawValue>,
-    recipient: Option<String>,
-    severity: Option<String>,
-    reason: Option<String>,
-    message: Option<Message>,
-    delivery_status: Option<Delivery>,
-    reject: Option<Reject>,
-    tags: Option<Vec<String>>,
-    user_variables: Option<Box<RawValue>>,
-    client_info: Option<Client>,
-    url: Option<String>,
+    event: Told,
+    id: Id,
+    timestamp: When,
+    recipient: Told,
+    severity: Text,
+    reason: Text,
+    message: Part<Message>,
+    delivery_status: Part<Delivery>,
+    reject: Part<Reject>,
+    tags: Texts,
+    user_variables: Json,
+    client_info: Part<Client>,
+    url: Text,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Message {
-    headers: Option<Headers>,
+    headers: Part<Headers>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
 struct Headers {
-    to: Option<String>,
-    message_id: Option<String>,
+    to: Text,
+    message_id: Id,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 struct Delivery {
-    #[serde(deserialize_with = "wire::loose_text")]
-    code: Option<String>,
-    #[serde(deserialize_with = "wire::loose_text")]
-    last_code: Option<String>,
-    enhanced_code: Option<String>,
-    message: Option<String>,
-    last_message: Option<String>,
-    description: Option<String>,
-    bounce_type: Option<String>,
+    code: Text,
+    last_code: Text,
+    enhanced_code: Text,
+    message: Text,
+    last_message: Text,
+    description: Text,
+    bounce_type: Text,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Reject {
-    reason: Option<String>,
-    description: Option<String>,
+    reason: Text,
+    description: Text,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 struct Client {
-    user_agent: Option<String>,
-    client_type: Option<String>,
-    bot: Option<String>,
+    user_agent: Text,
+    client_type: Text,
+    bot: Text,
 }
 
 impl Provider for Mailgun {
@@ -188,18 +186,19 @@ impl Provider for Mailgun {
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
-        let unfit = |error| Unreadable(format!("not an event of Mailgun: {error}"));
+        let unfit = |error: Misfit| Unreadable(format!("not an event of Mailgun: {error}"));
         let wire: Wire = match stamp.feed {
             "" => wire::object::<Body>(&element.body).map_err(unfit)?.event,
             "events" => wire::object(&element.body).map_err(unfit)?,
             _ => return api::listed(element, stamp),
         };
-        if IGNORED.contains(&wire.event.as_str()) {
+        let name = wire.event.need("event")?;
+        if IGNORED.contains(&name) {
             return Ok(Vec::new());
         }
-        let at = wire::decimal_time(wire.timestamp.get(), stamp.received_at)?;
+        let at = wire.timestamp.at("timestamp", stamp.received_at)?;
         let told = wire.told();
-        let (kind, provider_kind) = match wire.event.as_str() {
+        let (kind, provider_kind) = match name {
             "failed" => (wire.failure(&told, stamp), wire.failure_word()),
             word => {
                 let known = KINDS.iter().find(|(known, _)| *known == word);
@@ -211,19 +210,19 @@ impl Provider for Mailgun {
             let day: String = at.floor_second().to_string().chars().take(10).collect();
             format!("{id}/{day}")
         };
-        let event_id = wire.id.clone().filter(|id| !id.is_empty());
+        let event_id = wire.id.clone();
         let headers = wire.message.as_ref().and_then(|message| message.headers.as_ref());
         let message_id = headers.and_then(|headers| headers.message_id.as_deref()).unwrap_or("");
         let message_id = message_id.trim_matches(['<', '>', ' ']).to_owned();
         let client = wire.client_info.as_ref();
         let event = |address: Address| Event {
-            message_id: wire::filled(Some(message_id.clone())),
+            message_id: wire::filled(message_id.clone()),
             smtp_code: told.smtp,
             enhanced_code: told.enhanced.clone(),
-            diagnostic: wire::filled(Some(told.text.clone())),
-            tags: wire.tags.clone().unwrap_or_default(),
-            url: wire::filled(wire.url.clone()),
-            user_agent: wire::filled(client.and_then(|client| client.user_agent.clone())),
+            diagnostic: wire::filled(told.text.clone()),
+            tags: wire.tags.to_vec(),
+            url: wire.url.clone(),
+            user_agent: client.and_then(|client| client.user_agent.clone()),
             machine: client.is_some_and(Client::is_machine),
             metadata: wire.metadata(),
             provider_event_id: event_id.clone(),
@@ -266,29 +265,29 @@ impl Provider for Mailgun {
 }
 
 /// What is known of a delivery.
-struct Told {
+struct Outcome {
     smtp: Option<u16>,
     enhanced: Option<String>,
     text: String,
 }
 
 impl Wire {
-    fn told(&self) -> Told {
+    fn told(&self) -> Outcome {
         let none = Delivery::default();
         let status = self.delivery_status.as_ref().unwrap_or(&none);
-        let code = |text: &Option<String>| {
+        let code = |text: &Text| {
             let code = text.as_deref().and_then(wire::smtp_code);
             code.filter(|code| !INTERNAL.contains(code))
         };
         let texts = [&status.message, &status.description, &status.last_message];
-        let text = texts.into_iter().flatten().find(|text| !text.is_empty()).cloned();
+        let text = texts.into_iter().find_map(|text| (**text).clone());
         let reject = self.reject.as_ref().map(|reject| {
-            let parts = [&reject.reason, &reject.description].into_iter().flatten();
-            parts.map(String::as_str).collect::<Vec<_>>().join(": ")
+            let parts = [&reject.reason, &reject.description].into_iter();
+            parts.filter_map(|part| part.as_deref()).collect::<Vec<_>>().join(": ")
         });
         let text = text.or(reject).unwrap_or_default();
         let enhanced = status.enhanced_code.as_deref().and_then(wire::enhanced_code);
-        Told {
+        Outcome {
             smtp: code(&status.code).or_else(|| code(&status.last_code)),
             enhanced: enhanced.or_else(|| wire::enhanced_code(&text)),
             text,
@@ -296,7 +295,7 @@ impl Wire {
     }
 
     /// The kind of a `failed` event: pages "Tracking failures" and "Event structure".
-    fn failure(&self, told: &Told, stamp: &Stamp<'_>) -> EventKind {
+    fn failure(&self, told: &Outcome, stamp: &Stamp<'_>) -> EventKind {
         if self.severity.as_deref() == Some("temporary") {
             return EventKind::Deferred;
         }
@@ -312,7 +311,7 @@ impl Wire {
         if reason == "espblock" {
             return EventKind::Blocked;
         }
-        let transient = |code: &Option<String>| code.as_deref().is_some_and(is_transient);
+        let transient = |code: &Text| code.as_deref().is_some_and(is_transient);
         let dead = told.enhanced.as_deref().is_some_and(|code| code.starts_with("5.1."));
         let class = match (reason, status.bounce_type.as_deref()) {
             ("old", _) | (_, Some("soft")) => Class::Soft,
@@ -333,11 +332,8 @@ impl Wire {
 
     /// The recipient; for a refused message, which names none, those in its `To`.
     fn recipients(&self) -> Result<Vec<Address>, Unreadable> {
-        if let Some(recipient) = self.recipient.as_deref().filter(|text| !text.is_empty()) {
-            return Ok(vec![wire::mailbox(recipient)?]);
-        }
-        if self.event != "rejected" {
-            return Err(Unreadable("the event names no recipient".to_owned()));
+        if !self.recipient.is_absent() || self.event.text() != Some("rejected") {
+            return Ok(vec![self.recipient.address("recipient")?]);
         }
         let headers = self.message.as_ref().and_then(|message| message.headers.as_ref());
         let to = headers.and_then(|headers| headers.to.as_deref()).unwrap_or("");
@@ -346,13 +342,17 @@ impl Wire {
 
     /// The sender's variables, unless there are none.
     fn metadata(&self) -> Option<String> {
-        let text = self.user_variables.as_ref()?.get();
+        let given = self.user_variables.as_ref()?;
         // Now and then it is JSON in a JSON text.
-        let inner = serde_json::from_str::<String>(text).ok();
-        let inner = inner.filter(|inner| serde_json::from_str::<IgnoredAny>(inner).is_ok());
-        let text = inner.as_deref().unwrap_or(text);
-        let bare: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-        (!["{}", "[]", "null", "\"\""].contains(&bare.as_str())).then(|| text.to_owned())
+        let inner = given.as_str().map(Json::of);
+        let value = inner.as_deref().and_then(Option::as_ref).unwrap_or(given);
+        let is_empty = match value {
+            Value::Object(members) => members.is_empty(),
+            Value::Array(members) => members.is_empty(),
+            Value::String(text) => text.trim().is_empty(),
+            value => value.is_null(),
+        };
+        (!is_empty).then(|| value.to_string())
     }
 }
 
@@ -371,12 +371,10 @@ fn is_transient(code: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
-    use serde_json::Value;
-
     use super::*;
     use crate::provider::{Draft, Refusal, Setting};
     use crate::secret::Secret;
+    use http::HeaderMap;
 
     const KEY: &str = "TEST_WEBHOOK_SIGNING_KEY";
     const STAMP: &str = "1534108637";

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::super::wire::{self, TimeForm};
+use super::super::wire::{self, Count, Flag, Id, Text, Told, When};
 use super::super::{
     Feed, Key, Page, PageError, PageRequest, Provider, Query, SettingError, Stamp, Unreadable,
 };
@@ -82,42 +82,38 @@ const STATES: &[(u64, &str, &str)] = &[
 ];
 
 /// One event in the history of a message.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct Past {
-    event_at: TimeForm,
-    event_type: String,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    comment: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    state: Option<String>,
-    useragent: Option<String>,
+    event_at: When,
+    event_type: Told,
+    comment: Text,
+    state: Text,
+    useragent: Text,
 }
 
 /// The message of a history.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct Message {
-    #[serde(rename = "ID", deserialize_with = "wire::loose_text")]
-    id: Option<String>,
-    contact_alt: String,
+    #[serde(rename = "ID")]
+    id: Id,
+    contact_alt: Told,
     #[serde(rename = "StateID")]
-    state: Option<u64>,
-    state_permanent: Option<bool>,
-    #[serde(rename = "CampaignID", default, deserialize_with = "wire::loose_text")]
-    campaign: Option<String>,
+    state: Count,
+    state_permanent: Flag,
+    #[serde(rename = "CampaignID")]
+    campaign: Id,
 }
 
 /// A contact: not a list of suppressions, but it says who wants no campaigns and who complained.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct Contact {
-    email: String,
-    #[serde(default)]
-    is_excluded_from_campaigns: bool,
-    exclusion_from_campaigns_updated_at: Option<String>,
-    #[serde(default)]
-    is_spam_complaining: bool,
+    email: Told,
+    is_excluded_from_campaigns: Flag,
+    exclusion_from_campaigns_updated_at: When,
+    is_spam_complaining: Flag,
 }
 
 pub(super) fn request(query: &Query<'_>) -> Result<PageRequest, SettingError> {
@@ -174,26 +170,26 @@ pub(super) fn page(query: &Query<'_>, body: &[u8]) -> Result<Page, PageError> {
 pub(super) fn polled(element: &Element) -> Result<(Wire, Option<Scope>), Unreadable> {
     let past: Past = wire::object(&element.body).map_err(not_an_event)?;
     let message: Message = wire::object(element.context.as_bytes()).map_err(not_an_event)?;
-    let name = past.event_type.to_lowercase();
+    let name = past.event_type.need("EventType")?.to_lowercase();
     let known = HISTORY.iter().find(|(known, ..)| *known == name);
     let (event, hard) = known.map_or((name.as_str(), None), |(_, event, hard)| (*event, *hard));
     let said = past.state.as_deref().unwrap_or("").to_lowercase();
-    let of_message = |row: &&(u64, &str, &str)| Some(row.0) == message.state;
+    let of_message = |row: &&(u64, &str, &str)| Some(row.0) == *message.state;
     let by_words = STATES.iter().find(|(_, _, error)| *error == said);
     let state = by_words.or_else(|| STATES.iter().find(of_message));
     // The message's own state is that of how it ended, and says nothing of what went well.
     let state = state.filter(|_| matches!(event, "bounce" | "blocked"));
-    let campaign = message.campaign.filter(|id| id != "0");
+    let campaign = message.campaign.as_deref().filter(|id| *id != "0");
     let wire = Wire {
-        event: event.to_owned(),
-        time: Some(past.event_at),
-        email: Some(message.contact_alt),
+        event: event.into(),
+        time: past.event_at,
+        email: message.contact_alt,
         message_id: message.id,
-        hard_bounce: hard.or(message.state_permanent),
-        error_related_to: state.map(|(_, about, _)| (*about).to_owned()),
-        error: state.map(|(.., error)| (*error).to_owned()),
+        hard_bounce: hard.or(*message.state_permanent).into(),
+        error_related_to: state.map(|(_, about, _)| (*about).to_owned()).into(),
+        error: state.map(|(.., error)| (*error).to_owned()).into(),
         comment: past.comment,
-        agent: wire::filled(past.useragent),
+        agent: past.useragent,
         ..Wire::default()
     };
     let scope = campaign.map(|id| wire::stream(&format!("campaign-{id}"))).transpose()?;
@@ -204,9 +200,10 @@ pub(super) fn polled(element: &Element) -> Result<(Wire, Option<Scope>), Unreada
 pub(super) fn contact(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
     let row: Contact = wire::object(&element.body)
         .map_err(|error| Unreadable(format!("not a contact of Mailjet's: {error}")))?;
-    let address = wire::mailbox(&row.email)?;
-    let excluded = wire::filled(row.exclusion_from_campaigns_updated_at);
-    let at = excluded.as_deref().map(|text| wire::utc_time(text, stamp.received_at)).transpose()?;
+    let address = row.email.address("Email")?;
+    let name = "ExclusionFromCampaignsUpdatedAt";
+    let excluded = row.exclusion_from_campaigns_updated_at.some();
+    let at = excluded.map(|time| time.utc(name, stamp.received_at)).transpose()?;
     let listed = |name: &str, reason, at: Option<Time>| Event {
         reason: Some(reason),
         undated: at.is_none(),
@@ -220,10 +217,10 @@ pub(super) fn contact(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>
         )
     };
     let mut events = Vec::new();
-    if row.is_spam_complaining {
+    if row.is_spam_complaining.is_on() {
         events.push(listed("IsSpamComplaining", Reason::Complaint, None));
     }
-    if row.is_excluded_from_campaigns {
+    if row.is_excluded_from_campaigns.is_on() {
         let event = listed("IsExcludedFromCampaigns", Reason::Unsubscribe, at);
         events.push(Event { scope: wire::stream("campaigns")?, ..event });
     }
@@ -233,8 +230,9 @@ pub(super) fn contact(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>
 /// Whether a contact, or what cannot be read as one, is kept.
 fn is_told_by(row: &Element) -> bool {
     match wire::object(&row.body) {
-        Ok(Contact { is_spam_complaining, is_excluded_from_campaigns, .. }) => {
-            is_spam_complaining || is_excluded_from_campaigns
+        Ok(Contact { email, is_spam_complaining, is_excluded_from_campaigns, .. }) => {
+            let is_held = is_spam_complaining.is_on() || is_excluded_from_campaigns.is_on();
+            is_held || email.text().is_none()
         }
         Err(_) => true,
     }
@@ -242,7 +240,8 @@ fn is_told_by(row: &Element) -> bool {
 
 /// What leads to the history of a message: what an event needs of it, as JSON.
 fn message(row: &Element) -> Option<String> {
-    let _: Message = wire::object(&row.body).ok()?;
+    let read: Message = wire::object(&row.body).ok()?;
+    read.contact_alt.text()?;
     let mut message: Map<String, Value> = wire::object(&row.body).ok()?;
     message.retain(|key, _| MESSAGE.contains(&key.as_str()));
     let text = Value::Object(message).to_string();
@@ -252,7 +251,7 @@ fn message(row: &Element) -> Option<String> {
 /// The id of the message that a token is of, if it is of one.
 fn message_of(token: &str) -> Option<String> {
     let Message { id, .. } = wire::object(token.as_bytes()).ok()?;
-    id.filter(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()))
+    (*id).clone().filter(|id| id.bytes().all(|b| b.is_ascii_digit()))
 }
 
 /// The status and the offset that a token leads to.

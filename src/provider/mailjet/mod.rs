@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::wire::{self, TimeForm};
+use super::wire::{self, Flag, Id, Misfit, Text, Told, When};
 use super::{
     Class, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Said, Sample,
     SettingError, Stamp, Unreadable,
@@ -60,34 +60,28 @@ pub(super) struct Mailjet;
 
 /// One event.
 #[derive(Default, Deserialize)]
+#[serde(default)]
 struct Wire {
-    event: String,
-    time: Option<TimeForm>,
-    email: Option<String>,
+    event: Told,
+    time: When,
+    email: Told,
     /// Beyond what a double holds.
-    #[serde(rename = "MessageID", default, deserialize_with = "wire::loose_text")]
-    message_id: Option<String>,
-    hard_bounce: Option<bool>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    error_related_to: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    error: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    comment: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    smtp_reply: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    source: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    mj_list_id: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    customcampaign: Option<String>,
-    #[serde(rename = "CustomID", default, deserialize_with = "wire::loose_text")]
-    custom_id: Option<String>,
-    #[serde(rename = "Payload", default, deserialize_with = "wire::loose_text")]
-    payload: Option<String>,
-    url: Option<String>,
-    agent: Option<String>,
+    #[serde(rename = "MessageID")]
+    message_id: Id,
+    hard_bounce: Flag,
+    error_related_to: Text,
+    error: Text,
+    comment: Text,
+    smtp_reply: Text,
+    source: Text,
+    mj_list_id: Text,
+    customcampaign: Text,
+    #[serde(rename = "CustomID")]
+    custom_id: Text,
+    #[serde(rename = "Payload")]
+    payload: Text,
+    url: Text,
+    agent: Text,
 }
 
 impl Provider for Mailjet {
@@ -117,34 +111,33 @@ impl Provider for Mailjet {
             "events" => api::polled(element)?,
             _ => (wire::object(&element.body).map_err(not_an_event)?, None),
         };
-        let known = TYPES.iter().find(|(known, _)| *known == wire.event).map(|(_, kind)| *kind);
-        if known.is_none() && wire.email.is_none() {
+        let name = wire.event.need("event")?;
+        let known = TYPES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
+        if known.is_none() && wire.email.is_absent() {
             return Ok(Vec::new());
         }
-        let address = wire::mailbox(wire.email.as_deref().unwrap_or(""))?;
-        let form = wire.time.as_ref();
-        let form = form.ok_or_else(|| Unreadable("the time is missing".to_owned()))?;
-        let at = wire::time(form, stamp.received_at)?;
-        let words = filled(&wire.comment).or(filled(&wire.smtp_reply));
+        let address = wire.email.address("email")?;
+        let at = wire.time.at("time", stamp.received_at)?;
+        let words = wire.comment.as_deref().or(wire.smtp_reply.as_deref());
         // The reply to a delivery stands in brackets: "sent (250 2.0.0 OK …)".
         let text = words.map_or("", |words| words.strip_prefix("sent (").unwrap_or(words));
         let (smtp_code, enhanced_code) = (wire::smtp_code(text), wire::enhanced_code(text));
         // What Mailjet calls the error is no server's words, and is not searched for faults.
         let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
         let (kind, reason) = wire.kind(known.unwrap_or(EventKind::Unknown), &said, stamp);
-        let diagnostic = words.or(filled(&wire.error)).or(filled(&wire.source));
+        let diagnostic = words.or(wire.error.as_deref()).or(wire.source.as_deref());
         let event = Event {
             scope: campaign.filter(|_| kind == EventKind::Unsubscribed).unwrap_or(wire.scope(kind)),
-            message_id: filled(&wire.message_id).filter(|id| *id != "0").map(str::to_owned),
+            message_id: wire.message_id.as_deref().filter(|id| *id != "0").map(str::to_owned),
             smtp_code,
             diagnostic: diagnostic.map(str::to_owned),
-            tags: filled(&wire.customcampaign).into_iter().map(str::to_owned).collect(),
+            tags: wire.customcampaign.as_deref().into_iter().map(str::to_owned).collect(),
             metadata: wire.metadata(),
             reason,
             enhanced_code,
             ..stamp.event(self.name(), kind, wire.provider_kind(), address, at)
         };
-        Ok(vec![Event { url: wire.url, user_agent: wire.agent, ..event }])
+        Ok(vec![Event { url: wire.url.into(), user_agent: wire.agent.into(), ..event }])
     }
 
     fn feeds(&self) -> &[Feed] {
@@ -218,7 +211,8 @@ impl Wire {
         stamp: &Stamp<'_>,
     ) -> (EventKind, Option<Reason>) {
         let related = self.error_related_to.as_deref().unwrap_or("");
-        let error = self.error.as_deref().unwrap_or("");
+        // Some payloads have the word of the error in the one place, and nothing in the other.
+        let error = self.error.as_deref().unwrap_or(related);
         let fits = |about: &str, word: &str| {
             (about.is_empty() || about == related) && (word.is_empty() || word == error)
         };
@@ -238,7 +232,7 @@ impl Wire {
 
     /// A bounce that no table decides.
     fn bounce(&self, related: &str, error: &str, said: &Said<'_>, stamp: &Stamp<'_>) -> EventKind {
-        let class = match (self.hard_bounce, related) {
+        let class = match (*self.hard_bounce, related) {
             (Some(true), "content" | "system") => Class::Unclear,
             (Some(true), _) => Class::Hard,
             _ if error == "greylisted" => return EventKind::Deferred,
@@ -249,14 +243,13 @@ impl Wire {
 
     /// The type, and what went wrong in Mailjet's words: `bounce:domain:invalid domain`.
     fn provider_kind(&self) -> String {
-        let words =
-            [Some(self.event.as_str()), filled(&self.error_related_to), filled(&self.error)];
+        let words = [self.event.text(), self.error_related_to.as_deref(), self.error.as_deref()];
         words.into_iter().flatten().collect::<Vec<&str>>().join(":")
     }
 
     /// An unsubscription covers the list that the message went to, if it went to one.
     fn scope(&self, kind: EventKind) -> Scope {
-        let list = filled(&self.mj_list_id).filter(|id| *id != "0");
+        let list = self.mj_list_id.as_deref().filter(|id| *id != "0");
         let list = list.filter(|_| kind == EventKind::Unsubscribed);
         list.and_then(|id| Scope::parse(&format!("stream:{id}"))).unwrap_or_default()
     }
@@ -264,25 +257,20 @@ impl Wire {
     /// The sender's own data on the message.
     fn metadata(&self) -> Option<String> {
         let mut data = Map::new();
-        if let Some(id) = filled(&self.custom_id) {
+        if let Some(id) = self.custom_id.as_deref() {
             data.insert("CustomID".to_owned(), Value::from(id));
         }
-        if let Some(text) = filled(&self.payload) {
+        if let Some(text) = self.payload.as_deref() {
             // Often JSON, but any text may stand there.
-            let value = serde_json::from_str(text).unwrap_or_else(|_| Value::from(text));
+            let value = wire::parse(text).unwrap_or_else(|_| Value::from(text));
             data.insert("Payload".to_owned(), value);
         }
         (!data.is_empty()).then(|| Value::Object(data).to_string())
     }
 }
 
-fn not_an_event(error: serde_json::Error) -> Unreadable {
+fn not_an_event(error: Misfit) -> Unreadable {
     Unreadable(format!("not an event of Mailjet's: {error}"))
-}
-
-/// A text that is there and not empty.
-fn filled(text: &Option<String>) -> Option<&str> {
-    text.as_deref().filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

@@ -8,12 +8,11 @@
 use std::io::{Cursor, Read};
 use std::time::Duration;
 
-use csv::{ByteRecord, ReaderBuilder};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use zip::ZipArchive;
 
-use super::super::wire::{self, TimeForm};
+use super::super::wire::{self, Misfit, Parts, Record, Text, Told, When};
 use super::super::{
     Feed, Key, Page, PageError, PageRequest, Query, Rate, SettingError, Stamp, Unreadable,
 };
@@ -48,6 +47,9 @@ const EXPORT_MAX: u64 = 512 << 20;
 /// The file in an export.
 const EXPORT_FILE: &str = "rejects.csv";
 
+/// The channel of messages that are no mail: they have a number in place of an address.
+const SMS: &str = "sms";
+
 /// The states of messages, and what a webhook calls what led to them.
 const STATES: &[(&str, &str)] = &[
     ("sent", "send"),
@@ -63,19 +65,22 @@ const STATES: &[(&str, &str)] = &[
 const ASKED: &[&str] = &["bounced", "soft-bounced", "rejected", "spam", "unsub", "deferred"];
 
 /// What a search has of a message beside what a webhook has.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Sent {
-    ts: Option<TimeForm>,
-    state: String,
-    #[serde(default)]
-    smtp_events: Option<Vec<Attempt>>,
+    ts: When,
+    state: Told,
+    /// `sms` of what is no mail.
+    channel: Text,
+    smtp_events: Parts<Attempt>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Attempt {
-    ts: Option<TimeForm>,
+    ts: When,
     #[serde(rename = "type")]
-    state: Option<String>,
+    state: Text,
 }
 
 /// How an export stands.
@@ -199,25 +204,7 @@ fn fetch(query: &Query<'_>, url: &str) -> Result<PageRequest, SettingError> {
 /// The rows of an exported list, each with the header that says what its fields are.
 fn exported(body: &[u8]) -> Result<Page, PageError> {
     let bytes = unzip(body)?;
-    let mut reader = ReaderBuilder::new().flexible(true).from_reader(&*bytes);
-    let bad = |error: csv::Error| PageError(format!("the list cannot be read: {error}"));
-    let names = reader.byte_headers().map_err(bad)?.clone();
-    if field(&names, &names, "email").is_none() {
-        return Err(PageError("the list has no addresses".to_owned()));
-    }
-    let place = |reader: &csv::Reader<&[u8]>| {
-        usize::try_from(reader.position().byte()).unwrap_or(bytes.len()).min(bytes.len())
-    };
-    let mut start = place(&reader);
-    let header = String::from_utf8_lossy(bytes[..start].trim_ascii()).into_owned();
-    let (mut rows, mut record) = (Vec::new(), ByteRecord::new());
-    while reader.read_byte_record(&mut record).map_err(bad)? {
-        let end = place(&reader);
-        let body = bytes[start..end].trim_ascii().to_vec();
-        rows.push(Element { context: header.clone(), body });
-        start = end;
-    }
-    Ok(Page::new(rows, None))
+    Ok(Page::new(wire::records(&bytes, &["email"])?, None))
 }
 
 fn unzip(body: &[u8]) -> Result<Vec<u8>, PageError> {
@@ -232,24 +219,20 @@ fn unzip(body: &[u8]) -> Result<Vec<u8>, PageError> {
     Ok(bytes)
 }
 
-/// The field of a record that stands below that name.
-fn field(names: &ByteRecord, record: &ByteRecord, name: &str) -> Option<String> {
-    let folded =
-        |text: &[u8]| String::from_utf8_lossy(text).trim().to_ascii_lowercase().replace(' ', "_");
-    let place = names.iter().position(|text| folded(text) == name)?;
-    wire::filled(record.get(place).map(|text| String::from_utf8_lossy(text).into_owned()))
-}
-
 /// Reads a message of a search: what its state says has happened.
 pub(super) fn message(element: &Element, stamp: &Stamp<'_>) -> Result<Option<Event>, Unreadable> {
-    let bad = |error| Unreadable(format!("not a message of Mandrill: {error}"));
+    let bad = |error: Misfit| Unreadable(format!("not a message of Mandrill: {error}"));
     let sent: Sent = wire::object(&element.body).map_err(bad)?;
+    if sent.channel.as_deref() == Some(SMS) {
+        return Ok(None);
+    }
     let msg: Message = wire::object(&element.body).map_err(bad)?;
-    let row = STATES.iter().find(|(state, _)| *state == sent.state);
-    let word = row.map_or(sent.state.as_str(), |(_, word)| *word).to_owned();
+    let state = sent.state.need("state")?;
+    let row = STATES.iter().find(|(known, _)| *known == state);
+    let word = row.map_or(state, |(_, word)| *word).to_owned();
     // What a recipient does later has no time of its own here.
-    let undated = matches!(sent.state.as_str(), "spam" | "unsub");
-    let wire = Wire { ts: sent.time(), msg: Some(msg), ..Wire::default() };
+    let undated = matches!(state, "spam" | "unsub");
+    let wire = Wire { ts: sent.time(), msg: Some(msg).into(), ..Wire::default() };
     let event = match word.as_str() {
         "reject" => Some(wire.refused(stamp)?),
         word => wire.message_event(word, stamp)?,
@@ -260,27 +243,28 @@ pub(super) fn message(element: &Element, stamp: &Stamp<'_>) -> Result<Option<Eve
 
 impl Sent {
     /// When it came to its state: at the attempt that led there, else when it was sent.
-    fn time(self) -> Option<TimeForm> {
-        let was_tried = !matches!(self.state.as_str(), "rejected" | "spam" | "unsub");
-        let mut attempts = self.smtp_events.unwrap_or_default();
-        attempts.retain(|attempt| was_tried && attempt.ts.is_some());
-        let led = attempts.iter().rposition(|a| a.state.as_deref() == Some(self.state.as_str()));
-        let place = led.or(attempts.len().checked_sub(1));
-        place.and_then(|place| attempts.swap_remove(place).ts).or(self.ts)
+    fn time(&self) -> When {
+        let state = self.state.text().unwrap_or("");
+        let was_tried = !matches!(state, "rejected" | "spam" | "unsub");
+        let attempts = self.smtp_events.iter().filter(|a| was_tried && a.ts.given().is_some());
+        let led = attempts.clone().rev().find(|a| a.state.as_deref() == Some(state));
+        let last = led.or(attempts.clone().next_back()).map_or(&self.ts, |attempt| &attempt.ts);
+        last.clone()
     }
 }
 
 /// Reads an entry of the denylist: JSON, or a row of an export below its header.
 pub(super) fn entry(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
     let reject = if element.context.is_empty() {
-        let bad = |error| Unreadable(format!("not an entry of Mandrill's denylist: {error}"));
+        let bad =
+            |error: Misfit| Unreadable(format!("not an entry of Mandrill's denylist: {error}"));
         wire::object(&element.body).map_err(bad)?
     } else {
-        row(&element.context, &element.body)?
+        row(element)?
     };
-    let times = [&reject.last_event_at, &reject.created_at];
-    let at = times.into_iter().flatten().find(|text| !text.is_empty());
-    let at = at.map(|text| wire::utc_time(text, stamp.received_at)).transpose()?;
+    let times = [("last_event_at", &reject.last_event_at), ("created_at", &reject.created_at)];
+    let at = times.into_iter().find(|(_, time)| !time.is_absent());
+    let at = at.map(|(name, time)| time.utc(name, stamp.received_at)).transpose()?;
     let word = format!("denylist/{}", reject.reason.as_deref().unwrap_or(""));
     let event = reject.event(EventKind::Listed, word, at.unwrap_or(stamp.received_at), stamp)?;
     let undated = at.is_none();
@@ -288,21 +272,17 @@ pub(super) fn entry(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unrea
     Ok(Event { undated, identity: undated.then(|| "suppressions".to_owned()), ..event })
 }
 
-fn row(header: &str, body: &[u8]) -> Result<Reject, Unreadable> {
-    let text = [header.as_bytes(), b"\n", body].concat();
-    let mut reader = ReaderBuilder::new().flexible(true).from_reader(&*text);
-    let bad = |_| Unreadable("not a row of Mandrill's export".to_owned());
-    let names = reader.byte_headers().map_err(bad)?.clone();
-    let mut record = ByteRecord::new();
-    reader.read_byte_record(&mut record).map_err(bad)?;
-    let get = |name: &str| field(&names, &record, name);
+/// A row of an export.
+fn row(element: &Element) -> Result<Reject, Unreadable> {
+    let record = Record::parse(element)?;
+    let get = |name: &str| record.get(name);
     Ok(Reject {
-        reason: get("reason"),
-        detail: get("detail"),
-        email: get("email"),
-        created_at: get("created_at"),
-        last_event_at: get("last_event_at"),
-        expires_at: get("expires_at"),
+        reason: get("reason").into(),
+        detail: get("detail").into(),
+        email: get("email").unwrap_or_default().into(),
+        created_at: When::of(get("created_at")),
+        last_event_at: When::of(get("last_event_at")),
+        expires_at: When::of(get("expires_at")),
     })
 }
 

@@ -7,10 +7,9 @@ mod api;
 
 use serde::Deserialize;
 use serde_json::json;
-use serde_json::value::RawValue;
 use url::{Url, form_urlencoded};
 
-use super::wire::{self, TimeForm};
+use super::wire::{self, Id, Json, Part, Parts, Text, Texts, Told, When};
 use super::{
     Check, Class, Encoding, Feed, Form, Hash, Key, Mac, Notification, Page, PageError, PageRequest,
     Piece, Place, Provider, Query, Rate, Said, Sample, Scheme, SettingError, Settings, Stamp,
@@ -83,48 +82,50 @@ const CAUSES: &[(&str, Reason)] = &[
 pub(super) struct Mandrill;
 
 #[derive(Default, Deserialize)]
+#[serde(default)]
 struct Wire {
-    event: Option<String>,
+    event: Text,
     #[serde(rename = "type")]
-    list: Option<String>,
-    action: Option<String>,
-    ts: Option<TimeForm>,
+    list: Text,
+    action: Text,
+    ts: When,
     #[serde(rename = "_id")]
-    id: Option<String>,
-    msg: Option<Message>,
-    reject: Option<Reject>,
-    url: Option<String>,
-    user_agent: Option<String>,
+    id: Id,
+    msg: Part<Message>,
+    reject: Part<Reject>,
+    url: Text,
+    user_agent: Text,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Message {
     #[serde(rename = "_id")]
-    id: Option<String>,
-    email: Option<String>,
-    diag: Option<String>,
-    bounce_description: Option<String>,
-    tags: Option<Vec<String>>,
-    metadata: Option<Box<RawValue>>,
-    reject: Option<Box<RawValue>>,
-    smtp_events: Option<Vec<Attempt>>,
+    id: Id,
+    email: Told,
+    diag: Text,
+    bounce_description: Text,
+    tags: Texts,
+    metadata: Json,
+    reject: Json,
+    smtp_events: Parts<Attempt>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Attempt {
-    diag: Option<String>,
+    diag: Text,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Reject {
-    reason: Option<String>,
-    detail: Option<String>,
-    email: Option<String>,
-    created_at: Option<String>,
-    last_event_at: Option<String>,
-    expires_at: Option<String>,
+    reason: Text,
+    detail: Text,
+    email: Told,
+    created_at: When,
+    last_event_at: When,
+    expires_at: When,
 }
 
 impl Provider for Mandrill {
@@ -313,12 +314,9 @@ impl Wire {
 
     /// A message that Mandrill did not send.
     fn refused(&self, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
-        let reject = self.msg.as_ref().and_then(|msg| msg.reject.as_ref()).map(|raw| raw.get());
-        let reason = reject.and_then(|raw| {
-            let object = serde_json::from_str::<Reject>(raw).ok().and_then(|reject| reject.reason);
-            object.or_else(|| serde_json::from_str::<String>(raw).ok())
-        });
-        let reason = reason.unwrap_or_default();
+        let reject = self.msg.as_ref().and_then(|msg| msg.reject.as_ref());
+        let reason = reject.and_then(|value| value.get("reason").unwrap_or(value).as_str());
+        let reason = reason.unwrap_or("");
         let row = REFUSALS.iter().find(|(known, _, _)| *known == reason);
         let kind = row.map_or(EventKind::Rejected, |row| row.1);
         let word = if reason.is_empty() { "reject".to_owned() } else { format!("reject/{reason}") };
@@ -350,12 +348,9 @@ impl Wire {
     ) -> Result<Event, Unreadable> {
         let none = Message::default();
         let msg = self.msg.as_ref().unwrap_or(&none);
-        let address = address(&msg.email)?;
+        let address = msg.email.address("msg.email")?;
         let said = self.said().unwrap_or("");
-        let metadata = msg.metadata.as_ref().map(|raw| raw.get());
-        let has_any = |text: &&str| text.starts_with('{') && text.contains(':');
-        let metadata = metadata.filter(has_any).map(str::to_owned);
-        let message_id = wire::filled(self.id.clone()).or_else(|| wire::filled(msg.id.clone()));
+        let message_id = self.id.clone().or_else(|| msg.id.clone());
         // Once at most for each message; the API does not say when.
         let is_once = matches!(kind, EventKind::Complaint | EventKind::Unsubscribed);
         Ok(Event {
@@ -363,11 +358,11 @@ impl Wire {
             message_id,
             smtp_code: wire::smtp_code(wire::reply(said)),
             enhanced_code: wire::enhanced_code(said),
-            diagnostic: wire::filled(Some(said.to_owned())),
-            tags: msg.tags.clone().unwrap_or_default(),
-            url: wire::filled(self.url.clone()),
-            user_agent: wire::filled(self.user_agent.clone()),
-            metadata,
+            diagnostic: wire::filled(said.to_owned()),
+            tags: msg.tags.to_vec(),
+            url: self.url.clone(),
+            user_agent: self.user_agent.clone(),
+            metadata: msg.metadata.own_data(),
             ..stamp.event(Mandrill.name(), kind, word, address, self.time(stamp)?)
         })
     }
@@ -375,16 +370,13 @@ impl Wire {
     /// What the server said: of the bounce, or at the latest attempt.
     fn said(&self) -> Option<&str> {
         let msg = self.msg.as_ref()?;
-        let attempts = msg.smtp_events.iter().flatten().rev().map(|attempt| &attempt.diag);
-        let mut texts = std::iter::once(&msg.diag).chain(attempts).flatten();
-        texts.find(|text| !text.is_empty()).map(String::as_str)
+        let attempts = msg.smtp_events.iter().rev().map(|attempt| &attempt.diag);
+        std::iter::once(&msg.diag).chain(attempts).find_map(|text| text.as_deref())
     }
 
     /// When it happened; `ts` of the message is when it was sent.
     fn time(&self, stamp: &Stamp<'_>) -> Result<Time, Unreadable> {
-        let form =
-            self.ts.as_ref().ok_or_else(|| Unreadable("the event has no time".to_owned()))?;
-        wire::time(form, stamp.received_at)
+        self.ts.at("ts", stamp.received_at)
     }
 }
 
@@ -401,22 +393,15 @@ impl Reject {
         let cause = self.reason.as_deref().unwrap_or("");
         let cause = CAUSES.iter().find(|(known, _)| *known == cause).map(|(_, reason)| *reason);
         let reason = cause.filter(|_| kind == EventKind::Listed);
-        let ends = self.expires_at.as_deref();
+        let ends = self.expires_at.given();
         let ends = ends.filter(|_| kind == EventKind::Listed && cause.is_none());
         // Written as `2026-06-15 10:32:11`, in UTC (API, `/rejects/list`).
         let until = ends.and_then(|text| Time::parse(&format!("{}Z", text.trim_end_matches('Z'))));
-        let diagnostic = wire::filled(self.detail.clone());
-        let event = stamp.event(Mandrill.name(), kind, word, address(&self.email)?, at);
+        let diagnostic = self.detail.clone();
+        let address = self.email.address("email")?;
+        let event = stamp.event(Mandrill.name(), kind, word, address, at);
         Ok(Event { diagnostic, reason, until, ..event })
     }
-}
-
-fn address(text: &Option<String>) -> Result<Address, Unreadable> {
-    let text = text.as_deref().unwrap_or("");
-    if text.is_empty() {
-        return Err(Unreadable("the event names no recipient".to_owned()));
-    }
-    wire::mailbox(text)
 }
 
 #[cfg(test)]

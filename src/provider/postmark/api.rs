@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use url::Url;
 
-use super::super::wire::{self, TimeForm};
+use super::super::wire::{self, Text, Told, When};
 use super::super::{
     Feed, Key, KeyKind, Page, PageError, PageRequest, Query, SettingError, Stamp, Unreadable,
 };
@@ -73,13 +73,13 @@ struct Stream {
 }
 
 /// A row of a stream's suppressions.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct Suppression {
-    email_address: String,
-    suppression_reason: Option<String>,
-    origin: Option<String>,
-    created_at: Option<String>,
+    email_address: Told,
+    suppression_reason: Text,
+    origin: Text,
+    created_at: When,
 }
 
 pub(super) fn request(query: &Query<'_>) -> Result<PageRequest, SettingError> {
@@ -184,15 +184,10 @@ pub(super) fn listed(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unre
         EventKind::Unsubscribed => Some(Reason::Unsubscribe),
         _ => None,
     };
-    let time = match row.created_at.as_deref() {
-        Some(given) => {
-            let form = TimeForm::Text(given.to_owned());
-            Some((given, wire::time(&form, stamp.received_at)?))
-        }
-        None => None,
-    };
+    let at = row.created_at.some().map(|time| time.at("CreatedAt", stamp.received_at));
+    let time = row.created_at.given().zip(at.transpose()?);
     let scope = if in_stream { wire::stream(&element.context)? } else { Scope::Global };
-    let event = stamp.listed(super::NAME, reason, wire::mailbox(&row.email_address)?, time);
+    let event = stamp.listed(super::NAME, reason, row.email_address.address("EmailAddress")?, time);
     Ok(Event { scope, ..event })
 }
 

@@ -7,10 +7,10 @@
 mod api;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use url::Url;
 
-use super::wire::{self, TimeForm};
+use super::wire::{self, Flag, Id, Json, Text, Texts, Told, When};
 use super::{
     Class, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Said, Sample,
     SettingError, Stamp, Unreadable,
@@ -66,40 +66,35 @@ const MAILED_REQUESTS: &[&str] = &["Unsubscribe", "Subscribe"];
 pub(super) struct Postmark;
 
 /// One event.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
 struct Wire {
     /// Absent in the API, which has bounces only.
-    #[serde(default)]
-    record_type: String,
-    #[serde(rename = "ID", default, deserialize_with = "wire::loose_text")]
-    id: Option<String>,
-    #[serde(default, rename = "Type")]
-    bounce_type: Option<String>,
-    #[serde(rename = "ServerID", default, deserialize_with = "wire::loose_text")]
-    server_id: Option<String>,
-    #[serde(rename = "MessageID", default, deserialize_with = "wire::loose_text")]
-    message_id: Option<String>,
-    message_stream: Option<String>,
-    email: Option<String>,
-    recipient: Option<String>,
-    bounced_at: Option<TimeForm>,
-    delivered_at: Option<TimeForm>,
-    received_at: Option<TimeForm>,
-    changed_at: Option<TimeForm>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    details: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    description: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_texts")]
-    tag: Vec<String>,
-    #[serde(default)]
-    metadata: Value,
-    original_link: Option<String>,
-    user_agent: Option<String>,
-    origin: Option<String>,
-    suppress_sending: Option<bool>,
-    suppression_reason: Option<String>,
+    record_type: Text,
+    #[serde(rename = "ID")]
+    id: Id,
+    #[serde(rename = "Type")]
+    bounce_type: Text,
+    #[serde(rename = "ServerID")]
+    server_id: Id,
+    #[serde(rename = "MessageID")]
+    message_id: Id,
+    message_stream: Text,
+    email: Told,
+    recipient: Told,
+    bounced_at: When,
+    delivered_at: When,
+    received_at: When,
+    changed_at: When,
+    details: Text,
+    description: Text,
+    tag: Texts,
+    metadata: Json,
+    original_link: Text,
+    user_agent: Text,
+    origin: Text,
+    suppress_sending: Flag,
+    suppression_reason: Text,
 }
 
 /// What an event is.
@@ -153,47 +148,43 @@ impl Provider for Postmark {
         }
         let mut wire: Wire = wire::object(&element.body)
             .map_err(|error| Unreadable(format!("not an event of Postmark: {error}")))?;
-        match (stamp.feed, wire.record_type.as_str()) {
-            ("", "") => return Err(Unreadable("there is no RecordType".to_owned())),
+        match (stamp.feed, wire.record()) {
+            ("", "") => return Err(Unreadable("RecordType: there is no text".to_owned())),
             ("", _) => {}
-            _ => wire.record_type = "Bounce".to_owned(),
+            _ => wire.record_type = Some("Bounce".to_owned()).into(),
         }
         let is_request = wire.is_mailed_request();
-        let email = wire.email.as_deref().or(wire.recipient.as_deref()).unwrap_or("");
-        if wire.record_type == "Inbound" || (is_request && email.is_empty()) {
+        let email = if wire.email.is_absent() { &wire.recipient } else { &wire.email };
+        if wire.record() == "Inbound" || (is_request && email.is_absent()) {
             // A mail to us, or one whose sender Postmark does not tell.
             return Ok(Vec::new());
         }
-        let address = wire::mailbox(email)?;
-        let at = match wire.time() {
-            Some(form) => wire::time(form, stamp.received_at)?,
-            None if is_request => stamp.received_at,
-            None => return Err(Unreadable("there is no time".to_owned())),
+        let address = email.address("Email")?;
+        let at = match wire.time(stamp.received_at) {
+            Err(_) if is_request => stamp.received_at,
+            at => at?,
         };
         let details = wire.details.as_deref().unwrap_or("").trim();
         let smtp_code = wire::said_code(details);
         let enhanced_code = wire::enhanced_code(details);
         let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text: details };
         let Verdict { kind, in_stream, provider_kind } = wire.verdict(&said, stamp);
-        let stream = wire.message_stream.as_deref().filter(|name| !name.is_empty());
-        let stream = stream.unwrap_or(DEFAULT_STREAM);
+        let stream = wire.message_stream.as_deref().unwrap_or(DEFAULT_STREAM);
         let scope = if in_stream { wire::stream(stream)? } else { Scope::Global };
         // Postmark's own explanation of the type is no word of a server: it is only shown.
         let diagnostic = [Some(details), wire.description.as_deref()].into_iter().flatten();
-        let metadata = wire.metadata.as_object().is_some_and(|metadata| !metadata.is_empty());
-        let id = wire.id.as_deref().filter(|id| !id.is_empty());
         Ok(vec![Event {
             scope,
             smtp_code,
             enhanced_code,
             diagnostic: diagnostic.into_iter().find(|text| !text.is_empty()).map(str::to_owned),
-            metadata: metadata.then(|| wire.metadata.to_string()),
-            provider_event_id: id.map(str::to_owned),
+            metadata: wire.metadata.own_data(),
+            provider_event_id: wire.id.clone(),
             identity: wire.identity(stream, at),
             message_id: wire.message_id.as_deref().and_then(wire::bare_id),
-            tags: wire.tag,
-            url: wire.original_link,
-            user_agent: wire.user_agent,
+            tags: wire.tag.into(),
+            url: wire.original_link.into(),
+            user_agent: wire.user_agent.into(),
             ..stamp.event(self.name(), kind, provider_kind, address, at)
         }])
     }
@@ -253,23 +244,34 @@ impl Provider for Postmark {
 
 impl Wire {
     /// Each record type has one of these.
-    fn time(&self) -> Option<&TimeForm> {
-        let times = [&self.bounced_at, &self.delivered_at, &self.changed_at, &self.received_at];
-        times.into_iter().flatten().next()
+    fn time(&self, received_at: Time) -> Result<Time, Unreadable> {
+        let times = [
+            ("BouncedAt", &self.bounced_at),
+            ("DeliveredAt", &self.delivered_at),
+            ("ChangedAt", &self.changed_at),
+            ("ReceivedAt", &self.received_at),
+        ];
+        let told = times.into_iter().find(|(_, time)| !time.is_absent());
+        let (name, time) = told.unwrap_or(("the time", &self.bounced_at));
+        time.at(name, received_at)
+    }
+
+    fn record(&self) -> &str {
+        self.record_type.as_deref().unwrap_or("")
     }
 
     fn is_mailed_request(&self) -> bool {
         let bounce_type = self.bounce_type.as_deref().unwrap_or("");
-        self.record_type == "Bounce" && MAILED_REQUESTS.contains(&bounce_type)
+        self.record() == "Bounce" && MAILED_REQUESTS.contains(&bounce_type)
     }
 
     /// What the API knows it by, too. Source: "Bounce API"; for a change, the stream's dump, which
     /// has whole seconds.
     fn identity(&self, stream: &str, at: Time) -> Option<String> {
         let server = self.server_id.as_deref().unwrap_or("");
-        match self.record_type.as_str() {
+        match self.record() {
             "Bounce" | "SpamComplaint" => {
-                let id = self.id.as_deref().filter(|id| !id.is_empty())?;
+                let id = self.id.as_deref()?;
                 Some(format!("{server}:{id}"))
             }
             "SubscriptionChange" => Some(format!("change:{stream}:{}", at.second())),
@@ -278,7 +280,7 @@ impl Wire {
     }
 
     fn verdict(&self, said: &Said<'_>, stamp: &Stamp<'_>) -> Verdict {
-        let name = self.record_type.as_str();
+        let name = self.record();
         let plain = |kind| Verdict { kind, in_stream: false, provider_kind: name.to_owned() };
         match name {
             "Bounce" => self.bounce(said, stamp),
@@ -300,7 +302,7 @@ impl Wire {
             Some(Meaning::Fault(class)) => (stamp.faults.kind(*class, said), false),
             None => (EventKind::Unknown, false),
         };
-        let provider_kind = [self.record_type.as_str(), name].join(":");
+        let provider_kind = [self.record(), name].join(":");
         let provider_kind = provider_kind.trim_end_matches(':').to_owned();
         Verdict { kind, in_stream, provider_kind }
     }
@@ -309,13 +311,13 @@ impl Wire {
     fn change(&self) -> Verdict {
         let reason = self.suppression_reason.as_deref().unwrap_or("");
         let origin = self.origin.as_deref().unwrap_or("");
-        let (kind, in_stream) = match self.suppress_sending {
+        let (kind, in_stream) = match *self.suppress_sending {
             None => (EventKind::Unknown, false),
             Some(false) => (EventKind::Resubscribed, true),
             Some(true) => suppressed(reason, origin),
         };
-        let is_off = self.suppress_sending == Some(true);
-        let words = [self.record_type.as_str(), reason, origin];
+        let is_off = self.suppress_sending.is_on();
+        let words = [self.record(), reason, origin];
         let words = if is_off { &words[..] } else { &words[..1] };
         let words: Vec<&str> = words.iter().copied().filter(|word| !word.is_empty()).collect();
         Verdict { kind, in_stream, provider_kind: words.join(":") }
@@ -335,6 +337,8 @@ fn suppressed(reason: &str, origin: &str) -> (EventKind, bool) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::provider::Settings;
     use crate::provider::signed::read_one;

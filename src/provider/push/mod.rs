@@ -144,11 +144,10 @@ impl Push<'_> {
         Ok(url)
     }
 
-    /// The same request for each of the values under a key, or for the usual one.
-    fn each(&self, key: &str, usual: Option<&str>, request: impl Fn(&str) -> Requests) -> Requests {
+    /// The same request for each of the values under a key.
+    fn each(&self, key: &str, request: impl Fn(&str) -> Requests) -> Requests {
         let named = self.settings.texts(key).iter().map(String::as_str);
         let values: Vec<&str> = named.chain(self.settings.text(key)).collect();
-        let values = if values.is_empty() { usual.into_iter().collect() } else { values };
         if values.is_empty() {
             let hint = "the provider's list is kept for each of them";
             return Err(self.settings.problem(key, "is needed to push", hint));

@@ -21,6 +21,9 @@ const LOOKUP_PAGES_MAX: u64 = 100;
 /// Its list is kept by domain, which its feeds need not be told.
 const MAILTRAP_KEYS: &[Key] = &[Key::required("domain_ids", KeyKind::Texts)];
 
+/// The streams of each domain there.
+const MAILTRAP_STREAMS: &[&str] = &["transactional", "bulk"];
+
 /// Every provider whose API can add to its list and take off it again. What is pushed goes where it
 /// stops all mail and is told from what the provider found out itself, if the API has such a place.
 pub(super) static OUTLETS: &[Outlet] = &[
@@ -176,7 +179,7 @@ fn sendgrid(push: &Push<'_>, outlet: &Outlet) -> Requests {
 }
 
 fn mailgun(push: &Push<'_>, outlet: &Outlet) -> Requests {
-    push.each("domains", None, |domain| {
+    push.each("domains", |domain| {
         let path = ["v3", domain, "unsubscribes"];
         if !push.is_add() {
             let path = [&path[..], &[push.address]].concat();
@@ -192,22 +195,52 @@ fn mailgun(push: &Push<'_>, outlet: &Outlet) -> Requests {
     })
 }
 
+/// To the streams that the source names, or, as its poll does, to all that there are.
 fn postmark(push: &Push<'_>, outlet: &Outlet) -> Requests {
-    push.each("streams", Some("outbound"), |stream| {
-        let mut path = vec!["message-streams", stream, "suppressions"];
-        path.extend((!push.is_add()).then_some("delete"));
-        let body = json!({ "Suppressions": [{ "EmailAddress": push.address }] });
-        Ok(vec![push.call(outlet, Method::Post, &path)?.with_json(Method::Post, &body)])
-    })
+    let mut request = push.call(outlet, Method::Get, &["message-streams"])?;
+    if push.settings.texts("streams").is_empty() {
+        request.url.query_pairs_mut().append_pair("MessageStreamType", "All");
+        return Ok(vec![request]);
+    }
+    push.each("streams", |stream| Ok(postmark_stream(push, &request, stream).into_iter().collect()))
 }
 
-fn postmark_answer(_: &Push<'_>, _: &PageRequest, status: u16, body: &Value) -> Option<Pushing> {
+/// The request for one stream, below the path of all of them.
+fn postmark_stream(push: &Push<'_>, streams: &PageRequest, stream: &str) -> Option<PageRequest> {
+    let mut request = streams.clone();
+    request.url.set_query(None);
+    let verb = (!push.is_add()).then_some("delete");
+    let path = [stream, "suppressions"].into_iter().chain(verb);
+    request.url.path_segments_mut().ok()?.extend(path);
+    let body = json!({ "Suppressions": [{ "EmailAddress": push.address }] });
+    Some(request.with_json(Method::Post, &body))
+}
+
+fn postmark_answer(
+    push: &Push<'_>,
+    asked: &PageRequest,
+    status: u16,
+    body: &Value,
+) -> Option<Pushing> {
+    if asked.method == Method::Get {
+        return (status == 200).then(|| postmark_streams(push, asked, body));
+    }
     let row = body.pointer("/Suppressions/0/Status").and_then(Value::as_str);
     match (status, row) {
         (200, Some("Failed")) => Some(Pushing::Refused),
         (200, None) => Some(Pushing::Later),
         _ => None,
     }
+}
+
+/// What is asked of each stream that mail is sent by.
+fn postmark_streams(push: &Push<'_>, asked: &PageRequest, body: &Value) -> Pushing {
+    let Some(streams) = body["MessageStreams"].as_array() else { return Pushing::Later };
+    let sends = |stream: &&Value| stream["MessageStreamType"] != "Inbound";
+    let ids = streams.iter().filter(sends).filter_map(|stream| stream["ID"].as_str());
+    let requests: Vec<PageRequest> =
+        ids.filter_map(|id| postmark_stream(push, asked, id)).collect();
+    if requests.is_empty() { Pushing::Refused } else { Pushing::Next(requests) }
 }
 
 fn sparkpost(push: &Push<'_>, outlet: &Outlet) -> Requests {
@@ -249,7 +282,7 @@ fn mandrill_answer(push: &Push<'_>, _: &PageRequest, status: u16, body: &Value) 
 }
 
 fn mailersend(push: &Push<'_>, outlet: &Outlet) -> Requests {
-    push.each("domains", None, |domain| {
+    push.each("domains", |domain| {
         if push.is_add() {
             let body = json!({ "domain_id": domain, "recipients": [push.address] });
             let request = push.call(outlet, Method::Post, &["suppressions", "blocklist"])?;
@@ -308,12 +341,16 @@ fn mailtrap(push: &Push<'_>, outlet: &Outlet) -> Requests {
         request.url.query_pairs_mut().append_pair("email", push.address);
         return Ok(vec![request]);
     }
-    push.each("domain_ids", None, |domain| {
-        let body = json!({
-            "email": push.address, "domain_id": number_or_text(domain),
-            "sending_stream": "any", "type": "manual import",
-        });
-        Ok(vec![push.call(outlet, Method::Post, &path)?.with_json(Method::Post, &body)])
+    push.each("domain_ids", |domain| {
+        // `any` is what answers say of both: a request takes one at a time.
+        let request = |stream: &&str| {
+            let body = json!({
+                "email": push.address, "domain_id": number_or_text(domain),
+                "sending_stream": stream, "type": "manual import",
+            });
+            Ok(push.call(outlet, Method::Post, &path)?.with_json(Method::Post, &body))
+        };
+        MAILTRAP_STREAMS.iter().map(request).collect()
     })
 }
 
@@ -393,7 +430,7 @@ fn unisender_go_answer(
 }
 
 fn scaleway(push: &Push<'_>, outlet: &Outlet) -> Requests {
-    push.each("domain_ids", None, |domain| {
+    push.each("domain_ids", |domain| {
         let path = ["blocklists"];
         if push.is_add() {
             let body = json!({

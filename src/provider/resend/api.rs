@@ -8,12 +8,11 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::{Data, TYPES, Told};
+use super::{Data, Notice, TYPES};
 use crate::model::{Element, Event, EventKind};
-use crate::provider::wire;
+use crate::provider::wire::{self, Id, Text, Texts, Told, When};
 use crate::provider::{
     Class, Feed, Key, Page, PageError, PageRequest, Query, Rate, Said, SettingError, Stamp,
     Unreadable,
@@ -47,27 +46,30 @@ struct WirePage {
 }
 
 /// What a row is for paging.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Place {
-    id: String,
-    created_at: Option<String>,
+    id: Id,
+    created_at: When,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Email {
-    id: String,
-    created_at: String,
-    to: Option<Value>,
-    last_event: Option<String>,
+    id: Id,
+    created_at: When,
+    to: Texts,
+    last_event: Text,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Suppression {
-    id: Option<String>,
-    email: String,
-    origin: Option<String>,
-    source_id: Option<String>,
-    created_at: String,
+    id: Id,
+    email: Told,
+    origin: Text,
+    source_id: Id,
+    created_at: When,
 }
 
 pub(super) fn page_request(query: &Query<'_>) -> Result<PageRequest, SettingError> {
@@ -86,12 +88,16 @@ pub(super) fn page(query: &Query<'_>, body: &[u8]) -> Result<Page, PageError> {
     if !page.has_more || rows.is_empty() {
         return Ok(Page::new(rows, None));
     }
-    let last = rows.iter().rev().find_map(|row| wire::object::<Place>(&row.body).ok());
-    let last = last.ok_or_else(|| PageError("no row has an id to go on from".to_owned()))?;
-    let made = last.created_at.and_then(|text| wire::utc_time(&text, query.now).ok());
+    let place = |row: &Element| {
+        let place: Place = wire::object(&row.body).ok()?;
+        Some(((*place.id).clone()?, place.created_at))
+    };
+    let last = rows.iter().rev().find_map(place);
+    let (id, made) = last.ok_or_else(|| PageError("no row has an id to go on from".to_owned()))?;
+    let made = made.utc("created_at", query.now).ok();
     // What follows is older still.
     let is_past = query.feed == EVENTS && made.is_some_and(|made| made < query.window.since);
-    Ok(Page::new(rows, Some(last.id).filter(|_| !is_past)))
+    Ok(Page::new(rows, Some(id).filter(|_| !is_past)))
 }
 
 pub(super) fn read(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
@@ -101,7 +107,7 @@ pub(super) fn read(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, U
 fn email(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
     let row: Email = wire::object(&element.body)
         .map_err(|error| Unreadable(format!("not an e-mail of Resend's: {error}")))?;
-    let last = wire::filled(row.last_event).filter(|last| !PENDING.contains(&last.as_str()));
+    let last = row.last_event.clone().filter(|last| !PENDING.contains(&last.as_str()));
     let Some(last) = last else { return Ok(Vec::new()) };
     let name = format!("email.{last}");
     let kind = match TYPES.iter().find(|(known, _)| *known == name) {
@@ -109,22 +115,22 @@ fn email(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable>
         Some((_, kind)) => *kind,
         None => EventKind::Unknown,
     };
-    let at = wire::utc_time(&row.created_at, stamp.received_at)?;
-    let data = Data { to: row.to, email_id: Some(row.id), ..Data::default() };
-    Told { name, at, context: "", data }.of_message(kind, stamp)
+    let at = row.created_at.utc("created_at", stamp.received_at)?;
+    let data = Data { to: row.to, email_id: row.id, ..Data::default() };
+    Notice { name, at, context: "", data }.of_message(kind, stamp)
 }
 
 fn suppression(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
     let row: Suppression = wire::object(&element.body)
         .map_err(|error| Unreadable(format!("not a suppression of Resend's: {error}")))?;
-    let at = wire::utc_time(&row.created_at, stamp.received_at)?;
+    let at = row.created_at.utc("created_at", stamp.received_at)?;
     let data = Data {
         id: row.id,
-        email: Some(row.email),
+        email: row.email,
         origin: row.origin,
         source_id: row.source_id,
         ..Data::default()
     };
-    Told { name: "suppression.added".to_owned(), at, context: "", data }
+    Notice { name: "suppression.added".to_owned(), at, context: "", data }
         .of_address(EventKind::Listed, stamp)
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::standard_webhooks::{self, SVIX, WEBHOOK};
-use super::wire::{self, TimeForm};
+use super::wire::{self, Flag, Id, Json, Misfit, Part, Text, Texts, Told, When};
 use super::{
     Check, Class, Feed, Key, KeyKind, Notification, Page, PageError, PageRequest, Provider, Query,
     Rate, Said, Sample, SettingError, Settings, Stamp, Unreadable,
@@ -59,65 +59,70 @@ const EVENT_TYPES: &[&str] = &[
 
 pub(super) struct Resend;
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Kind {
     #[serde(rename = "type")]
-    name: String,
-}
-
-#[derive(Deserialize)]
-struct Wire {
-    created_at: TimeForm,
-    data: Data,
+    name: Told,
 }
 
 #[derive(Default, Deserialize)]
+#[serde(default)]
+struct Wire {
+    created_at: When,
+    data: Part<Data>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Data {
     /// The recipients of the message: a list, or one.
-    to: Option<Value>,
+    to: Texts,
     /// The address of a contact or a suppression.
-    email: Option<String>,
-    unsubscribed: Option<bool>,
+    email: Told,
+    unsubscribed: Flag,
     /// The id of a suppression.
-    id: Option<String>,
-    origin: Option<String>,
-    source_id: Option<String>,
-    email_id: Option<String>,
-    message_id: Option<String>,
-    tags: Option<Value>,
-    bounce: Option<Bounce>,
-    suppressed: Option<Suppressed>,
-    failed: Option<Failed>,
-    click: Option<Click>,
+    id: Id,
+    origin: Text,
+    source_id: Id,
+    email_id: Id,
+    message_id: Id,
+    tags: Json,
+    bounce: Part<Bounce>,
+    suppressed: Part<Suppressed>,
+    failed: Part<Failed>,
+    click: Part<Click>,
 }
 
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", default)]
 struct Bounce {
     #[serde(rename = "type")]
-    class: Option<String>,
-    sub_type: Option<String>,
-    message: Option<String>,
-    diagnostic_code: Option<Value>,
+    class: Text,
+    sub_type: Text,
+    message: Text,
+    diagnostic_code: Texts,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Suppressed {
     #[serde(rename = "type")]
-    class: Option<String>,
-    message: Option<String>,
+    class: Text,
+    message: Text,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Failed {
-    reason: Option<String>,
+    reason: Text,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 struct Click {
-    link: Option<String>,
-    user_agent: Option<String>,
+    link: Text,
+    user_agent: Text,
 }
 
 impl Provider for Resend {
@@ -173,17 +178,19 @@ impl Provider for Resend {
         if stamp.origin == Origin::Poll {
             return api::read(element, stamp);
         }
-        let unreadable = |error| Unreadable(format!("not an event of Resend's: {error}"));
-        let Kind { name } = wire::object(&element.body).map_err(unreadable)?;
+        let unreadable = |error: Misfit| Unreadable(format!("not an event of Resend's: {error}"));
+        let kind: Kind = wire::object(&element.body).map_err(unreadable)?;
+        let name = kind.name.need("type")?.to_owned();
         let known = TYPES.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
         if known.is_none() && IGNORED.iter().any(|start| name.starts_with(start)) {
             return Ok(Vec::new());
         }
         let wire: Wire = wire::object(&element.body).map_err(unreadable)?;
-        let at = wire::time(&wire.created_at, stamp.received_at)?;
-        let told = Told { name, at, context: &element.context, data: wire.data };
+        let at = wire.created_at.at("created_at", stamp.received_at)?;
+        let data = wire.data.into_inner().unwrap_or_default();
+        let told = Notice { name, at, context: &element.context, data };
         match known {
-            Some(EventKind::Unsubscribed) if told.data.unsubscribed != Some(true) => Ok(Vec::new()),
+            Some(EventKind::Unsubscribed) if !told.data.unsubscribed.is_on() => Ok(Vec::new()),
             Some(kind @ EventKind::Unsubscribed) => told.of_address(kind, stamp),
             Some(kind @ (EventKind::Listed | EventKind::Unlisted)) => told.of_address(kind, stamp),
             Some(kind) => told.of_message(kind, stamp),
@@ -237,17 +244,17 @@ impl Provider for Resend {
 }
 
 /// An event, before its recipients are told apart.
-struct Told<'a> {
+struct Notice<'a> {
     name: String,
     at: Time,
     context: &'a str,
     data: Data,
 }
 
-impl Told<'_> {
+impl Notice<'_> {
     /// The one event about a contact or a suppression.
     fn of_address(&self, kind: EventKind, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
-        let address = mailbox(self.data.email.as_deref().unwrap_or(""))?;
+        let address = self.data.email.address("data.email")?;
         let mut event = self.event(kind, &[self.data.origin.as_deref()], address, stamp);
         event.message_id = self.data.source_id.clone();
         if kind != EventKind::Unsubscribed {
@@ -266,12 +273,12 @@ impl Told<'_> {
 
     /// The events about a message: one per recipient that it can be laid to.
     fn of_message(&self, kind: EventKind, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
-        let recipients = texts(self.data.to.as_ref());
+        let recipients = &self.data.to;
         if recipients.is_empty() && kind == EventKind::Unknown {
             return Ok(Vec::new());
         }
         let recipients: Vec<Address> =
-            recipients.iter().map(|text| mailbox(text)).collect::<Result<_, _>>()?;
+            recipients.iter().map(|text| wire::mailbox(text)).collect::<Result<_, _>>()?;
         if let [address] = recipients.as_slice() {
             let said = self.diagnostics().into_iter().next();
             return Ok(vec![self.laid_to(address, kind, said, stamp)]);
@@ -305,7 +312,7 @@ impl Told<'_> {
     /// What the servers said: one text per recipient that bounced.
     fn diagnostics(&self) -> Vec<String> {
         let bounce = self.data.bounce.as_ref();
-        texts(bounce.and_then(|bounce| bounce.diagnostic_code.as_ref()))
+        bounce.map_or_else(Vec::new, |bounce| bounce.diagnostic_code.to_vec())
     }
 
     /// The event about a message for one recipient, of whom the server said `code`.
@@ -325,7 +332,7 @@ impl Told<'_> {
             EventKind::Failed => data.failed.as_ref().and_then(|failed| failed.reason.clone()),
             _ => bounce.and_then(|bounce| bounce.message.clone()),
         };
-        let diagnostic = code.or(message).filter(|text| !text.is_empty());
+        let diagnostic = code.or(message);
         let text = diagnostic.as_deref().unwrap_or("");
         // "smtp; 550 5.1.1 …" (RFC 3464, section 2.3.6): the type stands before the words.
         let said = text.strip_prefix("smtp;").unwrap_or(text).trim_start();
@@ -346,7 +353,7 @@ impl Told<'_> {
             smtp_code,
             enhanced_code,
             diagnostic,
-            tags: tags(data.tags.as_ref()),
+            tags: tags((*data.tags).as_ref()),
             url: click.and_then(|click| click.link.clone()),
             user_agent: click.and_then(|click| click.user_agent.clone()),
             ..self.event(kind, &details, address.clone(), stamp)
@@ -393,16 +400,6 @@ impl Bounce {
     }
 }
 
-/// The texts of a list, or the one that stands alone.
-fn texts(value: Option<&Value>) -> Vec<String> {
-    let text = |value: &Value| value.as_str().map(str::to_owned);
-    match value {
-        Some(Value::Array(values)) => values.iter().filter_map(text).collect(),
-        Some(value) => text(value).into_iter().collect(),
-        None => Vec::new(),
-    }
-}
-
 /// The tags of a message, `name=value` each; older payloads have a list of pairs.
 fn tags(value: Option<&Value>) -> Vec<String> {
     let tag = |name: &str, value: &Value| {
@@ -416,13 +413,6 @@ fn tags(value: Option<&Value>) -> Vec<String> {
         }
         _ => Vec::new(),
     }
-}
-
-/// Reads a recipient: an address alone, or behind a name in angle brackets.
-fn mailbox(text: &str) -> Result<Address, Unreadable> {
-    let text = text.trim();
-    let from = if text.ends_with('>') { text.rfind('<').unwrap_or(0) } else { 0 };
-    wire::mailbox(&text[from..])
 }
 
 /// A Message-ID without its angle brackets.

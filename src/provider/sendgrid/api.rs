@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::super::wire::{self, TimeForm};
+use super::super::wire::{self, Id, Text, Told, When};
 use super::super::{
     Feed, Key, Page, PageError, PageRequest, Query, Said, SettingError, Stamp, Unreadable,
 };
@@ -68,29 +68,30 @@ struct Messages {
     messages: Vec<Box<RawValue>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Message {
-    sg_message_id: String,
-    status: String,
+    sg_message_id: Id,
+    status: Text,
 }
 
 #[derive(Deserialize)]
 struct Details {
+    #[serde(default)]
+    to_email: Told,
     events: Vec<Box<RawValue>>,
 }
 
 /// A row of a list.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Row {
-    email: String,
-    #[serde(default, alias = "created_at", deserialize_with = "wire::loose_text")]
-    created: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    reason: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    status: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    group_id: Option<String>,
+    email: Told,
+    created: When,
+    created_at: When,
+    reason: Text,
+    status: Text,
+    group_id: Text,
 }
 
 pub(super) fn request(query: &Query<'_>) -> Result<PageRequest, SettingError> {
@@ -139,18 +140,27 @@ pub(super) fn page(query: &Query<'_>, body: &[u8]) -> Result<Page, PageError> {
     }
     if query.next.is_some() {
         let details: Details = wire::page(body, "a message's events")?;
-        return Ok(Page::new(wire::rows(&details.events), None));
+        let mut rows = wire::rows(&details.events);
+        for row in &mut rows {
+            let names = wire::object(&row.body).is_ok_and(|row: Row| !row.email.is_absent());
+            if !names && let Some(email) = details.to_email.text() {
+                email.clone_into(&mut row.context);
+            }
+        }
+        return Ok(Page::new(rows, None));
     }
     let listing: Messages = wire::page(body, "messages")?;
     let overfull = listing.messages.len() >= MESSAGES_MAX;
     let mut page = Page { overfull, settled: true, ..Page::default() };
     for row in &listing.messages {
-        match serde_json::from_str::<Message>(row.get()) {
+        let message: Message = wire::object(row.get().as_bytes()).unwrap_or_default();
+        match message.sg_message_id.as_deref() {
             // The status makes it another token once more is known of the message.
-            Ok(message) if !message.sg_message_id.is_empty() => {
-                page.details.push(format!("{} {}", message.status, message.sg_message_id));
+            Some(id) => {
+                let status = message.status.as_deref().unwrap_or("");
+                page.details.push(format!("{status} {id}"));
             }
-            _ => page.rows.push(wire::element(row.get().as_bytes())),
+            None => page.rows.push(wire::element(row.get().as_bytes())),
         }
     }
     Ok(page)
@@ -165,13 +175,9 @@ pub(super) fn is_list(feed: &str) -> bool {
 pub(super) fn listed(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
     let row: Row = wire::object(&element.body)
         .map_err(|error| Unreadable(format!("not a row of SendGrid's list: {error}")))?;
-    let time = match row.created.as_deref() {
-        Some(given) => {
-            let form = TimeForm::Text(given.to_owned());
-            Some((given, wire::loose_time(&form, stamp.received_at)?))
-        }
-        None => None,
-    };
+    let created = row.created.some().unwrap_or(&row.created_at);
+    let at = created.some().map(|time| time.at("created", stamp.received_at)).transpose()?;
+    let time = created.given().zip(at);
     let text = row.reason.as_deref().unwrap_or("").trim();
     let smtp_code = wire::said_code(text);
     let enhanced_code = super::enhanced_code(row.status.as_deref().unwrap_or(""), text);
@@ -183,7 +189,7 @@ pub(super) fn listed(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>,
         }
         reason => reason,
     };
-    let address = wire::mailbox(&row.email)?;
+    let address = row.email.address("email")?;
     let event = stamp.listed(super::NAME, reason, address, time);
     // SendGrid goes on sending to who is on this list alone.
     let kind = if stamp.feed == "blocks" { EventKind::Blocked } else { event.kind };
@@ -194,6 +200,6 @@ pub(super) fn listed(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>,
         }
         _ => Scope::Global,
     };
-    let diagnostic = wire::filled(Some(text.to_owned()));
+    let diagnostic = wire::filled(text.to_owned());
     Ok(vec![Event { kind, scope, smtp_code, enhanced_code, diagnostic, ..event }])
 }

@@ -5,12 +5,14 @@
 
 mod api;
 
+use std::collections::BTreeMap;
+
 use http::HeaderName;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use url::Url;
 
-use super::wire::{self, TimeForm};
+use super::wire::{self, Flag, Id, Json, Misfit, Text, Texts, Told, When};
 use super::{
     Algorithm, Check, Class, Encoding, Feed, Form, Key, Notification, Page, PageError, PageRequest,
     Piece, Place, Provider, PublicKey, PublicKeyBytes, Query, Said, Sample, Scheme, SettingError,
@@ -96,43 +98,52 @@ const OWN_KEYS: &[&str] = &[
     "url_offset",
 ];
 
+/// The keys that become fields of an event.
+const FIELDS: &[&str] = &[
+    "event",
+    "email",
+    "timestamp",
+    "sg_event_id",
+    "sg_message_id",
+    "smtp-id",
+    "type",
+    "bounce_classification",
+    "status",
+    "reason",
+    "response",
+    "asm_group_id",
+    "category",
+    "url",
+    "useragent",
+    "sg_machine_open",
+];
+
 pub(super) struct SendGrid;
 
-/// One event. Custom arguments may collide with any key, so that types are taken loosely.
-#[derive(Deserialize)]
+/// One event. Custom arguments stand beside these, and may collide with any of them.
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Wire {
-    event: String,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    email: Option<String>,
-    timestamp: Option<TimeForm>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    sg_event_id: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    sg_message_id: Option<String>,
-    #[serde(rename = "smtp-id", default, deserialize_with = "wire::loose_text")]
-    smtp_id: Option<String>,
-    #[serde(default, rename = "type", deserialize_with = "wire::loose_text")]
-    bounce_type: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    bounce_classification: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    status: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    reason: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    response: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    asm_group_id: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_texts")]
-    category: Vec<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    url: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    useragent: Option<String>,
-    #[serde(default)]
-    sg_machine_open: Value,
-    #[serde(flatten)]
-    rest: Map<String, Value>,
+    event: Told,
+    email: Told,
+    timestamp: When,
+    sg_event_id: Id,
+    sg_message_id: Id,
+    #[serde(rename = "smtp-id")]
+    smtp_id: Id,
+    #[serde(rename = "type")]
+    bounce_type: Text,
+    bounce_classification: Text,
+    status: Text,
+    reason: Text,
+    response: Text,
+    asm_group_id: Text,
+    category: Texts,
+    url: Text,
+    useragent: Text,
+    sg_machine_open: Flag,
+    /// Of a row of the logs, which has them by themselves.
+    custom_args: Json,
 }
 
 /// What an event is.
@@ -222,39 +233,39 @@ impl Provider for SendGrid {
         if api::is_list(stamp.feed) {
             return api::listed(element, stamp);
         }
-        let wire: Wire = wire::object(&element.body)
-            .map_err(|error| Unreadable(format!("not an event of SendGrid: {error}")))?;
-        let email = wire.email.as_deref().unwrap_or("");
-        let is_drop = matches!(wire.event.as_str(), "dropped" | "cancel_drop");
-        if wire.event.starts_with("account_") || (is_drop && email.is_empty()) {
+        let unfit = |error: Misfit| Unreadable(format!("not an event of SendGrid: {error}"));
+        let wire: Wire = wire::object(&element.body).map_err(unfit)?;
+        let name = wire.event.need("event")?;
+        // A drop in the logs may leave it to its message to say whose it was.
+        let of_message = is_drop(name) && wire.email.is_absent() && !element.context.is_empty();
+        let email = if of_message { element.context.as_str().into() } else { wire.email.clone() };
+        if name.starts_with("account_") || (is_drop(name) && email.is_absent()) {
             // About the account, or a drop of mail to nobody.
             return Ok(Vec::new());
         }
-        let address = wire::mailbox(email)?;
-        let at =
-            wire.timestamp.as_ref().ok_or_else(|| Unreadable("there is no time".to_owned()))?;
-        let at = wire::time(at, stamp.received_at)?;
+        let address = email.address("email")?;
+        let at = wire.timestamp.at("timestamp", stamp.received_at)?;
         let said = wire.said().unwrap_or("");
         let status = wire.status.as_deref().unwrap_or("");
         let smtp_code = wire::said_code(said).or_else(|| wire::smtp_code(status));
         let enhanced_code = enhanced_code(status, said);
         let facts = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text: said };
         let Verdict { kind, reason, scope, provider_kind } = wire.verdict(&facts, stamp)?;
-        let event_id = wire.sg_event_id.clone().filter(|id| !id.is_empty());
-        let metadata = wire.arguments(stamp.origin);
+        let event_id = wire.sg_event_id.clone();
+        let metadata = wire.arguments(element, stamp.origin).map_err(unfit)?;
         Ok(vec![Event {
             scope,
             message_id: wire.message_id(),
             smtp_code,
             enhanced_code,
             diagnostic: wire.said().map(str::to_owned),
-            tags: wire.category,
-            url: wire.url,
-            user_agent: wire.useragent,
+            tags: wire.category.into(),
+            url: wire.url.into(),
+            user_agent: wire.useragent.into(),
             provider_event_id: event_id.clone(),
             identity: event_id,
-            machine: wire.sg_machine_open == Value::Bool(true),
-            metadata: (!metadata.is_empty()).then(|| Value::Object(metadata).to_string()),
+            machine: wire.sg_machine_open.is_on(),
+            metadata,
             reason,
             ..stamp.event(self.name(), kind, provider_kind, address, at)
         }])
@@ -302,7 +313,7 @@ impl Provider for SendGrid {
 impl Wire {
     /// What the recipient's server or SendGrid said.
     fn said(&self) -> Option<&str> {
-        [&self.reason, &self.response].into_iter().flatten().map(|text| text.trim()).find(is_some)
+        [&self.reason, &self.response].into_iter().find_map(|text| text.as_deref()).map(str::trim)
     }
 
     /// The Message-ID; without one, what the API that sends answered as `X-Message-Id`.
@@ -315,16 +326,18 @@ impl Wire {
     }
 
     /// The custom arguments. The API has them by themselves.
-    fn arguments(&self, origin: Origin) -> Map<String, Value> {
-        match self.rest.get("custom_args") {
-            Some(Value::Object(arguments)) if origin == Origin::Poll => arguments.clone(),
-            _ if origin == Origin::Poll => Map::new(),
-            _ => self.rest.iter().filter(|(key, _)| is_custom(key)).map(pair).collect(),
+    fn arguments(&self, element: &Element, origin: Origin) -> Result<Option<String>, Misfit> {
+        if origin == Origin::Poll {
+            return Ok(self.custom_args.own_data());
         }
+        let all: BTreeMap<String, Json> = wire::object(&element.body)?;
+        let own = all.iter().filter(|(key, _)| is_custom(key));
+        let own = own.filter_map(|(key, value)| Some((key.clone(), value.as_ref()?.clone())));
+        Ok(wire::own_data(&own.collect()))
     }
 
     fn verdict(&self, said: &Said<'_>, stamp: &Stamp<'_>) -> Result<Verdict, Unreadable> {
-        let name = self.event.as_str();
+        let name = self.event.text().unwrap_or("");
         let group = || wire::stream(self.asm_group_id.as_deref().unwrap_or(""));
         let verdict =
             |kind, reason, scope, provider_kind| Ok(Verdict { kind, reason, scope, provider_kind });
@@ -333,9 +346,9 @@ impl Wire {
                 let (kind, word) = self.bounce(said, stamp);
                 verdict(kind, None, Scope::Global, word)
             }
-            "dropped" | "cancel_drop" => {
+            name if is_drop(name) => {
                 let why = said.text.to_lowercase();
-                let Some((row, kind, reason)) = DROPS.iter().find(|(row, ..)| is_drop(&why, row))
+                let Some((row, kind, reason)) = DROPS.iter().find(|(row, ..)| is_reason(&why, row))
                 else {
                     return verdict(EventKind::Failed, None, Scope::Global, name.to_owned());
                 };
@@ -380,8 +393,13 @@ fn known(name: &str) -> EventKind {
     row.map_or(EventKind::Unknown, |(_, kind)| *kind)
 }
 
+/// Whether an event is a drop, in a webhook or in the logs.
+fn is_drop(name: &str) -> bool {
+    matches!(name, "dropped" | "cancel_drop" | "drop")
+}
+
 /// Whether a drop's reason is that of a row; `Spam Content` has an explanation behind it.
-fn is_drop(why: &str, row: &str) -> bool {
+fn is_reason(why: &str, row: &str) -> bool {
     why == row || (row == "spam content" && why.starts_with(row))
 }
 
@@ -395,15 +413,11 @@ fn enhanced_code(status: &str, said: &str) -> Option<String> {
 }
 
 fn is_custom(key: &str) -> bool {
-    !OWN_KEYS.contains(&key)
+    !OWN_KEYS.contains(&key) && !FIELDS.contains(&key)
 }
 
 fn is_some(text: &&str) -> bool {
     !text.is_empty()
-}
-
-fn pair((key, value): (&String, &Value)) -> (String, Value) {
-    (key.clone(), value.clone())
 }
 
 fn sample_name(kind: EventKind) -> Option<&'static str> {
@@ -541,6 +555,18 @@ mod tests {
             let id = Some("ZHJvcC0xMDk5NDkxOS1MUnpYbF9OSFN0T0doUTRrb2ZTbV9BLTA");
             assert_eq!(event.identity.as_deref(), id);
         }
+    }
+
+    #[test]
+    fn a_drop_without_an_address_is_its_messages() {
+        let row =
+            r#"{"event":"drop","email":"","reason":"Bounced Address","timestamp":1600112492}"#;
+        let read = |context: &str| {
+            let element = Element { context: context.to_owned(), body: row.into() };
+            read_one(&SendGrid, &element, Time::from_seconds(1_600_112_503))
+        };
+        let event = read("gone@example.com");
+        assert_eq!((event.address.key(), event.kind), ("gone@example.com", EventKind::Rejected));
     }
 
     #[test]

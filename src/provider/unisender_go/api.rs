@@ -10,10 +10,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{Data, Delivery, MESSAGE_EVENT, SHORTLY, UnisenderGo, csv};
+use super::{Data, Delivery, MESSAGE_EVENT, SHORTLY, UnisenderGo};
 use crate::model::{Element, Event, Reason, Time};
+use crate::provider::wire::{self, Id, Json, Record, Text, Told, When};
 use crate::provider::{
-    Feed, Key, Page, PageError, PageRequest, Provider, Query, SettingError, Stamp, Unreadable, wire,
+    Feed, Key, Page, PageError, PageRequest, Provider, Query, SettingError, Stamp, Unreadable,
 };
 
 pub(super) const POLL_KEYS: &[Key] =
@@ -124,10 +125,10 @@ impl<'a> Step<'a> {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Ordered {
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    dump_id: Option<String>,
+    dump_id: Id,
 }
 
 #[derive(Deserialize)]
@@ -160,11 +161,12 @@ struct Suppressions {
     cursor: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Suppression {
-    email: String,
-    cause: String,
-    created: Option<String>,
+    email: Told,
+    cause: Text,
+    created: When,
 }
 
 pub(super) fn page_request(query: &Query<'_>) -> Result<PageRequest, SettingError> {
@@ -232,13 +234,16 @@ pub(super) fn page(query: &Query<'_>, body: &[u8]) -> Result<Page, PageError> {
     match Step::of(query).map_err(|error| PageError(error.to_string()))? {
         Step::Order { order } => {
             let ordered: Ordered = wire::page(body, "orders of a dump")?;
-            let dump = ordered.dump_id.filter(|id| !id.is_empty() && !id.contains(' '));
+            let dump = ordered.dump_id.clone().filter(|id| !id.contains(' '));
             let dump = dump.ok_or_else(|| PageError("the dump has no id".to_owned()))?;
             Ok(Step::Look { dump: &dump, order, look: 1 }.page(Vec::new(), Some(LOOK_AGAIN)))
         }
         Step::Look { dump, order, look } => looked(dump, order, look, body),
         Step::Fetch { dump, rows, files } => {
-            let elements = csv::elements(body, COLUMNS)?;
+            if wire::is_cut(body) {
+                return Err(PageError("the file was cut short".to_owned()));
+            }
+            let elements = wire::records(body, COLUMNS)?;
             let rows = rows + elements.len();
             let step = match files[..] {
                 [] | [_] => Step::Remove { dump, full: rows >= DUMP_ROWS },
@@ -282,20 +287,24 @@ pub(super) fn read(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, U
     if stamp.feed != EVENTS {
         return suppression(element, stamp).map(|event| vec![event]);
     }
-    let record = csv::Record::parse(element)?;
-    let text = |column: &str| record.get(column).filter(|text| !text.is_empty());
+    let record = Record::parse(element)?;
+    if !record.is_whole() {
+        return Err(Unreadable("the record has not as many fields as the header".to_owned()));
+    }
+    let text = |column: &str| record.get(column);
     let data = Data {
-        job_id: text("job_id"),
-        email: text("email"),
-        status: text("status"),
-        event_time: text("event_time"),
-        url: text("url"),
-        metadata: text("metadata").and_then(|text| RawValue::from_string(text).ok()),
+        job_id: text("job_id").into(),
+        email: text("email").unwrap_or_default().into(),
+        status: text("status").into(),
+        event_time: When::of(text("event_time")),
+        url: text("url").into(),
+        metadata: Json::of(text("metadata").as_deref().unwrap_or("")),
         delivery_info: Some(Delivery {
-            delivery_status: text("delivery_status"),
-            destination_response: text("destination_response"),
-            user_agent: text("user_agent"),
-        }),
+            delivery_status: text("delivery_status").into(),
+            destination_response: text("destination_response").into(),
+            user_agent: text("user_agent").into(),
+        })
+        .into(),
     };
     data.event(MESSAGE_EVENT, stamp).map(|event| vec![event])
 }
@@ -303,15 +312,15 @@ pub(super) fn read(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, U
 fn suppression(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
     let row: Suppression = wire::object(&element.body)
         .map_err(|error| Unreadable(format!("not a suppression: {error}")))?;
-    let address = wire::listed(&row.email)?;
-    let created = wire::filled(row.created);
-    let at = created.as_deref().map(|text| wire::utc_time(text, stamp.received_at)).transpose()?;
-    let reason = CAUSES.iter().find(|(cause, _)| *cause == row.cause).map(|(_, reason)| *reason);
+    let address = wire::listed(row.email.need("email")?)?;
+    let at = row.created.some().map(|time| time.utc("created", stamp.received_at)).transpose()?;
+    let word = row.cause.clone().unwrap_or_default();
+    let reason = CAUSES.iter().find(|(cause, _)| *cause == word).map(|(_, reason)| *reason);
     // An address can be on the list for several causes.
-    let given = created.map(|created| format!("{}:{created}", row.cause));
+    let given = row.created.given().map(|created| format!("{word}:{created}"));
     let listed = stamp.listed(UnisenderGo.name(), reason, address, given.as_deref().zip(at));
-    let until = (row.cause == TEMPORARY).then(|| listed.at.plus(SHORTLY));
-    Ok(Event { provider_kind: row.cause, until, ..listed })
+    let until = (word == TEMPORARY).then(|| listed.at.plus(SHORTLY));
+    Ok(Event { provider_kind: word, until, ..listed })
 }
 
 #[cfg(test)]

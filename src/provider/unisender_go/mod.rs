@@ -4,7 +4,6 @@
 //! `anymail/webhooks/unisender_go.py`.
 
 mod api;
-mod csv;
 
 use std::time::Duration;
 
@@ -13,9 +12,10 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use url::Url;
 
+use super::wire::{self, Id, Json, Misfit, Part, Text, Told, When};
 use super::{
     Check, Class, Faults, Feed, Key, Notification, PLACEHOLDER, Page, PageError, PageRequest,
-    Provider, Query, Said, Sample, SettingError, Settings, Stamp, Substitute, Unreadable, wire,
+    Provider, Query, Said, Sample, SettingError, Settings, Stamp, Substitute, Unreadable,
 };
 use crate::model::{Address, Element, Event, EventKind, Origin, Time};
 
@@ -93,10 +93,10 @@ const SPAM_FOLDER: &str = "ok_spam_folder";
 
 pub(super) struct UnisenderGo;
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Wire {
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    event_name: Option<String>,
+    event_name: Text,
     event_data: Option<Box<RawValue>>,
     /// Only in a body that could not be cut.
     events_by_user: Option<Vec<Empty>>,
@@ -107,30 +107,24 @@ struct Empty {
     events: Vec<IgnoredAny>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Data {
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    job_id: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    email: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    status: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    event_time: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    url: Option<String>,
-    metadata: Option<Box<RawValue>>,
-    delivery_info: Option<Delivery>,
+    job_id: Id,
+    email: Told,
+    status: Text,
+    event_time: When,
+    url: Text,
+    metadata: Json,
+    delivery_info: Part<Delivery>,
 }
 
 #[derive(Default, Deserialize)]
+#[serde(default)]
 struct Delivery {
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    delivery_status: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    destination_response: Option<String>,
-    #[serde(default, deserialize_with = "wire::loose_text")]
-    user_agent: Option<String>,
+    delivery_status: Text,
+    destination_response: Text,
+    user_agent: Text,
 }
 
 impl Provider for UnisenderGo {
@@ -160,10 +154,8 @@ impl Provider for UnisenderGo {
 
     fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
         let body = notification.body;
-        let events = match body.trim_ascii_start().first() {
-            Some(b'{') => wire::members_by(body, events),
-            _ => None,
-        };
+        let is_object = wire::first(body) == Some(b'{');
+        let events = is_object.then(|| wire::members_by(wire::unmarked(body), events)).flatten();
         match events {
             Some(events) if !events.is_empty() => events.into_iter().map(wire::element).collect(),
             // One flat event, or what nobody can cut.
@@ -200,12 +192,12 @@ impl Provider for UnisenderGo {
         if stamp.origin == Origin::Poll {
             return api::read(element, stamp);
         }
-        let unfit = |error| Unreadable(format!("not an event of Unisender Go: {error}"));
+        let unfit = |error: Misfit| Unreadable(format!("not an event of Unisender Go: {error}"));
         let wire: Wire = wire::object(&element.body).map_err(unfit)?;
         let none = wire
             .events_by_user
             .is_some_and(|users| users.iter().all(|user| user.events.is_empty()));
-        let name = wire.event_name.unwrap_or_default();
+        let name = wire.event_name.clone().unwrap_or_default();
         if none || name == SERVER_EVENT {
             return Ok(Vec::new());
         }
@@ -255,14 +247,13 @@ impl Provider for UnisenderGo {
 impl Data {
     /// The event of that name.
     fn event(self, name: &str, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
-        let missing = |what: &str| Unreadable(format!("{what}: is missing"));
-        let address = wire::mailbox(&self.email.ok_or_else(|| missing("recipient"))?)?;
-        let time = self.event_time.ok_or_else(|| missing("time"))?;
-        let at = wire::utc_time(&time, stamp.received_at)?;
-        let info = self.delivery_info.unwrap_or_default();
-        let detail = wire::filled(info.delivery_status);
-        let status = self.status.unwrap_or_default();
-        let diagnostic = wire::filled(info.destination_response);
+        let address = self.email.address("email")?;
+        let at = self.event_time.utc("event_time", stamp.received_at)?;
+        let time = self.event_time.given().unwrap_or("");
+        let info = self.delivery_info.into_inner().unwrap_or_default();
+        let detail: Option<String> = info.delivery_status.into();
+        let status = self.status.clone().unwrap_or_default();
+        let diagnostic: Option<String> = info.destination_response.into();
         let text = diagnostic.as_deref().unwrap_or("");
         let (smtp_code, enhanced_code) = (wire::smtp_code(text), wire::enhanced_code(text));
         let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
@@ -272,8 +263,8 @@ impl Data {
         };
         let shortly = detail.as_deref().is_some_and(|detail| SKIPPED_SHORTLY.contains(&detail));
         let until = (kind == EventKind::Rejected && shortly).then(|| at.plus(SHORTLY));
-        let url = wire::filled(self.url);
-        let message_id = wire::filled(self.job_id);
+        let url: Option<String> = self.url.into();
+        let message_id: Option<String> = self.job_id.into();
         let identity = message_id.as_ref().map(|job| {
             // The columns that the dump of events has too; the recipient is in it already.
             format!("{job}/{status}/{time}/{}", url.as_deref().unwrap_or(""))
@@ -286,8 +277,8 @@ impl Data {
             enhanced_code,
             diagnostic,
             url,
-            user_agent: wire::filled(info.user_agent),
-            metadata: wire::own_data(self.metadata.as_deref()),
+            user_agent: info.user_agent.into(),
+            metadata: self.metadata.own_data(),
             identity,
             until,
             ..stamp.event(UnisenderGo.name(), kind, provider_kind, address, at)

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{Draft, Notification, Refusal, only};
 use crate::model::Time;
+use crate::provider::wire;
 use std::time::Duration;
 
 /// A part of what is signed.
@@ -310,7 +311,8 @@ fn fields_of(form: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
 /// A text or number in a JSON body, as text.
 pub(in crate::provider) fn text_at(body: &[u8], pointer: &str) -> Result<Vec<u8>, Refusal> {
     let missing = || Refusal::Missing(Place::Pointer(pointer.to_owned()).name());
-    let value: Value = serde_json::from_slice(body).map_err(|_| missing())?;
+    let value: Value =
+        wire::parse(&String::from_utf8_lossy(wire::unmarked(body))).map_err(|_| missing())?;
     match value.pointer(pointer) {
         Some(Value::String(text)) => Ok(text.clone().into_bytes()),
         Some(Value::Number(number)) => Ok(number.to_string().into_bytes()),

@@ -12,7 +12,7 @@ use url::Url;
 use super::public_key::{Algorithm, Key};
 use super::{Check, Notification, Refusal, SettingError, Settings};
 use crate::model::{Element, Time};
-use crate::provider::{self, Ask, KeyKind, Sample, Unreadable};
+use crate::provider::{self, Ask, KeyKind, Sample, Unreadable, wire};
 use crate::secret::Secret;
 
 /// The settings of a webhook that gets envelopes.
@@ -76,7 +76,7 @@ pub struct Envelope {
 impl Envelope {
     /// Reads an envelope from a body.
     pub fn parse(body: &[u8]) -> Option<Envelope> {
-        serde_json::from_slice(body).ok()
+        wire::object(body).ok()
     }
 
     /// What it asks for. The end of a subscription is not confirmed: that would undo it.

@@ -6,16 +6,14 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
+use super::{first, mended, object, parse, unmarked};
 use crate::model::Element;
-use crate::provider::{ELEMENTS_MAX, PageError};
+use crate::provider::PageError;
 
 /// Cuts a JSON array into its members, or takes an object as the only one. All else is one
 /// element that nobody will be able to read, and so ends in quarantine.
 pub fn split_json(body: &[u8]) -> Vec<Element> {
-    let parts = match body.trim_ascii_start().first() {
-        Some(b'[') => members(body),
-        _ => None,
-    };
+    let parts = if first(body) == Some(b'[') { members(unmarked(body)) } else { None };
     match parts {
         Some(parts) => parts.into_iter().map(element).collect(),
         None => vec![element(body)],
@@ -31,14 +29,15 @@ pub fn split_under(name: &str, body: &[u8]) -> Vec<Element> {
     }
 }
 
-/// The members of a JSON array, verbatim. `None` when it is none, or has too many.
+/// The members of a JSON array, verbatim. `None` when it is none.
 fn members(body: &[u8]) -> Option<Vec<&[u8]>> {
     members_by(body, |text| serde_json::from_str(text).ok())
 }
 
 /// The members of the array under `name` of a JSON object, verbatim.
 fn members_under<'b>(name: &str, body: &'b [u8]) -> Option<Vec<&'b [u8]>> {
-    let is_object = body.trim_ascii_start().first() == Some(&b'{');
+    let body = unmarked(body);
+    let is_object = first(body) == Some(b'{');
     let found = || {
         members_by(body, |text| {
             let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
@@ -48,7 +47,7 @@ fn members_under<'b>(name: &str, body: &'b [u8]) -> Option<Vec<&'b [u8]>> {
     is_object.then(found).flatten()
 }
 
-/// The parts of a body that `find` names, verbatim. `None` when it finds none, or too many.
+/// The parts of a body that `find` names, verbatim. `None` when it finds none.
 pub fn members_by(
     body: &[u8],
     find: impl for<'a> Fn(&'a str) -> Option<Vec<&'a RawValue>>,
@@ -59,16 +58,16 @@ pub fn members_by(
         Ok(text) => Cow::Borrowed(text),
         Err(_) => Cow::Owned(harmless(body)),
     };
-    let items = find(&text)?;
-    let start = text.as_ptr().addr();
-    let part = |item: &&RawValue| {
-        let from = item.get().as_ptr().addr().checked_sub(start)?;
-        body.get(from..from + item.get().len())
+    let parts = |text: &str| -> Option<Vec<&[u8]>> {
+        let start = text.as_ptr().addr();
+        let part = |item: &&RawValue| {
+            let from = item.get().as_ptr().addr().checked_sub(start)?;
+            body.get(from..from + item.get().len())
+        };
+        find(text)?.iter().map(part).collect()
     };
-    if items.len() > ELEMENTS_MAX {
-        return None;
-    }
-    items.iter().map(part).collect()
+    // The same for a name with half a surrogate pair in it.
+    parts(&text).or_else(|| parts(&mended(&text)?))
 }
 
 /// The bytes, with a `?` for each that is not part of UTF-8.
@@ -79,18 +78,6 @@ fn harmless(body: &[u8]) -> String {
         copy.extend(chunk.invalid().iter().map(|_| '?'));
     }
     copy
-}
-
-/// Reads a JSON object. serde alone would also take an array of its values, in their order. Bytes
-/// that are not UTF-8 are replaced: they stand in what a server said, and must not cost the rest.
-///
-/// # Errors
-/// When it is no object, or not one of this form.
-pub fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
-    if body.trim_ascii_start().first() == Some(&b'[') {
-        return Err(serde::de::Error::custom("an array stands where an object must"));
-    }
-    serde_json::from_str(&String::from_utf8_lossy(body))
 }
 
 /// Reads a page that is a JSON object, or refuses it as no page of `what`.
@@ -106,7 +93,7 @@ pub fn page<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, PageError
 /// # Errors
 /// When it is no array.
 pub fn page_of_rows(body: &[u8], what: &str) -> Result<Vec<Element>, PageError> {
-    let items: Vec<Box<RawValue>> = serde_json::from_str(&String::from_utf8_lossy(body))
+    let items: Vec<Box<RawValue>> = parse(&String::from_utf8_lossy(unmarked(body)))
         .map_err(|error| PageError(format!("not a page of {what}: {error}")))?;
     Ok(rows(&items))
 }
@@ -119,7 +106,7 @@ pub fn rows(items: &[Box<RawValue>]) -> Vec<Element> {
 /// The rows of a page that is a JSON object with an array under `name`.
 ///
 /// # Errors
-/// When it is none, or has too many rows.
+/// When it is none.
 pub fn rows_under(name: &str, body: &[u8]) -> Result<Vec<Element>, PageError> {
     let parts = members_under(name, body);
     let parts = parts.ok_or_else(|| PageError(format!("there is no list of {name}")))?;
@@ -145,6 +132,9 @@ mod tests {
         assert_eq!(bodies("[]"), Vec::<String>::new());
         assert_eq!(bodies("{\"a\":1}"), ["{\"a\":1}"]);
         assert_eq!(bodies("[1,"), ["[1,"]);
+        assert_eq!(bodies("\u{feff}[1, 2]"), ["1", "2"]);
+        assert_eq!(bodies("\u{feff}{}"), ["\u{feff}{}"]);
+        assert_eq!(bodies(r#"[{"\ud800":1},2]"#), [r#"{"\ud800":1}"#, "2"]);
         assert_eq!(bodies("no"), ["no"]);
         assert_eq!(bodies(""), [""]);
     }
@@ -166,6 +156,7 @@ mod tests {
         assert_eq!(bodies(two), [&b"{\"a\" : \"\xff\"}"[..], b"2"]);
         assert_eq!(bodies(b"[1,{\"events\":[]}]"), [&b"1"[..], b"{\"events\":[]}"]);
         assert_eq!(bodies(b"{\"events\":[]}"), Vec::<Vec<u8>>::new());
+        assert_eq!(bodies(b"\xef\xbb\xbf{\"\\ud800\":1,\"events\":[3]}"), [b"3"]);
         for whole in [&b"{\"events\":3}"[..], b"{\"a\":1}", b"{\"events\":[1,", b"", b"no"] {
             assert_eq!(bodies(whole), [whole]);
         }

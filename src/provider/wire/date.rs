@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jiff::fmt::rfc2822::DateTimeParser;
-use serde::Deserialize;
 
 use crate::model::Time;
 use crate::provider::Unreadable;
@@ -15,75 +14,91 @@ const AHEAD_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Numbers above this are milliseconds since the epoch, not seconds (it is the year 5138).
 const SECONDS_MAX: u64 = 100_000_000_000;
 
-/// A time as RFC 3339 text, or as a number of seconds or milliseconds since the epoch.
-#[derive(Deserialize)]
-#[serde(untagged)]
-pub enum TimeForm {
-    /// RFC 3339.
-    Text(String),
-    /// Seconds, or milliseconds where that is the only sensible reading.
-    Number(i64),
-}
+/// Digits of a fraction of a second that count.
+const DIGITS_MAX: usize = 9;
 
-/// Reads an event's time.
+/// Reads an event's time: RFC 3339, or a number of seconds or, where that is the only sensible
+/// reading, of milliseconds since the epoch.
 ///
 /// # Errors
 /// When it is none.
-pub fn time(form: &TimeForm, received_at: Time) -> Result<Time, Unreadable> {
-    let time = match form {
-        TimeForm::Text(text) => Time::parse(text),
-        TimeForm::Number(n) if n.unsigned_abs() <= SECONDS_MAX => Some(Time::from_seconds(*n)),
-        TimeForm::Number(n) => n.checked_mul(1_000_000).map(|nanos| Time::from_nanos(nanos, 3)),
-    };
-    let time = time.ok_or_else(|| Unreadable("the time is not RFC 3339".to_owned()))?;
+pub fn time(text: &str, received_at: Time) -> Result<Time, Unreadable> {
+    let text = text.trim();
+    let time = number(text).or_else(|| rfc_3339(text));
+    let unfit = "it is no time as RFC 3339 has it, and no number of seconds";
+    let time = time.ok_or_else(|| Unreadable(unfit.to_owned()))?;
     Ok(believed(time, received_at))
 }
 
-/// Reads an event's time where the number may be written as a text.
-///
-/// # Errors
-/// When it is none.
-pub fn loose_time(form: &TimeForm, received_at: Time) -> Result<Time, Unreadable> {
-    match form {
-        TimeForm::Text(text) => match text.trim().parse() {
-            Ok(number) => time(&TimeForm::Number(number), received_at),
-            Err(_) => time(form, received_at),
-        },
-        TimeForm::Number(_) => time(form, received_at),
+/// A time of RFC 3339. Nine digits of a fraction count; some programs write more.
+fn rfc_3339(text: &str) -> Option<Time> {
+    let (start, rest) = match text.split_once(['.', ',']) {
+        Some((start, rest)) => (start, rest),
+        None => return Time::parse(text),
+    };
+    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+    let (fraction, zone) = rest.split_at(digits);
+    Time::parse(&format!("{start}.{}{zone}", &fraction[..digits.min(DIGITS_MAX)]))
+}
+
+/// Seconds or milliseconds since the epoch.
+fn number(text: &str) -> Option<Time> {
+    match text.parse::<i64>() {
+        Ok(n) if n.unsigned_abs() <= SECONDS_MAX => Some(Time::from_seconds(n)),
+        Ok(n) => n.checked_mul(1_000_000).map(|nanos| Time::from_nanos(nanos, 3)),
+        Err(_) => decimal(text),
     }
 }
 
-/// Reads a time as RFC 3339 text, or as such a text without a zone, which is then UTC.
+/// The same with a fraction, digit by digit: as a float it would lose some.
+fn decimal(text: &str) -> Option<Time> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let plain = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
+    if whole.is_empty() || !plain(whole) || !plain(fraction) {
+        return None;
+    }
+    let whole: i64 = whole.parse().ok()?;
+    let is_millis = whole.unsigned_abs() > SECONDS_MAX;
+    let (unit, before) = if is_millis { (1_000_000, 3) } else { (1_000_000_000, 0) };
+    let fraction = &fraction[..fraction.len().min(DIGITS_MAX - before)];
+    let width = DIGITS_MAX - before;
+    let nanos: i64 = format!("{fraction:0<width$}").parse().ok()?;
+    let nanos = whole.checked_mul(unit)?.checked_add(nanos)?;
+    Some(Time::from_nanos(nanos, u8::try_from(before + fraction.len()).ok()?))
+}
+
+/// A JSON number without an exponent, to the millisecond where it has one.
+pub(super) fn plain(number: &str) -> String {
+    match number.parse::<f64>() {
+        Ok(value) if number.contains(['e', 'E']) => format!("{value:.3}"),
+        _ => number.to_owned(),
+    }
+}
+
+/// An event's time, or ours where its clock is far ahead of ours.
+pub fn believed(time: Time, received_at: Time) -> Time {
+    let latest = received_at.plus(AHEAD_MAX);
+    if time.nanos() > latest.nanos() { received_at } else { time }
+}
+
+/// Reads a time as [`time`] does, or as a text of RFC 3339 without a zone, which is then UTC.
 ///
 /// # Errors
 /// When it is none.
 pub fn utc_time(text: &str, received_at: Time) -> Result<Time, Unreadable> {
     let text = text.trim();
-    let time = Time::parse(text).or_else(|| Time::parse(&format!("{text}Z")));
-    let time = time.ok_or_else(|| Unreadable("the time is in no known form".to_owned()))?;
+    let time = number(text).or_else(|| rfc_3339(text)).or_else(|| rfc_3339(&format!("{text}Z")));
+    let time = time.ok_or_else(|| Unreadable("it is a time in no known form".to_owned()))?;
     Ok(believed(time, received_at))
 }
 
-/// Reads a time as a decimal number of seconds since the epoch, in JSON or bare, digit by digit:
-/// as a float it would lose some.
+/// Reads a time as a decimal number of seconds since the epoch, in JSON or bare.
 ///
 /// # Errors
 /// When it is none, or beyond the range of times.
 pub fn decimal_time(text: &str, received_at: Time) -> Result<Time, Unreadable> {
-    let text = text.trim_matches('"');
-    let parse = || {
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-        let plain = |part: &str| part.bytes().all(|b| b.is_ascii_digit());
-        if whole.is_empty() || !plain(whole) || !plain(fraction) {
-            return None;
-        }
-        let fraction = &fraction[..fraction.len().min(9)];
-        let nanos: i64 = format!("{fraction:0<9}").parse().ok()?;
-        let whole = whole.parse::<i64>().ok()?.checked_mul(1_000_000_000)?;
-        let digits = u8::try_from(fraction.len()).ok()?;
-        Some(Time::from_nanos(whole.checked_add(nanos)?, digits))
-    };
-    let time = parse().ok_or_else(|| Unreadable("the time is no number of seconds".to_owned()))?;
+    let time = decimal(text.trim_matches('"'));
+    let time = time.ok_or_else(|| Unreadable("it is no number of seconds".to_owned()))?;
     Ok(believed(time, received_at))
 }
 
@@ -94,14 +109,8 @@ pub fn decimal_time(text: &str, received_at: Time) -> Result<Time, Unreadable> {
 pub fn mail_time(text: &str, received_at: Time) -> Result<Time, Unreadable> {
     let text = text.trim().replace("UTC", "GMT");
     let time = DateTimeParser::new().parse_timestamp(&text);
-    let time = time.map_err(|_| Unreadable("the time is none as mail has it".to_owned()))?;
+    let time = time.map_err(|_| Unreadable("it is no time as mail has it".to_owned()))?;
     Ok(believed(Time::from_seconds(time.as_second()), received_at))
-}
-
-/// An event's time, or ours where its clock is far ahead of ours.
-pub fn believed(time: Time, received_at: Time) -> Time {
-    let latest = received_at.plus(AHEAD_MAX);
-    if time.nanos() > latest.nanos() { received_at } else { time }
 }
 
 /// The day of a time in UTC, as `2026-06-15`.
@@ -121,22 +130,22 @@ mod tests {
     #[test]
     fn a_time_far_ahead_is_not_believed() {
         let now = Time::from_seconds(1_000_000_000);
-        let ahead = TimeForm::Text("2200-01-01T00:00:00Z".to_owned());
-        assert_eq!(time(&ahead, now), Ok(now));
-        assert_eq!(time(&TimeForm::Number(1_000_000_000), now), Ok(now));
-        let millis = time(&TimeForm::Number(999_999_999_123), now).unwrap();
+        assert_eq!(time("2200-01-01T00:00:00Z", now), Ok(now));
+        assert_eq!(time("1000000000", now), Ok(now));
+        let millis = time("999999999123", now).unwrap();
         assert_eq!(millis.to_string(), "2001-09-09T01:46:39.123Z");
-        assert!(time(&TimeForm::Text("soon".to_owned()), now).is_err());
+        assert!(time("soon", now).is_err());
     }
 
     #[test]
     fn numbers_may_be_written_as_texts() {
         let now = Time::parse("2026-06-15T12:00:00Z").unwrap();
         for text in ["1454442600", " 1454442600 ", "2016-02-02T19:50:00Z", "1454442600000"] {
-            let time = loose_time(&TimeForm::Text(text.to_owned()), now).unwrap();
-            assert_eq!(time.second(), 1_454_442_600, "{text}");
+            assert_eq!(time(text, now).unwrap().second(), 1_454_442_600, "{text}");
         }
-        assert!(loose_time(&TimeForm::Text("soon".to_owned()), now).is_err());
+        for bad in ["soon", "1454442600 s", "1.5.5", "", "-", "--1"] {
+            assert!(time(bad, now).is_err(), "{bad}");
+        }
     }
 
     #[test]

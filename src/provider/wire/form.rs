@@ -1,8 +1,11 @@
 //! Flat notifications, which come as a JSON object or as a form.
 
-use serde_json::Value;
+use std::collections::BTreeMap;
 
-use super::object;
+use serde_json::value::RawValue;
+
+use super::field::flat;
+use super::{first, object};
 use crate::provider::Unreadable;
 
 /// The fields of a flat notification, a JSON object or a form.
@@ -14,18 +17,13 @@ impl Fields {
     /// # Errors
     /// When it starts as a JSON object and is none.
     pub fn parse(body: &[u8]) -> Result<Fields, Unreadable> {
-        if body.trim_ascii_start().first() != Some(&b'{') {
+        if first(body) != Some(b'{') {
             let pairs = url::form_urlencoded::parse(body);
             return Ok(Fields(pairs.map(|(k, v)| (k.into_owned(), v.into_owned())).collect()));
         }
-        let map: serde_json::Map<String, Value> =
+        let fields: BTreeMap<String, Box<RawValue>> =
             object(body).map_err(|error| Unreadable(format!("not an object: {error}")))?;
-        let field = |(name, value): (String, Value)| match value {
-            Value::String(text) => Some((name, text)),
-            Value::Number(_) | Value::Bool(_) => Some((name, value.to_string())),
-            _ => None,
-        };
-        Ok(Fields(map.into_iter().filter_map(field).collect()))
+        Ok(Fields(flat(fields)))
     }
 
     /// The first field of that name, in either case, that is not empty.

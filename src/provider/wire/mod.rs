@@ -6,16 +6,18 @@ mod cut;
 mod date;
 mod field;
 mod form;
+mod json;
 mod recipient;
 mod reply;
+mod table;
 
-pub use cut::{
-    element, members_by, object, page, page_of_rows, rows, rows_under, split_json, split_under,
+pub use cut::{element, members_by, page, page_of_rows, rows, rows_under, split_json, split_under};
+pub use date::{believed, ceil_second, day, decimal_time, mail_time, time, utc_time};
+pub use field::{
+    Count, Flag, Id, Json, Part, Parts, Text, Texts, Told, When, bare_id, filled, own_data, stream,
 };
-pub use date::{
-    TimeForm, believed, ceil_second, day, decimal_time, loose_time, mail_time, time, utc_time,
-};
-pub use field::{bare_id, filled, loose_text, loose_texts, own_data, stream};
 pub use form::Fields;
+pub use json::{Misfit, first, mended, object, parse, unmarked};
 pub use recipient::{listed, mailbox, mailboxes};
 pub use reply::{enhanced_code, reply, said_code, smtp_code};
+pub use table::{Record, is_cut, records};

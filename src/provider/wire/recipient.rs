@@ -3,32 +3,77 @@
 use crate::model::Address;
 use crate::provider::Unreadable;
 
-/// Reads a recipient: a bare address, or one in angle brackets.
+/// What stands for bytes or escapes that are no character. Nobody's address has it: it would be
+/// another's.
+const REPLACED: char = '\u{fffd}';
+
+/// Reads a recipient: an address, bare or in angle brackets, with or without a name before it
+/// (RFC 5322, section 3.4).
 ///
 /// # Errors
 /// When it is not one plausible mailbox.
 pub fn mailbox(text: &str) -> Result<Address, Unreadable> {
-    let text = text.trim_matches(' ');
-    let bare = text.strip_prefix('<').and_then(|t| t.strip_suffix('>')).unwrap_or(text);
-    Address::parse(bare).map_err(|error| Unreadable(format!("recipient: {error}")))
+    match parts(text).as_slice() {
+        [] => bare(""),
+        [one] => named(one),
+        _ => Err(Unreadable("recipient: there are several in one text".to_owned())),
+    }
 }
 
 /// The recipients of a header such as `To` (RFC 5322, section 3.4), without their names.
 pub fn mailboxes(header: &str) -> Vec<Result<Address, Unreadable>> {
-    let (mut parts, mut quoted, mut escaped) = (vec![String::new()], false, false);
-    for c in header.chars() {
-        if c == ',' && !quoted {
-            parts.push(String::new());
-            continue;
+    parts(header).into_iter().map(named).collect()
+}
+
+/// What stands between commas, as far as these are not quoted; nothing that is blank.
+fn parts(header: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut start = 0;
+    for at in unquoted(header, ',').into_iter().chain([header.len()]) {
+        parts.push(header[start..at].trim());
+        start = at + 1;
+    }
+    parts.retain(|part| !part.is_empty());
+    parts
+}
+
+/// Where a character stands outside quotes.
+fn unquoted(text: &str, wanted: char) -> Vec<usize> {
+    let (mut quoted, mut escaped, mut places) = (false, false, Vec::new());
+    for (at, c) in text.char_indices() {
+        if c == wanted && !quoted {
+            places.push(at);
         }
         quoted ^= c == '"' && !escaped;
         escaped = c == '\\' && quoted && !escaped;
-        if let Some(part) = parts.last_mut() {
-            part.push(c);
-        }
     }
-    let parts = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty());
-    parts.map(|part| mailbox(part.rfind('<').map_or(part, |at| &part[at..]))).collect()
+    places
+}
+
+/// Reads one address with or without a name before it. A name that is another address leaves open
+/// whom it is about.
+fn named(text: &str) -> Result<Address, Unreadable> {
+    let text = text.trim();
+    let start = unquoted(text, '<').last().copied();
+    let (Some(inner), Some(start)) = (text.strip_suffix('>'), start) else { return bare(text) };
+    let name = text[..start].trim();
+    if !unquoted(name, '>').is_empty() {
+        return Err(Unreadable("recipient: there are several in one text".to_owned()));
+    }
+    let address = bare(inner[start + 1..].trim())?;
+    match Address::parse(name) {
+        Ok(name) if name != address => {
+            Err(Unreadable("recipient: its name is another address".to_owned()))
+        }
+        _ => Ok(address),
+    }
+}
+
+fn bare(text: &str) -> Result<Address, Unreadable> {
+    if text.contains(REPLACED) {
+        return Err(Unreadable("recipient: a character of it is broken".to_owned()));
+    }
+    Address::parse(text).map_err(|error| Unreadable(format!("recipient: {error}")))
 }
 
 /// Reads an address of a provider's list.
@@ -61,6 +106,46 @@ mod tests {
         assert_eq!(known("\"Doe, \\\"J\\\"\" <j@b.example>"), ["j@b.example"]);
         assert_eq!(known("undisclosed-recipients:;"), ["bad"]);
         assert_eq!(known(" "), Vec::<String>::new());
+        assert_eq!(known(", <a@b.example>,"), ["a@b.example"]);
+    }
+
+    #[test]
+    fn one_recipient_is_read_in_every_spelling() {
+        for text in [
+            "a@b.example",
+            " a@b.example\n",
+            "\r\n\ta@b.example",
+            "<a@b.example>",
+            "< a@b.example >",
+            "Ann <a@b.example>",
+            "\"Doe, \\\"J\\\" <x@y.example>\" <a@b.example>\n",
+            "a@b.example <a@b.example>",
+            "A@B.example <a@b.example>",
+            "a@b.example,",
+        ] {
+            let read = mailbox(text).map(|address| address.key().to_owned());
+            assert_eq!(read.as_deref(), Ok("a@b.example"), "{text:?}");
+        }
+        for text in [
+            "",
+            "<>",
+            "Ann",
+            "Ann <>",
+            "a@b.example, c@d.example",
+            "Ann <a@b.example>, Ben <c@d.example>",
+            "Ann <a@b.example> <c@d.example>",
+            "x@y.example <a@b.example>",
+            "<a@b.example> Ann",
+            "a@b.example>",
+            "<a@b.example",
+            "a\u{fffd}@b.example",
+            "a@b.example c@d.example",
+            "a\n@b.example",
+            "mailto:a@b.example",
+        ] {
+            let error = mailbox(text).map(|address| address.received().to_owned()).unwrap_err();
+            assert!(error.0.starts_with("recipient: ") && !error.0.contains("example"), "{error}");
+        }
     }
 
     #[test]
