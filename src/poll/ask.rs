@@ -72,18 +72,24 @@ impl<'a, O: Outside> Asking<'a, O> {
         }
     }
 
-    /// Gets a page, and what its rows lack. It keeps the tokens of details that stay as they are,
-    /// to be remembered once they are committed.
-    pub(super) async fn page(
+    /// Gets a page as it stands.
+    pub(super) async fn listing(
         &mut self,
         feed: &str,
         window: Window,
         next: Option<&str>,
     ) -> Result<Page, RunError> {
-        let mut page = self.one(feed, window, next).await?;
-        if page.overfull && window.halves().is_some() {
-            return Ok(page);
-        }
+        self.one(feed, window, next).await
+    }
+
+    /// Gets what the rows of a page lack. It keeps the tokens of details that stay as they are, to
+    /// be remembered once they are committed.
+    pub(super) async fn complete(
+        &mut self,
+        feed: &str,
+        window: Window,
+        page: &mut Page,
+    ) -> Result<(), RunError> {
         let (settled, anew) = (page.settled, self.anew);
         let known = |detail: &String| !anew && settled && self.budget.was_told(detail);
         page.details.retain(|detail| !known(detail));
@@ -104,7 +110,7 @@ impl<'a, O: Outside> Asking<'a, O> {
         if let Some(wait) = page.wait {
             self.pause(wait.clamp(WAIT_MIN, WAIT_MAX)).await?;
         }
-        Ok(page)
+        Ok(())
     }
 
     async fn one(

@@ -8,10 +8,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::ask::{RUN_MAX, WAIT_MIN};
+use super::caller::Caller;
 use super::cursor::Mark;
 use super::outside::Outside;
 use super::problem::RunError;
-use super::run::Caller;
 use super::{Progress, Settings};
 use crate::clock;
 use crate::ingest::{Receipt, Refused};

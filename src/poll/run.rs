@@ -5,17 +5,19 @@
 
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::ask::Asking;
 use super::budget::Budget;
-use super::cursor::{Mark, Open};
+use super::caller::Caller;
+use super::cursor::Mark;
 use super::keep::Keeping;
 use super::outside::Outside;
+use super::pages::Pages;
 use super::problem::RunError;
-use super::window::{Place, Reading};
-use super::{Progress, Settings, Summary};
+use super::window::Place;
+use super::Settings;
 use crate::clock;
 use crate::model::Time;
 use crate::provider::{Feed, Rows, Window};
@@ -28,22 +30,6 @@ const STORE_RETRY: Duration = Duration::from_millis(250);
 /// An operator's long window is read in pieces of this length, so that it can be read on where it
 /// was cut, and shows how far it is.
 const PIECE: Duration = Duration::from_secs(86_400);
-
-/// Whoever waits for a run.
-pub(super) struct Caller {
-    /// Where progress goes.
-    pub(super) progress: mpsc::Sender<Progress>,
-    /// Where the end goes. Once its receiver is gone, the run ends.
-    pub(super) reply: oneshot::Sender<Summary>,
-}
-
-impl Caller {
-    /// Whether whoever asked for the run still wants it.
-    pub(super) fn check(caller: Option<&Caller>) -> Result<(), RunError> {
-        let gone = caller.is_some_and(|caller| caller.reply.is_closed());
-        if gone { Err(RunError::Abandoned) } else { Ok(()) }
-    }
-}
 
 /// What came of a run.
 pub(super) struct Report {
@@ -198,14 +184,13 @@ impl<'a, O: Outside> Run<'a, O> {
 
     /// Reads on in a window that was left open. One whose place is gone stays open.
     async fn resume(&mut self, feed: &Feed, key: &str, mark: &mut Mark) -> Result<(), RunError> {
-        let Some(Open { window, next, pages }) = mark.open.clone() else { return Ok(()) };
+        let Some(open) = mark.open.clone() else { return Ok(()) };
         let source = &self.settings().source;
-        telemetry::poll::resumed(source, &feed.name, pages);
+        telemetry::poll::resumed(source, &feed.name, open.pages);
         let before = self.keeping.pages;
-        let settled = window.until.minus(feed.settle);
+        let settled = open.window.until.minus(feed.settle);
         let place = Place { feed, key, settled };
-        let reading = Reading { window, next: Some(next), pages };
-        match self.window(&place, reading, mark).await {
+        match self.window(&place, Pages::resumed(feed, open), mark).await {
             Ok(None) => Ok(()),
             // What is too full is read in halves when the window is read anew.
             Ok(Some(_)) => Ok(()),
@@ -285,8 +270,8 @@ impl<'a, O: Outside> Run<'a, O> {
     ) -> Result<(), RunError> {
         let mut parts = vec![window];
         while let Some(window) = parts.pop() {
-            let reading = Reading { window, next: None, pages: 0 };
-            if let Some([first, second]) = self.window(place, reading, mark).await? {
+            let pages = Pages::new(place.feed, window);
+            if let Some([first, second]) = self.window(place, pages, mark).await? {
                 parts.extend([second, first]);
             }
         }
@@ -305,7 +290,9 @@ mod tests {
     use super::super::ask::{RUN_MAX, WAITS_MAX};
     use super::super::capped::{self, CAPPED};
     use super::super::stage::{Answer, Stage, settings};
-    use super::super::window::PAGES_MAX;
+    use tokio::sync::{mpsc, oneshot};
+
+    use super::super::pages::PAGES_MAX;
     use super::*;
     use crate::fetch::FetchError;
     use crate::fetch::TOTAL_TIMEOUT;

@@ -12,10 +12,11 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::budget::Budget;
+use super::caller::Caller;
 use super::outbox::Outbox;
 use super::outside::{Daemon, Outside};
 use super::problem::RunError;
-use super::run::{Caller, Report, Run};
+use super::run::{Report, Run};
 use super::schedule::{self, History};
 use super::{
     Every, PollError, Progress, PushStatus, Settings, Status, Summary, TriggerError, trigger,
