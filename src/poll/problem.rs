@@ -147,7 +147,12 @@ impl RunError {
 
     /// Whether it can be the fault of the token that a resumed run was left with.
     pub(super) fn is_of_the_token(&self) -> bool {
-        let refused = matches!(self, RunError::Rejected { .. } | RunError::Request(_));
+        let refused = matches!(
+            self,
+            RunError::Rejected { .. }
+                | RunError::Request(_)
+                | RunError::Fetch(FetchError::Unsendable(_) | FetchError::Insecure)
+        );
         // A signed link that has expired answers so, too. Refused credentials are met again.
         refused || matches!(self, RunError::Authentication { status: 403 })
     }

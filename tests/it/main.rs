@@ -6,6 +6,7 @@
 mod authentic;
 mod cli;
 mod config;
+mod counted;
 mod custom;
 mod disk;
 mod export_daemon;
@@ -37,6 +38,7 @@ mod postfix;
 mod postfix_daemon;
 mod postfix_map;
 mod providers;
+mod proxy;
 mod pushes;
 mod queue;
 mod rebuild;
