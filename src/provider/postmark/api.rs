@@ -104,7 +104,7 @@ pub(super) fn page(query: &Query<'_>, body: &[u8]) -> Result<Page, PageError> {
         return Ok(Page::new(Vec::new(), Some(ids).filter(|ids| !ids.is_empty())));
     };
     let dump: Dump = wire::page(body, "suppressions")?;
-    let mut rows = wire::rows(&dump.suppressions);
+    let mut rows = wire::taken(dump.suppressions);
     for row in &mut rows {
         row.context.clone_from(&stream);
     }

@@ -11,6 +11,7 @@ mod reply;
 
 pub use cut::{
     element, members_by, object, page, page_of_rows, rows, rows_under, split_json, split_under,
+    taken,
 };
 pub use date::{
     TimeForm, believed, ceil_second, day, decimal_time, loose_time, mail_time, time, utc_time,
