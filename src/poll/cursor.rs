@@ -106,10 +106,11 @@ impl Mark {
         Mark { complete_until: Some(complete_until), open: None, ..*self }
     }
 
-    /// Where an operator's window from `since` on is to be read on, if an earlier run had begun
-    /// with it, or with a longer one, and was cut.
+    /// Whether an operator's window from `since` on is read on where an earlier run was cut: one
+    /// that began no later, and has come as far or is reading a window with `since` in it. So a
+    /// span that reaches less far back each time it is asked for (`--since 5d`) goes on, too.
     pub(super) fn resumes(&self, since: Time) -> bool {
-        let reached = self.open.as_ref().map(|open| open.window.since).max(self.complete_until);
+        let reached = self.open.as_ref().map(|open| open.window.until).max(self.complete_until);
         self.from.is_some_and(|from| from <= since) && reached.is_some_and(|at| since <= at)
     }
 
@@ -135,7 +136,8 @@ mod tests {
     fn the_notation_is_this() {
         let window =
             Window { since: time("2026-06-15T10:00:00Z"), until: time("2026-06-15T10:05:00.25Z") };
-        let open = Some(Open { window, next: "https://a.test/?p=\"2\"".to_owned(), pages: 3, tail: None });
+        let open =
+            Some(Open { window, next: "https://a.test/?p=\"2\"".to_owned(), pages: 3, tail: None });
         let until = Some(time("2026-06-15T10:15:00Z"));
         for (mark, text) in [
             (Mark::default(), r#"{"v":1}"#),
@@ -208,7 +210,9 @@ mod tests {
             (&cut, 49, false),
             (&cut, 50, true),
             (&cut, 60, true),
-            (&cut, 61, false),
+            (&cut, 61, true),
+            (&cut, 90, true),
+            (&cut, 91, false),
             (&between, 55, true),
             (&Mark::default(), 55, false),
         ] {
