@@ -197,7 +197,7 @@ async fn start(
         stops.exports.subscribe(),
     )
     .await;
-    let fetcher = Fetcher::new()?;
+    let fetcher = Fetcher::through(config.proxy.as_ref())?;
     let (polls, mut intake) = poll::start(
         config.polls,
         fetcher.clone(),

@@ -31,6 +31,9 @@ pub const TOTAL_TIMEOUT: Duration = Duration::from_secs(60);
 /// Largest body of an answer, in bytes: some lists come in one piece, at some 150 bytes a row.
 pub const BODY_MAX: usize = 128 << 20;
 
+/// A body is read in pieces of about so many bytes.
+const PIECE_BYTES: usize = 1 << 20;
+
 /// Largest part of the body of an answer that is no 200, in bytes. It says why, and no more.
 const REFUSAL_BODY_MAX: usize = 64 << 10;
 
@@ -70,6 +73,9 @@ pub enum FetchError {
     /// No certificate authorities are installed, so that no server can be trusted.
     #[error("this system has no CA certificates; install its ca-certificates package")]
     NoRoots,
+    /// No request can be made of what is to be asked: a URL may be too long.
+    #[error("the request cannot be made: {0}")]
+    Unsendable(String),
     /// It took too long.
     #[error("timed out")]
     Timeout,
@@ -124,21 +130,63 @@ pub struct LocalAnswer {
 #[derive(Clone, Debug)]
 pub struct Fetcher {
     client: Client,
+    /// For this host, which no proxy can reach for us.
+    direct: Client,
     has_roots: bool,
+}
+
+/// A proxy that providers are asked through: `http://user:password@host:port`, or https.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyUrl(Secret);
+
+impl ProxyUrl {
+    /// From the URL. `None`: it is none of a proxy.
+    pub fn parse(secret: Secret) -> Option<ProxyUrl> {
+        let url = Url::parse(secret.reveal_text()?).ok()?;
+        let is_plain = matches!(url.path(), "" | "/") && url.query().is_none();
+        let fits = matches!(url.scheme(), "http" | "https") && url.has_host() && is_plain;
+        (fits && reqwest::Proxy::all(url).is_ok()).then_some(ProxyUrl(secret))
+    }
+
+    /// It without its user and password.
+    pub fn shown(&self) -> String {
+        let url = self.0.reveal_text().and_then(|text| Url::parse(text).ok());
+        let Some(mut url) = url else { return String::new() };
+        // Of a URL with a host neither can fail.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        url.as_str().trim_end_matches('/').to_owned()
+    }
 }
 
 impl Fetcher {
     /// Makes the client, with the system's certificate authorities. A system without any can still
-    /// ask this host.
+    /// ask this host. Other hosts are asked through the proxy that the environment names, if any.
     ///
     /// # Errors
     /// When TLS cannot be set up at all.
     pub fn new() -> Result<Fetcher, FetchError> {
-        let (client, has_roots) = match builder().build() {
-            Ok(client) => (client, true),
-            Err(_) => (builder().tls_certs_only([]).build().map_err(|e| client_error(&e))?, false),
+        Fetcher::through(None)
+    }
+
+    /// The same through a proxy; without one, through that of `HTTPS_PROXY`, but for the hosts of
+    /// `NO_PROXY`. This host is always asked directly.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up at all.
+    pub fn through(proxy: Option<&ProxyUrl>) -> Result<Fetcher, FetchError> {
+        let proxied = || match proxy.and_then(|proxy| proxy.0.reveal_text()) {
+            Some(url) => Ok(builder().proxy(reqwest::Proxy::all(url)?)),
+            None => Ok(builder()),
         };
-        Ok(Fetcher { client, has_roots })
+        let made = |error: reqwest::Error| client_error(&error);
+        let (client, has_roots) = match proxied().map_err(made)?.build() {
+            Ok(client) => (client, true),
+            Err(_) => (proxied().map_err(made)?.tls_certs_only([]).build().map_err(made)?, false),
+        };
+        let direct = builder().no_proxy();
+        let direct = if has_roots { direct } else { direct.tls_certs_only([]) };
+        Ok(Fetcher { client, direct: direct.build().map_err(made)?, has_roots })
     }
 
     /// Makes one request, all of it within `total`.
@@ -158,7 +206,8 @@ impl Fetcher {
             Method::Patch => http::Method::PATCH,
             Method::Delete => http::Method::DELETE,
         };
-        let mut call = self.client.request(method, request.url.clone()).timeout(total);
+        let client = if is_loopback(&request.url) { &self.direct } else { &self.client };
+        let mut call = client.request(method, request.url.clone()).timeout(total);
         for (name, value) in &request.headers {
             call = call.header(&**name, sensitive(name, value)?);
         }
@@ -207,7 +256,7 @@ pub async fn post_local(
     headers: &[(String, Secret)],
     body: Vec<u8>,
 ) -> Result<LocalAnswer, FetchError> {
-    let mut builder = builder().tls_danger_accept_invalid_certs(true);
+    let mut builder = builder().no_proxy().tls_danger_accept_invalid_certs(true);
     let authority = match target {
         Listen::Tcp(address) => reachable(*address).to_string(),
         Listen::Unix(socket) => {
@@ -240,7 +289,6 @@ fn builder() -> ClientBuilder {
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
         .redirect(Policy::none())
-        .no_proxy()
 }
 
 /// Whether the URL's host is this one, by its literal address or by the name `localhost`.
@@ -276,13 +324,24 @@ async fn read(mut response: Response, max: usize) -> Result<Vec<u8>, FetchError>
     if response.content_length().is_some_and(|length| length > max as u64) {
         return Err(FetchError::TooLarge);
     }
-    let mut body = Vec::new();
+    let (mut pieces, mut length) = (vec![Vec::new()], 0);
     while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
-        if body.len() + chunk.len() > max {
+        length += chunk.len();
+        if length > max {
             return Err(FetchError::TooLarge);
         }
-        body.extend_from_slice(&chunk);
+        // A long body that grew in one place would be there twice each time it moves.
+        match pieces.last_mut().filter(|piece| piece.len() < PIECE_BYTES) {
+            Some(piece) => piece.extend_from_slice(&chunk),
+            None => pieces.push(chunk.to_vec()),
+        }
     }
+    if pieces.len() == 1 {
+        return Ok(pieces.pop().unwrap_or_default());
+    }
+    let mut body = Vec::with_capacity(length);
+    // Each piece is freed as soon as it is copied.
+    pieces.into_iter().for_each(|piece| body.extend_from_slice(&piece));
     Ok(body)
 }
 
@@ -298,7 +357,7 @@ fn classify(error: &reqwest::Error) -> FetchError {
     } else if error.is_connect() {
         FetchError::Connect(cause(error))
     } else if error.is_builder() {
-        client_error(error)
+        FetchError::Unsendable(cause(error))
     } else {
         FetchError::Cut(cause(error))
     }

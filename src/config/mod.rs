@@ -28,6 +28,7 @@ pub use environment::Environment;
 pub use problem::{Problem, Problems};
 pub use report::{report, report_json};
 
+use crate::fetch::ProxyUrl;
 use crate::listen::Listen;
 use crate::model::{Scope, SourceName};
 use crate::provider::{Provider, Reading};
@@ -67,6 +68,8 @@ pub struct Config {
     pub admin: Listen,
     /// The control socket.
     pub control: PathBuf,
+    /// The proxy that providers are asked through. `None`: what the environment says.
+    pub proxy: Option<ProxyUrl>,
     /// What suppresses for how long.
     pub rules: Rules,
     /// Every source, in the order of the file.
@@ -169,6 +172,7 @@ fn whole(root: Section<'_>) -> Option<Config> {
     let http = root.table_or_empty("http").map(listeners::http);
     let admin = root.table_or_empty("admin").map(listeners::admin);
     let control = root.table_or_empty("control").map(listeners::control);
+    let proxy = root.table_or_empty("fetch").map(|section| proxy(&section));
     let rules = root.table_or_empty("rules").map(rules::rules);
     let (rules, faults) = rules.unzip();
     let is_local = http.as_ref().is_none_or(|http| http.listen.is_local());
@@ -195,6 +199,7 @@ fn whole(root: Section<'_>) -> Option<Config> {
         http: http?,
         admin: admin?,
         control: control?,
+        proxy: proxy?,
         rules: rules?,
         sources: found.sources,
         reading: Reading { faults: faults?, described: found.described },
@@ -218,6 +223,19 @@ fn store(section: Section<'_>) -> Store {
         path: path.unwrap_or_else(|| STORE_PATH.into()),
         retention: retention.unwrap_or(RETENTION),
     }
+}
+
+/// The `[fetch]` table.
+fn proxy(section: &Section<'_>) -> Option<ProxyUrl> {
+    let field = section.take("proxy");
+    section.finish();
+    let field = field?;
+    let proxy = ProxyUrl::parse(environment::secret(&field, true)?);
+    if proxy.is_none() {
+        let hint = "write \"http://user:password@host:port\", or name a secret that holds it";
+        field.problem("is not the URL of a proxy", hint);
+    }
+    proxy
 }
 
 /// A scope, from its name in a list.

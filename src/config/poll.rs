@@ -3,6 +3,8 @@
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use chrono::DateTime;
+use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use toml::de::DeValue;
 use url::{Host, Url};
@@ -11,6 +13,7 @@ use super::near::listed;
 use super::section::{Field, Section, shown};
 use super::source::{described, note, settings};
 use super::{DAY, polls};
+use crate::clock;
 use crate::model::{SourceName, Time};
 use crate::poll::{Bounds, Every};
 use crate::provider::{Feed, Provider, Query, Settings, Window};
@@ -166,12 +169,23 @@ fn expression(field: &Field<'_>) -> Option<String> {
     }
     let parser = CronParser::builder().seconds(Seconds::Required).year(Year::Optional).build();
     match parser.parse(text) {
-        Ok(_) => Some(text.to_owned()),
+        Ok(cron) if fires(&cron) => Some(text.to_owned()),
+        Ok(_) => {
+            let hint = "no such day comes; check the day and the month";
+            field.problem(format!("{} never fires", shown(text)), hint);
+            None
+        }
         Err(error) => {
             field.problem(format!("{} is not a cron expression: {error}", shown(text)), hint);
             None
         }
     }
+}
+
+/// Whether a time is still to come that the expression names.
+fn fires(cron: &Cron) -> bool {
+    let now = DateTime::from_timestamp(clock::now().second(), 0).unwrap_or(DateTime::UNIX_EPOCH);
+    cron.find_next_occurrence(&now, false).is_ok()
 }
 
 /// The feeds to ask, in the provider's order; by default all that there are.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Config, exports, lookups, polls, public_hook, webhook};
+use crate::fetch::ProxyUrl;
 use crate::listen::Listen;
 use crate::model::SourceName;
 use crate::poll::Every;
@@ -31,6 +32,9 @@ pub fn report(config: &Config) -> String {
     }
     let polls: Vec<Vec<String>> = config.polls.iter().map(poll_row).collect();
     list(&mut text, "polls", &polls);
+    if let Some(proxy) = &config.proxy {
+        text.push_str(&format!("  (through the proxy {})\n", proxy.shown()));
+    }
     let exports: Vec<Vec<String>> = config.exports.iter().map(export_row).collect();
     list(&mut text, "exports", &exports);
     let lookups: Vec<Vec<String>> = config.lookups.iter().map(lookup_row).collect();
@@ -79,6 +83,7 @@ pub fn report_json(config: &Config) -> Value {
             "public_url": http.public_url.as_ref().map(ToString::to_string),
             "tls": http.tls.is_some(),
         },
+        "fetch": { "proxy": config.proxy.as_ref().map(ProxyUrl::shown) },
         "admin": { "listen": config.admin.to_string() },
         "control": { "socket": config.control.display().to_string() },
         "sources": config.sources.iter().map(source).collect::<Vec<_>>(),

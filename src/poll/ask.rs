@@ -13,7 +13,7 @@ use super::outside::Outside;
 use super::problem::RunError;
 use crate::clock;
 use crate::fetch::{Fetched, TOTAL_TIMEOUT};
-use crate::provider::{Page, PageRequest, Query, Window};
+use crate::provider::{Page, PageRequest, Query, Settings as ProviderSettings, Window};
 use crate::stop::stopped;
 use crate::telemetry;
 
@@ -38,6 +38,10 @@ pub(super) struct Asking<'a, O> {
     pub(super) budget: &'a mut Budget,
     /// Whether to ask for what was told before, too.
     pub(super) anew: bool,
+    /// The source's settings, with the secrets that it is asked with.
+    keyed: ProviderSettings,
+    /// How many sets of secrets were refused, one after the other.
+    refused: usize,
     stop: watch::Receiver<bool>,
     deadline: Instant,
 }
@@ -51,7 +55,8 @@ impl<'a, O: Outside> Asking<'a, O> {
         stop: watch::Receiver<bool>,
     ) -> Asking<'a, O> {
         let deadline = Instant::now() + RUN_MAX;
-        Asking { settings, outside, budget, anew: false, stop, deadline }
+        let keyed = settings.settings.with_secret_set(budget.current());
+        Asking { settings, outside, budget, anew: false, keyed, refused: 0, stop, deadline }
     }
 
     /// Starts the time of the run anew.
@@ -68,22 +73,28 @@ impl<'a, O: Outside> Asking<'a, O> {
     ) -> Result<String, RunError> {
         match next {
             Some(next) => Ok(next.to_owned()),
-            None => self.request(&query(self.settings, feed, window, None)).map(|r| r.url.into()),
+            None => self.request(feed, window, None).map(|request| request.url.into()),
         }
     }
 
-    /// Gets a page, and what its rows lack. It keeps the tokens of details that stay as they are,
-    /// to be remembered once they are committed.
-    pub(super) async fn page(
+    /// Gets a page as it stands.
+    pub(super) async fn listing(
         &mut self,
         feed: &str,
         window: Window,
         next: Option<&str>,
     ) -> Result<Page, RunError> {
-        let mut page = self.one(feed, window, next).await?;
-        if page.overfull && window.halves().is_some() {
-            return Ok(page);
-        }
+        self.one(feed, window, next).await
+    }
+
+    /// Gets what the rows of a page lack. It keeps the tokens of details that stay as they are, to
+    /// be remembered once they are committed.
+    pub(super) async fn complete(
+        &mut self,
+        feed: &str,
+        window: Window,
+        page: &mut Page,
+    ) -> Result<(), RunError> {
         let (settled, anew) = (page.settled, self.anew);
         let known = |detail: &String| !anew && settled && self.budget.was_told(detail);
         page.details.retain(|detail| !known(detail));
@@ -104,7 +115,7 @@ impl<'a, O: Outside> Asking<'a, O> {
         if let Some(wait) = page.wait {
             self.pause(wait.clamp(WAIT_MIN, WAIT_MAX)).await?;
         }
-        Ok(page)
+        Ok(())
     }
 
     async fn one(
@@ -113,16 +124,48 @@ impl<'a, O: Outside> Asking<'a, O> {
         window: Window,
         next: Option<&str>,
     ) -> Result<Page, RunError> {
-        let (settings, provider) = (self.settings, self.settings.provider);
-        let query = query(settings, feed, window, next);
-        let request = self.request(&query)?;
-        let fetched = self.fetch(&request).await?;
-        if fetched.status != 200 && provider.is_unauthorised(fetched.status, &fetched.body) {
-            return Err(RunError::Authentication { status: fetched.status });
+        loop {
+            let request = self.request(feed, window, next)?;
+            let fetched = self.fetch(&request).await?;
+            if self.is_refused(&fetched) {
+                if self.next_key() {
+                    continue;
+                }
+                return Err(RunError::Authentication { status: fetched.status });
+            }
+            self.accepted();
+            RunError::check(&fetched)?;
+            let Fetched { links, body, .. } = &fetched;
+            let provider = self.settings.provider;
+            let query = query(&self.keyed, feed, window, next);
+            return provider.linked_page(&query, &request.url, links, body).map_err(RunError::Page);
         }
-        RunError::check(&fetched)?;
-        let Fetched { links, body, .. } = &fetched;
-        provider.linked_page(&query, &request.url, links, body).map_err(RunError::Page)
+    }
+
+    fn is_refused(&self, fetched: &Fetched) -> bool {
+        match fetched.status {
+            200 => false,
+            401 | 403 => true,
+            status => self.settings.provider.is_unauthorised(status, &fetched.body),
+        }
+    }
+
+    /// Goes on to the next of the source's keys; whether there is one that was not refused yet.
+    pub(super) fn next_key(&mut self) -> bool {
+        self.refused += 1;
+        if self.refused >= self.budget.sets() {
+            return false;
+        }
+        self.budget.next_set();
+        self.keyed = self.settings.settings.with_secret_set(self.budget.current());
+        true
+    }
+
+    /// The key is good.
+    pub(super) fn accepted(&mut self) {
+        if std::mem::take(&mut self.refused) > 0 {
+            telemetry::poll::key_changed(&self.settings.source, self.budget.current() + 1);
+        }
     }
 
     /// Sends a request, as often as the provider asks for patience.
@@ -132,6 +175,9 @@ impl<'a, O: Outside> Asking<'a, O> {
             let fetched = self.send(request).await?;
             if let Some(wait) = fetched.spent {
                 self.budget.hold((Instant::now() + wait).into_std());
+            }
+            if let (429, Some(wait)) = (fetched.status, fetched.retry_after) {
+                self.budget.refuse((Instant::now() + wait).into_std());
             }
             match (fetched.status, fetched.retry_after) {
                 (429 | 503, Some(wait)) if wait <= WAIT_MAX && waits < WAITS_MAX => {
@@ -158,7 +204,7 @@ impl<'a, O: Outside> Asking<'a, O> {
 
     /// Waits until the budget has room for a request. A wait that is too long for a run ends it.
     async fn turn(&mut self) -> Result<(), RunError> {
-        let wait = self.budget.spend(Instant::now().into_std());
+        let wait = self.budget.spend(Instant::now().into_std(), WAIT_MAX);
         if wait.is_zero() {
             return Ok(());
         }
@@ -189,16 +235,22 @@ impl<'a, O: Outside> Asking<'a, O> {
         }
     }
 
-    fn request(&self, query: &Query<'_>) -> Result<PageRequest, RunError> {
-        self.settings.provider.page_request(query).map_err(RunError::Request)
+    fn request(
+        &self,
+        feed: &str,
+        window: Window,
+        next: Option<&str>,
+    ) -> Result<PageRequest, RunError> {
+        let query = query(&self.keyed, feed, window, next);
+        self.settings.provider.page_request(&query).map_err(RunError::Request)
     }
 }
 
 fn query<'q>(
-    settings: &'q Settings,
+    settings: &'q ProviderSettings,
     feed: &'q str,
     window: Window,
     next: Option<&'q str>,
 ) -> Query<'q> {
-    Query { settings: &settings.settings, feed, window, next, now: clock::now() }
+    Query { settings, feed, window, next, now: clock::now() }
 }

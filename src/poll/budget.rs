@@ -1,24 +1,47 @@
-//! How often a source's API may be asked. Pure: the instant is an argument.
+//! How often an API may be asked with a key, and which of a source's keys is good. Pure: the
+//! instant is an argument.
 //!
 //! What the provider's page says of its rate is a bucket, which a run may empty at once and which
-//! fills again evenly. What an answer says comes on top. What was told is not paid for twice.
+//! fills again evenly; sources with the same key share it. What an answer says comes on top. What
+//! was told is not paid for twice.
 
 use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::provider::Rate;
+use super::Settings;
+use crate::model::Time;
+use crate::provider::{Query, Rate, Settings as ProviderSettings, Window};
 
-/// One source's budget, which outlives its runs.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Budget {
+/// What one key may ask of one API.
+#[derive(Debug, Default)]
+struct Allowance {
     /// What one request costs, and how much may be owed before one has to wait.
     rate: Option<(Duration, Duration)>,
     /// When all that was spent is earned again.
     level: Option<Instant>,
-    /// The provider wants to be left alone until then.
+    /// What was granted is used up until then.
     not_before: Option<Instant>,
+    /// The provider has refused more until then.
+    refused_until: Option<Instant>,
+}
+
+/// The allowances of all sources, by provider, host and key.
+#[derive(Default)]
+pub(super) struct Allowances {
+    all: HashMap<u64, Arc<Mutex<Allowance>>>,
+    hashes: RandomState,
+}
+
+/// One source's keys and what it may ask for with them, which outlives its runs.
+#[derive(Debug)]
+pub(super) struct Budget {
+    /// An allowance for each set of secrets.
+    allowances: Vec<Arc<Mutex<Allowance>>>,
+    /// The set that is asked with.
+    current: usize,
     /// When each detail was first told, by the hash of its token. `None`: and it is told for good.
     told: HashMap<u64, Option<Instant>>,
     hashes: RandomState,
@@ -31,31 +54,115 @@ const TOLD_MAX: usize = 250_000;
 /// is told for good.
 const LAG: Duration = Duration::from_secs(600);
 
-impl Budget {
-    /// A full budget.
-    pub(super) fn new(rate: Option<Rate>) -> Budget {
+impl Allowance {
+    /// A full one.
+    fn new(rate: Option<Rate>) -> Allowance {
         let costs = |rate: Rate| {
             let requests = rate.requests.max(1);
             let one = rate.per / requests;
             (one, rate.per.saturating_sub(one))
         };
-        Budget { rate: rate.map(costs), ..Budget::default() }
+        Allowance { rate: rate.map(costs), ..Allowance::default() }
     }
 
-    /// Spends one request: how long it has to wait.
-    pub(super) fn spend(&mut self, now: Instant) -> Duration {
-        let mut start = self.not_before.map_or(now, |held| held.max(now));
-        if let Some((one, most)) = self.rate {
-            let level = self.level.map_or(start, |level| level.max(start));
-            start = start.max(level.checked_sub(most).unwrap_or(start));
-            self.level = Some(level + one);
+    /// Spends one request, unless it has to wait longer than `most`: how long it has to.
+    fn spend(&mut self, now: Instant, most: Duration) -> Duration {
+        let held = self.not_before.max(self.refused_until);
+        let mut start = held.map_or(now, |held| held.max(now));
+        let mut level = None;
+        if let Some((one, owed)) = self.rate {
+            let known = self.level.map_or(start, |level| level.max(start));
+            start = start.max(known.checked_sub(owed).unwrap_or(start));
+            level = Some(known + one);
         }
-        start - now
+        let wait = start - now;
+        if wait <= most {
+            self.level = level;
+        }
+        wait
+    }
+}
+
+impl Allowances {
+    /// The budget of a source, which shares what others ask of the same API with the same key.
+    pub(super) fn budget(&mut self, settings: &Settings) -> Budget {
+        let sets = 0..settings.settings.secret_sets();
+        let allowances = sets.map(|set| {
+            let key = self.key(settings, &settings.settings.with_secret_set(set));
+            let full = || Arc::new(Mutex::new(Allowance::new(settings.provider.rate())));
+            self.all.entry(key).or_insert_with(full).clone()
+        });
+        Budget::new(allowances.collect())
     }
 
-    /// Nothing is asked before then.
+    fn key(&self, source: &Settings, settings: &ProviderSettings) -> u64 {
+        let since = Time::from_seconds(0);
+        let window = Window { since, until: since };
+        let host = source.feeds.first().and_then(|feed| {
+            let query = Query { settings, feed: &feed.name, window, next: None, now: since };
+            let url = source.provider.page_request(&query).ok()?.url;
+            Some(url.origin().ascii_serialization())
+        });
+        let secrets: Vec<(&str, Vec<&[u8]>)> = settings
+            .secret_lists()
+            .map(|(key, secrets)| (key, secrets.iter().map(|secret| secret.reveal()).collect()))
+            .collect();
+        self.hashes.hash_one((source.provider.name(), host, secrets))
+    }
+}
+
+impl Default for Budget {
+    /// Of one key, without a limit.
+    fn default() -> Budget {
+        Budget::new(vec![Arc::default()])
+    }
+}
+
+impl Budget {
+    fn new(allowances: Vec<Arc<Mutex<Allowance>>>) -> Budget {
+        let (told, hashes) = (HashMap::new(), RandomState::new());
+        Budget { allowances, current: 0, told, hashes }
+    }
+
+    /// How many sets of secrets there are.
+    pub(super) fn sets(&self) -> usize {
+        self.allowances.len()
+    }
+
+    /// The set of secrets that is asked with: the last that was good.
+    pub(super) fn current(&self) -> usize {
+        self.current
+    }
+
+    /// Goes on to the next set.
+    pub(super) fn next_set(&mut self) {
+        self.current = (self.current + 1) % self.sets().max(1);
+    }
+
+    /// Spends one request, unless it has to wait longer than `most`: how long it has to.
+    pub(super) fn spend(&mut self, now: Instant, most: Duration) -> Duration {
+        self.allowance().spend(now, most)
+    }
+
+    /// Nothing is asked with this key before then.
     pub(super) fn hold(&mut self, until: Instant) {
-        self.not_before = self.not_before.max(Some(until));
+        let mut allowance = self.allowance();
+        allowance.not_before = allowance.not_before.max(Some(until));
+    }
+
+    /// A request was refused: nothing is asked with this key before then, unless an operator does.
+    pub(super) fn refuse(&mut self, until: Instant) {
+        let mut allowance = self.allowance();
+        allowance.refused_until = allowance.refused_until.max(Some(until));
+    }
+
+    /// An operator asks now, whatever was refused before.
+    pub(super) fn forgive(&mut self) {
+        self.allowance().refused_until = None;
+    }
+
+    fn allowance(&self) -> MutexGuard<'_, Allowance> {
+        self.allowances[self.current].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers details that are committed and stay as they are.
@@ -79,24 +186,75 @@ impl Budget {
 mod tests {
     use super::*;
 
+    use crate::poll::stage;
+    use crate::provider::{Setting, by_name};
+    use crate::secret::Secret;
+
     const SECOND: Duration = Duration::from_secs(1);
+
+    const LONG: Duration = Duration::from_secs(3_600);
+
+    /// A source of a provider that allows two requests a second, with these keys.
+    fn resend(source: &str, keys: &[&'static str]) -> Settings {
+        let provider = by_name("resend").unwrap();
+        let mut settings = ProviderSettings::default();
+        let secrets = keys.iter().map(|key| Secret::new(*key)).collect();
+        settings.set("api_key", Setting::Secrets(secrets));
+        let source = crate::model::SourceName::parse(source).unwrap();
+        let feeds = provider.feeds().to_vec();
+        Settings { source, provider, settings, feeds, ..stage::settings() }
+    }
+
+    #[test]
+    fn sources_with_one_key_share_what_it_may_ask() {
+        let now = Instant::now();
+        let mut shelf = Allowances::default();
+        let mut a = shelf.budget(&resend("a", &["k1"]));
+        let mut b = shelf.budget(&resend("b", &["k1", "k2"]));
+        let mut c = shelf.budget(&resend("c", &["k3"]));
+        let rate = by_name("resend").unwrap().rate().unwrap();
+        let free =
+            (0..20).map(|n| if n % 2 == 0 { a.spend(now, LONG) } else { b.spend(now, LONG) });
+        let free = free.take_while(Duration::is_zero).count();
+        assert_eq!(free, rate.requests as usize);
+        assert_eq!(c.spend(now, LONG), Duration::ZERO, "another key");
+        a.refuse(now + 60 * SECOND);
+        assert!(b.spend(now, SECOND) >= 60 * SECOND);
+        b.forgive();
+        assert!(a.spend(now, LONG) < 60 * SECOND);
+        a.hold(now + 60 * SECOND);
+        assert!(b.spend(now, LONG) >= 60 * SECOND);
+        b.next_set();
+        assert_eq!(b.spend(now, LONG), Duration::ZERO, "its other key");
+    }
+
+    #[test]
+    fn what_is_not_waited_for_is_not_spent() {
+        let now = Instant::now();
+        let mut allowance = Allowance::new(Some(Rate { requests: 1, per: 100 * SECOND }));
+        assert_eq!(allowance.spend(now, SECOND), Duration::ZERO);
+        for _ in 0..3 {
+            assert_eq!(allowance.spend(now, SECOND), 100 * SECOND);
+        }
+    }
 
     #[test]
     fn a_full_bucket_is_spent_at_once_and_fills_evenly() {
         let start = Instant::now();
         let rate = Rate { requests: 10, per: 60 * SECOND };
-        let mut budget = Budget::new(Some(rate));
+        let mut budget = Allowance::new(Some(rate));
         let mut at = start;
         for asked in 0..10 {
-            assert_eq!(budget.spend(at), Duration::ZERO, "request {asked}");
+            assert_eq!(budget.spend(at, LONG), Duration::ZERO, "request {asked}");
         }
         for asked in 10..13 {
-            let wait = budget.spend(at);
+            let wait = budget.spend(at, LONG);
             assert_eq!(wait, 6 * SECOND, "request {asked}");
             at += wait;
         }
-        assert_eq!(budget.spend(at + 60 * SECOND), Duration::ZERO, "it has filled again");
-        let times: Vec<Duration> = (0..10).map(|_| budget.spend(at + 60 * SECOND)).collect();
+        let later = at + 60 * SECOND;
+        assert_eq!(budget.spend(later, LONG), Duration::ZERO, "it has filled again");
+        let times: Vec<Duration> = (0..10).map(|_| budget.spend(later, LONG)).collect();
         assert_eq!(times[8], Duration::ZERO, "full, and no more than full");
         assert_eq!(times[9], 6 * SECOND);
     }
@@ -104,11 +262,11 @@ mod tests {
     #[test]
     fn what_an_answer_says_holds_every_request() {
         let now = Instant::now();
-        let mut budget = Budget::new(None);
-        assert_eq!(budget.spend(now), Duration::ZERO);
+        let mut budget = Budget::default();
+        assert_eq!(budget.spend(now, LONG), Duration::ZERO);
         budget.hold(now + 30 * SECOND);
         budget.hold(now + 10 * SECOND);
-        assert_eq!(budget.spend(now), 30 * SECOND);
-        assert_eq!(budget.spend(now + 31 * SECOND), Duration::ZERO);
+        assert_eq!(budget.spend(now, LONG), 30 * SECOND);
+        assert_eq!(budget.spend(now + 31 * SECOND, LONG), Duration::ZERO);
     }
 }

@@ -31,6 +31,9 @@ pub struct Open {
     pub next: String,
     /// How many of its pages have been read.
     pub pages: u64,
+    /// Where pages are counted: the keys of the rows that the last page ended with, of which the
+    /// next one begins with some. Empty where it shares none.
+    pub tail: Option<Vec<u64>>,
 }
 
 /// The notation is damaged, or another version's.
@@ -55,6 +58,8 @@ struct WireOpen {
     until: String,
     next: String,
     pages: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tail: Option<Vec<u64>>,
 }
 
 impl Mark {
@@ -65,6 +70,7 @@ impl Mark {
             until: open.window.until.to_string(),
             next: open.next.clone(),
             pages: open.pages,
+            tail: open.tail.clone(),
         });
         let until = self.complete_until.map(|time| time.to_string());
         let from = self.from.map(|time| time.to_string());
@@ -86,7 +92,7 @@ impl Mark {
             None => None,
             Some(open) => {
                 let window = Window { since: time(&open.since)?, until: time(&open.until)? };
-                Some(Open { window, next: open.next, pages: open.pages })
+                Some(Open { window, next: open.next, pages: open.pages, tail: open.tail })
             }
         };
         let complete_until = wire.until.as_deref().map(time).transpose()?;
@@ -100,10 +106,11 @@ impl Mark {
         Mark { complete_until: Some(complete_until), open: None, ..*self }
     }
 
-    /// Where an operator's window from `since` on is to be read on, if an earlier run had begun
-    /// with it, or with a longer one, and was cut.
+    /// Whether an operator's window from `since` on is read on where an earlier run was cut: one
+    /// that began no later, and has come as far or is reading a window with `since` in it. So a
+    /// span that reaches less far back each time it is asked for (`--since 5d`) goes on, too.
     pub(super) fn resumes(&self, since: Time) -> bool {
-        let reached = self.open.as_ref().map(|open| open.window.since).max(self.complete_until);
+        let reached = self.open.as_ref().map(|open| open.window.until).max(self.complete_until);
         self.from.is_some_and(|from| from <= since) && reached.is_some_and(|at| since <= at)
     }
 
@@ -129,7 +136,8 @@ mod tests {
     fn the_notation_is_this() {
         let window =
             Window { since: time("2026-06-15T10:00:00Z"), until: time("2026-06-15T10:05:00.25Z") };
-        let open = Some(Open { window, next: "https://a.test/?p=\"2\"".to_owned(), pages: 3 });
+        let open =
+            Some(Open { window, next: "https://a.test/?p=\"2\"".to_owned(), pages: 3, tail: None });
         let until = Some(time("2026-06-15T10:15:00Z"));
         for (mark, text) in [
             (Mark::default(), r#"{"v":1}"#),
@@ -175,7 +183,7 @@ mod tests {
     fn an_operators_window_joins_only_without_a_gap() {
         let at = Time::from_seconds;
         let window = Window { since: at(50), until: at(90) };
-        let open = Open { window, next: "n".to_owned(), pages: 1 };
+        let open = Open { window, next: "n".to_owned(), pages: 1, tail: None };
         let complete = Mark { complete_until: Some(at(70)), open: Some(open.clone()), from: None };
         let begun = Mark { complete_until: None, open: Some(open), from: None };
         let reach = at(60);
@@ -195,14 +203,16 @@ mod tests {
     fn a_cut_window_of_an_operator_is_read_on_where_it_was_cut() {
         let at = Time::from_seconds;
         let window = Window { since: at(60), until: at(90) };
-        let open = Some(Open { window, next: "n".to_owned(), pages: 1 });
+        let open = Some(Open { window, next: "n".to_owned(), pages: 1, tail: None });
         let cut = Mark { from: Some(at(50)), complete_until: Some(at(60)), open };
         let between = Mark { open: None, ..cut.clone() };
         for (mark, since, resumes) in [
             (&cut, 49, false),
             (&cut, 50, true),
             (&cut, 60, true),
-            (&cut, 61, false),
+            (&cut, 61, true),
+            (&cut, 90, true),
+            (&cut, 91, false),
             (&between, 55, true),
             (&Mark::default(), 55, false),
         ] {
@@ -233,6 +243,7 @@ mod tests {
                     window: Window { since: time(since), until: time(until) },
                     next,
                     pages,
+                    tail: (pages % 2 == 0).then(|| vec![pages, u64::MAX]),
                 }),
             };
             prop_assert_eq!(Mark::decode(&mark.encode()), Ok(mark));

@@ -8,10 +8,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::ask::{RUN_MAX, WAIT_MIN};
+use super::caller::Caller;
 use super::cursor::Mark;
 use super::outside::Outside;
 use super::problem::RunError;
-use super::run::Caller;
 use super::{Progress, Settings};
 use crate::clock;
 use crate::ingest::{Receipt, Refused};
@@ -19,6 +19,11 @@ use crate::model::{Cursor, Element, Origin, Submission};
 use crate::stop::stopped;
 use crate::store::Counts;
 use crate::telemetry;
+
+/// A record with so many bytes, or so many rows, takes no further row: what is applied at once must
+/// fit into memory, whatever a page holds.
+const PIECE_BYTES: usize = 2 << 20;
+const PIECE_ROWS: usize = 10_000;
 
 /// Keeps what one run reads.
 pub(super) struct Keeping<'a, O> {
@@ -57,9 +62,32 @@ impl<'a, O: Outside> Keeping<'a, O> {
         rows: Vec<Element>,
         cursor: Cursor,
     ) -> Result<(), RunError> {
+        let mut rows = rows.into_iter().peekable();
+        loop {
+            let (mut piece, mut bytes) = (Vec::new(), 0);
+            while piece.len() < PIECE_ROWS
+                && bytes < PIECE_BYTES
+                && let Some(row) = rows.next()
+            {
+                bytes += row.context.len() + row.body.len();
+                piece.push(row);
+            }
+            if rows.peek().is_none() {
+                return self.commit_piece(feed, piece, Some(cursor)).await;
+            }
+            self.commit_piece(feed, piece, None).await?;
+        }
+    }
+
+    async fn commit_piece(
+        &mut self,
+        feed: &str,
+        rows: Vec<Element>,
+        last: Option<Cursor>,
+    ) -> Result<(), RunError> {
         let mut pieces = vec![rows];
         while let Some(piece) = pieces.pop() {
-            let cursor = if pieces.is_empty() { Some(cursor.clone()) } else { None };
+            let cursor = last.clone().filter(|_| pieces.is_empty());
             let submission = self.submission(feed, piece, cursor);
             match self.submit(&submission).await {
                 Ok(()) => {}
@@ -164,7 +192,9 @@ impl<'a, O: Outside> Keeping<'a, O> {
             let source = self.settings.source.to_string();
             // Progress that nobody takes in time is dropped.
             let (pages, rows) = (self.pages, self.rows);
-            let _ = caller.progress.try_send(Progress { source, pages, rows, part: self.part });
+            // Until a first part is done, only pages and rows say anything.
+            let part = self.part.filter(|part| *part > 0.0);
+            let _ = caller.progress.try_send(Progress { source, pages, rows, part });
         }
     }
 }

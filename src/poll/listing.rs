@@ -3,19 +3,15 @@
 //! Commits nothing and moves no cursor. A list that cannot be read to its end is an error, since
 //! whoever reads it whole wants to know what is not on it.
 
-use std::collections::HashSet;
-use std::collections::hash_map::RandomState;
-use std::hash::BuildHasher;
-
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Settings;
 use super::ask::Asking;
 use super::outside::Outside;
+use super::pages::{After, PAGES_MAX, Pages, Sheet, Turn};
 use super::problem::RunError;
 use super::run::{Report, Run};
-use super::window::PAGES_MAX;
 use crate::clock;
 use crate::model::{Element, Submission, Time};
 use crate::provider::{Feed, Rows, Window};
@@ -23,11 +19,9 @@ use crate::provider::{Feed, Rows, Window};
 /// A list in the course of being read.
 pub(super) struct Listing<'f> {
     feed: &'f Feed,
+    since: Time,
     /// The windows that are still to be read, the earliest last.
-    parts: Vec<Window>,
-    /// What leads to the next page of the last of them.
-    next: Option<String>,
-    seen: Tokens,
+    parts: Vec<Pages<'f>>,
     pages: u64,
 }
 
@@ -35,13 +29,13 @@ impl<'f> Listing<'f> {
     /// The whole of a list, as far back as the provider keeps rows.
     pub(super) fn new(feed: &'f Feed, now: Time) -> Listing<'f> {
         let since = feed.kept.map_or(Time::from_seconds(0), |kept| now.minus(kept).floor_second());
-        let parts = vec![Window { since, until: now }];
-        Listing { feed, parts, next: None, seen: Tokens::default(), pages: 0 }
+        let parts = vec![Pages::new(feed, Window { since, until: now })];
+        Listing { feed, since, parts, pages: 0 }
     }
 
     /// The first instant that it is read from.
     pub(super) fn since(&self) -> Time {
-        self.parts.first().map_or(Time::from_seconds(0), |window| window.since)
+        self.since
     }
 
     /// The rows of the next page; `None` once the list is read to its end.
@@ -49,30 +43,27 @@ impl<'f> Listing<'f> {
         &mut self,
         asking: &mut Asking<'_, O>,
     ) -> Result<Option<Vec<Element>>, RunError> {
-        while let Some(window) = self.parts.last().copied() {
-            asking.check()?;
-            let (feed, next) = (&*self.feed.name, self.next.take());
-            self.seen.add(&asking.token(feed, window, next.as_deref())?);
+        while let Some(part) = self.parts.last_mut() {
             self.pages += 1;
             if self.pages > PAGES_MAX {
                 return Err(RunError::TooManyPages);
             }
-            let page = asking.page(feed, window, next.as_deref()).await?;
-            if page.overfull {
-                let halves = window.halves().ok_or(RunError::TooFull)?;
-                self.parts.pop();
-                self.parts.extend(halves.into_iter().rev());
-                continue;
-            }
-            match page.next {
-                Some(next) if !self.seen.add(&next) => return Err(RunError::Repeated),
-                Some(next) => self.next = Some(next),
-                None => {
+            match part.turn(asking).await? {
+                Turn::Halves(halves) => {
                     self.parts.pop();
-                    self.seen = Tokens::default();
+                    let halves = halves.into_iter().rev();
+                    self.parts.extend(halves.map(|half| Pages::new(self.feed, half)));
+                }
+                Turn::Page(Sheet { overfull: true, .. }) => return Err(RunError::TooFull),
+                Turn::Page(Sheet { rows, after, .. }) => {
+                    match after {
+                        After::Open(_) | After::Again => {}
+                        After::End => drop(self.parts.pop()),
+                        After::Lost(error) => return Err(error),
+                    }
+                    return Ok(Some(rows));
                 }
             }
-            return Ok(Some(page.rows));
         }
         Ok(None)
     }
@@ -110,19 +101,5 @@ impl Settings {
     /// The feeds that are the provider's own suppression lists.
     pub(super) fn lists(&self) -> impl Iterator<Item = &Feed> {
         self.feeds.iter().filter(|feed| feed.rows == Rows::Suppressions)
-    }
-}
-
-/// The pages that a window has led to: at most [`PAGES_MAX`] of them, by hash, as tokens are long.
-#[derive(Default)]
-pub(super) struct Tokens {
-    hasher: RandomState,
-    seen: HashSet<u64>,
-}
-
-impl Tokens {
-    /// Adds a token; says whether it is new.
-    pub(super) fn add(&mut self, token: &str) -> bool {
-        self.seen.insert(self.hasher.hash_one(token))
     }
 }

@@ -6,6 +6,7 @@
 
 mod ask;
 mod budget;
+mod caller;
 #[cfg(test)]
 mod capped;
 mod cursor;
@@ -13,11 +14,13 @@ mod keep;
 mod listing;
 mod outbox;
 mod outside;
+mod pages;
 mod plan;
 mod problem;
 mod run;
 mod runner;
 pub mod schedule;
+mod seam;
 #[cfg(test)]
 mod stage;
 mod sweep;

@@ -194,33 +194,45 @@ impl Outbox {
         job: &Job,
         run: &mut Run<'_, O>,
     ) -> Result<PushStage, RunError> {
-        let push = Push {
-            provider: settings.provider,
-            settings: &self.push.settings,
-            verb: job.verb,
-            address: &job.address,
-            reason: job.reason,
-            now: clock::now(),
-        };
-        let requests = self.outlet.requests(&push).map_err(RunError::Request)?;
-        let mut requests: VecDeque<PageRequest> = requests.into();
-        for _ in 0..REQUESTS_MAX {
-            let Some(request) = requests.pop_front() else { return Ok(PushStage::Done) };
-            run.check()?;
-            let fetched = run.asking.fetch(&request).await?;
-            let status = fetched.status;
-            match self.outlet.answer(&push, &request, status, &fetched.body) {
-                Pushing::Done => {}
-                Pushing::Next(more) => more.into_iter().rev().for_each(|r| requests.push_front(r)),
-                Pushing::Refused => return Ok(PushStage::Refused),
-                Pushing::Denied => return Err(RunError::Authentication { status }),
-                Pushing::Later => {
-                    RunError::check(&fetched)?;
-                    return Err(RunError::Odd { status });
+        'keys: loop {
+            let set = run.asking.budget.current();
+            let keyed = self.push.settings.with_secret_set(set);
+            let push = Push {
+                provider: settings.provider,
+                settings: &keyed,
+                verb: job.verb,
+                address: &job.address,
+                reason: job.reason,
+                now: clock::now(),
+            };
+            let requests = self.outlet.requests(&push).map_err(RunError::Request)?;
+            let mut requests: VecDeque<PageRequest> = requests.into();
+            for _ in 0..REQUESTS_MAX {
+                let Some(request) = requests.pop_front() else { return Ok(PushStage::Done) };
+                run.check()?;
+                let fetched = run.asking.fetch(&request).await?;
+                let status = fetched.status;
+                let answer = self.outlet.answer(&push, &request, status, &fetched.body);
+                match answer {
+                    // All that was asked for with the other key is asked for again.
+                    Pushing::Denied if run.asking.next_key() => continue 'keys,
+                    Pushing::Denied => return Err(RunError::Authentication { status }),
+                    _ => run.asking.accepted(),
+                }
+                match answer {
+                    Pushing::Next(more) => {
+                        more.into_iter().rev().for_each(|next| requests.push_front(next));
+                    }
+                    Pushing::Refused => return Ok(PushStage::Refused),
+                    Pushing::Later => {
+                        RunError::check(&fetched)?;
+                        return Err(RunError::Odd { status });
+                    }
+                    Pushing::Done | Pushing::Denied => {}
                 }
             }
+            return Ok(PushStage::Refused);
         }
-        Ok(PushStage::Refused)
     }
 
     fn settled(&mut self, source: &SourceName) {

@@ -67,6 +67,15 @@ pub(super) enum RunError {
     /// A page leads to one that was read before.
     #[error("the feed goes in circles: a page leads to one that was read before")]
     Repeated,
+    /// A page leads on by what no request can hold.
+    #[error("what leads to the next page has {bytes} bytes, more than 16384; it is not followed")]
+    LongToken {
+        /// Its length.
+        bytes: usize,
+    },
+    /// The rows of a list move faster than it can be read.
+    #[error("the list changes faster than it can be read; the next run reads it again")]
+    Shifting,
     /// The feed does not end.
     #[error("the window has more than 10000 pages; the next run goes on from there")]
     TooManyPages,
@@ -138,7 +147,12 @@ impl RunError {
 
     /// Whether it can be the fault of the token that a resumed run was left with.
     pub(super) fn is_of_the_token(&self) -> bool {
-        let refused = matches!(self, RunError::Rejected { .. } | RunError::Request(_));
+        let refused = matches!(
+            self,
+            RunError::Rejected { .. }
+                | RunError::Request(_)
+                | RunError::Fetch(FetchError::Unsendable(_) | FetchError::Insecure)
+        );
         // A signed link that has expired answers so, too. Refused credentials are met again.
         refused || matches!(self, RunError::Authentication { status: 403 })
     }

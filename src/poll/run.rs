@@ -5,17 +5,19 @@
 
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::Settings;
 use super::ask::Asking;
 use super::budget::Budget;
-use super::cursor::{Mark, Open};
+use super::caller::Caller;
+use super::cursor::Mark;
 use super::keep::Keeping;
 use super::outside::Outside;
+use super::pages::Pages;
 use super::problem::RunError;
-use super::window::{Place, Reading};
-use super::{Progress, Settings, Summary};
+use super::window::Place;
 use crate::clock;
 use crate::model::Time;
 use crate::provider::{Feed, Rows, Window};
@@ -28,22 +30,6 @@ const STORE_RETRY: Duration = Duration::from_millis(250);
 /// An operator's long window is read in pieces of this length, so that it can be read on where it
 /// was cut, and shows how far it is.
 const PIECE: Duration = Duration::from_secs(86_400);
-
-/// Whoever waits for a run.
-pub(super) struct Caller {
-    /// Where progress goes.
-    pub(super) progress: mpsc::Sender<Progress>,
-    /// Where the end goes. Once its receiver is gone, the run ends.
-    pub(super) reply: oneshot::Sender<Summary>,
-}
-
-impl Caller {
-    /// Whether whoever asked for the run still wants it.
-    pub(super) fn check(caller: Option<&Caller>) -> Result<(), RunError> {
-        let gone = caller.is_some_and(|caller| caller.reply.is_closed());
-        if gone { Err(RunError::Abandoned) } else { Ok(()) }
-    }
-}
 
 /// What came of a run.
 pub(super) struct Report {
@@ -64,6 +50,21 @@ pub(super) struct Report {
     pub(super) failure: Option<(String, RunError)>,
 }
 
+/// What has come of the feeds of a run so far.
+#[derive(Default)]
+struct Done<'a> {
+    /// Those without a failure.
+    read: Vec<&'a Feed>,
+    complete: Vec<(String, Option<Time>)>,
+    failure: Option<(String, RunError)>,
+    before: Option<Counts>,
+}
+
+/// The name that the cursor of an operator's own window is stored under.
+fn backfill_key(feed: &Feed) -> String {
+    format!("{}@since", feed.name)
+}
+
 /// One run.
 pub(super) struct Run<'a, O> {
     pub(super) asking: Asking<'a, O>,
@@ -80,6 +81,9 @@ impl<'a, O: Outside> Run<'a, O> {
         caller: Option<&'a Caller>,
         stop: watch::Receiver<bool>,
     ) -> Run<'a, O> {
+        if caller.is_some() {
+            budget.forgive();
+        }
         let keeping = Keeping::new(settings, outside, caller, stop.clone());
         Run { asking: Asking::new(settings, outside, budget, stop), keeping, caller }
     }
@@ -88,47 +92,64 @@ impl<'a, O: Outside> Run<'a, O> {
     pub(super) async fn go(mut self, since: Option<Time>) -> Report {
         let started = Instant::now();
         self.asking.anew = since.is_some();
-        let (mut complete, mut failure, mut before) = (Vec::new(), None, None);
+        let mut done = self.feeds(since).await;
+        let was_cut = done.failure.as_ref().is_some_and(|(_, error)| error.ends_the_run());
+        if since.is_some() && !was_cut {
+            let forgotten = self.forget_backfills(&done.read).await;
+            done.failure = done.failure.or(forgotten.err());
+        }
+        self.keeping.settle().await;
+        if self.settings().trust_removals && since.is_none() && done.failure.is_none() {
+            done.failure = self.sweep().await.err();
+            self.keeping.settle().await;
+        }
+        let counts = self.keeping.counts();
+        let told = |counts: Counts| counts.poll_only + counts.listed;
+        let new = done.before.zip(counts).map(|(b, a)| told(a).saturating_sub(told(b)));
+        let (pages, rows) = (self.keeping.pages, self.keeping.rows);
+        let Done { complete, failure, .. } = done;
+        Report { pages, rows, new, counts, took: started.elapsed(), complete, failure }
+    }
+
+    /// Reads the feeds one after the other, until one fails in a way that the others would, too.
+    async fn feeds(&mut self, since: Option<Time>) -> Done<'a> {
+        let mut done = Done::default();
         for (index, feed) in self.settings().feeds.iter().enumerate() {
             self.keeping.part = since.map(|_| index as f64 / self.settings().feeds.len() as f64);
             let result = match self.mark(&feed.name).await {
                 Ok(mut mark) => {
                     // The store answers by now, which a count taken earlier could not rely on.
-                    before = before.or_else(|| self.keeping.counts());
+                    done.before = done.before.or_else(|| self.keeping.counts());
                     let result = self.feed(feed, &mut mark, since).await;
                     if feed.by_time {
-                        complete.push((feed.name.to_string(), mark.complete_until));
+                        done.complete.push((feed.name.to_string(), mark.complete_until));
                     }
                     result
                 }
                 Err(error) => Err(error),
             };
-            if let Err(error) = result {
-                let ends = error.ends_the_run();
-                failure.get_or_insert((feed.name.to_string(), error));
-                if ends {
-                    break;
+            match result {
+                Ok(()) => done.read.push(feed),
+                Err(error) => {
+                    let ends = error.ends_the_run();
+                    done.failure.get_or_insert((feed.name.to_string(), error));
+                    if ends {
+                        break;
+                    }
                 }
             }
         }
-        self.keeping.settle().await;
-        if self.settings().trust_removals && since.is_none() && failure.is_none() {
-            failure = self.sweep().await.err();
-            self.keeping.settle().await;
+        done
+    }
+
+    /// Forgets how far an operator's window was read of the feeds that are done, now that all have
+    /// had their turn: where that was cut, those that are done are not read again.
+    async fn forget_backfills(&mut self, read: &[&'a Feed]) -> Result<(), (String, RunError)> {
+        for feed in read.iter().filter(|feed| feed.by_time) {
+            let forgotten = self.keeping.put_cursor(&backfill_key(feed), &Mark::default()).await;
+            forgotten.map_err(|error| (feed.name.to_string(), error))?;
         }
-        let counts = self.keeping.counts();
-        let told = |counts: Counts| counts.poll_only + counts.listed;
-        let new = before.zip(counts).map(|(b, a)| told(a).saturating_sub(told(b)));
-        let took = started.elapsed();
-        Report {
-            pages: self.keeping.pages,
-            rows: self.keeping.rows,
-            new,
-            counts,
-            took,
-            complete,
-            failure,
-        }
+        Ok(())
     }
 
     pub(super) fn settings(&self) -> &'a Settings {
@@ -198,14 +219,13 @@ impl<'a, O: Outside> Run<'a, O> {
 
     /// Reads on in a window that was left open. One whose place is gone stays open.
     async fn resume(&mut self, feed: &Feed, key: &str, mark: &mut Mark) -> Result<(), RunError> {
-        let Some(Open { window, next, pages }) = mark.open.clone() else { return Ok(()) };
+        let Some(open) = mark.open.clone() else { return Ok(()) };
         let source = &self.settings().source;
-        telemetry::poll::resumed(source, &feed.name, pages);
+        telemetry::poll::resumed(source, &feed.name, open.pages);
         let before = self.keeping.pages;
-        let settled = window.until.minus(feed.settle);
+        let settled = open.window.until.minus(feed.settle);
         let place = Place { feed, key, settled };
-        let reading = Reading { window, next: Some(next), pages };
-        match self.window(&place, reading, mark).await {
+        match self.window(&place, Pages::resumed(feed, open), mark).await {
             Ok(None) => Ok(()),
             // What is too full is read in halves when the window is read anew.
             Ok(Some(_)) => Ok(()),
@@ -249,7 +269,7 @@ impl<'a, O: Outside> Run<'a, O> {
         mark: &mut Mark,
         since: Time,
     ) -> Result<(), RunError> {
-        let key = format!("{}@since", feed.name);
+        let key = backfill_key(feed);
         let now = clock::now();
         let mut back = self.mark(&key).await?;
         if back.resumes(since) {
@@ -268,7 +288,6 @@ impl<'a, O: Outside> Run<'a, O> {
                 self.keeping.part.map(|part| part + 1.0 / (feeds * pieces.len() as f64));
             self.keeping.tell();
         }
-        self.keeping.put_cursor(&key, &Mark::default()).await?;
         if mark.joins(since, self.reach(feed, now)) {
             *mark = mark.completed(now.minus(feed.settle));
             self.keeping.put_cursor(&feed.name, mark).await?;
@@ -285,8 +304,8 @@ impl<'a, O: Outside> Run<'a, O> {
     ) -> Result<(), RunError> {
         let mut parts = vec![window];
         while let Some(window) = parts.pop() {
-            let reading = Reading { window, next: None, pages: 0 };
-            if let Some([first, second]) = self.window(place, reading, mark).await? {
+            let pages = Pages::new(place.feed, window);
+            if let Some([first, second]) = self.window(place, pages, mark).await? {
                 parts.extend([second, first]);
             }
         }
@@ -303,9 +322,12 @@ impl<'a, O: Outside> Run<'a, O> {
 #[cfg(test)]
 mod tests {
     use super::super::ask::{RUN_MAX, WAITS_MAX};
+    use super::super::budget::Allowances;
     use super::super::capped::{self, CAPPED};
     use super::super::stage::{Answer, Stage, settings};
-    use super::super::window::PAGES_MAX;
+    use tokio::sync::{mpsc, oneshot};
+
+    use super::super::pages::PAGES_MAX;
     use super::*;
     use crate::fetch::FetchError;
     use crate::fetch::TOTAL_TIMEOUT;
@@ -683,6 +705,66 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_relative_window_goes_on_until_it_ends_however_often_it_is_cut() {
+        let stage = Stage::default();
+        let begun = clock::now().minus(Duration::from_secs(5 * 86_400));
+        let mut asked = Vec::new();
+        for repeated in 0..4 {
+            let next = format!("/p{repeated}");
+            let cut = Answer::Status(429, None);
+            let last = if repeated == 3 { Answer::page(1, None) } else { cut };
+            let first = if repeated == 3 { vec![] } else { vec![Answer::page(1, Some(&next))] };
+            stage.play(first.into_iter().chain([last]));
+            // Each time it is asked for, the same span reaches less far back.
+            let since = begun.plus(Duration::from_secs(3_600 * repeated));
+            asked.push(run(&stage, Some(since)).await.failure.is_none());
+        }
+        assert_eq!(asked, [false, false, false, true]);
+        let firsts = stage.asked().iter().filter(|url| url.contains("since=")).count();
+        assert_eq!(firsts, 2, "its start once, and what has come since: {:?}", stage.asked());
+        assert_eq!(mark_of(&stage, "events@since"), Mark::default());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_page_leads_to_is_bounded_and_a_stored_token_never_holds_a_feed_up() {
+        let long = format!("/{}", "x".repeat(70_000));
+        let stage = Stage::playing([Answer::page(2, Some(&long))]);
+        let report = run(&stage, None).await;
+        let bytes = "http://localhost".len() + long.len();
+        assert_eq!(failure(&report), &RunError::LongToken { bytes });
+        assert_eq!((report.rows, mark(&stage).open), (2, None), "its rows are kept");
+        // One that an earlier release has stored cannot be made a request of.
+        let window = r#""since":"2026-06-15T10:00:00Z","until":"2026-06-15T10:05:00Z""#;
+        let open = format!(r#"{{{window},"next":"N","pages":1}}"#);
+        stage.put_cursor("events", &format!(r#"{{"v":1,"open":{open}}}"#));
+        stage.play([Answer::Error(FetchError::Unsendable("uri too long".to_owned()))]);
+        assert!(run(&stage, None).await.failure.is_none());
+        let since = Time::parse("2026-06-15T10:00:00Z").unwrap();
+        assert!(since_asked(&stage.asked()[2]) <= since, "the window is read from its start");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_several_keys_the_one_that_is_good_is_used() {
+        let mut settings = settings();
+        let keys = ["new", "old"].map(Secret::new).to_vec();
+        settings.settings.set("bearer", Setting::Secrets(keys));
+        let mut budget = Allowances::default().budget(&settings);
+        let stage = Stage::playing([Answer::Status(401, None), Answer::page(1, Some("/p2"))]);
+        let go = async |budget: &mut Budget| {
+            let (_stop, stopping) = watch::channel(false);
+            Run::new(&settings, &stage, budget, None, stopping).go(None).await.failure
+        };
+        assert_eq!(go(&mut budget).await, None);
+        assert_eq!(stage.keys(), ["Bearer new", "Bearer old", "Bearer old"]);
+        assert_eq!(go(&mut budget).await, None);
+        assert_eq!(stage.keys()[3..], ["Bearer old"], "it is remembered");
+        stage.play([Answer::Status(403, None), Answer::Status(401, None)]);
+        let refused = Some(("events".to_owned(), RunError::Authentication { status: 401 }));
+        assert_eq!(go(&mut budget).await, refused, "once all are");
+        assert_eq!(stage.asked().len(), 6);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_list_without_times_is_read_in_whole_on_its_own_schedule() {
         let mut settings = settings();
         settings.feeds[0] = settings.feeds[0].clone().whole();
@@ -717,8 +799,9 @@ mod tests {
             assert_eq!(since_asked(&stage.asked()[0]), since.floor_second());
             let cursors: Vec<String> =
                 stage.submitted().into_iter().filter_map(|s| Some(s.cursor?.feed)).collect();
-            assert_eq!(cursors[..3], ["events@since"; 3], "two pages, and the end");
-            assert_eq!(cursors[3..], ["events"][usize::from(!moves)..]);
+            assert_eq!(cursors[..2], ["events@since"; 2], "two pages");
+            let end = ["events", "events@since"];
+            assert_eq!(cursors[2..], end[usize::from(!moves)..], "and the end");
             assert_eq!(mark_of(&stage, "events@since"), Mark::default());
             assert_eq!(mark(&stage).complete_until > complete.complete_until, moves);
         }

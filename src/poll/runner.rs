@@ -11,11 +11,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::budget::Budget;
+use super::budget::{Allowances, Budget};
+use super::caller::Caller;
 use super::outbox::Outbox;
 use super::outside::{Daemon, Outside};
 use super::problem::RunError;
-use super::run::{Caller, Report, Run};
+use super::run::{Report, Run};
 use super::schedule::{self, History};
 use super::{
     Every, PollError, Progress, PushStatus, Settings, Status, Summary, TriggerError, trigger,
@@ -121,7 +122,7 @@ async fn start_with<O: Outside>(
     let permits = Arc::new(Semaphore::new(RUNS_MAX));
     let (mut contacts, mut tasks) = (Vec::new(), Vec::new());
     let (mut beats, mut calls) = (Vec::new(), Vec::new());
-    let mut ready = Vec::new();
+    let (mut ready, mut allowances) = (Vec::new(), Allowances::default());
     for settings in settings {
         // One tick says as much as many, and a call must not be lost to a heartbeat.
         let (beat, beat_inbox) = mpsc::channel(1);
@@ -134,7 +135,9 @@ async fn start_with<O: Outside>(
         let source = settings.source.clone();
         let inbox = Inbox { beats: beat_inbox, calls: call_inbox, orders: order_inbox };
         let outbox = Outbox::new(&settings, changes.clone());
-        let task = Task::new(settings, outside.clone(), outbox, permits.clone(), stop.clone());
+        let budget = allowances.budget(&settings);
+        let (permits, stop) = (permits.clone(), stop.clone());
+        let task = Task::new(settings, outside.clone(), outbox, budget, permits, stop);
         let has_lists = task.settings.lists().next().is_some();
         contacts.push(Contact { source, has_lists, orders: order, sheet: task.sheet.clone() });
         ready.push((task, inbox));
@@ -220,12 +223,12 @@ impl<O: Outside> Task<O> {
         settings: Settings,
         outside: O,
         outbox: Option<Outbox>,
+        budget: Budget,
         permits: Arc<Semaphore>,
         stop: watch::Receiver<bool>,
     ) -> Task<O> {
         let by_time = settings.feeds.iter().filter(|feed| feed.by_time);
         let complete = by_time.map(|feed| (feed.name.to_string(), None)).collect();
-        let budget = Budget::new(settings.provider.rate());
         let sheet = Arc::new(Mutex::new(Sheet { complete, ..Sheet::default() }));
         let (history, due) = (History::default(), None);
         Task { settings, outside, outbox, sheet, history, budget, due, permits, stop }
@@ -496,7 +499,8 @@ mod tests {
             let settings = Settings { every, ..settings() };
             let source = settings.source.clone();
             let permits = Arc::new(Semaphore::new(RUNS_MAX));
-            let task = Task::new(settings, stage.clone(), None, permits, stopping);
+            let budget = Budget::default();
+            let task = Task::new(settings, stage.clone(), None, budget, permits, stopping);
             let has_lists = task.settings.lists().next().is_some();
             let contact = Contact { source, has_lists, orders, sheet: task.sheet.clone() };
             let inbox = Inbox { beats: beat_inbox, calls: call_inbox, orders: order_inbox };

@@ -49,6 +49,7 @@ pub(super) struct Stage {
 struct Props {
     answers: VecDeque<Answer>,
     asked: Vec<String>,
+    keys: Vec<String>,
     at_once: usize,
     most_at_once: usize,
     refusals: VecDeque<Refused>,
@@ -111,6 +112,11 @@ impl Stage {
 
     pub(super) fn asked(&self) -> Vec<String> {
         self.props().asked.clone()
+    }
+
+    /// The `Authorization` of each request.
+    pub(super) fn keys(&self) -> Vec<String> {
+        self.props().keys.clone()
     }
 
     /// Waits for so many requests.
@@ -180,6 +186,9 @@ impl Outside for Stage {
         {
             let mut props = self.props();
             props.asked.push(request.url.to_string());
+            let key = request.headers.iter().find(|(name, _)| name == "authorization");
+            let key = key.and_then(|(_, key)| key.reveal_text()).unwrap_or_default().to_owned();
+            props.keys.push(key);
             props.at_once += 1;
             props.most_at_once = props.most_at_once.max(props.at_once);
             self.asked.notify_one();

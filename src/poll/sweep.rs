@@ -127,15 +127,31 @@ impl<O: Outside> Run<'_, O> {
         self.keeping.put_cursor(&key, &Mark::default().completed(started)).await
     }
 
-    /// Reads the list, and says what is missing on it.
+    /// Reads the list, and says what is missing on it. That is believed only where a second
+    /// reading misses it, too: a row may move past a reader.
     async fn compare(
         &mut self,
         feed: &Feed,
         (started, through): (Time, Time),
     ) -> Result<Vec<Gone>, RunError> {
+        let since = Listing::new(feed, started).since();
+        let span = (since, through);
+        let (seen, gone) = self.missing(feed, started, span, Seen::default()).await?;
+        if gone.is_empty() {
+            return Ok(gone);
+        }
+        Ok(self.missing(feed, started, span, seen).await?.1)
+    }
+
+    /// Reads the list to its end, and says what is missing there and in what was seen before.
+    async fn missing(
+        &mut self,
+        feed: &Feed,
+        started: Time,
+        span: (Time, Time),
+        mut seen: Seen,
+    ) -> Result<(Seen, Vec<Gone>), RunError> {
         let mut listing = Listing::new(feed, started);
-        let since = listing.since();
-        let mut seen = Seen::default();
         while let Some(rows) = listing.page(&mut self.asking).await? {
             self.check()?;
             let page = self.keeping.submission(&feed.name, rows, None);
@@ -150,7 +166,8 @@ impl<O: Outside> Run<'_, O> {
         let (outside, source) = (self.asking.outside.clone(), self.settings().source.clone());
         let name = feed.name.to_string();
         let looked = tokio::task::spawn_blocking(move || {
-            seen.missing(outside.listed(&source, &name), (since, through))
+            let gone = seen.missing(outside.listed(&source, &name), span)?;
+            Ok((seen, gone))
         });
         let failed = |_| RunError::Store(StoreError::Damaged("the look gave up".to_owned()));
         looked.await.map_err(failed)?

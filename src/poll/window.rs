@@ -7,18 +7,16 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 use tokio::time::Instant;
 
 use super::ask::Asking;
-use super::cursor::{Mark, Open};
+use super::caller::Caller;
+use super::cursor::Mark;
 use super::keep::Keeping;
-use super::listing::Tokens;
 use super::outside::Outside;
+use super::pages::{After, Pages, Turn};
 use super::problem::RunError;
-use super::run::{Caller, Run};
+use super::run::Run;
 use crate::model::{Cursor, Element, Time};
 use crate::provider::{Feed, Window};
 use crate::telemetry;
-
-/// Most pages of one window that one run reads. The next run goes on from there.
-pub(super) const PAGES_MAX: u64 = 10_000;
 
 /// Most pages that are read and wait to be committed.
 const PAGES_AHEAD: usize = 4;
@@ -33,13 +31,6 @@ pub(super) struct Place<'a> {
     pub(super) key: &'a str,
     /// Rows before this have had the time to appear.
     pub(super) settled: Time,
-}
-
-/// A window in the course of being read.
-pub(super) struct Reading {
-    pub(super) window: Window,
-    pub(super) next: Option<String>,
-    pub(super) pages: u64,
 }
 
 /// A page that was read.
@@ -57,14 +48,14 @@ impl<O: Outside> Run<'_, O> {
     pub(super) async fn window(
         &mut self,
         place: &Place<'_>,
-        reading: Reading,
+        pages: Pages<'_>,
         mark: &mut Mark,
     ) -> Result<Option<[Window; 2]>, RunError> {
         let (send, taken) = mpsc::channel(PAGES_AHEAD);
         let Run { asking, keeping, caller } = self;
         let mut details = Vec::new();
         let (kept, read) = {
-            let read = read(asking, *caller, place, reading, mark.clone(), send);
+            let read = read(asking, *caller, place, pages, mark.clone(), send);
             let keep = keep(keeping, place, taken, mark, &mut details);
             tokio::join!(biased; keep, read)
         };
@@ -81,39 +72,45 @@ async fn read<O: Outside>(
     asking: &mut Asking<'_, O>,
     caller: Option<&Caller>,
     place: &Place<'_>,
-    mut reading: Reading,
+    mut pages: Pages<'_>,
     mark: Mark,
     send: Sender<Taken>,
 ) -> Result<Option<[Window; 2]>, RunError> {
-    let (feed, window) = (&*place.feed.name, reading.window);
-    let mut seen = Tokens::default();
-    seen.add(&asking.token(feed, window, reading.next.as_deref())?);
-    for _ in 0..PAGES_MAX {
+    loop {
         Caller::check(caller)?;
-        asking.check()?;
-        let page = asking.page(feed, window, reading.next.as_deref()).await?;
-        if page.overfull {
-            match window.halves() {
-                Some(halves) => return Ok(Some(halves)),
-                None => telemetry::poll::too_full(&asking.settings.source, feed, window.since),
-            }
+        let sheet = match pages.turn(asking).await? {
+            Turn::Halves(halves) => return Ok(Some(halves)),
+            Turn::Page(sheet) => sheet,
+        };
+        let (window, feed) = (pages.window(), &*place.feed.name);
+        if sheet.overfull {
+            telemetry::poll::too_full(&asking.settings.source, feed, window.since);
         }
-        reading.pages += 1;
-        reading.next = page.next;
-        let repeated = reading.next.as_deref().is_some_and(|next| !seen.add(next));
-        let following = reading.after(place, &mark, repeated);
-        let taken = Taken { rows: page.rows, details: page.details, following };
-        if send.send(taken).await.is_err() || reading.next.is_none() {
+        let following = following(place, &mark, window, &sheet.after);
+        let taken = Taken { rows: sheet.rows, details: sheet.details, following };
+        let is_taken = send.send(taken).await.is_ok();
+        match sheet.after {
+            After::End => return Ok(None),
             // What could not be committed says so itself.
-            return Ok(None);
-        }
-        if repeated {
-            return Err(RunError::Repeated);
+            _ if !is_taken => return Ok(None),
+            After::Lost(error) => return Err(error),
+            After::Open(_) | After::Again => {}
         }
         // To be committed at once, unless something is.
         tokio::task::yield_now().await;
     }
-    Err(RunError::TooManyPages)
+}
+
+/// How far a feed is read with a page.
+///
+/// One that loses its place is read anew from its window's start by the next run, and cannot be
+/// caught in the same circle for ever.
+fn following(place: &Place<'_>, mark: &Mark, window: Window, after: &After) -> Mark {
+    match after {
+        After::End => mark.completed(window.until.min(place.settled)),
+        After::Again | After::Lost(_) => Mark { open: None, ..mark.clone() },
+        After::Open(open) => Mark { open: Some(open.clone()), ..mark.clone() },
+    }
 }
 
 /// Commits what is read, and moves the mark; notes when which details were committed.
@@ -141,21 +138,4 @@ async fn keep<O: Outside>(
         *mark = following;
     }
     Ok(())
-}
-
-impl Reading {
-    /// How far the feed is read with the page just taken.
-    ///
-    /// A feed that goes in circles loses its place, so that the next run reads a new window from
-    /// its start, and cannot be caught in the same circle for ever.
-    fn after(&self, place: &Place<'_>, mark: &Mark, repeated: bool) -> Mark {
-        match self.next.clone() {
-            None => mark.completed(self.window.until.min(place.settled)),
-            Some(_) if repeated => Mark { open: None, ..mark.clone() },
-            Some(next) => {
-                let (window, pages) = (self.window, self.pages);
-                Mark { open: Some(Open { window, next, pages }), ..mark.clone() }
-            }
-        }
-    }
 }

@@ -4,6 +4,7 @@
 //! to wait before it.
 
 use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hasher};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -18,6 +19,9 @@ const OVERLAP: Duration = Duration::from_secs(15 * 60);
 
 /// How long a provider may take to show a row, where its page does not say.
 const SETTLE: Duration = Duration::from_secs(2 * 60);
+
+/// The part of a counted page that the following one has again.
+const SHARED_PART: usize = 10;
 
 /// Most pieces of a window. What is left then is one longer piece.
 const PIECES_MAX: usize = 10_000;
@@ -337,12 +341,87 @@ pub struct Page {
     pub overfull: bool,
     /// How long to wait before `next`, where the provider is still preparing it.
     pub wait: Option<Duration>,
+    /// How the page joins the following one; `None` where `next` is a cursor of the provider's.
+    pub seam: Option<Seam>,
+}
+
+/// How a page of a list that is counted from its start joins the following one. A row that is
+/// removed meanwhile moves all that follow, so a page must be seen to share rows with the last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seam {
+    /// The keys of the page's rows, as [`row_key`] makes them, in their order.
+    pub rows: Vec<u64>,
+    /// What `next` leads to.
+    pub leads: Leads,
+}
+
+/// What the `next` of a counted page leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leads {
+    /// The start of another list.
+    Apart,
+    /// A page that begins with some of the same rows.
+    Back,
+    /// A page that begins behind the last row: only another reading shows what was skipped.
+    Blind,
+}
+
+/// The key of a row, or of what leads to its details, by its very bytes. Stable within a release:
+/// after another's a list that was cut is read from its start.
+pub fn row_key(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// The page that has the row behind the first `from`, where pages are asked for by their number:
+/// the number, from 1, and the length, between half of `most` and `most`, that reads the furthest.
+pub fn numbered(from: u64, most: u64) -> (u64, u64) {
+    let end = |size: &u64| (from / size + 1) * size;
+    let size = (most.div_ceil(2).max(1)..=most.max(1)).max_by_key(end).unwrap_or(1);
+    (from / size + 1, size)
 }
 
 impl Page {
     /// A page that leads on to `next`.
     pub fn new(rows: Vec<Element>, next: Option<String>) -> Page {
         Page { rows, next, ..Page::default() }
+    }
+
+    /// A page of a list that is counted, with `from` rows before it. Where there are `more`, it
+    /// leads back by some rows, to the `token` of so many before the next page.
+    pub fn counted(
+        rows: Vec<Element>,
+        from: u64,
+        more: bool,
+        token: impl FnOnce(u64) -> String,
+    ) -> Page {
+        let back = (rows.len() / SHARED_PART).max(1).min(rows.len().saturating_sub(1));
+        let next = more.then(|| token(from + (rows.len() - back) as u64));
+        let leads = match (more, back) {
+            (false, _) => Leads::Apart,
+            (true, 0) => Leads::Blind,
+            (true, _) => Leads::Back,
+        };
+        let seam = Some(Seam { rows: rows.iter().map(|row| row_key(&row.body)).collect(), leads });
+        Page { seam, ..Page::new(rows, next) }
+    }
+
+    /// The same of a page that was asked for by its number and length. A provider that gives fewer
+    /// rows than it was asked for, though there are more, counts in pages of its own.
+    pub fn of_number(
+        rows: Vec<Element>,
+        (number, size): (u64, u64),
+        more: bool,
+        token: impl Fn(u64) -> String,
+    ) -> Page {
+        let is_short = more && (rows.len() as u64) < size;
+        let mut page = Page::counted(rows, (number - 1) * size, more, &token);
+        if is_short {
+            page.next = Some(token(number * size));
+            page.seam = page.seam.map(|seam| Seam { leads: Leads::Blind, ..seam });
+        }
+        page
     }
 }
 
@@ -378,6 +457,34 @@ mod tests {
         let odd = Window { since: Time::from_nanos(10_900_000_000, 1), ..window(0, 12) };
         let [first, second] = odd.halves().unwrap();
         assert_eq!((first.since, first.until, second.until), (odd.since, second.since, odd.until));
+    }
+
+    #[test]
+    fn pages_by_number_reach_any_row_and_read_far_beyond_it() {
+        for most in [1, 2, 10, 100] {
+            for from in 0..1_000 {
+                let (number, size) = numbered(from, most);
+                let rows = (number - 1) * size..number * size;
+                assert!(rows.contains(&from) && size <= most && size * 2 >= most, "{from} {most}");
+                let read = rows.end - from;
+                assert!(from < 90 || most < 100 || read >= 60, "{read} of {most} from {from}");
+            }
+        }
+        assert_eq!(numbered(90, 100), (2, 90));
+    }
+
+    #[test]
+    fn a_counted_page_leads_back_by_a_tenth_and_always_on() {
+        let page = |count: usize, more| {
+            let rows = vec![Element { context: String::new(), body: b"{}".to_vec() }; count];
+            let page = Page::counted(rows, 1_000, more, |from| from.to_string());
+            (page.next, page.seam.unwrap().leads)
+        };
+        assert_eq!(page(500, true), (Some("1450".to_owned()), Leads::Back));
+        assert_eq!(page(2, true), (Some("1001".to_owned()), Leads::Back));
+        assert_eq!(page(1, true), (Some("1001".to_owned()), Leads::Blind));
+        assert_eq!(page(3, false), (None, Leads::Apart));
+        assert_eq!(page(0, false), (None, Leads::Apart));
     }
 
     #[test]

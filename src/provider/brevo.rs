@@ -144,7 +144,7 @@ struct Cause {
 /// How many contacts are blocked in all.
 #[derive(Deserialize)]
 struct Count {
-    count: usize,
+    count: u64,
 }
 
 impl Provider for Brevo {
@@ -253,19 +253,19 @@ impl Provider for Brevo {
     }
 
     fn page(&self, query: &Query<'_>, _url: &Url, body: &[u8]) -> Result<Page, PageError> {
-        let offset: usize = query.next.and_then(|next| next.parse().ok()).unwrap_or(0);
+        let offset = query.offset().map_err(|error| PageError(error.to_string()))?;
         let is_events = query.feed == "events";
         let rows = match wire::rows_under(if is_events { "events" } else { "contacts" }, body) {
             // So it says that there are none.
             Err(_) if is_empty_object(body) => Vec::new(),
             rows => rows?,
         };
-        let end = offset + rows.len();
+        let end = offset + rows.len() as u64;
         let more = match wire::object(body) {
             Ok(Count { count }) if !is_events => end < count && !rows.is_empty(),
             _ => rows.len() >= if is_events { EVENT_ROWS } else { CONTACT_ROWS },
         };
-        Ok(Page::new(rows, more.then(|| end.to_string())))
+        Ok(Page::counted(rows, offset, more, |from| from.to_string()))
     }
 
     fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {

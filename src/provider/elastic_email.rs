@@ -199,13 +199,14 @@ impl Provider for ElasticEmail {
     fn page(&self, query: &Query<'_>, _url: &Url, body: &[u8]) -> Result<Page, PageError> {
         let rows = wire::page_of_rows(body, query.feed)?;
         let count = rows.len() as u64;
-        if count < PAGE_ROWS {
-            return Ok(Page::new(rows, None));
-        }
         let misplaced = |error: SettingError| PageError(error.to_string());
         if query.feed != EVENTS {
-            let next = query.offset().map_err(misplaced)? + count;
-            return Ok(Page::new(rows, Some(next.to_string())));
+            let offset = query.offset().map_err(misplaced)?;
+            let is_full = count >= PAGE_ROWS;
+            return Ok(Page::counted(rows, offset, is_full, |from| from.to_string()));
+        }
+        if count < PAGE_ROWS {
+            return Ok(Page::new(rows, None));
         }
         let (from, offset) = place(query).map_err(misplaced)?;
         let last = rows.iter().rev().find_map(|row| wire::object::<Place>(&row.body).ok());

@@ -186,7 +186,7 @@ impl Provider for Generic {
             let WirePage { events, next } = wire::object(body).map_err(bad)?;
             (events, next)
         };
-        let rows = rows.iter().map(|row| wire::element(row.get().as_bytes())).collect();
+        let rows = wire::taken(rows);
         let next = match next.as_deref() {
             None | Some("") => None,
             Some(next) => {

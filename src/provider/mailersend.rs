@@ -14,7 +14,7 @@ use url::Url;
 use super::wire::{self, Id, Json, Misfit, Part, Text, Texts, Told, When};
 use super::{
     Check, Class, Feed, Key, KeyKind, Notification, Page, PageError, PageRequest, Provider, Query,
-    Said, Sample, SettingError, Settings, Stamp, Unreadable,
+    Said, Sample, SettingError, Settings, Stamp, Unreadable, numbered,
 };
 use crate::model::{Address, Element, Event, EventKind, Reason, Time};
 use crate::secret::Secret;
@@ -42,7 +42,7 @@ const POLL_KEYS: &[Key] = &[
 ];
 
 /// Rows of a page, the most that there can be.
-const PAGE_ROWS: &str = "100";
+const PAGE_ROWS: u64 = 100;
 
 const FEEDS: &[Feed] = &[
     Feed::events("events").overlap(Duration::from_secs(3_600)),
@@ -274,7 +274,8 @@ impl Provider for MailerSend {
     }
 
     fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
-        let (domain, page) = place(query)?;
+        let (domain, from) = place(query)?;
+        let (page, limit) = numbered(from, PAGE_ROWS);
         let list = LISTS.iter().find(|(feed, ..)| *feed == query.feed);
         let mut url = match list {
             Some((_, path, _)) => query.api(API, &format!("suppressions/{path}"))?,
@@ -284,7 +285,7 @@ impl Provider for MailerSend {
         if list.is_some() {
             pairs.append_pair("domain_id", domain);
         }
-        pairs.append_pair("page", &page.to_string()).append_pair("limit", PAGE_ROWS);
+        pairs.append_pair("page", &page.to_string()).append_pair("limit", &limit.to_string());
         if list.is_none() {
             let until = wire::ceil_second(query.window.until);
             pairs.append_pair("date_from", &query.window.since.second().to_string());
@@ -299,16 +300,16 @@ impl Provider for MailerSend {
         let rows = wire::rows_under("data", body)?;
         let Listing { links } = wire::object(body)
             .map_err(|error| PageError(format!("not a page of MailerSend's: {error}")))?;
-        let (domain, page) = place(query).map_err(|error| PageError(error.to_string()))?;
-        let mut domains = query.settings.texts("domains").iter();
-        let next = match wire::filled(links.next) {
-            Some(_) => Some(format!("{domain} {}", page + 1)),
-            None => {
-                domains.by_ref().find(|known| *known == domain);
-                domains.next().map(|domain| format!("{domain} 1"))
-            }
-        };
-        Ok(Page::new(rows, next))
+        let (domain, from) = place(query).map_err(|error| PageError(error.to_string()))?;
+        let more = wire::filled(links.next).is_some();
+        let token = |from: u64| format!("{domain} {from}");
+        let mut page = Page::of_number(rows, numbered(from, PAGE_ROWS), more, token);
+        if !more {
+            let mut domains = query.settings.texts("domains").iter();
+            domains.by_ref().find(|known| *known == domain);
+            page.next = domains.next().map(|domain| format!("{domain} 0"));
+        }
+        Ok(page)
     }
 
     fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
@@ -419,7 +420,8 @@ impl Data {
     }
 }
 
-/// The domain and the page that a query leads to: the token is both.
+/// The domain that a query leads to, and how many of its rows are before the page: the token is
+/// both.
 fn place<'q>(query: &Query<'q>) -> Result<(&'q str, u64), SettingError> {
     let problem = |what, hint| query.settings.problem("domains", what, hint);
     let hint = "list the ids that MailerSend's page of each domain shows, as \"7z3m5jgrogdpyo6n\"";
@@ -431,8 +433,8 @@ fn place<'q>(query: &Query<'q>) -> Result<(&'q str, u64), SettingError> {
         return Err(problem("holds what is no id of a domain", hint));
     }
     let first = domains.first().ok_or_else(|| problem("is empty", hint))?;
-    let Some(next) = query.next else { return Ok((first, 1)) };
-    let parsed = next.split_once(' ').and_then(|(domain, page)| Some((domain, page.parse().ok()?)));
+    let Some(next) = query.next else { return Ok((first, 0)) };
+    let parsed = next.split_once(' ').and_then(|(domain, from)| Some((domain, from.parse().ok()?)));
     let known = parsed.filter(|(domain, _)| domains.iter().any(|known| known == domain));
     known.ok_or_else(|| problem("no longer holds the domain that was being read", "read it anew"))
 }

@@ -41,7 +41,10 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-pub use api::{Feed, Method, Page, PageError, PageRequest, Query, Rate, Rows, Window};
+pub use api::{
+    Feed, Leads, Method, Page, PageError, PageRequest, Query, Rate, Rows, Seam, Window, numbered,
+    row_key,
+};
 pub use fault::{Class, Diagnostic, Faults, Said};
 pub use operator::{Instruction, OPERATOR, OWN, instruction_element};
 pub use packed::gunzip;

@@ -17,7 +17,7 @@ use super::verify::{Envelope, SNS_KEYS, SnsService};
 use super::wire::{self, Id, Parts, Text, Texts, Told, When};
 use super::{
     Ask, Check, Class, Feed, Key, KeyKind, Notification, Page, PageError, PageRequest, Provider,
-    Query, Said, Sample, SettingError, Settings, Stamp, Unreadable,
+    Query, Said, Sample, SettingError, Settings, Stamp, Unreadable, numbered,
 };
 use crate::model::{Address, Element, Event, EventKind, Origin, Reason, Time};
 
@@ -229,15 +229,15 @@ impl Provider for ScalewayTem {
             }
         };
         url.query_pairs_mut()
-            .append_pair("page", &place.page.to_string())
-            .append_pair("page_size", &PAGE_ROWS.to_string());
+            .append_pair("page", &place.page().0.to_string())
+            .append_pair("page_size", &place.page().1.to_string());
         let key = query.secret("secret_key")?.clone();
         Ok(PageRequest::get(url).header("x-auth-token", key))
     }
 
     fn page(&self, query: &Query<'_>, _url: &Url, body: &[u8]) -> Result<Page, PageError> {
         let unfit = |error: SettingError| PageError(error.to_string());
-        let mut place = Place::of(query).map_err(unfit)?;
+        let place = Place::of(query).map_err(unfit)?;
         let page: WirePage = wire::page(body, query.feed)?;
         let lists = lists(query).map_err(unfit)?;
         let is_replay = query.feed == EVENTS && lists != [None];
@@ -248,15 +248,17 @@ impl Provider for ScalewayTem {
         };
         let rows = rows.ok_or_else(|| PageError(format!("there are no {}", query.feed)))?;
         let rows = wire::rows(&rows);
-        place.seen += rows.len() as u64;
-        let ends = rows.is_empty() || place.seen >= page.total_count;
-        let next = if ends || is_replay && is_past(&rows, query) {
+        let (number, size) = place.page();
+        let before = (number - 1) * size;
+        let ends = rows.is_empty() || before + rows.len() as u64 >= page.total_count;
+        let ends = ends || is_replay && is_past(&rows, query);
+        let token = |from: u64| Place { from, ..place }.token();
+        let mut page = Page::of_number(rows, place.page(), !ends, token);
+        if ends {
             let list = place.list + 1;
-            (list < lists.len()).then_some(Place { list, page: 1, seen: 0 })
-        } else {
-            Some(Place { page: place.page + 1, ..place })
-        };
-        Ok(Page::new(rows, next.map(|next| next.token())))
+            page.next = (list < lists.len()).then(|| Place { list, from: 0 }.token());
+        }
+        Ok(page)
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
@@ -297,29 +299,34 @@ impl Provider for ScalewayTem {
     }
 }
 
-/// Where a page is: the list it is of, its number from 1, and the list's rows before it.
+/// Where a page is: the list it is of, and a number of the list's rows that it starts behind, or
+/// shortly before.
 #[derive(Clone, Copy)]
 struct Place {
     list: usize,
-    page: u64,
-    seen: u64,
+    from: u64,
 }
 
 impl Place {
     fn of(query: &Query<'_>) -> Result<Place, SettingError> {
-        let Some(next) = query.next else { return Ok(Place { list: 0, page: 1, seen: 0 }) };
+        let Some(next) = query.next else { return Ok(Place { list: 0, from: 0 }) };
         let numbers: Vec<u64> = next.split(' ').filter_map(|part| part.parse().ok()).collect();
         match numbers[..] {
-            [list, page, seen] => {
+            [list, from] => {
                 let list = usize::try_from(list).map_err(|_| query.misplaced())?;
-                Ok(Place { list, page, seen })
+                Ok(Place { list, from })
             }
             _ => Err(query.misplaced()),
         }
     }
 
+    /// The number and the length of the page.
+    fn page(self) -> (u64, u64) {
+        numbered(self.from, PAGE_ROWS)
+    }
+
     fn token(self) -> String {
-        format!("{} {} {}", self.list, self.page, self.seen)
+        format!("{} {}", self.list, self.from)
     }
 }
 

@@ -160,6 +160,31 @@ impl Settings {
         }
     }
 
+    /// How many sets of secrets there are: the longest list of them, and one at least.
+    pub fn secret_sets(&self) -> usize {
+        self.secret_lists().map(|(_, secrets)| secrets.len()).max().unwrap_or(1).max(1)
+    }
+
+    /// The same with one secret of each list: that of the set, or the last of a shorter list. So
+    /// the two halves of a pair go together.
+    #[must_use]
+    pub fn with_secret_set(&self, set: usize) -> Settings {
+        let mut one = self.clone();
+        for (key, secrets) in self.secret_lists() {
+            let secret = secrets.get(set).or(secrets.last());
+            one.set(key, Setting::Secrets(secret.cloned().into_iter().collect()));
+        }
+        one
+    }
+
+    /// The keys that take secrets, each with its list.
+    pub fn secret_lists(&self) -> impl Iterator<Item = (&str, &[Secret])> {
+        self.0.iter().filter_map(|(key, setting)| match setting {
+            Setting::Secrets(secrets) => Some((key.as_str(), &secrets[..])),
+            _ => None,
+        })
+    }
+
     /// An error about a key of these settings.
     pub fn problem(&self, key: &str, problem: &str, hint: &str) -> SettingError {
         SettingError { key: key.to_owned(), problem: problem.to_owned(), hint: hint.to_owned() }

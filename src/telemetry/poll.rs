@@ -24,6 +24,11 @@ pub fn started_over(source: &SourceName, feed: &str) {
     info!(%source, feed, "the interrupted poll's page is gone; reading its window again");
 }
 
+/// A key was refused, and another of the source's is good.
+pub fn key_changed(source: &SourceName, key: usize) {
+    info!(%source, key, "the provider refused a key; going on with another of the list");
+}
+
 /// A feed's cursor cannot be read: the feed is read again from its backfill on.
 pub fn cursor_unreadable(source: &SourceName, feed: &str) {
     warn!(%source, feed, "the stored cursor cannot be read; polling again from the backfill on");

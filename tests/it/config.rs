@@ -288,6 +288,7 @@ fn what_the_example_comments_out_is_valid() {
     for name in ["fullchain.pem", "privkey.pem", "hook-key", "example-api"] {
         fs::write(folder.path().join(name), "something\n").unwrap();
     }
+    fs::write(folder.path().join("proxy"), "http://user:password@proxy.test:3128\n").unwrap();
     let environment =
         Environment::new(|_| Some(OsString::from("set")), Some(folder.path().to_owned()));
     let texts = examples_with_a_run_in_force();

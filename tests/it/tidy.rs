@@ -124,6 +124,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("http_body_util", &["http/"]),
     ("toml", &["config/", "cli/configuration.rs"]),
     ("tokio_cron_scheduler", &["poll/"]),
+    ("chrono", &["config/poll.rs"]),
     ("clap", &["cli/"]),
     ("listenfd", &["listen.rs"]),
     ("sd_notify", &["systemd.rs"]),

@@ -12,7 +12,8 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::super::{
-    Feed, Method, Page, PageError, PageRequest, Query, SettingError, Settings, wire,
+    Feed, Leads, Method, Page, PageError, PageRequest, Query, Rows as ListRows, Seam, SettingError,
+    Settings, row_key, wire,
 };
 use super::event::{Condition, Knobs as EventKnobs, Reader, text};
 use super::link;
@@ -380,7 +381,7 @@ impl Described {
         let next = if is_past { None } else { self.next(query, (url, links), &document, rows)? };
         let overfull =
             query.next.is_none() && self.knobs.split_on_full.is_some_and(|most| rows.len() >= most);
-        let mut page = Page { overfull, ..Page::new(elements, next) };
+        let mut page = Page { overfull, ..self.page_of(query, elements, next) };
         if let Some(detail) = detail {
             let all = std::mem::take(&mut page.rows);
             for (row, element) in rows.iter().zip(all) {
@@ -392,6 +393,23 @@ impl Described {
             }
         }
         Ok(page)
+    }
+
+    /// A page that leads to `next`. Where pages are counted, it says how it joins the next one:
+    /// events are only ever added to what is asked for by number.
+    fn page_of(&self, query: &Query<'_>, rows: Vec<Element>, next: Option<String>) -> Page {
+        let from = || number(query.next.and_then(|next| next.strip_prefix(NEXT)), 0);
+        match &self.knobs.paging {
+            Paging::Offset { .. } => {
+                Page::counted(rows, from(), next.is_some(), |from| format!("{NEXT}{from}"))
+            }
+            Paging::Page { .. } if self.feed.rows == ListRows::Suppressions => {
+                let rows_keys = rows.iter().map(|row| row_key(&row.body)).collect();
+                let seam = Some(Seam { rows: rows_keys, leads: Leads::Blind });
+                Page { seam, ..Page::new(rows, next) }
+            }
+            _ => Page::new(rows, next),
+        }
     }
 
     fn next(
@@ -406,9 +424,8 @@ impl Described {
         let next = match &self.knobs.paging {
             _ if rows.is_empty() => None,
             Paging::None => None,
-            Paging::Offset { size } => {
-                is_full(Some(*size)).then(|| (number(given, 0) + rows.len() as u64).to_string())
-            }
+            // Where it starts, the page itself says.
+            Paging::Offset { size } => is_full(Some(*size)).then(|| "0".to_owned()),
             Paging::Page { size, .. } => {
                 is_full(*size).then(|| (number(given, self.first_page()) + 1).to_string())
             }

@@ -147,22 +147,22 @@ pub(super) fn page(query: &Query<'_>, body: &[u8]) -> Result<Page, PageError> {
         return Ok(Page::new(rows, None));
     }
     let (status, offset) = place(query.next);
-    let end = offset + rows.len();
-    let more = (rows.len() >= PAGE_ROWS).then(|| format!("{status} {end}"));
+    let more = rows.len() >= PAGE_ROWS;
+    let mut page = Page::counted(rows, offset, more, |from| format!("{status} {from}"));
     if query.feed == "contacts" {
-        rows.retain(is_told_by);
-        return Ok(Page::new(rows, more));
+        page.rows.retain(is_told_by);
+        return Ok(page);
     }
+    // A message whose status changes leaves the listing of the one that it had.
     let following = STATUSES.iter().find(|known| **known > status);
-    let next = more.or_else(|| following.map(|status| format!("{status} 0")));
-    let (mut details, mut unreadable) = (Vec::new(), Vec::new());
-    for row in rows {
+    page.next = page.next.or_else(|| following.map(|status| format!("{status} 0")));
+    for row in std::mem::take(&mut page.rows) {
         match message(&row) {
-            Some(message) => details.push(message),
-            None => unreadable.push(row),
+            Some(message) => page.details.push(message),
+            None => page.rows.push(row),
         }
     }
-    Ok(Page { details, ..Page::new(unreadable, next) })
+    Ok(page)
 }
 
 /// An event of a message's history in the form of a webhook's, and what an unsubscription covers:
@@ -255,7 +255,7 @@ fn message_of(token: &str) -> Option<String> {
 }
 
 /// The status and the offset that a token leads to.
-fn place(next: Option<&str>) -> (u8, usize) {
+fn place(next: Option<&str>) -> (u8, u64) {
     let parsed = next.and_then(|next| next.split_once(' '));
     let parsed = parsed.and_then(|(status, at)| Some((status.parse().ok()?, at.parse().ok()?)));
     parsed.unwrap_or((STATUSES[0], 0))

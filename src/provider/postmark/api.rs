@@ -104,7 +104,7 @@ pub(super) fn page(query: &Query<'_>, body: &[u8]) -> Result<Page, PageError> {
         return Ok(Page::new(Vec::new(), Some(ids).filter(|ids| !ids.is_empty())));
     };
     let dump: Dump = wire::page(body, "suppressions")?;
-    let mut rows = wire::rows(&dump.suppressions);
+    let mut rows = wire::taken(dump.suppressions);
     for row in &mut rows {
         row.context.clone_from(&stream);
     }
@@ -138,10 +138,11 @@ fn eastern(at: Time, outwards: SignedDuration) -> String {
 fn bounces(query: &Query<'_>, body: &[u8]) -> Result<Page, PageError> {
     let listing: Bounces = wire::page(body, "bounces")?;
     let rows = wire::rows(&listing.bounces);
-    let offset = query.offset().unwrap_or(0) + rows.len() as u64;
-    let is_more = !rows.is_empty() && offset < listing.total_count.min(LISTED_MAX);
+    let offset = query.offset().unwrap_or(0);
+    let end = offset + rows.len() as u64;
+    let is_more = !rows.is_empty() && end < listing.total_count.min(LISTED_MAX);
     let overfull = query.next.is_none() && listing.total_count > LISTED_MAX;
-    Ok(Page { overfull, ..Page::new(rows, is_more.then(|| offset.to_string())) })
+    Ok(Page { overfull, ..Page::counted(rows, offset, is_more, |from| from.to_string()) })
 }
 
 /// The stream that a page is of, and those that are still to be read; `None` where the streams are

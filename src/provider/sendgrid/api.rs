@@ -134,9 +134,11 @@ fn filter(query: &Query<'_>) -> serde_json::Value {
 pub(super) fn page(query: &Query<'_>, body: &[u8]) -> Result<Page, PageError> {
     if query.feed != "events" {
         let rows = wire::page_of_rows(body, "a list of suppressions")?;
-        let is_full = rows.len() >= ROWS_MAX && query.feed != GROUPS;
-        let offset = query.offset().unwrap_or(0) + rows.len() as u64;
-        return Ok(Page::new(rows, is_full.then(|| offset.to_string())));
+        if query.feed == GROUPS {
+            return Ok(Page::new(rows, None));
+        }
+        let (offset, is_full) = (query.offset().unwrap_or(0), rows.len() >= ROWS_MAX);
+        return Ok(Page::counted(rows, offset, is_full, |from| from.to_string()));
     }
     if query.next.is_some() {
         let details: Details = wire::page(body, "a message's events")?;

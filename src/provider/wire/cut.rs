@@ -95,7 +95,16 @@ pub fn page<T: DeserializeOwned>(body: &[u8], what: &str) -> Result<T, PageError
 pub fn page_of_rows(body: &[u8], what: &str) -> Result<Vec<Element>, PageError> {
     let items: Vec<Box<RawValue>> = parse(&String::from_utf8_lossy(unmarked(body)))
         .map_err(|error| PageError(format!("not a page of {what}: {error}")))?;
-    Ok(rows(&items))
+    Ok(taken(items))
+}
+
+/// The rows of a page, verbatim, without a second copy of a list that comes in one piece.
+pub fn taken(items: Vec<Box<RawValue>>) -> Vec<Element> {
+    let row = |item: Box<RawValue>| {
+        let body = String::from(Box::<str>::from(item)).into_bytes();
+        Element { context: String::new(), body }
+    };
+    items.into_iter().map(row).collect()
 }
 
 /// The rows of a page, verbatim.

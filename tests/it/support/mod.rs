@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod asker;
 pub(crate) mod client;
+pub(crate) mod counted;
 pub(crate) mod daemon;
 pub(crate) mod feed;
 pub(crate) mod host;
