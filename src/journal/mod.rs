@@ -13,6 +13,7 @@ mod writer;
 
 pub use reader::{Entry, Reader, Tail};
 pub use recover::{Journal, OpenError, Recovery, damaged_files, note_loss, open};
+pub(crate) use segment::private_dir;
 pub use writer::{AppendError, PAYLOAD_MAX, Placed, Writer};
 
 use std::path::PathBuf;

@@ -14,7 +14,7 @@ use super::problem::RunError;
 use super::run::Caller;
 use super::{Progress, Settings};
 use crate::clock;
-use crate::ingest::{Receipt, Refused};
+use crate::ingest::{RECORD_BYTES, Receipt, Refused};
 use crate::model::{Cursor, Element, Origin, Submission};
 use crate::stop::stopped;
 use crate::store::Counts;
@@ -49,8 +49,8 @@ impl<'a, O: Outside> Keeping<'a, O> {
         Keeping { settings, outside, caller, stop, pages, rows, part, last, deadline }
     }
 
-    /// Commits rows in one record with the cursor behind them. Rows too many for a record go in
-    /// several, the cursor with the last: so a stop between them repeats rows and loses none.
+    /// Commits rows in one record with the cursor behind them. Rows too many for a record, or of
+    /// more than [`RECORD_BYTES`], go in several, the cursor with the last: so a stop between them repeats rows and loses none.
     pub(super) async fn commit(
         &mut self,
         feed: &str,
@@ -58,18 +58,21 @@ impl<'a, O: Outside> Keeping<'a, O> {
         cursor: Cursor,
     ) -> Result<(), RunError> {
         let mut pieces = vec![rows];
-        while let Some(piece) = pieces.pop() {
-            let cursor = if pieces.is_empty() { Some(cursor.clone()) } else { None };
-            let submission = self.submission(feed, piece, cursor);
-            match self.submit(&submission).await {
-                Ok(()) => {}
-                Err(RunError::TooLarge) if submission.elements.len() > 1 => {
-                    let mut first = submission.elements;
-                    let rest = first.split_off(first.len() / 2);
-                    pieces.extend([rest, first]);
+        while let Some(mut piece) = pieces.pop() {
+            let bytes = piece.iter().map(|row| row.body.len()).sum::<usize>();
+            if piece.len() <= 1 || bytes <= RECORD_BYTES {
+                let cursor = if pieces.is_empty() { Some(cursor.clone()) } else { None };
+                let submission = self.submission(feed, piece, cursor);
+                match self.submit(&submission).await {
+                    Ok(()) => continue,
+                    Err(RunError::TooLarge) if submission.elements.len() > 1 => {
+                        piece = submission.elements;
+                    }
+                    Err(error) => return Err(error),
                 }
-                Err(error) => return Err(error),
             }
+            let rest = piece.split_off(piece.len() / 2);
+            pieces.extend([rest, piece]);
         }
         Ok(())
     }

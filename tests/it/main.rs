@@ -3,6 +3,7 @@
 // Marked as tests as a whole, so that what helps them may unwrap too.
 #![cfg(test)]
 
+mod aside;
 mod authentic;
 mod cli;
 mod config;
@@ -30,6 +31,7 @@ mod mta_opensmtpd;
 mod mta_pages;
 mod mta_rspamd;
 mod mta_sendmail;
+mod parts;
 mod poll;
 mod poll_daemon;
 mod polling;
@@ -46,6 +48,7 @@ mod retention;
 mod rust_text;
 mod same_fact;
 mod scrub;
+mod state;
 mod support;
 mod tidy;
 mod told_again;
