@@ -127,14 +127,23 @@ async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
         Arc::new(config.rules.clone()),
         Arc::new(config.reading.clone()),
     );
-    let running = ingest::start(settings.clone(), &Handle::current())?;
+    // Nothing is made of the store before all else is known to be to be had.
+    let opened = ingest::open(settings.clone())?;
     let listeners = bind(&config)?;
+    let running = opened.start(&Handle::current())?;
     let stops = Stops {
         intake: watch::Sender::new(false),
         exports: watch::Sender::new(false),
         lookers: watch::Sender::new(false),
     };
-    let mut parts = start(config, settings, &running, listeners, metrics, &stops).await?;
+    let mut parts = match start(config, settings, &running, listeners, metrics, &stops).await {
+        Ok(parts) => parts,
+        Err(error) => {
+            // What was begun is not left half made.
+            running.stop(SYNC).await;
+            return Err(error);
+        }
+    };
     let ready = async {
         running.ingest.ready().await;
         systemd::ready();

@@ -2,12 +2,17 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use suppressd::model::{EventKind, QuarantineId, Scope, SourceName, Submission, Time};
+use suppressd::model::{EventKind, Payload, QuarantineId, Scope, SourceName, Submission, Time};
 use suppressd::poll::Mark;
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(submission) = Submission::decode(data) {
+        let mut payload = Payload::open(data.to_vec()).unwrap();
+        let elements = std::iter::from_fn(|| payload.advance()).map(|(_, element)| element);
+        assert_eq!(elements.collect::<Vec<_>>(), submission.elements, "read piece by piece");
         assert_eq!(Submission::decode(&submission.encode()), Ok(submission));
+    } else {
+        assert!(Payload::open(data.to_vec()).is_err());
     }
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(mark) = Mark::decode(text) {

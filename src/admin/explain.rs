@@ -1,5 +1,6 @@
 //! Everything behind the verdict on one address.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -37,11 +38,14 @@ impl Admin {
             standings.iter().map(|(scope, known)| self.standing(scope, known, now)).collect();
         let filter = EventFilter { address: Some(address.clone()), ..EventFilter::default() };
         let mut scan = self.reader.events(filter)?;
-        let mut events = Vec::new();
+        let (mut events, mut left_out) = (VecDeque::new(), 0_usize);
         while let Some(told) = scan.advance()? {
-            events.push(rows::event(&told));
+            if events.len() == EVENTS_MAX {
+                events.pop_front();
+                left_out += 1;
+            }
+            events.push_back(rows::event(&told));
         }
-        let left_out = events.len().saturating_sub(EVENTS_MAX);
         let exports: Vec<Value> = self
             .exports
             .statuses()
@@ -62,7 +66,7 @@ impl Admin {
             "suppression": found.as_ref().map(rows::suppression),
             "scopes": scopes,
             "rules": self.rules_row(),
-            "events": events.split_off(left_out),
+            "events": events,
             "events_left_out": left_out,
             "exports": exports,
         }))

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{Admin, rows};
 use crate::clock;
 use crate::journal;
+use crate::store::{SET_ASIDE_MAX, StoreError};
 use crate::telemetry;
 
 /// One thing that readiness rests on.
@@ -33,12 +34,8 @@ impl Admin {
                 "what comes is made durable",
                 "nothing can be made durable: look at the disk's room and the log",
             ),
-            check(
-                "store",
-                self.ingest.is_ready() && self.reader.totals().is_ok(),
-                "open and current",
-                "being opened or rebuilt; intake goes on meanwhile",
-            ),
+            self.store_check(),
+            self.records_check(),
             self.journal_check(),
             self.checkpoint_check(),
         ]
@@ -55,6 +52,36 @@ impl Admin {
             Err(error) => (false, format!("the folders cannot be read: {error}")),
         };
         HealthCheck { name: "checkpoints", ok, detail }
+    }
+
+    fn store_check(&self) -> HealthCheck {
+        let (ok, detail) = match (self.ingest.halted(), self.reader.totals()) {
+            (Some((record, form)), _) => {
+                let what = "and what follows is not applied";
+                let hint = "start the newer version again; intake goes on meanwhile";
+                let who = "a newer suppressd has written the journal's record at";
+                (false, format!("{who} {record}, in form {form}, {what}: {hint}"))
+            }
+            (None, Ok(_)) if self.ingest.is_ready() => (true, "open and current".to_owned()),
+            (None, Err(error)) if error != StoreError::NotReady => {
+                (false, format!("{error}; intake goes on meanwhile"))
+            }
+            _ => (false, "being opened or rebuilt; intake goes on meanwhile".to_owned()),
+        };
+        HealthCheck { name: "store", ok, detail }
+    }
+
+    /// What was set aside wants a hand, and keeps nothing from serving.
+    fn records_check(&self) -> HealthCheck {
+        let detail = match self.reader.totals().unwrap_or_default().set_aside {
+            0 => "all could be applied".to_owned(),
+            number => {
+                let plus = if number == SET_ASIDE_MAX { " or more" } else { "" };
+                let hint = "see `suppressd quarantine list`, and replay it after an upgrade";
+                format!("{number}{plus} elements or records could not be applied: {hint}")
+            }
+        };
+        HealthCheck { name: "records", ok: true, detail }
     }
 
     fn journal_check(&self) -> HealthCheck {
@@ -118,6 +145,7 @@ impl Admin {
                 "lag_bytes": self.ingest.lag_bytes(),
                 "standings": totals.standings,
                 "quarantined": totals.quarantined,
+                "set_aside": totals.set_aside,
             },
             "queue": { "waiting": waiting, "limit": limit },
             "exports": self.exports.statuses(),
@@ -133,7 +161,7 @@ impl Admin {
     /// Brings the metrics up to date that are not kept as things happen.
     pub fn measure(&self) {
         let totals = self.reader.totals().unwrap_or_default();
-        telemetry::health::totals(totals.standings, totals.quarantined);
+        telemetry::health::totals(totals.standings, totals.quarantined, totals.set_aside);
         self.lookups.measure();
         telemetry::health::ready(self.checks().iter().all(|check| check.ok));
         for (source, _) in &self.sources {

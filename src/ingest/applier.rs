@@ -1,40 +1,29 @@
 //! The applier: a replay that never ends. It reads the journal behind the committer, merges it
-//! into the store in batches, and sees to checkpoints and retention.
+//! into the store in batches, each of which may end within a record.
 
 use std::collections::BTreeMap;
-use std::fmt::Display;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::apply::Merge;
+use super::chores::Chores;
+use super::progress::{Progress, Step};
 use super::{Changes, Recent, Settings, Shared, report, scrub};
 use crate::clock;
-use crate::journal::{self, Entry, Tail};
-use crate::model::{Position, Submission};
-use crate::store::{self, Batch, Checkpoints, Reader, StoreError, Writer};
+use crate::journal;
+use crate::model::{Position, QuarantineId};
+use crate::store::{self, Attempt, Batch, Checkpoints, Place, Reader, StoreError, Writer};
 use crate::telemetry;
 
-/// A batch is closed when it has this many elements or bytes.
-const BATCH_ELEMENTS: usize = 4_096;
-const BATCH_BYTES: usize = 8 << 20;
-/// Keys looked at in one go when old events are forgotten.
-const FORGET_KEYS: usize = 5_000;
 /// The wait before a store that failed is opened again.
 const REOPEN_AFTER: Duration = Duration::from_secs(2);
-/// The wait before another image of the standings is tried.
-const IMAGE_AGAIN: Duration = Duration::from_secs(10 * 60);
 /// How much this thread gives way to those that answer senders, while cores are short.
 const NICENESS: i32 = 19;
-/// How often retention is looked at.
-const TRIM_EVERY: Duration = Duration::from_secs(60 * 60);
-
 pub(super) struct Applier {
     pub(super) settings: Settings,
     pub(super) journal: journal::Reader,
@@ -46,28 +35,30 @@ pub(super) struct Applier {
     pub(super) shared: Arc<Shared>,
     pub(super) runtime: Handle,
     pub(super) checkpoints: Arc<Checkpoints>,
-    /// The old part of the journal was, or is being, looked through.
-    pub(super) scrubbed: bool,
+    /// What looks through the old part of the journal, once.
+    pub(super) scrub: Option<scrub::Scrub>,
 }
 
-/// What the loop keeps beside the store.
-struct Chores {
-    synced: Instant,
-    dirty: bool,
-    checkpointed: Instant,
-    /// Bytes applied since the last checkpoint.
-    bytes: u64,
-    checkpoints: Arc<Checkpoints>,
-    writing: Option<JoinHandle<io::Result<()>>>,
-    /// Those that were there at the start are being read.
-    verifying: Option<JoinHandle<io::Result<()>>>,
-    imaging: Option<JoinHandle<Result<(), StoreError>>>,
-    /// An image could not be written: none is begun before.
-    image_after: Instant,
-    trimmed: Option<Instant>,
-    /// Where forgetting goes on, while it does.
-    forgetting: Option<(Position, Vec<u8>)>,
+/// A store that is open, and what applies to it.
+struct Session {
+    writer: Writer,
+    progress: Progress,
+    attempt: Attempt,
 }
+
+/// What came of filling a batch.
+enum Filled {
+    /// It is as full as it gets.
+    Full,
+    /// The last in it is that this was set aside, and why.
+    Aside(QuarantineId, &'static str),
+    /// This step panicked: nothing in it counts.
+    Panicked(Place),
+}
+
+/// Why something was set aside.
+const DEFECT: &str = "a defect of suppressd: it panicked, or died three times, as it applied this";
+const STRANGE: &str = "it is whole, but in no form that any version has written";
 
 impl Applier {
     /// Applies until the committer has ended and all of its work is applied. A store that fails
@@ -75,6 +66,14 @@ impl Applier {
     pub(super) fn run(mut self) {
         // Where it is not allowed, both take turns as equals.
         let _ = rustix::process::nice(NICENESS);
+        self.sessions();
+        if let Some(scrub) = self.scrub {
+            scrub.end();
+        }
+    }
+
+    fn sessions(&mut self) {
+        let mut last = None;
         loop {
             // sled panics on some failures. The session keeps nothing that outlives it.
             let error = match catch_unwind(AssertUnwindSafe(|| self.session())) {
@@ -82,8 +81,10 @@ impl Applier {
                 Ok(Err(error)) => error,
                 Err(_) => StoreError::Damaged("sled gave up".to_owned()),
             };
-            telemetry::ingest::store_failed(&error);
-            self.shared.ready.send_replace(false);
+            let was_ready = self.shared.ready.send_replace(false);
+            // The same is told once, until the store was open in between.
+            telemetry::ingest::store_failed(&error, was_ready || last.as_ref() != Some(&error));
+            last = Some(error.clone());
             self.reader.fail(error);
             if self.shared.stopping.load(Ordering::Acquire) {
                 return;
@@ -105,26 +106,29 @@ impl Applier {
         let behind = self.journal.bytes_between(opened.writer.applied(), end)?;
         self.shared.lag.store(behind, Ordering::Relaxed);
         let from = self.starting_point(opened.writer.applied(), end)?;
-        let store::Opened { mut writer, view, .. } = opened;
-        let mut tail = self.journal.tail(from);
+        let store::Opened { writer, view, attempt, .. } = opened;
+        let within = if from == writer.applied() { writer.applied_within() } else { 0 };
+        let progress = Progress::new(&self.journal, from, within);
+        let mut session = Session { writer, progress, attempt };
         let mut chores = Chores::new(&self.checkpoints)?;
         loop {
             let stopping = self.committed.has_changed().is_err();
             let committed = *self.committed.borrow_and_update();
-            let bytes = self.batch(&mut writer, &mut tail, committed)?;
+            let bytes = self.batch(&mut session, committed)?;
             chores.note(bytes);
-            if tail.position() >= end && !*self.shared.ready.borrow() {
-                self.become_ready(&view, tail.position());
+            let (reached, _) = session.progress.reached();
+            if reached >= end && !*self.shared.ready.borrow() {
+                self.become_ready(&view, reached);
                 telemetry::ingest::store_ready(started.elapsed().as_secs_f64());
             }
-            chores.work(&self.settings, &self.journal, &mut writer)?;
+            chores.work(&self.settings, &self.journal, &mut session.writer)?;
             if bytes > 0 {
                 continue;
             }
             if stopping {
-                return self.finish(&writer, chores);
+                return chores.finish(&self.settings, &session.writer);
             }
-            chores.image(&writer)?;
+            chores.image(&session.writer)?;
             self.wait(chores.is_idle());
         }
     }
@@ -138,9 +142,9 @@ impl Applier {
         let next = self.changes.borrow().verdicts + 1;
         self.recent.note(Vec::new(), next);
         self.changes.send_modify(|changes| changes.verdicts = next);
-        if !std::mem::replace(&mut self.scrubbed, true) {
+        if self.scrub.is_none() {
             let (journal, shared) = (self.journal.clone(), Arc::clone(&self.shared));
-            scrub::start(journal, applied, shared);
+            self.scrub = Some(scrub::Scrub::start(journal, applied, shared));
         }
     }
 
@@ -167,13 +171,84 @@ impl Applier {
     }
 
     /// Applies one batch; says how many bytes of the journal it took.
-    fn batch(
-        &mut self,
-        writer: &mut Writer,
-        tail: &mut Tail,
-        committed: Position,
-    ) -> Result<u64, StoreError> {
-        let mut merge = Merge {
+    fn batch(&self, session: &mut Session, end: Position) -> Result<u64, StoreError> {
+        let Session { writer, progress, attempt } = session;
+        let (start, first, taken) = (progress.reached(), progress.place(), progress.taken());
+        let mut merge = self.merge(writer);
+        let aside = match self.fill(&mut merge, progress, attempt, end)? {
+            Filled::Full => None,
+            Filled::Aside(id, why) => Some((id, why)),
+            Filled::Panicked(place) => {
+                attempt.failed(place);
+                progress.rewind(&self.journal, start.0, start.1);
+                return Ok(1);
+            }
+        };
+        if progress.place() == first {
+            attempt.done();
+            return Ok(0);
+        }
+        let bytes = progress.taken() - taken;
+        let Merge { batch, changes, changed, unreadable, .. } = merge;
+        let (record, within) = progress.reached();
+        writer.commit_within(batch, record, within)?;
+        attempt.done();
+        for (source, elements) in unreadable {
+            telemetry::ingest::quarantined(source.as_str(), elements);
+        }
+        if let Some((id, why)) = aside {
+            // So that nothing has to be tried again after a crash.
+            writer.sync()?;
+            telemetry::ingest::set_aside(id, why);
+        }
+        self.publish(record, changes, changed, bytes);
+        Ok(bytes.max(1))
+    }
+
+    /// Fills a batch: with one step alone if that may be one that goes wrong.
+    fn fill(
+        &self,
+        merge: &mut Merge<'_>,
+        progress: &mut Progress,
+        attempt: &mut Attempt,
+        end: Position,
+    ) -> Result<Filled, StoreError> {
+        let mut has_begun = false;
+        while !merge.is_full() && progress.has_more(end) {
+            let place = progress.place();
+            let alone = attempt.is_alone(place);
+            if alone && has_begun {
+                break;
+            }
+            if !std::mem::replace(&mut has_begun, true) {
+                attempt.begin(place);
+            }
+            if attempt.is_given_up(place) {
+                return Ok(Filled::Aside(progress.set_aside(merge, end, DEFECT)?, DEFECT));
+            }
+            // A defect costs one element, not the daemon: the journal would bring the same bytes
+            // again at every start. sled's own panics are errors by now.
+            let step = || progress.step(merge, end);
+            let Ok(step) = catch_unwind(AssertUnwindSafe(step)) else {
+                return Ok(Filled::Panicked(place));
+            };
+            match step? {
+                Step::Done if alone => break,
+                Step::Done => {}
+                Step::Newer(form) => {
+                    self.shared.halt(place.record, form);
+                    break;
+                }
+                Step::Strange => {
+                    return Ok(Filled::Aside(progress.set_aside(merge, end, STRANGE)?, STRANGE));
+                }
+            }
+        }
+        Ok(Filled::Full)
+    }
+
+    fn merge<'a>(&'a self, writer: &'a Writer) -> Merge<'a> {
+        Merge {
             writer,
             rules: &self.settings.rules,
             reading: &self.settings.reading,
@@ -183,32 +258,7 @@ impl Applier {
             changed: Vec::new(),
             unreadable: BTreeMap::new(),
             elements: 0,
-        };
-        let start = tail.position();
-        let mut bytes = 0;
-        while merge.elements < BATCH_ELEMENTS && bytes < BATCH_BYTES {
-            match tail.next(committed)? {
-                Some(Entry::Record { position, payload }) => {
-                    bytes += payload.len();
-                    match Submission::decode(&payload) {
-                        Ok(submission) => merge.record(position, &submission)?,
-                        Err(_) => telemetry::ingest::record_strange(position),
-                    }
-                }
-                Some(Entry::Damage(damage)) => report(&damage),
-                None => break,
-            }
         }
-        if tail.position() == start {
-            return Ok(0);
-        }
-        let Merge { batch, changes, changed, unreadable, .. } = merge;
-        writer.commit(batch, tail.position())?;
-        for (source, elements) in unreadable {
-            telemetry::ingest::quarantined(source.as_str(), elements);
-        }
-        self.publish(tail.position(), changes, changed, bytes as u64);
-        Ok(bytes.max(1) as u64)
     }
 
     /// Tells everyone who waits how far the store is.
@@ -237,144 +287,4 @@ impl Applier {
         let _ =
             self.runtime.block_on(async { tokio::time::timeout(limit, committed.changed()).await });
     }
-
-    fn finish(&self, writer: &Writer, chores: Chores) -> Result<(), StoreError> {
-        if let Some(writing) = chores.writing {
-            let _ = writing.join();
-        }
-        writer.sync()?;
-        writer.leave_clean_mark(&self.settings.store().checkpoint)?;
-        if let Some(imaging) = chores.imaging {
-            // It has found out by now that nobody wants it.
-            let _ = imaging.join();
-        }
-        Ok(())
-    }
-}
-
-impl Chores {
-    /// Begins with having read what checkpoints there are: nothing is trimmed on their word before.
-    fn new(checkpoints: &Arc<Checkpoints>) -> io::Result<Chores> {
-        let now = Instant::now();
-        let there = Arc::clone(checkpoints);
-        let verifying = Builder::new().name("verify".to_owned()).spawn(move || there.verify())?;
-        Ok(Chores {
-            synced: now,
-            dirty: false,
-            checkpointed: now,
-            bytes: 0,
-            checkpoints: Arc::clone(checkpoints),
-            writing: None,
-            verifying: Some(verifying),
-            imaging: None,
-            image_after: now,
-            trimmed: None,
-            forgetting: None,
-        })
-    }
-
-    fn note(&mut self, bytes: u64) {
-        self.bytes += bytes;
-        self.dirty |= bytes > 0;
-    }
-
-    fn is_idle(&self) -> bool {
-        self.forgetting.is_none() && self.writing.is_none()
-    }
-
-    /// Syncs, writes checkpoints, trims and forgets, each when it is due.
-    fn work(
-        &mut self,
-        settings: &Settings,
-        journal: &journal::Reader,
-        writer: &mut Writer,
-    ) -> Result<(), StoreError> {
-        if self.dirty && self.synced.elapsed() >= settings.sync_every {
-            writer.sync()?;
-            self.dirty = false;
-            self.synced = Instant::now();
-        }
-        self.checkpoint(settings, writer)?;
-        if self.trimmed.is_none_or(|last| last.elapsed() >= TRIM_EVERY) {
-            self.trimmed = Some(Instant::now());
-            self.trim(settings, journal)?;
-        }
-        if let Some((start, after)) = self.forgetting.take() {
-            let mut batch = Batch::default();
-            let next = writer.forget(&mut batch, start, &after, FORGET_KEYS)?;
-            writer.commit(batch, writer.applied())?;
-            self.forgetting = next.map(|after| (start, after));
-        }
-        Ok(())
-    }
-
-    /// Starts a checkpoint when one is due, and looks after the one that is being written.
-    fn checkpoint(&mut self, settings: &Settings, writer: &mut Writer) -> Result<(), StoreError> {
-        match ended(&mut self.verifying) {
-            Some(Ok(())) => self.trimmed = None,
-            Some(Err(error)) => telemetry::ingest::checkpoints_unread(error),
-            None => {}
-        }
-        match ended(&mut self.writing) {
-            Some(Ok(())) => self.trimmed = None,
-            Some(Err(error)) => telemetry::ingest::checkpoint_failed(error),
-            None => {}
-        }
-        let late = self.checkpointed.elapsed() >= settings.checkpoint_every && self.bytes > 0;
-        let due = self.bytes >= settings.checkpoint_bytes || late;
-        if !due || self.writing.is_some() {
-            return Ok(());
-        }
-        // What a checkpoint stands for is synced before anything is trimmed on its word.
-        writer.sync()?;
-        let snapshot = writer.snapshot()?;
-        let checkpoints = Arc::clone(&self.checkpoints);
-        self.bytes = 0;
-        self.checkpointed = Instant::now();
-        let thread = Builder::new().name("checkpoint".to_owned()).spawn(move || {
-            let started = Instant::now();
-            checkpoints.write(&snapshot)?;
-            telemetry::ingest::checkpoint_written(snapshot.applied(), started.elapsed());
-            Ok(())
-        });
-        self.writing = Some(thread?);
-        Ok(())
-    }
-
-    /// Starts an image of the standings when one is wanted: now, as nothing else is to be done.
-    fn image(&mut self, writer: &Writer) -> Result<(), StoreError> {
-        if let Some(Err(error)) = ended(&mut self.imaging) {
-            telemetry::ingest::image_failed(error);
-            self.image_after = Instant::now() + IMAGE_AGAIN;
-        }
-        if self.imaging.is_some() || Instant::now() < self.image_after {
-            return Ok(());
-        }
-        if let Some(image) = writer.next_image() {
-            let thread = Builder::new().name("image".to_owned()).spawn(move || image.write());
-            self.imaging = Some(thread?);
-        }
-        Ok(())
-    }
-
-    /// Removes segments beyond the retention, never past the older checkpoint.
-    fn trim(&mut self, settings: &Settings, journal: &journal::Reader) -> Result<(), StoreError> {
-        let Some(point) = self.checkpoints.trim_point()? else { return Ok(()) };
-        let cutoff = clock::now().minus(settings.retention);
-        let removed = journal.trim(point, cutoff)?;
-        if removed > 0 {
-            telemetry::ingest::journal_trimmed(removed);
-            self.forgetting = Some((journal.start()?, vec![b'e']));
-        }
-        Ok(())
-    }
-}
-
-/// What came of a thread, if it has ended.
-fn ended<E: Display>(thread: &mut Option<JoinHandle<Result<(), E>>>) -> Option<Result<(), String>> {
-    let thread = thread.take_if(|thread| thread.is_finished())?;
-    Some(match thread.join() {
-        Ok(result) => result.map_err(|error| error.to_string()),
-        Err(_) => Err("the thread panicked".to_owned()),
-    })
 }

@@ -1,16 +1,23 @@
 //! What one record does to the store: its elements are read, and their events merged.
 
 use std::collections::BTreeMap;
+use std::vec;
 
 use super::Changes;
 use crate::model::{
-    Event, EventId, EventKind, Fact, Filter, Lift, Lifts, Origin, Position, QuarantineId,
+    Cursor, Element, Event, EventId, EventKind, Fact, Filter, Lift, Lifts, Origin, QuarantineId,
     SourceName, Standing, Submission, Time,
 };
 use crate::provider::{self, OWN, Reading};
 use crate::rules::{Finding, Rules};
 use crate::store::{Batch, ListedKey, Seen, Sight, StoreError, Writer};
 use crate::telemetry;
+
+/// A batch is full when it has this many elements and events, looked at so many keys, or holds so
+/// many bytes of them. sled takes some KiB for each key until a batch is through.
+const BATCH_ELEMENTS: usize = 4_096;
+const BATCH_KEYS: usize = 4 * BATCH_ELEMENTS;
+const BATCH_BYTES: usize = 8 << 20;
 
 /// Merges records into a batch.
 pub(super) struct Merge<'a> {
@@ -25,50 +32,80 @@ pub(super) struct Merge<'a> {
     pub(super) changed: Vec<Box<str>>,
     /// Elements that could not be read, by source.
     pub(super) unreadable: BTreeMap<SourceName, u64>,
-    /// Elements that were looked at.
+    /// Elements that were looked at, and events that were merged.
     pub(super) elements: usize,
 }
 
+/// The events of an element that are still to be merged.
+pub(super) type Events = vec::IntoIter<Event>;
+
 impl Merge<'_> {
-    /// Merges one record.
-    pub(super) fn record(
+    /// Whether it is large enough to be committed.
+    pub(super) fn is_full(&self) -> bool {
+        self.elements >= BATCH_ELEMENTS
+            || self.batch.keys() >= BATCH_KEYS
+            || self.batch.bytes() >= BATCH_BYTES
+    }
+
+    /// Begins with a record, or goes on with one.
+    pub(super) fn begin(&mut self, head: &Submission) -> Result<(), StoreError> {
+        let Submission { source, origin, received_at, .. } = head;
+        self.writer.note_arrival(&mut self.batch, source, *origin, *received_at)
+    }
+
+    /// Reads one element. Gives its events, of which there are none if it cannot be read.
+    pub(super) fn element(
         &mut self,
-        record: Position,
-        submission: &Submission,
+        head: &Submission,
+        place: QuarantineId,
+        element: &Element,
+    ) -> Result<Events, StoreError> {
+        self.elements += 1;
+        if &*head.provider == OWN
+            && let Some((address, step)) = provider::push_step(element)
+        {
+            self.writer.put_pushed(&mut self.batch, &head.source, &address, step)?;
+        }
+        match provider::read_element(self.reading, head, element) {
+            Ok(events) => Ok(events.into_iter()),
+            Err(unreadable) => {
+                let (batch, reason) = (&mut self.batch, unreadable.to_string());
+                if self.writer.quarantine(batch, place, &head.source, element, &reason)? {
+                    *self.unreadable.entry(head.source.clone()).or_default() += 1;
+                }
+                Ok(Events::default())
+            }
+        }
+    }
+
+    /// Merges events of an element, as far as the batch goes.
+    pub(super) fn events(
+        &mut self,
+        feed: &str,
+        place: QuarantineId,
+        events: &mut Events,
     ) -> Result<(), StoreError> {
-        let Submission { source, origin, received_at, .. } = submission;
-        self.writer.note_arrival(&mut self.batch, source, *origin, *received_at)?;
-        for (index, element) in submission.elements.iter().enumerate() {
-            // A record has far fewer elements than 2^32: it has fewer bytes.
-            let place = QuarantineId { record, element: index as u32 };
-            if &*submission.provider == OWN
-                && let Some((address, step)) = provider::push_step(element)
-            {
-                self.writer.put_pushed(&mut self.batch, source, &address, step)?;
-            }
-            match provider::read_element(self.reading, submission, element) {
-                Ok(events) => {
-                    for event in events {
-                        self.event(event, &submission.feed, place)?;
-                    }
-                }
-                Err(unreadable) => {
-                    let reason = unreadable.to_string();
-                    let batch = &mut self.batch;
-                    if self.writer.quarantine(batch, place, source, element, &reason)? {
-                        *self.unreadable.entry(source.clone()).or_default() += 1;
-                    }
-                }
-            }
+        while !self.is_full()
+            && let Some(event) = events.next()
+        {
             self.elements += 1;
-        }
-        for id in &submission.released {
-            self.writer.release(&mut self.batch, *id)?;
-        }
-        if let Some(cursor) = &submission.cursor {
-            self.writer.put_cursor(&mut self.batch, source, &cursor.feed, &cursor.state)?;
+            self.event(event, feed, place)?;
         }
         Ok(())
+    }
+
+    /// Ends a record: only now is what it replaces released, and its cursor to be seen.
+    pub(super) fn end(&mut self, head: &Submission, is_whole: bool) -> Result<(), StoreError> {
+        // What was told again and could not be applied stays where it was.
+        for id in head.released.iter().filter(|_| is_whole) {
+            self.writer.release(&mut self.batch, *id)?;
+        }
+        match &head.cursor {
+            Some(Cursor { feed, state }) => {
+                self.writer.put_cursor(&mut self.batch, &head.source, feed, state)
+            }
+            None => Ok(()),
+        }
     }
 
     /// Merges one event. One that was known is merged too: another telling of it may know more,

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use super::{Message, RETRY_AFTER, Receipt, Refused, Shared, Waiting};
@@ -13,18 +14,23 @@ use crate::telemetry;
 
 /// A group is closed when it has this many bytes; what is left waits for the next.
 const GROUP_BYTES: usize = 8 << 20;
+/// How often it is looked whether the journal is in its place, while nothing comes.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) struct Committer {
     pub(super) writer: Writer,
     pub(super) waiting: mpsc::Receiver<Message>,
     pub(super) committed: watch::Sender<Position>,
     pub(super) shared: Arc<Shared>,
+    pub(super) runtime: Handle,
+    /// The journal is not where it was.
+    pub(super) moved: bool,
 }
 
 impl Committer {
     /// Commits until it is told to stop, and then what is still waiting.
     pub(super) fn run(mut self) {
-        while let Some(message) = self.waiting.blocking_recv() {
+        while let Some(message) = self.next() {
             let (group, stop) = self.gather(message);
             if !group.is_empty() {
                 self.commit(group);
@@ -35,6 +41,27 @@ impl Committer {
         }
         if let Err(error) = self.writer.seal() {
             telemetry::ingest::intake_stopped(error);
+        }
+    }
+
+    /// The next message. While there is none, looks now and then whether the journal is in its place.
+    fn next(&mut self) -> Option<Message> {
+        loop {
+            let waiting = &mut self.waiting;
+            // Made inside: a timer needs the runtime around it.
+            let next = async { tokio::time::timeout(LOOK_EVERY, waiting.recv()).await };
+            match self.runtime.block_on(next) {
+                Ok(message) => return message,
+                Err(_) => self.look(),
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        match self.writer.look() {
+            Ok(()) if std::mem::take(&mut self.moved) => self.resume(),
+            Ok(()) => {}
+            Err(error) => self.refuse(Vec::new(), &error),
         }
     }
 
@@ -71,9 +98,7 @@ impl Committer {
     }
 
     fn acknowledge(&mut self, group: Vec<Waiting>, placed: &[Placed], bytes: u64) {
-        if self.shared.stopped.swap(false, Ordering::Relaxed) {
-            telemetry::ingest::intake_resumed();
-        }
+        self.resume();
         self.shared.lag.fetch_add(bytes, Ordering::Relaxed);
         // Before the answers: who asks after one finds what it was about.
         self.committed.send_replace(self.writer.end());
@@ -82,7 +107,15 @@ impl Committer {
         }
     }
 
+    fn resume(&mut self) {
+        self.moved = false;
+        if self.shared.stopped.swap(false, Ordering::Relaxed) {
+            telemetry::ingest::intake_resumed();
+        }
+    }
+
     fn refuse(&mut self, group: Vec<Waiting>, error: &AppendError) {
+        self.moved = matches!(error, AppendError::Moved(_));
         if !self.shared.stopped.swap(true, Ordering::Relaxed) {
             telemetry::ingest::intake_stopped(error);
         }

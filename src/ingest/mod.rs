@@ -7,13 +7,15 @@
 mod applier;
 mod apply;
 mod changes;
+mod chores;
 mod committer;
+mod progress;
 mod scrub;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -33,6 +35,9 @@ pub use changes::{Changes, Recent};
 const QUEUE_MAX: usize = 8_192;
 /// Most bytes of submissions waiting to be committed.
 const QUEUE_BYTES_MAX: usize = 128 << 20;
+/// About how many bytes of elements whoever has many puts into one record: what is applied needs
+/// memory for one record at a time.
+pub const RECORD_BYTES: usize = 4 << 20;
 /// How far the store may be behind the journal, in bytes, before intake waits for it.
 const LAG_BYTES_MAX: u64 = 1 << 30;
 
@@ -52,7 +57,7 @@ pub enum Refused {
         retry_after: Duration,
     },
     /// The disk is full or nearly so, or fails.
-    #[error("the disk is full")]
+    #[error("the disk is full, or does not serve: see the log")]
     DiskFull {
         /// When to try again.
         retry_after: Duration,
@@ -115,6 +120,17 @@ struct Shared {
     /// The store is open and has caught up with what was there at the start.
     ready: watch::Sender<bool>,
     stopping: AtomicBool,
+    /// Where a record is that only a newer version can apply, and the number of its form.
+    halted: OnceLock<(Position, u8)>,
+}
+
+impl Shared {
+    /// Notes that nothing further can be applied, and says so once.
+    fn halt(&self, record: Position, form: u8) {
+        if self.halted.set((record, form)).is_ok() {
+            telemetry::ingest::halted(record, form);
+        }
+    }
 }
 
 /// What intake needs to know.
@@ -181,59 +197,89 @@ pub struct Running {
     applier: oneshot::Receiver<()>,
 }
 
+/// An intake that has its journal, and has promised nothing yet.
+pub struct Opened {
+    settings: Settings,
+    writer: journal::Writer,
+    reader: journal::Reader,
+}
+
 /// Opens the journal and starts. Submissions are taken at once; the store opens behind them.
 ///
 /// # Errors
 /// When the journal cannot be opened.
 pub fn start(settings: Settings, runtime: &Handle) -> Result<Running, OpenError> {
+    open(settings)?.start(runtime)
+}
+
+/// Opens the journal, and keeps every other process out. Nothing is made of the store before the
+/// intake is started.
+///
+/// # Errors
+/// When the journal cannot be opened.
+pub fn open(settings: Settings) -> Result<Opened, OpenError> {
     let mut opened = journal::open(&settings.state.join("journal"), &settings.quarantine())?;
     let lost = number_on(&mut opened.writer, &settings)?;
     if opened.recovery.torn > 0 {
         telemetry::ingest::journal_torn(opened.recovery.torn);
     }
     opened.recovery.damage.iter().chain(&lost).for_each(report);
-    let end = opened.writer.end();
-    let shared = Arc::new(Shared::default());
-    let (queue, waiting) = mpsc::channel(QUEUE_MAX);
-    let (committed_tx, committed) = watch::channel(end);
-    let committed_too = committed.clone();
-    let (applied_tx, applied) = watch::channel(Position::default());
-    let (changes_tx, changes) = watch::channel(Changes::default());
-    let recent = Arc::new(Recent::default());
-    let reader = Reader::new(opened.reader.clone(), Arc::clone(&settings.reading));
-    let (committer_done, committer) = oneshot::channel();
-    let (applier_done, applier) = oneshot::channel();
-    let commit = committer::Committer {
-        writer: opened.writer,
-        waiting,
-        committed: committed_tx,
-        shared: Arc::clone(&shared),
-    };
-    let checkpoints = Arc::new(Checkpoints::new(&settings.store()));
-    let apply = applier::Applier {
-        checkpoints: Arc::clone(&checkpoints),
-        settings,
-        journal: opened.reader,
-        reader: reader.clone(),
-        committed,
-        applied: applied_tx,
-        changes: changes_tx,
-        recent: Arc::clone(&recent),
-        shared: Arc::clone(&shared),
-        runtime: runtime.clone(),
-        scrubbed: false,
-    };
-    spawn("committer", move || {
-        commit.run();
-        let _ = committer_done.send(());
-    })?;
-    spawn("applier", move || {
-        apply.run();
-        let _ = applier_done.send(());
-    })?;
-    let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
-    let ingest = Ingest { queue, room, shared, committed: committed_too, applied };
-    Ok(Running { ingest, reader, changes, recent, checkpoints, committer, applier })
+    let journal::Journal { writer, reader, .. } = opened;
+    Ok(Opened { settings, writer, reader })
+}
+
+impl Opened {
+    /// Starts.
+    ///
+    /// # Errors
+    /// When there can be no thread.
+    pub fn start(self, runtime: &Handle) -> Result<Running, OpenError> {
+        let Opened { settings, writer, reader: journal } = self;
+        let end = writer.end();
+        let shared = Arc::new(Shared::default());
+        let (queue, waiting) = mpsc::channel(QUEUE_MAX);
+        let (committed_tx, committed) = watch::channel(end);
+        let committed_too = committed.clone();
+        let (applied_tx, applied) = watch::channel(Position::default());
+        let (changes_tx, changes) = watch::channel(Changes::default());
+        let recent = Arc::new(Recent::default());
+        let reader = Reader::new(journal.clone(), Arc::clone(&settings.reading));
+        let (committer_done, committer) = oneshot::channel();
+        let (applier_done, applier) = oneshot::channel();
+        let commit = committer::Committer {
+            writer,
+            waiting,
+            committed: committed_tx,
+            shared: Arc::clone(&shared),
+            runtime: runtime.clone(),
+            moved: false,
+        };
+        let checkpoints = Arc::new(Checkpoints::new(&settings.store()));
+        let apply = applier::Applier {
+            checkpoints: Arc::clone(&checkpoints),
+            settings,
+            journal,
+            reader: reader.clone(),
+            committed,
+            applied: applied_tx,
+            changes: changes_tx,
+            recent: Arc::clone(&recent),
+            shared: Arc::clone(&shared),
+            runtime: runtime.clone(),
+            scrub: None,
+        };
+        spawn("committer", move || {
+            commit.run();
+            let _ = committer_done.send(());
+        })?;
+        spawn("applier", move || {
+            apply.run();
+            let _ = applier_done.send(());
+        })?;
+        let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
+        let ingest = Ingest { queue, room, shared, committed: committed_too, applied };
+        Ok(Running { ingest, reader, changes, recent, checkpoints, committer, applier })
+    }
 }
 
 /// Should segments be lost that a checkpoint stands for: notes it, and lets no new one stand before
@@ -341,6 +387,11 @@ impl Ingest {
     pub fn takes(&self) -> bool {
         !self.shared.stopped.load(Ordering::Relaxed)
             && !self.shared.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Where a record is that only a newer version can apply, and the number of its form.
+    pub fn halted(&self) -> Option<(Position, u8)> {
+        self.shared.halted.get().copied()
     }
 
     /// Whether the store is open and has caught up with what was there at the start.

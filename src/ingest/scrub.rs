@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::{Shared, report};
@@ -17,14 +18,32 @@ use crate::telemetry;
 const STRETCH_BYTES: u64 = 4 << 20;
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Starts looking through what lies before `applied`; what cannot be read is reported.
-pub(super) fn start(journal: Reader, applied: Position, shared: Arc<Shared>) {
-    let look = move || match scrub(&journal, applied, &shared) {
-        Ok(()) => {}
-        Err(error) => telemetry::ingest::journal_scrub_failed(error),
-    };
-    if let Err(error) = std::thread::Builder::new().name("scrub".to_owned()).spawn(look) {
-        telemetry::ingest::journal_scrub_failed(error);
+/// The look, in a thread of its own.
+pub(super) struct Scrub(Option<JoinHandle<()>>);
+
+impl Scrub {
+    /// Starts looking through what lies before `applied`; what cannot be read is reported.
+    pub(super) fn start(journal: Reader, applied: Position, shared: Arc<Shared>) -> Scrub {
+        let look = move || match scrub(&journal, applied, &shared) {
+            Ok(()) => {}
+            Err(error) => telemetry::ingest::journal_scrub_failed(error),
+        };
+        match Builder::new().name("scrub".to_owned()).spawn(look) {
+            Ok(thread) => Scrub(Some(thread)),
+            Err(error) => {
+                telemetry::ingest::journal_scrub_failed(error);
+                Scrub(None)
+            }
+        }
+    }
+
+    /// Waits until it has ended, which it does soon once all is stopping: nothing is told after.
+    pub(super) fn end(self) {
+        if let Some(thread) = self.0 {
+            thread.thread().unpark();
+            // If it panicked, it has said so.
+            let _ = thread.join();
+        }
     }
 }
 

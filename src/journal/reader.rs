@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::format::{Kind, SEGMENT_HEADER};
+use super::format::{Header, Kind, SEGMENT_HEADER};
 use super::recover::{Repair, fill_gap, set_aside};
 use super::scan::Segment;
 use super::{Damage, segment};
@@ -176,6 +176,27 @@ impl Tail {
             }
         }
         Ok(None)
+    }
+
+    /// Reads on from another position.
+    pub fn at(&self, position: Position) -> Tail {
+        self.reader.tail(position)
+    }
+
+    /// Steps over the next record without reading it.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn pass_over(&mut self, end: Position) -> io::Result<()> {
+        if let Some(segment) = self.reader.segment(self.at.segment)?
+            && let Some((Header { kind: Kind::Data, .. }, end)) =
+                segment.header(self.at.offset, segment.length()?)?
+        {
+            self.at.offset = end;
+            return Ok(());
+        }
+        // It is no record that could be stepped over.
+        self.next(end).map(drop)
     }
 
     fn next_segment(&mut self) {

@@ -1,8 +1,8 @@
 //! Opening the journal after any kind of stop, and keeping aside what cannot be read.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
@@ -12,12 +12,15 @@ use super::scan::Segment;
 use super::writer::{is_full, write_seal};
 use super::{Damage, Reader, Writer, segment};
 use crate::model::Position;
+use crate::telemetry;
 
 /// The ending of a file in quarantine that holds damage. While there is one, the daemon is not
 /// ready: an operator has to look, and to take it away.
 const DAMAGED: &str = "damaged";
 /// The ending of a file that holds a torn tail: nothing in it was ever acknowledged.
 const TORN: &str = "torn";
+/// Bytes that are copied at a time.
+const COPY_CHUNK: usize = 1 << 20;
 
 /// Why the journal cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +73,9 @@ pub fn open(dir: &Path, quarantine: &Path) -> Result<Journal, OpenError> {
         move |error| OpenError::Io { path, error }
     };
     for path in [dir, quarantine] {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(path).map_err(io(path))?;
+        if !segment::private_dir(path).map_err(io(path))? {
+            telemetry::ingest::open_to_others(path);
+        }
     }
     let handle = File::open(dir).map_err(io(dir))?;
     let lock = Flock::lock(handle, FlockArg::LockExclusiveNonblock)
@@ -262,20 +266,35 @@ pub(super) fn fill_gap(dir: &Path, quarantine: &Path, from: Position, until: u32
 /// When the note cannot be written.
 pub fn note_loss(quarantine: &Path, from: Position, text: &str) -> io::Result<Damage> {
     let aside = quarantine.join(format!("journal-{}-{}.{DAMAGED}", from.segment, from.offset));
-    fs::write(&aside, text)?;
-    File::open(&aside)?.sync_all()?;
+    let mut note = create(&aside)?;
+    note.write_all(text.as_bytes())?;
+    note.sync_all()?;
     segment::sync_dir(quarantine)?;
     Ok(Damage { from, bytes: 0, aside: Some(aside) })
+}
+
+/// Makes a file for us alone, or empties it.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 /// Copies what `file` holds from `offset` on, up to its last byte that is not zero.
 /// Says how many bytes that are.
 fn copy_from(file: &File, offset: u64, to: &Path) -> io::Result<u64> {
-    let mut bytes = vec![0; file.metadata()?.len().saturating_sub(offset) as usize];
-    file.read_exact_at(&mut bytes, offset)?;
-    let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    let copy = File::create(to)?;
-    copy.write_all_at(&bytes[..used], 0)?;
+    let copy = create(to)?;
+    let mut chunk = vec![0; COPY_CHUNK];
+    let (mut at, mut used) = (0, 0);
+    loop {
+        let got = file.read_at(&mut chunk, offset + at)?;
+        if got == 0 {
+            break;
+        }
+        if let Some(last) = chunk[..got].iter().rposition(|byte| *byte != 0) {
+            copy.write_all_at(&chunk[..=last], at)?;
+            used = at + last as u64 + 1;
+        }
+        at += got as u64;
+    }
     copy.sync_all()?;
-    Ok(used as u64)
+    Ok(used)
 }

@@ -24,8 +24,9 @@ pub(super) struct Segment {
 }
 
 impl Segment {
-    /// The whole record at `offset`, reading no byte at or beyond `limit`. `None`: there is none.
-    pub(super) fn record(&self, offset: u32, limit: u64) -> io::Result<Option<Record>> {
+    /// The header at `offset`, and where its record would end, as `record` would look for it. It is
+    /// not checked.
+    pub(super) fn header(&self, offset: u32, limit: u64) -> io::Result<Option<(Header, u32)>> {
         let room = limit.saturating_sub(u64::from(offset));
         let mut head = [0; RECORD_HEADER as usize];
         if room < head.len() as u64 || !self.read(&mut head, offset)? {
@@ -33,9 +34,13 @@ impl Segment {
         }
         let Some(header) = Header::parse(&head) else { return Ok(None) };
         let size = record_size(header.length);
-        if size > room {
-            return Ok(None);
-        }
+        // The limit is at most the file's length, which fits in 32 bits.
+        Ok((size <= room).then_some((header, (u64::from(offset) + size) as u32)))
+    }
+
+    /// The whole record at `offset`, reading no byte at or beyond `limit`. `None`: there is none.
+    pub(super) fn record(&self, offset: u32, limit: u64) -> io::Result<Option<Record>> {
+        let Some((header, end)) = self.header(offset, limit)? else { return Ok(None) };
         let mut payload = Vec::new();
         if header.kind != Kind::Skip {
             payload.resize(header.length as usize, 0);
@@ -47,8 +52,7 @@ impl Segment {
         if checksum(place, &header, &payload) != header.crc {
             return Ok(None);
         }
-        // The limit is at most the file's length, which fits in 32 bits.
-        Ok(Some(Record { header, payload, end: (u64::from(offset) + size) as u32 }))
+        Ok(Some(Record { header, payload, end }))
     }
 
     /// Where the first whole record behind `offset` starts, looking no further than `limit`.

@@ -1,7 +1,8 @@
 //! Segment files: their names, and syncing what a name means.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 const SUFFIX: &str = "seg";
@@ -23,6 +24,30 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<u32>> {
     }
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+/// Makes a directory for us alone, with what is above it. One that is there is made so, with the
+/// files in it, whoever made it and by whatever umask. Says whether that was possible.
+pub(crate) fn private_dir(dir: &Path) -> io::Result<bool> {
+    DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    let mut is_ours = tighten(dir, 0o700)?;
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        is_ours &= tighten(&path, if path.is_dir() { 0o700 } else { 0o600 })?;
+    }
+    Ok(is_ours)
+}
+
+fn tighten(path: &Path, mode: u32) -> io::Result<bool> {
+    if fs::symlink_metadata(path)?.mode() & 0o077 == 0 {
+        return Ok(true);
+    }
+    match fs::set_permissions(path, Permissions::from_mode(mode)) {
+        Ok(()) => Ok(true),
+        // It belongs to another user, who let us in.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Makes the entries of a directory durable.

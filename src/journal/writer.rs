@@ -3,9 +3,9 @@
 //! After an error nothing of the group counts: the segment is cut back to the last good end before
 //! anything else is written.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -16,8 +16,11 @@ use super::format::{Kind, Place, SEGMENT_HEADER, put_record, record_size, segmen
 use super::segment;
 use crate::model::Position;
 
-/// Largest payload, in bytes.
-pub const PAYLOAD_MAX: usize = 1 << 30;
+/// Largest payload, in bytes: as much has to be in memory when it is applied. Longer ones that an
+/// earlier version has written are still read.
+pub const PAYLOAD_MAX: usize = 64 << 20;
+/// What is kept of the room for a group, in bytes.
+const BUFFER_KEPT: usize = 4 << 20;
 
 /// Largest and smallest segment, in bytes. Between them a segment takes a part of the free room.
 const SEGMENT_MAX: u64 = 64 << 20;
@@ -42,6 +45,12 @@ pub enum AppendError {
     /// The disk fails.
     #[error("the journal cannot be written: {0}")]
     Io(#[from] io::Error),
+    /// Somebody has moved it, or put something else in its place.
+    #[error(
+        "{0} is not the file or directory that was opened: it was moved, removed or replaced. Put \
+         back the one that was there, or restart suppressd with the one that shall count"
+    )]
+    Moved(PathBuf),
 }
 
 /// Where a record was put.
@@ -59,8 +68,8 @@ pub struct Writer {
     current: Option<Current>,
     next_number: u32,
     buffer: Vec<u8>,
-    /// Keeps every other process out.
-    _lock: Flock<File>,
+    /// Keeps every other process out; the directory itself.
+    lock: Flock<File>,
 }
 
 struct Current {
@@ -78,7 +87,7 @@ struct Current {
 
 impl Writer {
     pub(super) fn new(dir: &Path, next_number: u32, lock: Flock<File>) -> Writer {
-        Writer { dir: dir.to_owned(), current: None, next_number, buffer: Vec::new(), _lock: lock }
+        Writer { dir: dir.to_owned(), current: None, next_number, buffer: Vec::new(), lock }
     }
 
     /// Appends the payloads as one group and syncs it. Says where each one is.
@@ -86,6 +95,7 @@ impl Writer {
     /// # Errors
     /// When there is no room or the disk fails; then nothing was appended.
     pub fn append(&mut self, payloads: &[Vec<u8>]) -> Result<Vec<Placed>, AppendError> {
+        self.look()?;
         if free_bytes(&self.dir)? < RESERVE {
             return Err(AppendError::Full);
         }
@@ -103,11 +113,32 @@ impl Writer {
             let end = current.place(self.buffer.len());
             placed.push(Placed { record: position(place), end: position(end) });
         }
+        let start = current.end;
         current.write(&mut self.buffer)?;
-        if self.buffer.capacity() > SEGMENT_MAX as usize {
+        if self.buffer.capacity() > BUFFER_KEPT {
             self.buffer = Vec::new();
         }
+        // Behind the sync: what is in a place where the next start does not look is not kept.
+        if let Err(moved) = self.look() {
+            if let Some(current) = &mut self.current {
+                current.end = start;
+                current.dirty = true;
+            }
+            return Err(moved);
+        }
         Ok(placed)
+    }
+
+    /// Looks whether the directory and the segment are what their paths lead to.
+    ///
+    /// # Errors
+    /// When they are not.
+    pub fn look(&self) -> Result<(), AppendError> {
+        in_place(&self.lock, &self.dir)?;
+        match &self.current {
+            Some(current) => in_place(&current.file, &segment::path(&self.dir, current.number)),
+            None => Ok(()),
+        }
     }
 
     /// Where the next record will start, as far as that is known before it is written.
@@ -217,7 +248,7 @@ fn create(dir: &Path, number: u32, capacity: u64) -> Result<Current, AppendError
     };
     if let Err(error) = prepare() {
         // Without room there is no segment: the same number is tried again.
-        std::fs::remove_file(&path)?;
+        fs::remove_file(&path)?;
         return Err(error);
     }
     let written = u64::from(SEGMENT_HEADER);
@@ -233,6 +264,16 @@ fn reserve(file: &File, capacity: u64) -> Result<(), AppendError> {
         // File systems that cannot take room ahead still take writes.
         Err(Errno::EOPNOTSUPP | Errno::ENOSYS) => file.set_len(capacity).map_err(classify),
         Err(errno) => Err(classify(errno.into())),
+    }
+}
+
+/// Whether a path leads to what is open.
+fn in_place(open: &File, path: &Path) -> Result<(), AppendError> {
+    let identity = |meta: &fs::Metadata| (meta.dev(), meta.ino());
+    match fs::metadata(path) {
+        Ok(there) if identity(&there) == identity(&open.metadata()?) => Ok(()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+        _ => Err(AppendError::Moved(path.to_owned())),
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::{Origin, SourceName, Time};
 
 /// The first byte of an encoded submission. A change of its form takes the next number.
-const FORM: u8 = 1;
+pub(super) const FORM: u8 = 1;
 
 /// Where a record starts in the journal: its segment's number, and the byte in it.
 #[derive(
@@ -47,13 +47,25 @@ impl fmt::Display for Position {
 pub struct QuarantineId {
     /// The record.
     pub record: Position,
-    /// The number of the element in the record, from 0.
+    /// The number of the element in the record, from 0; or [`QuarantineId::WHOLE`].
     pub element: u32,
+}
+
+/// What stands in the place of an element's number where a record as a whole is meant.
+const WHOLE: &str = "record";
+
+impl QuarantineId {
+    /// The number that stands for a record as a whole: none has so many elements.
+    pub const WHOLE: u32 = u32::MAX;
 }
 
 impl fmt::Display for QuarantineId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}-{}", self.record.segment, self.record.offset, self.element)
+        let Position { segment, offset } = self.record;
+        match self.element {
+            QuarantineId::WHOLE => write!(f, "{segment}-{offset}-{WHOLE}"),
+            element => write!(f, "{segment}-{offset}-{element}"),
+        }
     }
 }
 
@@ -61,13 +73,12 @@ impl FromStr for QuarantineId {
     type Err = SubmissionError;
 
     fn from_str(text: &str) -> Result<QuarantineId, SubmissionError> {
-        let mut parts = text.split('-').map(|part| part.parse::<u32>());
-        match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(Ok(segment)), Some(Ok(offset)), Some(Ok(element)), None) => {
-                Ok(QuarantineId { record: Position { segment, offset }, element })
-            }
-            _ => Err(SubmissionError),
-        }
+        let number = |part: &str| part.parse::<u32>().map_err(|_| SubmissionError);
+        let parts: Vec<&str> = text.split('-').collect();
+        let &[segment, offset, element] = parts.as_slice() else { return Err(SubmissionError) };
+        let record = Position { segment: number(segment)?, offset: number(offset)? };
+        let element = if element == WHOLE { QuarantineId::WHOLE } else { number(element)? };
+        Ok(QuarantineId { record, element })
     }
 }
 
@@ -176,6 +187,9 @@ mod tests {
     fn quarantine_ids_read_back() {
         let id = QuarantineId { record: Position { segment: 3, offset: 88 }, element: 2 };
         assert_eq!(id.to_string().parse(), Ok(id));
+        let whole = QuarantineId { element: QuarantineId::WHOLE, ..id };
+        assert_eq!(whole.to_string(), "3-88-record");
+        assert_eq!(whole.to_string().parse(), Ok(whole));
         assert!("3-88".parse::<QuarantineId>().is_err());
         assert!("3-88-2-1".parse::<QuarantineId>().is_err());
     }

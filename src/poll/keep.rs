@@ -54,7 +54,7 @@ impl<'a, O: Outside> Keeping<'a, O> {
         Keeping { settings, outside, caller, stop, pages, rows, part, last, deadline }
     }
 
-    /// Commits rows in one record with the cursor behind them. Rows too many for a record go in
+    /// Commits rows in one record with the cursor behind them. Rows of more than a piece go in
     /// several, the cursor with the last: so a stop between them repeats rows and loses none.
     pub(super) async fn commit(
         &mut self,

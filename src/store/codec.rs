@@ -75,11 +75,17 @@ pub struct Counts {
     pub last_poll: Option<Time>,
 }
 
+/// The form of a [`Meta`] that stands within a record.
+const META_WITHIN: u8 = 2;
+
 /// What was applied, and what must be there then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Meta {
     /// The end of what was applied.
     pub(super) applied: Position,
+    /// How many elements of the record that starts there are applied already.
+    #[serde(skip)]
+    pub(super) part: u32,
     /// How many keys there are, but for this one.
     pub(super) keys: u64,
     /// The sum of the checksums of all keys with their values.
@@ -88,6 +94,33 @@ pub(super) struct Meta {
     pub(super) standings: u64,
     /// How many of the keys are elements in quarantine.
     pub(super) quarantined: u64,
+}
+
+impl Meta {
+    /// At the end of a record it is in the form that every version reads.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        if self.part == 0 {
+            return encode(self);
+        }
+        let mut bytes = encode(self);
+        bytes[0] = META_WITHIN;
+        bytes.extend_from_slice(&self.part.to_le_bytes());
+        bytes
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Meta, StoreError> {
+        match bytes.split_first() {
+            Some((&META_WITHIN, rest)) => {
+                let (rest, part) = rest.split_last_chunk().ok_or_else(damaged)?;
+                let meta: Meta = postcard::from_bytes(rest).map_err(|_| damaged())?;
+                Ok(Meta { part: u32::from_le_bytes(*part), ..meta })
+            }
+            Some((&form, _)) if form > META_WITHIN => {
+                Err(StoreError::Newer(format!("the store (its position is in form {form})")))
+            }
+            _ => decode(bytes),
+        }
+    }
 }
 
 pub(super) fn encode<T: Form + Serialize>(value: &T) -> Vec<u8> {
@@ -171,5 +204,22 @@ mod tests {
         for bad in [&[][..], &[0, 7, 8], &[1], &[2, 7]] {
             assert!(matches!(decode::<Pair>(bad), Err(StoreError::Damaged(_))), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_place_within_a_record_takes_a_form_of_its_own() {
+        let applied = Position { segment: 3, offset: 88 };
+        let meta = Meta { applied, keys: 1 << 40, sum: 7, standings: 300, ..Meta::default() };
+        // As every version has written it.
+        assert_eq!(meta.encode(), encode(&meta));
+        assert_eq!(meta.encode()[0], Meta::NUMBER);
+        assert_eq!(Meta::decode(&meta.encode()), Ok(meta));
+        let within = Meta { part: 70_000, ..meta };
+        assert_eq!(within.encode()[0], META_WITHIN);
+        assert_eq!(Meta::decode(&within.encode()), Ok(within));
+        for bytes in [&[][..], &[0, 1], &[Meta::NUMBER], &[META_WITHIN, 1]] {
+            assert!(matches!(Meta::decode(bytes), Err(StoreError::Damaged(_))), "{bytes:?}");
+        }
+        assert!(matches!(Meta::decode(&[META_WITHIN + 1]), Err(StoreError::Newer(_))));
     }
 }

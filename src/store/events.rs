@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::codec::{EventRef, decode};
 use super::keys::{self, Hash};
+use super::record::LastRecord;
 use super::{Reader, StoreError};
 use crate::journal::{Damage, Entry, Tail};
 use crate::model::{
-    Address, Event, EventId, EventKind, Origin, Position, SourceName, Submission, Time,
+    Address, Event, EventId, EventKind, Origin, Payload, Position, SourceName, Time,
 };
 use crate::telemetry;
 
@@ -45,7 +46,11 @@ pub struct EventScan {
     filter: EventFilter,
     /// Events that the index named.
     indexed: VecDeque<Indexed>,
-    /// Events of the record that was read last.
+    /// The record that one of them is in.
+    last: LastRecord,
+    /// The record that is being gone through.
+    open: Option<(Position, Payload)>,
+    /// Events of the element that was read last.
     ready: VecDeque<Told>,
     tail: Tail,
 }
@@ -75,12 +80,15 @@ impl Reader {
             (None, Some(message)) => self.addresses_of(message)?,
             (None, None) => Vec::new(),
         };
+        // Read first: what is applied meanwhile comes through the journal, once and not twice. So
+        // does a record that is applied in part.
+        let applied = self.applied()?;
         let mut indexed = BTreeMap::new();
         for address in &addresses {
             for pair in self.tree()?.scan_prefix(keys::events_of(*address)) {
                 let (key, value) = pair?;
                 let entry: EventRef = decode(&value)?;
-                if let Some(id) = keys::event_id(&key) {
+                if let Some(id) = keys::event_id(&key).filter(|_| entry.record < applied) {
                     indexed.insert((entry.record, entry.element, id), (entry, *address, id));
                 }
             }
@@ -88,15 +96,44 @@ impl Reader {
         let indexed: VecDeque<Indexed> = indexed.into_values().collect();
         // An opening or a click alone leaves no index of its message: then the journal is read.
         let whole = addresses.is_empty();
-        let from = if whole { self.journal.start()? } else { self.applied()? };
+        let from = if whole { self.journal.start()? } else { applied };
         let tail = self.journal.tail(from);
-        Ok(EventScan { reader: self.clone(), filter, indexed, ready: VecDeque::new(), tail })
+        Ok(EventScan {
+            reader: self.clone(),
+            filter,
+            indexed,
+            last: LastRecord::default(),
+            open: None,
+            ready: VecDeque::new(),
+            tail,
+        })
     }
 
     fn addresses_of(&self, message: &str) -> Result<Vec<Hash>, StoreError> {
         let keys = self.tree()?.scan_prefix(keys::addresses_of(keys::hash(message))).keys();
         let address = |key: sled::Result<sled::IVec>| Ok(keys::message_address(&key?));
         keys.map(address).filter_map(Result::transpose).collect()
+    }
+
+    /// The entry of an event, under its id or under the one that it had when it was applied.
+    fn entry(
+        &self,
+        event: &Event,
+        place: (Position, u32),
+    ) -> Result<Option<(EventId, EventRef)>, StoreError> {
+        let tree = self.tree()?;
+        let (address, id) = (keys::hash(event.address.key()), event.id());
+        if let Some(bytes) = tree.get(keys::event(address, id))? {
+            return Ok(Some((id, decode(&bytes)?)));
+        }
+        for pair in tree.scan_prefix(keys::events_of(address)) {
+            let (key, value) = pair?;
+            let entry: EventRef = decode(&value)?;
+            if (entry.record, entry.element) == place {
+                return Ok(keys::event_id(&key).map(|id| (id, entry)));
+            }
+        }
+        Ok(None)
     }
 
     fn applied(&self) -> Result<Position, StoreError> {
@@ -111,22 +148,23 @@ impl EventScan {
     /// When the store or the journal cannot answer.
     pub fn advance(&mut self) -> Result<Option<Told>, StoreError> {
         while let Some(indexed) = self.indexed.pop_front() {
-            let submission = self.reader.submission(indexed.0.record)?;
-            let told = submission.and_then(|s| self.tell(&s, indexed));
+            let told = self.tell(indexed)?;
             if let Some(told) = told.filter(|told| self.filter.admits(&told.event)) {
                 return Ok(Some(told));
             }
         }
+        self.last = LastRecord::default();
         let applied = self.reader.applied()?;
         loop {
             if let Some(told) = self.ready.pop_front() {
                 return Ok(Some(told));
             }
+            if self.take()? {
+                continue;
+            }
             match self.tail.next(applied)? {
                 Some(Entry::Record { position, payload }) => {
-                    if let Ok(submission) = Submission::decode(&payload) {
-                        self.take(position, &submission)?;
-                    }
+                    self.open = Payload::open(payload).ok().map(|payload| (position, payload));
                 }
                 Some(Entry::Damage(Damage { from, bytes, aside })) => {
                     telemetry::ingest::journal_damaged(from, bytes, aside.as_deref());
@@ -138,50 +176,36 @@ impl EventScan {
 
     /// What the index names. An adapter, or a configuration, that reads the element otherwise than
     /// when it was applied may give it another id: then it is the event of the address.
-    fn tell(&self, submission: &Submission, (entry, address, id): Indexed) -> Option<Told> {
-        let element = submission.elements.get(entry.element as usize)?;
-        let mut events = self.reader.read(submission, element).ok()?;
+    fn tell(&mut self, (entry, address, id): Indexed) -> Result<Option<Told>, StoreError> {
+        let payload = self.last.at(&self.reader.journal, entry.record)?;
+        let element = payload.and_then(|p| Some((p.element(entry.element)?, p.head())));
+        let events = element.and_then(|(element, head)| self.reader.read(head, &element).ok());
+        let mut events = events.unwrap_or_default();
         let same = events.iter().position(|event| event.id() == id);
         let of_address = |event: &Event| keys::hash(event.address.key()) == address;
-        let index = same.or_else(|| events.iter().position(of_address))?;
-        Some(Told { id, event: events.swap_remove(index), origins: entry.origins() })
+        let index = same.or_else(|| events.iter().position(of_address));
+        let told = |index| Told { id, event: events.swap_remove(index), origins: entry.origins() };
+        Ok(index.map(told))
     }
 
-    /// The entry of an event, under its id or under the one that it had when it was applied.
-    fn entry(
-        &self,
-        event: &Event,
-        place: (Position, usize),
-    ) -> Result<Option<(EventId, EventRef)>, StoreError> {
-        let tree = self.reader.tree()?;
-        let (address, id) = (keys::hash(event.address.key()), event.id());
-        if let Some(bytes) = tree.get(keys::event(address, id))? {
-            return Ok(Some((id, decode(&bytes)?)));
-        }
-        for pair in tree.scan_prefix(keys::events_of(address)) {
-            let (key, value) = pair?;
-            let entry: EventRef = decode(&value)?;
-            if (entry.record, entry.element as usize) == place {
-                return Ok(keys::event_id(&key).map(|id| (id, entry)));
+    /// Readies the events of the next element that were told first there, and match. Says whether
+    /// there was one.
+    fn take(&mut self) -> Result<bool, StoreError> {
+        let Some((position, payload)) = &mut self.open else { return Ok(false) };
+        let Some((number, element)) = payload.advance() else {
+            self.open = None;
+            return Ok(false);
+        };
+        let place = (*position, number);
+        for event in self.reader.read(payload.head(), &element).unwrap_or_default() {
+            if !self.filter.admits(&event) {
+                continue;
+            }
+            let Some((id, entry)) = self.reader.entry(&event, place)? else { continue };
+            if (entry.record, entry.element) == place {
+                self.ready.push_back(Told { id, event, origins: entry.origins() });
             }
         }
-        Ok(None)
-    }
-
-    /// Readies the events of a record that were told first there, and match.
-    fn take(&mut self, position: Position, submission: &Submission) -> Result<(), StoreError> {
-        for (index, element) in submission.elements.iter().enumerate() {
-            for event in self.reader.read(submission, element).unwrap_or_default() {
-                if !self.filter.admits(&event) {
-                    continue;
-                }
-                let place = (position, index);
-                let Some((id, entry)) = self.entry(&event, place)? else { continue };
-                if (entry.record, entry.element as usize) == place {
-                    self.ready.push_back(Told { id, event, origins: entry.origins() });
-                }
-            }
-        }
-        Ok(())
+        Ok(true)
     }
 }

@@ -10,6 +10,7 @@
 //! p source 0 address     what we did on a provider's own list
 //! q address 0 stream     the last delivery, where nothing else is known
 //! s address 0 stream     a standing that says more
+//! x quarantine-id        what could not be applied, and why
 //! z quarantine-id        why an element could not be read
 //! ```
 //! `#` is a hash of 8 bytes, `##` of 16. `q` stands before `s`: a scan that races a standing's
@@ -32,6 +33,7 @@ pub(super) const COUNTS: u8 = b'n';
 pub(super) const PUSHED: u8 = b'p';
 pub(super) const QUIET: u8 = b'q';
 pub(super) const STANDING: u8 = b's';
+pub(super) const SET_ASIDE: u8 = b'x';
 pub(super) const QUARANTINE: u8 = b'z';
 
 /// The hash that stands for an address or a message in a key.
@@ -132,11 +134,19 @@ pub(super) fn held(source: &SourceName, context: &str, body: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn quarantine(id: QuarantineId) -> Vec<u8> {
-    let record = id.record.as_u64().to_be_bytes();
-    [&[QUARANTINE], &record[..], &id.element.to_be_bytes()].concat()
+    placed(QUARANTINE, id)
 }
 
-/// The id in the key of a quarantined element.
+pub(super) fn set_aside(id: QuarantineId) -> Vec<u8> {
+    placed(SET_ASIDE, id)
+}
+
+fn placed(prefix: u8, id: QuarantineId) -> Vec<u8> {
+    let record = id.record.as_u64().to_be_bytes();
+    [&[prefix], &record[..], &id.element.to_be_bytes()].concat()
+}
+
+/// The id in the key of what is in quarantine or was set aside.
 pub(super) fn quarantine_id(key: &[u8]) -> Option<QuarantineId> {
     let (record, rest) = key.get(1..)?.split_first_chunk::<8>()?;
     let element = rest.first_chunk::<4>().filter(|_| rest.len() == 4)?;

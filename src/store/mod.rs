@@ -3,6 +3,7 @@
 //! Everything in it can be made again from the last checkpoint and the journal, and is, whenever
 //! it will not open or is not what it must be. So nothing that is acknowledged rests on it.
 
+mod attempt;
 mod checkpoint;
 mod checkpoints;
 mod codec;
@@ -13,11 +14,14 @@ mod known;
 mod listed;
 mod open;
 mod pushed;
+mod quarantine;
 mod reader;
+mod record;
 mod scan;
 mod verify;
 mod writer;
 
+pub use attempt::{Attempt, Place};
 pub use checkpoint::Snapshot;
 pub use checkpoints::{Checkpoints, newest_checkpoint};
 pub use codec::Counts;
@@ -26,9 +30,14 @@ pub use image::NextImage;
 pub use listed::{ListedKey, ListedRow, ListedRows, Sight};
 pub use open::{Opened, Paths, Rebuilt, View, open};
 pub use pushed::PushedRows;
-pub use reader::{Pair, Quarantined, Reader, StandingRow, StandingRows, Totals, Visit};
+pub use quarantine::Quarantined;
+pub use reader::{Pair, Reader, SET_ASIDE_MAX, StandingRow, StandingRows, Totals, Visit};
 pub use verify::{verify_checkpoints, verify_stopped};
 pub use writer::{Batch, Seen, Writer};
+
+use std::io;
+
+use nix::errno::Errno;
 
 /// The store cannot answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,19 +48,70 @@ pub enum StoreError {
     /// It is damaged; it will be rebuilt at the next start.
     #[error("the store is damaged: {0}")]
     Damaged(String),
+    /// There is no room on the disk.
+    #[error("the disk of store.path is full ({0}): make room; it goes on by itself")]
+    Full(String),
+    /// The disk, or the system, does not let us; that says nothing about the store.
+    #[error("the disk of store.path does not serve ({what}): look at it, and at its permissions")]
+    Disk {
+        /// What it says.
+        what: String,
+        /// It is not about the file: there are too many open ones, or we may not write.
+        passing: bool,
+    },
     /// A newer version wrote it. It is left as it is.
     #[error("{0} was written by a newer version of suppressd: start that version again")]
     Newer(String),
 }
 
-impl From<std::io::Error> for StoreError {
-    fn from(error: std::io::Error) -> StoreError {
-        StoreError::Damaged(error.to_string())
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> StoreError {
+        use io::ErrorKind as Kind;
+        let what = error.to_string();
+        let errno = error.raw_os_error().map(Errno::from_raw);
+        let too_many = matches!(errno, Some(Errno::EMFILE | Errno::ENFILE));
+        match error.kind() {
+            Kind::StorageFull | Kind::QuotaExceeded => StoreError::Full(what),
+            // What was read is not what was written.
+            Kind::InvalidData | Kind::UnexpectedEof => StoreError::Damaged(what),
+            Kind::PermissionDenied | Kind::ReadOnlyFilesystem | Kind::OutOfMemory => {
+                StoreError::Disk { what, passing: true }
+            }
+            _ => StoreError::Disk { what, passing: too_many },
+        }
     }
 }
 
 impl From<sled::Error> for StoreError {
     fn from(error: sled::Error) -> StoreError {
-        StoreError::Damaged(error.to_string())
+        match error {
+            sled::Error::Io(error) => error.into(),
+            other => StoreError::Damaged(other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_disk_says_is_not_taken_for_damage() {
+        let of = |errno: Errno| StoreError::from(io::Error::from(errno));
+        for full in [Errno::ENOSPC, Errno::EDQUOT] {
+            assert!(matches!(of(full), StoreError::Full(_)), "{full}");
+        }
+        for passing in [Errno::EACCES, Errno::EROFS, Errno::EMFILE, Errno::ENFILE, Errno::ENOMEM] {
+            let error = of(passing);
+            assert!(
+                matches!(error, StoreError::Disk { passing: true, .. }),
+                "{passing}: {error:?}"
+            );
+        }
+        assert!(matches!(of(Errno::EIO), StoreError::Disk { passing: false, .. }));
+        let full = sled::Error::Io(Errno::ENOSPC.into());
+        assert!(StoreError::from(full).to_string().contains("make room"));
+        let cut = io::Error::from(io::ErrorKind::UnexpectedEof);
+        assert!(matches!(StoreError::from(cut), StoreError::Damaged(_)));
     }
 }

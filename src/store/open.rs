@@ -1,20 +1,22 @@
 //! Opening the store, checking that it is what it must be, and making it again if it is not.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::sys::statvfs::statvfs;
 
-use super::codec::{Meta, decode, encode};
+use super::attempt::Attempt;
+use super::codec::Meta;
 use super::image::{Draft, Image, Images};
 use super::keys::META;
 use super::known::{Known, fill_beside};
 use super::scan::Scan;
 use super::{Checkpoints, StoreError, Writer, checkpoints};
+use crate::journal::private_dir;
 use crate::model::Position;
 use crate::telemetry;
 
@@ -77,43 +79,59 @@ pub struct Opened {
     pub view: Arc<View>,
     /// Set when it had to be made again.
     pub rebuilt: Option<Rebuilt>,
+    /// The note of what is being applied.
+    pub attempt: Attempt,
 }
 
 /// Opens the store. One that does not open, or whose content does not add up, is moved aside and
 /// loaded from the newest checkpoint.
 ///
 /// # Errors
-/// When a new one cannot be made either: the disk is full or fails.
+/// When a new one cannot be made either: the disk is full or fails. When a newer version has
+/// written it: then it is left as it is.
 pub fn open(paths: &Paths) -> Result<Opened, StoreError> {
     for dir in [&paths.quarantine, &paths.checkpoint] {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        private_dir(dir)?;
     }
     checkpoints::remove_drafts(&paths.checkpoint)?;
     set_newer_aside(paths)?;
+    let attempt = Attempt::open(&paths.checkpoint)?;
     let existed = paths.sled.exists();
     let clean = took_clean_mark(paths);
-    let why = match try_open(paths, clean) {
-        Ok(found) => return Ok(opened(found, paths, None)),
-        Err(StoreError::Damaged(why)) => why,
+    let (why, empty) = match try_open(paths, clean) {
+        Ok(Tried::Found(found)) => return Ok(opened(found, paths, attempt, None)),
+        // As a start leaves it that did not come far: nothing is lost, and nothing to be told.
+        Ok(Tried::Empty(db)) => ("it was empty".to_owned(), Some(db)),
+        Err(StoreError::Damaged(why)) => (why, None),
         // Left as it is: the version that wrote it can go on with it.
         Err(error) => return Err(error),
     };
     if free_bytes(&paths.quarantine)? < ROOM {
         // Nothing could be made in its place; it may only want room itself.
-        return Err(StoreError::Damaged(format!("{why}; and there is no room left on the disk")));
+        return Err(StoreError::Full(format!("it has to be made again: {why}")));
     }
     let checkpoints = Checkpoints::new(paths);
     let newest = checkpoints.newest_whole()?;
-    let aside = if existed { move_aside(paths)? } else { None };
-    let db = sled_at(&paths.sled)?;
+    let is_new = !existed || empty.is_some();
+    let (aside, db) = match empty {
+        Some(db) => (None, db),
+        None => (if existed { move_aside(paths)? } else { None }, sled_at(&paths.sled)?),
+    };
     let mut loader = Loader::new(&db, Draft::begin(&Image::path(&paths.checkpoint)));
     if let Some(position) = newest {
         checkpoints.load(position, &mut loader)?;
     }
     let (meta, image) = loader.finish(newest.unwrap_or_default())?;
-    let fresh = !existed && newest.is_none();
+    let fresh = is_new && newest.is_none();
     let rebuilt = (!fresh).then_some(Rebuilt { why, checkpoint: newest, aside });
-    Ok(opened(Found { db, meta, image }, paths, rebuilt))
+    Ok(opened(Found { db, meta, image }, paths, attempt, rebuilt))
+}
+
+/// What there is where the store should be.
+enum Tried {
+    Found(Found),
+    /// Nothing is in it yet.
+    Empty(sled::Db),
 }
 
 /// A store that can be used.
@@ -123,40 +141,53 @@ struct Found {
     image: Option<Image>,
 }
 
-fn opened(found: Found, paths: &Paths, rebuilt: Option<Rebuilt>) -> Opened {
+fn opened(found: Found, paths: &Paths, attempt: Attempt, rebuilt: Option<Rebuilt>) -> Opened {
     let Found { db, meta, image } = found;
     let (tree, known) = ((*db).clone(), Arc::new(Known::new(meta.standings)));
     let images = Arc::new(Images::new(Image::path(&paths.checkpoint), image));
     fill_beside(&known, Scan::of(&images, tree.clone()));
     let view = Arc::new(View { tree, known, images });
     let writer = Writer::new(db, meta, paths.sled.join("db"), &view);
-    Opened { writer, view, rebuilt }
+    Opened { writer, view, rebuilt, attempt }
 }
 
 /// Opens what is there; says why it cannot be used. sled panics on some damage: that is caught.
-fn try_open(paths: &Paths, clean: bool) -> Result<Found, StoreError> {
+fn try_open(paths: &Paths, clean: bool) -> Result<Tried, StoreError> {
     let Paths { sled, checkpoint, .. } = paths;
     if !sled.exists() {
         return Err(StoreError::Damaged("it was missing".to_owned()));
     }
     let attempt = catch_unwind(AssertUnwindSafe(|| -> Result<_, StoreError> {
-        let db = sled_at(sled)?;
+        let db = sled_at(sled).map_err(of_its_own)?;
         let Some(bytes) = db.get(META)? else {
-            return Err(StoreError::Damaged("it was empty".to_owned()));
+            let empty = StoreError::Damaged("it had lost its position".to_owned());
+            return if db.is_empty() { Ok(Tried::Empty(db)) } else { Err(empty) };
         };
-        let meta: Meta = decode(&bytes)?;
+        let meta = Meta::decode(&bytes)?;
         let path = Image::path(checkpoint);
         if clean {
             let image = Image::open(&path, meta.applied).ok();
-            return Ok(Found { db, meta, image });
+            return Ok(Tried::Found(Found { db, meta, image }));
         }
         let mut draft = Draft::begin(&path);
-        if survey(&db, &mut draft)? != (Meta { applied: Position::default(), ..meta }) {
+        let (found, newer) = survey(&db, &mut draft)?;
+        if found != (Meta { applied: Position::default(), part: 0, ..meta }) {
             return Err(StoreError::Damaged("its content did not add up".to_owned()));
         }
-        Ok(Found { db, meta, image: draft.finish().ok() })
+        // Only where all is as it was written: damage can look newer, too.
+        newer.map_or(Ok(()), Err)?;
+        Ok(Tried::Found(Found { db, meta, image: draft.finish().ok() }))
     }));
     attempt.unwrap_or_else(|_| Err(StoreError::Damaged("sled gave up on opening it".to_owned())))
+}
+
+/// What sled says of the file system is mostly of its own files, and those can be made again: but
+/// not where the system lets nobody.
+fn of_its_own(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Disk { passing: false, what } => StoreError::Damaged(what),
+        other => other,
+    }
 }
 
 pub(super) fn sled_at(path: &Path) -> Result<sled::Db, StoreError> {
@@ -165,20 +196,27 @@ pub(super) fn sled_at(path: &Path) -> Result<sled::Db, StoreError> {
         .cache_capacity(CACHE_BYTES)
         // We sync by ourselves, at checkpoints; a background thread could fail unseen.
         .flush_every_ms(None);
-    Ok(config.open()?)
+    let db = config.open()?;
+    // Its files are as the umask has them.
+    private_dir(path)?;
+    Ok(db)
 }
 
-/// What the content of a store adds up to; with an image of it.
-fn survey(tree: &sled::Tree, draft: &mut Draft) -> Result<Meta, StoreError> {
-    let mut meta = Meta::default();
+/// What the content of a store adds up to, and whether a newer version has written of it; with an
+/// image of it.
+fn survey(tree: &sled::Tree, draft: &mut Draft) -> Result<(Meta, Option<StoreError>), StoreError> {
+    let (mut meta, mut newer) = (Meta::default(), None);
     for pair in tree {
         let (key, value) = pair?;
         if key != META {
             meta.account(&key, None, Some(&value));
-            draft.put_stored(&key, &value)?;
+            match draft.put_stored(&key, &value) {
+                Err(error @ StoreError::Newer(_)) => newer = Some(error),
+                other => other?,
+            }
         }
     }
-    Ok(meta)
+    Ok((meta, newer))
 }
 
 /// Fills an empty store.
@@ -211,7 +249,7 @@ impl<'a> Loader<'a> {
 
     fn finish(mut self, applied: Position) -> Result<(Meta, Option<Image>), StoreError> {
         self.meta.applied = applied;
-        self.batch.insert(META, encode(&self.meta));
+        self.batch.insert(META, self.meta.encode());
         self.tree.apply_batch(self.batch)?;
         Ok((self.meta, self.draft.finish().ok()))
     }

@@ -3,13 +3,13 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::codec::{Counts, Meta, decode};
-use super::keys::{self, META, QUARANTINE, QUIET, STANDING};
+use super::keys::{self, META, QUIET, SET_ASIDE, STANDING};
 use super::scan::Scan;
 use super::{StoreError, View};
 use crate::journal;
 use crate::model::{
-    Address, Element, Event, Filter, Gist, Position, QuarantineId, Reason, Scope, SourceName,
-    Standing, Submission, Suppression, Time,
+    Address, Element, Event, Filter, Gist, Position, Reason, Scope, SourceName, Standing,
+    Submission, Suppression, Time,
 };
 use crate::provider::{Reading, Unreadable, read_element};
 use crate::rules::Rules;
@@ -40,19 +40,6 @@ pub type Visit<'a> = &'a mut dyn FnMut(&str, &Scope, &Gist<'_>) -> Result<(), St
 /// A scan over the standings.
 pub type StandingRows = Box<dyn Iterator<Item = Result<StandingRow, StoreError>> + Send>;
 
-/// An element in quarantine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quarantined {
-    /// Where it is.
-    pub id: QuarantineId,
-    /// Why it could not be read.
-    pub reason: String,
-    /// What it came with, without its elements.
-    pub submission: Submission,
-    /// The element itself; `None` if the journal no longer has it.
-    pub element: Option<Element>,
-}
-
 /// How much the store holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -62,7 +49,12 @@ pub struct Totals {
     pub standings: u64,
     /// Elements in quarantine.
     pub quarantined: u64,
+    /// Elements and records that could not be applied; no more than [`SET_ASIDE_MAX`] are counted.
+    pub set_aside: usize,
 }
+
+/// Most of what was set aside that is counted.
+pub const SET_ASIDE_MAX: usize = 1_000;
 
 impl Reader {
     /// A reader of a store that is still to be opened.
@@ -132,12 +124,11 @@ impl Reader {
     /// # Errors
     /// When the store cannot answer.
     pub fn totals(&self) -> Result<Totals, StoreError> {
-        let meta: Meta = match self.tree()?.get(META)? {
-            Some(bytes) => decode(&bytes)?,
-            None => Meta::default(),
-        };
-        let Meta { applied, standings, quarantined, .. } = meta;
-        Ok(Totals { applied, standings, quarantined })
+        let tree = self.tree()?;
+        let meta = tree.get(META)?.map(|bytes| Meta::decode(&bytes)).transpose()?;
+        let Meta { applied, standings, quarantined, .. } = meta.unwrap_or_default();
+        let set_aside = tree.scan_prefix([SET_ASIDE]).keys().take(SET_ASIDE_MAX).count();
+        Ok(Totals { applied, standings, quarantined, set_aside })
     }
 
     /// Every standing of one address, by scope.
@@ -264,34 +255,6 @@ impl Reader {
         // Behind every scope of the address, and before every longer address.
         let start = [&[STANDING], address.as_bytes(), &[1]].concat();
         Ok(self.tree()?.range(start..vec![STANDING + 1]))
-    }
-
-    /// The elements in quarantine, oldest first.
-    ///
-    /// # Errors
-    /// When the store cannot answer.
-    pub fn quarantined(&self) -> Result<Vec<QuarantineId>, StoreError> {
-        let keys = self.tree()?.scan_prefix([QUARANTINE]).keys();
-        keys.map(|key| keys::quarantine_id(&key?).ok_or_else(strange_key)).collect()
-    }
-
-    /// One element in quarantine. `None`: it is not there.
-    ///
-    /// # Errors
-    /// When the store or the journal cannot answer.
-    pub fn quarantined_element(&self, id: QuarantineId) -> Result<Option<Quarantined>, StoreError> {
-        let Some(reason) = self.tree()?.get(keys::quarantine(id))? else { return Ok(None) };
-        let reason = String::from_utf8_lossy(&reason).into_owned();
-        let mut submission = self.submission(id.record)?.ok_or_else(|| {
-            StoreError::Damaged(format!("the journal has no record at {}", id.record))
-        })?;
-        let element = submission.elements.drain(..).nth(id.element as usize);
-        Ok(Some(Quarantined { id, reason, submission, element }))
-    }
-
-    pub(super) fn submission(&self, record: Position) -> Result<Option<Submission>, StoreError> {
-        let payload = self.journal.read(record)?;
-        Ok(payload.and_then(|payload| Submission::decode(&payload).ok()))
     }
 
     /// Everything in the store, for comparing two of them.

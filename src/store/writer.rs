@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -16,15 +17,13 @@ use super::keys::{self, EVENT, HELD, MESSAGE, META, QUARANTINE, QUIET, STANDING}
 use super::known::Known;
 use super::open::leave_clean_mark;
 use super::{Snapshot, StoreError, View};
-use crate::model::bounds::reason;
 use crate::model::{
-    Element, Event, EventId, EventKind, Origin, Position, QuarantineId, Scope, SourceName,
-    Standing, Time,
+    Event, EventId, EventKind, Origin, Position, QuarantineId, Scope, SourceName, Standing, Time,
 };
 
 /// Writes to the store. There is one.
 pub struct Writer {
-    tree: sled::Tree,
+    pub(super) tree: sled::Tree,
     db: sled::Db,
     meta: Meta,
     /// sled's own file, synced by us: its `flush` does not reach the disk on Linux.
@@ -42,6 +41,19 @@ pub struct Batch {
     /// The value of each key that was looked at or changed: as it was, and as it will be.
     values: BTreeMap<Vec<u8>, Value>,
     counts: HashMap<SourceName, Counts>,
+    bytes: usize,
+}
+
+impl Batch {
+    /// How many keys it has looked at.
+    pub fn keys(&self) -> usize {
+        self.values.len()
+    }
+
+    /// About how many bytes of keys and values it holds.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
 }
 
 struct Value {
@@ -78,6 +90,11 @@ impl Writer {
     /// The end of what is applied.
     pub fn applied(&self) -> Position {
         self.meta.applied
+    }
+
+    /// How many elements of the record that starts there are applied already.
+    pub fn applied_within(&self) -> u32 {
+        self.meta.part
     }
 
     /// Notes an event that the element at `place` tells.
@@ -252,48 +269,28 @@ impl Writer {
         self.put(batch, keys::cursor(source, feed), Some(state.as_bytes().to_vec()))
     }
 
-    /// Puts an element into quarantine, with the reason in a line; says whether it is new there. A
-    /// poll reads its overlap again each time, so the same bytes of a source are held once; and what
-    /// an operator has dropped or replayed stays away.
-    ///
-    /// # Errors
-    /// When the store is damaged.
-    pub fn quarantine(
-        &self,
-        batch: &mut Batch,
-        id: QuarantineId,
-        source: &SourceName,
-        element: &Element,
-        why: &str,
-    ) -> Result<bool, StoreError> {
-        let held = keys::held(source, &element.context, &element.body);
-        if self.get(batch, held.clone())?.is_some() {
-            self.counts_mut(batch, source)?.repeated += 1;
-            return Ok(false);
-        }
-        self.put(batch, held, Some(encode(&id.record)))?;
-        self.counts_mut(batch, source)?.unreadable += 1;
-        self.put(batch, keys::quarantine(id), Some(reason(why).into_bytes()))?;
-        Ok(true)
-    }
-
-    /// Takes an element out of quarantine.
-    ///
-    /// # Errors
-    /// When the store is damaged.
-    pub fn release(&self, batch: &mut Batch, id: QuarantineId) -> Result<(), StoreError> {
-        self.put(batch, keys::quarantine(id), None)
-    }
-
     /// Makes a batch visible, as the state after everything before `applied`.
     ///
     /// # Errors
     /// When the store is damaged.
-    pub fn commit(&mut self, mut batch: Batch, applied: Position) -> Result<(), StoreError> {
+    pub fn commit(&mut self, batch: Batch, applied: Position) -> Result<(), StoreError> {
+        self.commit_within(batch, applied, 0)
+    }
+
+    /// The same, as the state after that many elements of the record that starts at `applied`.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn commit_within(
+        &mut self,
+        mut batch: Batch,
+        applied: Position,
+        part: u32,
+    ) -> Result<(), StoreError> {
         for (source, counts) in std::mem::take(&mut batch.counts) {
             self.put(&mut batch, keys::counts(&source), Some(encode(&counts)))?;
         }
-        let mut meta = Meta { applied, ..self.meta };
+        let mut meta = Meta { applied, part, ..self.meta };
         let mut changes = sled::Batch::default();
         let earlier = self.earlier.upgrade();
         let changed = batch.values.iter().filter(|(_, value)| value.before != value.after);
@@ -314,7 +311,7 @@ impl Writer {
                 None => changes.remove(key),
             }
         }
-        changes.insert(META, encode(&meta));
+        changes.insert(META, meta.encode());
         self.tree.apply_batch(changes)?;
         self.meta = meta;
         Ok(())
@@ -352,17 +349,6 @@ impl Writer {
         Ok(last)
     }
 
-    /// Forgets the elements in quarantine whose payload the journal no longer has. They are few.
-    fn forget_quarantine(&self, batch: &mut Batch, start: Position) -> Result<(), StoreError> {
-        for key in self.tree.scan_prefix([QUARANTINE]).keys() {
-            let key = key?;
-            if keys::quarantine_id(&key).is_some_and(|id| id.record < start) {
-                self.put(batch, key.to_vec(), None)?;
-            }
-        }
-        Ok(())
-    }
-
     /// An image of the standings to write beside, if one is wanted.
     pub fn next_image(&self) -> Option<NextImage> {
         Images::next(&self.images, &self.tree)
@@ -397,13 +383,13 @@ impl Writer {
         Ok(snapshot)
     }
 
-    fn counts_mut<'b>(
+    pub(super) fn counts_mut<'b>(
         &self,
         batch: &'b mut Batch,
         source: &SourceName,
     ) -> Result<&'b mut Counts, StoreError> {
         if !batch.counts.contains_key(source) {
-            let stored = self.tree.get(keys::counts(source))?;
+            let stored = guarded(|| self.tree.get(keys::counts(source)))?;
             let counts = stored.map(|bytes| decode(&bytes)).transpose()?.unwrap_or_default();
             batch.counts.insert(source.clone(), counts);
         }
@@ -424,6 +410,7 @@ impl Writer {
         key: Vec<u8>,
         bytes: Option<Vec<u8>>,
     ) -> Result<(), StoreError> {
+        batch.bytes += bytes.as_ref().map_or(0, Vec::len);
         self.value(batch, key)?.after = bytes;
         Ok(())
     }
@@ -432,12 +419,20 @@ impl Writer {
         match batch.values.entry(key) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(vacant) => {
-                let before = self.known.get(&self.tree, vacant.key())?;
+                let before = guarded(|| self.known.get(&self.tree, vacant.key()))?;
                 let before = before.map(|bytes| bytes.to_vec());
+                batch.bytes += vacant.key().len() + 2 * before.as_ref().map_or(0, Vec::len);
                 Ok(vacant.insert(Value { after: before.clone(), before }))
             }
         }
     }
+}
+
+/// Reads of sled, which panics on some damage. That is an error from here on: so it passes for no
+/// other panic, which is about what is merged.
+pub(super) fn guarded<T>(read: impl FnOnce() -> sled::Result<T>) -> Result<T, StoreError> {
+    let gave_up = |_| StoreError::Damaged("sled gave up on reading".to_owned());
+    Ok(catch_unwind(AssertUnwindSafe(read)).map_err(gave_up)??)
 }
 
 impl Meta {

@@ -7,8 +7,9 @@ use tracing::{Level, error, info, warn};
 
 use super::fold;
 
-/// How much the store holds.
-pub fn totals(standings: u64, quarantined: u64) {
+/// How much the store holds, and what could not be applied.
+pub fn totals(standings: u64, quarantined: u64, set_aside: usize) {
+    gauge!("suppressd_set_aside").set(set_aside as f64);
     gauge!("suppressd_standings").set(standings as f64);
     gauge!("suppressd_quarantine_elements").set(quarantined as f64);
 }

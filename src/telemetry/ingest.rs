@@ -14,6 +14,12 @@ pub fn journal_torn(bytes: u64) {
     warn!(bytes, "journal: cut off an unfinished write; nothing in it was acknowledged");
 }
 
+/// A directory of the state belongs to somebody else, and others than we may look into it.
+pub fn open_to_others(dir: &std::path::Path) {
+    let dir = dir.display();
+    warn!(%dir, "store: others can read this directory; `chown` it to suppressd, or `chmod 700` it");
+}
+
 /// A part of the journal cannot be read.
 pub fn journal_damaged(at: impl Display, bytes: u64, aside: Option<&std::path::Path>) {
     counter!("suppressd_journal_damaged_total").increment(1);
@@ -35,14 +41,23 @@ pub fn journal_scrub_failed(error: impl Display) {
     error!(%error, "journal: could not be looked through; the next start tries again");
 }
 
-/// A record is whole but of no form that this version reads.
-pub fn record_strange(at: impl Display) {
-    counter!("suppressd_journal_damaged_total").increment(1);
-    const MESSAGE: &str =
-        "journal: a record was written by a newer version; start that version again";
-    if fold::first(Level::ERROR, MESSAGE, "journal", "") {
-        error!(%at, "{MESSAGE}");
-    }
+/// The journal goes on with a record that only a newer version reads.
+pub fn halted(at: impl Display, form: u8) {
+    error!(
+        %at, form,
+        "journal: a newer suppressd has written this record and what follows. Nothing further is \
+         applied, and intake goes on: start the newer version again"
+    );
+}
+
+/// An element or a record could not be applied.
+pub fn set_aside(id: impl Display, why: &str) {
+    counter!("suppressd_set_aside_total").increment(1);
+    error!(
+        %id, why,
+        "store: could not apply this and went on behind it; see `suppressd quarantine list`, and \
+         `suppressd quarantine replay` after an upgrade"
+    );
 }
 
 /// The store had to be made again.
@@ -61,9 +76,12 @@ pub fn store_ready(seconds: f64) {
     info!(seconds, "store: ready");
 }
 
-/// The store failed; it is opened again.
-pub fn store_failed(error: impl Display) {
+/// The store failed; it is opened again. That is told where it is `news`.
+pub fn store_failed(error: impl Display, news: bool) {
     counter!("suppressd_store_failures_total").increment(1);
+    if !news {
+        return;
+    }
     error!(%error, "store: failed; intake goes on, and the store is opened again");
 }
 

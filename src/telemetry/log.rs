@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, IsTerminal};
 
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Subscriber, error};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Format, Full, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -44,6 +44,12 @@ pub fn start() {
     };
     // Only a test can have started it before; then its lines go where the test wants them.
     drop(started);
+    // The usual line quotes what went wrong, and that can be an address.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        error!(place, thread, "a defect of suppressd: it panicked, and went on if it could");
+    }));
 }
 
 /// Lines with the priority in front that sd-daemon(3) defines.

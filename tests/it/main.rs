@@ -3,6 +3,7 @@
 // Marked as tests as a whole, so that what helps them may unwrap too.
 #![cfg(test)]
 
+mod aside;
 mod authentic;
 mod checkpoints;
 mod cli;
@@ -34,6 +35,7 @@ mod mta_rspamd;
 mod mta_sendmail;
 mod oversize;
 mod mutation;
+mod parts;
 mod poll;
 mod poll_daemon;
 mod polling;
@@ -51,6 +53,7 @@ mod retention;
 mod rust_text;
 mod same_fact;
 mod scrub;
+mod state;
 mod support;
 mod tidy;
 mod told_again;

@@ -34,11 +34,11 @@ const KINDS: [&str; 7] = [
 /// Submissions that the state holds.
 const SUBMISSIONS: u32 = 600;
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-fn settings(state: &Path) -> Settings {
+pub(crate) fn settings(state: &Path) -> Settings {
     Settings {
         checkpoint_bytes: 8 << 10,
         sync_every: Duration::from_millis(50),
@@ -51,11 +51,11 @@ fn settings(state: &Path) -> Settings {
     }
 }
 
-fn start(state: &Path) -> Running {
+pub(crate) fn start(state: &Path) -> Running {
     ingest::start(settings(state), &Handle::current()).unwrap()
 }
 
-async fn stop(running: Running) {
+pub(crate) async fn stop(running: Running) {
     assert_eq!(running.stop(PATIENCE).await, Vec::<&str>::new());
 }
 
@@ -63,7 +63,7 @@ fn at(second: u32) -> Time {
     Time::from_seconds(1_781_000_000 + i64::from(second))
 }
 
-fn submission(origin: Origin, number: u32, elements: Vec<Element>) -> Submission {
+pub(crate) fn submission(origin: Origin, number: u32, elements: Vec<Element>) -> Submission {
     let operator = origin == Origin::Operator;
     Submission {
         source: SourceName::parse(if operator { "operator" } else { "test" }).unwrap(),
@@ -77,7 +77,7 @@ fn submission(origin: Origin, number: u32, elements: Vec<Element>) -> Submission
     }
 }
 
-fn element(text: &str) -> Element {
+pub(crate) fn element(text: &str) -> Element {
     Element { context: String::new(), body: text.as_bytes().to_vec() }
 }
 
@@ -135,7 +135,7 @@ async fn feed(running: &Running, numbers: std::ops::Range<u32>) {
     }
 }
 
-async fn everything(state: &Path) -> Vec<Pair> {
+pub(crate) async fn everything(state: &Path) -> Vec<Pair> {
     let running = start(state);
     tokio::time::timeout(PATIENCE, running.ingest.ready()).await.expect("ready in time");
     let pairs = running.reader.everything().unwrap();
@@ -165,7 +165,7 @@ fn checkpoints(state: &Path) -> Vec<PathBuf> {
     files
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -194,7 +194,7 @@ fn differing(one: &[Pair], other: &[Pair]) -> Vec<String> {
 }
 
 #[track_caller]
-fn assert_same(what: &str, found: &[Pair], expected: &[Pair]) {
+pub(crate) fn assert_same(what: &str, found: &[Pair], expected: &[Pair]) {
     let differing = differing(expected, found);
     assert!(differing.is_empty(), "{what}:\n{}", differing.join("\n"));
 }

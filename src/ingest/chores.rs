@@ -1,0 +1,182 @@
+//! What the applier sees to beside applying: syncing, checkpoints, the image, and retention.
+
+use std::fmt::Display;
+use std::io;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::Settings;
+use crate::clock;
+use crate::journal;
+use crate::model::Position;
+use crate::store::{Batch, Checkpoints, StoreError, Writer};
+use crate::telemetry;
+
+/// Keys looked at in one go when old events are forgotten.
+const FORGET_KEYS: usize = 5_000;
+/// The wait before another image of the standings is tried.
+const IMAGE_AGAIN: Duration = Duration::from_secs(10 * 60);
+/// How often retention is looked at.
+const TRIM_EVERY: Duration = Duration::from_secs(60 * 60);
+
+/// What the loop keeps beside the store.
+pub(super) struct Chores {
+    synced: Instant,
+    dirty: bool,
+    checkpointed: Instant,
+    /// Bytes applied since the last checkpoint.
+    bytes: u64,
+    checkpoints: Arc<Checkpoints>,
+    writing: Option<JoinHandle<io::Result<()>>>,
+    /// Those that were there at the start are being read.
+    verifying: Option<JoinHandle<io::Result<()>>>,
+    imaging: Option<JoinHandle<Result<(), StoreError>>>,
+    /// An image could not be written: none is begun before.
+    image_after: Instant,
+    trimmed: Option<Instant>,
+    /// Where forgetting goes on, while it does.
+    forgetting: Option<(Position, Vec<u8>)>,
+}
+
+impl Chores {
+    /// Begins with having read what checkpoints there are: nothing is trimmed on their word before.
+    pub(super) fn new(checkpoints: &Arc<Checkpoints>) -> io::Result<Chores> {
+        let now = Instant::now();
+        let there = Arc::clone(checkpoints);
+        let verifying = Builder::new().name("verify".to_owned()).spawn(move || there.verify())?;
+        Ok(Chores {
+            synced: now,
+            dirty: false,
+            checkpointed: now,
+            bytes: 0,
+            checkpoints: Arc::clone(checkpoints),
+            writing: None,
+            verifying: Some(verifying),
+            imaging: None,
+            image_after: now,
+            trimmed: None,
+            forgetting: None,
+        })
+    }
+
+    pub(super) fn note(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.dirty |= bytes > 0;
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.forgetting.is_none() && self.writing.is_none()
+    }
+
+    /// Syncs, writes checkpoints, trims and forgets, each when it is due.
+    pub(super) fn work(
+        &mut self,
+        settings: &Settings,
+        journal: &journal::Reader,
+        writer: &mut Writer,
+    ) -> Result<(), StoreError> {
+        if self.dirty && self.synced.elapsed() >= settings.sync_every {
+            writer.sync()?;
+            self.dirty = false;
+            self.synced = Instant::now();
+        }
+        self.checkpoint(settings, writer)?;
+        if self.trimmed.is_none_or(|last| last.elapsed() >= TRIM_EVERY) {
+            self.trimmed = Some(Instant::now());
+            self.trim(settings, journal)?;
+        }
+        if let Some((start, after)) = self.forgetting.take() {
+            let mut batch = Batch::default();
+            let next = writer.forget(&mut batch, start, &after, FORGET_KEYS)?;
+            writer.commit(batch, writer.applied())?;
+            self.forgetting = next.map(|after| (start, after));
+        }
+        Ok(())
+    }
+
+    /// Starts a checkpoint when one is due, and looks after the one that is being written.
+    fn checkpoint(&mut self, settings: &Settings, writer: &mut Writer) -> Result<(), StoreError> {
+        match ended(&mut self.verifying) {
+            Some(Ok(())) => self.trimmed = None,
+            Some(Err(error)) => telemetry::ingest::checkpoints_unread(error),
+            None => {}
+        }
+        match ended(&mut self.writing) {
+            Some(Ok(())) => self.trimmed = None,
+            Some(Err(error)) => telemetry::ingest::checkpoint_failed(error),
+            None => {}
+        }
+        let late = self.checkpointed.elapsed() >= settings.checkpoint_every && self.bytes > 0;
+        let due = self.bytes >= settings.checkpoint_bytes || late;
+        // Counts are exact only between two records.
+        if !due || self.writing.is_some() || writer.applied_within() > 0 {
+            return Ok(());
+        }
+        // What a checkpoint stands for is synced before anything is trimmed on its word.
+        writer.sync()?;
+        let snapshot = writer.snapshot()?;
+        let checkpoints = Arc::clone(&self.checkpoints);
+        self.bytes = 0;
+        self.checkpointed = Instant::now();
+        let thread = Builder::new().name("checkpoint".to_owned()).spawn(move || {
+            let started = Instant::now();
+            checkpoints.write(&snapshot)?;
+            telemetry::ingest::checkpoint_written(snapshot.applied(), started.elapsed());
+            Ok(())
+        });
+        self.writing = Some(thread?);
+        Ok(())
+    }
+
+    /// Waits for what was begun, syncs, and leaves everything so that the next start is quick.
+    pub(super) fn finish(self, settings: &Settings, writer: &Writer) -> Result<(), StoreError> {
+        if let Some(writing) = self.writing {
+            let _ = writing.join();
+        }
+        writer.sync()?;
+        writer.leave_clean_mark(&settings.store().checkpoint)?;
+        if let Some(imaging) = self.imaging {
+            // It has found out by now that nobody wants it.
+            let _ = imaging.join();
+        }
+        Ok(())
+    }
+
+    /// Starts an image of the standings when one is wanted: now, as nothing else is to be done.
+    pub(super) fn image(&mut self, writer: &Writer) -> Result<(), StoreError> {
+        if let Some(Err(error)) = ended(&mut self.imaging) {
+            telemetry::ingest::image_failed(error);
+            self.image_after = Instant::now() + IMAGE_AGAIN;
+        }
+        if self.imaging.is_some() || Instant::now() < self.image_after {
+            return Ok(());
+        }
+        if let Some(image) = writer.next_image() {
+            let thread = Builder::new().name("image".to_owned()).spawn(move || image.write());
+            self.imaging = Some(thread?);
+        }
+        Ok(())
+    }
+
+    /// Removes segments beyond the retention, never past the older checkpoint.
+    fn trim(&mut self, settings: &Settings, journal: &journal::Reader) -> Result<(), StoreError> {
+        let Some(point) = self.checkpoints.trim_point()? else { return Ok(()) };
+        let cutoff = clock::now().minus(settings.retention);
+        let removed = journal.trim(point, cutoff)?;
+        if removed > 0 {
+            telemetry::ingest::journal_trimmed(removed);
+            self.forgetting = Some((journal.start()?, vec![b'e']));
+        }
+        Ok(())
+    }
+}
+
+/// What came of a thread, if it has ended.
+fn ended<E: Display>(thread: &mut Option<JoinHandle<Result<(), E>>>) -> Option<Result<(), String>> {
+    let thread = thread.take_if(|thread| thread.is_finished())?;
+    Some(match thread.join() {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(_) => Err("the thread panicked".to_owned()),
+    })
+}

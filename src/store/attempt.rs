@@ -1,0 +1,238 @@
+//! What is being applied, noted beside the store: should the process die of it, the next start
+//! knows of what.
+//!
+//! A death is first known to be of a batch. From its start on every element is then applied alone;
+//! one of which the process died twice more is not tried again.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+use crate::model::{Position, QuarantineId};
+
+/// The file's name, among the checkpoints.
+const NAME: &str = "attempt";
+/// The length of a note, in bytes: the same for all, so that one is written over another.
+const NOTE_BYTES: usize = 48;
+/// Deaths of one element that was applied alone, before it is not tried again.
+const DEATHS_MAX: u32 = 2;
+/// Elements that are applied alone from where the process died on: no batch has more steps.
+const ALONE: usize = 3 * 4_096;
+
+/// A step of applying: a record as a whole, or an element of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The record.
+    pub record: Position,
+    /// 0: reading the record; from 1 on: its elements; behind the last one: what ends it.
+    pub step: u32,
+}
+
+impl Place {
+    /// What is set aside if this step cannot be done, of a record with that many elements.
+    pub fn id(self, elements: u32) -> QuarantineId {
+        let element = self.step.checked_sub(1).filter(|element| *element < elements);
+        QuarantineId { record: self.record, element: element.unwrap_or(QuarantineId::WHOLE) }
+    }
+}
+
+/// A step at which it went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Suspect {
+    place: Place,
+    /// How often the process died of it alone.
+    deaths: u32,
+    /// It is not tried again.
+    given_up: bool,
+}
+
+/// The note, and what the one of the last life said.
+pub struct Attempt {
+    file: File,
+    suspect: Option<Suspect>,
+    /// How many steps are still done alone, from the suspect on.
+    alone: usize,
+    /// What is being done.
+    current: Option<Place>,
+}
+
+impl Attempt {
+    /// Opens the note in the directory of the checkpoints; one that a process left behind as it
+    /// died counts.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn open(checkpoint: &Path) -> io::Result<Attempt> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let file = options.open(checkpoint.join(NAME))?;
+        let mut note = [0; NOTE_BYTES];
+        let read = file.read_at(&mut note, 0)?;
+        let suspect = parse(&note[..read]);
+        let alone = if suspect.is_some() { ALONE } else { 0 };
+        Ok(Attempt { file, suspect, alone, current: None })
+    }
+
+    /// Whether a step has to be done in a batch of its own.
+    pub fn is_alone(&self, place: Place) -> bool {
+        self.alone > 0 && self.suspect.is_some_and(|suspect| suspect.place <= place)
+    }
+
+    /// Whether a step is not to be tried again.
+    pub fn is_given_up(&self, place: Place) -> bool {
+        self.suspect.is_some_and(|suspect| suspect.place == place && suspect.given_up)
+    }
+
+    /// Notes that a batch begins with this step, which may be all of it.
+    pub fn begin(&mut self, place: Place) {
+        let known = self.suspect.filter(|suspect| suspect.place == place);
+        let deaths = known.map_or(0, |suspect| suspect.deaths);
+        let kind = if self.is_alone(place) { "alone" } else { "batch" };
+        let Place { record: Position { segment, offset }, step } = place;
+        self.current = Some(place);
+        self.write(&format!("{kind} {segment} {offset} {step} {deaths}"));
+    }
+
+    /// Notes that what was begun is done.
+    pub fn done(&mut self) {
+        let Some(place) = self.current.take() else { return };
+        if self.is_alone(place) {
+            self.alone -= 1;
+            self.suspect.take_if(|suspect| self.alone == 0 || suspect.given_up);
+            // Whatever it was, it was not this one.
+            if let Some(suspect) = &mut self.suspect
+                && suspect.place == place
+            {
+                suspect.deaths = 0;
+            }
+        }
+        self.write("");
+    }
+
+    /// Notes that a step went wrong in a way that could be caught: it is tried alone, or no more
+    /// if it was.
+    pub fn failed(&mut self, place: Place) {
+        let given_up = self.current == Some(place) && self.is_alone(place);
+        self.suspect = Some(Suspect { place, deaths: 0, given_up });
+        self.alone = self.alone.max(1);
+    }
+
+    fn write(&self, text: &str) {
+        let note = format!("{text:<width$}\n", width = NOTE_BYTES - 1);
+        // Not synced: what has to survive is the death of a process, not of the machine. Without a
+        // note everything goes as well, as long as nobody dies.
+        let _ = self.file.write_all_at(note.as_bytes(), 0);
+    }
+}
+
+impl Drop for Attempt {
+    /// A store that fails, or sled that panics, is no death.
+    fn drop(&mut self) {
+        self.write("");
+    }
+}
+
+fn parse(note: &[u8]) -> Option<Suspect> {
+    let mut words = std::str::from_utf8(note).ok()?.split_whitespace();
+    let alone = match words.next()? {
+        "alone" => 1,
+        "batch" => 0,
+        _ => return None,
+    };
+    let numbers: Vec<u32> = words.map_while(|word| word.parse().ok()).collect();
+    let &[segment, offset, step, deaths] = numbers.as_slice() else { return None };
+    let deaths = deaths.saturating_add(alone);
+    let place = Place { record: Position { segment, offset }, step };
+    Some(Suspect { place, deaths, given_up: deaths >= DEATHS_MAX })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(step: u32) -> Place {
+        Place { record: Position { segment: 1, offset: 16 }, step }
+    }
+
+    /// Dies, as a process does: nothing is tidied up.
+    fn die(attempt: Attempt) {
+        std::mem::forget(attempt);
+    }
+
+    #[test]
+    fn what_kills_three_times_in_a_row_is_not_tried_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Attempt::open(directory.path()).unwrap();
+        // A batch of which nobody knows what it was.
+        let mut first = open();
+        assert!(!first.is_alone(place(1)));
+        first.begin(place(1));
+        die(first);
+        let mut second = open();
+        assert!(!second.is_alone(place(0)) && second.is_alone(place(1)));
+        second.begin(place(1));
+        second.done();
+        assert!(second.is_alone(place(2)));
+        second.begin(place(2));
+        die(second);
+        let mut third = open();
+        assert!(!third.is_alone(place(1)) && third.is_alone(place(2)));
+        assert!(!third.is_given_up(place(2)));
+        third.begin(place(2));
+        die(third);
+        let mut last = open();
+        assert!(last.is_given_up(place(2)) && !last.is_given_up(place(1)));
+        assert!(last.is_alone(place(2)));
+        last.begin(place(2));
+        last.done();
+        assert!(!last.is_given_up(place(2)));
+        die(last);
+        assert!(!open().is_alone(place(3)), "what was done is no suspect");
+    }
+
+    #[test]
+    fn deaths_of_different_elements_do_not_add_up() {
+        let directory = tempfile::tempdir().unwrap();
+        for step in 1..20 {
+            let mut life = Attempt::open(directory.path()).unwrap();
+            assert!((0..20).all(|step| !life.is_given_up(place(step))), "{step}");
+            if step > 1 {
+                life.begin(place(step - 1));
+                life.done();
+            }
+            life.begin(place(step));
+            die(life);
+        }
+        drop(Attempt::open(directory.path()).unwrap());
+        let next = Attempt::open(directory.path()).unwrap();
+        assert!(!next.is_alone(place(19)), "a store that failed is no death");
+    }
+
+    #[test]
+    fn what_fails_is_tried_alone_and_then_given_up() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut attempt = Attempt::open(directory.path()).unwrap();
+        attempt.begin(place(1));
+        attempt.failed(place(5));
+        assert!(!attempt.is_alone(place(4)));
+        assert!(attempt.is_alone(place(5)) && !attempt.is_given_up(place(5)));
+        attempt.begin(place(1));
+        attempt.done();
+        attempt.begin(place(5));
+        attempt.failed(place(5));
+        assert!(attempt.is_given_up(place(5)));
+        attempt.begin(place(5));
+        attempt.done();
+        assert!(!attempt.is_alone(place(6)) && !attempt.is_given_up(place(5)));
+    }
+
+    #[test]
+    fn any_bytes_are_no_note() {
+        for bytes in [&b""[..], b"\n", b"alone 1 2", b"batch 1 2 3 x", b"other 1 2 3 4", b"\xff"] {
+            assert_eq!(parse(bytes), None);
+        }
+        let written = Some(Suspect { place: place(3), deaths: 1, given_up: false });
+        assert_eq!(parse(b"alone 1 16 3 0        \n"), written);
+    }
+}

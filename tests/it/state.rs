@@ -1,0 +1,126 @@
+//! The state directory: who may look into it, what a start that fails leaves there, and what becomes
+//! of it under a running daemon.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::rebuild::copy;
+use super::support::client::{event, notify};
+use super::support::daemon::{Daemon, Home, PATIENCE, PROGRAM};
+use super::support::wait_for;
+
+const DIRECTORIES: [&str; 4] = ["journal", "sled", "checkpoint", "quarantine"];
+
+fn send(daemon: &Daemon, name: &str) -> u16 {
+    notify(daemon.http, &event("hard_bounce", &format!("{name}@x.test"), "m", 1)).status
+}
+
+/// What others may do with a file or directory, and with all below it.
+fn open_to_others(path: &Path) -> Vec<String> {
+    let mode = fs::metadata(path).unwrap().permissions().mode();
+    let mut found = Vec::new();
+    if mode & 0o077 != 0 {
+        found.push(format!("{} {mode:o}", path.display()));
+    }
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            found.extend(open_to_others(&entry.unwrap().path()));
+        }
+    }
+    found
+}
+
+#[test]
+fn nobody_else_looks_into_the_state_whatever_was_there_before() {
+    let home = Home::new("");
+    for name in DIRECTORIES {
+        let path = home.state().join(name);
+        fs::create_dir_all(&path).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    }
+    // MTAs go through it to the exports that may stand in it.
+    fs::set_permissions(home.state(), Permissions::from_mode(0o751)).unwrap();
+    let start = || {
+        let mut command = Command::new("sh");
+        let script = format!("umask 022 && exec {PROGRAM} run -c {}", home.config().display());
+        command.args(["-c", &script]);
+        home.start_by(command).ready()
+    };
+    let daemon = start();
+    assert_eq!(send(&daemon, "a"), 200);
+    daemon.until_suppressed("a@x.test");
+    daemon.stop();
+    let daemon = start();
+    let found: Vec<String> =
+        DIRECTORIES.iter().flat_map(|name| open_to_others(&home.state().join(name))).collect();
+    assert!(found.is_empty(), "{found:?}");
+    assert_eq!(fs::metadata(home.state()).unwrap().permissions().mode() & 0o777, 0o751);
+    daemon.stop();
+}
+
+#[test]
+fn a_first_start_without_its_listeners_leaves_nothing_half_made() {
+    let home = Home::new("");
+    // A directory stands where the socket should be.
+    let socket = home.dir.join("control.sock");
+    fs::create_dir(&socket).unwrap();
+    let mut command = Command::new(PROGRAM);
+    let output = command.args(["run", "-c"]).arg(home.config()).stdin(Stdio::null()).output();
+    let output = output.unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && log.contains("control.socket"), "{log}");
+    assert!(!home.state().join("sled").exists(), "nothing is made before it is needed");
+    fs::remove_dir(&socket).unwrap();
+    let log = home.start().ready().stop();
+    assert!(!log.contains("WARN"), "{log}");
+}
+
+#[test]
+fn a_store_in_which_nothing_was_written_yet_is_no_news() {
+    let home = Home::new("");
+    drop(sled::open(home.state().join("sled")).unwrap());
+    let daemon = home.start().ready();
+    assert_eq!(send(&daemon, "a"), 200);
+    let log = daemon.stop();
+    assert!(!log.contains("WARN"), "{log}");
+}
+
+#[test]
+fn a_state_directory_that_was_replaced_takes_nothing() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    assert_eq!(send(&daemon, "a"), 200);
+    let (state, away) = (home.state(), home.dir.join("away"));
+    fs::rename(&state, &away).unwrap();
+    copy(&away, &state);
+    assert_eq!(send(&daemon, "b"), 503);
+    assert_eq!(daemon.readyz().status, 503);
+    assert!(daemon.log().contains("was moved, removed or replaced"), "{}", daemon.log());
+    // It comes back, without anybody sending.
+    fs::rename(&state, home.dir.join("copy")).unwrap();
+    fs::rename(&away, &state).unwrap();
+    let daemon = daemon.ready();
+    assert_eq!(send(&daemon, "c"), 200);
+    daemon.until_suppressed("c@x.test");
+    // And it is noticed without anybody sending.
+    fs::rename(&state, &away).unwrap();
+    wait_for("readiness to go down", PATIENCE, || (daemon.readyz().status == 503).then_some(()));
+    fs::rename(&away, &state).unwrap();
+    daemon.ready().stop();
+    let daemon = home.start().ready();
+    assert_eq!(daemon.rows(&["list"]).len(), 2, "what was refused is not there");
+}
+
+#[test]
+fn nothing_is_told_behind_the_end() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    (0..40).for_each(|number| assert_eq!(send(&daemon, &format!("u{number}")), 200));
+    daemon.stop();
+    for _ in 0..5 {
+        let log = home.start().ready().stop();
+        assert!(log.trim_end().lines().last().unwrap().contains("stopped"), "{log}");
+    }
+}
