@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use suppressd::clock;
-use suppressd::export::publish::{Guard, Publication};
+use suppressd::export::guard::Guard;
+use suppressd::export::publish::Publication;
 use suppressd::export::scan::Scan;
 use suppressd::export::{ALL, Format, Hash, Settings, Style, Table, runner};
 use suppressd::ingest::Running;

@@ -1,13 +1,18 @@
 //! Runs an export's command after the file has changed, such as `postmap`.
 //!
-//! No shell: the program gets its arguments as they are configured. Never retries by itself.
+//! No shell: the program gets its arguments as they are configured. One that fails is run again,
+//! ever more seldom.
 
 use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+
+use super::Settings;
+use super::due::Retry;
+use crate::telemetry::export as telemetry;
 
 /// Longest run of a command. It is killed then.
 const RUN_MAX: Duration = Duration::from_secs(30);
@@ -19,17 +24,64 @@ const DRAIN_MAX: Duration = Duration::from_millis(500);
 /// What is kept of stderr, in bytes, counted from its end.
 const STDERR_BYTES_MAX: usize = 500;
 
+/// When an export's command is to be run.
+#[derive(Default)]
+pub(super) struct Program {
+    due: Option<Instant>,
+    failure: Retry,
+}
+
+impl Program {
+    /// When to run it, if it is to be run.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Why the last run has failed, if it has.
+    pub(super) fn error(&self) -> Option<&String> {
+        self.failure.error()
+    }
+
+    /// The file has changed: it is to be run, if there is one.
+    pub(super) fn wanted(&mut self, settings: &Settings) {
+        if !settings.command.is_empty() {
+            self.due = Some(Instant::now());
+        }
+    }
+
+    /// Runs it.
+    pub(super) async fn run(&mut self, settings: &Settings) {
+        self.due = None;
+        let Settings { name, path, command, .. } = settings;
+        let Some((program, arguments)) = command.split_first() else { return };
+        match run(program, arguments).await {
+            Ok(()) => {
+                if self.failure.error().is_some() {
+                    telemetry::command_recovered(name, path, program);
+                }
+                self.failure = Retry::default();
+            }
+            Err(failure) => {
+                telemetry::command_failed(name, path, program, &failure.why, &failure.stderr);
+                let error = format!("{program} failed: {}", failure.why);
+                let (wait, _) = self.failure.again(error);
+                self.due = Some(Instant::now() + wait);
+            }
+        }
+    }
+}
+
 /// Why a command did not do its work.
 #[derive(Debug)]
-pub(super) struct Failure {
+struct Failure {
     /// In one sentence.
-    pub(super) why: String,
+    why: String,
     /// The end of what it said, on one line.
-    pub(super) stderr: String,
+    stderr: String,
 }
 
 /// Runs `program` with `arguments`, without input and without our standard output.
-pub(super) async fn run(program: &str, arguments: &[String]) -> Result<(), Failure> {
+async fn run(program: &str, arguments: &[String]) -> Result<(), Failure> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.kill_on_drop(true).spawn().map_err(|e| silent(e.to_string()))?;

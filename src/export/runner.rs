@@ -1,20 +1,22 @@
 //! Keeps each export's file current: one task per export, woken by changes, ends and operators.
 //!
-//! Decides when; `scan` says what and `publish` touches the file. A change is never lost: it is
-//! written at once, or when the least interval has passed, or when a failure has been overcome.
+//! `due` decides when, `whole` and `partial` write. A change is never lost: it is written at once,
+//! or when the least interval has passed, or when a failure has been overcome.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until};
 
+use super::Settings;
+use super::command::Program;
+use super::due::Due;
 use super::handle::{Entry, Exports, Status, Write};
 use super::publish::{Outcome, PublishError, make_if_missing};
-use super::scan::{Ends, Found};
-use super::write::{Base, Job, Source, Written};
-use super::{Settings, command};
+use super::scan::Found;
+use super::table::Kept;
+use super::write::{Job, Source, Written};
 use crate::clock;
 use crate::ingest::{Changes, Recent, Running};
 use crate::model::Time;
@@ -22,18 +24,6 @@ use crate::rules::Rules;
 use crate::stop::stopped;
 use crate::store::{StoreError, Visit};
 use crate::telemetry::export as telemetry;
-
-/// Wait after a failure; it doubles up to [`BACKOFF_MAX`].
-const BACKOFF_MIN: Duration = Duration::from_secs(1);
-
-/// Longest wait after a failure.
-const BACKOFF_MAX: Duration = Duration::from_secs(60);
-
-/// Wait for a store that is being opened, if no change comes before.
-const READY_WAIT: Duration = Duration::from_secs(1);
-
-/// Longest sleep towards an end, so that a wall clock that was set is noticed.
-const LOOK_MAX: Duration = Duration::from_secs(10);
 
 /// Most operators' commands that wait for one export.
 const COMMANDS_MAX: usize = 16;
@@ -85,6 +75,7 @@ fn start_in(
         let (commands, receive_commands) = mpsc::channel(COMMANDS_MAX);
         list.push(Entry { name: name.clone(), status, commands });
         let runner = Runner {
+            due: Due::now(settings.min_interval),
             settings: Arc::new(settings),
             world: world.clone(),
             seen: Changes::default(),
@@ -93,16 +84,11 @@ fn start_in(
             commands: receive_commands,
             stop: stop.clone(),
             status: send_status,
-            due: Some(Instant::now()),
-            free: Instant::now(),
-            failure: Retry::default(),
-            ends: Ends::default(),
             base: None,
             made: None,
             released: 0,
             held: None,
-            program_due: None,
-            program_failure: Retry::default(),
+            program: Program::default(),
         };
         tasks.push((name, tokio::spawn(runner.run())));
     }
@@ -113,23 +99,6 @@ fn start_in(
 async fn until(wake: Instant) {
     if wake > Instant::now() {
         sleep_until(wake).await;
-    }
-}
-
-/// A failure that is being retried.
-#[derive(Default)]
-struct Retry {
-    error: Option<String>,
-    wait: Duration,
-}
-
-impl Retry {
-    /// Notes a failure; gives the wait, and whether it is another failure than the last.
-    fn again(&mut self, error: String) -> (Duration, bool) {
-        let first = self.error.as_ref() != Some(&error);
-        self.error = Some(error);
-        self.wait = (self.wait * 2).clamp(BACKOFF_MIN, BACKOFF_MAX);
-        (self.wait, first)
     }
 }
 
@@ -156,24 +125,16 @@ struct Runner {
     status: watch::Sender<Status>,
     /// The changes that the last scan has surely seen.
     seen: Changes,
-    /// When to write next, if something is to be written.
-    due: Option<Instant>,
-    /// Before this, no change is written.
-    free: Instant,
-    failure: Retry,
-    /// When the next suppressions end.
-    ends: Ends,
+    due: Due,
     /// The file of which a part can be changed. `None`: all of it has to be written.
-    base: Option<Base>,
+    base: Option<Box<dyn Kept>>,
     /// As of when the present file is; unknown before the first writing.
     made: Option<Time>,
     /// The intended removals that the present file has.
     released: u64,
     /// The rows that the guard has reported last, old and new.
     held: Option<(u64, u64)>,
-    /// When to run the command next, if it is to be run.
-    program_due: Option<Instant>,
-    program_failure: Retry,
+    program: Program,
 }
 
 impl Runner {
@@ -187,67 +148,48 @@ impl Runner {
                 () = until(wake) => self.on_time().await,
                 Some(write) = self.commands.recv() => self.on_command(write).await,
                 changed = self.changes.changed(), if self.changes_open => match changed {
-                    Ok(()) => self.on_change(),
+                    Ok(()) => self.due.changed(),
                     Err(_) => self.changes_open = false,
                 },
             }
         }
-        if self.due.is_some() || *self.changes.borrow() != self.seen {
+        if self.due.is_pending() || *self.changes.borrow() != self.seen {
             self.write(What::Changes).await;
         }
-        if self.program_due.is_some() {
-            self.run_program().await;
+        if self.program.due().is_some() {
+            self.program.run(&self.settings).await;
         }
         if let Some(base) = self.base.take() {
-            let settings = Arc::clone(&self.settings);
-            let _ = tokio::task::spawn_blocking(move || base.leave_mark(&settings)).await;
+            let _ = tokio::task::spawn_blocking(move || base.leave()).await;
         }
         self.show();
     }
 
     fn wake(&self) -> Instant {
-        let end = self.ends.next().map(|end| {
-            let wait = end.since((self.world.now)());
-            Instant::now() + wait.min(LOOK_MAX)
-        });
-        let write = self.due.or(end);
-        let far = Instant::now() + LOOK_MAX;
-        [write, self.program_due].into_iter().flatten().min().unwrap_or(far)
+        let write = self.due.wake((self.world.now)());
+        self.program.due().map_or(write, |program| program.min(write))
     }
 
     async fn on_time(&mut self) {
-        let now = Instant::now();
-        let ended = |end: Time| end.nanos() <= (self.world.now)().nanos();
-        if self.due.is_none() && self.ends.next().is_some_and(ended) {
-            self.due = Some(self.free.max(now));
-        }
-        if self.due.is_some_and(|due| due <= now) {
+        if self.due.has_come((self.world.now)()) {
             self.write(What::Changes).await;
         }
-        if self.program_due.is_some_and(|due| due <= Instant::now()) {
-            self.run_program().await;
+        if self.program.due().is_some_and(|due| due <= Instant::now()) {
+            self.program.run(&self.settings).await;
         }
     }
 
     async fn on_command(&mut self, write: Write) {
         let written = self.write(What::Whole { force: write.force }).await;
-        if written && write.force && !self.settings.command.is_empty() {
-            self.program_due = Some(Instant::now());
+        if written && write.force {
+            self.program.wanted(&self.settings);
         }
-        if self.program_due.is_some() {
-            self.run_program().await;
+        if self.program.due().is_some() {
+            self.program.run(&self.settings).await;
         }
         self.show();
         // An operator who has gone away needs no answer.
         let _ = write.reply.send(self.status.borrow().clone());
-    }
-
-    fn on_change(&mut self) {
-        // While the file cannot be written, its retry is due, and no change hastens that.
-        if self.failure.error.is_none() {
-            let soon = self.free.max(Instant::now());
-            self.due = Some(self.due.map_or(soon, |due| due.min(soon)));
-        }
     }
 
     /// Scans and publishes; says whether the file is current now.
@@ -255,8 +197,9 @@ impl Runner {
         let known = self.seen.verdicts;
         self.seen = *self.changes.borrow_and_update();
         let now = (self.world.now)();
+        let whole = self.due.take_whole() || self.base.is_none();
         let changed = match what {
-            What::Changes if self.base.is_some() => self.changed(known, now),
+            What::Changes if !whole => self.changed(known, now),
             _ => None,
         };
         let force = matches!(what, What::Whole { force: true });
@@ -268,7 +211,7 @@ impl Runner {
             },
             None => self.whole(now, force).await,
         };
-        self.free = Instant::now() + self.settings.min_interval;
+        self.due.tried();
         let Written { result, found, base } = match written {
             Ok(written) => written,
             Err(panic) => {
@@ -283,14 +226,12 @@ impl Runner {
                 true
             }
             Err(PublishError::Shrunk { old, new }) => {
-                self.ends = found.ends;
+                self.due.held(found.ends);
                 self.shrunk(old, new);
                 false
             }
             Err(PublishError::Store(StoreError::NotReady)) => {
-                // The change that makes the store ready is written at once.
-                self.free = Instant::now();
-                self.due = Some(Instant::now() + READY_WAIT);
+                self.due.not_ready();
                 false
             }
             Err(error) => {
@@ -303,7 +244,7 @@ impl Runner {
     /// The addresses that have changed or ended. `None`: nobody knows all of them.
     fn changed(&mut self, known: u64, now: Time) -> Option<Vec<Box<str>>> {
         let mut keys = self.world.recent.since(known)?;
-        keys.extend(self.ends.take_due(now)?);
+        keys.extend(self.due.take_ended(now)?);
         Some(keys)
     }
 
@@ -330,17 +271,13 @@ impl Runner {
     }
 
     fn current(&mut self, now: Time, outcome: Outcome, found: Found) {
-        let Settings { name, path, command, .. } = &*self.settings;
+        let Settings { name, path, .. } = &*self.settings;
         let at = now.floor_second().to_string();
         let first = self.made.is_none();
         let known = self.status.borrow().unfit;
         // A change of a part knows of its own ends only, and of no address that is unfit.
         let unfit = if outcome.partial { known } else { found.unfit };
-        if outcome.partial {
-            self.ends.join(found.ends);
-        } else {
-            self.ends = found.ends;
-        }
+        self.due.current(found.ends, outcome.partial);
         self.status.send_modify(|status| {
             status.rows = outcome.rows;
             status.unfit = unfit;
@@ -356,19 +293,15 @@ impl Runner {
         }
         telemetry::current(name, outcome.rows, now.second());
         // At the first writing too: the last run may have ended between the two.
-        if !command.is_empty() && (outcome.changed || first) {
-            self.program_due = Some(Instant::now());
+        if outcome.changed || first {
+            self.program.wanted(&self.settings);
         }
         self.made = Some(now);
         self.released = self.seen.released;
         self.held = None;
-        self.failure = Retry::default();
-        self.due = None;
     }
 
     fn shrunk(&mut self, old: u64, new: u64) {
-        self.failure = Retry::default();
-        self.due = None;
         // If there are more lifts by now, the next writing may be able to explain it.
         let moved = self.changes.borrow().released != self.seen.released;
         if !moved && self.held != Some((old, new)) {
@@ -378,29 +311,8 @@ impl Runner {
     }
 
     fn failed(&mut self, error: &str) {
-        let (wait, first) = self.failure.again(error.to_owned());
-        self.due = Some(Instant::now() + wait);
+        let first = self.due.failed(error);
         telemetry::failed(&self.settings.name, &self.settings.path, error, first);
-    }
-
-    async fn run_program(&mut self) {
-        self.program_due = None;
-        let Settings { name, path, command, .. } = &*self.settings;
-        let Some((program, arguments)) = command.split_first() else { return };
-        match command::run(program, arguments).await {
-            Ok(()) => {
-                if self.program_failure.error.is_some() {
-                    telemetry::command_recovered(name, path, program);
-                }
-                self.program_failure = Retry::default();
-            }
-            Err(failure) => {
-                telemetry::command_failed(name, path, program, &failure.why, &failure.stderr);
-                let error = format!("{program} failed: {}", failure.why);
-                let (wait, _) = self.program_failure.again(error);
-                self.program_due = Some(Instant::now() + wait);
-            }
-        }
     }
 
     /// Brings the public status up to date.
@@ -412,8 +324,8 @@ impl Runner {
                  suppressd export {name} --force"
             )
         });
-        let error = self.failure.error.as_ref().or(self.program_failure.error.as_ref()).cloned();
-        let pending = self.due.is_some() || self.program_due.is_some();
+        let error = self.due.error().or(self.program.error()).cloned();
+        let pending = self.due.is_pending() || self.program.due().is_some();
         self.status.send_if_modified(|status| {
             let same =
                 (&status.held_back, &status.error, status.pending) == (&held_back, &error, pending);
@@ -430,6 +342,7 @@ mod tests {
     use std::path::{Path, PathBuf};
     use std::sync::Mutex;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
 
     use super::super::handle::WriteError;
     use super::super::{Table, test};
@@ -654,7 +567,7 @@ mod tests {
         /// The keys in the map, and the number of the file.
         fn mapped(&self) -> (Vec<String>, u64) {
             let path = self.directory.path().join("f.lmdb");
-            let rows = super::super::lmdb::rows(&path);
+            let rows = super::super::table::rows_of_map(&path);
             assert!(rows.iter().all(|(_, value)| value.starts_with("550 5.1.1 ")), "{rows:?}");
             (rows.into_iter().map(|(key, _)| key).collect(), fs::metadata(&path).unwrap().ino())
         }

@@ -7,7 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Builder};
 
-use super::{Edits, Entry, Row, Rows, Settings, Table};
+use super::rows::Edits;
+use super::{Entry, Row, Rows, Settings, Table};
 use crate::model::{Gist, Reason, Scope, Standing, Time, Until};
 use crate::rules::{Rules, Verdict};
 use crate::store::{StoreError, Visit};

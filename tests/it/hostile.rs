@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use suppressd::export::publish::{Guard, Publication};
+use suppressd::export::guard::Guard;
+use suppressd::export::publish::Publication;
 use suppressd::export::{self, Entry, Format, Hash, Rows, Settings, Style, Table};
 use suppressd::model::{Address, AddressError, Filter, Reason, Time, Until};
 

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use suppressd::export::publish::{Guard, Publication};
+use suppressd::export::guard::Guard;
+use suppressd::export::publish::Publication;
 use suppressd::export::{self, Entry, Hash, Rows, Settings, Style, Table};
 use suppressd::model::{Address, Filter, Reason, Time, Until};
 

@@ -5,9 +5,8 @@
 //! that Postfix takes: without it Postfix aborts.
 
 use std::fs::{File, OpenOptions};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use heed::types::Bytes;
@@ -16,8 +15,11 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
-use super::publish::{Draft, PublishError};
-use super::{Edits, Row, Rows};
+use super::super::rows::Rows;
+use super::{
+    Applied, Digest, Draft, Edits, FileError, Kept, Kind, Made, Making, Row, Shape, Stamp, hash,
+    mark,
+};
 
 /// The least address space for a map, in bytes. It is no room on disk.
 const MAP_BYTES_MIN: usize = 16 << 20;
@@ -34,45 +36,29 @@ const MAGIC: u64 = 0x1_beef_c0de;
 
 type Map = Database<Bytes, Bytes>;
 
-/// What a map holds: the number of its rows, and a sum over all of them that does not depend on
-/// their order. Two maps of the same digest have the same rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Digest {
-    pub(super) rows: u64,
-    pub(super) sum: u64,
-}
+/// LMDB maps.
+pub(super) struct Lmdb;
 
-impl Digest {
-    pub(super) fn add(&mut self, row: Row<'_>) {
-        self.rows = self.rows.wrapping_add(1);
-        self.sum = self.sum.wrapping_add(hash(row.key.as_bytes(), row.value.as_bytes()));
+impl Kind for Lmdb {
+    fn begin(
+        &self,
+        path: &Path,
+        _shape: &'static Shape,
+    ) -> Result<Box<dyn Making + Send>, FileError> {
+        Ok(Box::new(Bulk::begin(path)?))
     }
 
-    fn remove(&mut self, hash: u64) {
-        self.rows = self.rows.wrapping_sub(1);
-        self.sum = self.sum.wrapping_sub(hash);
+    fn count(&self, file: &File, _shape: &Shape) -> io::Result<u64> {
+        Ok(rows_of(file).unwrap_or(0))
     }
-}
 
-fn hash(key: &[u8], value: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (key, value).hash(&mut hasher);
-    hasher.finish()
-}
+    fn is_canonical(&self) -> bool {
+        false
+    }
 
-/// Which version of a file there is: what any writing or replacing changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
-    pub(super) inode: u64,
-    pub(super) bytes: u64,
-    pub(super) modified: i128,
-}
-
-impl Stamp {
-    pub(super) fn of(path: &Path) -> io::Result<Stamp> {
-        let meta = path.metadata()?;
-        let modified = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
-        Ok(Stamp { inode: meta.ino(), bytes: meta.len(), modified })
+    fn resume(&self, path: &Path) -> Option<Box<dyn Kept>> {
+        let digest = mark::take(path)?;
+        Some(Box::new(Live::open(path, digest).ok()?))
     }
 }
 
@@ -152,12 +138,12 @@ fn number(meta: &[u8; META_BYTES], at: usize) -> u64 {
 }
 
 /// How many rows a file has; `None` if it is no map.
-pub(super) fn rows_of(file: &File) -> Option<u64> {
+fn rows_of(file: &File) -> Option<u64> {
     meta(file).map(|meta| number(&meta, 104))
 }
 
 /// A new map in the making.
-pub(super) struct Bulk {
+struct Bulk {
     draft: Draft,
     map: Opened,
     rows: Rows,
@@ -167,19 +153,8 @@ pub(super) struct Bulk {
     digest: Digest,
 }
 
-impl Bulk {
-    /// An empty map beside the target.
-    pub(super) fn begin(target: &Path) -> Result<Bulk, PublishError> {
-        let (draft, _) = Draft::create(target, "suppressd-new")?;
-        // It is synced as a whole before it takes the target's place.
-        let map = Opened::new(&draft.path, EnvFlags::NO_SYNC);
-        let map = map.map_err(|e| draft.failed("write", e))?;
-        let (rows, last, late) = Default::default();
-        Ok(Bulk { draft, map, rows, last, late, digest: Digest::default() })
-    }
-
-    /// Adds a row, unless one with its key is there.
-    pub(super) fn add(&mut self, row: Row<'_>) -> Result<(), PublishError> {
+impl Making for Bulk {
+    fn add(&mut self, row: Row<'_>) -> Result<(), FileError> {
         if self.digest.rows > 0 && row.key <= self.last.as_str() {
             if row.key != self.last {
                 self.late.add(&[row.key], &[row.value]);
@@ -196,11 +171,25 @@ impl Bulk {
         self.flush().map_err(|e| self.draft.failed("write", e))
     }
 
-    /// The whole draft, not yet synced, and what it holds.
-    pub(super) fn finish(mut self) -> Result<(Draft, Digest), PublishError> {
+    fn finish(mut self: Box<Self>) -> Result<Made, FileError> {
         let digest = self.flush().and_then(|()| self.add_late());
         let digest = digest.map_err(|e| self.draft.failed("write", e))?;
-        Ok((self.draft, digest))
+        let keep = move |path: &Path| -> Option<Box<dyn Kept>> {
+            Some(Box::new(Live::open(path, digest).ok()?))
+        };
+        Ok(Made { draft: self.draft, rows: digest.rows, keep: Box::new(keep) })
+    }
+}
+
+impl Bulk {
+    /// An empty map beside the target.
+    fn begin(target: &Path) -> Result<Bulk, FileError> {
+        let (draft, _) = Draft::create(target, "suppressd-new")?;
+        // It is synced as a whole before it takes the target's place.
+        let map = Opened::new(&draft.path, EnvFlags::NO_SYNC);
+        let map = map.map_err(|e| draft.failed("write", e))?;
+        let (rows, last, late) = Default::default();
+        Ok(Bulk { draft, map, rows, last, late, digest: Digest::default() })
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -254,7 +243,7 @@ fn plain(error: heed::Error) -> io::Error {
 }
 
 /// A map that is in use, changed in place.
-pub(super) struct Live {
+struct Live {
     map: Opened,
     /// On which the lock is taken. It lasts until it is given back, whatever LMDB closes.
     file: File,
@@ -264,7 +253,7 @@ pub(super) struct Live {
 
 impl Live {
     /// Opens a map that `Bulk` has made and that holds what `digest` says.
-    pub(super) fn open(path: &Path, digest: Digest) -> io::Result<Live> {
+    fn open(path: &Path, digest: Digest) -> io::Result<Live> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let stamp = Stamp::of(path)?;
         let whole = |meta: [u8; META_BYTES]| (number(&meta, 120) + 1) * PAGE_BYTES <= stamp.bytes;
@@ -274,26 +263,8 @@ impl Live {
         Ok(Live { map: Opened::new(path, EnvFlags::empty())?, file, stamp, digest })
     }
 
-    /// What it holds.
-    pub(super) fn digest(&self) -> Digest {
-        self.digest
-    }
-
-    /// Which version of the file it is.
-    pub(super) fn stamp(&self) -> Stamp {
-        self.stamp
-    }
-
-    /// Whether nobody else has written or replaced the file.
-    pub(super) fn is_ours(&self) -> bool {
-        Stamp::of(&self.map.path).is_ok_and(|stamp| stamp == self.stamp)
-    }
-
     /// Makes all the edits visible at once and durable. Says whether they changed anything.
-    pub(super) fn apply(&mut self, edits: &Edits) -> io::Result<bool> {
-        if !self.is_ours() {
-            return Err(io::Error::other("somebody else has written it"));
-        }
+    fn edit(&mut self, edits: &Edits) -> io::Result<bool> {
         let (file, before) = (&self.file, self.digest);
         let after = self.map.with(|env| {
             let lock = Lock::take(file)?;
@@ -309,6 +280,33 @@ impl Live {
         self.digest = after;
         self.stamp = Stamp::of(&self.map.path)?;
         Ok(after != before)
+    }
+}
+
+impl Kept for Live {
+    fn rows(&self) -> u64 {
+        self.digest.rows
+    }
+
+    fn digest(&self) -> Option<Digest> {
+        Some(self.digest)
+    }
+
+    fn is_ours(&self) -> bool {
+        Stamp::of(&self.map.path).is_ok_and(|stamp| stamp == self.stamp)
+    }
+
+    fn apply(&mut self, edits: &Edits) -> Result<Applied, FileError> {
+        if !self.is_ours() {
+            return Ok(Applied::Foreign);
+        }
+        let changed = self.edit(edits).map_err(|e| FileError::new("write", &self.map.path, e))?;
+        Ok(if changed { Applied::InPlace } else { Applied::Same })
+    }
+
+    fn leave(&self) {
+        // Without it, the next start makes the map anew.
+        let _ = mark::leave(&self.map.path, self.stamp, self.digest);
     }
 }
 
@@ -383,7 +381,7 @@ impl Drop for Lock<'_> {
 
 /// Every row of a map, for tests.
 #[cfg(test)]
-pub(super) fn rows(path: &Path) -> Vec<(String, String)> {
+pub(in super::super) fn rows(path: &Path) -> Vec<(String, String)> {
     let copy = tempfile::NamedTempFile::new().unwrap();
     std::fs::copy(path, copy.path()).unwrap();
     let opened = Opened::new(copy.path(), EnvFlags::empty()).unwrap();
@@ -403,13 +401,13 @@ mod tests {
     use super::*;
 
     fn bulk(path: &Path, rows: impl Iterator<Item = (String, String)>) -> Digest {
-        let mut bulk = Bulk::begin(path).unwrap();
+        let mut bulk = Box::new(Bulk::begin(path).unwrap());
         for (key, value) in rows {
             bulk.add(Row { key: &key, value: &value }).unwrap();
         }
-        let (draft, digest) = bulk.finish().unwrap();
-        std::fs::rename(&draft.path, path).unwrap();
-        digest
+        let made = bulk.finish().unwrap();
+        std::fs::rename(&made.draft.path, path).unwrap();
+        (made.keep)(path).and_then(|kept| kept.digest()).unwrap()
     }
 
     #[test]
@@ -435,7 +433,7 @@ mod tests {
             let (key, value) = row(n);
             edits.puts.add(&[&key], &[&value]);
         }
-        assert!(live.apply(&edits).unwrap());
+        assert!(live.edit(&edits).unwrap());
         assert!(live.map.space > space);
         assert_eq!(rows_of(&File::open(&path).unwrap()), Some(100_000));
     }
@@ -452,15 +450,15 @@ mod tests {
         edits.deletes.add(&["nothing"], &[]);
         edits.puts.add(&["b"], &["2"]);
         edits.puts.add(&["d"], &["3"]);
-        assert!(live.apply(&edits).unwrap());
-        assert!(!live.apply(&edits).unwrap(), "nothing changes the second time");
+        assert!(live.edit(&edits).unwrap());
+        assert!(!live.edit(&edits).unwrap(), "nothing changes the second time");
         let expected = [row("b", "2"), row("c", "1"), row("d", "3")];
         assert_eq!(rows(&path("a")), expected);
         let fresh = bulk(&path("b"), expected.into_iter());
-        assert_eq!(live.digest(), fresh);
-        assert_eq!(live.digest().rows, 3);
+        assert_eq!(live.digest(), Some(fresh));
+        assert_eq!(live.rows(), 3);
         File::options().append(true).open(path("a")).unwrap().set_len(1 << 20).unwrap();
-        assert!(live.apply(&edits).is_err(), "somebody else has written it");
+        assert!(matches!(live.apply(&edits), Ok(Applied::Foreign)), "somebody else has written it");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::lmdb::{Digest, Stamp};
+use super::{Digest, Stamp};
 
 /// The form of the file's one line. It ends so that a line that was cut is none.
 const FORM: &str = "1";

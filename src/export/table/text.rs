@@ -5,20 +5,59 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::lmdb::Stamp;
-use super::publish::{BUFFER_BYTES, Draft, PublishError};
-use super::{Edits, Row, Rows, Shape};
+use super::super::file::BUFFER_BYTES;
+use super::super::rows::Rows;
+use super::{Applied, Draft, Edits, FileError, Kind, Made, Making, Row, Shape, Stamp};
+
+/// Text files.
+pub(super) struct Text;
+
+impl Kind for Text {
+    fn begin(
+        &self,
+        path: &Path,
+        shape: &'static Shape,
+    ) -> Result<Box<dyn Making + Send>, FileError> {
+        Ok(Box::new(Lines::begin(path, shape)?))
+    }
+
+    fn count(&self, file: &File, shape: &Shape) -> io::Result<u64> {
+        let around = [shape.head, shape.foot].concat().matches('\n').count() as u64;
+        Ok(lines_of(file)?.saturating_sub(around))
+    }
+
+    fn is_canonical(&self) -> bool {
+        true
+    }
+}
+
+/// How many lines a file has.
+fn lines_of(file: &File) -> io::Result<u64> {
+    let mut reader = BufReader::with_capacity(BUFFER_BYTES, file);
+    reader.rewind()?;
+    let (mut lines, mut last) = (0u64, b'\n');
+    loop {
+        let chunk = reader.fill_buf()?;
+        let Some(&end) = chunk.last() else { break };
+        last = end;
+        lines += chunk.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let length = chunk.len();
+        reader.consume(length);
+    }
+    // A last line without an end is one, too.
+    Ok(lines + u64::from(last != b'\n'))
+}
 
 /// The lengths of each row's key and of the whole row, in bytes, in the order of a file.
-pub(super) type Lengths = Vec<(u32, u32)>;
+type Lengths = Vec<(u32, u32)>;
 
 /// The file, while rows come.
-pub(super) struct Lines {
+struct Lines {
     target: PathBuf,
     file: Sorted,
     /// Rows that came behind a greater key, by how it begins: parts that fit into a processor's
@@ -37,32 +76,13 @@ struct Sorted {
 
 impl Lines {
     /// An empty draft beside the target.
-    pub(super) fn begin(target: &Path, shape: &'static Shape) -> Result<Lines, PublishError> {
+    fn begin(target: &Path, shape: &'static Shape) -> Result<Lines, FileError> {
         let file = Sorted::begin(target, "suppressd-new", shape)?;
         Ok(Lines { target: target.to_owned(), file, late: BTreeMap::new() })
     }
 
-    /// Adds a row, unless one with its key is there.
-    pub(super) fn add(&mut self, row: Row<'_>) -> Result<(), PublishError> {
-        if !self.file.lengths.is_empty() && row.key < self.file.last.as_str() {
-            let mut bytes = row.key.bytes();
-            let start = [(); 2].map(|()| bytes.next().unwrap_or_default());
-            self.late.entry(start).or_default().add(&[row.key], &[row.value]);
-            return Ok(());
-        }
-        self.file.add_new(row)
-    }
-
-    /// The whole draft, and where its rows are.
-    pub(super) fn finish(self) -> Result<(Draft, Lengths), PublishError> {
-        if self.late.is_empty() {
-            return self.file.finish();
-        }
-        self.merge()?.finish()
-    }
-
     /// A second draft, of the first and the rows that came late, each key once.
-    fn merge(self) -> Result<Sorted, PublishError> {
+    fn merge(self) -> Result<Sorted, FileError> {
         let Sorted { shape, draft, out, lengths, .. } = self.file;
         let mut merged = Sorted::begin(&self.target, "suppressd-merged", shape)?;
         let mut late = self.late.values().flat_map(Rows::sorted).peekable();
@@ -84,8 +104,25 @@ impl Lines {
     }
 }
 
+impl Making for Lines {
+    fn add(&mut self, row: Row<'_>) -> Result<(), FileError> {
+        if !self.file.lengths.is_empty() && row.key < self.file.last.as_str() {
+            let mut bytes = row.key.bytes();
+            let start = [(); 2].map(|()| bytes.next().unwrap_or_default());
+            self.late.entry(start).or_default().add(&[row.key], &[row.value]);
+            return Ok(());
+        }
+        self.file.add_new(row)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Made, FileError> {
+        let sorted = if self.late.is_empty() { self.file } else { self.merge()? };
+        sorted.finish()
+    }
+}
+
 impl Sorted {
-    fn begin(target: &Path, suffix: &str, shape: &'static Shape) -> Result<Sorted, PublishError> {
+    fn begin(target: &Path, suffix: &str, shape: &'static Shape) -> Result<Sorted, FileError> {
         let (draft, file) = Draft::create(target, suffix)?;
         let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
         out.write_all(shape.head.as_bytes()).map_err(|e| draft.failed("write", e))?;
@@ -93,14 +130,14 @@ impl Sorted {
     }
 
     /// Adds a row, unless the one before has its key.
-    fn add_new(&mut self, row: Row<'_>) -> Result<(), PublishError> {
+    fn add_new(&mut self, row: Row<'_>) -> Result<(), FileError> {
         if !self.lengths.is_empty() && row.key == self.last {
             return Ok(());
         }
         self.add(row)
     }
 
-    fn add(&mut self, row: Row<'_>) -> Result<(), PublishError> {
+    fn add(&mut self, row: Row<'_>) -> Result<(), FileError> {
         let Shape { open, separator, close, joiner, .. } = self.shape;
         let joiner = if self.lengths.is_empty() { "" } else { joiner };
         let parts = [joiner, open, row.key, separator, row.value, close];
@@ -121,7 +158,7 @@ impl Sorted {
         starts: &[u64],
         lengths: &Lengths,
         rows: Range<usize>,
-    ) -> Result<(), PublishError> {
+    ) -> Result<(), FileError> {
         let at = |row: usize| starts.get(row).copied().unwrap_or(0);
         let (start, end) = (at(rows.start), at(rows.end));
         let copied = self.out.flush().and_then(|()| {
@@ -137,10 +174,13 @@ impl Sorted {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(Draft, Lengths), PublishError> {
+    fn finish(mut self) -> Result<Made, FileError> {
         let written = self.out.write_all(self.shape.foot.as_bytes());
         written.and_then(|()| self.out.flush()).map_err(|e| self.draft.failed("write", e))?;
-        Ok((self.draft, self.lengths))
+        let Sorted { shape, draft, lengths, .. } = self;
+        let rows = lengths.len() as u64;
+        let keep = move |path: &Path| Kept::of(path, shape, lengths);
+        Ok(Made { draft, rows, keep: Box::new(keep) })
     }
 }
 
@@ -149,9 +189,9 @@ fn read(
     mut file: File,
     shape: &Shape,
     lengths: &Lengths,
-    failed: impl Fn(io::Error) -> PublishError,
-    mut each: impl FnMut(Row<'_>) -> Result<(), PublishError>,
-) -> Result<(), PublishError> {
+    failed: impl Fn(io::Error) -> FileError,
+    mut each: impl FnMut(Row<'_>) -> Result<(), FileError>,
+) -> Result<(), FileError> {
     file.seek(io::SeekFrom::Start(shape.head.len() as u64)).map_err(&failed)?;
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, file);
     let mut text = String::new();
@@ -169,29 +209,27 @@ fn read(
 }
 
 /// A file that we wrote, without anything between its rows, and where these are.
-pub(super) struct Kept {
+struct Kept {
     path: PathBuf,
     shape: &'static Shape,
     lengths: Lengths,
     stamp: Stamp,
 }
 
-impl Kept {
-    /// The file as it is now.
-    pub(super) fn new(path: &Path, shape: &'static Shape, lengths: Lengths) -> io::Result<Kept> {
-        Ok(Kept { path: path.to_owned(), shape, lengths, stamp: Stamp::of(path)? })
-    }
-
-    /// How many rows it has.
-    pub(super) fn rows(&self) -> u64 {
+impl super::Kept for Kept {
+    fn rows(&self) -> u64 {
         self.lengths.len() as u64
     }
 
-    /// A draft of the file with these edits in it.
-    pub(super) fn edited(&self, edits: &Edits) -> Result<Edited, PublishError> {
-        let failed = |e| PublishError::reading(&self.path, e);
+    fn is_ours(&self) -> bool {
+        Stamp::of(&self.path).is_ok_and(|stamp| stamp == self.stamp)
+    }
+
+    /// Makes a copy with the edits in it.
+    fn apply(&mut self, edits: &Edits) -> Result<Applied, FileError> {
+        let failed = |e| FileError::new("read", &self.path, e);
         if Stamp::of(&self.path).map_err(failed)? != self.stamp {
-            return Ok(Edited::Foreign);
+            return Ok(Applied::Foreign);
         }
         let gone = edits.deletes.iter().map(|row| (row.key, None));
         let here = edits.puts.iter().map(|row| (row.key, Some(row.value)));
@@ -212,15 +250,17 @@ impl Kept {
             }
         }
         new.copy(&file, &starts, &self.lengths, done..self.lengths.len())?;
-        if !changed {
-            return Ok(Edited::Same);
-        }
-        let (draft, lengths) = new.finish()?;
-        Ok(Edited::New(draft, lengths))
+        if changed { new.finish().map(Applied::Another) } else { Ok(Applied::Same) }
     }
 }
 
 impl Kept {
+    /// The file as it is now. `None`: something is between its rows, or it is not there.
+    fn of(path: &Path, shape: &'static Shape, lengths: Lengths) -> Option<Box<dyn super::Kept>> {
+        let stamp = Stamp::of(path).ok().filter(|_| shape.joiner.is_empty())?;
+        Some(Box::new(Kept { path: path.to_owned(), shape, lengths, stamp }))
+    }
+
     /// Where each row starts, and the last ends.
     fn starts(&self) -> Vec<u64> {
         let mut end = self.shape.head.len() as u64;
@@ -260,16 +300,6 @@ impl Kept {
     }
 }
 
-/// What edits make of a file.
-pub(super) enum Edited {
-    /// The same.
-    Same,
-    /// Another, to be put in its place.
-    New(Draft, Lengths),
-    /// Nobody knows: somebody else has written it.
-    Foreign,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -299,12 +329,12 @@ mod tests {
         ) {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("f");
-            let mut lines = Lines::begin(&path, &SHAPE).unwrap();
+            let mut lines = Text.begin(&path, &SHAPE).unwrap();
             before.iter().for_each(|(key, value)| lines.add(Row { key, value }).unwrap());
-            let (draft, lengths) = lines.finish().unwrap();
-            std::fs::rename(&draft.path, &path).unwrap();
+            let made = lines.finish().unwrap();
+            std::fs::rename(&made.draft.path, &path).unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), file(&before));
-            let kept = Kept::new(&path, &SHAPE, lengths).unwrap();
+            let mut kept = (made.keep)(&path).unwrap();
             let (mut after, mut given) = (before.clone(), Edits::default());
             for (key, value) in &edits {
                 match value {
@@ -318,14 +348,15 @@ mod tests {
                     }
                 }
             }
-            match kept.edited(&given).unwrap() {
-                Edited::Same => assert_eq!(before, after),
-                Edited::New(draft, lengths) => {
+            match kept.apply(&given).unwrap() {
+                Applied::Same => assert_eq!(before, after),
+                Applied::Another(made) => {
                     assert_ne!(before, after);
-                    assert_eq!(std::fs::read_to_string(&draft.path).unwrap(), file(&after));
-                    assert_eq!(lengths.len(), after.len());
+                    assert_eq!(std::fs::read_to_string(&made.draft.path).unwrap(), file(&after));
+                    assert_eq!(made.rows, after.len() as u64);
                 }
-                Edited::Foreign => panic!("nobody else has written it"),
+                Applied::InPlace => panic!("a text is not changed in place"),
+                Applied::Foreign => panic!("nobody else has written it"),
             }
         }
     }

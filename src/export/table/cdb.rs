@@ -3,35 +3,51 @@
 //! Blocking. No NUL ends a key or a value. It is made anew for every change.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use cdb2::CDBMake;
 
-use super::Row;
-use super::publish::{Draft, PublishError};
+use super::{Draft, FileError, Kind, Made, Making, Row, Shape};
 
 /// What a file begins with: where each of 256 tables is, and how long, in four bytes each.
 const HEADER_BYTES: usize = 2048;
 
+/// CDB maps.
+pub(super) struct Cdb;
+
+impl Kind for Cdb {
+    fn begin(
+        &self,
+        path: &Path,
+        _shape: &'static Shape,
+    ) -> Result<Box<dyn Making + Send>, FileError> {
+        let (draft, file) = Draft::create(path, "suppressd-new")?;
+        let map = CDBMake::new(file).map_err(|e| draft.failed("write", e))?;
+        Ok(Box::new(Constant { draft, map, rows: 0, last: String::new() }))
+    }
+
+    fn count(&self, file: &File, _shape: &Shape) -> io::Result<u64> {
+        Ok(rows_of(file).unwrap_or(0))
+    }
+
+    fn is_canonical(&self) -> bool {
+        true
+    }
+}
+
 /// A new map in the making.
-pub(super) struct Constant {
+struct Constant {
     draft: Draft,
     map: CDBMake,
     rows: u64,
     last: String,
 }
 
-impl Constant {
-    /// An empty map beside the target.
-    pub(super) fn begin(target: &Path) -> Result<Constant, PublishError> {
-        let (draft, file) = Draft::create(target, "suppressd-new")?;
-        let map = CDBMake::new(file).map_err(|e| draft.failed("write", e))?;
-        Ok(Constant { draft, map, rows: 0, last: String::new() })
-    }
-
-    /// Adds a row. Of several with one key, readers find the first.
-    pub(super) fn add(&mut self, row: Row<'_>) -> Result<(), PublishError> {
+impl Making for Constant {
+    /// Of several rows with one key, readers find the first.
+    fn add(&mut self, row: Row<'_>) -> Result<(), FileError> {
         if self.rows > 0 && row.key == self.last {
             return Ok(());
         }
@@ -43,15 +59,15 @@ impl Constant {
         Ok(())
     }
 
-    /// The whole draft, and how many rows it has.
-    pub(super) fn finish(self) -> Result<(Draft, u64), PublishError> {
-        self.map.finish().map_err(|e| self.draft.failed("write", e))?;
-        Ok((self.draft, self.rows))
+    fn finish(self: Box<Self>) -> Result<Made, FileError> {
+        let Constant { draft, map, rows, .. } = *self;
+        map.finish().map_err(|e| draft.failed("write", e))?;
+        Ok(Made { draft, rows, keep: Box::new(|_| None) })
     }
 }
 
 /// How many rows a file has; `None` if it is no map.
-pub(super) fn rows_of(file: &File) -> Option<u64> {
+fn rows_of(file: &File) -> Option<u64> {
     let mut header = [0; HEADER_BYTES];
     file.read_exact_at(&mut header, 0).ok()?;
     let lengths = header.chunks_exact(8).filter_map(|table| table.last_chunk::<4>());
