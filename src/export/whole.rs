@@ -65,10 +65,7 @@ impl Job {
         Ok(Some((outcome, found)))
     }
 
-    fn publish(
-        &self,
-        explained: impl Fn() -> u64,
-    ) -> (Result<Published, PublishError>, Found) {
+    fn publish(&self, explained: impl Fn() -> u64) -> (Result<Published, PublishError>, Found) {
         let Settings { path, max_shrink, .. } = &*self.settings;
         let before = self.made.or_else(|| modified(path));
         let filled = Publication::begin(&self.settings).and_then(|mut publication| {
