@@ -111,7 +111,7 @@ fn export(settings: &Settings, reader: &Reader, rows: u64) -> Result<Duration> {
     let mut publication = Publication::begin(settings)?;
     let scan = Scan { rules, settings, now: clock::now(), before: None };
     scan.run(|each| reader.visit_standings(each), |row| publication.add(row))?;
-    let outcome = publication.finish(Guard { max_shrink: 50, force: false, explained: 0 })?;
+    let outcome = publication.finish(&Guard::new(50))?;
     let took = started.elapsed();
     ensure!(outcome.rows == rows, "{} rows were written", outcome.rows);
     Ok(took)

@@ -3,6 +3,7 @@
 //! No shell: the program gets its arguments as they are configured. One that fails is run again,
 //! ever more seldom.
 
+use std::ffi::OsString;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ impl Program {
         self.due = None;
         let Settings { name, path, command, .. } = settings;
         let Some((program, arguments)) = command.split_first() else { return };
-        match run(program, arguments).await {
+        match run(program, arguments, &environment(settings)).await {
             Ok(()) => {
                 if self.failure.error().is_some() {
                     telemetry::command_recovered(name, path, program);
@@ -80,9 +81,31 @@ struct Failure {
     stderr: String,
 }
 
-/// Runs `program` with `arguments`, without input and without our standard output.
-async fn run(program: &str, arguments: &[String]) -> Result<(), Failure> {
+/// What of our environment a command may have: no secrets, which can be in any other variable.
+const INHERITED: &[&str] = &["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ"];
+
+/// Where programs are looked for if we were not told.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The environment of an export's command.
+fn environment(settings: &Settings) -> Vec<(&'static str, OsString)> {
+    let mut environment = vec![("PATH", PATH.into())];
+    let ours = INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
+    environment.extend(ours);
+    environment.push(("SUPPRESSD_EXPORT", settings.name.clone().into()));
+    environment.push(("SUPPRESSD_PATH", settings.path.clone().into()));
+    environment
+}
+
+/// Runs `program` with `arguments` in that environment, without input and without our standard
+/// output.
+async fn run(
+    program: &str,
+    arguments: &[String],
+    environment: &[(&'static str, OsString)],
+) -> Result<(), Failure> {
     let mut command = Command::new(program);
+    command.env_clear().envs(environment.iter().map(|(name, value)| (name, value)));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.kill_on_drop(true).spawn().map_err(|e| silent(e.to_string()))?;
     let mut tail = Vec::new();
@@ -138,7 +161,7 @@ mod tests {
     use super::*;
 
     async fn sh(script: &str) -> Result<(), Failure> {
-        run("/bin/sh", &["-c".to_owned(), script.to_owned()]).await
+        run("/bin/sh", &["-c".to_owned(), script.to_owned()], &[("PATH", PATH.into())]).await
     }
 
     #[tokio::test]
@@ -149,8 +172,31 @@ mod tests {
         let failure = sh("head -c 100000 /dev/zero | tr '\\0' x >&2; echo END >&2; exit 1").await;
         let stderr = failure.unwrap_err().stderr;
         assert!(stderr.ends_with("xEND") && stderr.len() < STDERR_BYTES_MAX + 1, "{stderr}");
-        let failure = run("/nowhere/program", &[]).await.unwrap_err();
+        let failure = run("/nowhere/program", &[], &[]).await.unwrap_err();
         assert!(failure.why.contains("No such file"), "{}", failure.why);
+    }
+
+    #[tokio::test]
+    async fn a_command_is_told_of_its_export_and_of_nothing_that_could_be_a_secret() {
+        let settings = crate::export::test::settings("/some/file".as_ref());
+        let directory = tempfile::tempdir().unwrap();
+        let told = directory.path().join("told");
+        let script = format!("env >{}", told.display());
+        let arguments = ["-c".to_owned(), script];
+        run("/bin/sh", &arguments, &environment(&settings)).await.unwrap();
+        let told = std::fs::read_to_string(told).unwrap();
+        let lines: Vec<&str> = told.lines().collect();
+        assert!(lines.contains(&"SUPPRESSD_EXPORT=postfix"), "{told}");
+        assert!(lines.contains(&"SUPPRESSD_PATH=/some/file"), "{told}");
+        // The shell adds some of its own.
+        let known =
+            [INHERITED, &["SUPPRESSD_EXPORT", "SUPPRESSD_PATH", "PWD", "SHLVL", "_"]].concat();
+        let name = |line: &&&str| line.split('=').next().is_some_and(|name| known.contains(&name));
+        assert_eq!(lines.iter().filter(name).count(), lines.len(), "{told}");
+        assert!(
+            std::env::vars().any(|(name, _)| !known.contains(&&*name)),
+            "there is one to leave"
+        );
     }
 
     /// The clock is paused, and jumps to the limit at once.

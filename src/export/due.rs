@@ -101,6 +101,12 @@ impl Due {
         }
     }
 
+    /// Somebody else has written or removed the file: all of it is due.
+    pub(super) fn is_foreign(&mut self) {
+        self.whole = true;
+        self.changed();
+    }
+
     /// The wall clock was set: what has ended by the old one may be live by the new one, so all of
     /// it is due.
     #[expect(dead_code, reason = "the hook of what watches the clock")]

@@ -7,6 +7,9 @@ use std::io::{self, BufReader};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
+use nix::libc::O_NOFOLLOW;
+use nix::unistd::geteuid;
+
 use super::Settings;
 use crate::model::Time;
 
@@ -46,9 +49,17 @@ pub(super) struct Stamp {
 
 impl Stamp {
     pub(super) fn of(path: &Path) -> io::Result<Stamp> {
-        let meta = path.metadata()?;
+        Ok(Stamp::new(&path.metadata()?))
+    }
+
+    /// Of a file that is open, wherever its path leads by now.
+    pub(super) fn of_file(file: &File) -> io::Result<Stamp> {
+        Ok(Stamp::new(&file.metadata()?))
+    }
+
+    fn new(meta: &fs::Metadata) -> Stamp {
         let modified = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
-        Ok(Stamp { inode: meta.ino(), bytes: meta.len(), modified })
+        Stamp { inode: meta.ino(), bytes: meta.len(), modified }
     }
 }
 
@@ -56,6 +67,7 @@ impl Stamp {
 pub(super) struct Draft {
     pub(super) path: PathBuf,
     target: PathBuf,
+    inode: u64,
     in_place: bool,
 }
 
@@ -77,11 +89,19 @@ impl Draft {
             .mode(0o600)
             .open(&path)
             .map_err(|e| FileError::new("create", &path, e))?;
-        Ok((Draft { path, target: target.to_owned(), in_place: false }, file))
+        let inode = file.metadata().map_err(|e| FileError::new("read", &path, e))?.ino();
+        Ok((Draft { path, target: target.to_owned(), inode, in_place: false }, file))
     }
 
     pub(super) fn failed(&self, doing: &'static str, error: io::Error) -> FileError {
         FileError::new(doing, &self.path, error)
+    }
+
+    /// The file that was created, and no other that has taken its place.
+    fn open(&self) -> io::Result<File> {
+        let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(&self.path)?;
+        let is_ours = file.metadata()?.ino() == self.inode;
+        if is_ours { Ok(file) } else { Err(io::Error::other("somebody else has replaced it")) }
     }
 
     /// Makes it durable and renames it to the target.
@@ -90,7 +110,7 @@ impl Draft {
         settings: &Settings,
         old: Option<&File>,
     ) -> Result<(), FileError> {
-        let file = File::open(&self.path).map_err(|e| self.failed("open", e))?;
+        let file = self.open().map_err(|e| self.failed("open", e))?;
         self.set_attributes(&file, settings, old)?;
         file.sync_all().map_err(|e| self.failed("sync", e))?;
         let target = &self.target;
@@ -153,6 +173,31 @@ pub(super) fn fix_attributes(settings: &Settings, old: &File) -> Result<(), File
     }
 }
 
+/// Most links that lead from one to the next.
+const LINKS_MAX: usize = 8;
+
+impl Settings {
+    /// The same, with the file that the path leads to: a link is followed, since what the MTA reads
+    /// is behind it.
+    pub(super) fn placed(&self) -> Result<Settings, FileError> {
+        let mut path = self.path.clone();
+        for _ in 0..LINKS_MAX {
+            match fs::symlink_metadata(&path) {
+                Ok(meta) if meta.is_symlink() => {
+                    let failed = |e| FileError::new("follow the link", &path, e);
+                    if ![0, geteuid().as_raw()].contains(&meta.uid()) {
+                        return Err(failed(io::Error::other("it is another user's")));
+                    }
+                    path = directory_of(&path).join(fs::read_link(&path).map_err(failed)?);
+                }
+                // Whatever is in the way is told by who writes.
+                _ => return Ok(Settings { path, ..self.clone() }),
+            }
+        }
+        Err(FileError::new("follow the link", &self.path, io::Error::other("links in a circle")))
+    }
+}
+
 /// Makes the directory that a file is to be in.
 pub(super) fn make_directory(path: &Path) -> Result<(), FileError> {
     let directory = directory_of(path);
@@ -166,7 +211,7 @@ pub(super) fn open(path: &Path) -> io::Result<BufReader<File>> {
     Ok(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?))
 }
 
-fn directory_of(path: &Path) -> &Path {
+pub(super) fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

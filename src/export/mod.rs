@@ -9,6 +9,7 @@ mod file;
 pub mod format;
 pub mod guard;
 pub mod handle;
+mod note;
 mod partial;
 pub mod publish;
 mod rows;

@@ -3,25 +3,33 @@
 //! Blocking. Gives up where that cannot be told of the changed addresses alone.
 
 use std::fs::File;
+use std::sync::Arc;
 
+use super::Settings;
 use super::publish::Outcome;
 use super::rows::Edits;
 use super::scan::{Ends, Found};
 use super::table::Applied;
 use super::write::{Job, Written};
+use crate::telemetry::export as telemetry;
 
 impl Job {
     /// Changes the rows of these addresses in the file that is there. `None`: all of it has to be
     /// written.
     pub(super) fn changes(mut self, keys: &[Box<str>]) -> Option<Written> {
         let mut kept = self.base.take()?;
+        self.settings = Arc::new(self.settings.placed().ok()?);
         let (mut edits, mut ends) = (Edits::default(), Ends::default());
-        let scan = self.scan(None);
+        let scan = self.scan(self.made.filter(|_| self.held));
         for key in keys {
             let standings = (self.source.of)(key).ok()?;
             scan.one(key, &standings, &mut ends, &mut edits)?;
         }
-        let (rows, changed, base) = match kept.apply(&edits).ok()? {
+        let applied = kept.apply(&edits).inspect_err(|error| {
+            let Settings { name, path, .. } = &*self.settings;
+            telemetry::not_in_place(name, path, &error.to_string());
+        });
+        let (rows, changed, base) = match applied.ok()? {
             Applied::Same => (kept.rows(), false, kept),
             Applied::InPlace => (kept.rows(), true, kept),
             Applied::Another(made) => {
@@ -31,8 +39,9 @@ impl Job {
             }
             Applied::Foreign => return None,
         };
-        let outcome = Outcome { rows, changed, partial: true };
+        // What is held back stays so.
+        let outcome = Outcome { rows, changed, held: 0, partial: true };
         let found = Found { ends, ..Found::default() };
-        Some(Written { result: Ok(outcome), found, base: Some(base) })
+        Some(Written::new(&self.settings.path, Ok(outcome), found, Some(base)))
     }
 }

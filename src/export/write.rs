@@ -3,9 +3,11 @@
 //!
 //! Blocking. Decides nothing about when.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::Settings;
+use super::file::Stamp;
 use super::publish::{Outcome, PublishError};
 use super::scan::{Found, Scan};
 use super::table::Kept;
@@ -36,6 +38,10 @@ pub(super) struct Job {
     pub(super) made: Option<Time>,
     /// Whether to write whatever is lost.
     pub(super) force: bool,
+    /// Whether rows are held back.
+    pub(super) held: bool,
+    /// Which version of the file the last writing has left, and how many rows it had.
+    pub(super) left: Option<(Stamp, u64)>,
     /// The file that the last writing left, if a part of it can be changed.
     pub(super) base: Option<Box<dyn Kept>>,
 }
@@ -45,6 +51,21 @@ pub(super) struct Written {
     pub(super) result: Result<Outcome, PublishError>,
     pub(super) found: Found,
     pub(super) base: Option<Box<dyn Kept>>,
+    /// Which version of the file there is now.
+    pub(super) stamp: Option<Stamp>,
+    /// Whether somebody else had written or removed the file.
+    pub(super) foreign: bool,
+}
+
+impl Written {
+    pub(super) fn new(
+        path: &Path,
+        result: Result<Outcome, PublishError>,
+        found: Found,
+        base: Option<Box<dyn Kept>>,
+    ) -> Written {
+        Written { result, found, base, stamp: Stamp::of(path).ok(), foreign: false }
+    }
 }
 
 impl Job {

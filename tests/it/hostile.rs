@@ -191,7 +191,7 @@ fn publish<'a>(
             fit.push(address);
         }
     }
-    publication.finish(Guard { max_shrink: 100, force: true, explained: 0 }).unwrap();
+    publication.finish(&Guard::new(50)).unwrap();
     fit
 }
 

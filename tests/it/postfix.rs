@@ -153,8 +153,8 @@ fn write(path: &Path, addresses: &[&str]) -> u64 {
             rows.iter().for_each(|row| publication.add(row).unwrap());
         }
     }
-    let guard = Guard { max_shrink: 0, force: true, explained: 0 };
-    publication.finish(guard).unwrap().rows
+    let guard = Guard { force: true, ..Guard::new(0) };
+    publication.finish(&guard).unwrap().rows
 }
 
 fn postmap(path: &Path) {

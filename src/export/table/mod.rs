@@ -6,6 +6,7 @@
 mod cdb;
 mod lmdb;
 mod mark;
+mod pages;
 mod text;
 
 use std::fs::File;
@@ -22,15 +23,21 @@ pub(super) use lmdb::rows as rows_of_map;
 
 /// One kind of table.
 pub(super) trait Kind: Sync {
-    /// An empty one beside the file at `path`.
+    /// An empty draft of that name beside the file at `path`.
     fn begin(
         &self,
         path: &Path,
+        draft: &str,
         shape: &'static Shape,
     ) -> Result<Box<dyn Making + Send>, FileError>;
 
-    /// How many rows a file has. One that is no table of this kind has none that could be lost.
-    fn count(&self, file: &File, shape: &Shape) -> io::Result<u64>;
+    /// Calls `each` with every row of a file, which need not be ours.
+    fn rows(
+        &self,
+        file: &File,
+        shape: &Shape,
+        each: &mut dyn FnMut(Row<'_>) -> io::Result<()>,
+    ) -> io::Result<Listed>;
 
     /// Whether the same rows make the same bytes.
     fn is_canonical(&self) -> bool;
@@ -39,6 +46,15 @@ pub(super) trait Kind: Sync {
     fn resume(&self, _path: &Path) -> Option<Box<dyn Kept>> {
         None
     }
+}
+
+/// What a file turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listed {
+    /// A table of this kind, with so many rows.
+    Table(u64),
+    /// None, but a text of so many lines.
+    Other(u64),
 }
 
 /// A table, while rows come.

@@ -12,7 +12,10 @@ use std::path::{Path, PathBuf};
 
 use super::super::file::BUFFER_BYTES;
 use super::super::rows::Rows;
-use super::{Applied, Draft, Edits, FileError, Kind, Made, Making, Row, Shape, Stamp};
+use super::{Applied, Draft, Edits, FileError, Kind, Listed, Made, Making, Row, Shape, Stamp};
+
+/// Longest line that can be a row, in bytes.
+const LINE_BYTES_MAX: u64 = 1 << 16;
 
 /// Text files.
 pub(super) struct Text;
@@ -21,14 +24,34 @@ impl Kind for Text {
     fn begin(
         &self,
         path: &Path,
+        draft: &str,
         shape: &'static Shape,
     ) -> Result<Box<dyn Making + Send>, FileError> {
-        Ok(Box::new(Lines::begin(path, shape)?))
+        Ok(Box::new(Lines::begin(path, draft, shape)?))
     }
 
-    fn count(&self, file: &File, shape: &Shape) -> io::Result<u64> {
-        let around = [shape.head, shape.foot].concat().matches('\n').count() as u64;
-        Ok(lines_of(file)?.saturating_sub(around))
+    fn rows(
+        &self,
+        file: &File,
+        shape: &Shape,
+        each: &mut dyn FnMut(Row<'_>) -> io::Result<()>,
+    ) -> io::Result<Listed> {
+        let mut reader = BufReader::with_capacity(BUFFER_BYTES, file);
+        reader.rewind()?;
+        let (mut lines, mut rows, mut line) = (0, 0, Vec::new());
+        while reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? > 0 {
+            let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line));
+            let around = |around: &str| around.lines().any(|line| line == text.trim_end());
+            if !around(shape.head) && !around(shape.foot) {
+                lines += 1;
+                if let Some(row) = row(&text, shape) {
+                    each(row)?;
+                    rows += 1;
+                }
+            }
+            line.clear();
+        }
+        Ok(if rows == lines { Listed::Table(rows) } else { Listed::Other(lines) })
     }
 
     fn is_canonical(&self) -> bool {
@@ -36,21 +59,29 @@ impl Kind for Text {
     }
 }
 
-/// How many lines a file has.
-fn lines_of(file: &File) -> io::Result<u64> {
-    let mut reader = BufReader::with_capacity(BUFFER_BYTES, file);
-    reader.rewind()?;
-    let (mut lines, mut last) = (0u64, b'\n');
-    loop {
-        let chunk = reader.fill_buf()?;
-        let Some(&end) = chunk.last() else { break };
-        last = end;
-        lines += chunk.iter().filter(|byte| **byte == b'\n').count() as u64;
-        let length = chunk.len();
-        reader.consume(length);
+/// The row that a line is, if it is one.
+fn row<'a>(line: &'a str, shape: &Shape) -> Option<Row<'a>> {
+    let (open, close) = (shape.open.trim_start_matches('\n'), shape.close.trim_end_matches('\n'));
+    let line = line.strip_suffix(shape.joiner).unwrap_or(line);
+    let inside = line.strip_prefix(open)?.strip_suffix(close)?;
+    if shape.separator.is_empty() {
+        return (!inside.is_empty()).then_some(Row { key: inside, value: "" });
     }
-    // A last line without an end is one, too.
-    Ok(lines + u64::from(last != b'\n'))
+    // In CSV a quote is doubled; elsewhere a backslash stands before it.
+    let is_csv = shape.close == "\r\n";
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, byte) in inside.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted && !is_csv,
+            b'"' => quoted = !quoted,
+            _ => {}
+        }
+        if !quoted && inside.as_bytes()[at..].starts_with(shape.separator.as_bytes()) {
+            return Some(Row { key: &inside[..at], value: &inside[at + shape.separator.len()..] });
+        }
+    }
+    None
 }
 
 /// The lengths of each row's key and of the whole row, in bytes, in the order of a file.
@@ -59,6 +90,8 @@ type Lengths = Vec<(u32, u32)>;
 /// The file, while rows come.
 struct Lines {
     target: PathBuf,
+    /// The name of the draft.
+    name: String,
     file: Sorted,
     /// Rows that came behind a greater key, by how it begins: parts that fit into a processor's
     /// cache are sorted far sooner than all.
@@ -76,15 +109,16 @@ struct Sorted {
 
 impl Lines {
     /// An empty draft beside the target.
-    fn begin(target: &Path, shape: &'static Shape) -> Result<Lines, FileError> {
-        let file = Sorted::begin(target, "suppressd-new", shape)?;
-        Ok(Lines { target: target.to_owned(), file, late: BTreeMap::new() })
+    fn begin(target: &Path, name: &str, shape: &'static Shape) -> Result<Lines, FileError> {
+        let file = Sorted::begin(target, name, shape)?;
+        let (target, name) = (target.to_owned(), name.to_owned());
+        Ok(Lines { target, name, file, late: BTreeMap::new() })
     }
 
     /// A second draft, of the first and the rows that came late, each key once.
     fn merge(self) -> Result<Sorted, FileError> {
         let Sorted { shape, draft, out, lengths, .. } = self.file;
-        let mut merged = Sorted::begin(&self.target, "suppressd-merged", shape)?;
+        let mut merged = Sorted::begin(&self.target, &format!("{}-merged", self.name), shape)?;
         let mut late = self.late.values().flat_map(Rows::sorted).peekable();
         let file = out.into_inner().map_err(|e| draft.failed("write", e.into_error()))?;
         read(
@@ -302,6 +336,7 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::test;
     use super::*;
 
     const SHAPE: Shape = Shape {
@@ -318,6 +353,42 @@ mod tests {
         format!("head\r\n{}end\n", lines.collect::<String>())
     }
 
+    /// Whatever stands in a row, in any format, it is read as it was written.
+    #[test]
+    fn every_format_is_read_back_as_it_was_written() {
+        let addresses = [
+            "user@x.test",
+            "\"a b\"@x.test",
+            "\"a,b;c: d e\"@x.test",
+            r#""a\"b\\"@x.test"#,
+            "\"a@b\"@x.test",
+            "=a+b{c}@x.test",
+            "a'b@x.test",
+            "stra\u{df}e@b\u{fc}cher.test",
+            "a@[127.0.0.1]",
+        ];
+        for format in super::super::super::ALL {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("f");
+            let mut expected = Vec::new();
+            for address in addresses {
+                expected.extend(test::rows(format.name(), address).unwrap_or_default());
+            }
+            expected.sort();
+            expected.dedup_by(|a, b| a.0 == b.0);
+            let mut lines = Text.begin(&path, "draft", format.shape()).unwrap();
+            expected.iter().for_each(|(key, value)| lines.add(Row { key, value }).unwrap());
+            let made = lines.finish().unwrap();
+            let (mut found, file) = (Vec::new(), File::open(&made.draft.path).unwrap());
+            let listed = Text.rows(&file, format.shape(), &mut |row| {
+                found.push((row.key.to_owned(), row.value.to_owned()));
+                Ok(())
+            });
+            assert_eq!(found, expected, "{}", format.name());
+            assert_eq!(listed.unwrap(), Listed::Table(expected.len() as u64), "{}", format.name());
+        }
+    }
+
     proptest::proptest! {
         /// A copy with edits in it is what is written anew from the rows that there are then.
         #[test]
@@ -329,7 +400,7 @@ mod tests {
         ) {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("f");
-            let mut lines = Text.begin(&path, &SHAPE).unwrap();
+            let mut lines = Text.begin(&path, "draft", &SHAPE).unwrap();
             before.iter().for_each(|(key, value)| lines.add(Row { key, value }).unwrap());
             let made = lines.finish().unwrap();
             std::fs::rename(&made.draft.path, &path).unwrap();
