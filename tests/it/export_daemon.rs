@@ -163,7 +163,7 @@ fn a_lost_store_does_not_empty_the_file() {
     daemon.stop();
 }
 
-/// A lost store and as many others that bounce: whoever was suppressed stays so, over a restart too.
+/// A lost store and more others that bounce: whoever was suppressed stays so, after a restart too.
 #[test]
 fn what_was_lost_is_kept_whatever_comes_meanwhile() {
     let home = Home::new("");

@@ -135,7 +135,19 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("heed", &["export/table/lmdb.rs"]),
     ("cdb2", &["export/table/cdb.rs"]),
     ("rustix", &["ingest/applier.rs"]),
-    ("nix", &["config/", "control/", "export/table/lmdb.rs", "journal/", "listen.rs", "store/"]),
+    (
+        "nix",
+        &[
+            "config/",
+            "control/",
+            "export/file.rs",
+            "export/note.rs",
+            "export/table/lmdb.rs",
+            "journal/",
+            "listen.rs",
+            "store/",
+        ],
+    ),
     (
         "std::fs",
         &[
