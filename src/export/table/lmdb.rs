@@ -256,7 +256,7 @@ impl Live {
     fn open(path: &Path, digest: Digest) -> io::Result<Live> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
         let stamp = Stamp::of_file(&file)?;
-        if !Meta::of(&file).is_some_and(|meta| meta.bytes() <= stamp.bytes) {
+        if Meta::of(&file).is_none_or(|meta| meta.bytes() > stamp.bytes) {
             return Err(io::Error::other("it is no whole LMDB map"));
         }
         let map = Opened::new(path, EnvFlags::empty())?;

@@ -73,12 +73,11 @@ fn long(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
+/// What is called with a key and a value.
+type Each<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>;
+
 /// Calls `each` with every key and value, ascending.
-pub(super) fn visit(
-    file: &File,
-    meta: &Meta,
-    each: &mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>,
-) -> io::Result<()> {
+pub(super) fn visit(file: &File, meta: &Meta, each: Each<'_>) -> io::Result<()> {
     if meta.depth == 0 {
         return Ok(());
     }
@@ -97,7 +96,7 @@ fn damaged() -> io::Error {
 struct Walk<'a> {
     file: &'a File,
     left: u64,
-    each: &'a mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>,
+    each: Each<'a>,
 }
 
 impl Walk<'_> {
