@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use suppressd::clock;
-use suppressd::export::publish::{Guard, Publication};
+use suppressd::export::guard::Guard;
+use suppressd::export::publish::Publication;
 use suppressd::export::scan::Scan;
 use suppressd::export::{ALL, Format, Hash, Settings, Style, Table, runner};
 use suppressd::ingest::Running;
@@ -110,7 +111,7 @@ fn export(settings: &Settings, reader: &Reader, rows: u64) -> Result<Duration> {
     let mut publication = Publication::begin(settings)?;
     let scan = Scan { rules, settings, now: clock::now(), before: None };
     scan.run(|each| reader.visit_standings(each), |row| publication.add(row))?;
-    let outcome = publication.finish(Guard { max_shrink: 50, force: false, explained: 0 })?;
+    let outcome = publication.finish(&Guard::new(50))?;
     let took = started.elapsed();
     ensure!(outcome.rows == rows, "{} rows were written", outcome.rows);
     Ok(took)

@@ -30,14 +30,24 @@ const MODE_MAX: u32 = 0o777;
 struct Taken {
     names: BTreeSet<String>,
     paths: BTreeMap<PathBuf, String>,
+    /// The directories of the daemon itself.
+    state: Vec<PathBuf>,
 }
 
-/// All `[[export]]` tables. `sources`: the names of the configured sources.
+/// Where the daemon keeps what it knows: nobody else's file may be there.
+fn state(store: &Path) -> Vec<PathBuf> {
+    let below = ["journal", "sled", "checkpoint", "quarantine"];
+    below.iter().map(|name| plain(&store.join(name))).collect()
+}
+
+/// All `[[export]]` tables. `sources`: the names of the configured sources; `store`: the state
+/// directory.
 pub(super) fn exports(
     sections: Vec<Section<'_>>,
     sources: &BTreeSet<SourceName>,
+    store: Option<&Path>,
 ) -> Vec<exports::Settings> {
-    let mut taken = Taken::default();
+    let mut taken = Taken { state: store.map(state).unwrap_or_default(), ..Taken::default() };
     sections.into_iter().filter_map(|section| export(section, sources, &mut taken)).collect()
 }
 
@@ -52,7 +62,7 @@ fn export(
     let hash = section.take("hash").and_then(|field| chosen_hash(&field, format));
     let ending = format.zip(table.or(format.map(|format| format.tables()[0])));
     let ending = ending.map_or("", |(format, table)| format.ending(table));
-    let path = path(&section, name.as_deref(), ending, &mut taken.paths);
+    let path = path(&section, name.as_deref(), ending, taken);
     let usual = format.map_or(&[][..], |format| format.reasons());
     let filter = filter(&section, sources, usual);
     let reply = section.take("reply").and_then(|field| reply(&field, format));
@@ -129,7 +139,7 @@ fn path(
     section: &Section<'_>,
     name: Option<&str>,
     ending: &str,
-    taken: &mut BTreeMap<PathBuf, String>,
+    taken: &mut Taken,
 ) -> Option<PathBuf> {
     let field = section.need("path", "name the file that the MTA reads")?;
     let path = field.path()?;
@@ -143,18 +153,33 @@ fn path(
         field.problem(what, "the MTA adds that to the name of a table");
         return None;
     }
-    if let Some(other) = taken.get(&plain(&path)) {
+    let place = plain(&path);
+    if taken.state.iter().any(|directory| place.starts_with(directory)) {
+        let what = format!("{} is in a directory of the store", shown(&text));
+        field.problem(what, "choose another directory, such as \"export\" beside them");
+        return None;
+    }
+    if let Some(other) = taken.paths.get(&place) {
         let what = format!("{} is written by export {other:?} already", shown(&text));
         field.problem(what, "give each export a file of its own");
         return None;
     }
-    taken.insert(plain(&path), name.unwrap_or("?").to_owned());
+    taken.paths.insert(place, name.unwrap_or("?").to_owned());
     Some(path)
 }
 
-/// The path without what does not change where it leads.
+/// Where a path leads, however it is spelled: through links, as far as there is something.
 fn plain(path: &Path) -> PathBuf {
-    path.components().filter(|part| *part != Component::CurDir).collect()
+    let mut plain = PathBuf::new();
+    for part in path.components().filter(|part| *part != Component::CurDir) {
+        if part == Component::ParentDir {
+            plain.pop();
+        } else {
+            plain.push(part);
+            plain = plain.canonicalize().unwrap_or(plain);
+        }
+    }
+    plain
 }
 
 /// The reasons, sources and scopes that an export or a lookup is about. `usual`: the reasons where

@@ -182,7 +182,11 @@ fn whole(root: Section<'_>) -> Option<Config> {
         let usual = |base: &Url| public_hook(base, &hook.source);
         hook.url = hook.url.take().or(public_url.map(usual));
     }
-    let exports = export::exports(root.tables("export"), &found.names);
+    let exports = export::exports(
+        root.tables("export"),
+        &found.names,
+        store.as_ref().map(|store: &Store| &*store.path),
+    );
     let taken = [
         ("http.listen", http.as_ref().map(|http| http.listen.clone())),
         ("admin.listen", admin.clone()),

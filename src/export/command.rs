@@ -1,13 +1,19 @@
 //! Runs an export's command after the file has changed, such as `postmap`.
 //!
-//! No shell: the program gets its arguments as they are configured. Never retries by itself.
+//! No shell: the program gets its arguments as they are configured. One that fails is run again,
+//! ever more seldom.
 
+use std::ffi::OsString;
 use std::process::Stdio;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+
+use super::Settings;
+use super::due::Retry;
+use crate::telemetry::export as telemetry;
 
 /// Longest run of a command. It is killed then.
 const RUN_MAX: Duration = Duration::from_secs(30);
@@ -19,18 +25,87 @@ const DRAIN_MAX: Duration = Duration::from_millis(500);
 /// What is kept of stderr, in bytes, counted from its end.
 const STDERR_BYTES_MAX: usize = 500;
 
-/// Why a command did not do its work.
-#[derive(Debug)]
-pub(super) struct Failure {
-    /// In one sentence.
-    pub(super) why: String,
-    /// The end of what it said, on one line.
-    pub(super) stderr: String,
+/// When an export's command is to be run.
+#[derive(Default)]
+pub(super) struct Program {
+    due: Option<Instant>,
+    failure: Retry,
 }
 
-/// Runs `program` with `arguments`, without input and without our standard output.
-pub(super) async fn run(program: &str, arguments: &[String]) -> Result<(), Failure> {
+impl Program {
+    /// When to run it, if it is to be run.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Why the last run has failed, if it has.
+    pub(super) fn error(&self) -> Option<&String> {
+        self.failure.error()
+    }
+
+    /// The file has changed: it is to be run, if there is one.
+    pub(super) fn wanted(&mut self, settings: &Settings) {
+        if !settings.command.is_empty() {
+            self.due = Some(Instant::now());
+        }
+    }
+
+    /// Runs it.
+    pub(super) async fn run(&mut self, settings: &Settings) {
+        self.due = None;
+        let Settings { name, path, command, .. } = settings;
+        let Some((program, arguments)) = command.split_first() else { return };
+        match run(program, arguments, &environment(settings)).await {
+            Ok(()) => {
+                if self.failure.error().is_some() {
+                    telemetry::command_recovered(name, path, program);
+                }
+                self.failure = Retry::default();
+            }
+            Err(failure) => {
+                telemetry::command_failed(name, path, program, &failure.why, &failure.stderr);
+                let error = format!("{program} failed: {}", failure.why);
+                let (wait, _) = self.failure.again(error);
+                self.due = Some(Instant::now() + wait);
+            }
+        }
+    }
+}
+
+/// Why a command did not do its work.
+#[derive(Debug)]
+struct Failure {
+    /// In one sentence.
+    why: String,
+    /// The end of what it said, on one line.
+    stderr: String,
+}
+
+/// What of our environment a command may have: no secrets, which can be in any other variable.
+const INHERITED: &[&str] = &["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ"];
+
+/// Where programs are looked for if we were not told.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The environment of an export's command.
+fn environment(settings: &Settings) -> Vec<(&'static str, OsString)> {
+    let mut environment = vec![("PATH", PATH.into())];
+    let ours = INHERITED.iter().filter_map(|name| Some((*name, std::env::var_os(name)?)));
+    environment.extend(ours);
+    environment.push(("SUPPRESSD_EXPORT", settings.name.clone().into()));
+    environment.push(("SUPPRESSD_PATH", settings.path.clone().into()));
+    environment
+}
+
+/// Runs `program` with `arguments` in that environment, without input and without our standard
+/// output.
+async fn run(
+    program: &str,
+    arguments: &[String],
+    environment: &[(&'static str, OsString)],
+) -> Result<(), Failure> {
     let mut command = Command::new(program);
+    command.env_clear().envs(environment.iter().map(|(name, value)| (name, value)));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.kill_on_drop(true).spawn().map_err(|e| silent(e.to_string()))?;
     let mut tail = Vec::new();
@@ -86,7 +161,7 @@ mod tests {
     use super::*;
 
     async fn sh(script: &str) -> Result<(), Failure> {
-        run("/bin/sh", &["-c".to_owned(), script.to_owned()]).await
+        run("/bin/sh", &["-c".to_owned(), script.to_owned()], &[("PATH", PATH.into())]).await
     }
 
     #[tokio::test]
@@ -97,8 +172,31 @@ mod tests {
         let failure = sh("head -c 100000 /dev/zero | tr '\\0' x >&2; echo END >&2; exit 1").await;
         let stderr = failure.unwrap_err().stderr;
         assert!(stderr.ends_with("xEND") && stderr.len() < STDERR_BYTES_MAX + 1, "{stderr}");
-        let failure = run("/nowhere/program", &[]).await.unwrap_err();
+        let failure = run("/nowhere/program", &[], &[]).await.unwrap_err();
         assert!(failure.why.contains("No such file"), "{}", failure.why);
+    }
+
+    #[tokio::test]
+    async fn a_command_is_told_of_its_export_and_of_nothing_that_could_be_a_secret() {
+        let settings = crate::export::test::settings("/some/file".as_ref());
+        let directory = tempfile::tempdir().unwrap();
+        let told = directory.path().join("told");
+        let script = format!("env >{}", told.display());
+        let arguments = ["-c".to_owned(), script];
+        run("/bin/sh", &arguments, &environment(&settings)).await.unwrap();
+        let told = std::fs::read_to_string(told).unwrap();
+        let lines: Vec<&str> = told.lines().collect();
+        assert!(lines.contains(&"SUPPRESSD_EXPORT=postfix"), "{told}");
+        assert!(lines.contains(&"SUPPRESSD_PATH=/some/file"), "{told}");
+        // The shell adds some of its own.
+        let known =
+            [INHERITED, &["SUPPRESSD_EXPORT", "SUPPRESSD_PATH", "PWD", "SHLVL", "_"]].concat();
+        let name = |line: &&&str| line.split('=').next().is_some_and(|name| known.contains(&name));
+        assert_eq!(lines.iter().filter(name).count(), lines.len(), "{told}");
+        assert!(
+            std::env::vars().any(|(name, _)| !known.contains(&&*name)),
+            "there is one to leave"
+        );
     }
 
     /// The clock is paused, and jumps to the limit at once.

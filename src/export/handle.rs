@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::Settings;
 
 /// How an export stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Status {
     /// Its name.
     pub name: String,
@@ -26,8 +26,15 @@ pub struct Status {
     pub last_checked: Option<String>,
     /// How often this daemon has changed the file.
     pub generation: u64,
-    /// Why the guard keeps the file as it is, if it does.
+    /// Why the guard keeps rows that the store has no longer, if it does. Additions go on.
     pub held_back: Option<String>,
+    /// Since when (RFC 3339).
+    pub held_since: Option<String>,
+    /// How many rows are kept so.
+    pub held_rows: u64,
+    /// When somebody else was last seen to have changed, emptied or removed the file, if that was
+    /// within ten minutes (RFC 3339). It was made anew.
+    pub foreign: Option<String>,
     /// Why it could not be written, or why its command failed.
     pub error: Option<String>,
     /// Whether something is still to be written or run.
@@ -95,6 +102,19 @@ impl Exports {
 }
 
 impl Status {
+    /// What needs an administrator's hand, if anything does.
+    pub fn problem(&self) -> Option<String> {
+        let foreign = || {
+            let at = self.foreign.as_ref()?;
+            Some(format!("somebody else changed or removed the file at {at}; it was made anew"))
+        };
+        let never = || {
+            let waits = self.last_checked.is_none();
+            waits.then(|| "it has not been written yet".to_owned())
+        };
+        self.error.clone().or_else(|| self.held_back.clone()).or_else(never).or_else(foreign)
+    }
+
     pub(super) fn new(settings: &Settings) -> Status {
         Status {
             name: settings.name.clone(),
@@ -106,6 +126,9 @@ impl Status {
             last_checked: None,
             generation: 0,
             held_back: None,
+            held_since: None,
+            held_rows: 0,
+            foreign: None,
             error: None,
             pending: true,
         }

@@ -1,78 +1,33 @@
 //! Exports: files kept current for the host's MTAs.
 //!
-//! A format is pure: it turns suppressions into rows. `runner` decides when a file is written, and
-//! `publish` alone touches it.
+//! `format` says what a row is, `table` what holds the rows. `runner` decides when a file is
+//! written, `write` what of it; `publish` puts it in place.
 
-mod cdb;
 mod command;
-mod field;
+mod due;
+mod file;
+pub mod format;
+pub mod guard;
 pub mod handle;
-mod key;
-mod lmdb;
-mod mark;
-
-mod brevo;
-mod csv;
-mod csv_guarded;
-mod exim;
-mod haraka;
-mod hashed;
-mod json_lines;
-mod kumomta;
-mod mailgun_bounces;
-mod mailgun_complaints;
-mod mailgun_unsubscribes;
-mod opensmtpd;
-mod plain;
-mod postfix;
-mod postfix_access;
-mod postfix_transport;
-mod postmark;
+mod note;
+mod partial;
 pub mod publish;
 mod rows;
-mod rspamd;
 pub mod runner;
 pub mod scan;
-mod sendgrid;
-mod sendmail;
-mod ses;
+mod table;
 #[cfg(test)]
 mod test;
-mod text;
+mod whole;
 mod write;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::model::reply;
-use crate::model::{Filter, Reason, Time, Until};
+use crate::model::Filter;
 
-use rows::Edits;
+pub use format::{ALL, Entry, Format, Hash, Shape, Style, Unfit};
 pub use rows::{Row, Rows};
-
-/// Every format that an export can name. README's table is checked against this list.
-pub static ALL: &[&dyn Format] = &[
-    &postfix_transport::PostfixTransport,
-    &postfix_access::PostfixAccess,
-    &exim::Exim,
-    &opensmtpd::OpenSmtpd,
-    &sendmail::Sendmail,
-    &haraka::Haraka,
-    &rspamd::Rspamd,
-    &kumomta::KumoMta,
-    &plain::Plain,
-    &csv::Csv,
-    &csv_guarded::CsvGuarded,
-    &json_lines::JsonLines,
-    &hashed::Hashed,
-    &brevo::Brevo,
-    &mailgun_bounces::MailgunBounces,
-    &mailgun_complaints::MailgunComplaints,
-    &mailgun_unsubscribes::MailgunUnsubscribes,
-    &postmark::Postmark,
-    &sendgrid::SendGrid,
-    &ses::Ses,
-];
 
 /// What holds the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,162 +49,6 @@ impl Table {
             Table::Cdb => "cdb",
         }
     }
-}
-
-/// What makes a hash of an address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hash {
-    /// SHA-256.
-    Sha256,
-    /// MD5, for those who take nothing else.
-    Md5,
-}
-
-/// Why a format cannot carry an address. Such addresses are left out, counted and reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unfit(pub &'static str);
-
-/// One suppressed address, as a format is asked to write it.
-#[derive(Clone, Copy)]
-pub struct Entry<'a> {
-    /// The local part of the address's key: case-folded, quoted only if it must be.
-    pub local: &'a str,
-    /// The domain of the key: lower case, A-labels.
-    pub domain: &'a str,
-    /// The address as a provider or operator spelled it.
-    pub spelling: &'a str,
-    /// The weightiest reason.
-    pub reason: Reason,
-    /// Since when.
-    pub since: Time,
-    /// Until when.
-    pub until: Until,
-    /// How the export is written.
-    pub style: &'a Style,
-}
-
-impl<'a> Entry<'a> {
-    /// What the reader answers for it, as [`Format::answer`] made it.
-    pub fn answer(&self) -> &'a str {
-        self.style.answers.get(self.reason as usize).map_or("", String::as_str)
-    }
-}
-
-/// What an export's configuration says about the writing of its rows, beside the format.
-#[derive(Clone, Debug)]
-pub struct Style {
-    /// What holds the rows.
-    pub table: Table,
-    /// What makes hashes, where the format has them.
-    pub hash: Hash,
-    /// By reason, in order of [`Reason::ALL`].
-    answers: Vec<String>,
-}
-
-impl Style {
-    /// The style of an export in that format. `reply` was checked by the format.
-    pub fn new(format: &dyn Format, table: Table, hash: Hash, reply: &str) -> Style {
-        let answer = |reason| format.answer(&reply::fill(reply, reason));
-        Style { table, hash, answers: Reason::ALL.into_iter().map(answer).collect() }
-    }
-}
-
-/// What a text file of rows is put together from.
-pub struct Shape {
-    /// Before all rows.
-    pub head: &'static str,
-    /// Before the key of each row.
-    pub open: &'static str,
-    /// Between the key and the value of each row.
-    pub separator: &'static str,
-    /// After the value of each row. Open, separator and close hold one line break together.
-    pub close: &'static str,
-    /// Between a row and the next.
-    pub joiner: &'static str,
-    /// After all rows.
-    pub foot: &'static str,
-}
-
-impl Shape {
-    /// A row a line, without anything around them.
-    pub const LINES: Shape =
-        Shape { head: "", open: "", separator: "", close: "\n", joiner: "", foot: "" };
-}
-
-/// One MTA's or provider's file format.
-pub trait Format: Send + Sync {
-    /// Its name in the configuration.
-    fn name(&self) -> &'static str;
-
-    /// The lines to paste into the reader's configuration, or how to hand it the file.
-    /// `{path}` stands for the file, `{map}` for the file without the table's ending, `{type}`
-    /// and `{scheme}` for how the reader calls the table. Empty: there is no one reader.
-    fn config(&self) -> &'static str {
-        ""
-    }
-
-    /// The end that a table's path must have, because the reader adds it to the name it is given.
-    fn ending(&self, _table: Table) -> &'static str {
-        ""
-    }
-
-    /// How the reader calls a table, as its type and as a scheme.
-    fn called(&self, table: Table) -> [&'static str; 2] {
-        [table.as_str(); 2]
-    }
-
-    /// What can hold its rows. The first does unless the configuration says otherwise.
-    fn tables(&self) -> &'static [Table] {
-        &[Table::Text]
-    }
-
-    /// The text file around and between rows.
-    fn shape(&self) -> &'static Shape {
-        &Shape::LINES
-    }
-
-    /// The reasons that are in such a file unless the configuration names others. Empty: all.
-    fn reasons(&self) -> &'static [Reason] {
-        &[]
-    }
-
-    /// Whether rows are hashes of addresses, so that the configuration chooses which.
-    fn hashes(&self) -> bool {
-        false
-    }
-
-    /// Whether addresses that the reader cannot tell apart have one row, so that the end of one
-    /// need not be that of the row.
-    fn shares_keys(&self) -> bool {
-        false
-    }
-
-    /// The reply when the export sets none. `{reason}` stands for the reason, in words. `None`:
-    /// the rows hold no reply.
-    fn default_reply(&self) -> Option<&'static str> {
-        None
-    }
-
-    /// Whether a configured reply can be used.
-    ///
-    /// # Errors
-    /// Says what it must be.
-    fn check_reply(&self, _reply: &str) -> Result<(), String> {
-        Err(format!("is of no use: a file of {} holds no reply", self.name()))
-    }
-
-    /// What a row holds to have this reply given, which was checked and has its reason in words.
-    fn answer(&self, reply: &str) -> String {
-        reply.to_owned()
-    }
-
-    /// Adds the rows of one address: more than one where the reader would look for other
-    /// spellings. Only addresses that the reader cannot tell apart have a key in common.
-    ///
-    /// # Errors
-    /// When the format cannot carry the address. The rows that were added do not count then.
-    fn rows(&self, entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit>;
 }
 
 /// The lines that make an MTA ask an export's file.

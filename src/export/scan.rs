@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Builder};
 
-use super::{Edits, Entry, Row, Rows, Settings, Table};
+use super::guard::Keys;
+use super::rows::Edits;
+use super::{Entry, Row, Rows, Settings, Table};
 use crate::model::{Gist, Reason, Scope, Standing, Time, Until};
 use crate::rules::{Rules, Verdict};
 use crate::store::{StoreError, Visit};
@@ -17,8 +19,9 @@ use crate::store::{StoreError, Visit};
 pub struct Found {
     /// Suppressed addresses that the format cannot carry.
     pub unfit: u64,
-    /// Rows that have ended since the last publication.
-    pub expired: u64,
+    /// The keys of rows that are gone for a reason: they have ended since the last publication, or
+    /// were lifted.
+    pub gone: Keys,
     /// When the live suppressions end.
     pub ends: Ends,
 }
@@ -87,7 +90,7 @@ pub struct Scan<'a> {
     pub settings: &'a Settings,
     /// As of when.
     pub now: Time,
-    /// When the present file was made.
+    /// When the present file was made, if what is gone is to be explained.
     pub before: Option<Time>,
 }
 
@@ -209,6 +212,9 @@ impl Scan<'_> {
         let live = self.rules.verdict(gist, scope, filter, self.now);
         if let (None, Some(before)) = (&live, self.before) {
             weightiest(&mut of.ended, self.rules.verdict(gist, scope, filter, before));
+            if is_lifted(gist) && filter.admits_scope(scope) {
+                weightiest(&mut of.ended, Some(self.any()));
+            }
         }
         if let Some(end) = live.and_then(|live| live.until.time()) {
             ends.add(end, &of.key);
@@ -236,16 +242,23 @@ impl Scan<'_> {
         if !of.spelling.is_ascii() && self.settings.style.table == Table::Text {
             return None;
         }
-        // What its keys are does not depend on why it is suppressed.
-        let any = Verdict { reason: Reason::Manual, since: self.now, until: Until::Forever };
+        let (live, ended) = (of.live.is_some(), of.ended.is_some());
         let mut rows = Rows::default();
-        let fit = self.rows(of.address(), of.live.unwrap_or(any), &mut rows);
-        let into = if of.live.is_some() { &mut edits.puts } else { &mut edits.deletes };
-        rows.iter().for_each(|row| into.add(&[row.key], &[row.value]));
+        let fit = self.rows(of.address(), of.live.unwrap_or(self.any()), &mut rows);
+        let into = if live { &mut edits.puts } else { &mut edits.deletes };
+        // While rows are held back, none goes that nobody can explain.
+        if live || ended || self.before.is_none() {
+            rows.iter().for_each(|row| into.add(&[row.key], &[row.value]));
+        }
         fit.then_some(())
     }
 
-    /// Makes the rows of an address, if they are to be, or counts them as ended.
+    /// A verdict for keys alone: these do not depend on why an address is suppressed.
+    fn any(&self) -> Verdict {
+        Verdict { reason: Reason::Manual, since: self.now, until: Until::Forever }
+    }
+
+    /// Makes the rows of an address, if they are to be, or notes them as gone.
     fn finish(
         &self,
         address: Row<'_>,
@@ -259,7 +272,7 @@ impl Scan<'_> {
         if is_live {
             found.unfit += u64::from(!fit);
         } else {
-            found.expired += (rows.count() - before) as u64;
+            rows.iter().skip(before).for_each(|row| found.gone.add(row.key));
             rows.truncate(before);
         }
     }
@@ -280,6 +293,14 @@ impl Scan<'_> {
         }
         fit
     }
+}
+
+/// Whether somebody has said of an address that it is no longer suppressed: an operator, a
+/// provider, or a delivery after soft bounces.
+fn is_lifted(gist: &Gist<'_>) -> bool {
+    let Gist::Whole(standing) = gist else { return false };
+    let soft = !standing.soft().is_empty() || !standing.blocked().is_empty();
+    standing.lifts().next().is_some() || soft && standing.delivered().is_some()
 }
 
 fn gave_up() -> StoreError {
@@ -335,7 +356,7 @@ mod tests {
             ["a@x.test 550 5.1.1 suppressed: complaint", "d@x.test 550 5.1.1 suppressed: manual"]
         );
         assert_eq!(found.unfit, 1);
-        assert_eq!(found.expired, 3, "b, and e in both forms; c had ended before");
+        assert_eq!(found.gone.count(), 3, "b, and e in both forms; c had ended before");
         assert_eq!(found.ends.next().map(Time::nanos), Some(at(140).nanos()));
     }
 

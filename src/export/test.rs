@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{ALL, Entry, Format, Hash, Rows, Settings, Style, Table, Unfit};
 use crate::model::{
-    Address, EventId, Fact, Filter, Gist, Latest, Reason, Scope, SourceName, Standing, Time, Until,
+    Address, EventId, Fact, Filter, Gist, Latest, Lift, Lifts, Reason, Scope, SourceName, Standing,
+    Time, Until,
 };
 use crate::store::{StandingRow, StoreError, Visit};
 
@@ -81,6 +82,16 @@ pub(super) fn standing(address: &str, scope: Scope, reason: Reason, until: Until
     let latest = Latest { at, until, evidence: EventId::from_bytes([0; 16]), note: None };
     standing.merge(address, Fact::Ground { reason, source: SourceName::operator(), latest });
     (address.to_owned(), scope, standing)
+}
+
+/// A standing that was lifted.
+pub(super) fn lifted(address: &str) -> StandingRow {
+    let (key, scope, mut standing) =
+        self::standing(address, Scope::Global, Reason::Manual, Until::Forever);
+    let lift =
+        Lift { covers: Lifts { reason: None, source: None }, through: Time::from_seconds(2) };
+    standing.merge(address, Fact::Lift(lift));
+    (key, scope, standing)
 }
 
 /// Goes through rows as the store does.

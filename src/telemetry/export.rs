@@ -3,33 +3,63 @@
 use std::path::Path;
 
 use metrics::{counter, gauge};
+use tracing::Level;
+
+use super::fold;
+
+const WRITTEN: &str = "export written";
+const FOREIGN: &str =
+    "somebody else has changed or removed the file of the export; it is made anew";
+const ANEW: &str = "the file of the export could not be changed in part; it is made anew";
 
 /// Rows were published: the file has changed.
 pub fn written(export: &str, path: &Path, rows: u64, generation: u64) {
-    tracing::info!(export, path = %path.display(), rows, generation, "export written");
+    if fold::first(Level::INFO, WRITTEN, export, "") {
+        tracing::info!(export, path = %path.display(), rows, generation, "{WRITTEN}");
+    }
     counter!("suppressd_export_writes_total", "export" => export.to_owned()).increment(1);
 }
 
-/// The file is as the store has it, whether or not it had to change, at this Unix time.
-pub fn current(export: &str, rows: u64, seconds: i64) {
-    let label = export.to_owned();
-    gauge!("suppressd_export_rows", "export" => label.clone()).set(rows as f64);
-    gauge!("suppressd_export_held_back", "export" => label.clone()).set(0.0);
-    gauge!("suppressd_export_last_success_timestamp_seconds", "export" => label)
-        .set(seconds as f64);
+/// The file is as the store has it, but for removals that are held back.
+pub fn current(export: &str, rows: u64) {
+    gauge!("suppressd_export_rows", "export" => export.to_owned()).set(rows as f64);
 }
 
-/// The guard has refused to write, with these numbers for the first time.
-pub fn held_back(export: &str, path: &Path, old: u64, new: u64) {
+/// The file is current and its command has done its work, at this Unix time.
+pub fn succeeded(export: &str, seconds: i64) {
+    let name = "suppressd_export_last_success_timestamp_seconds";
+    gauge!(name, "export" => export.to_owned()).set(seconds as f64);
+}
+
+/// Whether the guard holds removals back.
+pub fn holds(export: &str, held: bool) {
+    gauge!("suppressd_export_held_back", "export" => export.to_owned()).set(f64::from(held));
+}
+
+/// The guard has begun to hold removals back, or holds back others.
+pub fn held_back(export: &str, path: &Path, why: &str) {
     tracing::error!(
         export,
         path = %path.display(),
-        old,
-        new,
-        "export held back: too many rows would vanish unexplained; \
-         if that is right, run: suppressd export {export} --force"
+        why,
+        "export held back: removals wait, additions go on; \
+         if the removals are right, run: suppressd export {export} --force"
     );
-    gauge!("suppressd_export_held_back", "export" => export.to_owned()).set(1.0);
+}
+
+/// Somebody else has written, emptied or removed the file.
+pub fn foreign(export: &str, path: &Path) {
+    if fold::first(Level::WARN, FOREIGN, export, "") {
+        tracing::warn!(export, path = %path.display(), "{FOREIGN}");
+    }
+    counter!("suppressd_export_foreign_total", "export" => export.to_owned()).increment(1);
+}
+
+/// A part of the file could not be changed, so all of it is made anew.
+pub fn not_in_place(export: &str, path: &Path, error: &str) {
+    if fold::first(Level::WARN, ANEW, export, error) {
+        tracing::warn!(export, path = %path.display(), error, "{ANEW}");
+    }
 }
 
 /// A writing has failed; `first` when it is not the same failure again.

@@ -146,12 +146,68 @@ fn a_lost_store_does_not_empty_the_file() {
     assert!(String::from_utf8_lossy(&said.stderr).contains(hint), "{said:?}");
     assert_eq!(stamp(&home), before);
     assert_eq!(daemon.log().matches("export held back").count(), 1, "{}", daemon.log());
+    for n in 10..15 {
+        bounce(&daemon, &format!("user{n}@example.com"), n);
+    }
+    until_rows(&home, 9);
+    let export = settled(&daemon);
+    assert_eq!((&export["rows"], &export["held_rows"]), (&json!(9), &json!(4)));
+    assert!(daemon.cli(&["lift", "user10@example.com"]).status.success());
+    until_rows(&home, 8);
+    assert!(home.export().contains("user0@example.com"), "it waits");
 
     assert_eq!(daemon.cli(&["export", "postfix", "--force"]).status.code(), Some(0));
-    until_rows(&home, 0);
+    until_rows(&home, 4);
     assert_eq!(settled(&daemon)["held_back"], Value::Null);
     assert_eq!(daemon.metric("suppressd_export_held_back{export=\"postfix\"}"), Some(0.0));
     daemon.stop();
+}
+
+/// A lost store and more others that bounce: whoever was suppressed stays so, after a restart too.
+#[test]
+fn what_was_lost_is_kept_whatever_comes_meanwhile() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    for n in 0..10 {
+        bounce(&daemon, &format!("old{n}@example.com"), n);
+    }
+    until_rows(&home, 10);
+    daemon.stop();
+    fs::remove_dir_all(home.state()).unwrap();
+    let daemon = home.start().ready();
+    daemon.until_logged("export held back");
+    for n in 10..40 {
+        bounce(&daemon, &format!("new{n}@example.com"), n);
+    }
+    until_rows(&home, 40);
+    daemon.stop();
+    let daemon = home.start().ready();
+    assert_eq!(settled(&daemon)["held_rows"], json!(10));
+    until_rows(&home, 40);
+    assert_eq!(home.export().matches("old").count(), 10);
+    daemon.stop();
+}
+
+/// Emptied, removed, and behind a link: what the MTA reads is mended within seconds.
+#[test]
+fn what_another_hand_does_to_the_file_is_mended() {
+    let home = Home::new("");
+    let behind = home.dir.join("behind");
+    fs::write(&behind, "").unwrap();
+    std::os::unix::fs::symlink(&behind, file(&home)).unwrap();
+    let daemon = home.start().ready();
+    bounce(&daemon, "user@example.com", 1);
+    until_rows(&home, 1);
+    settled(&daemon);
+    fs::write(&behind, "").unwrap();
+    until_rows(&home, 1);
+    settled(&daemon);
+    fs::remove_file(&behind).unwrap();
+    until_rows(&home, 1);
+    assert!(fs::symlink_metadata(file(&home)).unwrap().is_symlink());
+    assert!(settled(&daemon)["foreign"].is_string());
+    let log = daemon.stop();
+    assert!(log.contains("somebody else has changed or removed the file of the export"), "{log}");
 }
 
 #[test]

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
-use suppressd::export::publish::{Guard, Publication};
+use suppressd::export::guard::Guard;
+use suppressd::export::publish::Publication;
 use suppressd::export::{self, Entry, Format, Hash, Rows, Settings, Style, Table};
 use suppressd::model::{Address, AddressError, Filter, Reason, Time, Until};
 
@@ -190,7 +191,7 @@ fn publish<'a>(
             fit.push(address);
         }
     }
-    publication.finish(Guard { max_shrink: 100, force: true, explained: 0 }).unwrap();
+    publication.finish(&Guard::new(50)).unwrap();
     fit
 }
 

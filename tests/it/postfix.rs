@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use suppressd::export::publish::{Guard, Publication};
+use suppressd::export::guard::Guard;
+use suppressd::export::publish::Publication;
 use suppressd::export::{self, Entry, Hash, Rows, Settings, Style, Table};
 use suppressd::model::{Address, Filter, Reason, Time, Until};
 
@@ -152,8 +153,8 @@ fn write(path: &Path, addresses: &[&str]) -> u64 {
             rows.iter().for_each(|row| publication.add(row).unwrap());
         }
     }
-    let guard = Guard { max_shrink: 0, force: true, explained: 0 };
-    publication.finish(guard).unwrap().rows
+    let guard = Guard { force: true, ..Guard::new(0) };
+    publication.finish(&guard).unwrap().rows
 }
 
 fn postmap(path: &Path) {

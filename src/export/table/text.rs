@@ -5,21 +5,93 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::lmdb::Stamp;
-use super::publish::{BUFFER_BYTES, Draft, PublishError};
-use super::{Edits, Row, Rows, Shape};
+use super::super::file::BUFFER_BYTES;
+use super::super::rows::Rows;
+use super::{Applied, Draft, Edits, FileError, Kind, Listed, Made, Making, Row, Shape, Stamp};
+
+/// Longest line that can be a row, in bytes.
+const LINE_BYTES_MAX: u64 = 1 << 16;
+
+/// Text files.
+pub(super) struct Text;
+
+impl Kind for Text {
+    fn begin(
+        &self,
+        path: &Path,
+        draft: &str,
+        shape: &'static Shape,
+    ) -> Result<Box<dyn Making + Send>, FileError> {
+        Ok(Box::new(Lines::begin(path, draft, shape)?))
+    }
+
+    fn rows(
+        &self,
+        file: &File,
+        shape: &Shape,
+        each: &mut dyn FnMut(Row<'_>) -> io::Result<()>,
+    ) -> io::Result<Listed> {
+        let mut reader = BufReader::with_capacity(BUFFER_BYTES, file);
+        reader.rewind()?;
+        let (mut lines, mut rows, mut line) = (0, 0, Vec::new());
+        while reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? > 0 {
+            let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line));
+            let around = |around: &str| around.lines().any(|line| line == text.trim_end());
+            if !around(shape.head) && !around(shape.foot) {
+                lines += 1;
+                if let Some(row) = row(&text, shape) {
+                    each(row)?;
+                    rows += 1;
+                }
+            }
+            line.clear();
+        }
+        Ok(if rows == lines { Listed::Table(rows) } else { Listed::Other(lines) })
+    }
+
+    fn is_canonical(&self) -> bool {
+        true
+    }
+}
+
+/// The row that a line is, if it is one.
+fn row<'a>(line: &'a str, shape: &Shape) -> Option<Row<'a>> {
+    let (open, close) = (shape.open.trim_start_matches('\n'), shape.close.trim_end_matches('\n'));
+    let line = line.strip_suffix(shape.joiner).unwrap_or(line);
+    let inside = line.strip_prefix(open)?.strip_suffix(close)?;
+    if shape.separator.is_empty() {
+        return (!inside.is_empty()).then_some(Row { key: inside, value: "" });
+    }
+    // In CSV a quote is doubled; elsewhere a backslash stands before it.
+    let is_csv = shape.close == "\r\n";
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, byte) in inside.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = quoted && !is_csv,
+            b'"' => quoted = !quoted,
+            _ => {}
+        }
+        if !quoted && inside.as_bytes()[at..].starts_with(shape.separator.as_bytes()) {
+            return Some(Row { key: &inside[..at], value: &inside[at + shape.separator.len()..] });
+        }
+    }
+    None
+}
 
 /// The lengths of each row's key and of the whole row, in bytes, in the order of a file.
-pub(super) type Lengths = Vec<(u32, u32)>;
+type Lengths = Vec<(u32, u32)>;
 
 /// The file, while rows come.
-pub(super) struct Lines {
+struct Lines {
     target: PathBuf,
+    /// The name of the draft.
+    name: String,
     file: Sorted,
     /// Rows that came behind a greater key, by how it begins: parts that fit into a processor's
     /// cache are sorted far sooner than all.
@@ -37,34 +109,16 @@ struct Sorted {
 
 impl Lines {
     /// An empty draft beside the target.
-    pub(super) fn begin(target: &Path, shape: &'static Shape) -> Result<Lines, PublishError> {
-        let file = Sorted::begin(target, "suppressd-new", shape)?;
-        Ok(Lines { target: target.to_owned(), file, late: BTreeMap::new() })
-    }
-
-    /// Adds a row, unless one with its key is there.
-    pub(super) fn add(&mut self, row: Row<'_>) -> Result<(), PublishError> {
-        if !self.file.lengths.is_empty() && row.key < self.file.last.as_str() {
-            let mut bytes = row.key.bytes();
-            let start = [(); 2].map(|()| bytes.next().unwrap_or_default());
-            self.late.entry(start).or_default().add(&[row.key], &[row.value]);
-            return Ok(());
-        }
-        self.file.add_new(row)
-    }
-
-    /// The whole draft, and where its rows are.
-    pub(super) fn finish(self) -> Result<(Draft, Lengths), PublishError> {
-        if self.late.is_empty() {
-            return self.file.finish();
-        }
-        self.merge()?.finish()
+    fn begin(target: &Path, name: &str, shape: &'static Shape) -> Result<Lines, FileError> {
+        let file = Sorted::begin(target, name, shape)?;
+        let (target, name) = (target.to_owned(), name.to_owned());
+        Ok(Lines { target, name, file, late: BTreeMap::new() })
     }
 
     /// A second draft, of the first and the rows that came late, each key once.
-    fn merge(self) -> Result<Sorted, PublishError> {
+    fn merge(self) -> Result<Sorted, FileError> {
         let Sorted { shape, draft, out, lengths, .. } = self.file;
-        let mut merged = Sorted::begin(&self.target, "suppressd-merged", shape)?;
+        let mut merged = Sorted::begin(&self.target, &format!("{}-merged", self.name), shape)?;
         let mut late = self.late.values().flat_map(Rows::sorted).peekable();
         let file = out.into_inner().map_err(|e| draft.failed("write", e.into_error()))?;
         read(
@@ -84,8 +138,25 @@ impl Lines {
     }
 }
 
+impl Making for Lines {
+    fn add(&mut self, row: Row<'_>) -> Result<(), FileError> {
+        if !self.file.lengths.is_empty() && row.key < self.file.last.as_str() {
+            let mut bytes = row.key.bytes();
+            let start = [(); 2].map(|()| bytes.next().unwrap_or_default());
+            self.late.entry(start).or_default().add(&[row.key], &[row.value]);
+            return Ok(());
+        }
+        self.file.add_new(row)
+    }
+
+    fn finish(self: Box<Self>) -> Result<Made, FileError> {
+        let sorted = if self.late.is_empty() { self.file } else { self.merge()? };
+        sorted.finish()
+    }
+}
+
 impl Sorted {
-    fn begin(target: &Path, suffix: &str, shape: &'static Shape) -> Result<Sorted, PublishError> {
+    fn begin(target: &Path, suffix: &str, shape: &'static Shape) -> Result<Sorted, FileError> {
         let (draft, file) = Draft::create(target, suffix)?;
         let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
         out.write_all(shape.head.as_bytes()).map_err(|e| draft.failed("write", e))?;
@@ -93,14 +164,14 @@ impl Sorted {
     }
 
     /// Adds a row, unless the one before has its key.
-    fn add_new(&mut self, row: Row<'_>) -> Result<(), PublishError> {
+    fn add_new(&mut self, row: Row<'_>) -> Result<(), FileError> {
         if !self.lengths.is_empty() && row.key == self.last {
             return Ok(());
         }
         self.add(row)
     }
 
-    fn add(&mut self, row: Row<'_>) -> Result<(), PublishError> {
+    fn add(&mut self, row: Row<'_>) -> Result<(), FileError> {
         let Shape { open, separator, close, joiner, .. } = self.shape;
         let joiner = if self.lengths.is_empty() { "" } else { joiner };
         let parts = [joiner, open, row.key, separator, row.value, close];
@@ -121,7 +192,7 @@ impl Sorted {
         starts: &[u64],
         lengths: &Lengths,
         rows: Range<usize>,
-    ) -> Result<(), PublishError> {
+    ) -> Result<(), FileError> {
         let at = |row: usize| starts.get(row).copied().unwrap_or(0);
         let (start, end) = (at(rows.start), at(rows.end));
         let copied = self.out.flush().and_then(|()| {
@@ -137,10 +208,13 @@ impl Sorted {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(Draft, Lengths), PublishError> {
+    fn finish(mut self) -> Result<Made, FileError> {
         let written = self.out.write_all(self.shape.foot.as_bytes());
         written.and_then(|()| self.out.flush()).map_err(|e| self.draft.failed("write", e))?;
-        Ok((self.draft, self.lengths))
+        let Sorted { shape, draft, lengths, .. } = self;
+        let rows = lengths.len() as u64;
+        let keep = move |path: &Path| Kept::of(path, shape, lengths);
+        Ok(Made { draft, rows, keep: Box::new(keep) })
     }
 }
 
@@ -149,9 +223,9 @@ fn read(
     mut file: File,
     shape: &Shape,
     lengths: &Lengths,
-    failed: impl Fn(io::Error) -> PublishError,
-    mut each: impl FnMut(Row<'_>) -> Result<(), PublishError>,
-) -> Result<(), PublishError> {
+    failed: impl Fn(io::Error) -> FileError,
+    mut each: impl FnMut(Row<'_>) -> Result<(), FileError>,
+) -> Result<(), FileError> {
     file.seek(io::SeekFrom::Start(shape.head.len() as u64)).map_err(&failed)?;
     let mut reader = BufReader::with_capacity(BUFFER_BYTES, file);
     let mut text = String::new();
@@ -169,29 +243,27 @@ fn read(
 }
 
 /// A file that we wrote, without anything between its rows, and where these are.
-pub(super) struct Kept {
+struct Kept {
     path: PathBuf,
     shape: &'static Shape,
     lengths: Lengths,
     stamp: Stamp,
 }
 
-impl Kept {
-    /// The file as it is now.
-    pub(super) fn new(path: &Path, shape: &'static Shape, lengths: Lengths) -> io::Result<Kept> {
-        Ok(Kept { path: path.to_owned(), shape, lengths, stamp: Stamp::of(path)? })
-    }
-
-    /// How many rows it has.
-    pub(super) fn rows(&self) -> u64 {
+impl super::Kept for Kept {
+    fn rows(&self) -> u64 {
         self.lengths.len() as u64
     }
 
-    /// A draft of the file with these edits in it.
-    pub(super) fn edited(&self, edits: &Edits) -> Result<Edited, PublishError> {
-        let failed = |e| PublishError::reading(&self.path, e);
+    fn is_ours(&self) -> bool {
+        Stamp::of(&self.path).is_ok_and(|stamp| stamp == self.stamp)
+    }
+
+    /// Makes a copy with the edits in it.
+    fn apply(&mut self, edits: &Edits) -> Result<Applied, FileError> {
+        let failed = |e| FileError::new("read", &self.path, e);
         if Stamp::of(&self.path).map_err(failed)? != self.stamp {
-            return Ok(Edited::Foreign);
+            return Ok(Applied::Foreign);
         }
         let gone = edits.deletes.iter().map(|row| (row.key, None));
         let here = edits.puts.iter().map(|row| (row.key, Some(row.value)));
@@ -212,15 +284,17 @@ impl Kept {
             }
         }
         new.copy(&file, &starts, &self.lengths, done..self.lengths.len())?;
-        if !changed {
-            return Ok(Edited::Same);
-        }
-        let (draft, lengths) = new.finish()?;
-        Ok(Edited::New(draft, lengths))
+        if changed { new.finish().map(Applied::Another) } else { Ok(Applied::Same) }
     }
 }
 
 impl Kept {
+    /// The file as it is now. `None`: something is between its rows, or it is not there.
+    fn of(path: &Path, shape: &'static Shape, lengths: Lengths) -> Option<Box<dyn super::Kept>> {
+        let stamp = Stamp::of(path).ok().filter(|_| shape.joiner.is_empty())?;
+        Some(Box::new(Kept { path: path.to_owned(), shape, lengths, stamp }))
+    }
+
     /// Where each row starts, and the last ends.
     fn starts(&self) -> Vec<u64> {
         let mut end = self.shape.head.len() as u64;
@@ -260,18 +334,9 @@ impl Kept {
     }
 }
 
-/// What edits make of a file.
-pub(super) enum Edited {
-    /// The same.
-    Same,
-    /// Another, to be put in its place.
-    New(Draft, Lengths),
-    /// Nobody knows: somebody else has written it.
-    Foreign,
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::super::test;
     use super::*;
 
     const SHAPE: Shape = Shape {
@@ -288,6 +353,42 @@ mod tests {
         format!("head\r\n{}end\n", lines.collect::<String>())
     }
 
+    /// Whatever stands in a row, in any format, it is read as it was written.
+    #[test]
+    fn every_format_is_read_back_as_it_was_written() {
+        let addresses = [
+            "user@x.test",
+            "\"a b\"@x.test",
+            "\"a,b;c: d e\"@x.test",
+            r#""a\"b\\"@x.test"#,
+            "\"a@b\"@x.test",
+            "=a+b{c}@x.test",
+            "a'b@x.test",
+            "stra\u{df}e@b\u{fc}cher.test",
+            "a@[127.0.0.1]",
+        ];
+        for format in super::super::super::ALL {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("f");
+            let mut expected = Vec::new();
+            for address in addresses {
+                expected.extend(test::rows(format.name(), address).unwrap_or_default());
+            }
+            expected.sort();
+            expected.dedup_by(|a, b| a.0 == b.0);
+            let mut lines = Text.begin(&path, "draft", format.shape()).unwrap();
+            expected.iter().for_each(|(key, value)| lines.add(Row { key, value }).unwrap());
+            let made = lines.finish().unwrap();
+            let (mut found, file) = (Vec::new(), File::open(&made.draft.path).unwrap());
+            let listed = Text.rows(&file, format.shape(), &mut |row| {
+                found.push((row.key.to_owned(), row.value.to_owned()));
+                Ok(())
+            });
+            assert_eq!(found, expected, "{}", format.name());
+            assert_eq!(listed.unwrap(), Listed::Table(expected.len() as u64), "{}", format.name());
+        }
+    }
+
     proptest::proptest! {
         /// A copy with edits in it is what is written anew from the rows that there are then.
         #[test]
@@ -299,12 +400,12 @@ mod tests {
         ) {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("f");
-            let mut lines = Lines::begin(&path, &SHAPE).unwrap();
+            let mut lines = Text.begin(&path, "draft", &SHAPE).unwrap();
             before.iter().for_each(|(key, value)| lines.add(Row { key, value }).unwrap());
-            let (draft, lengths) = lines.finish().unwrap();
-            std::fs::rename(&draft.path, &path).unwrap();
+            let made = lines.finish().unwrap();
+            std::fs::rename(&made.draft.path, &path).unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), file(&before));
-            let kept = Kept::new(&path, &SHAPE, lengths).unwrap();
+            let mut kept = (made.keep)(&path).unwrap();
             let (mut after, mut given) = (before.clone(), Edits::default());
             for (key, value) in &edits {
                 match value {
@@ -318,14 +419,15 @@ mod tests {
                     }
                 }
             }
-            match kept.edited(&given).unwrap() {
-                Edited::Same => assert_eq!(before, after),
-                Edited::New(draft, lengths) => {
+            match kept.apply(&given).unwrap() {
+                Applied::Same => assert_eq!(before, after),
+                Applied::Another(made) => {
                     assert_ne!(before, after);
-                    assert_eq!(std::fs::read_to_string(&draft.path).unwrap(), file(&after));
-                    assert_eq!(lengths.len(), after.len());
+                    assert_eq!(std::fs::read_to_string(&made.draft.path).unwrap(), file(&after));
+                    assert_eq!(made.rows, after.len() as u64);
                 }
-                Edited::Foreign => panic!("nobody else has written it"),
+                Applied::InPlace => panic!("a text is not changed in place"),
+                Applied::Foreign => panic!("nobody else has written it"),
             }
         }
     }

@@ -5,10 +5,9 @@
 //! that Postfix takes: without it Postfix aborts.
 
 use std::fs::{File, OpenOptions};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use heed::types::Bytes;
 use heed::{Database, Env, EnvFlags, EnvOpenOptions, MdbError, PutFlags, RwTxn, WithoutTls};
@@ -16,63 +15,65 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
-use super::publish::{Draft, PublishError};
-use super::{Edits, Row, Rows};
+use super::super::rows::Rows;
+use super::pages::{Meta, visit};
+use super::{
+    Applied, Digest, Draft, Edits, FileError, Kept, Kind, Listed, Made, Making, Row, Shape, Stamp,
+    hash, mark,
+};
 
 /// The least address space for a map, in bytes. It is no room on disk.
 const MAP_BYTES_MIN: usize = 16 << 20;
 
+/// Longest wait for the lock on a map, and how long to wait between two tries.
+const LOCK_MAX: Duration = Duration::from_secs(5);
+const LOCK_STEP: Duration = Duration::from_millis(20);
+
 /// Bytes of rows that a transaction of a new map takes.
 const BULK_BYTES: usize = 4 << 20;
 
-/// The length of a page, and of what is read of each of the first two.
-const PAGE_BYTES: u64 = 4096;
-const META_BYTES: usize = 136;
-
-/// What these begin with: LMDB's magic number, and version 1.
-const MAGIC: u64 = 0x1_beef_c0de;
-
 type Map = Database<Bytes, Bytes>;
 
-/// What a map holds: the number of its rows, and a sum over all of them that does not depend on
-/// their order. Two maps of the same digest have the same rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Digest {
-    pub(super) rows: u64,
-    pub(super) sum: u64,
-}
+/// LMDB maps.
+pub(super) struct Lmdb;
 
-impl Digest {
-    pub(super) fn add(&mut self, row: Row<'_>) {
-        self.rows = self.rows.wrapping_add(1);
-        self.sum = self.sum.wrapping_add(hash(row.key.as_bytes(), row.value.as_bytes()));
+impl Kind for Lmdb {
+    fn begin(
+        &self,
+        path: &Path,
+        draft: &str,
+        _shape: &'static Shape,
+    ) -> Result<Box<dyn Making + Send>, FileError> {
+        Ok(Box::new(Bulk::begin(path, draft)?))
     }
 
-    fn remove(&mut self, hash: u64) {
-        self.rows = self.rows.wrapping_sub(1);
-        self.sum = self.sum.wrapping_sub(hash);
+    /// Of what is no map, or is damaged, nothing is known that could be lost.
+    fn rows(
+        &self,
+        file: &File,
+        _shape: &Shape,
+        each: &mut dyn FnMut(Row<'_>) -> io::Result<()>,
+    ) -> io::Result<Listed> {
+        let Some(meta) = Meta::of(file) else { return Ok(Listed::Table(0)) };
+        let mut rows = 0;
+        let visited = visit(file, &meta, &mut |key, value| {
+            let [key, value] = [key, value].map(|stored| String::from_utf8_lossy(text(stored)));
+            rows += 1;
+            each(Row { key: &key, value: &value })
+        });
+        match visited {
+            Err(error) if !is_damage(&error) => Err(error),
+            _ => Ok(Listed::Table(rows)),
+        }
     }
-}
 
-fn hash(key: &[u8], value: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (key, value).hash(&mut hasher);
-    hasher.finish()
-}
+    fn is_canonical(&self) -> bool {
+        false
+    }
 
-/// Which version of a file there is: what any writing or replacing changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
-    pub(super) inode: u64,
-    pub(super) bytes: u64,
-    pub(super) modified: i128,
-}
-
-impl Stamp {
-    pub(super) fn of(path: &Path) -> io::Result<Stamp> {
-        let meta = path.metadata()?;
-        let modified = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
-        Ok(Stamp { inode: meta.ino(), bytes: meta.len(), modified })
+    fn resume(&self, path: &Path) -> Option<Box<dyn Kept>> {
+        let digest = mark::take(path)?;
+        Some(Box::new(Live::open(path, digest).ok()?))
     }
 }
 
@@ -136,28 +137,13 @@ impl Opened {
     }
 }
 
-/// What the file's first pages say of it, the newer one of the two. Read without a map: a damaged
-/// file cannot be looked into. `None`: it is not in the form that Postfix and we write.
-fn meta(file: &File) -> Option<[u8; META_BYTES]> {
-    let read = |page: u64| {
-        let mut meta = [0; META_BYTES];
-        file.read_exact_at(&mut meta, page * PAGE_BYTES + 16).ok()?;
-        (number(&meta, 0) == MAGIC).then_some(meta)
-    };
-    [read(0), read(1)].into_iter().flatten().max_by_key(|meta| number(meta, 128))
-}
-
-fn number(meta: &[u8; META_BYTES], at: usize) -> u64 {
-    meta.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |bytes| u64::from_le_bytes(*bytes))
-}
-
-/// How many rows a file has; `None` if it is no map.
-pub(super) fn rows_of(file: &File) -> Option<u64> {
-    meta(file).map(|meta| number(&meta, 104))
+/// Whether the file is to blame, and not the disk.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
 /// A new map in the making.
-pub(super) struct Bulk {
+struct Bulk {
     draft: Draft,
     map: Opened,
     rows: Rows,
@@ -167,19 +153,8 @@ pub(super) struct Bulk {
     digest: Digest,
 }
 
-impl Bulk {
-    /// An empty map beside the target.
-    pub(super) fn begin(target: &Path) -> Result<Bulk, PublishError> {
-        let (draft, _) = Draft::create(target, "suppressd-new")?;
-        // It is synced as a whole before it takes the target's place.
-        let map = Opened::new(&draft.path, EnvFlags::NO_SYNC);
-        let map = map.map_err(|e| draft.failed("write", e))?;
-        let (rows, last, late) = Default::default();
-        Ok(Bulk { draft, map, rows, last, late, digest: Digest::default() })
-    }
-
-    /// Adds a row, unless one with its key is there.
-    pub(super) fn add(&mut self, row: Row<'_>) -> Result<(), PublishError> {
+impl Making for Bulk {
+    fn add(&mut self, row: Row<'_>) -> Result<(), FileError> {
         if self.digest.rows > 0 && row.key <= self.last.as_str() {
             if row.key != self.last {
                 self.late.add(&[row.key], &[row.value]);
@@ -196,11 +171,25 @@ impl Bulk {
         self.flush().map_err(|e| self.draft.failed("write", e))
     }
 
-    /// The whole draft, not yet synced, and what it holds.
-    pub(super) fn finish(mut self) -> Result<(Draft, Digest), PublishError> {
+    fn finish(mut self: Box<Self>) -> Result<Made, FileError> {
         let digest = self.flush().and_then(|()| self.add_late());
         let digest = digest.map_err(|e| self.draft.failed("write", e))?;
-        Ok((self.draft, digest))
+        let keep = move |path: &Path| -> Option<Box<dyn Kept>> {
+            Some(Box::new(Live::open(path, digest).ok()?))
+        };
+        Ok(Made { draft: self.draft, rows: digest.rows, keep: Box::new(keep) })
+    }
+}
+
+impl Bulk {
+    /// An empty map beside the target.
+    fn begin(target: &Path, name: &str) -> Result<Bulk, FileError> {
+        let (draft, _) = Draft::create(target, name)?;
+        // It is synced as a whole before it takes the target's place.
+        let map = Opened::new(&draft.path, EnvFlags::NO_SYNC);
+        let map = map.map_err(|e| draft.failed("write", e))?;
+        let (rows, last, late) = Default::default();
+        Ok(Bulk { draft, map, rows, last, late, digest: Digest::default() })
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -254,7 +243,7 @@ fn plain(error: heed::Error) -> io::Error {
 }
 
 /// A map that is in use, changed in place.
-pub(super) struct Live {
+struct Live {
     map: Opened,
     /// On which the lock is taken. It lasts until it is given back, whatever LMDB closes.
     file: File,
@@ -264,51 +253,77 @@ pub(super) struct Live {
 
 impl Live {
     /// Opens a map that `Bulk` has made and that holds what `digest` says.
-    pub(super) fn open(path: &Path, digest: Digest) -> io::Result<Live> {
+    fn open(path: &Path, digest: Digest) -> io::Result<Live> {
         let file = OpenOptions::new().read(true).write(true).open(path)?;
-        let stamp = Stamp::of(path)?;
-        let whole = |meta: [u8; META_BYTES]| (number(&meta, 120) + 1) * PAGE_BYTES <= stamp.bytes;
-        if !meta(&file).is_some_and(whole) {
+        let stamp = Stamp::of_file(&file)?;
+        if Meta::of(&file).is_none_or(|meta| meta.bytes() > stamp.bytes) {
             return Err(io::Error::other("it is no whole LMDB map"));
         }
-        Ok(Live { map: Opened::new(path, EnvFlags::empty())?, file, stamp, digest })
+        let map = Opened::new(path, EnvFlags::empty())?;
+        let live = Live { map, file, stamp, digest };
+        // LMDB opens the path by itself: it must have led to the same file all the while.
+        if live.is_ours() { Ok(live) } else { Err(io::Error::other("somebody else replaced it")) }
     }
 
-    /// What it holds.
-    pub(super) fn digest(&self) -> Digest {
-        self.digest
-    }
-
-    /// Which version of the file it is.
-    pub(super) fn stamp(&self) -> Stamp {
-        self.stamp
-    }
-
-    /// Whether nobody else has written or replaced the file.
-    pub(super) fn is_ours(&self) -> bool {
-        Stamp::of(&self.map.path).is_ok_and(|stamp| stamp == self.stamp)
-    }
-
-    /// Makes all the edits visible at once and durable. Says whether they changed anything.
-    pub(super) fn apply(&mut self, edits: &Edits) -> io::Result<bool> {
-        if !self.is_ours() {
-            return Err(io::Error::other("somebody else has written it"));
-        }
-        let (file, before) = (&self.file, self.digest);
-        let after = self.map.with(|env| {
+    /// Makes all the edits visible at once and durable. Says whether they changed anything, or
+    /// `None` if somebody else has written or replaced the file.
+    fn edit(&mut self, edits: &Edits) -> io::Result<Option<bool>> {
+        let Live { map, file, stamp, digest: before } = self;
+        let path = map.path.clone();
+        let after = map.with(|env| {
             let lock = Lock::take(file)?;
+            // Under the lock nobody writes who keeps to the rules; who cuts the file does not, and
+            // is seen here unless it happens while the transaction lasts.
+            if Stamp::of_file(file)? != *stamp || Stamp::of(&path)? != *stamp {
+                return Ok(None);
+            }
             let mut txn = env.write_txn()?;
             // Nobody else can begin to write now, and those who read may go on.
             lock.share()?;
-            let digest = edit(env, &mut txn, edits, before)?;
-            if digest != before {
+            let digest = edit(env, &mut txn, edits, *before)?;
+            if digest != *before {
                 txn.commit()?;
             }
-            Ok(digest)
+            Ok(Some(digest))
         })?;
+        let Some(after) = after else { return Ok(None) };
+        let changed = after != self.digest;
         self.digest = after;
-        self.stamp = Stamp::of(&self.map.path)?;
-        Ok(after != before)
+        self.stamp = Stamp::of_file(&self.file)?;
+        // What was written into a file that has been replaced meanwhile is seen by nobody.
+        Ok(self.is_ours().then_some(changed))
+    }
+}
+
+impl Kept for Live {
+    fn rows(&self) -> u64 {
+        self.digest.rows
+    }
+
+    fn digest(&self) -> Option<Digest> {
+        Some(self.digest)
+    }
+
+    fn is_ours(&self) -> bool {
+        let here = Stamp::of_file(&self.file).ok();
+        here == Some(self.stamp) && here == Stamp::of(&self.map.path).ok()
+    }
+
+    fn apply(&mut self, edits: &Edits) -> Result<Applied, FileError> {
+        if !self.is_ours() {
+            return Ok(Applied::Foreign);
+        }
+        let edited = self.edit(edits).map_err(|e| FileError::new("write", &self.map.path, e))?;
+        Ok(match edited {
+            Some(true) => Applied::InPlace,
+            Some(false) => Applied::Same,
+            None => Applied::Foreign,
+        })
+    }
+
+    fn leave(&self) {
+        // Without it, the next start makes the map anew.
+        let _ = mark::leave(&self.map.path, self.stamp, self.digest);
     }
 }
 
@@ -348,30 +363,44 @@ fn edit(
 struct Lock<'a>(&'a File);
 
 impl Lock<'_> {
-    /// Waits until nobody reads, and nobody else can begin.
+    /// Waits until nobody reads, and nobody else can begin; not for ever, since whoever may read
+    /// the file can hold the lock.
     fn take(file: &File) -> io::Result<Lock<'_>> {
         let lock = Lock(file);
-        lock.set(libc::F_WRLCK)?;
-        Ok(lock)
+        let until = Instant::now() + LOCK_MAX;
+        loop {
+            match lock.set(libc::F_WRLCK) {
+                Err(Errno::EAGAIN | Errno::EACCES) if Instant::now() < until => {
+                    // There is no wait for such a lock that ends in time.
+                    std::thread::park_timeout(LOCK_STEP);
+                }
+                Err(Errno::EAGAIN | Errno::EACCES) => return Err(held_by_others()),
+                done => return done.map(|()| lock).map_err(io::Error::from),
+            }
+        }
     }
 
     /// Lets others read.
     fn share(&self) -> io::Result<()> {
-        self.set(libc::F_RDLCK)
+        self.set(libc::F_RDLCK).map_err(io::Error::from)
     }
 
-    fn set(&self, kind: i32) -> io::Result<()> {
+    fn set(&self, kind: i32) -> nix::Result<()> {
         // The whole file, however long it becomes.
         let (l_type, l_whence) = (kind as i16, libc::SEEK_SET as i16);
         let whole = libc::flock { l_type, l_whence, l_start: 0, l_len: 0, l_pid: 0 };
         loop {
-            match fcntl(self.0, FcntlArg::F_OFD_SETLKW(&whole)) {
-                Ok(_) => return Ok(()),
+            match fcntl(self.0, FcntlArg::F_OFD_SETLK(&whole)) {
                 Err(Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
+                done => return done.map(|_| ()),
             }
         }
     }
+}
+
+fn held_by_others() -> io::Error {
+    let what = format!("another program has held its lock for {} s", LOCK_MAX.as_secs());
+    io::Error::new(io::ErrorKind::TimedOut, what)
 }
 
 impl Drop for Lock<'_> {
@@ -383,7 +412,7 @@ impl Drop for Lock<'_> {
 
 /// Every row of a map, for tests.
 #[cfg(test)]
-pub(super) fn rows(path: &Path) -> Vec<(String, String)> {
+pub(in super::super) fn rows(path: &Path) -> Vec<(String, String)> {
     let copy = tempfile::NamedTempFile::new().unwrap();
     std::fs::copy(path, copy.path()).unwrap();
     let opened = Opened::new(copy.path(), EnvFlags::empty()).unwrap();
@@ -403,13 +432,25 @@ mod tests {
     use super::*;
 
     fn bulk(path: &Path, rows: impl Iterator<Item = (String, String)>) -> Digest {
-        let mut bulk = Bulk::begin(path).unwrap();
+        let mut bulk = Box::new(Bulk::begin(path, "draft").unwrap());
         for (key, value) in rows {
             bulk.add(Row { key: &key, value: &value }).unwrap();
         }
-        let (draft, digest) = bulk.finish().unwrap();
-        std::fs::rename(&draft.path, path).unwrap();
-        digest
+        let made = bulk.finish().unwrap();
+        std::fs::rename(&made.draft.path, path).unwrap();
+        (made.keep)(path).and_then(|kept| kept.digest()).unwrap()
+    }
+
+    /// The rows as they are read without a map.
+    fn listed(path: &Path) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        let file = File::open(path).unwrap();
+        let counted = Lmdb.rows(&file, &Shape::LINES, &mut |row| {
+            found.push((row.key.to_owned(), row.value.to_owned()));
+            Ok(())
+        });
+        assert_eq!(counted.unwrap(), Listed::Table(found.len() as u64));
+        found
     }
 
     #[test]
@@ -427,7 +468,7 @@ mod tests {
         assert_eq!(all.len(), 40_000);
         assert!(all.iter().enumerate().all(|(n, found)| *found == row(n as u32)));
         assert!(path.metadata().unwrap().len() > 2 * MAP_BYTES_MIN as u64);
-        assert_eq!(rows_of(&File::open(&path).unwrap()), Some(40_000));
+        assert_eq!(listed(&path), (0..40_000).map(row).collect::<Vec<_>>());
         let mut live = Live::open(&path, digest).unwrap();
         let space = live.map.space;
         let mut edits = Edits::default();
@@ -435,9 +476,9 @@ mod tests {
             let (key, value) = row(n);
             edits.puts.add(&[&key], &[&value]);
         }
-        assert!(live.apply(&edits).unwrap());
+        assert_eq!(live.edit(&edits).unwrap(), Some(true));
         assert!(live.map.space > space);
-        assert_eq!(rows_of(&File::open(&path).unwrap()), Some(100_000));
+        assert_eq!(listed(&path), (0..100_000).map(row).collect::<Vec<_>>());
     }
 
     #[test]
@@ -452,15 +493,41 @@ mod tests {
         edits.deletes.add(&["nothing"], &[]);
         edits.puts.add(&["b"], &["2"]);
         edits.puts.add(&["d"], &["3"]);
-        assert!(live.apply(&edits).unwrap());
-        assert!(!live.apply(&edits).unwrap(), "nothing changes the second time");
+        assert_eq!(live.edit(&edits).unwrap(), Some(true));
+        assert_eq!(live.edit(&edits).unwrap(), Some(false), "nothing changes the second time");
         let expected = [row("b", "2"), row("c", "1"), row("d", "3")];
         assert_eq!(rows(&path("a")), expected);
         let fresh = bulk(&path("b"), expected.into_iter());
-        assert_eq!(live.digest(), fresh);
-        assert_eq!(live.digest().rows, 3);
+        assert_eq!(live.digest(), Some(fresh));
+        assert_eq!(live.rows(), 3);
         File::options().append(true).open(path("a")).unwrap().set_len(1 << 20).unwrap();
-        assert!(live.apply(&edits).is_err(), "somebody else has written it");
+        assert!(matches!(live.apply(&edits), Ok(Applied::Foreign)), "somebody else has written it");
+    }
+
+    /// Whoever can open a map can hold its lock, and cut or replace it.
+    #[test]
+    fn nobody_holds_a_change_up_for_ever_and_a_replaced_map_is_not_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("f.lmdb");
+        let digest = bulk(&path, [("a".to_owned(), "1".to_owned())].into_iter());
+        let mut live = Live::open(&path, digest).unwrap();
+        let mut edits = Edits::default();
+        edits.puts.add(&["b"], &["2"]);
+        let other = File::open(&path).unwrap();
+        let lock = Lock(&other);
+        lock.share().unwrap();
+        let started = Instant::now();
+        let error = live.apply(&edits).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("another program has held its lock for 5 s"), "{error}");
+        assert!(started.elapsed() < 2 * LOCK_MAX);
+        drop(lock);
+        assert!(matches!(live.apply(&edits), Ok(Applied::InPlace)));
+        let before = listed(&path);
+        std::fs::copy(&path, directory.path().join("copy")).unwrap();
+        std::fs::rename(directory.path().join("copy"), &path).unwrap();
+        edits.puts.add(&["c"], &["3"]);
+        assert!(matches!(live.apply(&edits), Ok(Applied::Foreign)));
+        assert_eq!(listed(&path), before);
     }
 
     #[test]
@@ -474,7 +541,7 @@ mod tests {
         for text in ["", "no map"] {
             std::fs::write(&path, text).unwrap();
             assert!(Live::open(&path, digest).is_err());
-            assert_eq!(rows_of(&File::open(&path).unwrap()), None);
+            assert_eq!(listed(&path), []);
         }
     }
 }

@@ -3,39 +3,32 @@
 //!
 //! Read once and removed: after a crash there is none, and the map is made anew.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
-use super::lmdb::{Digest, Stamp};
+use super::super::note;
+use super::{Digest, Stamp};
 
-/// The form of the file's one line. It ends so that a line that was cut is none.
+/// The form of the note's one line.
 const FORM: &str = "1";
-const END: &str = "end";
 
-fn beside(map: &Path) -> PathBuf {
-    let name = map.file_name().unwrap_or_default().to_string_lossy();
-    map.with_file_name(format!(".{name}.suppressd-state"))
-}
+const KIND: &str = "state";
 
 /// Leaves a mark.
 pub(super) fn leave(map: &Path, stamp: Stamp, digest: Digest) -> io::Result<()> {
     let Stamp { inode, bytes, modified } = stamp;
     let Digest { rows, sum } = digest;
-    let mut file = File::create(beside(map))?;
-    writeln!(file, "{FORM} {inode} {bytes} {modified} {rows} {sum} {END}")?;
-    file.sync_all()
+    note::leave(map, KIND, &format!("{FORM} {inode} {bytes} {modified} {rows} {sum}"))
 }
 
 /// Takes the mark: what the map holds, if it is the version that was marked.
 pub(super) fn take(map: &Path) -> Option<Digest> {
-    let path = beside(map);
-    let line = fs::read_to_string(&path).ok()?;
+    let line = note::read(map, KIND);
     // It must not come back after a crash, when it would speak of a map that has changed since.
-    fs::remove_file(&path).ok()?;
-    File::open(map.parent()?).and_then(|directory| directory.sync_all()).ok()?;
+    note::remove(map, KIND).ok()?;
+    let line = line?;
     let words: Vec<&str> = line.split_ascii_whitespace().collect();
-    let [FORM, inode, bytes, modified, rows, sum, END] = *words.as_slice() else { return None };
+    let [FORM, inode, bytes, modified, rows, sum] = *words.as_slice() else { return None };
     let stamp = Stamp {
         inode: inode.parse().ok()?,
         bytes: bytes.parse().ok()?,

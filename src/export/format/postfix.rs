@@ -1,37 +1,118 @@
-//! The keys that Postfix looks addresses up by, in access(5) and transport(5) tables alike.
+//! Postfix's tables. access(5), for `check_recipient_access`: smtpd refuses at RCPT. transport(5),
+//! for `transport_maps`: every way out is closed, by error(8) for good or by retry(8) for now.
 //!
 //! A key is written only in a form that Postfix 3.7.11 was seen to match; every other address is
-//! unfit. Never a domain's row: an access table would take it for its subdomains, too.
+//! unfit. Never a domain's row: an access table would take it for its subdomains, too. Never
+//! DISCARD or `discard:`, which drop mail in silence.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::key::folded_u_label;
-use super::{Entry, Rows, Shape, Table, Unfit};
+use super::{Entry, Format, Rows, Shape, Table, Unfit};
+use crate::model::reply::{self, Reply};
 
 /// Longest key, in bytes: LMDB takes 511, and a NUL is added. `postmap` gives up the whole table
 /// for one longer key.
 const KEY_BYTES_MAX: usize = 510;
 
-/// What Postfix can read, with `postmap` for text.
-pub(super) const TABLES: &[Table] = &[Table::Text, Table::Lmdb, Table::Cdb];
-
 /// A row of text: key, tab, value.
-pub(super) const SHAPE: Shape = Shape { separator: "\t", ..Shape::LINES };
+const SHAPE: Shape = Shape { separator: "\t", ..Shape::LINES };
 
-/// How Postfix calls a table. Text is compiled by `postmap`.
-pub(super) fn called(table: Table) -> [&'static str; 2] {
-    match table {
-        Table::Text | Table::Lmdb => ["lmdb"; 2],
-        Table::Cdb => ["cdb"; 2],
+/// One of the tables that Postfix asks about a recipient.
+pub(super) struct Postfix {
+    name: &'static str,
+    config: &'static str,
+    /// What a row's value is, from the reply.
+    answer: fn(&str) -> String,
+}
+
+/// `postfix-access`.
+pub(super) static ACCESS: Postfix = Postfix {
+    name: "postfix-access",
+    config: "\
+# /etc/postfix/main.cf. First in the list, before anything that permits.
+smtpd_recipient_restrictions =
+    check_recipient_access {type}:{map},
+    permit_mynetworks,
+    permit_sasl_authenticated,
+    reject_unauth_destination
+",
+    answer: action,
+};
+
+/// `postfix-transport`.
+pub(super) static TRANSPORT: Postfix = Postfix {
+    name: "postfix-transport",
+    config: "\
+# /etc/postfix/main.cf. First in the list: what else is in transport_maps comes after it.
+transport_maps = {type}:{map}
+",
+    answer: transport,
+};
+
+/// smtpd wants an SMTP code first.
+fn action(reply: &str) -> String {
+    match Reply::parse(reply) {
+        Some(parts) if parts.code.is_none() => format!("{} {reply}", parts.code()),
+        _ => reply.to_owned(),
     }
 }
 
-/// Postfix adds these to the name of a map.
-pub(super) fn ending(table: Table) -> &'static str {
-    match table {
-        Table::Text => "",
-        Table::Lmdb => ".lmdb",
-        Table::Cdb => ".cdb",
+/// The transport stands for the SMTP code, which Postfix makes from it.
+fn transport(reply: &str) -> String {
+    let Some(parts) = Reply::parse(reply) else { return String::new() };
+    let transport = if parts.permanent { "error" } else { "retry" };
+    format!("{transport}:{} {}", parts.status(), parts.text)
+}
+
+impl Format for Postfix {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn config(&self) -> &'static str {
+        self.config
+    }
+
+    /// Text is compiled by `postmap`.
+    fn called(&self, table: Table) -> [&'static str; 2] {
+        match table {
+            Table::Text | Table::Lmdb => ["lmdb"; 2],
+            Table::Cdb => ["cdb"; 2],
+        }
+    }
+
+    /// Postfix adds these to the name of a map.
+    fn ending(&self, table: Table) -> &'static str {
+        match table {
+            Table::Text => "",
+            Table::Lmdb => ".lmdb",
+            Table::Cdb => ".cdb",
+        }
+    }
+
+    fn tables(&self) -> &'static [Table] {
+        &[Table::Text, Table::Lmdb, Table::Cdb]
+    }
+
+    fn shape(&self) -> &'static Shape {
+        &SHAPE
+    }
+
+    fn default_reply(&self) -> Option<&'static str> {
+        Some(reply::DEFAULT)
+    }
+
+    fn check_reply(&self, reply: &str) -> Result<(), String> {
+        reply::check(reply).map(|_| ())
+    }
+
+    fn answer(&self, reply: &str) -> String {
+        (self.answer)(reply)
+    }
+
+    fn rows(&self, entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
+        add(entry, rows)
     }
 }
 
@@ -39,7 +120,7 @@ pub(super) fn ending(table: Table) -> &'static str {
 ///
 /// # Errors
 /// When Postfix would not find them, or would find them for others.
-pub(super) fn rows(entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
+fn add(entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
     let local = lookup_local(entry.local);
     check(local, entry.domain, entry.style.table)?;
     let wide = folded_u_label(entry.domain);
@@ -96,8 +177,9 @@ fn check_domain(domain: &str) -> Result<(), Unfit> {
 #[cfg(test)]
 mod tests {
     use super::super::test;
+    use super::*;
 
-    fn keys(address: &str) -> Result<Vec<String>, super::Unfit> {
+    fn keys(address: &str) -> Result<Vec<String>, Unfit> {
         test::rows("postfix-access", address).map(test::keys)
     }
 
@@ -151,5 +233,26 @@ mod tests {
         }
         let growing = format!("{}@x.test", "\u{390}".repeat(80));
         assert_eq!(keys(&growing).map(|keys| keys[0].len()), Ok(80 * 6 + 7));
+    }
+
+    #[test]
+    fn replies_become_actions_and_transports() {
+        for (reply, action, transport) in [
+            (
+                "5.1.1 suppressed: manual",
+                "550 5.1.1 suppressed: manual",
+                "error:5.1.1 suppressed: manual",
+            ),
+            ("4.7.1 later", "450 4.7.1 later", "retry:4.7.1 later"),
+            ("550 no", "550 no", "error:5.0.0 no"),
+            ("550 no manual, manual", "550 no manual, manual", "error:5.0.0 no manual, manual"),
+            ("450 4.7.1 later", "450 4.7.1 later", "retry:4.7.1 later"),
+            ("421 4.3.2 gone", "421 4.3.2 gone", "retry:4.3.2 gone"),
+        ] {
+            for (format, answer) in [(&ACCESS, action), (&TRANSPORT, transport)] {
+                assert_eq!(format.check_reply(reply), Ok(()), "{reply}");
+                assert_eq!(format.answer(reply), answer);
+            }
+        }
     }
 }

@@ -1,0 +1,239 @@
+//! Files beside an export's own, and how one takes its place: whole or not at all.
+//!
+//! Blocking. Knows no rows. Never leaves a half-written file behind.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use nix::libc::O_NOFOLLOW;
+use nix::unistd::geteuid;
+
+use super::Settings;
+use crate::model::Time;
+
+/// The permissions of a file that neither the settings nor an older file give any.
+const MODE: u32 = 0o644;
+
+/// The permissions of the directories that are made for the file.
+const DIRECTORY_MODE: u32 = 0o755;
+
+/// What is read or written at once, in bytes.
+pub(super) const BUFFER_BYTES: usize = 256 * 1024;
+
+/// The file system refused.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {doing} {}: {source}; {hint}", path.display())]
+pub struct FileError {
+    doing: &'static str,
+    path: PathBuf,
+    source: io::Error,
+    hint: &'static str,
+}
+
+impl FileError {
+    /// What was tried, with which file, and why it did not work.
+    pub(super) fn new(doing: &'static str, path: &Path, source: io::Error) -> FileError {
+        FileError { doing, path: path.to_owned(), hint: hint(doing, &source), source }
+    }
+}
+
+/// Which version of a file there is: what any writing or replacing changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) inode: u64,
+    pub(super) bytes: u64,
+    pub(super) modified: i128,
+}
+
+impl Stamp {
+    pub(super) fn of(path: &Path) -> io::Result<Stamp> {
+        Ok(Stamp::new(&path.metadata()?))
+    }
+
+    /// Of a file that is open, wherever its path leads by now.
+    pub(super) fn of_file(file: &File) -> io::Result<Stamp> {
+        Ok(Stamp::new(&file.metadata()?))
+    }
+
+    fn new(meta: &fs::Metadata) -> Stamp {
+        let modified = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
+        Stamp { inode: meta.ino(), bytes: meta.len(), modified }
+    }
+}
+
+/// A file beside the target. Removed when dropped, unless it took the target's place.
+pub(super) struct Draft {
+    pub(super) path: PathBuf,
+    target: PathBuf,
+    inode: u64,
+    in_place: bool,
+}
+
+impl Draft {
+    /// A new, empty file that nobody else can read yet. A left-over of that name is replaced.
+    pub(super) fn create(target: &Path, suffix: &str) -> Result<(Draft, File), FileError> {
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let path = target.with_file_name(format!(".{name}.{suffix}"));
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(FileError::new("remove the left-over", &path, e));
+            }
+            _ => {}
+        }
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|e| FileError::new("create", &path, e))?;
+        let inode = file.metadata().map_err(|e| FileError::new("read", &path, e))?.ino();
+        Ok((Draft { path, target: target.to_owned(), inode, in_place: false }, file))
+    }
+
+    pub(super) fn failed(&self, doing: &'static str, error: io::Error) -> FileError {
+        FileError::new(doing, &self.path, error)
+    }
+
+    /// The file that was created, and no other that has taken its place.
+    fn open(&self) -> io::Result<File> {
+        let file = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(&self.path)?;
+        let is_ours = file.metadata()?.ino() == self.inode;
+        if is_ours { Ok(file) } else { Err(io::Error::other("somebody else has replaced it")) }
+    }
+
+    /// Makes it durable and renames it to the target.
+    pub(super) fn replace(
+        mut self,
+        settings: &Settings,
+        old: Option<&File>,
+    ) -> Result<(), FileError> {
+        let file = self.open().map_err(|e| self.failed("open", e))?;
+        self.set_attributes(&file, settings, old)?;
+        file.sync_all().map_err(|e| self.failed("sync", e))?;
+        let target = &self.target;
+        fs::rename(&self.path, target).map_err(|e| FileError::new("replace", target, e))?;
+        self.in_place = true;
+        let directory = directory_of(target);
+        let synced = File::open(directory).and_then(|directory| directory.sync_all());
+        synced.map_err(|e| FileError::new("sync the directory", directory, e))
+    }
+
+    /// Before the rename, so that the MTA never meets a file that it may not read.
+    fn set_attributes(
+        &self,
+        file: &File,
+        settings: &Settings,
+        old: Option<&File>,
+    ) -> Result<(), FileError> {
+        let was = old.and_then(|old| old.metadata().ok());
+        // The mode first: a file that was given away cannot be changed any more.
+        let mode = settings.mode.or(was.as_ref().map(|was| was.mode() & 0o7777)).unwrap_or(MODE);
+        file.set_permissions(fs::Permissions::from_mode(mode))
+            .map_err(|e| self.failed("set the permissions of", e))?;
+        if let Some(was) = was {
+            // Not asked for, so not an error when it is not permitted. The group alone may be.
+            if fchown(file, Some(was.uid()), Some(was.gid())).is_err() {
+                let _ = fchown(file, None, Some(was.gid()));
+            }
+        }
+        if settings.owner.is_some() || settings.group.is_some() {
+            fchown(file, settings.owner, settings.group)
+                .map_err(|e| self.failed("set the owner of", e))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.in_place {
+            // Nothing is lost if it stays: the next publication replaces it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The rows are the same; the owner and the permissions might have been set anew.
+pub(super) fn fix_attributes(settings: &Settings, old: &File) -> Result<(), FileError> {
+    let path = &settings.path;
+    let is = old.metadata().map_err(|e| FileError::new("read", path, e))?;
+    let differs = |set: Option<u32>, is: u32| set.is_some_and(|set| set != is);
+    if differs(settings.owner, is.uid()) || differs(settings.group, is.gid()) {
+        fchown(old, settings.owner, settings.group)
+            .map_err(|e| FileError::new("set the owner of", path, e))?;
+    }
+    match settings.mode {
+        Some(mode) if mode != is.mode() & 0o7777 => old
+            .set_permissions(fs::Permissions::from_mode(mode))
+            .map_err(|e| FileError::new("set the permissions of", path, e)),
+        _ => Ok(()),
+    }
+}
+
+/// Most links that lead from one to the next.
+const LINKS_MAX: usize = 8;
+
+impl Settings {
+    /// The same, with the file that the path leads to: a link is followed, since what the MTA reads
+    /// is behind it.
+    pub(super) fn placed(&self) -> Result<Settings, FileError> {
+        let mut path = self.path.clone();
+        for _ in 0..LINKS_MAX {
+            match fs::symlink_metadata(&path) {
+                Ok(meta) if meta.is_symlink() => {
+                    let failed = |e| FileError::new("follow the link", &path, e);
+                    if ![0, geteuid().as_raw()].contains(&meta.uid()) {
+                        return Err(failed(io::Error::other("it is another user's")));
+                    }
+                    path = directory_of(&path).join(fs::read_link(&path).map_err(failed)?);
+                }
+                // Whatever is in the way is told by who writes.
+                _ => return Ok(Settings { path, ..self.clone() }),
+            }
+        }
+        Err(FileError::new("follow the link", &self.path, io::Error::other("links in a circle")))
+    }
+}
+
+/// Makes the directory that a file is to be in.
+pub(super) fn make_directory(path: &Path) -> Result<(), FileError> {
+    let directory = directory_of(path);
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(DIRECTORY_MODE);
+    builder.create(directory).map_err(|e| FileError::new("create the directory", directory, e))
+}
+
+/// Opens a file to be read from its start to its end.
+pub(super) fn open(path: &Path) -> io::Result<BufReader<File>> {
+    Ok(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?))
+}
+
+pub(super) fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn hint(doing: &str, error: &io::Error) -> &'static str {
+    use io::ErrorKind as Kind;
+    match error.kind() {
+        Kind::PermissionDenied if doing == "set the owner of" => {
+            "only root can give files away: unset owner and group, or choose a group of ours"
+        }
+        Kind::PermissionDenied => {
+            "let suppressd write to the directory (owner, mode, ReadWritePaths= of its unit)"
+        }
+        Kind::StorageFull | Kind::QuotaExceeded => "free some space; it is tried again",
+        Kind::ReadOnlyFilesystem => "choose a writable path, or add it to ReadWritePaths=",
+        Kind::CrossesDevices => "the file must not be a mount point: mount its directory instead",
+        Kind::NotADirectory | Kind::AlreadyExists => "a part of its path is not a directory",
+        Kind::IsADirectory | Kind::DirectoryNotEmpty => "there is a directory of that name",
+        _ => "it is tried again",
+    }
+}
+
+/// When a file was last changed, if there is one.
+pub(super) fn modified(path: &Path) -> Option<Time> {
+    fs::metadata(path).ok().map(|metadata| Time::from_seconds(metadata.mtime()))
+}

@@ -1,0 +1,141 @@
+//! The rows of an LMDB map, read page by page without mapping it: a file that others cut, replace
+//! or damage meanwhile is an error here, never a crash.
+//!
+//! Reads what Postfix and we write: pages of 4096 bytes, version 1, one unnamed database without
+//! duplicates. Source: `mdb.c` of LMDB 0.9.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// The length of a page, and of what is read of each of the first two.
+pub(super) const PAGE_BYTES: usize = 4096;
+const META_BYTES: usize = 136;
+
+/// What these begin with: LMDB's magic number, and version 1.
+const MAGIC: u64 = 0x1_beef_c0de;
+
+/// What a page begins with; the places of its nodes follow, in two bytes each.
+const HEADER_BYTES: usize = 16;
+
+/// Before a node's key: length of the value or number of the page in six bytes, flags among them
+/// in a leaf, and the key's length.
+const NODE_BYTES: usize = 8;
+
+const BRANCH: u16 = 1;
+const LEAF: u16 = 2;
+
+/// The value is on pages of its own.
+const BIG: u16 = 1;
+
+/// Deepest tree, and longest value, in bytes: far more than any of ours.
+const DEPTH_MAX: u16 = 16;
+const VALUE_BYTES_MAX: usize = 1 << 20;
+
+/// What a map says of itself.
+pub(super) struct Meta {
+    depth: u16,
+    root: u64,
+    last_page: u64,
+    transaction: u64,
+}
+
+impl Meta {
+    /// Of the newer one of the first two pages. `None`: it is not in the form that Postfix and we
+    /// write.
+    pub(super) fn of(file: &File) -> Option<Meta> {
+        let read = |page: usize| {
+            let mut bytes = [0; META_BYTES];
+            let at = (page * PAGE_BYTES + HEADER_BYTES) as u64;
+            file.read_exact_at(&mut bytes, at).ok()?;
+            let meta = Meta {
+                depth: short(&bytes, 78)?,
+                root: long(&bytes, 112)?,
+                last_page: long(&bytes, 120)?,
+                transaction: long(&bytes, 128)?,
+            };
+            (long(&bytes, 0)? == MAGIC).then_some(meta)
+        };
+        [read(0), read(1)].into_iter().flatten().max_by_key(|meta| meta.transaction)
+    }
+
+    /// How long the file must be at least, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.last_page.saturating_add(1).saturating_mul(PAGE_BYTES as u64)
+    }
+}
+
+fn short(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn long(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// What is called with a key and a value.
+type Each<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>;
+
+/// Calls `each` with every key and value, ascending.
+pub(super) fn visit(file: &File, meta: &Meta, each: Each<'_>) -> io::Result<()> {
+    if meta.depth == 0 {
+        return Ok(());
+    }
+    if meta.depth > DEPTH_MAX {
+        return Err(damaged());
+    }
+    // Each page is in the tree once, so that a damaged one has an end too.
+    let mut walk = Walk { file, left: meta.last_page, each };
+    walk.page(meta.root, meta.depth)
+}
+
+fn damaged() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the LMDB map is damaged")
+}
+
+struct Walk<'a> {
+    file: &'a File,
+    left: u64,
+    each: Each<'a>,
+}
+
+impl Walk<'_> {
+    fn page(&mut self, number: u64, depth: u16) -> io::Result<()> {
+        self.left = self.left.checked_sub(1).ok_or_else(damaged)?;
+        let mut page = [0; PAGE_BYTES];
+        let at = number.checked_mul(PAGE_BYTES as u64).ok_or_else(damaged)?;
+        self.file.read_exact_at(&mut page, at)?;
+        let is = short(&page, 10).unwrap_or_default() & (BRANCH | LEAF);
+        let kind = if depth == 1 { LEAF } else { BRANCH };
+        let end = usize::from(short(&page, 12).unwrap_or_default());
+        if is != kind || end > PAGE_BYTES {
+            return Err(damaged());
+        }
+        for place in (HEADER_BYTES..end).step_by(2) {
+            let node = usize::from(short(&page, place).ok_or_else(damaged)?);
+            let node = page.get(node..).ok_or_else(damaged)?;
+            if kind == LEAF { self.leaf(node) } else { self.branch(node, depth - 1) }
+                .ok_or_else(damaged)??;
+        }
+        Ok(())
+    }
+
+    fn branch(&mut self, node: &[u8], depth: u16) -> Option<io::Result<()>> {
+        let [low, middle, high] =
+            [short(node, 0)?, short(node, 2)?, short(node, 4)?].map(u64::from);
+        Some(self.page(low | middle << 16 | high << 32, depth))
+    }
+
+    fn leaf(&mut self, node: &[u8]) -> Option<io::Result<()>> {
+        let length = usize::from(short(node, 0)?) | usize::from(short(node, 2)?) << 16;
+        let key_length = usize::from(short(node, 6)?);
+        let (key, rest) = node.get(NODE_BYTES..)?.split_at_checked(key_length)?;
+        if short(node, 4)? & BIG == 0 {
+            return Some((self.each)(key, rest.get(..length)?));
+        }
+        let mut value = vec![0; Some(length).filter(|length| *length <= VALUE_BYTES_MAX)?];
+        let at = long(rest, 0)?.checked_mul(PAGE_BYTES as u64)? + HEADER_BYTES as u64;
+        let read = self.file.read_exact_at(&mut value, at);
+        Some(read.and_then(|()| (self.each)(key, &value)))
+    }
+}

@@ -1,0 +1,121 @@
+//! Writes all of an export: every row that the store has, in the place of those that are there.
+//!
+//! Blocking. Leaves a file alone that is known to hold just these.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use super::Settings;
+use super::file::{Stamp, fix_attributes, modified};
+use super::guard::Guard;
+use super::note;
+use super::publish::{Outcome, Publication, PublishError, Published};
+use super::scan::Found;
+use super::table::{Digest, Kept, kind};
+use super::write::{Job, Written};
+use crate::store::StoreError;
+
+/// The kind of the note that rows are held back, so that a start knows.
+const HELD: &str = "held";
+
+impl Job {
+    /// Writes all of it.
+    pub(super) fn whole(mut self) -> Written {
+        match self.settings.placed() {
+            Ok(settings) => self.settings = Arc::new(settings),
+            Err(error) => {
+                let path = &self.settings.path;
+                return Written::new(path, Err(error.into()), Found::default(), None);
+            }
+        }
+        let ours = self.ours();
+        Written { foreign: ours.is_some(), ..self.over(ours) }
+    }
+
+    /// The rows that the file had when it was last ours, if somebody else has written it since.
+    fn ours(&self) -> Option<u64> {
+        let (left, rows) = self.left?;
+        (Stamp::of(&self.settings.path).ok() != Some(left)).then_some(rows)
+    }
+
+    fn over(mut self, ours: Option<u64>) -> Written {
+        let path = self.settings.path.clone();
+        if let Some((kept, digest)) = self.known() {
+            match self.check(digest) {
+                Ok(Some((outcome, found))) => {
+                    return Written::new(&path, Ok(outcome), found, Some(kept));
+                }
+                // Closed before another takes its place.
+                Ok(None) => drop(kept),
+                Err(error) => {
+                    return Written::new(&path, Err(error), Found::default(), Some(kept));
+                }
+            }
+        }
+        self.held |= note::read(&path, HELD).is_some();
+        let (result, found) = self.publish(ours);
+        match result {
+            Ok((outcome, kept)) => {
+                self.note(outcome.held > 0);
+                Written::new(&path, Ok(outcome), found, self.base(kept))
+            }
+            Err(error) => Written::new(&path, Err(error), found, None),
+        }
+    }
+
+    /// Leaves or takes away the note that rows are held back. Without it, all that is lost is that
+    /// the next start judges by `max_shrink` anew.
+    fn note(&self, held: bool) {
+        let path = &self.settings.path;
+        let noted = note::read(path, HELD).is_some();
+        let _ = match held {
+            true if !noted => note::leave(path, HELD, &self.now.floor_second().to_string()),
+            false => note::remove(path, HELD),
+            true => Ok(()),
+        };
+    }
+
+    /// The file of which we know what it holds, if it is still there.
+    fn known(&mut self) -> Option<(Box<dyn Kept>, Digest)> {
+        let Settings { path, style, .. } = &*self.settings;
+        let kept = self.base.take().or_else(|| kind(style.table).resume(path))?;
+        let digest = kept.digest().filter(|_| kept.is_ours())?;
+        Some((kept, digest))
+    }
+
+    /// Goes through all rows; says what was found if the file holds just these.
+    fn check(&self, known: Digest) -> Result<Option<(Outcome, Found)>, PublishError> {
+        let mut digest = Digest::default();
+        let found = self.scan(None).run(&*self.source.standings, |row| {
+            digest.add(row);
+            Ok::<_, StoreError>(())
+        })?;
+        if digest != known {
+            return Ok(None);
+        }
+        let outcome = Outcome { rows: digest.rows, changed: false, held: 0, partial: false };
+        if let Ok(file) = File::open(&self.settings.path) {
+            fix_attributes(&self.settings, &file)?;
+        }
+        Ok(Some((outcome, found)))
+    }
+
+    fn publish(&self, ours: Option<u64>) -> (Result<Published, PublishError>, Found) {
+        let Settings { path, max_shrink, .. } = &*self.settings;
+        let before = self.made.or_else(|| modified(path));
+        let filled = Publication::begin(&self.settings).and_then(|mut publication| {
+            let standings = &*self.source.standings;
+            let found = self.scan(before).run(standings, |row| publication.add(row))?;
+            Ok((publication, found))
+        });
+        let (publication, mut found) = match filled {
+            Ok(filled) => filled,
+            Err(error) => return (Err(error), Found::default()),
+        };
+        let mut explained = std::mem::take(&mut found.gone);
+        explained.sort();
+        let (force, held) = (self.force, self.held);
+        let guard = Guard { max_shrink: *max_shrink, force, explained, held, ours };
+        (publication.finish_and_keep(&guard), found)
+    }
+}
