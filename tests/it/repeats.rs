@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use suppressd::ingest::{self, Running, Settings};
-use suppressd::model::{
-    Element, Lifts, Origin, QuarantineId, Scope, SourceName, Submission, Time,
-};
+use suppressd::model::{Element, Lifts, Origin, QuarantineId, Scope, SourceName, Submission, Time};
 use suppressd::provider::{Instruction, OPERATOR, instruction_element};
 use suppressd::rules::Rules;
 use suppressd::store::Pair;
