@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use jiff::fmt::rfc2822::DateTimeParser;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Response};
 use url::{Host, Url};
@@ -17,6 +18,7 @@ use crate::clock;
 use crate::listen::Listen;
 use crate::model::Time;
 use crate::provider::{Method, PageRequest};
+use crate::resolve::Resolver;
 use crate::secret::Secret;
 
 /// Longest wait for a connection, TLS included.
@@ -289,6 +291,22 @@ fn builder() -> ClientBuilder {
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
         .redirect(Policy::none())
+        .dns_resolver(Names(Resolver::new()))
+}
+
+/// The names of hosts, by a resolver that takes none of tokio's blocking threads.
+struct Names(Resolver);
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        let resolver = self.0.clone();
+        Box::pin(async move {
+            let found = resolver.resolve(name.as_str().to_owned()).await;
+            let found = found.map_err(|error| std::io::Error::other(&*error))?;
+            let addresses: Addrs = Box::new(found.to_vec().into_iter());
+            Ok(addresses)
+        })
+    }
 }
 
 /// Whether the URL's host is this one, by its literal address or by the name `localhost`.

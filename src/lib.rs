@@ -13,12 +13,15 @@ pub mod provider;
 pub mod rules;
 
 pub mod accept;
+pub mod flights;
 pub mod journal;
 pub mod listen;
 pub mod stop;
 pub mod store;
 
 pub mod ingest;
+
+pub mod resolve;
 
 pub mod fetch;
 

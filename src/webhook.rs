@@ -3,6 +3,9 @@
 //! Nothing is read of a notification that is not authentic, and nothing is answered before it is
 //! durable.
 
+mod outside;
+mod repeats;
+
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,19 +16,15 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use crate::clock;
-use crate::fetch::{Fetched, Fetcher};
+use crate::fetch::Fetcher;
 use crate::ingest::{Ingest, Refused};
 use crate::model::{Origin, SourceName, Submission, Time};
-use crate::provider::{Ask, Check, Notification, PageRequest, Provider, Refusal, gunzip};
+use crate::provider::{Ask, Check, Notification, Provider, Refusal, gunzip};
 use crate::telemetry;
 use crate::telemetry::webhook::Meter;
+use outside::Outside;
+use repeats::{Repeats, Skipped};
 
-/// Longest wait for a certificate or a confirmation.
-const FETCH_LIMIT: Duration = Duration::from_secs(5);
-/// Largest certificate, in bytes.
-const CERTIFICATE_MAX: usize = 64 << 10;
-/// Most certificates kept; a service has few.
-const CERTIFICATES_MAX: usize = 32;
 /// How long a token is remembered: twice as long as a signature is good for, since its time may be
 /// ahead of our clock by as much as behind it.
 const TOKEN_AGE: Duration = Duration::from_secs(48 * 60 * 60);
@@ -82,6 +81,7 @@ pub struct Hook {
     /// How it is called.
     pub settings: Settings,
     meter: Meter,
+    skipped: Skipped,
 }
 
 /// The webhooks of all sources.
@@ -89,9 +89,9 @@ pub struct Hook {
 pub struct Webhooks {
     hooks: Arc<HashMap<String, Hook>>,
     ingest: Ingest,
-    fetcher: Fetcher,
-    certificates: Arc<Mutex<HashMap<Url, Arc<[u8]>>>>,
+    outside: Arc<Outside>,
     tokens: Arc<Mutex<Tokens>>,
+    repeats: Arc<Repeats>,
 }
 
 /// The tokens of notifications whose signature does not cover the body, each with its body.
@@ -110,11 +110,11 @@ impl Webhooks {
         let by_name = |settings: Settings| {
             let name = settings.source.as_str().to_owned();
             let meter = Meter::new(&name);
-            (name, Hook { settings, meter })
+            (name, Hook { settings, meter, skipped: Skipped::default() })
         };
         let hooks = Arc::new(settings.into_iter().map(by_name).collect());
-        let certificates = Arc::default();
-        Webhooks { hooks, ingest, fetcher, certificates, tokens: Arc::default() }
+        let outside = Arc::new(Outside::new(fetcher));
+        Webhooks { hooks, ingest, outside, tokens: Arc::default(), repeats: Arc::default() }
     }
 
     /// The webhook of a source. `None`: there is no such source, or it has no webhook.
@@ -122,10 +122,16 @@ impl Webhooks {
         self.hooks.get(source)
     }
 
+    /// How many elements of a source came that were durable already, and when the last of them
+    /// came, since the start: the store does not know of them.
+    pub fn skipped(&self, source: &str) -> (u64, Option<Time>) {
+        self.find(source).map_or((0, None), |hook| hook.skipped.so_far())
+    }
+
     /// Takes one notification. `peer` is for the log.
     pub async fn receive(&self, hook: &Hook, request: Request<'_>, peer: impl Display) -> Answer {
         let started = Instant::now();
-        let Hook { settings: webhook, meter } = hook;
+        let Hook { settings: webhook, meter, skipped } = hook;
         let Request { headers, query, body } = request;
         let unpacked = webhook.provider.takes_gzip().then(|| gunzip(body)).flatten();
         let body = unpacked.as_deref().unwrap_or(body);
@@ -139,7 +145,7 @@ impl Webhooks {
             return match refusal {
                 Refusal::BasicWanted => Answer::BasicWanted,
                 // That we could not fetch it is no fault of the sender's.
-                Refusal::Certificate => Answer::Later(TRY_AGAIN),
+                Refusal::Certificate | Refusal::Untimely(_) => Answer::Later(TRY_AGAIN),
                 _ => Answer::NotAuthentic,
             };
         }
@@ -168,10 +174,17 @@ impl Webhooks {
             cursor: None,
             released: Vec::new(),
         };
+        let digest = repeats::digest(&submission);
+        if self.repeats.knows(&digest, notification.now) {
+            skipped.note(number, notification.now);
+            meter.repeated(number, started.elapsed());
+            return Answer::Accepted;
+        }
         // From the body's last byte to the queue there is no await unless a certificate must be
         // fetched: a sender that goes away after that does not take back what it sent.
         let refused = match self.ingest.submit(&submission).await {
             Ok(_) => {
+                self.repeats.note(digest, notification.now);
                 meter.accepted(number, started.elapsed());
                 return Answer::Accepted;
             }
@@ -195,7 +208,10 @@ impl Webhooks {
     ) -> Result<(), Refusal> {
         for check in &webhook.checks {
             let fetched = match check.wanted(notification)? {
-                Some(url) => Some(self.certificate(url).await.ok_or(Refusal::Certificate)?),
+                Some(url) => {
+                    let fetched = self.outside.certificate(webhook.source.as_str(), url).await;
+                    Some(fetched.ok_or(Refusal::Certificate)?)
+                }
                 None => None,
             };
             check.verify(notification, fetched.as_deref())?;
@@ -210,25 +226,6 @@ impl Webhooks {
         tokens.admit(webhook.source.as_str(), &token, notification.body, notification.now)
     }
 
-    /// A certificate, from memory or from where the service keeps it.
-    async fn certificate(&self, url: Url) -> Option<Arc<[u8]>> {
-        let known = || self.certificates.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(certificate) = known().get(&url) {
-            return Some(Arc::clone(certificate));
-        }
-        let fetched = self.fetch(url.clone()).await?;
-        if fetched.body.len() > CERTIFICATE_MAX {
-            return None;
-        }
-        let certificate: Arc<[u8]> = fetched.body.into();
-        let mut known = known();
-        if known.len() >= CERTIFICATES_MAX {
-            known.clear();
-        }
-        known.insert(url, Arc::clone(&certificate));
-        Some(certificate)
-    }
-
     /// Confirms a subscription. The source must want that; the URL was checked by its adapter.
     async fn confirm(&self, webhook: &Settings, url: Url) -> Answer {
         let source = webhook.source.as_str();
@@ -236,15 +233,9 @@ impl Webhooks {
             telemetry::webhook::confirmation_left(source);
             return Answer::Accepted;
         }
-        let done = self.fetch(url).await.is_some();
+        let done = self.outside.confirm(source, url).await;
         telemetry::webhook::confirmed(source, done);
         if done { Answer::Accepted } else { Answer::Later(TRY_AGAIN) }
-    }
-
-    async fn fetch(&self, url: Url) -> Option<Fetched> {
-        let request = PageRequest::get(url);
-        let fetched = self.fetcher.send(&request, FETCH_LIMIT).await;
-        fetched.ok().filter(|fetched| fetched.status == 200)
     }
 }
 

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::{Admin, rows};
 use crate::clock;
 use crate::journal;
-use crate::store::{SET_ASIDE_MAX, StoreError};
+use crate::model::SourceName;
+use crate::store::{Counts, SET_ASIDE_MAX, StoreError};
 use crate::telemetry;
 
 /// One thing that readiness rests on.
@@ -105,7 +106,7 @@ impl Admin {
             .sources
             .iter()
             .map(|(source, provider)| {
-                let counts = self.reader.counts(source).unwrap_or_default();
+                let counts = self.counts(source);
                 let poll = polls.iter().find(|poll| poll.source == source.as_str());
                 json!({
                     "name": source.as_str(),
@@ -153,6 +154,15 @@ impl Admin {
         })
     }
 
+    /// What is counted of a source, with what came since the start and was known before the store.
+    fn counts(&self, source: &SourceName) -> Counts {
+        let mut counts = self.reader.counts(source).unwrap_or_default();
+        let (skipped, last) = self.webhooks.skipped(source.as_str());
+        counts.repeated += skipped;
+        counts.last_webhook = counts.last_webhook.max(last);
+        counts
+    }
+
     /// Only a source that has a webhook can have missed anything by it.
     fn missed(&self, source: &str, poll_only: u64) -> Option<u64> {
         self.webhooks.find(source).map(|_| poll_only)
@@ -165,7 +175,7 @@ impl Admin {
         self.lookups.measure();
         telemetry::health::ready(self.checks().iter().all(|check| check.ok));
         for (source, _) in &self.sources {
-            let counts = self.reader.counts(source).unwrap_or_default();
+            let counts = self.counts(source);
             let name = source.as_str();
             telemetry::health::origins(name, counts.webhook_only, counts.poll_only, counts.both);
             if let Some(missed) = self.missed(name, counts.poll_only) {

@@ -83,7 +83,7 @@ pub(super) fn secret(field: &Field<'_>, text: bool) -> Option<Secret> {
             return None;
         }
     };
-    if bytes.is_empty() {
+    if bytes.trim_ascii().is_empty() {
         field.problem("is an empty secret", "an empty secret would protect nothing; set one");
         return None;
     }

@@ -176,7 +176,12 @@ fn whole(root: Section<'_>) -> Option<Config> {
     let rules = root.table_or_empty("rules").map(rules::rules);
     let (rules, faults) = rules.unzip();
     let is_local = http.as_ref().is_none_or(|http| http.listen.is_local());
-    let mut found = source::sources(root.tables("source"), is_local);
+    let sources = root.tables("source");
+    if sources.is_empty() && !root.is_bad("source") {
+        let hint = "add a [[source]]; if there were some, the file was cut, perhaps by a full disk";
+        root.problem("source", "is missing, so that nothing would be received or polled", hint);
+    }
+    let mut found = source::sources(sources, is_local);
     let public_url = http.as_ref().and_then(|http| http.public_url.as_ref());
     for hook in &mut found.webhooks {
         let usual = |base: &Url| public_hook(base, &hook.source);

@@ -477,7 +477,7 @@ mod tests {
     use crate::secret::Secret;
 
     const SIGNED: &str = include_str!("../../tests/fixtures/sns/notification_subject_v1.json");
-    const TOPIC: &str = "arn:aws:sns:us-east-1:123456789012:SES_Events";
+    const TOPIC: &str = "arn:scw:sns:fr-par:project-6867048b-fe12-4e96-835e-41c79a39604b:tem";
 
     fn check(pinned: bool) -> Check {
         let mut settings = Settings::default();
@@ -495,6 +495,7 @@ mod tests {
         let wanted = |check: &Check, url: &str| {
             let mut envelope: Value = serde_json::from_str(SIGNED).unwrap();
             envelope["SigningCertURL"] = url.into();
+            envelope["TopicArn"] = TOPIC.into();
             let body = envelope.to_string().into_bytes();
             let now = Time::from_seconds(1_781_519_600);
             let sent = Notification { headers: &headers, query: "", body: &body, url: None, now };
@@ -506,6 +507,8 @@ mod tests {
         for url in [
             "https://sns.us-east-1.amazonaws.com/SimpleNotificationService-1.pem".to_owned(),
             format!("{place}1.pem"),
+            // Another region's than the topic's.
+            place.replace("fr-par", "nl-ams") + "1.crt",
             format!("{place}/../../../bucket/1.crt"),
             place.replace("scw.cloud", "scw.cloud.evil.example") + "1.crt",
             place.replace("https", "http") + "1.crt",
@@ -525,6 +528,7 @@ mod tests {
         ] {
             let mut envelope: Value = serde_json::from_str(text).unwrap();
             envelope["SubscribeURL"] = url.into();
+            envelope["TopicArn"] = TOPIC.into();
             let body = envelope.to_string().into_bytes();
             let now = Time::from_seconds(1_781_519_600);
             let sent = Notification { headers: &headers, query: "", body: &body, url: None, now };

@@ -14,6 +14,7 @@ use super::fold;
 pub struct Meter {
     source: Box<str>,
     accepted: Counter,
+    repeated: Counter,
     not_authentic: Counter,
     refused: Counter,
     seconds: Histogram,
@@ -30,6 +31,9 @@ impl Meter {
         Meter {
             source: source.into(),
             accepted: outcome("accepted"),
+            repeated: counter!(
+                "suppressd_repeated_total", "source" => source.to_owned(), "origin" => "webhook"
+            ),
             not_authentic: outcome("not_authentic"),
             refused: outcome("refused"),
             seconds: histogram!("suppressd_webhook_seconds"),
@@ -41,6 +45,12 @@ impl Meter {
         self.accepted.increment(1);
         self.seconds.record(took.as_secs_f64());
         debug!(source = &*self.source, elements, "webhook: accepted");
+    }
+
+    /// A notification was durable already.
+    pub fn repeated(&self, elements: usize, took: Duration) {
+        self.repeated.increment(elements as u64);
+        self.accepted(elements, took);
     }
 
     /// A notification was not authentic.

@@ -117,9 +117,9 @@ fn a_file_that_is_cut_anywhere_is_survived_and_shows_no_secret() {
 
 #[test]
 fn problems_as_json_hold_what_the_text_holds() {
-    let problems = problems(&Path::new(FIXTURES).join("bad/rules.toml"));
+    let problems = problems(&Path::new(FIXTURES).join("bad/exports.toml"));
     let json = problems.to_json();
-    assert_eq!(json["file"], "tests/fixtures/config/bad/rules.toml");
+    assert_eq!(json["file"], "tests/fixtures/config/bad/exports.toml");
     let listed = json["problems"].as_array().unwrap();
     assert_eq!(listed.len(), problems.problems.len());
     for (problem, json) in problems.problems.iter().zip(listed) {
@@ -167,8 +167,21 @@ fn good_configurations_load_and_report() {
 }
 
 #[test]
-fn an_empty_file_takes_every_default() {
-    let config = load_text("", &environment()).unwrap_or_else(|problems| panic!("{problems}"));
+fn a_file_without_a_source_is_a_fault() {
+    let full = fs::read_to_string(EXAMPLE).unwrap();
+    let cut = &full[..full.find("[[source]]").unwrap()];
+    let other = "[[export]]\nname = \"a\"\nformat = \"postfix-access\"\npath = \"/x/a\"\n";
+    for text in ["", "\n\n", "# all is a comment\n", cut, other, "source = []\n"] {
+        let Err(problems) = load_text(text, &environment()) else { panic!("taken: {text}") };
+        let said = problems.to_string();
+        assert!(said.contains("source: is missing") && said.contains("[[source]]"), "{said}");
+    }
+}
+
+#[test]
+fn a_file_with_a_source_alone_takes_every_default() {
+    let text = "[[source]]\nname = \"a\"\nprovider = \"generic\"\nwebhook.secret = \"hunter2\"\n";
+    let config = load_text(text, &environment()).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(config.store.path, Path::new("/var/lib/suppressd"));
     assert_eq!(config.store.retention, Duration::from_secs(90 * 86_400));
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:8025");
@@ -179,7 +192,7 @@ fn an_empty_file_takes_every_default() {
     assert_eq!(config.admin.to_string(), "127.0.0.1:9025");
     assert_eq!(config.control, Path::new("/run/suppressd/control.sock"));
     assert_eq!(config.rules, suppressd::rules::Rules::default());
-    assert!(config.sources.is_empty() && config.exports.is_empty());
+    assert!(config.sources.len() == 1 && config.exports.is_empty());
 }
 
 #[test]

@@ -243,7 +243,10 @@ mod tests {
         let headers = HeaderMap::new();
         for (url, good) in [
             ("https://sns.us-east-1.amazonaws.com/SimpleNotificationService-1.pem", true),
-            ("https://sns.cn-north-1.amazonaws.com.cn/SimpleNotificationService-1.pem", true),
+            // Another region's than the topic's.
+            ("https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-1.pem", false),
+            ("https://sns.cn-north-1.amazonaws.com.cn/SimpleNotificationService-1.pem", false),
+            ("https://sns.us-east-1.amazonaws.com.cn/SimpleNotificationService-1.pem", false),
             ("http://sns.us-east-1.amazonaws.com/a.pem", false),
             ("https://sns.us-east-1.amazonaws.com:8443/a.pem", false),
             ("https://user@sns.us-east-1.amazonaws.com/a.pem", false),
@@ -270,6 +273,51 @@ mod tests {
     }
 
     #[test]
+    fn a_topic_of_china_has_its_hosts() {
+        let topic = "arn:aws-cn:sns:cn-north-1:123456789012:SES_Events";
+        for (host, good) in [("amazonaws.com.cn", true), ("amazonaws.com", false)] {
+            let url = format!("https://sns.cn-north-1.{host}/SimpleNotificationService-1.pem");
+            let mut envelope: Value = serde_json::from_slice(SIGNED[0]).unwrap();
+            envelope["SigningCertURL"] = url.into();
+            envelope["TopicArn"] = topic.into();
+            let body = envelope.to_string().into_bytes();
+            let headers = HeaderMap::new();
+            assert_eq!(check(&[topic], false).wanted(&sent(&headers, &body)).is_ok(), good);
+        }
+    }
+
+    #[test]
+    fn no_certificate_is_fetched_for_what_cannot_be_right() {
+        let check = check(&[TOPIC], false);
+        let headers = HeaderMap::new();
+        let malformed = || Err(Refusal::Malformed("the SNS envelope's Timestamp".to_owned()));
+        let topic = || Err(Refusal::Topic);
+        let short = data_encoding::BASE64.encode(&[7; 64]);
+        for (field, value, expected) in [
+            ("SignatureVersion", "3", mismatch()),
+            ("Signature", "%%%", mismatch()),
+            ("Signature", &short, mismatch()),
+            ("Type", "Else", mismatch()),
+            ("TopicArn", "arn:aws:sns:us-east-1:1:else", topic()),
+            ("Timestamp", "yesterday", malformed()),
+        ] {
+            let mut envelope: Value = serde_json::from_slice(SIGNED[0]).unwrap();
+            envelope[field] = value.into();
+            let body = envelope.to_string().into_bytes();
+            let wanted = check.wanted(&sent(&headers, &body)).map(|_| ());
+            assert_eq!(wanted, expected, "{field} {value}");
+        }
+        let at = |days: i64| {
+            let now = Time::from_seconds(1_781_519_600 + days * 86_400);
+            check.wanted(&Notification { now, ..sent(&headers, SIGNED[0]) })
+        };
+        for (days, good) in [(-2, false), (0, true), (29, true), (31, false)] {
+            let untimely = matches!(at(days), Err(Refusal::Untimely(_)));
+            assert_eq!(untimely, !good, "{days}");
+        }
+    }
+
+    #[test]
     fn only_a_subscription_is_confirmed_and_only_at_amazon() {
         let headers = HeaderMap::new();
         let ask = |body: &[u8]| AmazonSes.asks(&sent(&headers, body));
@@ -280,6 +328,8 @@ mod tests {
             ("Type", "UnsubscribeConfirmation"),
             ("SubscribeURL", "https://evil.example/"),
             ("SubscribeURL", "http://sns.us-east-1.amazonaws.com/"),
+            ("SubscribeURL", "https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription"),
+            ("TopicArn", "arn:aws:sns:eu-west-1:123456789012:SES_Events"),
         ] {
             let mut envelope: Value = serde_json::from_slice(SIGNED[4]).unwrap();
             envelope[field] = value.into();

@@ -74,13 +74,48 @@ impl Proof {
         };
         let stamp = self.timestamp.as_deref().map(|text| self.stamp(text)).transpose()?;
         let signed = self.signed.as_deref().unwrap_or("{body}");
-        Ok(Scheme {
-            place,
-            encoding: self.encoding()?,
-            form: self.form()?,
-            signed: pieces(signed).map_err(|hint| ("signed", hint))?,
-            stamp,
-        })
+        let signed = pieces(signed).map_err(|hint| ("signed", hint))?;
+        self.proves_something(&signed, stamp.as_ref())?;
+        Ok(Scheme { place, encoding: self.encoding()?, form: self.form()?, signed, stamp })
+    }
+
+    /// Whether what is signed proves what it seems to: that the body is the sender's, and its time.
+    fn proves_something(&self, signed: &[Piece], stamp: Option<&Stamp>) -> Knob<()> {
+        let is_body = |piece: &Piece| matches!(piece, Piece::Body | Piece::SortedForm);
+        let covers_body = signed.iter().any(is_body);
+        let changes =
+            |piece: &Piece| matches!(piece, Piece::Stamp | Piece::Header(_) | Piece::Pointer(_));
+        if !covers_body && !(self.once && signed.iter().any(changes)) {
+            let hint = "sign {body} or {form}: anything could be sent under a signature without \
+                it; where the provider signs a token only, that token and once = true";
+            return Err(("signed", hint));
+        }
+        let has_stamp = signed.iter().any(|piece| matches!(piece, Piece::Stamp));
+        let Some(stamp) = stamp else {
+            return match (has_stamp, &self.tolerance) {
+                (true, _) => Err(("signed", "{timestamp} needs verify.timestamp beside it")),
+                (false, Some(_)) => Err(("tolerance", "it needs verify.timestamp beside it")),
+                (false, None) => Ok(()),
+            };
+        };
+        let covered = match &stamp.place {
+            None => false,
+            Some(Place::Header(name)) => {
+                signed.iter().any(|piece| matches!(piece, Piece::Header(other) if other == name))
+            }
+            Some(Place::Pointer(pointer)) => {
+                let same = |piece: &Piece| matches!(piece, Piece::Pointer(it) if it == pointer);
+                covers_body || signed.iter().any(same)
+            }
+        };
+        if has_stamp || covered {
+            return Ok(());
+        }
+        Err((
+            "timestamp",
+            "it is not signed, so that anybody could change it: put {timestamp} \
+            into verify.signed as the provider does, or leave it out",
+        ))
     }
 
     fn encoding(&self) -> Knob<Encoding> {
@@ -155,7 +190,12 @@ impl Proof {
                 Some(_) => Err(("secret_decoding", "write utf8, hex, base64 or whsec")),
             }
         };
-        secrets.iter().map(decode).collect()
+        let keys: Vec<Secret> = secrets.iter().map(decode).collect::<Knob<_>>()?;
+        if keys.iter().any(|key| key.reveal().trim_ascii().is_empty()) {
+            let hint = "webhook.secret is a key of no bytes, which protects nothing; set one";
+            return Err(("secret_decoding", hint));
+        }
+        Ok(keys)
     }
 }
 

@@ -93,6 +93,9 @@ pub enum Refusal {
     /// The certificate cannot be used.
     #[error("the certificate cannot be had or read")]
     Certificate,
+    /// It is too old, or too far ahead, for a certificate to be fetched for it.
+    #[error("the envelope's time is {} s from our clock: no certificate is fetched", .0.as_secs())]
+    Untimely(Duration),
     /// Basic credentials are missing or wrong: the sender is asked for them.
     #[error("Basic credentials are missing or wrong")]
     BasicWanted,
@@ -139,6 +142,10 @@ pub fn checks_of_credentials(settings: &Settings) -> Result<Vec<Check>, SettingE
     let basic = settings.secrets("basic");
     if basic.iter().any(|secret| !secret.reveal().contains(&b':')) {
         return Err(settings.problem("basic", "has no colon", "write it as \"user:password\""));
+    }
+    if basic.iter().any(|secret| secret.reveal().trim_ascii().ends_with(b":")) {
+        let hint = "write it as \"user:password\": without a password it proves nothing";
+        return Err(settings.problem("basic", "has an empty password", hint));
     }
     if !basic.is_empty() {
         checks.push(Check::Basic(basic.to_vec()));

@@ -4,6 +4,9 @@
 //! must be on the source's list before anything else is looked at. Source: Amazon SNS Developer
 //! Guide, "Verifying the signatures of Amazon SNS messages".
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use data_encoding::BASE64;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -21,6 +24,13 @@ pub const SNS_KEYS: &[provider::Key] = &[
     provider::Key::optional_secret("certificate"),
     provider::Key::optional("confirm", KeyKind::Flag),
 ];
+
+/// Lengths of RSA signatures, in bytes: keys of 1024 to 8192 bits.
+const SIGNATURE_LENGTHS: RangeInclusive<usize> = 128..=1024;
+/// How far from our clock an envelope may be for a certificate to be fetched for it. The service
+/// tries for hours, and for weeks at most (Amazon SNS, "message delivery retries").
+const AHEAD_MAX: Duration = Duration::from_secs(24 * 3_600);
+const BEHIND_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// Whose envelopes they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +83,17 @@ pub struct Envelope {
     pub signing_cert_url: String,
 }
 
+/// An envelope's signature, and what it covers.
+struct Signed {
+    algorithm: Algorithm,
+    message: String,
+    signature: Vec<u8>,
+}
+
+fn mismatch() -> Refusal {
+    Refusal::Mismatch("the SNS envelope's Signature".to_owned())
+}
+
 impl Envelope {
     /// Reads an envelope from a body.
     pub fn parse(body: &[u8]) -> Option<Envelope> {
@@ -83,7 +104,7 @@ impl Envelope {
     pub fn ask(&self, service: SnsService) -> Option<Ask> {
         let url = self.subscribe_url.as_deref().filter(|_| self.kind == "SubscriptionConfirmation");
         let url = url.and_then(|url| Url::parse(url).ok());
-        url.filter(|url| service.admits_confirmation(url)).map(Ask::Confirm)
+        url.filter(|url| service.admits_confirmation(url, &self.topic_arn)).map(Ask::Confirm)
     }
 
     /// The message of an element that is an envelope; `None`: it only tells that a subscription
@@ -101,6 +122,21 @@ impl Envelope {
                 Err(Unreadable("the confirmation leads to none of the service's hosts".to_owned()))
             }
         }
+    }
+
+    /// What a key must verify.
+    fn signed(&self) -> Result<Signed, Refusal> {
+        let algorithm = match self.signature_version.as_str() {
+            "1" => Algorithm::RsaSha1,
+            "2" => Algorithm::RsaSha256,
+            _ => return Err(mismatch()),
+        };
+        let message = self.canonical().ok_or_else(mismatch)?;
+        let signature = BASE64.decode(self.signature.as_bytes()).map_err(|_| mismatch())?;
+        if !SIGNATURE_LENGTHS.contains(&signature.len()) {
+            return Err(mismatch());
+        }
+        Ok(Signed { algorithm, message, signature })
     }
 
     /// The bytes that are signed: each field in its order, name and value on lines of their own.
@@ -179,45 +215,55 @@ impl SnsService {
         Sample { content_type, body: body.to_string().into_bytes() }
     }
 
-    /// Where a certificate may come from.
-    fn admits_certificate(self, url: &Url) -> bool {
+    /// Where the certificate of a topic may come from.
+    fn admits_certificate(self, url: &Url, topic_arn: &str) -> bool {
+        let Some(region) = self.region(topic_arn) else { return false };
         let path = url.path();
         let safe = !path.contains("..") && url.query().is_none() && url.fragment().is_none();
         match self {
-            SnsService::Amazon => is_amazon(url) && safe && path.ends_with(".pem"),
+            SnsService::Amazon => is_host(url, &amazon(region)) && safe && path.ends_with(".pem"),
             SnsService::Scaleway => {
-                is_host(url, "messaging.s3.fr-par.scw.cloud")
+                is_host(url, &format!("messaging.s3.{region}.scw.cloud"))
                     && safe
-                    && path.starts_with("/fr-par/sns/sns_certificate_")
+                    && path.starts_with(&format!("/{region}/sns/sns_certificate_"))
                     && path.ends_with(".crt")
             }
         }
     }
 
-    /// What may be fetched to confirm a subscription.
-    pub fn admits_confirmation(self, url: &Url) -> bool {
+    /// What may be fetched to confirm a subscription to a topic.
+    fn admits_confirmation(self, url: &Url, topic_arn: &str) -> bool {
+        let Some(region) = self.region(topic_arn) else { return false };
         match self {
-            SnsService::Amazon => is_amazon(url),
-            SnsService::Scaleway => is_host(url, "sns.mnq.fr-par.scaleway.com"),
+            SnsService::Amazon => is_host(url, &amazon(region)),
+            SnsService::Scaleway => is_host(url, &format!("sns.mnq.{region}.scaleway.com")),
         }
+    }
+
+    /// The region of a topic: `arn:<partition>:sns:<region>:<account>:<name>`.
+    fn region(self, topic_arn: &str) -> Option<&str> {
+        let mut parts = topic_arn.splitn(6, ':');
+        let [arn, partition, service, region] = std::array::from_fn(|_| parts.next().unwrap_or(""));
+        let is_ours = match self {
+            SnsService::Amazon => partition.starts_with("aws"),
+            SnsService::Scaleway => partition == "scw",
+        };
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        let is_region = region.len() >= 3 && region.bytes().all(plain);
+        (arn == "arn" && service == "sns" && is_ours && is_region).then_some(region)
     }
 }
 
-/// `https://sns.<region>.amazonaws.com[.cn]`, no port, no credentials.
-fn is_amazon(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or("");
-    let host = host.strip_suffix(".cn").unwrap_or(host);
-    let region = host.strip_prefix("sns.").and_then(|rest| rest.strip_suffix(".amazonaws.com"));
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-    region.is_some_and(|region| region.len() >= 3 && region.bytes().all(plain)) && is_bare(url)
+/// Amazon's host for a region. Those of China end otherwise (Amazon SNS, "endpoints and quotas").
+fn amazon(region: &str) -> String {
+    let end = if region.starts_with("cn-") { ".cn" } else { "" };
+    format!("sns.{region}.amazonaws.com{end}")
 }
 
+/// Whether a URL has that host, and neither a port nor credentials.
 fn is_host(url: &Url, host: &str) -> bool {
-    url.host_str() == Some(host) && is_bare(url)
-}
-
-fn is_bare(url: &Url) -> bool {
-    url.scheme() == "https"
+    url.host_str() == Some(host)
+        && url.scheme() == "https"
         && url.port().is_none()
         && url.username().is_empty()
         && url.password().is_none()
@@ -234,14 +280,23 @@ impl Sns {
         Ok(envelope)
     }
 
-    /// The certificate that must be fetched before the notification can be verified.
+    /// The certificate that must be fetched before the notification can be verified. All that can
+    /// be told without it is told first: who knows a topic must not make us fetch in vain.
     pub(super) fn wanted(&self, notification: &Notification<'_>) -> Result<Option<Url>, Refusal> {
         if !self.pinned.is_empty() {
             return Ok(None);
         }
         let envelope = self.envelope(notification)?;
+        envelope.signed()?;
+        let published = Time::parse(&envelope.timestamp)
+            .ok_or_else(|| Refusal::Malformed("the SNS envelope's Timestamp".to_owned()))?;
+        let (ahead, behind) =
+            (published.since(notification.now), notification.now.since(published));
+        if ahead > AHEAD_MAX || behind > BEHIND_MAX {
+            return Err(Refusal::Untimely(ahead.max(behind)));
+        }
         let url = Url::parse(&envelope.signing_cert_url).ok();
-        let url = url.filter(|url| self.service.admits_certificate(url));
+        let url = url.filter(|url| self.service.admits_certificate(url, &envelope.topic_arn));
         url.map(Some).ok_or(Refusal::CertificateUrl)
     }
 
@@ -251,18 +306,11 @@ impl Sns {
         fetched: Option<&[u8]>,
     ) -> Result<(), Refusal> {
         let envelope = self.envelope(notification)?;
-        let mismatch = || Refusal::Mismatch("the SNS envelope's Signature".to_owned());
-        let algorithm = match envelope.signature_version.as_str() {
-            "1" => Algorithm::RsaSha1,
-            "2" => Algorithm::RsaSha256,
-            _ => return Err(mismatch()),
-        };
+        let Signed { algorithm, message, signature } = envelope.signed()?;
         let keys = match self.pinned.as_slice() {
             [] => vec![fetched.and_then(Key::from_certificate).ok_or(Refusal::Certificate)?],
             pinned => pinned.to_vec(),
         };
-        let message = envelope.canonical().ok_or_else(mismatch)?;
-        let signature = BASE64.decode(envelope.signature.as_bytes()).map_err(|_| mismatch())?;
         let right = keys.iter().any(|key| algorithm.verify(key, message.as_bytes(), &signature));
         right.then_some(()).ok_or_else(mismatch)
     }
