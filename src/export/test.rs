@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{ALL, Entry, Format, Hash, Rows, Settings, Style, Table, Unfit};
 use crate::model::{
-    Address, EventId, Fact, Filter, Gist, Latest, Reason, Scope, SourceName, Standing, Time, Until,
+    Address, EventId, Fact, Filter, Gist, Latest, Reason, Scope, SourceName, Standing, Telling,
+    Time, Until,
 };
 use crate::store::{StandingRow, StoreError, Visit};
 
@@ -79,7 +80,8 @@ pub(super) fn standing(address: &str, scope: Scope, reason: Reason, until: Until
     let mut standing = Standing::default();
     let at = Time::from_seconds(1);
     let latest = Latest { at, until, evidence: EventId::from_bytes([0; 16]), note: None };
-    standing.merge(address, Fact::Ground { reason, source: SourceName::operator(), latest });
+    let fact = Fact::Ground { reason, source: SourceName::operator(), latest };
+    standing.merge(address, fact, &Telling::BY_DATE);
     (address.to_owned(), scope, standing)
 }
 

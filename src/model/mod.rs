@@ -3,6 +3,8 @@
 //! Everything here is a value: no I/O, no async, no clock, no store. Time is always an argument.
 
 mod address;
+mod cuts;
+mod earlier;
 mod event;
 mod filter;
 mod gist;
@@ -16,8 +18,11 @@ mod submission;
 mod suppression;
 mod tally;
 mod time;
+pub mod trust;
 
 pub use address::{Address, AddressError, OCTETS_MAX};
+pub use cuts::{Cuts, Telling};
+pub use earlier::Standing1;
 pub use event::{Event, EventKind, Lifts, Origin};
 pub use filter::Filter;
 pub use gist::{Gist, Sole};

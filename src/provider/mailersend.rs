@@ -401,7 +401,7 @@ impl Data {
     /// When the hold that began at `at` ends.
     fn held_until(&self, at: Time, stamp: &Stamp<'_>) -> Time {
         // A hold ends ahead of us, where `wire::time` would not believe it.
-        let far = Stamp { received_at: Time::from_nanos(i64::MAX, 9), ..*stamp };
+        let far = Stamp { received_at: Time::END, ..*stamp };
         let said = self.on_hold_until.as_deref().and_then(|text| moment(text, &far).ok());
         said.unwrap_or(at.plus(HOLD))
     }

@@ -24,7 +24,7 @@ pub use listed::{ListedKey, ListedRow, ListedRows, Sight};
 pub use open::{Opened, Paths, Rebuilt, View, open};
 pub use pushed::PushedRows;
 pub use reader::{Pair, Quarantined, Reader, StandingRow, StandingRows, Totals, Visit};
-pub use writer::{Batch, Seen, Writer};
+pub use writer::{Batch, Noted, Seen, Writer};
 
 /// The store cannot answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

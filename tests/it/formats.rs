@@ -108,8 +108,10 @@ fn fill(daemon: &Daemon, feed: &Feed) {
         assert_eq!(notify(daemon.http, &event(kind, address, message, second)).status, 200);
     }
     assert_eq!(notify(daemon.http, "7").status, 200, "kept, and put into quarantine");
-    assert_eq!(notify(daemon.http, &row("complaint", "spam@one.test", &ago(1), "m7").to_string())
-        .status, 200);
+    assert_eq!(
+        notify(daemon.http, &row("complaint", "spam@one.test", &ago(1), "m7").to_string()).status,
+        200
+    );
     let pushed = || (daemon.source("acme")["push"]["pushed"] == 1).then_some(());
     wait_for("the push", PATIENCE, pushed);
     feed.set_list([listed("theirs@one.test", "hard_bounce", &ago(600))]);
@@ -263,7 +265,8 @@ fn makes_a_state_directory_of_this_release() {
     daemon.until_suppressed("behind@one.test");
     fs::create_dir_all(target.join("expected")).unwrap();
     for (arguments, file) in SHOWN {
-        let lines = rows(&daemon, arguments).iter().map(|row| format!("{row}\n")).collect::<String>();
+        let lines =
+            rows(&daemon, arguments).iter().map(|row| format!("{row}\n")).collect::<String>();
         fs::write(target.join("expected").join(file), lines).unwrap();
     }
     daemon.stop();

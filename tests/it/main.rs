@@ -6,6 +6,7 @@
 mod authentic;
 mod cli;
 mod config;
+mod contradictions;
 mod custom;
 mod disk;
 mod export_daemon;

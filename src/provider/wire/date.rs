@@ -1,16 +1,11 @@
 //! Reads the times of events in every form that providers write, and writes those of requests.
 
-use std::time::Duration;
-
 use jiff::fmt::rfc2822::DateTimeParser;
 use serde::Deserialize;
 
 use crate::model::Time;
+use crate::model::trust::believed;
 use crate::provider::Unreadable;
-
-/// How far ahead of our clock an event's time may be. Beyond it our own time is taken: a wrong
-/// clock at a provider must not put a fact where no lift reaches it.
-const AHEAD_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Numbers above this are milliseconds since the epoch, not seconds (it is the year 5138).
 const SECONDS_MAX: u64 = 100_000_000_000;
@@ -96,12 +91,6 @@ pub fn mail_time(text: &str, received_at: Time) -> Result<Time, Unreadable> {
     let time = DateTimeParser::new().parse_timestamp(&text);
     let time = time.map_err(|_| Unreadable("the time is none as mail has it".to_owned()))?;
     Ok(believed(Time::from_seconds(time.as_second()), received_at))
-}
-
-/// An event's time, or ours where its clock is far ahead of ours.
-pub fn believed(time: Time, received_at: Time) -> Time {
-    let latest = received_at.plus(AHEAD_MAX);
-    if time.nanos() > latest.nanos() { received_at } else { time }
 }
 
 /// The day of a time in UTC, as `2026-06-15`.
