@@ -93,7 +93,7 @@ impl<O: Outside> Run<'_, O> {
         let key = format!("{}@scan", feed.name);
         let mark = self.mark(&key).await?;
         let started = clock::now();
-        let last = mark.complete_until.filter(|_| self.caller.is_none());
+        let last = mark.complete_until.filter(|_| self.caller.is_none() && !mark.is_void);
         if last.is_some_and(|last| started.since(last) < self.settings().scan) {
             return Ok(());
         }
