@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::apply::Merge;
 use super::{Changes, Recent, Settings, Shared, report, scrub};
-use crate::clock;
+use crate::clock::{self, Step, Steps};
 use crate::journal::{self, Entry, Tail};
 use crate::model::{Position, Submission};
 use crate::store::{self, Batch, Reader, StoreError, Writer};
@@ -32,6 +32,9 @@ const REOPEN_AFTER: Duration = Duration::from_secs(2);
 const IMAGE_AGAIN: Duration = Duration::from_secs(10 * 60);
 /// How much this thread gives way to those that answer senders, while cores are short.
 const NICENESS: i32 = 19;
+/// Nothing is trimmed while the two checkpoints that are kept are older: they are written daily,
+/// so the clock is ahead then, or the daemon was not running.
+const CLOCK_TRUST: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 /// How often retention is looked at.
 const TRIM_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -61,6 +64,7 @@ struct Chores {
     /// An image could not be written: none is begun before.
     image_after: Instant,
     trimmed: Option<Instant>,
+    steps: Steps,
     /// Where forgetting goes on, while it does.
     forgetting: Option<(Position, Vec<u8>)>,
 }
@@ -260,6 +264,7 @@ impl Chores {
             imaging: None,
             image_after: now,
             trimmed: None,
+            steps: Steps::new(clock::now(), now),
             forgetting: None,
         }
     }
@@ -280,6 +285,12 @@ impl Chores {
         journal: &journal::Reader,
         writer: &mut Writer,
     ) -> Result<(), StoreError> {
+        if let Some(step) = self.steps.look(clock::now(), Instant::now()) {
+            match step {
+                Step::Ahead(by) => telemetry::health::clock_ahead(by),
+                Step::Back(by) => telemetry::health::clock_back(by),
+            }
+        }
         if self.dirty && self.synced.elapsed() >= settings.sync_every {
             writer.sync()?;
             self.dirty = false;
@@ -343,11 +354,12 @@ impl Chores {
         Ok(())
     }
 
-    /// Removes segments beyond the retention, never past the older checkpoint.
+    /// Removes segments beyond the retention, never past the older checkpoint, nor on the word of
+    /// a clock by which no two checkpoints were written yet.
     fn trim(&mut self, settings: &Settings, journal: &journal::Reader) -> Result<(), StoreError> {
-        let dir = settings.store().checkpoint;
-        let Some(point) = store::trim_point(&dir)? else { return Ok(()) };
-        let cutoff = clock::now().minus(settings.retention);
+        let (dir, now) = (settings.store().checkpoint, clock::now());
+        let Some(point) = store::trim_point(&dir, now.minus(CLOCK_TRUST))? else { return Ok(()) };
+        let cutoff = now.minus(settings.retention);
         let removed = journal.trim(point, cutoff)?;
         if removed > 0 {
             telemetry::ingest::journal_trimmed(removed);

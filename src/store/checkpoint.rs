@@ -9,14 +9,14 @@
 use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use super::codec::{EventRef, decode};
 use super::keys::{COUNTS, EVENT, META};
 use super::{StoreError, open::Loader};
-use crate::model::Position;
+use crate::model::{Position, Time};
 
 const MAGIC: &[u8; 8] = b"SUPCKPT1";
 const END: u16 = u16::MAX;
@@ -155,13 +155,21 @@ pub(super) fn remove_drafts(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The position up to which the journal may be trimmed: that of the older of two checkpoints.
+/// The position up to which the journal may be trimmed: that of the older of two checkpoints, if
+/// both were written after `since`. By a clock that has just been set ahead they were not, and
+/// nothing is old that seems to be.
 ///
 /// # Errors
 /// When the directory cannot be read.
-pub fn trim_point(dir: &Path) -> io::Result<Option<Position>> {
+pub fn trim_point(dir: &Path, since: Time) -> io::Result<Option<Position>> {
     let positions = list(dir)?;
-    Ok(if positions.len() < KEPT { None } else { positions.iter().rev().nth(KEPT - 1).copied() })
+    let Some(older) = positions.iter().rev().nth(KEPT - 1) else { return Ok(None) };
+    for position in positions.iter().rev().take(KEPT) {
+        if fs::metadata(path(dir, *position))?.mtime() < since.second() {
+            return Ok(None);
+        }
+    }
+    Ok(Some(*older))
 }
 
 /// The position of the newest checkpoint.

@@ -196,8 +196,9 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let counts = self.counts_mut(batch, source)?;
         match origin {
-            Origin::Webhook => counts.last_webhook = counts.last_webhook.max(Some(at)),
-            Origin::Poll => counts.last_poll = counts.last_poll.max(Some(at)),
+            // In the journal's order: the greatest could be of a clock that was ahead.
+            Origin::Webhook => counts.last_webhook = Some(at),
+            Origin::Poll => counts.last_poll = Some(at),
             Origin::Operator | Origin::Import => {}
         }
         Ok(())
