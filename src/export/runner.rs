@@ -15,7 +15,7 @@ use super::publish::{Outcome, PublishError, make_if_missing};
 use super::scan::{Ends, Found};
 use super::write::{Base, Job, Source, Written};
 use super::{Settings, command};
-use crate::clock;
+use crate::clock::{self, Step, Steps};
 use crate::ingest::{Changes, Recent, Running};
 use crate::model::Time;
 use crate::rules::Rules;
@@ -95,6 +95,7 @@ fn start_in(
             status: send_status,
             due: Some(Instant::now()),
             free: Instant::now(),
+            steps: Steps::new((world.now)(), std::time::Instant::now()),
             failure: Retry::default(),
             ends: Ends::default(),
             base: None,
@@ -160,6 +161,7 @@ struct Runner {
     due: Option<Instant>,
     /// Before this, no change is written.
     free: Instant,
+    steps: Steps,
     failure: Retry,
     /// When the next suppressions end.
     ends: Ends,
@@ -217,6 +219,12 @@ impl Runner {
 
     async fn on_time(&mut self) {
         let now = Instant::now();
+        let step = self.steps.look((self.world.now)(), std::time::Instant::now());
+        if matches!(step, Some(Step::Back(_))) {
+            // What has ended by the old clock may be live by the new one.
+            self.base = None;
+            self.due = Some(self.due.unwrap_or(self.free.max(now)));
+        }
         let ended = |end: Time| end.nanos() <= (self.world.now)().nanos();
         if self.due.is_none() && self.ends.next().is_some_and(ended) {
             self.due = Some(self.free.max(now));
