@@ -12,9 +12,7 @@ mod reply;
 pub use cut::{
     element, members_by, object, page, page_of_rows, rows, rows_under, split_json, split_under,
 };
-pub use date::{
-    TimeForm, ceil_second, day, decimal_time, loose_time, mail_time, time, utc_time,
-};
+pub use date::{TimeForm, ceil_second, day, decimal_time, loose_time, mail_time, time, utc_time};
 pub use field::{bare_id, filled, loose_text, loose_texts, own_data, stream};
 pub use form::Fields;
 pub use recipient::{listed, mailbox, mailboxes};
