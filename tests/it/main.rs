@@ -5,6 +5,7 @@
 
 mod authentic;
 mod cli;
+mod clock;
 mod config;
 mod contradictions;
 mod custom;
