@@ -1,8 +1,8 @@
 //! How far a feed has been read, in the notation that the journal keeps with each page.
 //!
 //! Compact JSON with a version, so that a later one can tell its own from an older one's. Times in
-//! it are our clock's, never the provider's. One that lies ahead of the present shows that the clock
-//! was wrong when it was made: it is void, and the feed is read again from where it is safe.
+//! it are our clock's, never the provider's. One ahead of the present shows that the clock was
+//! wrong when it was made: it is void, and the feed is read again from where it is safe.
 
 use std::time::Duration;
 
