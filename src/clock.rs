@@ -1,6 +1,6 @@
-//! The only reader of the wall clock.
+//! The only reader of the wall clock, and what notices that it was set.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::model::Time;
 
@@ -9,4 +9,65 @@ pub fn now() -> Time {
     #[expect(clippy::disallowed_methods, reason = "this is the one reader of the clock")]
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Time::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX), 9)
+}
+
+/// A clock that is off by less than this is only being adjusted.
+const STEP_MIN: Duration = Duration::from_secs(5);
+
+/// How the wall clock was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It went ahead by so much more than time passed.
+    Ahead(Duration),
+    /// It went back by so much.
+    Back(Duration),
+}
+
+/// Notices when the wall clock is set: it goes another way then than the monotonic one.
+#[derive(Clone, Copy, Debug)]
+pub struct Steps {
+    wall: Time,
+    monotonic: Instant,
+}
+
+impl Steps {
+    /// Looks from now on: at this time of the wall clock, and this instant of the monotonic one.
+    pub fn new(wall: Time, monotonic: Instant) -> Steps {
+        Steps { wall, monotonic }
+    }
+
+    /// How the wall clock was set since the last look, if it was.
+    pub fn look(&mut self, wall: Time, monotonic: Instant) -> Option<Step> {
+        let expected = self.wall.plus(monotonic.saturating_duration_since(self.monotonic));
+        *self = Steps { wall, monotonic };
+        let (ahead, back) = (wall.since(expected), expected.since(wall));
+        match () {
+            () if ahead >= STEP_MIN => Some(Step::Ahead(ahead)),
+            () if back >= STEP_MIN => Some(Step::Back(back)),
+            () => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_told_from_time_that_passes() {
+        let (wall, start) = (Time::from_seconds(1_000_000), Instant::now());
+        let mut steps = Steps::new(wall, start);
+        let seconds = Duration::from_secs;
+        for (case, passed, shown, step) in [
+            ("time passes", 10, 10, None),
+            ("it is adjusted", 20, 24, None),
+            ("it went ahead", 30, 7_234, Some(Step::Ahead(seconds(7_200)))),
+            ("time passes", 40, 7_244, None),
+            ("it is right again", 50, 50, Some(Step::Back(seconds(7_204)))),
+            ("it went back", 60, 0, Some(Step::Back(seconds(60)))),
+        ] {
+            let found = steps.look(wall.plus(seconds(shown)), start + seconds(passed));
+            assert_eq!(found, step, "{case}");
+        }
+    }
 }

@@ -118,6 +118,19 @@ struct Extent {
 }
 
 impl Extent {
+    /// What two make together that are told by one source for one reason.
+    fn or(self, other: Extent) -> Extent {
+        match (self.lifted, other.lifted) {
+            (None, None) => Extent {
+                since: self.since.min(other.since),
+                until: self.until.max(other.until),
+                lifted: None,
+            },
+            (Some(_), None) => other,
+            _ => self,
+        }
+    }
+
     /// What follows at `now`.
     fn verdict(self, reason: Reason, now: Time) -> Option<Verdict> {
         let Extent { since, until, lifted } = self;
@@ -142,7 +155,7 @@ impl Rules {
         let standing = match gist {
             Gist::Sole(Sole { reason, source, first, at, until, .. }) => {
                 let admitted = filter.admits(*reason, source);
-                let extent = || self.extent(*reason, None, *first, (*at, *until));
+                let extent = || self.extent(*reason, *first, (*at, *until));
                 return admitted.then(extent).and_then(|extent| extent.verdict(*reason, now));
             }
             Gist::Whole(standing) => standing,
@@ -226,25 +239,25 @@ impl Rules {
         source: &SourceName,
         ground: &Ground,
     ) -> Extent {
-        let lift = standing.lifted_through(reason, source);
-        self.extent(reason, lift, ground.first, (ground.latest.at, ground.latest.until))
+        let Ground { first, latest, despite } = ground;
+        let covered = |at, despite| standing.lifted(reason, source, at, despite);
+        let since = if covered(*first, None).is_some() { latest.at } else { *first };
+        let by_date = Extent {
+            lifted: covered(latest.at, None),
+            ..self.extent(reason, since, (latest.at, latest.until))
+        };
+        let Some(despite) = despite else { return by_date };
+        let at = despite.latest.at;
+        let anyway = Extent {
+            lifted: covered(at, Some(despite.record)),
+            ..self.extent(reason, at, (at, despite.latest.until))
+        };
+        by_date.or(anyway)
     }
 
-    /// Of a ground that was first so at `first`, and last at `at`; what is at or before `lift` is
-    /// lifted.
-    fn extent(
-        &self,
-        reason: Reason,
-        lift: Option<Time>,
-        first: Time,
-        (at, until): (Time, Until),
-    ) -> Extent {
-        let covered = |at: Time| lift.is_some_and(|through| at.nanos() <= through.nanos());
-        Extent {
-            since: if covered(first) { at } else { first },
-            until: until.min(self.term(reason).end(at)),
-            lifted: lift.filter(|_| covered(at)),
-        }
+    /// Of a ground that holds since `since`, and was last so at `at`, where nothing is lifted.
+    fn extent(&self, reason: Reason, since: Time, (at, until): (Time, Until)) -> Extent {
+        Extent { since, until: until.min(self.term(reason).end(at)), lifted: None }
     }
 
     fn term(&self, reason: Reason) -> Term {
@@ -264,17 +277,16 @@ impl Rules {
 /// The failures that count: those that no lift covers and no later delivery has reset.
 fn counted<'a>(standing: &'a Standing, tally: &'a Tally) -> impl Iterator<Item = &'a Bounce> {
     tally.iter().filter(|bounce| {
-        let lift = standing.lifted_through(Reason::SoftBounces, &bounce.source);
-        let lifted = lift.is_some_and(|through| bounce.at.nanos() <= through.nanos());
-        let reset = standing.delivered().is_some_and(|d| bounce.at.nanos() < d.nanos());
-        !lifted && !reset
+        let Bounce { despite, at, source } = bounce;
+        let lift = standing.lifted(Reason::SoftBounces, source, *at, *despite);
+        lift.is_none() && !standing.has_reset(bounce)
     })
 }
 
 impl Threshold {
     /// The finding that these failures make, if enough of them lie close enough together.
     fn apply(&self, mut bounces: Vec<&Bounce>) -> Option<Finding> {
-        bounces.sort_unstable();
+        bounces.sort_unstable_by_key(|bounce| (bounce.at, &bounce.source));
         let mut finding: Option<Finding> = None;
         for window in bounces.windows(self.count.max(1)) {
             let (first, last) = (window[0].at, window[window.len() - 1].at);

@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use suppressd::model::{
-    Address, Element, Event, EventKind, Filter, Origin, Scope, SourceName, Standing, Time,
+    Address, Element, Event, EventKind, Filter, Origin, Scope, SourceName, Standing, Telling, Time,
 };
 use suppressd::provider::{ALL, Faults, Notification, Provider, Setting, Settings, Stamp};
 use suppressd::rules::Rules;
@@ -159,9 +159,9 @@ fn sane(event: &Event, stamp: &Stamp<'_>) {
 fn merges(event: &Event) {
     let Some(fact) = event.fact() else { return };
     let mut standing = Standing::default();
-    standing.merge(event.address.received(), fact.clone());
+    standing.merge(event.address.received(), fact.clone(), &Telling::BY_DATE);
     let once = standing.clone();
-    standing.merge(event.address.received(), fact);
+    standing.merge(event.address.received(), fact, &Telling::BY_DATE);
     assert_eq!(standing, once, "the same fact twice is the same standing");
     let rules = Rules::default();
     let filter = Filter::default();

@@ -77,7 +77,7 @@ impl Admin {
         let findings: Vec<Value> = findings.iter().map(|f| rows::finding(f, now)).collect();
         let bounces = |tally: &Tally| -> Vec<Value> {
             let mut bounces: Vec<_> = tally.iter().collect();
-            bounces.sort();
+            bounces.sort_by_key(|bounce| (bounce.at, &bounce.source));
             let row = |b: &&Bounce| json!({ "at": b.at.to_string(), "source": b.source.as_str() });
             bounces.iter().map(row).collect()
         };

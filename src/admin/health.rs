@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Admin, rows};
 use crate::clock;
 use crate::journal;
-use crate::model::SourceName;
+use crate::model::{SourceName, trust};
 use crate::store::{Counts, SET_ASIDE_MAX, StoreError};
 use crate::telemetry;
 
@@ -107,12 +107,13 @@ impl Admin {
             .iter()
             .map(|(source, provider)| {
                 let counts = self.counts(source);
+                let webhook = counts.last_webhook.filter(|at| !trust::is_ahead(*at, now));
                 let poll = polls.iter().find(|poll| poll.source == source.as_str());
                 json!({
                     "name": source.as_str(),
                     "provider": provider,
                     "last_webhook": rows::time(counts.last_webhook),
-                    "webhook_age_seconds": counts.last_webhook.map(|at| now.since(at).as_secs()),
+                    "webhook_age_seconds": webhook.map(|at| now.since(at).as_secs()),
                     "last_poll": rows::time(counts.last_poll),
                     "lag_seconds": poll.and_then(|poll| poll.lag_seconds),
                     "webhook_only": counts.webhook_only,

@@ -109,7 +109,6 @@ impl Due {
 
     /// The wall clock was set: what has ended by the old one may be live by the new one, so all of
     /// it is due.
-    #[expect(dead_code, reason = "the hook of what watches the clock")]
     pub(super) fn clock_stepped(&mut self) {
         self.whole = true;
         self.changed();

@@ -19,7 +19,7 @@ use super::publish::{Outcome, PublishError, make_if_missing};
 use super::scan::Found;
 use super::table::Kept;
 use super::write::{Job, Source, Written};
-use crate::clock;
+use crate::clock::{self, Step, Steps};
 use crate::ingest::{Changes, Recent, Running};
 use crate::model::Time;
 use crate::rules::Rules;
@@ -89,6 +89,7 @@ fn start_in(
             commands: receive_commands,
             stop: stop.clone(),
             status: send_status,
+            steps: Steps::new((world.now)(), std::time::Instant::now()),
             base: None,
             made: None,
             held: None,
@@ -141,6 +142,7 @@ struct Runner {
     /// The changes that the last scan has surely seen.
     seen: Changes,
     due: Due,
+    steps: Steps,
     /// The file of which a part can be changed. `None`: all of it has to be written.
     base: Option<Box<dyn Kept>>,
     /// As of when the present file is; unknown before the first writing.
@@ -189,6 +191,11 @@ impl Runner {
     }
 
     async fn on_time(&mut self) {
+        let step = self.steps.look((self.world.now)(), std::time::Instant::now());
+        if matches!(step, Some(Step::Back(_))) {
+            // What has ended by the old clock may be live by the new one.
+            self.due.clock_stepped();
+        }
         if self.watch <= Instant::now() {
             self.look().await;
         }

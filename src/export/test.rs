@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{ALL, Entry, Format, Hash, Rows, Settings, Style, Table, Unfit};
 use crate::model::{
     Address, EventId, Fact, Filter, Gist, Latest, Lift, Lifts, Reason, Scope, SourceName, Standing,
+    Telling,
     Time, Until,
 };
 use crate::store::{StandingRow, StoreError, Visit};
@@ -80,7 +81,8 @@ pub(super) fn standing(address: &str, scope: Scope, reason: Reason, until: Until
     let mut standing = Standing::default();
     let at = Time::from_seconds(1);
     let latest = Latest { at, until, evidence: EventId::from_bytes([0; 16]), note: None };
-    standing.merge(address, Fact::Ground { reason, source: SourceName::operator(), latest });
+    let fact = Fact::Ground { reason, source: SourceName::operator(), latest };
+    standing.merge(address, fact, &Telling::BY_DATE);
     (address.to_owned(), scope, standing)
 }
 
@@ -88,9 +90,9 @@ pub(super) fn standing(address: &str, scope: Scope, reason: Reason, until: Until
 pub(super) fn lifted(address: &str) -> StandingRow {
     let (key, scope, mut standing) =
         self::standing(address, Scope::Global, Reason::Manual, Until::Forever);
-    let lift =
-        Lift { covers: Lifts { reason: None, source: None }, through: Time::from_seconds(2) };
-    standing.merge(address, Fact::Lift(lift));
+    let covers = Lifts { reason: None, source: None };
+    let lift = Lift { covers, through: Time::from_seconds(2), theirs: false };
+    standing.merge(address, Fact::Lift(lift), &Telling::BY_DATE);
     (key, scope, standing)
 }
 

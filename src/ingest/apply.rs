@@ -6,11 +6,11 @@ use std::vec;
 use super::Changes;
 use crate::model::{
     Cursor, Element, Event, EventId, EventKind, Fact, Filter, Lift, Lifts, Origin, QuarantineId,
-    SourceName, Standing, Submission, Time,
+    SourceName, Standing, Submission, Telling, Time,
 };
 use crate::provider::{self, OWN, Reading};
 use crate::rules::{Finding, Rules};
-use crate::store::{Batch, ListedKey, Seen, Sight, StoreError, Writer};
+use crate::store::{Batch, ListedKey, Noted, Seen, Sight, StoreError, Writer};
 use crate::telemetry;
 
 /// A batch is full when it has this many elements and events, looked at so many keys, or holds so
@@ -120,7 +120,8 @@ impl Merge<'_> {
             event.at = at;
         }
         let id: EventId = event.id();
-        let seen = self.writer.note_event(&mut self.batch, &event, id, place)?;
+        let Noted { seen, dated_by_us } =
+            self.writer.note_event(&mut self.batch, &event, id, place)?;
         match seen {
             Seen::First => telemetry::ingest::applied(
                 event.source.as_str(),
@@ -137,7 +138,8 @@ impl Merge<'_> {
         }
         let is_back = self.sight(&event, feed, &mut fact)?;
         // Ours is not the time of a fact, and it is another at each telling: the first one stands.
-        if seen != Seen::First && event.told_at.is_some() && !is_back {
+        let by_us = dated_by_us || event.told_at.is_some();
+        if seen != Seen::First && by_us && !is_back {
             return Ok(());
         }
         let (address, scope) = (event.address.key(), &event.scope);
@@ -150,7 +152,12 @@ impl Merge<'_> {
             return Ok(());
         }
         let before = self.live(&standing);
-        if !standing.merge(event.address.received(), fact) {
+        let telling = Telling {
+            record: place.record.as_u64(),
+            received: event.received_at,
+            is_new: seen == Seen::First || is_back,
+        };
+        if !standing.merge(event.address.received(), fact, &telling) {
             return Ok(());
         }
         let after = self.live(&standing);
@@ -200,7 +207,7 @@ impl Merge<'_> {
                 self.writer.put_sight(&mut self.batch, &row, Sight { at, gone: false })?;
                 Ok(is_back)
             }
-            Fact::Lift(Lift { covers: Lifts { reason: Some(reason), .. }, through })
+            Fact::Lift(Lift { covers: Lifts { reason: Some(reason), .. }, through, .. })
                 if event.kind == EventKind::Unlisted =>
             {
                 let gone = Sight { at: *through, gone: true };

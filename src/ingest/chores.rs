@@ -7,7 +7,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::Settings;
-use crate::clock;
+use crate::clock::{self, Step, Steps};
 use crate::journal;
 use crate::model::Position;
 use crate::store::{Batch, Checkpoints, StoreError, Writer};
@@ -17,6 +17,9 @@ use crate::telemetry;
 const FORGET_KEYS: usize = 5_000;
 /// The wait before another image of the standings is tried.
 const IMAGE_AGAIN: Duration = Duration::from_secs(10 * 60);
+/// Nothing is trimmed while the two checkpoints that are kept are older: they are written daily,
+/// so the clock is ahead then, or the daemon was not running.
+const CLOCK_TRUST: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 /// How often retention is looked at.
 const TRIM_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -35,6 +38,7 @@ pub(super) struct Chores {
     /// An image could not be written: none is begun before.
     image_after: Instant,
     trimmed: Option<Instant>,
+    steps: Steps,
     /// Where forgetting goes on, while it does.
     forgetting: Option<(Position, Vec<u8>)>,
 }
@@ -56,6 +60,7 @@ impl Chores {
             imaging: None,
             image_after: now,
             trimmed: None,
+            steps: Steps::new(clock::now(), now),
             forgetting: None,
         })
     }
@@ -76,6 +81,12 @@ impl Chores {
         journal: &journal::Reader,
         writer: &mut Writer,
     ) -> Result<(), StoreError> {
+        if let Some(step) = self.steps.look(clock::now(), Instant::now()) {
+            match step {
+                Step::Ahead(by) => telemetry::health::clock_ahead(by),
+                Step::Back(by) => telemetry::health::clock_back(by),
+            }
+        }
         if self.dirty && self.synced.elapsed() >= settings.sync_every {
             writer.sync()?;
             self.dirty = false;
@@ -159,10 +170,13 @@ impl Chores {
         Ok(())
     }
 
-    /// Removes segments beyond the retention, never past the older checkpoint.
+    /// Removes segments beyond the retention, never past the older checkpoint, nor on the word of
+    /// a clock by which no two checkpoints were written yet.
     fn trim(&mut self, settings: &Settings, journal: &journal::Reader) -> Result<(), StoreError> {
-        let Some(point) = self.checkpoints.trim_point()? else { return Ok(()) };
-        let cutoff = clock::now().minus(settings.retention);
+        let now = clock::now();
+        let since = now.minus(CLOCK_TRUST);
+        let Some(point) = self.checkpoints.trim_point(since)? else { return Ok(()) };
+        let cutoff = now.minus(settings.retention);
         let removed = journal.trim(point, cutoff)?;
         if removed > 0 {
             telemetry::ingest::journal_trimmed(removed);

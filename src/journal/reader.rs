@@ -93,18 +93,24 @@ impl Reader {
     }
 
     /// Removes the segments that end before `checkpoint` and were last written before `cutoff`,
-    /// oldest first. Says how many.
+    /// oldest first. Says how many. One that is dated later than those that follow it was written
+    /// while the clock was ahead, and before them.
     ///
     /// # Errors
     /// When the directory cannot be read or changed.
     pub fn trim(&self, checkpoint: Position, cutoff: Time) -> io::Result<usize> {
+        let mut written = Vec::new();
+        for number in segment::list(&self.dir)?.into_iter().rev() {
+            let mtime = fs::metadata(segment::path(&self.dir, number))?.mtime();
+            let later = written.last().map_or(i64::MAX, |(_, later)| *later);
+            written.push((number, mtime.min(later)));
+        }
         let mut removed = 0;
-        for number in segment::list(&self.dir)? {
-            let path = segment::path(&self.dir, number);
-            if number >= checkpoint.segment || fs::metadata(&path)?.mtime() >= cutoff.second() {
+        for (number, written) in written.into_iter().rev() {
+            if number >= checkpoint.segment || written >= cutoff.second() {
                 break;
             }
-            fs::remove_file(&path)?;
+            fs::remove_file(segment::path(&self.dir, number))?;
             self.files().retain(|segment| segment.number != number);
             removed += 1;
         }

@@ -241,7 +241,7 @@ impl Event {
             EventKind::Resubscribed => Some(Fact::Lift(self.resubscription())),
             EventKind::Unlisted => self.lifts.clone().map(|covers| {
                 // An operator's lift covers facts at its instant; see `resubscription`.
-                Fact::Lift(Lift { covers, through: self.at })
+                Fact::Lift(Lift { covers, through: self.at, theirs: false })
             }),
             EventKind::Accepted
             | EventKind::Deferred
@@ -269,7 +269,7 @@ impl Event {
     /// A provider's resubscription ends its own unsubscription only; a tie favours suppression.
     fn resubscription(&self) -> Lift {
         let covers = Lifts { reason: Some(Reason::Unsubscribe), source: Some(self.source.clone()) };
-        Lift { covers, through: self.at.just_before() }
+        Lift { covers, through: self.at.just_before(), theirs: true }
     }
 
     fn message_key(&self) -> MessageKey {
@@ -278,6 +278,6 @@ impl Event {
     }
 
     fn bounce(&self) -> Bounce {
-        Bounce { at: self.at, source: self.source.clone() }
+        Bounce::at(self.at, self.source.clone())
     }
 }

@@ -61,7 +61,7 @@ impl<'a> Gist<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{EventId, Fact, Latest, Reason, SourceName};
+    use crate::model::{EventId, Fact, Latest, Reason, SourceName, Telling};
 
     #[test]
     fn a_spelling_is_left_out_only_where_its_key_says_it() {
@@ -74,7 +74,8 @@ mod tests {
             let (at, until, note) = (Time::from_seconds(1), Until::Forever, None);
             let latest = Latest { at, until, evidence: EventId::from_bytes([7; 16]), note };
             let (reason, source) = (Reason::Manual, SourceName::operator());
-            standing.merge(spelling, Fact::Ground { reason, source, latest });
+            let fact = Fact::Ground { reason, source, latest };
+            standing.merge(spelling, fact, &Telling::BY_DATE);
             let gist = Gist::of(&standing).beside(key);
             assert!(matches!(&gist, Gist::Sole(sole) if sole.spelling == stored), "{gist:?}");
             assert_eq!(gist.spelling(key), spelling);

@@ -5,6 +5,8 @@
 mod address;
 pub mod bounds;
 mod checked;
+mod cuts;
+mod earlier;
 mod event;
 mod filter;
 mod gist;
@@ -19,9 +21,12 @@ mod submission;
 mod suppression;
 mod tally;
 mod time;
+pub mod trust;
 
 pub use address::{Address, AddressError, OCTETS_MAX};
 pub use checked::Checked;
+pub use cuts::{Cuts, Telling};
+pub use earlier::Standing1;
 pub use event::{Event, EventKind, Lifts, Origin};
 pub use filter::Filter;
 pub use gist::{Gist, Sole};

@@ -7,10 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::trust::SKEW;
 use super::{Event, EventKind, Reason, Time};
-
-/// How far a provider's clock may be off.
-const SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// How long a provider may take to show, or to forget, what we did.
 const LATE: Duration = Duration::from_secs(15 * 60);

@@ -2,14 +2,17 @@
 //!
 //! Merging a fact is commutative, associative and idempotent, so any order, any repetition and any
 //! split of the same facts end in the same standing. Nothing is ever erased by merging; verdicts
-//! are derived elsewhere, from a standing and a time.
+//! are derived elsewhere, from a standing and a time. Where dates contradict the journal, since a
+//! clock was wrong, its order counts: see [`Cuts`].
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bounce, EventId, Lifts, MessageKey, Reason, Sole, SourceName, Tally, Time, Until};
+use super::{
+    Bounce, Cuts, EventId, Lifts, MessageKey, Reason, Sole, SourceName, Tally, Telling, Time, Until,
+};
 
 /// One thing to merge into a standing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,69 +70,99 @@ pub struct Ground {
     pub first: Time,
     /// The latest evidence.
     pub latest: Latest,
+    /// What of the evidence stands despite lifts that are dated after it.
+    pub despite: Option<Box<Despite>>,
 }
 
-/// A dated end: covers what happened at or before `through`, and nothing later.
+/// Evidence that stands despite lifts that cover it by their dates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Despite {
+    /// The lifts before this record of the journal take nothing from it.
+    pub record: u64,
+    /// The latest of it.
+    pub latest: Latest,
+}
+
+/// A dated end: covers what happened at or before `through`, and nothing later, and nothing that
+/// was recorded after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lift {
     /// What is lifted.
     pub covers: Lifts,
     /// The last instant that is covered.
     pub through: Time,
+    /// That is by a provider's clock.
+    pub theirs: bool,
 }
 
 /// What is known of one address in one scope.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     /// The address as received; of several spellings the greatest, so that order does not matter.
-    spelling: Box<str>,
+    pub(super) spelling: Box<str>,
     /// In the order of their reasons and sources: one, nearly always.
-    grounds: Vec<((Reason, SourceName), Ground)>,
-    soft: Tally,
-    blocked: Tally,
-    delivered: Option<Time>,
-    lifts: BTreeMap<Lifts, Time>,
+    pub(super) grounds: Vec<((Reason, SourceName), Ground)>,
+    pub(super) soft: Tally,
+    pub(super) blocked: Tally,
+    pub(super) delivered: Cuts,
+    pub(super) lifts: BTreeMap<Lifts, Cuts>,
 }
 
 impl Standing {
     /// A standing of which only a delivery is known.
-    pub fn quiet(delivered: Time) -> Standing {
-        Standing { delivered: Some(delivered), ..Standing::default() }
+    pub fn quiet(delivered: Cuts) -> Standing {
+        Standing { delivered, ..Standing::default() }
     }
 
     /// The last delivery, if that is all that is known.
-    pub fn as_quiet(&self) -> Option<Time> {
-        let rest = Standing { delivered: None, ..Standing::default() };
-        let delivered = self.delivered?;
-        let only = self.spelling == rest.spelling
+    pub fn as_quiet(&self) -> Option<&Cuts> {
+        let only = self.spelling.is_empty()
             && self.grounds.is_empty()
             && self.soft.is_empty()
             && self.blocked.is_empty()
-            && self.lifts.is_empty();
-        only.then_some(delivered)
+            && self.lifts.is_empty()
+            && !self.delivered.is_empty();
+        only.then_some(&self.delivered)
     }
 
     /// Merges one fact about the address spelled `spelling`; says whether anything changed.
-    pub fn merge(&mut self, spelling: &str, fact: Fact) -> bool {
+    pub fn merge(&mut self, spelling: &str, fact: Fact, telling: &Telling) -> bool {
         let respelled = !matches!(fact, Fact::Delivered(_)) && *self.spelling < *spelling;
         if respelled {
             self.spelling = spelling.into();
         }
         let changed = match fact {
-            Fact::Ground { reason, source, latest } => self.add_ground(reason, source, latest),
-            Fact::SoftBounce(message, bounce) => self.soft.add(message, bounce),
-            Fact::Blocked(message, bounce) => self.blocked.add(message, bounce),
-            Fact::Delivered(at) => raise(&mut self.delivered, at),
-            Fact::Lift(lift) => self.add_lift(lift),
+            Fact::Ground { reason, source, latest } => {
+                self.add_ground(reason, source, latest, telling)
+            }
+            Fact::SoftBounce(message, bounce) => {
+                let bounce = self.placed(bounce, telling);
+                self.soft.add(message, bounce)
+            }
+            Fact::Blocked(message, bounce) => {
+                let bounce = self.placed(bounce, telling);
+                self.blocked.add(message, bounce)
+            }
+            Fact::Delivered(at) => self.delivered.add(at, true, telling),
+            Fact::Lift(Lift { covers, through, theirs }) => {
+                self.lifts.entry(covers).or_default().add(through, theirs, telling)
+            }
         };
         changed || respelled
     }
 
-    fn add_ground(&mut self, reason: Reason, source: SourceName, latest: Latest) -> bool {
+    fn add_ground(
+        &mut self,
+        reason: Reason,
+        source: SourceName,
+        latest: Latest,
+        telling: &Telling,
+    ) -> bool {
+        let despite = self.despite(reason, &source, &latest, telling);
         let place = match self.place_of_ground(reason, &source) {
             Ok(place) => place,
             Err(place) => {
-                let ground = Ground { first: latest.at, latest };
+                let ground = Ground { first: latest.at, latest, despite };
                 self.grounds.insert(place, ((reason, source), ground));
                 return true;
             }
@@ -144,7 +177,46 @@ impl Standing {
             ground.latest = latest;
             changed = true;
         }
+        if despite.is_some() && despite != ground.despite {
+            ground.despite = despite;
+            changed = true;
+        }
         changed
+    }
+
+    /// What stands despite lifts when this is told, if it does itself.
+    fn despite(
+        &self,
+        reason: Reason,
+        source: &SourceName,
+        latest: &Latest,
+        telling: &Telling,
+    ) -> Option<Box<Despite>> {
+        let lifts = || self.lifts_of(reason, source);
+        if !lifts().any(|cuts| cuts.contradict(latest.at, telling)) {
+            return None;
+        }
+        let (record, mut latest) = (telling.record, latest.clone());
+        let known = self.place_of_ground(reason, source).ok();
+        if let Some(known) = known.and_then(|place| self.grounds[place].1.despite.as_ref()) {
+            // Then this was merged before.
+            if known.record > record {
+                return None;
+            }
+            let (at, behind) = (known.latest.at, known.record);
+            if !lifts().any(|cuts| cuts.between(at, behind, record)) {
+                latest = latest.max(known.latest.clone());
+            }
+        }
+        Some(Box::new(Despite { record, latest }))
+    }
+
+    /// A failure with its place in the journal, if that counts.
+    fn placed(&self, bounce: Bounce, telling: &Telling) -> Bounce {
+        let lifted = |cuts: &Cuts| cuts.contradict(bounce.at, telling);
+        let stands = self.lifts_of(Reason::SoftBounces, &bounce.source).any(lifted)
+            || self.delivered.contradict(bounce.at.just_after(), telling);
+        Bounce { despite: stands.then_some(telling.record), ..bounce }
     }
 
     /// Where a ground is, or would be.
@@ -152,22 +224,13 @@ impl Standing {
         self.grounds.binary_search_by(|((r, s), _)| (r, s).cmp(&(&reason, source)))
     }
 
-    fn add_lift(&mut self, lift: Lift) -> bool {
-        match self.lifts.get_mut(&lift.covers) {
-            Some(known) if *known >= lift.through => return false,
-            Some(known) => *known = lift.through,
-            None => {
-                self.lifts.insert(lift.covers, lift.through);
-            }
-        }
-        true
-    }
-
     /// The ground, if there is one, and nothing that takes anything from it.
     pub fn sole(&self) -> Option<Sole<'_>> {
         let rest = self.soft.is_empty() && self.blocked.is_empty() && self.lifts.is_empty();
         let [((reason, source), ground)] = &self.grounds[..] else { return None };
-        let Ground { first, latest: Latest { at, until, .. } } = *ground;
+        let Ground { first, latest: Latest { at, until, .. }, despite: None } = *ground else {
+            return None;
+        };
         let (spelling, source) = (self.spelling(), source.as_str());
         rest.then_some(Sole { spelling, reason: *reason, source, first, at, until })
     }
@@ -202,29 +265,37 @@ impl Standing {
 
     /// The last delivery.
     pub fn delivered(&self) -> Option<Time> {
-        self.delivered
+        self.delivered.through()
+    }
+
+    /// Whether a later delivery has reset a failure.
+    pub fn has_reset(&self, bounce: &Bounce) -> bool {
+        self.delivered.covering(bounce.at.just_after(), bounce.despite).is_some()
     }
 
     /// The lifts: what each covers, and through which instant.
     pub fn lifts(&self) -> impl Iterator<Item = (&Lifts, Time)> {
-        self.lifts.iter().map(|(covers, through)| (covers, *through))
+        self.lifts.iter().flat_map(|(covers, cuts)| cuts.all().map(move |at| (covers, at)))
     }
 
-    /// The last instant through which grounds of this reason and source are lifted.
-    pub fn lifted_through(&self, reason: Reason, source: &SourceName) -> Option<Time> {
-        let matches = |covers: &Lifts| {
+    /// The last instant that is lifted, of the lifts that cover what is dated `at`, of this reason
+    /// and source, and stands despite those before record `despite`.
+    pub fn lifted(
+        &self,
+        reason: Reason,
+        source: &SourceName,
+        at: Time,
+        despite: Option<u64>,
+    ) -> Option<Time> {
+        self.lifts_of(reason, source).filter_map(|cuts| cuts.covering(at, despite)).max()
+    }
+
+    /// The lifts of grounds of this reason and source.
+    fn lifts_of(&self, reason: Reason, source: &SourceName) -> impl Iterator<Item = &Cuts> {
+        let matches = move |covers: &Lifts| {
             covers.reason.is_none_or(|r| r == reason)
                 && covers.source.as_ref().is_none_or(|s| s == source)
         };
-        self.lifts.iter().filter(|(covers, _)| matches(covers)).map(|(_, through)| *through).max()
+        self.lifts.iter().filter(move |(covers, _)| matches(covers)).map(|(_, cuts)| cuts)
     }
-}
-
-/// Raises `known` to `at`; says whether that changed it.
-fn raise(known: &mut Option<Time>, at: Time) -> bool {
-    let raised = known.is_none_or(|k| k < at);
-    if raised {
-        *known = Some(at);
-    }
-    raised
 }

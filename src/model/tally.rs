@@ -12,16 +12,27 @@ pub const TALLY_MAX: usize = 32;
 /// One transient failure.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Bounce {
+    /// It stands despite the lifts and deliveries that were recorded before this one, whatever
+    /// their dates.
+    pub despite: Option<u64>,
     /// When it happened.
     pub at: Time,
     /// Who told it.
     pub source: SourceName,
 }
 
+impl Bounce {
+    /// One that its date alone orders.
+    pub fn at(at: Time, source: SourceName) -> Bounce {
+        Bounce { despite: None, at, source }
+    }
+}
+
 /// The latest [`TALLY_MAX`] transient failures, keyed by message, so that a retry counts once.
 ///
-/// A message that is told at several times keeps the latest. Times then only grow, so what falls
-/// out can never be wanted again, and the set is the same in whatever order it was filled.
+/// A message that is told at several times keeps the latest, and the latest place. Both then only
+/// grow, so what falls out can never be wanted again, and the set is the same in whatever order it
+/// was filled.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally(BTreeMap<MessageKey, Bounce>);
 
@@ -29,8 +40,12 @@ impl Tally {
     /// Adds a failure; says whether anything changed.
     pub fn add(&mut self, message: MessageKey, bounce: Bounce) -> bool {
         match self.0.get_mut(&message) {
-            Some(known) if *known >= bounce => return false,
-            Some(known) => *known = bounce,
+            Some(known) => {
+                let despite = known.despite.max(bounce.despite);
+                let later = (known.at, &known.source).max((bounce.at, &bounce.source));
+                let merged = Bounce { despite, at: later.0, source: later.1.clone() };
+                return std::mem::replace(known, merged) != *known;
+            }
             None => {
                 if self.0.len() >= TALLY_MAX && !self.make_room(message, &bounce) {
                     return false;
@@ -39,6 +54,11 @@ impl Tally {
             }
         }
         true
+    }
+
+    /// The failures of earlier forms of the store.
+    pub(super) fn from_parts(parts: impl Iterator<Item = (MessageKey, Bounce)>) -> Tally {
+        Tally(parts.collect())
     }
 
     /// The failures, in no particular order.

@@ -21,6 +21,9 @@ pub struct Time {
 }
 
 impl Time {
+    /// The last instant there is.
+    pub const END: Time = Time::from_nanos(i64::MAX, 9);
+
     /// From nanoseconds since the Unix epoch, shown with `digits` (0 to 9) fractional digits.
     pub const fn from_nanos(nanos: i64, digits: u8) -> Time {
         Time { nanos, digits: if digits > 9 { 9 } else { digits } }
@@ -90,6 +93,12 @@ impl Time {
     #[must_use]
     pub fn just_before(self) -> Time {
         Time { nanos: self.nanos.saturating_sub(1), digits: 9 }
+    }
+
+    /// The first instant after this one.
+    #[must_use]
+    pub fn just_after(self) -> Time {
+        Time { nanos: self.nanos.saturating_add(1), digits: 9 }
     }
 
     /// As in the header of a message (RFC 2822), in UTC and whole seconds.

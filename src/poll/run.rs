@@ -12,7 +12,7 @@ use super::Settings;
 use super::ask::Asking;
 use super::budget::Budget;
 use super::caller::Caller;
-use super::cursor::Mark;
+use super::cursor::{LEAP, Mark, VOID_REACH};
 use super::keep::Keeping;
 use super::outside::Outside;
 use super::pages::Pages;
@@ -163,10 +163,13 @@ impl<'a, O: Outside> Run<'a, O> {
             match self.asking.outside.cursor(source, key) {
                 Ok(None) => return Ok(Mark::default()),
                 Ok(Some(text)) => {
-                    return Ok(Mark::decode(&text).unwrap_or_else(|_| {
+                    let mark = Mark::decode(&text).unwrap_or_else(|_| {
                         telemetry::poll::cursor_unreadable(source, key);
                         Mark::default()
-                    }));
+                    });
+                    let Some(believed) = mark.believed(clock::now()) else { return Ok(mark) };
+                    telemetry::poll::mark_void(source, key, believed.complete_until);
+                    return Ok(believed);
                 }
                 Err(StoreError::NotReady) => {
                     self.asking.pause(STORE_RETRY).await?;
@@ -202,6 +205,7 @@ impl<'a, O: Outside> Run<'a, O> {
         let last = mark.complete_until.filter(|_| mark.open.is_none());
         feed.by_time
             || self.caller.is_some()
+            || mark.is_void
             || last.is_none_or(|last| clock::now().since(last) >= self.settings().scan)
     }
 
@@ -240,9 +244,15 @@ impl<'a, O: Outside> Run<'a, O> {
 
     /// Where the next window of a feed starts.
     fn start(&self, feed: &Feed, mark: &Mark, now: Time) -> Time {
-        let overlap = self.settings().overlap.unwrap_or(feed.overlap);
+        let mut overlap = self.settings().overlap.unwrap_or(feed.overlap);
         let since = match mark.complete_until {
-            Some(until) => until.min(now).minus(overlap),
+            Some(until) => {
+                if now.since(until) > LEAP {
+                    overlap = overlap.max(LEAP);
+                }
+                until.min(now).minus(overlap)
+            }
+            None if mark.is_void => self.reach(feed, now).min(now.minus(VOID_REACH)),
             None => self.reach(feed, now),
         };
         let Some(oldest) = feed.kept.map(|kept| now.minus(kept)) else { return since };

@@ -24,7 +24,7 @@ use super::{
 use crate::clock;
 use crate::fetch::Fetcher;
 use crate::ingest::{Changes, Running};
-use crate::model::{SourceName, Submission, Time};
+use crate::model::{SourceName, Submission, Time, trust};
 use crate::provider::Feed;
 use crate::rules::Rules;
 use crate::stop::stopped;
@@ -100,7 +100,7 @@ struct Inbox {
 /// the middle of its page, which is read again at the next start. Await the tasks to drain.
 ///
 /// # Errors
-/// When a cron expression is not one, or the scheduler does not start.
+/// When a cron expression is not one.
 pub async fn start(
     settings: Vec<Settings>,
     fetcher: Fetcher,
@@ -143,7 +143,7 @@ async fn start_with<O: Outside>(
         ready.push((task, inbox));
     }
     if !ready.is_empty() {
-        tasks.push(("poll trigger".to_owned(), trigger::start(beats, calls, stop).await?));
+        tasks.push(("poll trigger".to_owned(), trigger::start(beats, calls, stop)?));
     }
     // Only now, when nothing can fail any more, does anything run.
     for (task, inbox) in ready {
@@ -450,10 +450,13 @@ impl Sheet {
         }
     }
 
-    /// How far the least complete feed is behind; `None` while one has never been complete.
+    /// How far the least complete feed is behind; `None` while one has never been complete, or is
+    /// so only by a clock that was wrong.
     fn lag(&self, now: Time) -> Option<Duration> {
         let complete: Option<Vec<Time>> = self.complete.values().copied().collect();
-        complete?.into_iter().min().map(|until| now.since(until))
+        let complete = complete?;
+        let is_void = complete.iter().any(|until| trust::is_ahead(*until, now));
+        complete.into_iter().min().filter(|_| !is_void).map(|until| now.since(until))
     }
 }
 

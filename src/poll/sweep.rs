@@ -7,7 +7,6 @@
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::time::Duration;
 
 use super::cursor::Mark;
 use super::listing::Listing;
@@ -15,13 +14,11 @@ use super::outside::Outside;
 use super::problem::RunError;
 use super::run::Run;
 use crate::clock;
+use crate::model::trust::SKEW;
 use crate::model::{Event, Fact, Lifts, Reason, Scope, SourceName, Submission, Time};
 use crate::provider::{Feed, Instruction, OWN, instruction_element};
 use crate::store::{ListedRows, StoreError};
 use crate::telemetry;
-
-/// How far a provider's clock may be off. What it dated so shortly before a reading stays.
-const SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// Most rows of a list that can be compared; they take 16 bytes each.
 const ROWS_MAX: usize = 5_000_000;
@@ -96,11 +93,12 @@ impl<O: Outside> Run<'_, O> {
         let key = format!("{}@scan", feed.name);
         let mark = self.mark(&key).await?;
         let started = clock::now();
-        let last = mark.complete_until.filter(|_| self.caller.is_none());
+        let last = mark.complete_until.filter(|_| self.caller.is_none() && !mark.is_void);
         if last.is_some_and(|last| started.since(last) < self.settings().scan) {
             return Ok(());
         }
-        // What the list looked like when the reading began is what is told.
+        // What the list looked like when the reading began is what is told. What the provider has
+        // dated shortly before that stays: its clock may be off.
         let through = started.minus(feed.settle + SKEW);
         let gone = match self.compare(feed, (started, through)).await {
             Ok(gone) => gone,

@@ -1,16 +1,23 @@
 //! The clockwork: a heartbeat each second, and a call for each cron expression, in UTC.
 //!
-//! The scheduler neither guards against overlaps nor catches up nor awaits its jobs, so its jobs do
-//! nothing but send a tick that may be dropped. What a tick means is the runner's to decide.
+//! The heartbeat is the monotonic clock's: no setting of the wall clock, in whichever direction,
+//! keeps a source from being polled. What a tick means is the runner's to decide.
 
+use std::time::Duration;
+
+use chrono::DateTime;
+use croner::Cron;
+use croner::parser::{CronParser, Seconds, Year};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio_cron_scheduler::{Job, JobScheduler};
+use tokio::time::{MissedTickBehavior, interval};
 
+use crate::clock;
+use crate::model::Time;
 use crate::stop::stopped;
 
-/// Each second.
-const HEARTBEAT: &str = "* * * * * *";
+/// Time between two heartbeats.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// The clockwork cannot be set up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,9 +25,6 @@ pub enum TriggerError {
     /// A cron expression is not one.
     #[error("{0:?} is not a cron expression of six fields, seconds first")]
     Cron(String),
-    /// The scheduler did not start.
-    #[error("the scheduler does not start: {0}")]
-    Scheduler(String),
 }
 
 /// Whether a text is a cron expression that a source can have.
@@ -28,38 +32,76 @@ pub enum TriggerError {
 /// # Errors
 /// Says what is expected when it is not.
 pub fn check_cron(expression: &str) -> Result<(), TriggerError> {
-    job(expression, Vec::new()).map(|_| ())
+    cron(expression).map(|_| ())
+}
+
+fn cron(expression: &str) -> Result<Cron, TriggerError> {
+    let parser = CronParser::builder().seconds(Seconds::Required).year(Year::Optional).build();
+    parser.parse(expression).map_err(|_| TriggerError::Cron(expression.to_owned()))
 }
 
 /// Starts the clockwork. It sends to every receiver of `beats` each second, and to the receiver of
 /// each call when its expression says so; it ends with `stop`.
-pub(super) async fn start(
+pub(super) fn start(
     beats: Vec<mpsc::Sender<()>>,
     calls: Vec<(String, mpsc::Sender<()>)>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<JoinHandle<()>, TriggerError> {
-    let failed = |error| TriggerError::Scheduler(format!("{error:?}"));
-    let mut scheduler = JobScheduler::new().await.map_err(failed)?;
-    scheduler.add(job(HEARTBEAT, beats)?).await.map_err(failed)?;
-    for (expression, call) in calls {
-        scheduler.add(job(&expression, vec![call])?).await.map_err(failed)?;
-    }
-    scheduler.start().await.map_err(failed)?;
+    let now = clock::now();
+    let call = |(expression, sender): (String, _)| Ok((Call::new(cron(&expression)?, now), sender));
+    let mut calls: Vec<(Call, mpsc::Sender<()>)> =
+        calls.into_iter().map(call).collect::<Result<_, _>>()?;
     Ok(tokio::spawn(async move {
-        stopped(&mut stop).await;
-        // Its error would say that a shutdown hook failed, and there is none.
-        let _ = scheduler.shutdown().await;
+        let mut heartbeat = interval(HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stopped(&mut stop) => return,
+                _ = heartbeat.tick() => {}
+            }
+            let now = clock::now();
+            let called = calls.iter_mut().filter_map(|(call, to)| call.is_due(now).then_some(&*to));
+            for tick in beats.iter().chain(called) {
+                // A full channel holds a tick already, and two are worth no more than one.
+                let _ = tick.try_send(());
+            }
+        }
     }))
 }
 
-fn job(expression: &str, ticks: Vec<mpsc::Sender<()>>) -> Result<Job, TriggerError> {
-    let tick = move |_, _| {
-        for sender in &ticks {
-            // A full channel holds a tick already, and two are worth no more than one.
-            let _ = sender.try_send(());
+/// A cron expression, and where it was looked at last.
+struct Call {
+    cron: Cron,
+    looked: Time,
+    /// When it calls next; `None`: never again.
+    next: Option<Time>,
+}
+
+impl Call {
+    fn new(cron: Cron, now: Time) -> Call {
+        let next = after(&cron, now);
+        Call { cron, looked: now, next }
+    }
+
+    /// Whether it calls. Once, however far the clock has gone since the last look; and one that
+    /// was set back counts from where it is now.
+    fn is_due(&mut self, now: Time) -> bool {
+        let is_back = now.nanos() < self.looked.nanos();
+        self.looked = now;
+        let is_due = !is_back && self.next.is_some_and(|next| next.nanos() <= now.nanos());
+        if is_due || is_back {
+            self.next = after(&self.cron, now);
         }
-    };
-    Job::new(expression, tick).map_err(|_| TriggerError::Cron(expression.to_owned()))
+        is_due
+    }
+}
+
+/// When an expression calls after a time.
+fn after(cron: &Cron, time: Time) -> Option<Time> {
+    let time = DateTime::from_timestamp(time.second(), 0)?;
+    let next = cron.find_next_occurrence(&time, false).ok()?;
+    Some(Time::from_seconds(next.timestamp()))
 }
 
 #[cfg(test)]
@@ -76,13 +118,35 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_expression_calls_wherever_the_clock_is_set() {
+        let time = |text| Time::parse(text).unwrap();
+        let mut call = Call::new(cron("0 0 * * * *").unwrap(), time("2026-06-15T10:30:00Z"));
+        for (now, is_due) in [
+            ("2026-06-15T10:59:59.9Z", false),
+            ("2026-06-15T11:00:00.9Z", true),
+            ("2026-06-15T11:00:01.9Z", false),
+            // Ahead by a year: one call for all that was passed over.
+            ("2027-06-15T11:00:02Z", true),
+            ("2027-06-15T11:00:03Z", false),
+            // Right again.
+            ("2026-06-15T11:00:04Z", false),
+            ("2026-06-15T12:00:00Z", true),
+            // Behind by hours.
+            ("2026-06-15T09:10:00Z", false),
+            ("2026-06-15T10:00:01Z", true),
+        ] {
+            assert_eq!(call.is_due(time(now)), is_due, "{now}");
+        }
+    }
+
     #[tokio::test]
     async fn it_beats_and_calls_until_it_is_stopped() {
         let (beat, mut beats) = mpsc::channel(1);
         let (call, mut calls) = mpsc::channel(1);
         let (stop, stopping) = watch::channel(false);
         let called = vec![("* * * * * *".to_owned(), call)];
-        let task = start(vec![beat], called, stopping).await.unwrap();
+        let task = start(vec![beat], called, stopping).unwrap();
         assert_eq!(beats.recv().await, Some(()));
         assert_eq!(calls.recv().await, Some(()));
         assert_eq!(beats.recv().await, Some(()));

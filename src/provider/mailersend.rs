@@ -415,7 +415,7 @@ impl Data {
     /// When the hold that began at `at` ends.
     fn held_until(&self, at: Time) -> Time {
         // A hold ends ahead of us, where `wire::time` would not believe it.
-        let far = Time::from_nanos(i64::MAX, 9);
+        let far = Time::END;
         self.on_hold_until.utc("on_hold_until", far).unwrap_or(at.plus(HOLD))
     }
 }

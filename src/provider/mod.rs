@@ -202,7 +202,8 @@ pub fn read_element(
     let read = || -> Result<Vec<Event>, Unreadable> {
         let mut events = provider.read(element, &stamp)?;
         if events.iter().any(|event| event.at == stamp.received_at) {
-            let told = provider.read(element, &Stamp { received_at: END, ..stamp })?;
+            // At the end of time, every time that was told is believed.
+            let told = provider.read(element, &Stamp { received_at: Time::END, ..stamp })?;
             know_by_what_was_told(&mut events, &told, &stamp, element);
         }
         Ok(events)
@@ -218,9 +219,6 @@ pub fn read_element(
     Ok(events)
 }
 
-/// The end of time, at which every time that was told is believed.
-const END: Time = Time::from_nanos(i64::MAX, 9);
-
 /// Gives events that have our time, since theirs is not believed or not there, what makes them the
 /// same whenever they are told.
 fn know_by_what_was_told(
@@ -234,7 +232,7 @@ fn know_by_what_was_told(
             continue;
         }
         event.told_at = Some(told.at);
-        if told.at == END && event.identity.is_none() {
+        if told.at == Time::END && event.identity.is_none() {
             let hash = Sha256::new().chain_update(&element.context).chain_update(&element.body);
             event.identity = Some(format!("{number} of {}", HEXLOWER.encode(&hash.finalize())));
         }

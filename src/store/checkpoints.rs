@@ -8,14 +8,14 @@
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::checkpoint::{self, Flaw, Snapshot};
 use super::open::Loader;
 use super::{Paths, StoreError};
-use crate::model::Position;
+use crate::model::{Position, Time};
 use crate::telemetry;
 
 const SUFFIX: &str = "checkpoint";
@@ -110,12 +110,20 @@ impl Checkpoints {
     }
 
     /// The position up to which the journal may be trimmed: the oldest of those that are kept,
-    /// when there are as many that are known to be whole.
+    /// when there are as many that are known to be whole and were written after `since`. By a clock
+    /// that has just been set ahead they were not, and nothing is old that seems to be.
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub fn trim_point(&self) -> io::Result<Option<Position>> {
-        Ok(self.whole()?.iter().rev().nth(KEPT - 1).copied())
+    pub fn trim_point(&self, since: Time) -> io::Result<Option<Position>> {
+        let whole = self.whole()?;
+        let kept: Vec<Position> = whole.iter().rev().take(KEPT).copied().collect();
+        for position in &kept {
+            if fs::metadata(path(&self.dir, *position))?.mtime() < since.second() {
+                return Ok(None);
+            }
+        }
+        Ok(kept.get(KEPT - 1).copied())
     }
 
     /// Loads one that is whole.

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Sight, StoreError, keys};
-use crate::model::{Gist, Origin, Position, Pushed, Standing, Time};
+use crate::model::{Cuts, Gist, Origin, Position, Pushed, Standing, Standing1, Time};
 
 /// A type that is a value of the store, or of an image of it.
 pub(super) trait Form: Sized {
@@ -22,12 +22,33 @@ pub(super) trait Form: Sized {
 
 impl Form for Counts {}
 impl Form for EventRef {}
-impl Form for Gist<'_> {}
 impl Form for Meta {}
 impl Form for Position {}
 impl Form for Pushed {}
-impl Form for Standing {}
-impl Form for Time {}
+
+impl Form for Standing {
+    const NUMBER: u8 = 2;
+
+    fn earlier(number: u8, bytes: &[u8]) -> Option<Standing> {
+        let first = (number == 1).then(|| postcard::from_bytes::<Standing1>(bytes).ok())??;
+        Some(first.into())
+    }
+}
+
+/// With the standing in it. An image of the first form is made anew.
+impl Form for Gist<'_> {
+    const NUMBER: u8 = 2;
+}
+
+/// The deliveries of an address of which nothing else is known. The first form was a date alone.
+impl Form for Cuts {
+    const NUMBER: u8 = 2;
+
+    fn earlier(number: u8, bytes: &[u8]) -> Option<Cuts> {
+        let first = (number == 1).then(|| postcard::from_bytes::<Time>(bytes).ok())??;
+        Some(Cuts::of(first))
+    }
+}
 
 /// Where an event's element is, and how we were told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,11 +57,19 @@ pub(super) struct EventRef {
     pub(super) record: Position,
     /// The element in it.
     pub(super) element: u32,
-    /// A bit for each [`Origin`] that told it.
+    /// A bit for each [`Origin`] that told it, and [`EventRef::DATED_BY_US`].
     pub(super) origins: u8,
 }
 
 impl EventRef {
+    /// It was told first with a time that was not believed, and so has ours.
+    pub(super) const DATED_BY_US: u8 = 1 << 7;
+
+    /// Whether it is known by this origin alone.
+    pub(super) fn is_only_by(self, origin: Origin) -> bool {
+        self.origins & !Self::DATED_BY_US == Self::bit(origin)
+    }
+
     /// The bit of an origin.
     pub(super) fn bit(origin: Origin) -> u8 {
         1 << origin as u8
@@ -151,7 +180,7 @@ pub(super) fn is_newer(prefix: u8, form: u8) -> bool {
         keys::HELD | keys::MESSAGE => Position::NUMBER,
         keys::COUNTS => Counts::NUMBER,
         keys::PUSHED => Pushed::NUMBER,
-        keys::QUIET => Time::NUMBER,
+        keys::QUIET => Cuts::NUMBER,
         keys::STANDING => Standing::NUMBER,
         // A cursor has a notation of its own; a reason is text.
         _ => return false,

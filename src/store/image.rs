@@ -2,9 +2,9 @@
 //! them. sled takes a microsecond and more to fetch one, a file a small part of that.
 //!
 //! ```text
-//! "SUPIMAG1", then blocks: length:u32 CRC-32:u32, and in each for each standing length:u16
+//! "SUPIMAG2", then blocks: length:u32 CRC-32:u32, and in each for each standing length:u16
 //! length:u32 key gist. A stop in good order adds what is left to know: a `Left`, its length:u32,
-//! its CRC-32:u32, and "SUPIMAG1" again
+//! its CRC-32:u32, and "SUPIMAG2" again
 //! ```
 //! Numbers are little-endian. Nothing rests on it: without it, or where it is damaged, sled is
 //! asked.
@@ -28,7 +28,7 @@ use super::scan::Scan;
 use crate::model::{Gist, Position, Standing};
 
 /// The last byte is the number of the form: another form, of gists too, takes the next.
-const MAGIC: &[u8; 8] = b"SUPIMAG1";
+const MAGIC: &[u8; 8] = b"SUPIMAG2";
 /// A block is ended when it has this many bytes.
 const BLOCK_BYTES: usize = 64 << 10;
 /// Length and checksum of a block, in bytes.
@@ -448,7 +448,7 @@ pub(super) fn pairs(mut block: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{EventId, Fact, Latest, Reason, SourceName, Time, Until};
+    use crate::model::{EventId, Fact, Latest, Reason, SourceName, Telling, Time, Until};
 
     /// Standings in sled, and their images.
     struct Bench {
@@ -468,7 +468,8 @@ mod tests {
             let (at, until, note) = (Time::from_seconds(at), Until::Forever, None);
             let latest = Latest { at, until, evidence: EventId::from_bytes([7; 16]), note };
             let source = SourceName::operator();
-            standing.merge("User@X.test", Fact::Ground { reason, source, latest });
+            let fact = Fact::Ground { reason, source, latest };
+            standing.merge("User@X.test", fact, &Telling::BY_DATE);
         }
         encode(&standing)
     }

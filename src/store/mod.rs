@@ -33,7 +33,7 @@ pub use pushed::PushedRows;
 pub use quarantine::Quarantined;
 pub use reader::{Pair, Reader, SET_ASIDE_MAX, StandingRow, StandingRows, Totals, Visit};
 pub use verify::{verify_checkpoints, verify_stopped};
-pub use writer::{Batch, Seen, Writer};
+pub use writer::{Batch, Noted, Seen, Writer};
 
 use std::io;
 

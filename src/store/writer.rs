@@ -64,6 +64,16 @@ struct Value {
 /// By how many seconds the times of one event may differ between a webhook and the API.
 const TOLERANCE: u64 = 2;
 
+/// Whether an event was known, and by whose clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Noted {
+    /// Whether it was known.
+    pub seen: Seen,
+    /// It was told first with a time that was not believed: then it keeps ours for good, even
+    /// should the provider's be believed by now.
+    pub dated_by_us: bool,
+}
+
 /// Whether an event was known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
@@ -107,9 +117,11 @@ impl Writer {
         event: &Event,
         id: EventId,
         place: QuarantineId,
-    ) -> Result<Seen, StoreError> {
+    ) -> Result<Noted, StoreError> {
         let address = keys::hash(event.address.key());
         let key = keys::event(address, id);
+        let disbelieved = event.told_at.is_some_and(|told| told != Time::END);
+        let by_us = if disbelieved { EventRef::DATED_BY_US } else { 0 };
         let bit = EventRef::bit(event.origin);
         let value = self.value(batch, key)?;
         let known = value.after.as_deref().map(decode::<EventRef>).transpose()?;
@@ -117,8 +129,8 @@ impl Writer {
             Some(known) if known.origins & bit != 0 => (known, Seen::Again),
             Some(known) => (EventRef { origins: known.origins | bit, ..known }, Seen::NewOrigin),
             None => {
-                let first = EventRef { record: place.record, element: place.element, origins: bit };
-                (first, Seen::First)
+                let (record, element, origins) = (place.record, place.element, bit | by_us);
+                (EventRef { record, element, origins }, Seen::First)
             }
         };
         if seen != Seen::Again {
@@ -133,7 +145,7 @@ impl Writer {
             }
         }
         self.count(batch, event, seen)?;
-        Ok(seen)
+        Ok(Noted { seen, dated_by_us: (entry.origins | by_us) & EventRef::DATED_BY_US != 0 })
     }
 
     /// The time under which an event is known that the provider's other way has told with a time
@@ -159,7 +171,7 @@ impl Writer {
                 return Ok(Some(at));
             }
             // One that only this way has told is another event.
-            if known.origins != own {
+            if !known.is_only_by(event.origin) {
                 told_by_both = told_by_both.or(Some(at));
             }
         }
@@ -202,8 +214,9 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let counts = self.counts_mut(batch, source)?;
         match origin {
-            Origin::Webhook => counts.last_webhook = counts.last_webhook.max(Some(at)),
-            Origin::Poll => counts.last_poll = counts.last_poll.max(Some(at)),
+            // In the journal's order: the greatest could be of a clock that was ahead.
+            Origin::Webhook => counts.last_webhook = Some(at),
+            Origin::Poll => counts.last_poll = Some(at),
             Origin::Operator | Origin::Import => {}
         }
         Ok(())
@@ -246,7 +259,7 @@ impl Writer {
     ) -> Result<(), StoreError> {
         let quiet = keys::standing(QUIET, address, scope);
         match standing.as_quiet() {
-            Some(delivered) => self.put(batch, quiet, Some(encode(&delivered))),
+            Some(delivered) => self.put(batch, quiet, Some(encode(delivered))),
             None => {
                 self.put(batch, quiet, None)?;
                 let key = keys::standing(STANDING, address, scope);

@@ -1,11 +1,13 @@
 //! Metrics that are brought up to date when they are asked for, and the daemon's own lines.
 
 use std::fmt::Display;
+use std::time::Duration;
 
 use metrics::gauge;
 use tracing::{Level, error, info, warn};
 
 use super::fold;
+use crate::units::show_duration;
 
 /// How much the store holds, and what could not be applied.
 pub fn totals(standings: u64, quarantined: u64, set_aside: usize) {
@@ -30,6 +32,27 @@ pub fn origins(source: &str, webhook_only: u64, poll_only: u64, both: u64) {
 /// Events that only the poll saw, of a source that has a webhook.
 pub fn missed(source: &str, events: u64) {
     gauge!("suppressd_missed_by_webhook", "source" => source.to_owned()).set(events as f64);
+}
+
+/// The wall clock was set ahead, or the host slept.
+pub fn clock_ahead(by: Duration) {
+    let by = show_duration(Duration::from_secs(by.as_secs()));
+    warn!(
+        by,
+        hint = "see that the host's clock is right, and is set before suppressd starts",
+        "the clock went ahead: what ends by then ends now, and is live again should it go back"
+    );
+}
+
+/// The wall clock was set back.
+pub fn clock_back(by: Duration) {
+    let by = show_duration(Duration::from_secs(by.as_secs()));
+    warn!(
+        by,
+        hint = "see that the host's clock is right, and is set before suppressd starts",
+        "the clock went back: what had ended meanwhile is live again; exports are made anew, and \
+         feeds are read again from before it was wrong"
+    );
 }
 
 /// When a source's last webhook came, in seconds since the epoch.

@@ -16,8 +16,6 @@ const FILTER: &str = "SUPPRESSD_LOG";
 const ERROR: u8 = 3;
 /// What is logged by default.
 const DEFAULT: &str = "info";
-/// The scheduler tells its every step at `info`; only what names it can change that.
-const QUIET: &str = "tokio_cron_scheduler=warn";
 
 /// Whether standard error leads to systemd's journal, which takes a priority before each line.
 pub fn is_journal() -> bool {
@@ -33,8 +31,7 @@ pub fn as_errors(text: &str) -> String {
 /// Sends log lines to standard error from now on.
 pub fn start() {
     let wanted = std::env::var(FILTER).unwrap_or_else(|_| DEFAULT.to_owned());
-    let filter = EnvFilter::try_new(format!("{QUIET},{wanted}"));
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new(format!("{QUIET},{DEFAULT}")));
+    let filter = EnvFilter::try_new(wanted).unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = if is_journal() {
         let plain = Format::default().without_time().with_level(false).with_target(false);

@@ -34,6 +34,16 @@ pub fn cursor_unreadable(source: &SourceName, feed: &str) {
     warn!(%source, feed, "the stored cursor cannot be read; polling again from the backfill on");
 }
 
+/// A feed's mark lies ahead of the present: the clock was wrong when it was made, or is now.
+pub fn mark_void(source: &SourceName, feed: &str, since: Option<Time>) {
+    let since = since.map(|time| time.floor_second().to_string());
+    error!(
+        %source, feed, since = since.as_deref().unwrap_or("as far back as the first poll goes"),
+        hint = "see that the host's clock is right, and is set before suppressd starts",
+        "how far this feed was read lies in the future, so the clock was wrong: reading it again"
+    );
+}
+
 /// What was not read in time is older than what the provider still shows.
 pub fn beyond_reach(source: &SourceName, feed: &str, lost: Duration) {
     let span = show_duration(Duration::from_secs(lost.as_secs()));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use suppressd::model::{
     Address, Event, EventKind, Fact, Filter, Gist, Lifts, Origin, Reason, Scope, SourceName,
-    Standing, Suppression, Term, Time,
+    Standing, Suppression, Telling, Term, Time,
 };
 use suppressd::rules::{Rules, Threshold};
 
@@ -112,7 +112,7 @@ pub(crate) fn standing(events: &[Event]) -> Standing {
     let mut standing = Standing::default();
     for event in events {
         if let Some(fact) = event.fact() {
-            standing.merge(event.address.received(), fact);
+            standing.merge(event.address.received(), fact, &Telling::BY_DATE);
         }
     }
     standing
@@ -126,7 +126,8 @@ pub(crate) fn standings<'a>(
     for event in events {
         let key = (event.address.key().to_owned(), event.scope.clone());
         if let Some(fact) = event.fact() {
-            standings.entry(key).or_default().merge(event.address.received(), fact);
+            let standing = standings.entry(key).or_default();
+            standing.merge(event.address.received(), fact, &Telling::BY_DATE);
         }
     }
     standings

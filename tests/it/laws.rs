@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use proptest::prelude::*;
 use suppressd::model::{
     Address, Bounce, Event, EventKind, Fact, MessageKey, Reason, Scope, SourceName, Standing,
-    TALLY_MAX, Time, Until,
+    TALLY_MAX, Telling, Time, Until,
 };
 use suppressd::rules::{Rules, Threshold};
 
@@ -62,7 +62,7 @@ fn told() -> Vec<(&'static str, Fact)> {
 fn merged<'a>(told: impl IntoIterator<Item = &'a (&'static str, Fact)>) -> Standing {
     let mut standing = Standing::default();
     for (spelling, fact) in told {
-        standing.merge(spelling, fact.clone());
+        standing.merge(spelling, fact.clone(), &Telling::BY_DATE);
     }
     standing
 }
@@ -105,7 +105,7 @@ fn every_order(
     for index in 0..told.len() {
         let (spelling, fact) = &told[index];
         let mut next = standing.clone();
-        let changed = next.merge(spelling, fact.clone());
+        let changed = next.merge(spelling, fact.clone(), &Telling::BY_DATE);
         assert_eq!(changed, next != *standing, "what merge says of {index} after {taken:?}");
         if taken.contains(&index) {
             assert_eq!(next, *standing, "{index} again after {taken:?}");
@@ -146,7 +146,7 @@ fn every_split_into_stored_batches_makes_one_standing() {
             let mut standing = Standing::default();
             for (place, index) in subset.iter().enumerate().rev() {
                 let (spelling, fact) = &told[*index];
-                standing.merge(spelling, fact.clone());
+                standing.merge(spelling, fact.clone(), &Telling::BY_DATE);
                 if split & 1 << place != 0 {
                     standing = stored(&standing);
                 }

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use suppressd::clock;
-use suppressd::model::{Element, Filter, Origin, Scope, SourceName, Standing, Submission, Time};
+use suppressd::model::{
+    Element, Filter, Origin, Scope, SourceName, Standing, Submission, Telling, Time,
+};
 use suppressd::provider::{Reading, read_element};
 use suppressd::rules::Rules;
 
@@ -135,7 +137,8 @@ impl Account {
             for event in read_element(&Reading::default(), &submission, &element).unwrap() {
                 let Some(told) = event.fact() else { continue };
                 let key = (event.address.key().to_owned(), event.scope.clone());
-                standings.entry(key).or_default().merge(event.address.received(), told);
+                let standing = standings.entry(key).or_default();
+                standing.merge(event.address.received(), told, &Telling::BY_DATE);
             }
         }
         let rules = Rules::default();

@@ -24,7 +24,7 @@ fn tell(writer: &mut Writer, mut event: Event, number: u32) -> (Seen, Time) {
         event.at = at;
     }
     let place = QuarantineId { record, element: 0 };
-    let seen = writer.note_event(&mut batch, &event, event.id(), place).unwrap();
+    let seen = writer.note_event(&mut batch, &event, event.id(), place).unwrap().seen;
     writer.commit(batch, Position { offset: record.offset + 8, ..record }).unwrap();
     (seen, event.at)
 }

@@ -1,15 +1,10 @@
 //! Reads the times of events in every form that providers write, and writes those of requests.
 
-use std::time::Duration;
-
 use jiff::fmt::rfc2822::DateTimeParser;
 
 use crate::model::Time;
+use crate::model::trust::believed;
 use crate::provider::Unreadable;
-
-/// How far ahead of our clock an event's time may be. Beyond it our own time is taken: a wrong
-/// clock at a provider must not put a fact where no lift reaches it.
-const AHEAD_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Numbers above this are milliseconds since the epoch, not seconds (it is the year 5138).
 const SECONDS_MAX: u64 = 100_000_000_000;
@@ -73,12 +68,6 @@ pub(super) fn plain(number: &str) -> String {
         Ok(value) if number.contains(['e', 'E']) => format!("{value:.3}"),
         _ => number.to_owned(),
     }
-}
-
-/// An event's time, or ours where its clock is far ahead of ours.
-pub fn believed(time: Time, received_at: Time) -> Time {
-    let latest = received_at.plus(AHEAD_MAX);
-    if time.nanos() > latest.nanos() { received_at } else { time }
 }
 
 /// Reads a time as [`time`] does, or as a text of RFC 3339 without a zone, which is then UTC.

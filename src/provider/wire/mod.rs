@@ -14,7 +14,7 @@ mod table;
 pub use cut::{
     element, members_by, page, page_of_rows, rows, rows_under, split_json, split_under, taken,
 };
-pub use date::{believed, ceil_second, day, decimal_time, mail_time, time, utc_time};
+pub use date::{ceil_second, day, decimal_time, mail_time, time, utc_time};
 pub use field::{
     Count, Flag, Id, Json, Part, Parts, Text, Texts, Told, When, bare_id, filled, own_data, stream,
 };

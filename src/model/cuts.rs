@@ -1,0 +1,142 @@
+//! Dated ends, of grounds by a lift or of failures by a delivery, ordered by the journal where
+//! dates contradict it.
+//!
+//! An end covers what is dated before it, however late that is told. But what was recorded after
+//! it, and received at a time that it is dated after, shows that a clock was wrong: ahead when the
+//! end was made, or behind now. Such a fact *stands despite* the end, and is covered only by one
+//! that is recorded behind it. Only earlier places in the journal count, so merging a record again
+//! over what later ones have made changes nothing.
+
+use serde::{Deserialize, Serialize};
+
+use super::Time;
+
+/// Most ends that are kept beside each other: one, unless a clock was wrong.
+const CUTS_MAX: usize = 4;
+
+/// When, and as which record, something was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Telling {
+    /// Where its record is in the journal, as a number.
+    pub record: u64,
+    /// When it was received, by our clock.
+    pub received: Time,
+    /// Whether it says something new: another telling of what was known proves nothing of when.
+    pub is_new: bool,
+}
+
+impl Telling {
+    /// Of what is ordered by its dates alone, as where no clock was ever wrong.
+    pub const BY_DATE: Telling = Telling { record: 0, received: Time::END, is_new: false };
+}
+
+/// One dated end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Cut {
+    /// The instant that it covers up to.
+    through: Time,
+    /// Where its record is in the journal.
+    record: u64,
+    /// Our clock had come to this when it was recorded, if that is not `through`.
+    known: Option<Time>,
+}
+
+impl Cut {
+    fn known(&self) -> Time {
+        self.known.unwrap_or(self.through)
+    }
+
+    fn raise(&mut self, through: Time, known: Time) {
+        let known = self.known().max(known);
+        self.through = self.through.max(through);
+        self.known = Some(known).filter(|known| *known != self.through);
+    }
+}
+
+/// The ends of one kind: each recorded later than the one before it, and dated before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cuts(Vec<Cut>);
+
+impl Cuts {
+    /// One end of which the place in the journal is not known.
+    pub fn of(through: Time) -> Cuts {
+        Cuts(vec![Cut { through, record: 0, known: None }])
+    }
+
+    /// Adds an end; says whether anything changed. `theirs`: it is dated by a provider's clock,
+    /// which may be ahead of ours as far as it is believed.
+    pub(super) fn add(&mut self, through: Time, theirs: bool, telling: &Telling) -> bool {
+        let Telling { record, received, .. } = *telling;
+        let known = if theirs { through.min(received) } else { through };
+        let cut = Cut { through, record, known: Some(known).filter(|known| *known != through) };
+        match self.0.last_mut() {
+            Some(last) if last.record > record => return false,
+            Some(last) if last.record == record => {
+                let before = *last;
+                last.raise(through, known);
+                if before == *last {
+                    return false;
+                }
+            }
+            // It covers nothing that the last one does not, unless a clock was wrong between them.
+            Some(last) if through <= last.through && last.known() <= received => return false,
+            _ => self.0.push(cut),
+        }
+        self.settle();
+        true
+    }
+
+    /// Drops the ends that the last one stands for too.
+    fn settle(&mut self) {
+        let Some(mut last) = self.0.pop() else { return };
+        while let Some(covered) = self.0.pop_if(|cut| cut.through <= last.through) {
+            last.raise(covered.through, covered.known());
+        }
+        self.0.push(last);
+        if self.0.len() > CUTS_MAX {
+            // What stood between the two is covered by neither: it suppresses, which is safer.
+            self.0.remove(CUTS_MAX - 1);
+        }
+    }
+
+    /// Whether a fact that is dated `at` stands despite an end that covers it by date.
+    pub(super) fn contradict(&self, at: Time, telling: &Telling) -> bool {
+        let Telling { record, received, is_new } = *telling;
+        let contradicts = |cut: &Cut| {
+            cut.record < record
+                && cut.known().nanos() > received.nanos()
+                && at.nanos() <= cut.through.nanos()
+        };
+        is_new && self.0.iter().any(contradicts)
+    }
+
+    /// The last instant that is covered, of the ends that cover what is dated `at`, or before
+    /// that, and stands despite those before record `despite`.
+    pub fn covering(&self, at: Time, despite: Option<u64>) -> Option<Time> {
+        let covers = |cut: &&Cut| {
+            at.nanos() <= cut.through.nanos() && despite.is_none_or(|record| record < cut.record)
+        };
+        self.0.iter().find(covers).map(|cut| cut.through)
+    }
+
+    /// Whether a record behind that one, but before another, has an end that covers `at`.
+    pub(super) fn between(&self, at: Time, behind: u64, before: u64) -> bool {
+        let covers = |cut: &Cut| at.nanos() <= cut.through.nanos();
+        let records = behind + 1..before;
+        self.0.iter().any(|cut| records.contains(&cut.record) && covers(cut))
+    }
+
+    /// The latest of the instants.
+    pub fn through(&self) -> Option<Time> {
+        self.0.first().map(|cut| cut.through)
+    }
+
+    /// All of the instants, the latest first.
+    pub fn all(&self) -> impl Iterator<Item = Time> {
+        self.0.iter().map(|cut| cut.through)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

@@ -1,0 +1,224 @@
+//! The real daemon while its clock is wrong, and right again: hours and years, ahead and behind,
+//! with a restart and without one. Whatever was told meanwhile or comes afterwards counts.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use suppressd::clock;
+
+use crate::support::client::{event, notify};
+use crate::support::daemon::{Daemon, Home, PATIENCE, PROGRAM, source};
+use crate::support::feed::{Feed, listed, row};
+use crate::support::{available, wait_for};
+
+/// Debian's `libfaketime`, for programs with threads.
+const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
+const HOUR: i64 = 3_600;
+const YEAR: i64 = 365 * 24 * HOUR;
+
+/// The wall clock of a daemon, which can be set while it runs.
+struct Clock(PathBuf);
+
+impl Clock {
+    fn in_dir(dir: &Path) -> Clock {
+        let clock = Clock(dir.join("clock"));
+        clock.set(0);
+        clock
+    }
+
+    /// Sets it wrong by so many seconds.
+    fn set(&self, seconds: i64) {
+        let draft = self.0.with_extension("draft");
+        std::fs::write(&draft, format!("{seconds:+}")).unwrap();
+        std::fs::rename(draft, &self.0).unwrap();
+    }
+
+    /// Starts the daemon by it. The monotonic clock is left alone, and so are the files' times.
+    fn start(&self, home: &Home) -> Daemon {
+        let mut command = Command::new(PROGRAM);
+        command.args(["run", "-c"]).arg(home.config());
+        command.env("LD_PRELOAD", LIBRARY).env("FAKETIME_TIMESTAMP_FILE", &self.0);
+        command.env("FAKETIME_NO_CACHE", "1").env("NO_FAKE_STAT", "1");
+        command.env("DONT_FAKE_MONOTONIC", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        home.start_by(command).ready()
+    }
+}
+
+/// A scene: a daemon whose clock is wrong by so much for a while.
+struct Scene {
+    home: Home,
+    feed: Feed,
+    clock: Clock,
+    daemon: Option<Daemon>,
+}
+
+/// What of a scene is suppressed, or not.
+fn address(name: &str) -> String {
+    format!("{name}@x.test")
+}
+
+/// The present, by a clock that is right: to the nanosecond, as a lift covers what is dated before
+/// it in the same second.
+fn now() -> String {
+    clock::now().to_string()
+}
+
+fn told(kind: &str, name: &str) -> Value {
+    row(kind, &address(name), &now(), name)
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let feed = Feed::start();
+        let (url, list) = (feed.url(), feed.list_url());
+        let poll = format!(
+            "[[source]]\nname = \"acme\"\nprovider = \"generic\"\n\
+             poll = {{ url = \"{url}\", list_url = \"{list}\", every = \"1s\", scan = \"1h\" }}\n"
+        );
+        let home = Home::bare(&format!("{}{poll}", source()));
+        let clock = Clock::in_dir(&home.dir);
+        let daemon = Some(clock.start(&home));
+        Scene { home, feed, clock, daemon }
+    }
+
+    fn daemon(&self) -> &Daemon {
+        self.daemon.as_ref().unwrap()
+    }
+
+    fn restart(&mut self) {
+        self.daemon.take().unwrap().stop();
+        self.daemon = Some(self.clock.start(&self.home));
+    }
+
+    /// A webhook tells something now.
+    fn hook(&self, kind: &str, name: &str, message: &str) {
+        let body = event(kind, &address(name), message, 0).replace("2026-06-15T00:00:00Z", &now());
+        assert_eq!(notify(self.daemon().http, &body).status, 200);
+    }
+
+    fn verb(&self, arguments: &[&str]) -> Value {
+        let (status, mut rows) = self.daemon().answer(arguments);
+        assert_eq!(status, 0, "{arguments:?}: {rows:?}");
+        rows.remove(0)
+    }
+
+    fn lift(&self, name: &str) {
+        assert_eq!(self.verb(&["lift", &address(name)])["done"], true, "{name}");
+        self.until(name, false);
+    }
+
+    /// Waits until the lookup and the export both say so.
+    #[track_caller]
+    fn until(&self, name: &str, suppressed: bool) {
+        let status = if suppressed { 200 } else { 404 };
+        let what = format!("{name} suppressed: {suppressed}");
+        wait_for(&what, PATIENCE, || {
+            let looked_up = self.daemon().looked_up(&address(name)) == status;
+            let exported = self.home.export().contains(&address(name)) == suppressed;
+            (looked_up && exported).then_some(())
+        });
+    }
+}
+
+fn faketime(test: &str) -> bool {
+    let missing = !Path::new(LIBRARY).exists();
+    available(test, missing.then(|| "libfaketime is not installed".to_owned()))
+}
+
+/// The clock is set wrong by so many seconds, things happen, and it is set right.
+fn a_wrong_clock(wrong: i64, restarts: bool) {
+    eprintln!("wrong by {wrong} s, with a restart: {restarts}");
+    let mut scene = Scene::new();
+    scene.hook("complaint", "lifted-then-complained", "m1");
+    scene.hook("complaint", "lifted-then-added", "m1");
+    scene.hook("complaint", "lifted", "m1");
+    scene.verb(&["add", "--for", "1h", &address("ends-meanwhile")]);
+    scene.feed.push([told("hard_bounce", "polled-before")]);
+    for name in ["lifted-then-complained", "lifted-then-added", "lifted", "ends-meanwhile"] {
+        scene.until(name, true);
+    }
+    scene.until("polled-before", true);
+
+    scene.clock.set(wrong);
+    if restarts {
+        scene.restart();
+    }
+    for name in ["lifted-then-complained", "lifted-then-added", "lifted"] {
+        scene.lift(name);
+    }
+    scene.hook("complaint", "complained-meanwhile", "m2");
+    scene.verb(&["add", &address("added-meanwhile")]);
+    scene.verb(&["add", "--for", "30d", &address("added-for-a-month")]);
+    (0..6).for_each(|n| scene.hook("soft_bounce", "bounced-softly", &format!("s{n}")));
+    scene.feed.push([told("hard_bounce", "polled-meanwhile")]);
+    for name in ["complained-meanwhile", "added-meanwhile", "added-for-a-month"] {
+        scene.until(name, true);
+    }
+    scene.until("ends-meanwhile", wrong < HOUR);
+    scene.verb(&["poll", "acme"]);
+    // The list was just read, by the clock that is wrong.
+    scene.feed.set_list([listed(&address("listed-after"), "complaint", &now())]);
+
+    scene.clock.set(0);
+    if restarts {
+        scene.restart();
+    }
+    // What was told while it was wrong holds, and what had ended by it has not.
+    for name in ["complained-meanwhile", "added-meanwhile", "ends-meanwhile", "polled-before"] {
+        scene.until(name, true);
+    }
+    scene.until("polled-meanwhile", true);
+    if wrong > -YEAR {
+        // A term that began a year ago by our own clock is over.
+        scene.until("added-for-a-month", true);
+        scene.until("bounced-softly", true);
+    }
+    scene.until("lifted", false);
+    // No lift covers what is told from now on.
+    scene.hook("complaint", "lifted-then-complained", "m3");
+    scene.until("lifted-then-complained", true);
+    let added = scene.verb(&["add", &address("lifted-then-added")]);
+    assert_eq!((&added["done"], &added["problem"]), (&Value::Bool(true), &Value::Null), "{added}");
+    scene.until("lifted-then-added", true);
+    // Lifting works as ever, and so does what comes after it.
+    scene.lift("complained-meanwhile");
+    scene.hook("complaint", "complained-meanwhile", "m4");
+    scene.until("complained-meanwhile", true);
+    // Feeds and lists are read on, by themselves.
+    scene.feed.push([told("hard_bounce", "polled-after")]);
+    scene.until("polled-after", true);
+    scene.until("listed-after", true);
+    let lag = scene.daemon().source("acme")["lag_seconds"].as_u64();
+    assert!(lag.is_some_and(|lag| lag < 3_600), "{lag:?}");
+    scene.daemon.take().unwrap().stop();
+}
+
+#[test]
+fn a_clock_that_was_hours_ahead() {
+    if faketime("a_clock_that_was_hours_ahead") {
+        [false, true].map(|restarts| a_wrong_clock(2 * HOUR, restarts));
+    }
+}
+
+#[test]
+fn a_clock_that_was_a_year_ahead() {
+    if faketime("a_clock_that_was_a_year_ahead") {
+        [false, true].map(|restarts| a_wrong_clock(YEAR, restarts));
+    }
+}
+
+#[test]
+fn a_clock_that_was_hours_behind() {
+    if faketime("a_clock_that_was_hours_behind") {
+        [false, true].map(|restarts| a_wrong_clock(-2 * HOUR, restarts));
+    }
+}
+
+#[test]
+fn a_clock_that_was_a_year_behind() {
+    if faketime("a_clock_that_was_a_year_behind") {
+        [false, true].map(|restarts| a_wrong_clock(-YEAR, restarts));
+    }
+}
