@@ -15,6 +15,7 @@ pub mod rules;
 pub mod accept;
 pub mod journal;
 pub mod listen;
+pub mod room;
 pub mod stop;
 pub mod store;
 

@@ -120,6 +120,16 @@ impl Listener {
         }
     }
 
+    /// Whether only programs on this host can reach it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Listener::Tcp(socket) => {
+                socket.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback())
+            }
+            Listener::Unix(_) => true,
+        }
+    }
+
     /// Where it is bound, as the log shows it.
     pub fn shown(&self) -> String {
         match self {

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::client::{CallError, call};
@@ -15,6 +16,8 @@ use crate::listen::Listen;
 const SHORT: Limits = Limits {
     connections: 2,
     request_wait: Duration::from_millis(50),
+    read_wait: Duration::from_millis(50),
+    follow_wait: Duration::from_millis(50),
     stop_wait: Duration::from_millis(50),
 };
 
@@ -35,7 +38,7 @@ fn serve_test(limits: Limits) -> Served {
     let listener = Listener::bind(&Listen::Unix(socket.clone()), 0o660, None).unwrap();
     let (stop, stopping) = watch::channel(false);
     let (end, ended) = mpsc::unbounded_channel();
-    let execute = move |command, replies: mpsc::Sender<Reply>| {
+    let execute = move |command, replies: Replies| {
         let end = end.clone();
         async move {
             match command {

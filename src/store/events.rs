@@ -1,6 +1,7 @@
 //! Finding events: by address or message through the index, all else through the journal.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, PoisonError};
 
 use super::codec::{EventRef, decode};
 use super::keys::{self, Hash};
@@ -47,8 +48,14 @@ pub struct EventScan {
     indexed: VecDeque<Indexed>,
     /// Events of the record that was read last.
     ready: VecDeque<Told>,
+    /// That record, if it has more of them, and its next element.
+    rest: Option<(Position, usize)>,
     tail: Tail,
 }
+
+/// Most events that a scan keeps ready: whoever is told of them may take long, and a record may
+/// have very many. What is left of it is read again.
+const READY_MAX: usize = 1_000;
 
 /// An event as the index names it: where it is, to whom, and its id as it was applied.
 type Indexed = (EventRef, Hash, EventId);
@@ -90,7 +97,14 @@ impl Reader {
         let whole = addresses.is_empty();
         let from = if whole { self.journal.start()? } else { self.applied()? };
         let tail = self.journal.tail(from);
-        Ok(EventScan { reader: self.clone(), filter, indexed, ready: VecDeque::new(), tail })
+        Ok(EventScan {
+            reader: self.clone(),
+            filter,
+            indexed,
+            ready: VecDeque::new(),
+            rest: None,
+            tail,
+        })
     }
 
     fn addresses_of(&self, message: &str) -> Result<Vec<Hash>, StoreError> {
@@ -122,10 +136,19 @@ impl EventScan {
             if let Some(told) = self.ready.pop_front() {
                 return Ok(Some(told));
             }
+            // However many follow, one of them at a time has a whole record in memory.
+            let turn = Arc::clone(&self.reader.turn);
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((position, from)) = self.rest.take() {
+                if let Some(submission) = self.reader.submission(position)? {
+                    self.take(position, from, &submission)?;
+                }
+                continue;
+            }
             match self.tail.next(applied)? {
                 Some(Entry::Record { position, payload }) => {
                     if let Ok(submission) = Submission::decode(&payload) {
-                        self.take(position, &submission)?;
+                        self.take(position, 0, &submission)?;
                     }
                 }
                 Some(Entry::Damage(Damage { from, bytes, aside })) => {
@@ -168,9 +191,18 @@ impl EventScan {
         Ok(None)
     }
 
-    /// Readies the events of a record that were told first there, and match.
-    fn take(&mut self, position: Position, submission: &Submission) -> Result<(), StoreError> {
-        for (index, element) in submission.elements.iter().enumerate() {
+    /// Readies the events of a record, from an element on, that were told first there and match.
+    fn take(
+        &mut self,
+        position: Position,
+        from: usize,
+        submission: &Submission,
+    ) -> Result<(), StoreError> {
+        for (index, element) in submission.elements.iter().enumerate().skip(from) {
+            if self.ready.len() >= READY_MAX {
+                self.rest = Some((position, index));
+                return Ok(());
+            }
             for event in self.reader.read(submission, element).unwrap_or_default() {
                 if !self.filter.admits(&event) {
                     continue;
