@@ -14,12 +14,13 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 use crate::admin::Admin;
 use crate::config::Config;
 use crate::fetch::Fetcher;
 use crate::http::{Guard, Limits, Private, Public};
-use crate::ingest::Running;
+use crate::ingest::{Ingest, Running};
 use crate::listen::{Listen, Listener};
 use crate::lookup::{Judge, Lookups};
 use crate::rules::Rules;
@@ -233,38 +234,21 @@ async fn start(
         polls,
         lookups,
         sources,
-        public: listeners.public.local().map_or(config.http.listen, Listen::Tcp),
+        public: listeners.public.local().map_or(config.http.listen.clone(), Listen::Tcp),
         public_tls: tls.is_some(),
         state: settings.state.clone(),
         quarantine: settings.quarantine(),
         checkpoints: Arc::clone(&running.checkpoints),
     });
-    let trusted = config.http.trusted_proxies.clone();
-    let public = Public {
-        webhooks,
-        room: ingest.room(),
-        body_max: config.http.body_max,
-        body_timeout: config.http.body_timeout,
-        trusted_proxies: config.http.trusted_proxies,
-    };
-    let limits = Limits {
-        name: "public",
-        places: accept::Limits {
-            most: config.http.connections_max,
-            each: config.http.connections_per_address,
-            exempt: trusted,
-        },
-        header_timeout: config.http.header_timeout,
-        answer_timeout: ANSWER_TIMEOUT,
-        tls,
-    };
     let guard = Guard {
         is_local: listeners.admin.is_local(),
         tokens: config.admin.tokens,
         hosts: config.admin.hosts,
     };
     let private = Private::new(Arc::clone(&admin), metrics, guard);
-    lookers.extend(look(listeners.admin, private, limits.header_timeout, &stops.lookers));
+    let header_timeout = config.http.header_timeout;
+    lookers.extend(look(listeners.admin, private, header_timeout, &stops.lookers));
+    let (public, limits) = open(config.http, webhooks, ingest, tls);
     intake.push(serve("http", listeners.public, public, limits, stops.intake.subscribe()));
     lookers.extend([
         part("control", control::serve(listeners.control, admin, stops.intake.subscribe())),
@@ -272,6 +256,34 @@ async fn start(
         part("log", fold_lines(stops.lookers.subscribe())),
     ]);
     Ok(Parts { intake, exports: export_parts, lookers })
+}
+
+/// What the public listener serves, and within which limits.
+fn open(
+    settings: http::Settings,
+    webhooks: Webhooks,
+    ingest: &Ingest,
+    tls: Option<TlsAcceptor>,
+) -> (Public, Limits) {
+    let limits = Limits {
+        name: "public",
+        places: accept::Limits {
+            most: settings.connections_max,
+            each: settings.connections_per_address,
+            exempt: settings.trusted_proxies.clone(),
+        },
+        header_timeout: settings.header_timeout,
+        answer_timeout: ANSWER_TIMEOUT,
+        tls,
+    };
+    let public = Public {
+        webhooks,
+        room: ingest.room(),
+        body_max: settings.body_max,
+        body_timeout: settings.body_timeout,
+        trusted_proxies: settings.trusted_proxies,
+    };
+    (public, limits)
 }
 
 fn serve<S: http::Service>(

@@ -1,7 +1,8 @@
 //! A listener that serves HTTP/1: limits, TLS, and draining.
 //!
-//! hyper bounds neither the number of connections, nor the TLS handshake, nor the time that a client
-//! takes for its answers: `accept` does the first, `Watched` the last, and the other is done here.
+//! hyper bounds neither the number of connections, nor the TLS handshake, nor the time that a
+//! client takes for its answers: `accept` does the first, `Watched` the last, and the other is done
+//! here.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -224,7 +225,12 @@ async fn answer<S: Service>(
 ) -> Response<Full<Bytes>> {
     let place = Arc::clone(&caller.place);
     place.working();
-    let response = match head::check(&request, &head.take()) {
+    let raw = head.take();
+    if raw.is_empty() {
+        // Its client sends many at once: others come in between.
+        tokio::task::yield_now().await;
+    }
+    let response = match head::check(&request, &raw) {
         Ok(()) => service.answer(request, caller).await,
         Err(status) => closing(reply(status, "The request cannot be understood.\n")),
     };
