@@ -100,8 +100,7 @@ async fn converse<'j, C>(
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
-    let (mut inbox, mut outbox) = (Vec::new(), Vec::new());
-    let mut stopping = pin!(stopped(&mut stop));
+    let (mut inbox, mut outbox, mut stopping) = (Vec::new(), Vec::new(), pin!(stopped(&mut stop)));
     // From the stop on: when the conversation ends, whatever else comes.
     let mut last: Option<Instant> = None;
     let (mut held, mut deadline) = (false, Instant::now() + idle);
@@ -119,13 +118,13 @@ where
             return Ok(End::Garbage);
         };
         inbox.drain(..used);
-        if used >= READ_BYTES / 2 {
-            // Its client asks much at once: others come in between.
-            tokio::task::yield_now().await;
-        }
         if last.is_some_and(|last| last <= Instant::now()) {
             linger(stream).await?;
             return Ok(End::Done);
+        }
+        if used >= READ_BYTES / 2 {
+            // Its client asks much at once: others come in between.
+            tokio::task::yield_now().await;
         }
         if more {
             continue;
