@@ -49,9 +49,17 @@ impl RawHead {
         // The end may stand across two reads.
         let from = recorded.bytes.len().saturating_sub(3);
         recorded.bytes.extend_from_slice(bytes);
-        let fresh = &recorded.bytes[from..];
-        let ends = |mark: &[u8]| fresh.windows(mark.len()).any(|window| window == mark);
-        recorded.whole = ends(b"\r\n\r\n") || ends(b"\n\n");
+        let fresh = recorded.bytes.get(from..).unwrap_or_default();
+        let end = |mark: &[u8]| {
+            let at = fresh.windows(mark.len()).position(|window| window == mark);
+            at.map(|at| from + at + mark.len())
+        };
+        let ends = [end(b"\n\r\n"), end(b"\n\n")];
+        if let Some(end) = ends.into_iter().flatten().min() {
+            // What follows may be a body, which says nothing of the head.
+            recorded.bytes.truncate(end);
+            recorded.whole = true;
+        }
     }
 }
 
@@ -160,6 +168,10 @@ mod tests {
             text.chunks(size).for_each(|part| head.record(part));
             head.record(b"content-length: 1\r\n\r\n");
             assert_eq!(head.take(), text, "{size}");
+            let head = RawHead::default();
+            head.record(&[&text[..size], b""].concat());
+            head.record(&[&text[size..], b"content-length: 1\r\n\r\n"].concat());
+            assert_eq!(head.take(), text, "with a body, cut at {size}");
             head.record(b"a body");
             head.expect();
             head.record(b"GET");
