@@ -88,6 +88,9 @@ pub struct Scheme {
     pub stamp: Option<Stamp>,
 }
 
+/// The signatures that stand in their place, and the timestamp if it stands there too.
+type Given<'g> = (Vec<Vec<u8>>, Option<&'g [u8]>);
+
 /// What a notification gives a scheme to check.
 pub(super) struct Claim {
     /// The signatures it bears; one of them must be right.
@@ -181,7 +184,7 @@ impl Scheme {
     }
 
     /// The signatures that stand in their place, and the timestamp if it stands there too.
-    fn signatures<'g>(&self, given: &'g [u8]) -> Result<(Vec<Vec<u8>>, Option<&'g [u8]>), Refusal> {
+    fn signatures<'g>(&self, given: &'g [u8]) -> Result<Given<'g>, Refusal> {
         let (stamp, texts) = self.form.split(given);
         let signatures: Vec<Vec<u8>> =
             texts.into_iter().filter_map(|text| self.encoding.decode(text)).collect();
