@@ -31,7 +31,8 @@ struct Served {
     ended: mpsc::UnboundedReceiver<&'static str>,
 }
 
-/// Events of one message are rows without end; else `explain` gets a row, `status` ends without an answer; what follows, and `poll`, goes on until
+/// Events of one message are rows without end.
+/// `explain` gets a row, `status` ends without an answer; what follows, and `poll`, goes on until
 /// its receiver is gone; an export never ends by itself.
 fn serve_test(limits: Limits) -> Served {
     let folder = tempfile::tempdir().unwrap();

@@ -88,7 +88,7 @@ fn codings(headers: &HeaderMap) -> Result<(), StatusCode> {
     match found.as_slice() {
         [] if !headers.contains_key(TRANSFER_ENCODING) => Ok(()),
         [only] if is_chunked(only) => Ok(()),
-        [before @ .., last] if is_chunked(last) && !before.iter().any(|c| is_chunked(c)) => {
+        [before @ .., last] if is_chunked(last) && !before.iter().any(is_chunked) => {
             Err(StatusCode::NOT_IMPLEMENTED)
         }
         _ => Err(StatusCode::BAD_REQUEST),
