@@ -14,19 +14,20 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 use crate::admin::Admin;
 use crate::config::Config;
 use crate::fetch::Fetcher;
-use crate::http::{Limits, Private, Public};
-use crate::ingest::Running;
+use crate::http::{Guard, Limits, Private, Public};
+use crate::ingest::{Ingest, Running};
 use crate::listen::{Listen, Listener};
 use crate::lookup::{Judge, Lookups};
 use crate::rules::Rules;
 use crate::stop::stopped;
 use crate::store::Reader;
 use crate::webhook::Webhooks;
-use crate::{control, export, http, ingest, lookup, poll, systemd, telemetry};
+use crate::{accept, control, export, http, ingest, lookup, poll, systemd, telemetry};
 
 /// How long requests, polls and commands in flight may take to end.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -37,6 +38,9 @@ const LAST_EXPORT: Duration = Duration::from_secs(20);
 
 /// Permissions of a listener's Unix socket: for those who share our group, as an MTA or a proxy.
 const LISTENER_MODE: u32 = 0o660;
+/// How long a sender may take for an answer, which is small, and a reader for a page.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Most connections to the private listener.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 
@@ -121,12 +125,15 @@ async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
     // First, so that a stop in the middle of the start is one in order, too.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let settings = ingest::Settings::new(
-        config.store.path.clone(),
-        config.store.retention,
-        Arc::new(config.rules.clone()),
-        Arc::new(config.reading.clone()),
-    );
+    let settings = ingest::Settings {
+        memory: config.http.memory,
+        ..ingest::Settings::new(
+            config.store.path.clone(),
+            config.store.retention,
+            Arc::new(config.rules.clone()),
+            Arc::new(config.reading.clone()),
+        )
+    };
     // Nothing is made of the store before all else is known to be to be had.
     let opened = ingest::open(settings.clone())?;
     let listeners = bind(&config)?;
@@ -182,10 +189,18 @@ fn bind(config: &Config) -> Result<Listeners> {
     };
     Ok(Listeners {
         public: usual("http.listen", &config.http.listen)?,
-        admin: usual("admin.listen", &config.admin)?,
+        admin: private(config, usual("admin.listen", &config.admin.listen)?)?,
         control: usual("control.socket", &Listen::Unix(config.control.clone()))?,
         lookups: config.lookups.iter().map(lookup).collect::<Result<_>>()?,
     })
+}
+
+/// The private listener, unless a socket that systemd has passed is open to more than it should be.
+fn private(config: &Config, listener: Listener) -> Result<Listener> {
+    if !listener.is_local() && config.admin.tokens.is_empty() {
+        bail!("admin.listen: {} is open to other hosts (set [admin] token)", listener.shown());
+    }
+    Ok(listener)
 }
 
 async fn start(
@@ -228,26 +243,21 @@ async fn start(
         polls,
         lookups,
         sources,
-        public: listeners.public.local().map_or(config.http.listen, Listen::Tcp),
+        public: listeners.public.local().map_or(config.http.listen.clone(), Listen::Tcp),
         public_tls: tls.is_some(),
         state: settings.state.clone(),
         quarantine: settings.quarantine(),
         checkpoints: Arc::clone(&running.checkpoints),
     });
-    let public = Public {
-        webhooks,
-        body_max: config.http.body_max,
-        body_timeout: config.http.body_timeout,
-        trusted_proxies: config.http.trusted_proxies,
+    let guard = Guard {
+        is_local: listeners.admin.is_local(),
+        tokens: config.admin.tokens,
+        hosts: config.admin.hosts,
     };
-    let limits = Limits {
-        name: "public",
-        connections_max: config.http.connections_max,
-        header_timeout: config.http.header_timeout,
-        tls,
-    };
-    let private = Private { admin: Arc::clone(&admin), metrics };
-    lookers.extend(look(listeners.admin, private, limits.header_timeout, &stops.lookers));
+    let private = Private::new(Arc::clone(&admin), metrics, guard);
+    let header_timeout = config.http.header_timeout;
+    lookers.extend(look(listeners.admin, private, header_timeout, &stops.lookers));
+    let (public, limits) = open(config.http, webhooks, ingest, tls);
     intake.push(serve("http", listeners.public, public, limits, stops.intake.subscribe()));
     lookers.extend([
         part("control", control::serve(listeners.control, admin, stops.intake.subscribe())),
@@ -255,6 +265,34 @@ async fn start(
         part("log", fold_lines(stops.lookers.subscribe())),
     ]);
     Ok(Parts { intake, exports: export_parts, lookers })
+}
+
+/// What the public listener serves, and within which limits.
+fn open(
+    settings: http::Settings,
+    webhooks: Webhooks,
+    ingest: &Ingest,
+    tls: Option<TlsAcceptor>,
+) -> (Public, Limits) {
+    let limits = Limits {
+        name: "public",
+        places: accept::Limits {
+            most: settings.connections_max,
+            each: settings.connections_per_address,
+            exempt: settings.trusted_proxies.clone(),
+        },
+        header_timeout: settings.header_timeout,
+        answer_timeout: ANSWER_TIMEOUT,
+        tls,
+    };
+    let public = Public {
+        webhooks,
+        room: ingest.room(),
+        body_max: settings.body_max,
+        body_timeout: settings.body_timeout,
+        trusted_proxies: settings.trusted_proxies,
+    };
+    (public, limits)
 }
 
 fn serve<S: http::Service>(
@@ -280,8 +318,14 @@ fn look(
     header_timeout: Duration,
     stop: &watch::Sender<bool>,
 ) -> [Part; 2] {
-    let connections_max = ADMIN_CONNECTIONS_MAX;
-    let limits = Limits { name: "admin", connections_max, header_timeout, tls: None };
+    let most = ADMIN_CONNECTIONS_MAX;
+    let limits = Limits {
+        name: "admin",
+        places: accept::Limits { most, each: most / 4, exempt: Vec::new() },
+        header_timeout,
+        answer_timeout: PAGE_TIMEOUT,
+        tls: None,
+    };
     let upkeep = keep_up(private.metrics.clone(), stop.subscribe());
     let served = serve("admin", listener, private, limits, stop.subscribe());
     [served, part("metrics", upkeep)]

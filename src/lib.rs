@@ -16,6 +16,7 @@ pub mod accept;
 pub mod flights;
 pub mod journal;
 pub mod listen;
+pub mod room;
 pub mod stop;
 pub mod store;
 

@@ -3,7 +3,7 @@
 //! Never accepts anything: whoever asked for the listener does.
 
 use std::fmt;
-use std::net::{SocketAddr, TcpListener as StdTcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,11 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::{fs, io};
 
 use listenfd::ListenFd;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+
+/// Connections that wait to be accepted. Beyond it the system makes clients wait for seconds; the
+/// usual 128 are soon taken by those who mean no good.
+const BACKLOG: u32 = 4_096;
 
 /// Where a listener listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,9 +96,13 @@ impl Listener {
     pub fn bind(listen: &Listen, mode: u32, group: Option<u32>) -> io::Result<Listener> {
         match listen {
             Listen::Tcp(address) => {
-                let socket = StdTcpListener::bind(address)?;
-                socket.set_nonblocking(true)?;
-                TcpListener::from_std(socket).map(Listener::Tcp)
+                let socket = match address {
+                    SocketAddr::V4(_) => TcpSocket::new_v4()?,
+                    SocketAddr::V6(_) => TcpSocket::new_v6()?,
+                };
+                socket.set_reuseaddr(true)?;
+                socket.bind(*address)?;
+                socket.listen(BACKLOG).map(Listener::Tcp)
             }
             Listen::Unix(path) => {
                 let socket = bind_unix(path, mode, group)?;
@@ -117,6 +125,16 @@ impl Listener {
             Listener::Unix(socket) => {
                 socket.accept().await.map(|(stream, _)| Connection::Unix(stream))
             }
+        }
+    }
+
+    /// Whether only programs on this host can reach it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Listener::Tcp(socket) => {
+                socket.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback())
+            }
+            Listener::Unix(_) => true,
         }
     }
 

@@ -12,18 +12,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::clock;
 use crate::fetch::Fetcher;
-use crate::ingest::{Ingest, Refused};
+use crate::ingest::{Handed, Ingest, Refused};
 use crate::model::{Origin, SourceName, Submission, Time};
-use crate::provider::{Ask, Check, Notification, Provider, Refusal, gunzip};
+use crate::provider::{
+    Ask, Check, Notification, Provider, Refusal, UNPACKED_MAX, gunzip, is_packed,
+};
+use crate::room::Share;
 use crate::telemetry;
 use crate::telemetry::webhook::Meter;
 use outside::Outside;
-use repeats::{Repeats, Skipped};
+use repeats::{Digest, Repeats, Skipped};
 
 /// How long a token is remembered: twice as long as a signature is good for, since its time may be
 /// ahead of our clock by as much as behind it.
@@ -32,6 +36,14 @@ const TOKEN_AGE: Duration = Duration::from_secs(48 * 60 * 60);
 const TOKENS_MAX: usize = 100_000;
 /// When a sender may try again that met us stopping, or unable to fetch a certificate.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
+
+/// Largest body that is read where requests are answered, in bytes.
+const LIGHT: usize = 64 << 10;
+/// Larger bodies that are read at once.
+const TURNS: usize = 2;
+/// What reading a larger body takes beside it, in bodies of its size: its elements, and the record
+/// that is made of them.
+const WORK_FACTOR: usize = 3;
 
 /// One source's webhook.
 #[derive(Clone)]
@@ -49,14 +61,23 @@ pub struct Settings {
 }
 
 /// A request to a webhook.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// Its headers.
     pub headers: &'a HeaderMap,
     /// What stands behind the `?` of its URL.
     pub query: &'a str,
     /// Its body, whole.
-    pub body: &'a [u8],
+    pub body: Vec<u8>,
+}
+
+/// Why the body of a notification is to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// Nothing in the head speaks against it.
+    Notification,
+    /// It is not authentic, but may be a probe, which is small.
+    Probe,
 }
 
 /// How a notification is answered.
@@ -92,6 +113,33 @@ pub struct Webhooks {
     outside: Arc<Outside>,
     tokens: Arc<Mutex<Tokens>>,
     repeats: Arc<Repeats>,
+    turns: Arc<Semaphore>,
+}
+
+/// What came of an authentic notification.
+enum Taken {
+    /// It is answered.
+    Answer(Answer),
+    /// It asks for a subscription to be confirmed.
+    Confirm(Url),
+    /// What was signed came before with another body.
+    Replayed,
+    /// So many elements are durable already.
+    Repeated(usize),
+    /// So many elements wait to be made durable.
+    Handed(usize, Digest, Handed),
+    /// It was not taken.
+    Refused(Refused),
+}
+
+/// How a notification is answered that is not authentic.
+fn answer_to(refusal: &Refusal) -> Answer {
+    match refusal {
+        Refusal::BasicWanted => Answer::BasicWanted,
+        // That we could not fetch it is no fault of the sender's.
+        Refusal::Certificate | Refusal::Untimely(_) => Answer::Later(TRY_AGAIN),
+        _ => Answer::NotAuthentic,
+    }
 }
 
 /// The tokens of notifications whose signature does not cover the body, each with its body.
@@ -113,8 +161,9 @@ impl Webhooks {
             (name, Hook { settings, meter, skipped: Skipped::default() })
         };
         let hooks = Arc::new(settings.into_iter().map(by_name).collect());
-        let outside = Arc::new(Outside::new(fetcher));
-        Webhooks { hooks, ingest, outside, tokens: Arc::default(), repeats: Arc::default() }
+        let (outside, turns) = (Arc::new(Outside::new(fetcher)), Arc::new(Semaphore::new(TURNS)));
+        let (tokens, repeats) = Default::default();
+        Webhooks { hooks, ingest, outside, tokens, repeats, turns }
     }
 
     /// The webhook of a source. `None`: there is no such source, or it has no webhook.
@@ -128,41 +177,112 @@ impl Webhooks {
         self.find(source).map_or((0, None), |hook| hook.skipped.so_far())
     }
 
-    /// Takes one notification. `peer` is for the log.
-    pub async fn receive(&self, hook: &Hook, request: Request<'_>, peer: impl Display) -> Answer {
+    /// Whether a notification with that head can be authentic. `peer` is for the log.
+    ///
+    /// # Errors
+    /// How it is answered if not; its body need not be read.
+    pub fn admit(
+        &self,
+        hook: &Hook,
+        headers: &HeaderMap,
+        peer: impl Display,
+    ) -> Result<Admission, Answer> {
+        let Hook { settings: webhook, meter, .. } = hook;
+        let started = Instant::now();
+        let now = clock::now();
+        match webhook.checks.iter().try_for_each(|check| check.verify_head(headers, now)) {
+            Ok(()) => Ok(Admission::Notification),
+            Err(_) if webhook.provider.has_probes() => Ok(Admission::Probe),
+            Err(refusal) => {
+                meter.not_authentic(peer, &refusal, started.elapsed());
+                Err(answer_to(&refusal))
+            }
+        }
+    }
+
+    /// Takes one notification. `share` is what its body holds; `peer` is for the log.
+    pub async fn receive(
+        &self,
+        hook: &Hook,
+        request: Request<'_>,
+        mut share: Share,
+        peer: impl Display,
+    ) -> Answer {
         let started = Instant::now();
         let Hook { settings: webhook, meter, skipped } = hook;
-        let Request { headers, query, body } = request;
-        let unpacked = webhook.provider.takes_gzip().then(|| gunzip(body)).flatten();
-        let body = unpacked.as_deref().unwrap_or(body);
+        let Request { headers, query, mut body } = request;
+        let packed = webhook.provider.takes_gzip() && is_packed(&body);
+        let heavy = packed || body.len() > LIGHT;
+        let most = if packed { UNPACKED_MAX as usize } else { body.len() };
+        if heavy && share.demand(most * WORK_FACTOR).await.is_err() {
+            return self.no_room(meter, started);
+        }
+        if packed && let Some(plain) = self.work(heavy, || gunzip(&body)).await {
+            body = plain;
+        }
         let url = webhook.url.as_deref();
-        let notification = Notification { headers, query, body, url, now: clock::now() };
+        let now = clock::now();
+        let notification = Notification { headers, query, body: &body, url, now };
         if webhook.provider.is_probe(&notification) {
             return Answer::Accepted;
         }
-        if let Err(refusal) = self.verify(webhook, &notification).await {
+        if let Err(refusal) = self.verify(webhook, &notification, heavy).await {
             meter.not_authentic(peer, &refusal, started.elapsed());
-            return match refusal {
-                Refusal::BasicWanted => Answer::BasicWanted,
-                // That we could not fetch it is no fault of the sender's.
-                Refusal::Certificate | Refusal::Untimely(_) => Answer::Later(TRY_AGAIN),
-                _ => Answer::NotAuthentic,
-            };
+            return answer_to(&refusal);
         }
-        if !self.is_first_body(webhook, &notification) {
-            let refusal = Refusal::Replayed;
-            meter.not_authentic(peer, &refusal, started.elapsed());
-            return Answer::NotAuthentic;
+        let taken = self.work(heavy, || self.take(webhook, &notification, share)).await;
+        let refused = match taken {
+            Taken::Answer(answer) => return answer,
+            Taken::Confirm(url) => return self.confirm(webhook, url).await,
+            Taken::Replayed => {
+                meter.not_authentic(peer, &Refusal::Replayed, started.elapsed());
+                return Answer::NotAuthentic;
+            }
+            Taken::Repeated(number) => {
+                skipped.note(number, now);
+                meter.repeated(number, started.elapsed());
+                return Answer::Accepted;
+            }
+            Taken::Handed(number, digest, handed) => {
+                // The journal has its own copy.
+                drop(body);
+                match handed.durable().await {
+                    Ok(_) => {
+                        self.repeats.note(digest, now);
+                        meter.accepted(number, started.elapsed());
+                        return Answer::Accepted;
+                    }
+                    Err(refused) => refused,
+                }
+            }
+            Taken::Refused(refused) => refused,
+        };
+        meter.refused(&refused, started.elapsed());
+        match refused {
+            Refused::TooLarge => Answer::TooLarge,
+            Refused::Full { retry_after } | Refused::DiskFull { retry_after } => {
+                Answer::Later(retry_after)
+            }
+            Refused::Stopping => Answer::Later(TRY_AGAIN),
         }
-        match webhook.provider.asks(&notification) {
-            Some(Ask::Echo(value)) => return Answer::Echo(value.to_string()),
-            Some(Ask::Confirm(url)) => return self.confirm(webhook, url).await,
+    }
+
+    /// Cuts an authentic notification and hands it in. From the body's last byte to here there is
+    /// no wait unless it is heavy or a certificate must be fetched: a sender that goes away after
+    /// that does not take back what it sent.
+    fn take(&self, webhook: &Settings, notification: &Notification<'_>, share: Share) -> Taken {
+        if !self.is_first_body(webhook, notification) {
+            return Taken::Replayed;
+        }
+        match webhook.provider.asks(notification) {
+            Some(Ask::Echo(value)) => return Taken::Answer(Answer::Echo(value.to_string())),
+            Some(Ask::Confirm(url)) => return Taken::Confirm(url),
             None => {}
         }
-        let elements = webhook.provider.split(&notification);
+        let elements = webhook.provider.split(notification);
         let number = elements.len();
         if number == 0 {
-            return Answer::Accepted;
+            return Taken::Answer(Answer::Accepted);
         }
         let submission = Submission {
             source: webhook.source.clone(),
@@ -176,28 +296,31 @@ impl Webhooks {
         };
         let digest = repeats::digest(&submission);
         if self.repeats.knows(&digest, notification.now) {
-            skipped.note(number, notification.now);
-            meter.repeated(number, started.elapsed());
-            return Answer::Accepted;
+            return Taken::Repeated(number);
         }
-        // From the body's last byte to the queue there is no await unless a certificate must be
-        // fetched: a sender that goes away after that does not take back what it sent.
-        let refused = match self.ingest.submit(&submission).await {
-            Ok(_) => {
-                self.repeats.note(digest, notification.now);
-                meter.accepted(number, started.elapsed());
-                return Answer::Accepted;
-            }
-            Err(refused) => refused,
-        };
+        let payload = submission.encode();
+        drop(submission);
+        match self.ingest.hand_in(payload, share) {
+            Ok(handed) => Taken::Handed(number, digest, handed),
+            Err(refused) => Taken::Refused(refused),
+        }
+    }
+
+    /// Does what a large body takes where it keeps nobody else from being answered, and not for
+    /// too many at once.
+    async fn work<T>(&self, heavy: bool, work: impl FnOnce() -> T) -> T {
+        if !heavy {
+            return work();
+        }
+        // It is never closed; without a turn it would only be a little less fair.
+        let _turn = self.turns.acquire().await;
+        tokio::task::block_in_place(work)
+    }
+
+    fn no_room(&self, meter: &Meter, started: Instant) -> Answer {
+        let refused = Refused::Full { retry_after: TRY_AGAIN };
         meter.refused(&refused, started.elapsed());
-        match refused {
-            Refused::TooLarge => Answer::TooLarge,
-            Refused::Full { retry_after } | Refused::DiskFull { retry_after } => {
-                Answer::Later(retry_after)
-            }
-            Refused::Stopping => Answer::Later(TRY_AGAIN),
-        }
+        Answer::Later(TRY_AGAIN)
     }
 
     /// Whether every check of the source holds.
@@ -205,16 +328,17 @@ impl Webhooks {
         &self,
         webhook: &Settings,
         notification: &Notification<'_>,
+        heavy: bool,
     ) -> Result<(), Refusal> {
         for check in &webhook.checks {
-            let fetched = match check.wanted(notification)? {
+            let fetched = match self.work(heavy, || check.wanted(notification)).await? {
                 Some(url) => {
                     let fetched = self.outside.certificate(webhook.source.as_str(), url).await;
                     Some(fetched.ok_or(Refusal::Certificate)?)
                 }
                 None => None,
             };
-            check.verify(notification, fetched.as_deref())?;
+            self.work(heavy, || check.verify(notification, fetched.as_deref())).await?;
         }
         Ok(())
     }

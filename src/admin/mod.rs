@@ -9,7 +9,9 @@ mod drift;
 mod events;
 mod explain;
 mod health;
+mod page;
 mod quarantine;
+mod replies;
 mod rows;
 mod suppressions;
 mod verify;
@@ -17,10 +19,9 @@ mod verify;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
-
 pub use command::{Command, EventQuery, ListFilter, Reply};
 pub use health::HealthCheck;
+pub use replies::{Heard, Line, Replies, replies};
 pub use suppressions::Answered;
 pub use verify::verify_stopped;
 
@@ -94,9 +95,6 @@ impl From<Refused> for Failure {
         Failure::failed(format!("nothing was changed: {error}"))
     }
 }
-
-/// Where replies go. Sending fails when nobody listens any more; then the command ends.
-type Replies = mpsc::Sender<Reply>;
 
 /// Nobody listens any more.
 fn unheard<E>(_: E) -> Failure {

@@ -17,15 +17,13 @@ use crate::store::StoreError;
 /// Most lifts in one submission.
 const LIFTS_AT_ONCE: usize = 1_000;
 
-/// Rows of a page, unless the question says how many; and the most that it can ask for.
-const PAGE_ROWS: usize = 100;
-const PAGE_ROWS_MAX: usize = 10_000;
-
 /// The answer to a question for one address, or for a page of them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answered {
-    /// It is suppressed, as this says; or the page.
+    /// It is suppressed, as this says.
     Suppressed(Value),
+    /// The page, as JSON.
+    Page(String),
     /// It is not.
     Clear,
     /// The question cannot be understood.
@@ -35,8 +33,8 @@ pub enum Answered {
 }
 
 /// A [`ListFilter`] that was understood.
-struct Wanted {
-    filter: Filter,
+pub(super) struct Wanted {
+    pub(super) filter: Filter,
     domain: Option<String>,
     since: Option<Time>,
     until: Option<Time>,
@@ -53,7 +51,7 @@ struct Target {
 }
 
 impl Wanted {
-    fn parse(filter: ListFilter) -> Result<Wanted, Failure> {
+    pub(super) fn parse(filter: ListFilter) -> Result<Wanted, Failure> {
         let reason = filter.reason.as_deref().map(parse_reason).transpose()?;
         let source = filter.source.as_deref().map(parse_source).transpose()?;
         let scope = filter.scope.as_deref().map(parse_scope).transpose()?;
@@ -70,12 +68,12 @@ impl Wanted {
         })
     }
 
-    fn admits_key(&self, key: &str) -> bool {
+    pub(super) fn admits_key(&self, key: &str) -> bool {
         let domain = key.rsplit_once('@').map_or("", |(_, domain)| domain);
         self.domain.as_deref().is_none_or(|wanted| wanted == domain)
     }
 
-    fn admits(&self, suppression: &Suppression) -> bool {
+    pub(super) fn admits(&self, suppression: &Suppression) -> bool {
         self.since.is_none_or(|since| suppression.since.nanos() >= since.nanos())
             && self.until.is_none_or(|until| suppression.since.nanos() < until.nanos())
     }
@@ -108,49 +106,6 @@ impl Admin {
             }
         }
         Answered::Clear
-    }
-
-    /// A page of suppressions, by the fields of a query: `after`, `limit`, `reason`, `source`.
-    /// `next` is what to ask for after it; `null` on the last.
-    pub fn page<'a>(&self, query: impl Iterator<Item = (&'a str, &'a str)>) -> Answered {
-        let (mut filter, mut after) = (ListFilter::default(), String::new());
-        let mut limit = PAGE_ROWS;
-        for (name, value) in query {
-            match name {
-                "after" => value.clone_into(&mut after),
-                "limit" => match value.parse() {
-                    Ok(number @ 1..=PAGE_ROWS_MAX) => limit = number,
-                    _ => return Answered::BadRequest("limit is 1 to 10000".to_owned()),
-                },
-                "reason" => filter.reason = Some(value.to_owned()),
-                "source" => filter.source = Some(value.to_owned()),
-                _ => return Answered::BadRequest(format!("there is no field {name:?}")),
-            }
-        }
-        match self.read_page(filter, after, limit) {
-            Ok(page) => Answered::Suppressed(page),
-            Err(failure) if failure.usage => Answered::BadRequest(failure.error),
-            Err(failure) => Answered::Unavailable(failure.error),
-        }
-    }
-
-    fn read_page(&self, filter: ListFilter, after: String, limit: usize) -> Result<Value, Failure> {
-        let wanted = Wanted::parse(filter)?;
-        let now = clock::now();
-        let mut found = Vec::new();
-        let mut last = after;
-        for standing in self.reader.standings_after(&last.clone()) {
-            let (key, scope, standing) = standing?;
-            // The scopes of one address stay together: a page is asked for by address.
-            if found.len() >= limit && key != last {
-                return Ok(json!({ "suppressions": found, "next": last }));
-            }
-            if let Some(live) = self.rules.judge(&standing, &scope, &wanted.filter, now) {
-                found.push(rows::suppression(&live));
-                last = key;
-            }
-        }
-        Ok(json!({ "suppressions": found, "next": null }))
     }
 
     pub(super) fn verdict(

@@ -10,8 +10,10 @@ use ipnet::IpNet;
 use url::Url;
 
 use super::HOUR;
+use super::environment::secrets;
 use super::section::{Field, Section, checked, shown};
-use crate::http::{Settings, Tls};
+use crate::http::{AdminSettings, Settings, Tls};
+use crate::ingest;
 use crate::listen::Listen;
 
 const HTTP_LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 8025);
@@ -26,6 +28,17 @@ const BODY_MAX_DEFAULT: usize = 8 << 20;
 pub(super) const CONNECTIONS_MAX: RangeInclusive<u64> = 1..=65_535;
 pub(super) const CONNECTIONS_MAX_DEFAULT: usize = 1024;
 
+/// What is received and not yet durable, in bytes. A body takes up to four times its size while it
+/// is read, and one sender gets no more than half.
+const MEMORY: RangeInclusive<u64> = 1 << 20..=64 << 30;
+const MEMORY_BODIES: usize = 8;
+
+/// The part of the connections that one address may have, as a divisor, unless it is set.
+const ADDRESSES: usize = 4;
+
+/// Longest name by which the private listener may be called (RFC 1035, section 2.3.4).
+const HOST_MAX: usize = 253;
+
 const TIMEOUTS: RangeInclusive<Duration> = Duration::from_millis(100)..=HOUR;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -37,34 +50,78 @@ const LISTEN_HINT: &str = "write \"127.0.0.1:8025\", \"[::1]:8025\", \"unix:/pat
 
 /// The `[http]` table.
 pub(super) fn http(section: Section<'_>) -> Settings {
+    let whole = |number: u64| usize::try_from(number).ok();
     let listen = section.take("listen").and_then(|field| listen(&field));
     let public_url = section.take("public_url").and_then(|field| public_url(&field));
     let tls = section.take("tls").and_then(|field| field.table()).and_then(tls);
     let proxies = section.take("trusted_proxies").map(|field| proxies(&field));
     let body_max = section.take("body_max").and_then(|field| field.size(BODY_MAX));
+    let body_max = body_max.and_then(whole).unwrap_or(BODY_MAX_DEFAULT);
+    let memory = section.take("memory").and_then(|field| memory(&field, body_max));
     let connections =
         section.take("connections_max").and_then(|field| field.integer(CONNECTIONS_MAX));
+    let connections = connections.and_then(whole).unwrap_or(CONNECTIONS_MAX_DEFAULT);
+    let each = section.take("connections_per_address");
+    let each = each.and_then(|field| field.integer(CONNECTIONS_MAX)).and_then(whole);
     let header_timeout = section.take("header_timeout").and_then(|field| field.duration(TIMEOUTS));
     let body_timeout = section.take("body_timeout").and_then(|field| field.duration(TIMEOUTS));
     section.finish();
-    let whole = |number: u64| usize::try_from(number).ok();
     Settings {
         listen: listen.unwrap_or_else(|| Listen::Tcp(SocketAddr::from(HTTP_LISTEN))),
         public_url,
         tls,
         trusted_proxies: proxies.unwrap_or_default(),
-        body_max: body_max.and_then(whole).unwrap_or(BODY_MAX_DEFAULT),
-        connections_max: connections.and_then(whole).unwrap_or(CONNECTIONS_MAX_DEFAULT),
+        memory: memory.unwrap_or_else(|| ingest::MEMORY.max(MEMORY_BODIES * body_max)),
+        body_max,
+        connections_max: connections,
+        connections_per_address: each.unwrap_or_else(|| connections.div_ceil(ADDRESSES)),
         header_timeout: header_timeout.unwrap_or(HEADER_TIMEOUT),
         body_timeout: body_timeout.unwrap_or(BODY_TIMEOUT),
     }
 }
 
+/// The room for what is not yet durable; a body must fit.
+fn memory(field: &Field<'_>, body_max: usize) -> Option<usize> {
+    let size = usize::try_from(field.size(MEMORY)?).ok()?;
+    if size >= MEMORY_BODIES * body_max {
+        return Some(size);
+    }
+    let hint = format!("use at least {MEMORY_BODIES} times http.body_max, or a smaller body_max");
+    field.problem("is too small for the largest body", hint);
+    None
+}
+
 /// The `[admin]` table.
-pub(super) fn admin(section: Section<'_>) -> Listen {
+pub(super) fn admin(section: Section<'_>) -> AdminSettings {
     let listen = section.take("listen").and_then(|field| listen(&field));
+    let listen = listen.unwrap_or_else(|| Listen::Tcp(SocketAddr::from(ADMIN_LISTEN)));
+    let token = section.take("token").map(|field| secrets(&field, true));
+    let hosts = section.take("hosts").map(|field| hosts(&field));
+    // What systemd passes is looked at when it is there.
+    if token.is_none() && !listen.is_local() && listen != Listen::Systemd {
+        let hint = "set [admin] token, or listen on a loopback address or a Unix socket";
+        section.problem("listen", format!("{listen} is open to other hosts"), hint);
+    }
     section.finish();
-    listen.unwrap_or_else(|| Listen::Tcp(SocketAddr::from(ADMIN_LISTEN)))
+    AdminSettings {
+        listen,
+        tokens: token.flatten().unwrap_or_default(),
+        hosts: hosts.unwrap_or_default(),
+    }
+}
+
+fn hosts(field: &Field<'_>) -> Vec<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    let one = |item: &Field<'_>| {
+        let text = item.text()?;
+        if text.len() <= HOST_MAX && text.chars().all(plain) {
+            return Some(text.to_owned());
+        }
+        let hint = "write a name such as \"mx1.example.org\", without a port";
+        item.problem(format!("{} is not a host's name", shown(text)), hint);
+        None
+    };
+    field.list().iter().filter_map(one).collect()
 }
 
 /// The `[control]` table.

@@ -64,8 +64,8 @@ pub struct Config {
     pub store: Store,
     /// The public listener.
     pub http: http::Settings,
-    /// Where the private listener listens.
-    pub admin: Listen,
+    /// The private listener.
+    pub admin: http::AdminSettings,
     /// The control socket.
     pub control: PathBuf,
     /// The proxy that providers are asked through. `None`: what the environment says.
@@ -194,13 +194,13 @@ fn whole(root: Section<'_>) -> Option<Config> {
     );
     let taken = [
         ("http.listen", http.as_ref().map(|http| http.listen.clone())),
-        ("admin.listen", admin.clone()),
+        ("admin.listen", admin.as_ref().map(|admin| admin.listen.clone())),
         ("control.socket", control.clone().map(Listen::Unix)),
     ];
     let taken = taken.into_iter().filter_map(|(key, listen)| Some((key.to_owned(), listen?)));
     let lookups = lookup::lookups(root.tables("lookup"), &found.names, taken.collect());
     if let (Some(http), Some(admin), Some(control)) = (&http, &admin, &control) {
-        listeners::apart(&root, &http.listen, admin, control);
+        listeners::apart(&root, &http.listen, &admin.listen, control);
     }
     root.finish();
     Some(Config {

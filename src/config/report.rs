@@ -39,6 +39,9 @@ pub fn report(config: &Config) -> String {
     list(&mut text, "exports", &exports);
     let lookups: Vec<Vec<String>> = config.lookups.iter().map(lookup_row).collect();
     list(&mut text, "lookups", &lookups);
+    for warning in warnings(config) {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
     text
 }
 
@@ -84,12 +87,28 @@ pub fn report_json(config: &Config) -> Value {
             "tls": http.tls.is_some(),
         },
         "fetch": { "proxy": config.proxy.as_ref().map(ProxyUrl::shown) },
-        "admin": { "listen": config.admin.to_string() },
+        "admin": { "listen": config.admin.listen.to_string() },
         "control": { "socket": config.control.display().to_string() },
         "sources": config.sources.iter().map(source).collect::<Vec<_>>(),
         "exports": config.exports.iter().map(export).collect::<Vec<_>>(),
         "lookups": config.lookups.iter().map(lookup).collect::<Vec<_>>(),
+        "warnings": warnings(config),
     })
+}
+
+/// What can be meant, and is dangerous if it is not.
+fn warnings(config: &Config) -> Vec<String> {
+    let open = |lookup: &&lookups::Settings| {
+        !lookup.listen.is_local() && !matches!(lookup.listen, Listen::Systemd)
+    };
+    let warning = |lookup: &lookups::Settings| {
+        format!(
+            "lookup on {}: other hosts reach it, and whoever does can ask about any address; \
+             let a firewall admit your MTAs alone",
+            lookup.listen
+        )
+    };
+    config.lookups.iter().filter(open).map(warning).collect()
 }
 
 fn webhook_row(config: &Config, hook: &webhook::Settings) -> Vec<String> {

@@ -33,7 +33,10 @@ pub enum CallError {
         group: String,
     },
     /// The connection closed before the last reply.
-    #[error("suppressd stopped before it had answered")]
+    #[error(
+        "the connection ended before suppressd had answered: it has stopped, \
+         or what it sent was not read for too long"
+    )]
     Ended,
     /// It answered what is no reply.
     #[error("{} answered something else than suppressd does: {why}", .socket.display())]

@@ -13,26 +13,17 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::admin::{Admin, Command, Reply};
+use crate::accept::{self, Place, accept_all};
+use crate::admin::{Admin, Command, Heard, Line, Replies, Reply, replies};
 use crate::listen::{Connection, Listener};
 use crate::stop::stopped;
 use crate::telemetry;
 
 /// Longest request, in bytes with its line break.
 pub const REQUEST_BYTES_MAX: usize = 1 << 20;
-
-/// Replies that wait for a slow client, before the command waits too.
-const REPLIES_WAITING_MAX: usize = 64;
-
-/// Longest wait for a client to read on. Long, since people page through a list.
-const REPLY_WAIT: Duration = Duration::from_secs(3600);
-
-/// Wait after a failed `accept`, which would fail again at once.
-const ACCEPT_WAIT: Duration = Duration::from_millis(100);
 
 const STOPPING: &str = "suppressd is stopping";
 
@@ -42,6 +33,11 @@ struct Limits {
     connections: usize,
     /// Longest wait for the whole request.
     request_wait: Duration,
+    /// Longest wait for a client to read on. Long, since people page through a list; when places
+    /// are short, those who do not read are the first to lose theirs.
+    read_wait: Duration,
+    /// The same for one that follows events.
+    follow_wait: Duration,
     /// Longest wait at stop for commands to end.
     stop_wait: Duration,
 }
@@ -49,6 +45,8 @@ struct Limits {
 const LIMITS: Limits = Limits {
     connections: 64,
     request_wait: Duration::from_secs(10),
+    read_wait: Duration::from_secs(15 * 60),
+    follow_wait: Duration::from_secs(60),
     stop_wait: Duration::from_secs(10),
 };
 
@@ -68,69 +66,54 @@ async fn serve_within<E, F>(
     limits: Limits,
     listener: Listener,
     execute: E,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) where
-    E: Fn(Command, mpsc::Sender<Reply>) -> F + Clone + Send + 'static,
+    E: Fn(Command, Replies) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
-    let mut tasks = JoinSet::new();
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stopped(&mut stop) => break,
-            Some(_) = tasks.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok(Connection::Unix(stream)) if tasks.len() < limits.connections => {
-                tasks.spawn(converse(limits, stream, execute.clone(), stop.clone()));
-            }
-            Ok(Connection::Unix(stream)) => refuse(&stream, limits.connections),
+    let most = limits.connections;
+    let places = accept::Limits { most, each: most, exempt: Vec::new() };
+    let full = failed(&format!("{most} commands are running already; try again"), false);
+    let stopping = stop.clone();
+    let serve = |connection, place| {
+        let (execute, stop) = (execute.clone(), stopping.clone());
+        async move {
             // Nothing on a network is let in: its peers have no file permissions.
-            Ok(Connection::Tcp(..)) => {}
-            Err(error) => {
-                telemetry::control::accept_failed(&error);
-                let _ = timeout(ACCEPT_WAIT, stopped(&mut stop)).await;
+            if let Connection::Unix(stream) = connection {
+                converse(limits, stream, place, execute, stop).await;
             }
         }
+    };
+    let farewell = Line::of(&full).text;
+    let cut =
+        accept_all("control", listener, places, farewell, stop, limits.stop_wait, serve).await;
+    if cut > 0 {
+        telemetry::control::cut_off(cut);
     }
-    drop(listener);
-    drain(tasks, limits.stop_wait).await;
-}
-
-async fn drain(mut tasks: JoinSet<()>, wait: Duration) {
-    let all = async { while tasks.join_next().await.is_some() {} };
-    if timeout(wait, all).await.is_err() {
-        telemetry::control::cut_off(tasks.len());
-        tasks.shutdown().await;
-    }
-}
-
-/// Tells one client too many; its socket is fresh, so that one line always fits.
-fn refuse(stream: &UnixStream, limit: usize) {
-    telemetry::control::full(limit);
-    let reply = failed(&format!("{limit} commands are running already; try again"), false);
-    let _ = stream.try_write(&line(&reply));
 }
 
 async fn converse<E, F>(
     limits: Limits,
     stream: UnixStream,
+    place: Arc<Place>,
     execute: E,
     mut stop: watch::Receiver<bool>,
 ) where
-    E: Fn(Command, mpsc::Sender<Reply>) -> F,
+    E: Fn(Command, Replies) -> F,
     F: Future<Output = ()>,
 {
     let uid = stream.peer_cred().ok().map(|peer| peer.uid());
     let (reader, writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
-    let mut client = Client { writer: BufWriter::new(writer) };
+    let (writer, wait) = (BufWriter::new(writer), limits.read_wait);
+    let mut client = Client { writer, place: Arc::clone(&place), wait };
     let request = tokio::select! {
         biased;
         () = stopped(&mut stop) => Request::Stopped,
         request = read_request(&mut reader, limits.request_wait) => request,
+        () = place.wanted() => return telemetry::control::gave_way("none", uid),
     };
+    place.working();
     match request {
         Request::None => {}
         Request::Stopped => {
@@ -143,14 +126,23 @@ async fn converse<E, F>(
         Request::Command(command) => {
             let (verb, looks) = (verb(&command), looks(&command));
             let follows = matches!(command, Command::Events { follow: true, .. });
-            let (replies, receiver) = mpsc::channel(REPLIES_WAITING_MAX);
-            let forward = forward(receiver, reader, client, follows.then_some(stop));
+            if follows {
+                client.wait = limits.follow_wait;
+            }
+            let (replies, heard) = replies();
+            let forward = forward(heard, reader, client, follows.then_some(stop));
             let ((), outcome) = tokio::join!(execute(command, replies), forward);
-            let tell = if looks { telemetry::control::looked } else { telemetry::control::changed };
-            tell(verb, uid, outcome);
+            match outcome {
+                SLOW => telemetry::control::gave_way(verb, uid),
+                _ if looks => telemetry::control::looked(verb, uid, outcome),
+                _ => telemetry::control::changed(verb, uid, outcome),
+            }
         }
     }
 }
+
+/// How a command ended whose client did not read on.
+const SLOW: &str = "slow";
 
 enum Request {
     /// The client closed without a word, as a probe does.
@@ -178,34 +170,30 @@ async fn read_request(reader: &mut BufReader<OwnedReadHalf>, wait: Duration) -> 
     }
 }
 
-/// Passes replies on until the last one. Dropping the receiver tells the command of its end.
+/// Passes replies on until the last one. Dropping what hears them tells the command of its end.
 async fn forward(
-    mut replies: mpsc::Receiver<Reply>,
+    mut replies: Heard,
     mut reader: BufReader<OwnedReadHalf>,
     mut client: Client,
     mut stop: Option<watch::Receiver<bool>>,
 ) -> &'static str {
     loop {
-        let reply = tokio::select! {
+        let line = tokio::select! {
             biased;
-            () = stopped_if(&mut stop) => failed(STOPPING, false),
-            reply = replies.recv() => {
-                reply.unwrap_or_else(|| failed("the command ended without an answer", false))
-            }
+            () = stopped_if(&mut stop) => Line::of(&failed(STOPPING, false)),
+            line = replies.next() => line.unwrap_or_else(|| {
+                Line::of(&failed("the command ended without an answer", false))
+            }),
             () = gone(&mut reader) => return "gone",
         };
-        let sent = client.queue(&reply).await;
-        let outcome = match reply {
-            Reply::Done => Some("done"),
-            Reply::Failed { .. } => Some("failed"),
-            Reply::Row { .. } | Reply::Progress { .. } => None,
-        };
         // Rows that are ready go out together; the last of them must not stay behind.
-        let flushed = sent && (!(outcome.is_some() || replies.is_empty()) || client.flush().await);
-        if !flushed {
-            return "gone";
+        let flush = line.outcome.is_some() || replies.is_empty();
+        match client.send(&line.text, flush).await {
+            Sent::Taken => {}
+            Sent::Gone => return "gone",
+            Sent::Slow => return SLOW,
         }
-        if let Some(outcome) = outcome {
+        if let Some(outcome) = line.outcome {
             return outcome;
         }
     }
@@ -226,33 +214,48 @@ async fn gone(reader: &mut BufReader<OwnedReadHalf>) {
 
 struct Client {
     writer: BufWriter<OwnedWriteHalf>,
+    place: Arc<Place>,
+    /// Longest wait for it to read on.
+    wait: Duration,
+}
+
+/// What became of a line.
+enum Sent {
+    Taken,
+    /// The client has closed.
+    Gone,
+    /// It did not read on in time, or another needed its place.
+    Slow,
 }
 
 impl Client {
-    /// Whether it went out.
-    async fn tell(&mut self, reply: &Reply) -> bool {
-        self.queue(reply).await && self.flush().await
+    async fn tell(&mut self, reply: &Reply) {
+        // Whoever has gone needs no answer.
+        self.send(&Line::of(reply).text, true).await;
     }
 
-    async fn queue(&mut self, reply: &Reply) -> bool {
-        let line = line(reply);
-        matches!(timeout(REPLY_WAIT, self.writer.write_all(&line)).await, Ok(Ok(())))
-    }
-
-    async fn flush(&mut self) -> bool {
-        matches!(timeout(REPLY_WAIT, self.writer.flush()).await, Ok(Ok(())))
+    async fn send(&mut self, line: &[u8], flush: bool) -> Sent {
+        self.place.owed();
+        let sending = async {
+            self.writer.write_all(line).await?;
+            if flush { self.writer.flush().await } else { Ok(()) }
+        };
+        let sent = tokio::select! {
+            biased;
+            sent = timeout(self.wait, sending) => sent,
+            () = self.place.wanted() => return Sent::Slow,
+        };
+        self.place.working();
+        match sent {
+            Ok(Ok(())) => Sent::Taken,
+            Ok(Err(_)) => Sent::Gone,
+            Err(_) => Sent::Slow,
+        }
     }
 }
 
 fn failed(error: &str, usage: bool) -> Reply {
     Reply::Failed { error: error.to_owned(), usage }
-}
-
-fn line(reply: &Reply) -> Vec<u8> {
-    #[expect(clippy::expect_used, reason = "texts, numbers and JSON values have a JSON form")]
-    let mut line = serde_json::to_vec(reply).expect("a reply has a JSON form");
-    line.push(b'\n');
-    line
 }
 
 /// Whether a command leaves everything as it was.

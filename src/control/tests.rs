@@ -6,15 +6,19 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::client::{CallError, call};
 use super::*;
+use crate::admin::EventQuery;
 use crate::listen::Listen;
 
 const SHORT: Limits = Limits {
     connections: 2,
     request_wait: Duration::from_millis(50),
+    read_wait: Duration::from_millis(50),
+    follow_wait: Duration::from_millis(50),
     stop_wait: Duration::from_millis(50),
 };
 
@@ -27,6 +31,7 @@ struct Served {
     ended: mpsc::UnboundedReceiver<&'static str>,
 }
 
+/// Events of one message are rows without end.
 /// `explain` gets a row, `status` ends without an answer; what follows, and `poll`, goes on until
 /// its receiver is gone; an export never ends by itself.
 fn serve_test(limits: Limits) -> Served {
@@ -35,7 +40,7 @@ fn serve_test(limits: Limits) -> Served {
     let listener = Listener::bind(&Listen::Unix(socket.clone()), 0o660, None).unwrap();
     let (stop, stopping) = watch::channel(false);
     let (end, ended) = mpsc::unbounded_channel();
-    let execute = move |command, replies: mpsc::Sender<Reply>| {
+    let execute = move |command, replies: Replies| {
         let end = end.clone();
         async move {
             match command {
@@ -43,6 +48,11 @@ fn serve_test(limits: Limits) -> Served {
                     let row = json!({"address": address});
                     replies.send(Reply::Row { row }).await.unwrap();
                     replies.send(Reply::Done).await.unwrap();
+                }
+                Command::Events { query, .. } if query.message_id.is_some() => {
+                    let row = || Reply::Row { row: json!("x".repeat(10_000)) };
+                    while replies.send(row()).await.is_ok() {}
+                    end.send("closed").unwrap();
                 }
                 Command::Events { .. } | Command::Poll { .. } => {
                     let progress =
@@ -178,6 +188,24 @@ async fn one_client_too_many_is_told_so() {
     // The place is free once the ended command's task is over, very soon after.
     let again = async { while call_test(&served.socket, explain()).await.1.is_err() {} };
     timeout(Duration::from_secs(10), again).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_that_only_waits_gives_way() {
+    let served = serve_test(Limits { connections: 2, ..LIMITS });
+    let _idle = [(); 2].map(|()| UnixStream::connect(&served.socket).unwrap());
+    assert!(call_test(&served.socket, explain()).await.1.is_ok());
+}
+
+#[tokio::test]
+async fn one_that_does_not_read_on_is_left() {
+    let limits = Limits { follow_wait: Duration::from_millis(50), ..LIMITS };
+    let mut served = serve_test(limits);
+    let query = EventQuery { message_id: Some("many".into()), ..EventQuery::default() };
+    let follow = Command::Events { query, follow: true };
+    let _deaf = begun(&served.socket, follow).await;
+    // The stand-in sends rows until nobody listens.
+    assert_eq!(served.ended.recv().await, Some("closed"));
 }
 
 #[tokio::test]

@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::{ALL, Entry, Format, Hash, Rows, Settings, Style, Table, Unfit};
 use crate::model::{
     Address, EventId, Fact, Filter, Gist, Latest, Lift, Lifts, Reason, Scope, SourceName, Standing,
-    Telling,
-    Time, Until,
+    Telling, Time, Until,
 };
 use crate::store::{StandingRow, StoreError, Visit};
 

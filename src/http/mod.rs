@@ -2,9 +2,12 @@
 //!
 //! The only owner of hyper's server. What is answered is decided elsewhere; here it becomes HTTP.
 
+mod body;
+mod head;
 mod private;
 mod public;
 mod server;
+mod stream;
 mod tls;
 
 use std::path::PathBuf;
@@ -12,17 +15,18 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use ipnet::IpNet;
 use url::Url;
 
-pub use private::Private;
+pub use private::{Guard, Private};
 pub use public::Public;
-pub use server::{Limits, Peer, Service, serve};
+pub use server::{Caller, Limits, Peer, Service, serve};
 pub use tls::{TlsError, acceptor};
 
 use crate::listen::Listen;
+use crate::secret::Secret;
 use crate::webhook::Answer;
 
 /// The `[http]` table.
@@ -36,14 +40,29 @@ pub struct Settings {
     pub tls: Option<Tls>,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Most bytes of all that was received and is not yet durable.
+    pub memory: usize,
     /// Largest body, in bytes.
     pub body_max: usize,
     /// Most connections at once.
     pub connections_max: usize,
+    /// Most of them for one address (IPv6: one /64) that is no proxy of ours.
+    pub connections_per_address: usize,
     /// Longest wait for a request's head, and for the next request on a connection.
     pub header_timeout: Duration,
     /// Longest wait for a body.
     pub body_timeout: Duration,
+}
+
+/// The `[admin]` table.
+#[derive(Clone, Debug)]
+pub struct AdminSettings {
+    /// Where the private listener listens.
+    pub listen: Listen,
+    /// What a client shows that comes from elsewhere than this host; any of them is good.
+    pub tokens: Vec<Secret>,
+    /// Names by which it may be called, beside its addresses and `localhost`.
+    pub hosts: Vec<String>,
 }
 
 /// The files of a TLS identity, both PEM.
@@ -76,5 +95,11 @@ fn reply(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
         let kind = HeaderValue::from_static("text/plain; charset=utf-8");
         response.headers_mut().insert(CONTENT_TYPE, kind);
     }
+    response
+}
+
+/// The same, and the connection ends with it: what is left of the request is not read.
+fn closing(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }

@@ -1,36 +1,47 @@
 //! The public listener: `/hooks/<source>` and nothing else.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full};
+use http_body_util::Full;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{
-    ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, EXPECT, HeaderMap, RETRY_AFTER,
+    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, RETRY_AFTER,
     TRANSFER_ENCODING,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use ipnet::IpNet;
 
-use super::server::{Peer, Service};
-use super::{reply, status_of};
+use super::server::{Caller, Peer, Service};
+use super::{body, closing, head, reply, status_of};
+use crate::accept::{is_among, subscriber};
 use crate::provider::BASIC_CHALLENGE;
+use crate::room::{Room, Share};
 use crate::telemetry;
-use crate::webhook::{self, Answer, Webhooks};
+use crate::webhook::{self, Admission, Answer, Hook, Webhooks};
 
 /// Where webhooks are.
 const HOOKS: &str = "/hooks/";
+
+/// Largest body of what may be a harmless probe, in bytes.
+const PROBE_MAX: usize = 4 << 10;
+
+/// When a sender may try again whose body had no room, or whose place another needed.
+const RETRY: HeaderValue = HeaderValue::from_static("5");
 
 /// Answers the public listener.
 pub struct Public {
     /// The webhooks.
     pub webhooks: Webhooks,
+    /// What all that was received may hold until it is durable.
+    pub room: Room,
     /// Largest body, in bytes.
     pub body_max: usize,
     /// Longest wait for a body.
     pub body_timeout: Duration,
-    /// Peers whose `X-Forwarded-For` is believed.
+    /// Peers whose `X-Forwarded-For` is believed, beside programs on this host.
     pub trusted_proxies: Vec<IpNet>,
 }
 
@@ -38,15 +49,38 @@ impl Service for Public {
     async fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-        peer: Peer,
+        caller: Caller,
     ) -> Response<Full<Bytes>> {
-        match self.notification(request, peer).await {
-            Ok(answer) => respond(answer),
-            Err(status) => {
-                telemetry::webhook::request_refused("public", status.as_u16(), peer);
-                refuse(status)
+        let peer = caller.peer;
+        let refused = match self.notification(request, caller).await {
+            Ok(answer) => return respond(answer),
+            Err(Unread::Answer(answer)) => return closing(respond(answer)),
+            Err(Unread::Status(status)) => refuse(status),
+            Err(Unread::Coding(codings)) => {
+                let mut response = refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+                let known = HeaderValue::from_static(codings);
+                response.headers_mut().insert(ACCEPT_ENCODING, known);
+                response
             }
-        }
+        };
+        telemetry::webhook::request_refused("public", refused.status().as_u16(), peer);
+        refused
+    }
+}
+
+/// Why a body is not read, or not to its end.
+enum Unread {
+    /// The source says so, by the head alone.
+    Answer(Answer),
+    /// The request is not one for a source's webhook, or breaks a limit.
+    Status(StatusCode),
+    /// The body is packed; in one of these ways it may be.
+    Coding(&'static str),
+}
+
+impl From<StatusCode> for Unread {
+    fn from(status: StatusCode) -> Unread {
+        Unread::Status(status)
     }
 }
 
@@ -54,97 +88,112 @@ impl Public {
     async fn notification(
         &self,
         request: Request<Incoming>,
-        peer: Peer,
-    ) -> Result<Answer, StatusCode> {
-        let source = request.uri().path().strip_prefix(HOOKS);
+        caller: Caller,
+    ) -> Result<Answer, Unread> {
+        let (head, body) = request.into_parts();
+        let path = head::plain(head.uri.path());
+        let source = path.strip_prefix(HOOKS).map(|rest| rest.strip_suffix('/').unwrap_or(rest));
         let hook = source.and_then(|source| self.webhooks.find(source));
         let hook = hook.ok_or(StatusCode::NOT_FOUND)?;
-        let (head, body) = request.into_parts();
         let query = head.uri.query().unwrap_or("");
         let told = hook.settings.provider.by_query() && !query.is_empty();
-        let body = match head.method {
-            Method::POST if is_coded(&head.headers, hook.settings.provider.takes_gzip()) => {
-                // A signature covers the bytes as sent; unpacking them is nobody's business here.
-                return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-            }
-            Method::POST => self.body(&head.headers, body).await?,
-            Method::GET if told => Bytes::new(),
-            Method::GET | Method::HEAD => return Err(StatusCode::OK),
-            _ => return Err(StatusCode::METHOD_NOT_ALLOWED),
-        };
+        match head.method {
+            Method::POST => {}
+            Method::GET if told => {}
+            Method::GET | Method::HEAD => return Err(StatusCode::OK.into()),
+            _ => return Err(StatusCode::METHOD_NOT_ALLOWED.into()),
+        }
+        let sender = self.sender(&head.headers, caller.peer);
+        let mut share = self.room.share(sender.share());
         let headers = &head.headers;
-        let sender = Sender { peer, forwarded: self.forwarded(headers, peer) };
-        let request = webhook::Request { headers, query, body: &body };
-        Ok(self.webhooks.receive(hook, request, sender).await)
+        let admitted = self.webhooks.admit(hook, headers, &sender);
+        let body = if head.method == Method::POST {
+            self.body(hook, headers, body, admitted, &caller, &mut share).await?
+        } else {
+            admitted.map_err(Unread::Answer)?;
+            Vec::new()
+        };
+        share.finish();
+        let request = webhook::Request { headers, query, body };
+        Ok(self.webhooks.receive(hook, request, share, sender).await)
     }
 
-    /// The whole body, within the limits.
-    async fn body(&self, headers: &HeaderMap, mut body: Incoming) -> Result<Bytes, StatusCode> {
+    /// The whole body, if the head gives a reason to read it.
+    async fn body(
+        &self,
+        hook: &Hook,
+        headers: &HeaderMap,
+        body: Incoming,
+        admitted: Result<Admission, Answer>,
+        caller: &Caller,
+        share: &mut Share,
+    ) -> Result<Vec<u8>, Unread> {
+        let takes_gzip = hook.settings.provider.takes_gzip();
+        if is_coded(headers, takes_gzip) {
+            // A signature covers the bytes as sent; unpacking them is nobody's business here.
+            return Err(Unread::Coding(if takes_gzip { "gzip, identity" } else { "identity" }));
+        }
         if !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING) {
-            return Err(StatusCode::LENGTH_REQUIRED);
+            return Err(StatusCode::LENGTH_REQUIRED.into());
         }
-        let announced = body.size_hint().lower() > self.body_max as u64;
-        if announced && headers.contains_key(EXPECT) {
-            return Err(StatusCode::PAYLOAD_TOO_LARGE);
+        if body.size_hint().lower() > self.body_max as u64 {
+            return Err(StatusCode::PAYLOAD_TOO_LARGE.into());
         }
-        let whole = tokio::time::timeout(self.body_timeout, collect(&mut body, self.body_max));
-        let whole = whole.await.map_err(|_| StatusCode::REQUEST_TIMEOUT)?;
-        if whole == Err(StatusCode::PAYLOAD_TOO_LARGE) {
-            // A sender that is still sending would never see an answer that came before its end.
-            let _ = tokio::time::timeout(DISCARD_TIME, discard(&mut body)).await;
+        let admission = admitted.map_err(Unread::Answer)?;
+        let max = match admission {
+            Admission::Notification => self.body_max,
+            Admission::Probe => self.body_max.min(PROBE_MAX),
+        };
+        caller.place.owed();
+        let whole = body::collect(body, max, self.body_timeout, share).await;
+        caller.place.working();
+        match whole {
+            Err(StatusCode::PAYLOAD_TOO_LARGE) if admission == Admission::Probe => {
+                Err(Unread::Answer(Answer::NotAuthentic))
+            }
+            whole => Ok(whole?),
         }
-        whole
     }
 
-    /// What a trusted proxy says of the sender: the last entry, which it wrote itself.
-    fn forwarded(&self, headers: &HeaderMap, peer: Peer) -> Option<String> {
-        let Peer::Host(address) = peer else { return None };
-        let trusted = self.trusted_proxies.iter().any(|net| net.contains(&address.ip()));
-        let last = headers.get_all("x-forwarded-for").iter().next_back().filter(|_| trusted)?;
-        let entry = last.to_str().ok()?.rsplit(',').next()?.trim();
-        entry.parse::<std::net::IpAddr>().ok().map(|ip| ip.to_string())
+    /// Who sent a request: what a trusted proxy says, else the peer. A program that reaches us
+    /// over a Unix socket is a proxy on this host.
+    fn sender(&self, headers: &HeaderMap, peer: Peer) -> Sender {
+        let trusted = match peer {
+            Peer::Host(address) => is_among(&self.trusted_proxies, address.ip()),
+            Peer::Local => true,
+        };
+        let forwarded = trusted.then(|| head::forwarded(headers, &self.trusted_proxies)).flatten();
+        Sender { peer, forwarded }
     }
 }
 
 /// Whether the body is packed, in a way that its provider's adapter does not undo.
 fn is_coded(headers: &HeaderMap, takes_gzip: bool) -> bool {
-    let known = |value: &[u8]| value == b"identity" || (takes_gzip && value == b"gzip");
-    headers.get_all(CONTENT_ENCODING).iter().any(|value| !known(value.as_bytes()))
+    let known = |coding: &[u8]| {
+        let is = |name: &[u8]| coding.eq_ignore_ascii_case(name);
+        coding.is_empty() || is(b"identity") || (takes_gzip && (is(b"gzip") || is(b"x-gzip")))
+    };
+    let lines = headers.get_all(CONTENT_ENCODING).iter();
+    let mut codings = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    codings.any(|coding| !known(coding.trim_ascii()))
 }
 
-/// Longest time, and most bytes, for which a body is read only to be thrown away.
-const DISCARD_TIME: Duration = Duration::from_secs(2);
-const DISCARD_MAX: usize = 64 << 20;
-
-/// The whole body, if it is not too large.
-async fn collect(body: &mut Incoming, max: usize) -> Result<Bytes, StatusCode> {
-    let mut whole = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| StatusCode::BAD_REQUEST)?;
-        let Ok(data) = frame.into_data() else { continue };
-        if whole.len() + data.len() > max {
-            return Err(StatusCode::PAYLOAD_TOO_LARGE);
-        }
-        whole.extend_from_slice(&data);
-    }
-    Ok(whole.into())
-}
-
-/// Reads what is left of a body that nobody wants.
-async fn discard(body: &mut Incoming) {
-    let mut left = DISCARD_MAX;
-    while let Some(Ok(frame)) = body.frame().await {
-        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
-        if left == 0 {
-            return;
-        }
-    }
-}
-
-/// Who sent a notification, for the log.
+/// Who sent a notification.
 struct Sender {
     peer: Peer,
-    forwarded: Option<String>,
+    forwarded: Option<IpAddr>,
+}
+
+impl Sender {
+    /// Whose bodies are counted together. `None`: a program on this host, which may be a proxy that
+    /// does not say whom it speaks for.
+    fn share(&self) -> Option<IpAddr> {
+        let peer = match self.peer {
+            Peer::Host(address) => Some(address.ip()),
+            Peer::Local => None,
+        };
+        self.forwarded.or(peer).filter(|address| !address.is_loopback()).map(subscriber)
+    }
 }
 
 impl fmt::Display for Sender {
@@ -180,12 +229,12 @@ fn respond(answer: Answer) -> Response<Full<Bytes>> {
 
 fn echo(json: &str) -> Response<Full<Bytes>> {
     let mut response = reply(StatusCode::OK, json.to_owned());
-    let kind = hyper::header::HeaderValue::from_static("application/json");
+    let kind = HeaderValue::from_static("application/json");
     response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
     response
 }
 
-const EMPTY: hyper::header::HeaderValue = hyper::header::HeaderValue::from_static("");
+const EMPTY: HeaderValue = HeaderValue::from_static("");
 
 /// Answers what is no notification.
 fn refuse(status: StatusCode) -> Response<Full<Bytes>> {
@@ -197,23 +246,21 @@ fn refuse(status: StatusCode) -> Response<Full<Bytes>> {
         StatusCode::PAYLOAD_TOO_LARGE => "The request is too large.\n",
         StatusCode::UNSUPPORTED_MEDIA_TYPE => "The request's encoding is not supported.\n",
         StatusCode::REQUEST_TIMEOUT => "The request took too long.\n",
+        StatusCode::SERVICE_UNAVAILABLE => "Not now; try again later.\n",
         _ => "The request cannot be understood.\n",
     };
     let mut response = reply(status, sentence);
-    let headers = response.headers_mut();
     match status {
+        StatusCode::OK => return response,
         StatusCode::METHOD_NOT_ALLOWED => {
-            let methods = hyper::header::HeaderValue::from_static("POST, GET, HEAD");
-            headers.insert(ALLOW, methods);
+            let methods = HeaderValue::from_static("POST, GET, HEAD");
+            response.headers_mut().insert(ALLOW, methods);
         }
-        // What is left of the body is not read, so the connection cannot go on.
-        StatusCode::PAYLOAD_TOO_LARGE
-        | StatusCode::REQUEST_TIMEOUT
-        | StatusCode::UNSUPPORTED_MEDIA_TYPE
-        | StatusCode::BAD_REQUEST => {
-            headers.insert(CONNECTION, hyper::header::HeaderValue::from_static("close"));
+        StatusCode::SERVICE_UNAVAILABLE => {
+            response.headers_mut().insert(RETRY_AFTER, RETRY);
         }
         _ => {}
     }
-    response
+    // A body may be on its way, which nobody reads.
+    closing(response)
 }

@@ -1,34 +1,51 @@
 //! A listener that serves HTTP/1: limits, TLS, and draining.
 //!
-//! hyper bounds neither the number of connections nor the TLS handshake: `accept` does the one,
-//! and the other is done here.
+//! hyper bounds neither the number of connections, nor the TLS handshake, nor the time that a
+//! client takes for its answers: `accept` does the first, `Watched` the last, and the other is done
+//! here.
 
 use std::convert::Infallible;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use crate::accept::accept_all;
+use super::stream::{RawHead, Watched};
+use super::{closing, head, reply};
+use crate::accept::{self, Place, accept_all, linger};
 use crate::listen::{Connection, Listener};
 use crate::stop::stopped;
 use crate::telemetry;
 
 /// Most headers of a request.
 const HEADERS_MAX: usize = 100;
-/// Largest head of a request, in bytes.
-const HEAD_MAX: usize = 64 << 10;
+/// Largest head of a request, and most bytes of a body that hyper reads at once.
+pub(super) const HEAD_MAX: usize = 32 << 10;
+
+/// Longest time that the end of a connection takes.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a client is told that there is no place for.
+const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\n\
+    connection: close\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 26\r\n\r\n\
+    Not now; try again later.\n";
+/// What a client is told that has sent a part of a head, and no more for too long.
+const LATE_HEAD: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\
+    content-type: text/plain; charset=utf-8\r\ncontent-length: 27\r\n\r\n\
+    The request took too long.\n";
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +65,22 @@ impl fmt::Display for Peer {
     }
 }
 
+/// Who asks, and the place that they have.
+#[derive(Clone)]
+pub struct Caller {
+    /// The other end of the connection.
+    pub peer: Peer,
+    /// The connection's place.
+    pub place: Arc<Place>,
+}
+
 /// What a listener serves.
 pub trait Service: Send + Sync + 'static {
-    /// Answers one request.
+    /// Answers one request, whose head can be understood in one way only.
     fn answer(
         self: Arc<Self>,
         request: Request<Incoming>,
-        peer: Peer,
+        caller: Caller,
     ) -> impl Future<Output = Response<Full<Bytes>>> + Send;
 }
 
@@ -63,10 +89,12 @@ pub trait Service: Send + Sync + 'static {
 pub struct Limits {
     /// What it is called in logs.
     pub name: &'static str,
-    /// Most connections at once; more wait to be accepted.
-    pub connections_max: usize,
+    /// How many connections there may be.
+    pub places: accept::Limits,
     /// Longest wait for a handshake, a request's head, or the next request.
     pub header_timeout: Duration,
+    /// Longest wait for a client to take its answers.
+    pub answer_timeout: Duration,
     /// TLS, if it is ended here.
     pub tls: Option<TlsAcceptor>,
 }
@@ -80,32 +108,48 @@ pub async fn serve<S: Service>(
     stop: watch::Receiver<bool>,
     drain: Duration,
 ) -> usize {
-    let (name, most) = (limits.name, limits.connections_max);
+    let (name, places) = (limits.name, limits.places.clone());
+    // In plain text to a client that speaks TLS it would be noise.
+    let farewell: &[u8] = if limits.tls.is_some() { &[] } else { NO_PLACE };
     let stopping = stop.clone();
-    let serve =
-        |connection| connect(connection, Arc::clone(&service), limits.clone(), stopping.clone());
-    accept_all(name, listener, most, stop, drain, serve).await
+    let limits = Arc::new(limits);
+    let serve = |connection, place| {
+        connect(connection, place, Arc::clone(&service), Arc::clone(&limits), stopping.clone())
+    };
+    accept_all(name, listener, places, farewell, stop, drain, serve).await
 }
 
 async fn connect<S: Service>(
     connection: Connection,
+    place: Arc<Place>,
     service: Arc<S>,
-    limits: Limits,
+    limits: Arc<Limits>,
     stop: watch::Receiver<bool>,
 ) {
     match connection {
         Connection::Unix(stream) => {
-            converse(stream, Peer::Local, service, &limits, stop).await;
+            let caller = Caller { peer: Peer::Local, place };
+            converse(stream, caller, service, &limits, stop).await;
         }
         Connection::Tcp(stream, address) => {
-            let peer = Peer::Host(address);
+            // A socket for both families shows IPv4 addresses in the form of IPv6.
+            let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+            let caller = Caller { peer: Peer::Host(address), place };
             // Answers are small and whole: waiting to fill packets would only delay them.
             let _ = stream.set_nodelay(true);
             let Some(tls) = &limits.tls else {
-                return converse(stream, peer, service, &limits, stop).await;
+                return converse(stream, caller, service, &limits, stop).await;
             };
-            match tokio::time::timeout(limits.header_timeout, tls.accept(stream)).await {
-                Ok(Ok(stream)) => converse(stream, peer, service, &limits, stop).await,
+            let place = Arc::clone(&caller.place);
+            place.owed();
+            let handshake = tokio::time::timeout(limits.header_timeout, tls.accept(stream));
+            let shaken = tokio::select! {
+                shaken = handshake => shaken,
+                () = place.wanted() => return,
+            };
+            place.idle();
+            match shaken {
+                Ok(Ok(stream)) => converse(stream, caller, service, &limits, stop).await,
                 Ok(Err(error)) => telemetry::webhook::connection_failed(limits.name, error),
                 Err(late) => telemetry::webhook::connection_failed(limits.name, late),
             }
@@ -113,38 +157,100 @@ async fn connect<S: Service>(
     }
 }
 
-/// Serves one connection until it ends, or until its present request is answered after `stop`.
+/// Serves one connection until it ends, or until its present request is answered after `stop`, or
+/// until another has its place.
 async fn converse<S: Service, C>(
     stream: C,
-    peer: Peer,
+    caller: Caller,
     service: Arc<S>,
     limits: &Limits,
     mut stop: watch::Receiver<bool>,
 ) where
     C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let place = Arc::clone(&caller.place);
+    let (head, refused) = (Arc::new(RawHead::default()), Arc::new(AtomicBool::new(false)));
+    let watched =
+        Watched::new(stream, Arc::clone(&place), Arc::clone(&head), limits.answer_timeout);
+    let closes = Arc::clone(&refused);
     let answer = service_fn(move |request| {
-        let service = Arc::clone(&service);
-        async move { Ok::<_, Infallible>(service.answer(request, peer).await) }
+        let (service, caller) = (Arc::clone(&service), caller.clone());
+        let (head, closes) = (Arc::clone(&head), Arc::clone(&closes));
+        Box::pin(async move {
+            let response = answer(service, request, caller, &head).await;
+            closes.store(response.headers().contains_key(CONNECTION), Ordering::Relaxed);
+            Ok::<_, Infallible>(response)
+        })
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         // Without a timer hyper's own time limits do nothing.
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_headers(HEADERS_MAX)
-        .max_header_size(HEAD_MAX)
+        .max_buf_size(HEAD_MAX)
         // A sender that closes its half after the request still gets its request carried out.
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), answer);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stopped(&mut stop) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        .serve_connection(TokioIo::new(watched), answer);
+    let mut stopping = false;
+    let ended = loop {
+        tokio::select! {
+            biased;
+            ended = poll_fn(|context| connection.poll_without_shutdown(context)) => break ended,
+            () = place.wanted() => return telemetry::webhook::gave_way(limits.name),
+            () = stopped(&mut stop), if !stopping => {
+                stopping = true;
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
+            }
         }
     };
+    let parts = connection.into_parts();
+    // What is left of the conversation is its end: nobody waits for it.
+    place.idle();
+    let closing = close(parts.io.into_inner(), &ended, !parts.read_buf.is_empty(), &refused);
+    tokio::select! {
+        _ = tokio::time::timeout(CLOSE_TIMEOUT, closing) => {}
+        () = place.wanted() => {}
+    }
     if let Err(error) = ended {
         telemetry::webhook::connection_failed(limits.name, error);
     }
+}
+
+/// Answers one request, unless its head refuses itself.
+async fn answer<S: Service>(
+    service: Arc<S>,
+    request: Request<Incoming>,
+    caller: Caller,
+    head: &RawHead,
+) -> Response<Full<Bytes>> {
+    let place = Arc::clone(&caller.place);
+    place.working();
+    let raw = head.take();
+    if raw.is_empty() {
+        // Its client sends many at once: others come in between.
+        tokio::task::yield_now().await;
+    }
+    let response = match head::check(&request, &raw) {
+        Ok(()) => service.answer(request, caller).await,
+        Err(status) => closing(reply(status, "The request cannot be understood.\n")),
+    };
+    place.idle();
+    head.expect();
+    response
+}
+
+/// Closes a connection that hyper is done with, so that its last answer arrives.
+async fn close(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    ended: &hyper::Result<()>,
+    begun: bool,
+    refused: &AtomicBool,
+) {
+    let unread = match ended {
+        Ok(()) => refused.load(Ordering::Relaxed),
+        Err(error) if error.is_timeout() && begun => stream.write_all(LATE_HEAD).await.is_ok(),
+        Err(error) => error.is_parse(),
+    };
+    // Whoever has gone already needs no farewell.
+    let _ = if unread { linger(stream).await } else { stream.shutdown().await };
 }

@@ -19,12 +19,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::journal::{self, Damage, OpenError, PAYLOAD_MAX};
 use crate::model::bounds::{CURSOR_BYTES_MAX, FEED_BYTES_MAX};
 use crate::model::{Position, Submission};
 use crate::provider::Reading;
+use crate::room::{Room, Share};
 use crate::rules::Rules;
 use crate::store::{Checkpoints, Paths, Reader, newest_checkpoint};
 use crate::telemetry;
@@ -33,8 +34,8 @@ pub use changes::{Changes, Recent};
 
 /// Most submissions waiting to be committed.
 const QUEUE_MAX: usize = 8_192;
-/// Most bytes of submissions waiting to be committed.
-const QUEUE_BYTES_MAX: usize = 128 << 20;
+/// Most bytes that are received and not yet durable, unless the configuration says so.
+pub const MEMORY: usize = 64 << 20;
 /// About how many bytes of elements whoever has many puts into one record: what is applied needs
 /// memory for one record at a time.
 pub const RECORD_BYTES: usize = 4 << 20;
@@ -79,11 +80,28 @@ pub struct Receipt {
     pub end: Position,
 }
 
+/// Too much is waiting.
+const FULL: Refused = Refused::Full { retry_after: RETRY_AFTER };
+
+/// A submission that was handed in.
+#[derive(Debug)]
+pub struct Handed(oneshot::Receiver<Result<Receipt, Refused>>);
+
+impl Handed {
+    /// Waits until it is synced to disk.
+    ///
+    /// # Errors
+    /// When it could not be; then nothing of it was kept.
+    pub async fn durable(self) -> Result<Receipt, Refused> {
+        self.0.await.unwrap_or(Err(Refused::Stopping))
+    }
+}
+
 /// Takes submissions. Cheap to clone; every edge that changes state has one.
 #[derive(Clone)]
 pub struct Ingest {
     queue: mpsc::Sender<Message>,
-    room: Arc<Semaphore>,
+    room: Room,
     shared: Arc<Shared>,
     committed: watch::Receiver<Position>,
     applied: watch::Receiver<Position>,
@@ -98,14 +116,14 @@ enum Message {
 struct Waiting {
     payload: Vec<u8>,
     reply: oneshot::Sender<Result<Receipt, Refused>>,
-    /// Gives its room back when it is dropped.
-    room: tokio::sync::OwnedSemaphorePermit,
+    /// What it holds of the room for all that is not durable.
+    share: Share,
 }
 
 impl Waiting {
     /// Answers whoever asked, who may be gone. Its room is free by then for what comes next.
     fn answer(self, answer: Result<Receipt, Refused>) {
-        drop(self.room);
+        drop(self.share);
         let _ = self.reply.send(answer);
     }
 }
@@ -140,6 +158,8 @@ pub struct Settings {
     pub state: PathBuf,
     /// How long received payloads are kept.
     pub retention: Duration,
+    /// Most bytes that are received and not yet durable.
+    pub memory: usize,
     /// What a change of a verdict is.
     pub rules: Arc<Rules>,
     /// What reading elements needs.
@@ -163,6 +183,7 @@ impl Settings {
         Settings {
             state,
             retention,
+            memory: MEMORY,
             rules,
             reading,
             checkpoint_bytes: 256 << 20,
@@ -236,7 +257,7 @@ impl Opened {
     pub fn start(self, runtime: &Handle) -> Result<Running, OpenError> {
         let Opened { settings, writer, reader: journal } = self;
         let end = writer.end();
-        let shared = Arc::new(Shared::default());
+        let (shared, room) = (Arc::new(Shared::default()), Room::new(settings.memory));
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let (committed_tx, committed) = watch::channel(end);
         let committed_too = committed.clone();
@@ -276,7 +297,6 @@ impl Opened {
             apply.run();
             let _ = applier_done.send(());
         })?;
-        let room = Arc::new(Semaphore::new(QUEUE_BYTES_MAX));
         let ingest = Ingest { queue, room, shared, committed: committed_too, applied };
         Ok(Running { ingest, reader, changes, recent, checkpoints, committer, applier })
     }
@@ -316,35 +336,46 @@ impl Ingest {
     /// # Errors
     /// When it was not taken; then nothing of it was kept.
     pub async fn submit(&self, submission: &Submission) -> Result<Receipt, Refused> {
-        let answer = self.enqueue(submission)?;
-        answer.await.unwrap_or(Err(Refused::Stopping))
+        if !is_within_bounds(submission) {
+            return Err(Refused::TooLarge);
+        }
+        let payload = submission.encode();
+        // One that is larger than all the room takes all of it.
+        let share = self.room.take(payload.len()).map_err(|_| FULL)?;
+        self.hand_in(payload, share)?.durable().await
     }
 
-    fn enqueue(
-        &self,
-        submission: &Submission,
-    ) -> Result<oneshot::Receiver<Result<Receipt, Refused>>, Refused> {
-        let full = || Refused::Full { retry_after: RETRY_AFTER };
+    /// Hands in an encoded submission, with what its body holds of the room so far. It is not taken
+    /// back when the answer is not waited for.
+    ///
+    /// # Errors
+    /// When it was not taken; then nothing of it was kept.
+    pub fn hand_in(&self, payload: Vec<u8>, mut share: Share) -> Result<Handed, Refused> {
         if self.shared.stopping.load(Ordering::Acquire) {
             return Err(Refused::Stopping);
         }
         if self.shared.lag.load(Ordering::Relaxed) > LAG_BYTES_MAX {
-            return Err(full());
+            return Err(FULL);
         }
-        let payload = submission.encode();
-        if payload.len() > PAYLOAD_MAX || !is_within_bounds(submission) {
+        if payload.len() > PAYLOAD_MAX {
             return Err(Refused::TooLarge);
         }
-        // One that is larger than the queue may be takes all of it.
-        let room = payload.len().min(QUEUE_BYTES_MAX) as u32;
-        let permit = Arc::clone(&self.room).try_acquire_many_owned(room).map_err(|_| full())?;
+        let (_, most) = self.room.used();
+        let needed = payload.len().min(most);
+        share.grow(needed.saturating_sub(share.bytes())).map_err(|_| FULL)?;
+        share.shrink_to(needed);
         let (reply, answer) = oneshot::channel();
-        let waiting = Message::Submit(Waiting { payload, reply, room: permit });
+        let waiting = Message::Submit(Waiting { payload, reply, share });
         self.queue.try_send(waiting).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => full(),
+            mpsc::error::TrySendError::Full(_) => FULL,
             mpsc::error::TrySendError::Closed(_) => Refused::Stopping,
         })?;
-        Ok(answer)
+        Ok(Handed(answer))
+    }
+
+    /// The room for all that is received and not yet durable.
+    pub fn room(&self) -> Room {
+        self.room.clone()
     }
 
     /// Waits until the store has applied what a receipt stands for.

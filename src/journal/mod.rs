@@ -14,8 +14,8 @@ mod writer;
 
 pub use reader::{Entry, Reader, Tail};
 pub use recover::{Journal, OpenError, Recovery, damaged_files, note_loss, open};
-pub use verify::{Decodes, Verified, is_in_use, verify};
 pub(crate) use segment::private_dir;
+pub use verify::{Decodes, Verified, is_in_use, verify};
 pub use writer::{AppendError, PAYLOAD_MAX, Placed, Writer};
 
 use std::path::PathBuf;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Answer, Judge, Protocol, Query, answer_all};
-use crate::accept::accept_all;
+use crate::accept::{Limits, Place, accept_all, linger};
 use crate::listen::{Connection, Listener};
 use crate::stop::stopped;
 use crate::telemetry;
@@ -24,10 +24,8 @@ const READ_BYTES: usize = 8 << 10;
 const REQUEST_WAIT: Duration = Duration::from_secs(10);
 /// Longest wait for a client to take its answers.
 const WRITE_WAIT: Duration = Duration::from_secs(10);
-/// Longest wait at the stop for queries that are on their way, and after garbage for its end.
+/// Longest wait at the stop for queries that are on their way.
 const LAST_WAIT: Duration = Duration::from_secs(3);
-/// Bytes of garbage that are taken before the connection is closed nevertheless.
-const GARBAGE_BYTES_MAX: u64 = 64 << 10;
 
 /// How a conversation ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,22 +45,40 @@ pub async fn serve(
     drain: Duration,
 ) -> usize {
     let (name, most) = (judge.listen.clone(), judge.settings.connections_max);
+    // Few MTAs ask, with many connections each.
+    let limits = Limits { most, each: most.div_ceil(2), exempt: Vec::new() };
     let stopping = stop.clone();
-    let serve = |connection| connected(connection, Arc::clone(&judge), stopping.clone());
-    accept_all(&name, listener, most, stop, drain, serve).await
+    let serve = |connection, place: Arc<Place>| {
+        let (judge, stop) = (Arc::clone(&judge), stopping.clone());
+        async move {
+            tokio::select! {
+                biased;
+                () = connected(connection, judge, &place, stop) => {}
+                () = place.wanted() => {}
+            }
+        }
+    };
+    // No protocol has a word for it; a client whose connection is closed tries again.
+    accept_all(&name, listener, limits, Vec::new(), stop, drain, serve).await
 }
 
-async fn connected(connection: Connection, judge: Arc<Judge>, stop: watch::Receiver<bool>) {
+async fn connected(
+    connection: Connection,
+    judge: Arc<Judge>,
+    place: &Place,
+    stop: watch::Receiver<bool>,
+) {
     let _counted = judge.connected();
     let (protocol, idle) = (judge.settings.protocol, judge.settings.idle_timeout);
     let answer = |query: &Query<'_>| judge.answer(query);
+    let doing = |owed: bool| if owed { place.owed() } else { place.idle() };
     let ended = match connection {
         Connection::Tcp(stream, _) => {
             // Answers are small and whole: waiting to fill packets would only delay them.
             let _ = stream.set_nodelay(true);
-            converse(stream, protocol, idle, answer, stop).await
+            converse(stream, protocol, idle, answer, doing, stop).await
         }
-        Connection::Unix(stream) => converse(stream, protocol, idle, answer, stop).await,
+        Connection::Unix(stream) => converse(stream, protocol, idle, answer, doing, stop).await,
     };
     match ended {
         Ok(End::Done) => {}
@@ -71,19 +87,20 @@ async fn connected(connection: Connection, judge: Arc<Judge>, stop: watch::Recei
     }
 }
 
-/// Answers one client until it has gone, sends garbage, or is too slow, or until the stop.
+/// Answers one client until it has gone, sends garbage, or is too slow, or until the stop. `doing`
+/// is told whether the client owes us something from now on.
 async fn converse<'j, C>(
     mut stream: C,
     protocol: &dyn Protocol,
     idle: Duration,
     answer: impl Fn(&Query<'_>) -> Answer<'j>,
+    doing: impl Fn(bool),
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<End>
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
-    let (mut inbox, mut outbox) = (Vec::new(), Vec::new());
-    let mut stopping = pin!(stopped(&mut stop));
+    let (mut inbox, mut outbox, mut stopping) = (Vec::new(), Vec::new(), pin!(stopped(&mut stop)));
     // From the stop on: when the conversation ends, whatever else comes.
     let mut last: Option<Instant> = None;
     let (mut held, mut deadline) = (false, Instant::now() + idle);
@@ -92,6 +109,7 @@ where
     loop {
         let judged = answer_all(protocol, &inbox, &mut outbox, &answer);
         if !outbox.is_empty() {
+            doing(true);
             timeout(WRITE_WAIT, stream.write_all(&outbox)).await??;
             outbox.clear();
         }
@@ -104,11 +122,16 @@ where
             linger(stream).await?;
             return Ok(End::Done);
         }
+        if used >= READ_BYTES / 2 {
+            // Its client asks much at once: others come in between.
+            tokio::task::yield_now().await;
+        }
         if more {
             continue;
         }
         if used > 0 || held == inbox.is_empty() {
             held = !inbox.is_empty();
+            doing(held);
             deadline = Instant::now() + if held { REQUEST_WAIT } else { idle };
         }
         deadline = last.map_or(deadline, |last| last.min(deadline));
@@ -137,15 +160,6 @@ where
     }
 }
 
-/// Closes so that the client still gets its answers: what it sends must be taken for that.
-async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
-    stream.shutdown().await?;
-    let mut rest = stream.take(GARBAGE_BYTES_MAX);
-    // Whether it ends in time or not, the connection is closed.
-    let _ = timeout(LAST_WAIT, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{DuplexStream, duplex};
@@ -162,7 +176,7 @@ mod tests {
         let stop = watch::Sender::new(false);
         let protocol = ALL.iter().find(|protocol| protocol.name() == "tcp-table").unwrap();
         let answer = |_: &Query<'_>| Answer::Suppressed("no");
-        let conversation = converse(server, *protocol, IDLE, answer, stop.subscribe());
+        let conversation = converse(server, *protocol, IDLE, answer, |_| {}, stop.subscribe());
         (client, stop, tokio::spawn(conversation))
     }
 
@@ -262,7 +276,7 @@ mod tests {
         let answer = |_: &Query<'_>| Answer::Suppressed("no");
         let receiver = stop.subscribe();
         let (mut reader, mut writer) = tokio::io::split(client);
-        let conversation = tokio::spawn(converse(server, ALL[1], IDLE, answer, receiver));
+        let conversation = tokio::spawn(converse(server, ALL[1], IDLE, answer, |_| {}, receiver));
         let sent = tokio::spawn(async move { writer.write_all(&b"get a\n".repeat(99)).await });
         let ended = conversation.await.unwrap();
         assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);

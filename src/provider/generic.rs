@@ -13,7 +13,7 @@ use super::{
     Check, Class, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Said,
     Sample, SettingError, Settings, Stamp, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Reason, Time};
+use crate::model::{Address, Element, Event, EventKind, Reason, Scope, Time};
 
 /// The header that holds the signature unless the source names another.
 const SIGNATURE_HEADER: &str = "X-Webhook-Signature";
@@ -94,6 +94,8 @@ struct WireListed {
     recipient: Told,
     reason: Text,
     since: When,
+    /// `global` or `stream:NAME`, as our own pages have it.
+    scope: Text,
 }
 
 #[derive(Deserialize)]
@@ -290,10 +292,12 @@ impl WireListed {
         let own = [Reason::Manual, Reason::SoftBounces, Reason::ProviderListed];
         let reason = name.as_deref().and_then(Reason::parse).filter(|reason| !own.contains(reason));
         let word = name.unwrap_or_else(|| LIST.to_owned());
+        let scope = wire::filled(self.scope);
         let identity = since.map_or(LIST.to_owned(), |since| format!("{LIST}:{since}"));
         let at = since.unwrap_or(stamp.received_at);
         Ok(Event {
             reason,
+            scope: scope.as_deref().and_then(Scope::parse).unwrap_or_default(),
             identity: Some(identity),
             undated: since.is_none(),
             ..stamp.event(provider, EventKind::Listed, word, address, at)

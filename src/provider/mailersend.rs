@@ -201,6 +201,10 @@ impl Provider for MailerSend {
         check.verify(notification, None).is_ok() && is_ping()
     }
 
+    fn has_probes(&self) -> bool {
+        true
+    }
+
     fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
         wire::split_json(notification.body)
     }

@@ -47,7 +47,7 @@ pub use api::{
 };
 pub use fault::{Class, Diagnostic, Faults, Said};
 pub use operator::{Instruction, OPERATOR, OWN, instruction_element};
-pub use packed::gunzip;
+pub use packed::{UNPACKED_MAX, gunzip, is_packed};
 pub use push::{Outlet, Push, Pushing, outlet, push_element, push_step};
 pub use settings::{Key, KeyKind, Setting, SettingError, Settings};
 pub use verify::{
@@ -312,6 +312,11 @@ pub trait Provider: Send + Sync {
 
     /// Whether an unauthentic notification is a harmless probe, to be answered 200 and forgotten.
     fn is_probe(&self, _notification: &Notification<'_>) -> bool {
+        false
+    }
+
+    /// Whether there are such probes: only then is a body read that cannot be authentic.
+    fn has_probes(&self) -> bool {
         false
     }
 

@@ -7,14 +7,19 @@ use std::io::Read;
 use flate2::bufread::GzDecoder;
 
 /// Largest body after unpacking, in bytes: a hundred events with long diagnostics take less.
-const UNPACKED_MAX: u64 = 4 << 20;
+pub const UNPACKED_MAX: u64 = 4 << 20;
 
 /// How gzip starts (RFC 1952, section 2.3.1).
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
+/// Whether a body says that it is packed.
+pub fn is_packed(body: &[u8]) -> bool {
+    body.starts_with(&MAGIC)
+}
+
 /// What a gzip body holds. `None` when it is none, is damaged, or holds too much.
 pub fn gunzip(body: &[u8]) -> Option<Vec<u8>> {
-    if !body.starts_with(&MAGIC) {
+    if !is_packed(body) {
         return None;
     }
     let (mut packed, mut plain) = (body, Vec::new());

@@ -1,6 +1,7 @@
 //! Finding events: by address or message through the index, all else through the journal.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, PoisonError};
 
 use super::codec::{EventRef, decode};
 use super::keys::{self, Hash};
@@ -48,12 +49,16 @@ pub struct EventScan {
     indexed: VecDeque<Indexed>,
     /// The record that one of them is in.
     last: LastRecord,
-    /// The record that is being gone through.
-    open: Option<(Position, Payload)>,
-    /// Events of the element that was read last.
+    /// Events of the record that was read last.
     ready: VecDeque<Told>,
+    /// That record, if it has more of them, and its next element.
+    rest: Option<(Position, u32)>,
     tail: Tail,
 }
+
+/// Most events that a scan keeps ready: whoever is told of them may take long, and a record may
+/// have very many. What is left of it is read again.
+const READY_MAX: usize = 1_000;
 
 /// An event as the index names it: where it is, to whom, and its id as it was applied.
 type Indexed = (EventRef, Hash, EventId);
@@ -103,8 +108,8 @@ impl Reader {
             filter,
             indexed,
             last: LastRecord::default(),
-            open: None,
             ready: VecDeque::new(),
+            rest: None,
             tail,
         })
     }
@@ -159,12 +164,18 @@ impl EventScan {
             if let Some(told) = self.ready.pop_front() {
                 return Ok(Some(told));
             }
-            if self.take()? {
+            // However many follow, one of them at a time has a whole record in memory.
+            let turn = Arc::clone(&self.reader.turn);
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((position, from)) = self.rest.take() {
+                if let Some(payload) = self.reader.journal.read(position)? {
+                    self.take(position, from, payload)?;
+                }
                 continue;
             }
             match self.tail.next(applied)? {
                 Some(Entry::Record { position, payload }) => {
-                    self.open = Payload::open(payload).ok().map(|payload| (position, payload));
+                    self.take(position, 0, payload)?;
                 }
                 Some(Entry::Damage(Damage { from, bytes, aside })) => {
                     telemetry::ingest::journal_damaged(from, bytes, aside.as_deref());
@@ -188,24 +199,29 @@ impl EventScan {
         Ok(index.map(told))
     }
 
-    /// Readies the events of the next element that were told first there, and match. Says whether
-    /// there was one.
-    fn take(&mut self) -> Result<bool, StoreError> {
-        let Some((position, payload)) = &mut self.open else { return Ok(false) };
-        let Some((number, element)) = payload.advance() else {
-            self.open = None;
-            return Ok(false);
-        };
-        let place = (*position, number);
-        for event in self.reader.read(payload.head(), &element).unwrap_or_default() {
-            if !self.filter.admits(&event) {
+    /// Readies the events of a record, from an element on, that were told first there and match. A
+    /// payload that cannot be read has none.
+    fn take(&mut self, position: Position, from: u32, payload: Vec<u8>) -> Result<(), StoreError> {
+        let Ok(mut payload) = Payload::open(payload) else { return Ok(()) };
+        while let Some((number, element)) = payload.advance() {
+            if number < from {
                 continue;
             }
-            let Some((id, entry)) = self.reader.entry(&event, place)? else { continue };
-            if (entry.record, entry.element) == place {
-                self.ready.push_back(Told { id, event, origins: entry.origins() });
+            if self.ready.len() >= READY_MAX {
+                self.rest = Some((position, number));
+                return Ok(());
+            }
+            let place = (position, number);
+            for event in self.reader.read(payload.head(), &element).unwrap_or_default() {
+                if !self.filter.admits(&event) {
+                    continue;
+                }
+                let Some((id, entry)) = self.reader.entry(&event, place)? else { continue };
+                if (entry.record, entry.element) == place {
+                    self.ready.push_back(Told { id, event, origins: entry.origins() });
+                }
             }
         }
-        Ok(true)
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Looking into the store.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::codec::{Counts, Meta, decode};
 use super::keys::{self, META, QUIET, SET_ASIDE, STANDING};
@@ -20,6 +20,8 @@ pub struct Reader {
     state: Arc<RwLock<State>>,
     pub(super) journal: journal::Reader,
     reading: Arc<Reading>,
+    /// Whoever goes through the journal takes it for each record.
+    pub(super) turn: Arc<Mutex<()>>,
 }
 
 enum State {
@@ -59,7 +61,8 @@ pub const SET_ASIDE_MAX: usize = 1_000;
 impl Reader {
     /// A reader of a store that is still to be opened.
     pub fn new(journal: journal::Reader, reading: Arc<Reading>) -> Reader {
-        Reader { state: Arc::new(RwLock::new(State::Opening)), journal, reading }
+        let state = Arc::new(RwLock::new(State::Opening));
+        Reader { state, journal, reading, turn: Arc::default() }
     }
 
     /// The events of one element, as its provider reads them.

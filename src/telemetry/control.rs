@@ -1,7 +1,5 @@
 //! Log lines and metrics of the control socket. Commands are named, never their addresses.
 
-use std::io;
-
 use tracing::{Level, debug, info, warn};
 
 use super::fold;
@@ -35,20 +33,12 @@ pub fn malformed(uid: Option<u32>) {
     }
 }
 
-/// A connection was turned away, because `limit` were open.
-pub fn full(limit: usize) {
-    const MESSAGE: &str = "too many commands at once on the control socket";
-    metrics::counter!("suppressd_control_refused_total").increment(1);
-    if fold::first(Level::WARN, MESSAGE, SOCKET, "") {
-        warn!(limit, "{MESSAGE}");
-    }
-}
-
-/// A connection could not be accepted.
-pub fn accept_failed(error: &io::Error) {
-    const MESSAGE: &str = "the control socket could not accept a connection";
-    if fold::first(Level::WARN, MESSAGE, SOCKET, &error.to_string()) {
-        warn!(%error, "{MESSAGE}");
+/// A client did not read on in time, or did nothing while another needed its place.
+pub fn gave_way(verb: &'static str, uid: Option<u32>) {
+    const MESSAGE: &str = "a client of the control socket was too slow; its command ended";
+    count(verb, "slow");
+    if fold::first(Level::INFO, MESSAGE, SOCKET, verb) {
+        info!(verb, uid, "{MESSAGE}");
     }
 }
 

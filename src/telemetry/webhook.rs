@@ -118,6 +118,18 @@ pub fn accept_failed(listener: &str, error: impl Display) {
     }
 }
 
+/// A client was turned away: every place is taken by one that is being worked for.
+pub fn no_place(listener: &str) {
+    counter!("suppressd_connections_refused_total", "listener" => listener.to_owned()).increment(1);
+    debug!(listener, "there was no place for a connection");
+}
+
+/// A connection that waited for its client was closed, since another needed its place.
+pub fn gave_way(listener: &'static str) {
+    counter!("suppressd_connections_displaced_total", "listener" => listener).increment(1);
+    debug!(listener, "a connection was closed for another");
+}
+
 /// A connection ended in an error.
 pub fn connection_failed(listener: &'static str, error: impl Display) {
     const MESSAGE: &str = "http: a connection ended early";

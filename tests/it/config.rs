@@ -189,7 +189,7 @@ fn a_file_with_a_source_alone_takes_every_default() {
     assert_eq!(config.http.connections_max, 1024);
     assert_eq!(config.http.header_timeout, Duration::from_secs(10));
     assert_eq!(config.http.body_timeout, Duration::from_secs(30));
-    assert_eq!(config.admin.to_string(), "127.0.0.1:9025");
+    assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9025");
     assert_eq!(config.control, Path::new("/run/suppressd/control.sock"));
     assert_eq!(config.rules, suppressd::rules::Rules::default());
     assert!(config.sources.len() == 1 && config.exports.is_empty());
@@ -264,7 +264,7 @@ fn values_arrive_where_they_belong() {
 fn the_example_loads_as_it_is() {
     let config = config::load(Path::new(EXAMPLE), &environment())
         .unwrap_or_else(|problems| panic!("{problems}"));
-    assert!(config.http.listen.is_local() && config.admin.is_local());
+    assert!(config.http.listen.is_local() && config.admin.listen.is_local());
     assert_eq!(config.webhooks[0].source.as_str(), "example");
     assert_eq!(config.webhooks[0].checks.len(), 1);
     assert_eq!(config.exports[0].name, "postfix");
@@ -298,7 +298,7 @@ fn examples_with_a_run_in_force() -> Vec<String> {
 #[test]
 fn what_the_example_comments_out_is_valid() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["fullchain.pem", "privkey.pem", "hook-key", "example-api"] {
+    for name in ["fullchain.pem", "privkey.pem", "hook-key", "example-api", "admin"] {
         fs::write(folder.path().join(name), "something\n").unwrap();
     }
     fs::write(folder.path().join("proxy"), "http://user:password@proxy.test:3128\n").unwrap();

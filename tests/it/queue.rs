@@ -17,7 +17,7 @@ use super::support::client::event;
 use super::support::daemon::PATIENCE;
 
 /// Most bytes that may wait.
-const QUEUE_BYTES: usize = 128 << 20;
+const QUEUE_BYTES: usize = ingest::MEMORY;
 
 fn submission(elements: Vec<Vec<u8>>) -> Submission {
     let element = |body| Element { context: String::new(), body };

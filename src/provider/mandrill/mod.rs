@@ -186,6 +186,10 @@ impl Provider for Mandrill {
         fields == 1 && events_field(notification.body).is_some_and(|events| events.trim() == "[]")
     }
 
+    fn has_probes(&self) -> bool {
+        true
+    }
+
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
         match stamp.feed {
             "events" => return Ok(api::message(element, stamp)?.into_iter().collect()),

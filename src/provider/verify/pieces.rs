@@ -7,7 +7,7 @@ use data_encoding::{Encoding as Alphabet, HEXLOWER_PERMISSIVE};
 use http::header::{HeaderName, HeaderValue};
 use serde_json::Value;
 
-use super::{Draft, Notification, Refusal, only};
+use super::{Draft, Notification, Refusal, only, pointer};
 use crate::model::Time;
 use crate::provider::wire;
 use std::time::Duration;
@@ -88,6 +88,9 @@ pub struct Scheme {
     pub stamp: Option<Stamp>,
 }
 
+/// The signatures that stand in their place, and the timestamp if it stands there too.
+type Given<'g> = (Vec<Vec<u8>>, Option<&'g [u8]>);
+
 /// What a notification gives a scheme to check.
 pub(super) struct Claim {
     /// The signatures it bears; one of them must be right.
@@ -151,29 +154,60 @@ impl Scheme {
     /// What a notification claims; its timestamp is checked already.
     pub(super) fn claim(&self, notification: &Notification<'_>) -> Result<Claim, Refusal> {
         let given = self.place.value(notification)?;
-        let malformed = || Refusal::Malformed(self.place.name());
-        let (stamp, texts) = self.form.split(&given);
-        let signatures: Vec<Vec<u8>> =
-            texts.into_iter().filter_map(|text| self.encoding.decode(text)).collect();
-        if signatures.is_empty() {
-            return Err(malformed());
-        }
+        let (signatures, stamp) = self.signatures(&given)?;
         let stamp = match &self.stamp {
             None => Vec::new(),
-            Some(rule) => {
-                let text = match &rule.place {
-                    Some(place) => place.value(notification)?,
-                    None => stamp.ok_or_else(malformed)?.to_vec(),
-                };
-                rule.check(&text, notification.now)?;
-                text
-            }
+            Some(rule) => self.stamp(rule, stamp, notification)?,
         };
         let mut message = Vec::new();
         for piece in &self.signed {
             piece.append(notification, &stamp, &mut message)?;
         }
         Ok(Claim { signatures, message })
+    }
+
+    /// Refuses what cannot be authentic whatever its body is.
+    pub(super) fn verify_head(&self, notification: &Notification<'_>) -> Result<(), Refusal> {
+        let in_head = |place: &Place| matches!(place, Place::Header(_));
+        if !in_head(&self.place) {
+            return Ok(());
+        }
+        let given = self.place.value(notification)?;
+        let (_, stamp) = self.signatures(&given)?;
+        if let Some(rule) = &self.stamp
+            && rule.place.as_ref().is_none_or(in_head)
+        {
+            self.stamp(rule, stamp, notification)?;
+        }
+        let headers = self.signed.iter().filter(|piece| matches!(piece, Piece::Header(_)));
+        headers.into_iter().try_for_each(|piece| piece.append(notification, &[], &mut Vec::new()))
+    }
+
+    /// The signatures that stand in their place, and the timestamp if it stands there too.
+    fn signatures<'g>(&self, given: &'g [u8]) -> Result<Given<'g>, Refusal> {
+        let (stamp, texts) = self.form.split(given);
+        let signatures: Vec<Vec<u8>> =
+            texts.into_iter().filter_map(|text| self.encoding.decode(text)).collect();
+        if signatures.is_empty() {
+            return Err(Refusal::Malformed(self.place.name()));
+        }
+        Ok((signatures, stamp))
+    }
+
+    /// The timestamp, as received, if it is near enough.
+    fn stamp(
+        &self,
+        rule: &Stamp,
+        beside: Option<&[u8]>,
+        notification: &Notification<'_>,
+    ) -> Result<Vec<u8>, Refusal> {
+        let malformed = || Refusal::Malformed(self.place.name());
+        let text = match &rule.place {
+            Some(place) => place.value(notification)?,
+            None => beside.ok_or_else(malformed)?.to_vec(),
+        };
+        rule.check(&text, notification.now)?;
+        Ok(text)
     }
 
     /// Readies a draft: everything that is signed is put in, then the signature that `sign` makes.
@@ -283,7 +317,7 @@ impl Piece {
             Piece::Header(name) => out.extend_from_slice(only(notification.headers, name)?),
             Piece::Pointer(pointer) => out.extend(text_at(notification.body, pointer)?),
             Piece::SortedForm => {
-                let mut fields = fields_of(notification.body);
+                let mut fields = fields_of(notification.body).ok_or_else(too_many_fields)?;
                 fields.sort();
                 out.extend(fields.into_iter().flat_map(|(name, value)| [name, value]).flatten());
             }
@@ -292,9 +326,18 @@ impl Piece {
     }
 }
 
+/// Most fields of a form that is signed; providers send one or two. Each takes memory before
+/// anything is known of its sender.
+const FIELDS_MAX: usize = 1_000;
+
+fn too_many_fields() -> Refusal {
+    Refusal::Malformed("the form".to_owned())
+}
+
 /// The fields of a form (WHATWG URL, "application/x-www-form-urlencoded parsing"), to the byte:
 /// what is no UTF-8 must not pass for something else that is none.
-fn fields_of(form: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+/// `None`: there are too many.
+fn fields_of(form: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
     let decoded = |part: &[u8]| {
         let spaced: Vec<u8> = part.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
         percent_encoding::percent_decode(&spaced).collect()
@@ -305,19 +348,15 @@ fn fields_of(form: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
         let (name, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
         (decoded(name), decoded(value))
     };
-    fields.map(pair).collect()
+    let known: Vec<&[u8]> = fields.take(FIELDS_MAX + 1).collect();
+    (known.len() <= FIELDS_MAX).then(|| known.into_iter().map(pair).collect())
 }
 
 /// A text or number in a JSON body, as text.
 pub(in crate::provider) fn text_at(body: &[u8], pointer: &str) -> Result<Vec<u8>, Refusal> {
     let missing = || Refusal::Missing(Place::Pointer(pointer.to_owned()).name());
-    let value: Value =
-        wire::parse(&String::from_utf8_lossy(wire::unmarked(body))).map_err(|_| missing())?;
-    match value.pointer(pointer) {
-        Some(Value::String(text)) => Ok(text.clone().into_bytes()),
-        Some(Value::Number(number)) => Ok(number.to_string().into_bytes()),
-        _ => Err(missing()),
-    }
+    let text = String::from_utf8_lossy(wire::unmarked(body));
+    pointer::find(text.as_bytes(), pointer).map(String::into_bytes).ok_or_else(missing)
 }
 
 fn put_header(draft: &mut Draft, name: &HeaderName, value: &str) -> Result<(), String> {
@@ -351,7 +390,7 @@ mod tests {
 
     #[test]
     fn a_form_is_signed_to_the_byte() {
-        let fields = |form: &[u8]| fields_of(form);
+        let fields = |form: &[u8]| fields_of(form).unwrap();
         let pair = |name: &[u8], value: &[u8]| (name.to_vec(), value.to_vec());
         assert_eq!(
             fields(b"a=b+c&&%3D=%26&d"),
@@ -362,5 +401,7 @@ mod tests {
         assert_ne!(fields(b"a=%d3"), fields(b"a=%d4"));
         assert_ne!(fields(b"a=\xd3"), fields(b"a=\xd4"));
         assert_eq!(fields(b"a=\xd3"), fields(b"a=%D3"));
+        assert_eq!(fields_of(&b"a&".repeat(FIELDS_MAX)).unwrap().len(), FIELDS_MAX);
+        assert_eq!(fields_of(&b"a&".repeat(FIELDS_MAX + 1)), None);
     }
 }

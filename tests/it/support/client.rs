@@ -55,7 +55,8 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> std::io::Result<()> {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: test\r\n");
+        let host = self.0.peer_addr()?;
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n");
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }

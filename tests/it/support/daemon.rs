@@ -1,7 +1,8 @@
 //! The daemon as a process, in a directory of its own.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -172,6 +173,18 @@ impl Daemon {
     pub(crate) fn until_suppressed(&self, address: &str) {
         let found = || (self.looked_up(address) == 200).then_some(());
         wait_for("the suppression", PATIENCE, found);
+    }
+
+    pub(crate) fn control_socket(&self) -> PathBuf {
+        self.config.with_file_name("control.sock")
+    }
+
+    /// Whether a command on the control socket is carried out, without the program's start.
+    pub(crate) fn control(&self, line: &str) -> bool {
+        let mut stream = UnixStream::connect(self.control_socket()).unwrap();
+        stream.write_all(line.as_bytes()).unwrap();
+        let lines = BufReader::new(stream).lines().map_while(Result::ok);
+        lines.last().is_some_and(|line| line.contains("\"done\""))
     }
 
     /// Runs a verb against it.

@@ -1,0 +1,119 @@
+//! The loop of a listener: accepts within limits, and lets what was accepted end at a stop.
+//!
+//! Never waits for a place: when all are taken, the connection that has the least need of its own
+//! gives way, or the new one is told that there is none. Never reads or writes a connection that it
+//! has a place for: whoever serves it does.
+
+mod places;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+pub use places::{Limits, Place, is_among, subscriber};
+
+use crate::listen::{Connection, Listener};
+use crate::stop::stopped;
+use crate::telemetry;
+use places::Places;
+
+/// The wait after an accept that failed: the usual reason is a lack of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Most connections that are told at once that there is no place; others are only closed.
+const FAREWELLS_MAX: usize = 64;
+
+/// How long, and for how many bytes, a connection is read on that we have closed: what was written
+/// last would be lost with a client that is still sending.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES_MAX: u64 = 64 << 20;
+
+/// Serves each connection until `stop` turns true, then lets those that are open end until `drain`
+/// has passed. One that there is no place for is sent `farewell`, and closed. `name` is for logs
+/// and metrics. Says how many connections had to be cut off.
+pub async fn accept_all<F>(
+    name: &str,
+    listener: Listener,
+    limits: Limits,
+    farewell: impl Into<Arc<[u8]>>,
+    mut stop: watch::Receiver<bool>,
+    drain: Duration,
+    serve: impl Fn(Connection, Arc<Place>) -> F,
+) -> usize
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let places = Arc::new(Places::new(limits));
+    let farewell = farewell.into();
+    let farewells = Arc::new(Semaphore::new(FAREWELLS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stopped(&mut stop) => break,
+            accepted = listener.accept() => accepted,
+        };
+        while connections.try_join_next().is_some() {}
+        match accepted {
+            Ok(connection) => {
+                if let Some(place) = places.enter(&connection) {
+                    connections.spawn(serve(connection, Arc::new(place)));
+                } else {
+                    telemetry::webhook::no_place(name);
+                    if let Ok(turn) = Arc::clone(&farewells).try_acquire_owned() {
+                        let farewell = Arc::clone(&farewell);
+                        connections.spawn(async move {
+                            dismiss(connection, &farewell).await;
+                            drop(turn);
+                        });
+                    }
+                }
+                telemetry::webhook::connections(name, connections.len());
+            }
+            Err(error) => {
+                telemetry::webhook::accept_failed(name, error);
+                let _ = timeout(ACCEPT_PAUSE, stopped(&mut stop)).await;
+            }
+        }
+    }
+    drop(listener);
+    let deadline = Instant::now() + drain;
+    while let Ok(Some(_)) = tokio::time::timeout_at(deadline, connections.join_next()).await {}
+    let cut = connections.len();
+    connections.shutdown().await;
+    cut
+}
+
+/// Tells one client too many.
+async fn dismiss(connection: Connection, farewell: &[u8]) {
+    match connection {
+        Connection::Tcp(stream, _) => part(stream, farewell).await,
+        Connection::Unix(stream) => part(stream, farewell).await,
+    }
+}
+
+/// Writes a last word and closes, so that it arrives.
+async fn part(mut stream: impl AsyncRead + AsyncWrite + Unpin, word: &[u8]) {
+    if matches!(timeout(LINGER, stream.write_all(word)).await, Ok(Ok(()))) {
+        // Whether the client takes it is its own affair.
+        let _ = linger(stream).await;
+    }
+}
+
+/// Closes a connection so that its client still gets what was written: what it sends is read on
+/// for that, for a while.
+///
+/// # Errors
+/// When it cannot be closed.
+pub async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+    timeout(LINGER, stream.shutdown()).await??;
+    let mut rest = stream.take(LINGER_BYTES_MAX);
+    // Whether it ends in time or not, the connection is closed.
+    let _ = timeout(LINGER, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+    Ok(())
+}

@@ -1,0 +1,298 @@
+//! The places of a listener: who has one, and who gives way when another needs it.
+//!
+//! A place that is worked for is never taken away. One that waits for its client may be: first
+//! those between two requests, then those in the middle of one; of each the one that waits longest.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use tokio::sync::Notify;
+
+use crate::listen::Connection;
+
+/// How long a client in the middle of something is waited for at least, however short places are.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Bits of an IPv6 address that tell one subscriber from another (RFC 6177).
+const SUBSCRIBER_BITS: u8 = 64;
+
+/// How many places a listener has, and for whom.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Most connections at once.
+    pub most: usize,
+    /// Most of them for one address (IPv6: for one /64).
+    pub each: usize,
+    /// Who may have all of them, beside this host: proxies, each of which speaks for many.
+    pub exempt: Vec<IpNet>,
+}
+
+/// Whose connections are counted together: an IPv4 address, or the /64 of an IPv6 address.
+pub fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let kept = u128::MAX << (128 - SUBSCRIBER_BITS);
+            IpAddr::V6((u128::from(address) & kept).into())
+        }
+        address => address,
+    }
+}
+
+/// Whether one of the networks has the address, in either of the forms of an IPv4 address.
+pub fn is_among(nets: &[IpNet], address: IpAddr) -> bool {
+    let plain = address.to_canonical();
+    nets.iter().any(|net| net.contains(&address) || net.contains(&plain))
+}
+
+/// What a place is doing. The order is that in which they give way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Doing {
+    /// Nothing: its client may ask for something.
+    Idle,
+    /// Its client owes us the rest of a request, or must take what it asked for.
+    Owed,
+    /// We owe its client an answer.
+    Working,
+}
+
+/// One connection's place.
+struct Seat {
+    subscriber: Option<IpAddr>,
+    doing: AtomicU8,
+    /// Since when, in milliseconds of the listener's life.
+    since: AtomicU64,
+    gone: AtomicBool,
+    wanted: Notify,
+}
+
+/// All places of one listener.
+pub(super) struct Places {
+    limits: Limits,
+    born: Instant,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Default)]
+struct Taken {
+    next: u64,
+    seats: HashMap<u64, Arc<Seat>>,
+    each: HashMap<IpAddr, usize>,
+}
+
+/// A place that was given. It is free again when this is dropped.
+pub struct Place {
+    number: u64,
+    seat: Arc<Seat>,
+    places: Arc<Places>,
+}
+
+impl Places {
+    pub(super) fn new(limits: Limits) -> Places {
+        Places { limits, born: Instant::now(), taken: Mutex::default() }
+    }
+
+    /// A place for a connection, if need be that of another. `None`: every other is worked for.
+    pub(super) fn enter(self: &Arc<Self>, connection: &Connection) -> Option<Place> {
+        let address = match connection {
+            Connection::Tcp(_, peer) => Some(peer.ip().to_canonical()),
+            Connection::Unix(_) => None,
+        };
+        let counted = |ip: &IpAddr| !ip.is_loopback() && !is_among(&self.limits.exempt, *ip);
+        self.enter_as(address.filter(counted).map(subscriber))
+    }
+
+    fn enter_as(self: &Arc<Self>, subscriber: Option<IpAddr>) -> Option<Place> {
+        let mut taken = self.taken();
+        let own = subscriber.and_then(|own| taken.each.get(&own).copied()).unwrap_or(0);
+        if subscriber.is_some() && own >= self.limits.each {
+            taken.make_room(self.now(), |seat| seat.subscriber == subscriber)?;
+        }
+        if taken.seats.len() >= self.limits.most {
+            taken.make_room(self.now(), |_| true)?;
+        }
+        let seat = Arc::new(Seat {
+            subscriber,
+            doing: AtomicU8::new(Doing::Idle as u8),
+            since: AtomicU64::new(self.now()),
+            gone: AtomicBool::new(false),
+            wanted: Notify::new(),
+        });
+        let number = taken.next;
+        taken.next += 1;
+        taken.seats.insert(number, Arc::clone(&seat));
+        if let Some(own) = subscriber {
+            *taken.each.entry(own).or_default() += 1;
+        }
+        Some(Place { number, seat, places: Arc::clone(self) })
+    }
+
+    fn now(&self) -> u64 {
+        // It overflows in 584 million years.
+        self.born.elapsed().as_millis() as u64
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    /// Takes the place of the one that has the least need of it. `None`: nobody gives way.
+    fn make_room(&mut self, now: u64, among: impl Fn(&Seat) -> bool) -> Option<()> {
+        let candidates = self.seats.iter().filter(|(_, seat)| among(seat));
+        let first = candidates.min_by_key(|(_, seat)| seat.rank()).map(|(number, _)| *number)?;
+        let (doing, since) = self.seats.get(&first)?.rank();
+        let waited = Duration::from_millis(now.saturating_sub(since));
+        let gives_way = match doing {
+            0 => true,
+            1 => waited >= GRACE,
+            _ => false,
+        };
+        if !gives_way {
+            return None;
+        }
+        let seat = self.leave(first)?;
+        seat.gone.store(true, Ordering::Release);
+        seat.wanted.notify_one();
+        Some(())
+    }
+
+    fn leave(&mut self, number: u64) -> Option<Arc<Seat>> {
+        let seat = self.seats.remove(&number)?;
+        if let Some(own) = seat.subscriber
+            && let Some(count) = self.each.get_mut(&own)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.each.remove(&own);
+            }
+        }
+        Some(seat)
+    }
+}
+
+impl Seat {
+    fn rank(&self) -> (u8, u64) {
+        (self.doing.load(Ordering::Relaxed), self.since.load(Ordering::Relaxed))
+    }
+}
+
+impl Place {
+    /// The client has all that it asked for. It is among the first to give way.
+    pub fn idle(&self) {
+        self.set(Doing::Idle);
+    }
+
+    /// The client has begun a request that is not whole, or does not take its answer.
+    pub fn owed(&self) {
+        self.set(Doing::Owed);
+    }
+
+    /// The client waits for us. Its place is its own.
+    pub fn working(&self) {
+        self.set(Doing::Working);
+    }
+
+    /// Something has come from an idle client: a request is begun.
+    pub fn begun(&self) {
+        if self.seat.doing.load(Ordering::Relaxed) == Doing::Idle as u8 {
+            self.owed();
+        }
+    }
+
+    /// Waits until another was given this place: then the connection must end at once.
+    pub async fn wanted(&self) {
+        while !self.seat.gone.load(Ordering::Acquire) {
+            self.seat.wanted.notified().await;
+        }
+    }
+
+    fn set(&self, doing: Doing) {
+        if self.seat.doing.swap(doing as u8, Ordering::Relaxed) != doing as u8 {
+            self.seat.since.store(self.places.now(), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.taken().leave(self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(most: usize, each: usize) -> Arc<Places> {
+        Arc::new(Places::new(Limits { most, each, exempt: Vec::new() }))
+    }
+
+    fn is_gone(place: &Place) -> bool {
+        place.seat.gone.load(Ordering::Acquire)
+    }
+
+    /// Makes it look as if the place had been waiting for so long.
+    fn age(place: &Place, seconds: u64) {
+        let born = place.places.now() + 1_000_000;
+        place.seat.since.store(born - 1_000_000 - (seconds * 1_000).min(born), Ordering::Relaxed);
+    }
+
+    #[test]
+    fn the_idlest_gives_way_then_who_is_owed_longest_and_nobody_who_waits_for_us() {
+        let mut old = Places::new(Limits { most: 3, each: 3, exempt: Vec::new() });
+        old.born = Instant::now().checked_sub(Duration::from_secs(100)).unwrap();
+        let places = Arc::new(old);
+        let [one, two, three] = [(); 3].map(|()| places.enter_as(None).unwrap());
+        one.working();
+        two.owed();
+        age(&two, 50);
+        age(&three, 1);
+        let four = places.enter_as(None).unwrap();
+        assert!(is_gone(&three) && !is_gone(&one) && !is_gone(&two), "the idle one");
+        four.working();
+        let five = places.enter_as(None).unwrap();
+        assert!(is_gone(&two) && !is_gone(&one) && !is_gone(&four), "the one that owes us");
+        five.owed();
+        assert!(places.enter_as(None).is_none(), "it has only begun");
+        five.working();
+        assert!(places.enter_as(None).is_none());
+        drop(one);
+        assert!(places.enter_as(None).is_some());
+    }
+
+    #[test]
+    fn one_subscriber_has_its_share_and_takes_no_more_than_its_own() {
+        let places = places(10, 2);
+        let [mine, other] = ["192.0.2.1", "192.0.2.2"].map(|ip| Some(ip.parse().unwrap()));
+        let theirs = places.enter_as(other).unwrap();
+        let first = places.enter_as(mine).unwrap();
+        let second = places.enter_as(mine).unwrap();
+        second.working();
+        let third = places.enter_as(mine).unwrap();
+        assert!(is_gone(&first) && !is_gone(&theirs));
+        third.working();
+        assert!(places.enter_as(mine).is_none());
+        drop((first, second));
+        assert!(places.enter_as(mine).is_some());
+        assert_eq!(places.taken().each.get(&mine.unwrap()), Some(&1));
+    }
+
+    #[test]
+    fn a_subscriber_is_an_address_or_a_64() {
+        for (address, own) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+        ] {
+            assert_eq!(subscriber(address.parse().unwrap()), own.parse::<IpAddr>().unwrap());
+        }
+        let nets = ["10.0.0.0/8".parse().unwrap()];
+        assert!(is_among(&nets, "::ffff:10.1.2.3".parse().unwrap()));
+        assert!(!is_among(&nets, "::ffff:11.1.2.3".parse().unwrap()));
+    }
+}
