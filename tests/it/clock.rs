@@ -171,7 +171,7 @@ fn a_wrong_clock(wrong: i64, restarts: bool) {
     }
     scene.until("polled-meanwhile", true);
     if wrong > -YEAR {
-        // A term that began a year ago by our own clock is over.
+        // A term that began a year ago by our own clock is over: a known limit (ARCHITECTURE.md).
         scene.until("added-for-a-month", true);
         scene.until("bounced-softly", true);
     }
