@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::support::client::{event, notify};
-use crate::support::daemon::{Daemon, Home, PATIENCE};
+use crate::support::daemon::{Daemon, Home, PATIENCE, source};
 use crate::support::postfix::Postfix;
 use crate::support::smtp::Session;
 use crate::support::{available, wait_for};
@@ -198,7 +198,7 @@ fn the_page_shows_the_lines_that_are_printed() {
     let page = include_str!("../../docs/mta/postfix.md");
     let home = Home::new("");
     let text = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    home.configure(text);
+    home.configure(&format!("{}{text}", source()));
     for name in ["transport", "access"] {
         let mut command = std::process::Command::new(crate::support::daemon::PROGRAM);
         command.args(["export", "--print-config", name, "-c"]).arg(home.config());

@@ -275,9 +275,11 @@ fn hostile() -> Vec<String> {
             format!("\"victim{piece}\"@evil.example"),
         ]);
     }
-    // Few of these are other ways to write what they are after; spaces around are no part of it.
+    // Few of these are other ways to write what they are after: white space and commas around an
+    // address are no part of it.
     let key = |text: &str| {
-        Address::parse(text.trim_matches(' ')).ok().map(|address| address.key().to_owned())
+        let bare = text.trim_matches(|c: char| c == ',' || c.is_whitespace());
+        Address::parse(bare).ok().map(|address| address.key().to_owned())
     };
     let victims: Vec<_> = VICTIMS.iter().map(|victim| key(victim)).collect();
     all.retain(|hostile| !victims.contains(&key(hostile)) || key(hostile).is_none());
