@@ -798,6 +798,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_mark_in_the_future_is_read_on_from_where_it_can_be_believed() {
+        let now = clock::now();
+        let (hours_ahead, year_ahead) = (now.plus(LEAP / 2), now.plus(LEAP * 365));
+        for (until, since) in [
+            (hours_ahead, hours_ahead.minus(LEAP).minus(OVERLAP)),
+            (year_ahead, now.minus(VOID_REACH)),
+        ] {
+            let stage = Stage::playing([Answer::page(1, None)]);
+            let ahead = Mark { complete_until: Some(until), ..Mark::default() };
+            stage.put_cursor("events", &ahead.encode());
+            assert!(run(&stage, None).await.failure.is_none());
+            let asked = since_asked(&stage.asked()[0]);
+            assert!(near(asked, since), "{asked} in place of {since}");
+            assert!(near(mark(&stage).complete_until.unwrap(), now));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn an_operators_window_moves_the_cursor_only_without_a_gap() {
         let now = clock::now();
         let at = |minutes: u64| now.minus(Duration::from_secs(minutes * 60));

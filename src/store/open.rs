@@ -333,3 +333,29 @@ fn fingerprint(file: &Path) -> io::Result<String> {
     let meta = fs::metadata(file)?;
     Ok(format!("{} {} {}.{}", meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clean_mark_speaks_of_the_file_as_it_was_left_and_once() {
+        let state = tempfile::tempdir().unwrap();
+        let at = |name: &str| state.path().join(name);
+        let (sled, checkpoint) = (at("sled"), at("checkpoint"));
+        let paths = Paths { sled, checkpoint, quarantine: at("quarantine") };
+        let file = paths.sled.join("db");
+        fs::create_dir_all(&paths.sled).unwrap();
+        fs::create_dir_all(&paths.checkpoint).unwrap();
+        fs::write(&file, "as it was left").unwrap();
+        leave_clean_mark(&paths.checkpoint, &file).unwrap();
+        assert!(took_clean_mark(&paths));
+        assert!(!took_clean_mark(&paths), "it was taken");
+        leave_clean_mark(&paths.checkpoint, &file).unwrap();
+        fs::write(&file, "as another one left it").unwrap();
+        assert!(!took_clean_mark(&paths), "another file");
+        leave_clean_mark(&paths.checkpoint, &file).unwrap();
+        fs::remove_file(&file).unwrap();
+        assert!(!took_clean_mark(&paths), "no file");
+    }
+}

@@ -78,7 +78,7 @@ async fn start(state: &std::path::Path) -> Running {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_back_on_a_list_stands_again_and_what_stayed_does_not() {
     let long_ago = Some("2020-01-01T00:00:00Z");
-    let cases: [(&str, Vec<Submission>, bool); 6] = [
+    let cases: [(&str, Vec<Submission>, bool); 7] = [
         ("listed", vec![listed(1_000, None)], true),
         ("gone", vec![listed(1_000, None), unlisted(2_000)], false),
         ("undated and back", vec![listed(1_000, None), unlisted(2_000), listed(3_000, None)], true),
@@ -92,6 +92,15 @@ async fn what_is_back_on_a_list_stands_again_and_what_stayed_does_not() {
         (
             "lifted, and still there",
             vec![listed(1_000, None), lifted(2_000), listed(3_000, None)],
+            false,
+        ),
+        (
+            "lifted, and still there without its date",
+            vec![
+                listed(1_600_000_000, long_ago),
+                lifted(1_600_002_000),
+                listed(1_600_003_000, None),
+            ],
             false,
         ),
         (
@@ -128,4 +137,18 @@ async fn what_is_back_on_a_list_stands_again_and_what_stayed_does_not() {
         assert_eq!(suppressed(&running), stands, "{name}, after a rebuild");
         running.stop(PATIENCE).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_undated_row_keeps_the_time_of_its_first_sight() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start(folder.path()).await;
+    for seconds in [1_000, 2_000, 3_000] {
+        let receipt = running.ingest.submit(&listed(seconds, None)).await.unwrap();
+        running.ingest.applied(receipt).await;
+        let rows = running.reader.listed(&SourceName::parse("acme").unwrap(), LIST);
+        let times: Vec<Time> = rows.map(|row| row.unwrap().sight.at).collect();
+        assert_eq!(times, [Time::from_seconds(1_000)], "read at {seconds}");
+    }
+    running.stop(PATIENCE).await;
 }

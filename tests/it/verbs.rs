@@ -516,10 +516,11 @@ fn health_and_metrics_are_in_their_forms() {
     assert_eq!((get("/livez").status, &*get("/livez").body), (200, "ok\n"));
     let ready = get("/readyz");
     assert_eq!(ready.status, 200);
-    for (line, name) in ready.body.lines().zip(["intake", "store", "journal", "checkpoints"]) {
+    let names = ["intake", "store", "records", "journal", "checkpoints"];
+    for (line, name) in ready.body.lines().zip(names) {
         assert!(line.starts_with(&format!("ok {name}: ")), "{line}");
     }
-    assert_eq!(ready.body.lines().count(), 4);
+    assert_eq!(ready.body.lines().count(), names.len());
     let metrics = get("/metrics");
     assert!(metrics.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
     let samples = samples(&metrics.body);
