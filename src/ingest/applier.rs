@@ -277,7 +277,10 @@ impl Applier {
                 all.released += changes.released;
             });
         }
-        self.applied.send_replace(applied);
+        // Whoever waits for it looks then: not before all can.
+        if *self.shared.ready.borrow() {
+            self.applied.send_replace(applied);
+        }
     }
 
     /// Waits for more to be committed; not at all long while there are chores.
