@@ -22,8 +22,11 @@ use crate::telemetry;
 
 /// The wait before a store that failed is opened again.
 const REOPEN_AFTER: Duration = Duration::from_secs(2);
+/// How often a pause looks whether it is time to stop.
+const PAUSE_PART: Duration = Duration::from_millis(50);
 /// How much this thread gives way to those that answer senders, while cores are short.
 const NICENESS: i32 = 19;
+
 pub(super) struct Applier {
     pub(super) settings: Settings,
     pub(super) journal: journal::Reader,
@@ -57,7 +60,7 @@ enum Filled {
 }
 
 /// Why something was set aside.
-const DEFECT: &str = "a defect of suppressd: it panicked, or died three times, as it applied this";
+const DEFECT: &str = "a defect of suppressd: it panicked, or died four times, as it applied this";
 const STRANGE: &str = "it is whole, but in no form that any version has written";
 
 impl Applier {
@@ -221,6 +224,10 @@ impl Applier {
                 break;
             }
             if !std::mem::replace(&mut has_begun, true) {
+                if let Some(pause) = attempt.pause(place) {
+                    telemetry::ingest::suspected(place.record, pause);
+                    self.pause(pause);
+                }
                 attempt.begin(place);
             }
             if attempt.is_given_up(place) {
@@ -277,7 +284,20 @@ impl Applier {
                 all.released += changes.released;
             });
         }
-        self.applied.send_replace(applied);
+        // Whoever waits for it looks then: not before all can.
+        if *self.shared.ready.borrow() {
+            self.applied.send_replace(applied);
+        }
+    }
+
+    /// Waits, but not when it is time to stop.
+    fn pause(&self, pause: Duration) {
+        let stopping = async {
+            while !self.shared.stopping.load(Ordering::Acquire) {
+                tokio::time::sleep(PAUSE_PART).await;
+            }
+        };
+        let _ = self.runtime.block_on(async { tokio::time::timeout(pause, stopping).await });
     }
 
     /// Waits for more to be committed; not at all long while there are chores.

@@ -44,7 +44,8 @@ impl Committer {
         }
     }
 
-    /// The next message. While there is none, looks now and then whether the journal is in its place.
+    /// The next message. While there is none, looks now and then whether the journal is in its
+    /// place.
     fn next(&mut self) -> Option<Message> {
         loop {
             let waiting = &mut self.waiting;

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::format::{Header, Kind, SEGMENT_HEADER};
 use super::recover::{Repair, fill_gap, set_aside};
@@ -21,9 +21,40 @@ const OPEN_MAX: usize = 16;
 pub struct Reader {
     dir: PathBuf,
     quarantine: PathBuf,
-    open: Arc<Mutex<VecDeque<Arc<Segment>>>>,
+    files: Arc<Mutex<Files>>,
     /// Held while damage is kept aside and mended: several may come upon it at once.
     mending: Arc<Mutex<()>>,
+}
+
+/// The segment files that are open.
+#[derive(Default)]
+pub(super) struct Files {
+    /// The one that is being written, by the writer's own handle: what it has acknowledged is read
+    /// where it was written, whatever its path leads to by then.
+    live: Option<Arc<Segment>>,
+    others: VecDeque<Arc<Segment>>,
+}
+
+impl Files {
+    /// Notes which one is written from now on.
+    pub(super) fn go_live(&mut self, segment: Segment) {
+        self.others.retain(|other| other.number != segment.number);
+        if let Some(before) = self.live.replace(Arc::new(segment)) {
+            self.add(before);
+        }
+    }
+
+    fn add(&mut self, segment: Arc<Segment>) {
+        self.others.push_back(segment);
+        if self.others.len() > OPEN_MAX {
+            self.others.pop_front();
+        }
+    }
+
+    fn find(&self, number: u32) -> Option<Arc<Segment>> {
+        let mut all = self.live.iter().chain(&self.others);
+        all.find(|segment| segment.number == number).map(Arc::clone)
+    }
 }
 
 /// What comes next in the journal.
@@ -48,9 +79,8 @@ pub struct Tail {
 
 impl Reader {
     pub(super) fn new(dir: &Path, quarantine: &Path) -> Reader {
-        let open = Arc::new(Mutex::new(VecDeque::new()));
         let (dir, quarantine) = (dir.to_owned(), quarantine.to_owned());
-        Reader { dir, quarantine, open, mending: Arc::default() }
+        Reader { dir, quarantine, files: Arc::default(), mending: Arc::default() }
     }
 
     /// The payload of the record at `position`. `None`: it is no more, or cannot be read.
@@ -111,7 +141,7 @@ impl Reader {
                 break;
             }
             fs::remove_file(segment::path(&self.dir, number))?;
-            self.files().retain(|segment| segment.number != number);
+            self.files().others.retain(|segment| segment.number != number);
             removed += 1;
         }
         if removed > 0 {
@@ -121,26 +151,23 @@ impl Reader {
     }
 
     fn segment(&self, number: u32) -> io::Result<Option<Arc<Segment>>> {
-        let mut open = self.files();
-        if let Some(segment) = open.iter().find(|segment| segment.number == number) {
-            return Ok(Some(Arc::clone(segment)));
+        let mut files = self.files();
+        if let Some(segment) = files.find(number) {
+            return Ok(Some(segment));
         }
         let file = match File::open(segment::path(&self.dir, number)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let segment = Arc::new(Segment { number, file });
-        open.push_back(Arc::clone(&segment));
-        if open.len() > OPEN_MAX {
-            open.pop_front();
-        }
+        let segment = Arc::new(Segment { number, file: Arc::new(file) });
+        files.add(Arc::clone(&segment));
         Ok(Some(segment))
     }
 
-    fn files(&self) -> std::sync::MutexGuard<'_, VecDeque<Arc<Segment>>> {
+    pub(super) fn files(&self) -> MutexGuard<'_, Files> {
         // A panic while holding it leaves the list as good as it was.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -89,8 +90,9 @@ pub fn open(dir: &Path, quarantine: &Path) -> Result<Journal, OpenError> {
     if let Some(number) = last {
         recovery = recover(dir, quarantine, number).map_err(io(&segment::path(dir, number)))?;
     }
-    let writer = Writer::new(dir, last.unwrap_or(0) + 1, lock);
-    Ok(Journal { writer, reader: Reader::new(dir, quarantine), recovery })
+    let reader = Reader::new(dir, quarantine);
+    let writer = Writer::new(dir, last.unwrap_or(0) + 1, lock, reader.clone());
+    Ok(Journal { writer, reader, recovery })
 }
 
 /// A segment that a newer version wrote, if there is one: what we cannot read there is no damage.
@@ -138,7 +140,7 @@ struct Survey {
 fn recover(dir: &Path, quarantine: &Path, number: u32) -> io::Result<Recovery> {
     let path = segment::path(dir, number);
     let file = OpenOptions::new().read(true).write(true).open(&path)?;
-    let segment = Segment { number, file };
+    let segment = Segment { number, file: Arc::new(file) };
     let survey = survey(&segment)?;
     // A hole before the newest group was synced once: that is damage. One in it is a torn write.
     let torn_at = survey.holes.iter().find(|(from, _)| *from >= survey.newest_group);

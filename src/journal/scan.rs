@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use super::format::{ALIGN, Header, Kind, Place, RECORD_HEADER, checksum, record_size};
 
@@ -20,7 +21,7 @@ pub(super) struct Record {
 /// One segment's file, to read from.
 pub(super) struct Segment {
     pub(super) number: u32,
-    pub(super) file: File,
+    pub(super) file: Arc<File>,
 }
 
 impl Segment {

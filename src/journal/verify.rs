@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -115,7 +116,8 @@ impl Look<'_> {
 
     /// Looks through one segment; says where the record behind its last one is, or would be.
     fn segment(&mut self, number: u32, is_last: bool) -> io::Result<Position> {
-        let segment = Segment { number, file: File::open(segment::path(self.dir, number))? };
+        let file = Arc::new(File::open(segment::path(self.dir, number))?);
+        let segment = Segment { number, file };
         let length = segment.length()?;
         self.bytes += length;
         if !self.header(&segment)? {

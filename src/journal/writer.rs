@@ -7,12 +7,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, Flock, fallocate};
 use nix::sys::statvfs::statvfs;
 
 use super::format::{Kind, Place, SEGMENT_HEADER, put_record, record_size, segment_header};
+use super::reader::Reader;
+use super::scan::Segment;
 use super::segment;
 use crate::model::Position;
 
@@ -70,11 +73,13 @@ pub struct Writer {
     buffer: Vec<u8>,
     /// Keeps every other process out; the directory itself.
     lock: Flock<File>,
+    /// Reads what was written by the same handle.
+    reader: Reader,
 }
 
 struct Current {
     number: u32,
-    file: File,
+    file: Arc<File>,
     /// Where the next record goes; all before it is synced.
     end: u32,
     /// How far the file's room goes.
@@ -86,8 +91,9 @@ struct Current {
 }
 
 impl Writer {
-    pub(super) fn new(dir: &Path, next_number: u32, lock: Flock<File>) -> Writer {
-        Writer { dir: dir.to_owned(), current: None, next_number, buffer: Vec::new(), lock }
+    pub(super) fn new(dir: &Path, next: u32, lock: Flock<File>, reader: Reader) -> Writer {
+        let (dir, buffer) = (dir.to_owned(), Vec::new());
+        Writer { dir, current: None, next_number: next, buffer, lock, reader }
     }
 
     /// Appends the payloads as one group and syncs it. Says where each one is.
@@ -180,7 +186,10 @@ impl Writer {
         self.seal()?;
         let usual = (free_bytes(&self.dir)? / SEGMENT_PART).clamp(SEGMENT_MIN, SEGMENT_MAX);
         let capacity = usual.max(u64::from(SEGMENT_HEADER) + wanted);
-        self.current = Some(create(&self.dir, self.next_number, capacity)?);
+        let made = create(&self.dir, self.next_number, capacity)?;
+        let segment = Segment { number: made.number, file: Arc::clone(&made.file) };
+        self.reader.files().go_live(segment);
+        self.current = Some(made);
         self.next_number += 1;
         Ok(())
     }
@@ -252,6 +261,7 @@ fn create(dir: &Path, number: u32, capacity: u64) -> Result<Current, AppendError
         return Err(error);
     }
     let written = u64::from(SEGMENT_HEADER);
+    let file = Arc::new(file);
     Ok(Current { number, file, end: SEGMENT_HEADER, capacity, written, dirty: false })
 }
 

@@ -2,12 +2,15 @@
 //! knows of what.
 //!
 //! A death is first known to be of a batch. From its start on every element is then applied alone;
-//! one of which the process died twice more is not tried again.
+//! one of which the process died three times more is not tried again. A kill from outside looks the
+//! same, and comes at any time: so before a suspect is tried again there is a pause, and a life that
+//! ends in it says nothing of the suspect.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::model::{Position, QuarantineId};
 
@@ -16,7 +19,11 @@ const NAME: &str = "attempt";
 /// The length of a note, in bytes: the same for all, so that one is written over another.
 const NOTE_BYTES: usize = 48;
 /// Deaths of one element that was applied alone, before it is not tried again.
-const DEATHS_MAX: u32 = 2;
+const DEATHS_MAX: u32 = 3;
+/// The pause before what the process may have died of is tried again, by the deaths of it alone. It
+/// is long next to a step: a kill that has nothing to do with the step hits the pause.
+const PAUSES: [Duration; DEATHS_MAX as usize - 1] =
+    [Duration::from_secs(1), Duration::from_secs(4)];
 /// Elements that are applied alone from where the process died on: no batch has more steps.
 const ALONE: usize = 3 * 4_096;
 
@@ -82,6 +89,12 @@ impl Attempt {
     /// Whether a step is not to be tried again.
     pub fn is_given_up(&self, place: Place) -> bool {
         self.suspect.is_some_and(|suspect| suspect.place == place && suspect.given_up)
+    }
+
+    /// How long to wait before a step, if the process may have died of it alone.
+    pub fn pause(&self, place: Place) -> Option<Duration> {
+        let suspect = self.suspect.filter(|suspect| suspect.place == place)?;
+        PAUSES.get(suspect.deaths.checked_sub(1)? as usize).copied()
     }
 
     /// Notes that a batch begins with this step, which may be all of it.
@@ -161,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_kills_three_times_in_a_row_is_not_tried_again() {
+    fn what_kills_four_times_in_a_row_is_not_tried_again() {
         let directory = tempfile::tempdir().unwrap();
         let open = || Attempt::open(directory.path()).unwrap();
         // A batch of which nobody knows what it was.
@@ -174,15 +187,20 @@ mod tests {
         second.begin(place(1));
         second.done();
         assert!(second.is_alone(place(2)));
+        assert_eq!(second.pause(place(2)), None);
         second.begin(place(2));
         die(second);
-        let mut third = open();
-        assert!(!third.is_alone(place(1)) && third.is_alone(place(2)));
-        assert!(!third.is_given_up(place(2)));
-        third.begin(place(2));
-        die(third);
+        for pause in PAUSES {
+            let mut next = open();
+            assert!(!next.is_alone(place(1)) && next.is_alone(place(2)));
+            assert!(!next.is_given_up(place(2)));
+            assert_eq!((next.pause(place(2)), next.pause(place(3))), (Some(pause), None));
+            next.begin(place(2));
+            die(next);
+        }
         let mut last = open();
         assert!(last.is_given_up(place(2)) && !last.is_given_up(place(1)));
+        assert_eq!(last.pause(place(2)), None);
         assert!(last.is_alone(place(2)));
         last.begin(place(2));
         last.done();
@@ -207,6 +225,22 @@ mod tests {
         drop(Attempt::open(directory.path()).unwrap());
         let next = Attempt::open(directory.path()).unwrap();
         assert!(!next.is_alone(place(19)), "a store that failed is no death");
+    }
+
+    #[test]
+    fn a_life_that_ends_before_the_suspect_is_tried_says_nothing_of_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = || Attempt::open(directory.path()).unwrap();
+        for _ in 0..2 {
+            let mut life = open();
+            life.begin(place(1));
+            die(life);
+        }
+        for _ in 0..10 {
+            let life = open();
+            assert_eq!(life.pause(place(1)), Some(PAUSES[0]));
+            die(life);
+        }
     }
 
     #[test]

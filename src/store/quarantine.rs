@@ -34,8 +34,8 @@ type EachQuarantined<'a> = &'a mut dyn FnMut(Quarantined) -> Result<(), StoreErr
 
 impl Writer {
     /// Puts an element into quarantine, with the reason in a line; says whether it is new there. A
-    /// poll reads its overlap again each time, so the same bytes of a source are held once; and what an
-    /// operator has dropped or replayed stays away.
+    /// poll reads its overlap again each time, so the same bytes of a source are held once; and
+    /// what an operator has dropped or replayed stays away.
     ///
     /// # Errors
     /// When the store is damaged.

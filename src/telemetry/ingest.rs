@@ -17,7 +17,10 @@ pub fn journal_torn(bytes: u64) {
 /// A directory of the state belongs to somebody else, and others than we may look into it.
 pub fn open_to_others(dir: &std::path::Path) {
     let dir = dir.display();
-    warn!(%dir, "store: others can read this directory; `chown` it to suppressd, or `chmod 700` it");
+    warn!(
+        %dir,
+        "store: others can read this directory; `chown` it to suppressd, or `chmod 700` it"
+    );
 }
 
 /// A part of the journal cannot be read.
@@ -47,6 +50,15 @@ pub fn halted(at: impl Display, form: u8) {
         %at, form,
         "journal: a newer suppressd has written this record and what follows. Nothing further is \
          applied, and intake goes on: start the newer version again"
+    );
+}
+
+/// The process died as it applied this, and tries it once more.
+pub fn suspected(record: impl Display, pause: std::time::Duration) {
+    let seconds = pause.as_secs();
+    warn!(
+        %record, seconds,
+        "store: the process ended as it applied this; it is tried again, alone, after a pause"
     );
 }
 

@@ -56,15 +56,17 @@ fn held(daemon: &Daemon) -> Vec<Value> {
     daemon.rows(&["quarantine", "list"])
 }
 
-/// Says of a step that the process died as it did it, alone, and that the store knows nothing.
-fn died_at(home: &Home, id: QuarantineId, step: u32) {
+/// Says of a step that the process died as it did it, alone, and so often before, and that the
+/// store knows nothing.
+fn died_at(home: &Home, id: QuarantineId, step: u32, deaths: u32) {
     for gone in ["sled", "checkpoint"] {
         let _ = fs::remove_dir_all(home.state().join(gone));
     }
     let checkpoint = home.state().join("checkpoint");
     fs::create_dir(&checkpoint).unwrap();
     let (segment, offset) = (id.record.segment, id.record.offset);
-    fs::write(checkpoint.join("attempt"), format!("alone {segment} {offset} {step} 1")).unwrap();
+    let note = format!("alone {segment} {offset} {step} {deaths}");
+    fs::write(checkpoint.join("attempt"), note).unwrap();
 }
 
 #[track_caller]
@@ -81,7 +83,7 @@ fn check_told(daemon: &Daemon, number: u64) {
 fn an_element_of_which_the_process_dies_is_set_aside_and_can_be_replayed() {
     let home = Home::new("");
     let ids = journal_of(&home.state(), &[payload(&["a", "b", "c"]), payload(&["d"])]);
-    died_at(&home, ids[0], 2);
+    died_at(&home, ids[0], 2, 2);
     let daemon = home.start().ready();
     assert_eq!(listed(&daemon), ["a", "c", "d"]);
     check_told(&daemon, 1);
@@ -104,7 +106,7 @@ fn an_element_of_which_the_process_dies_is_set_aside_and_can_be_replayed() {
 fn a_record_of_which_the_process_dies_is_set_aside_and_can_be_replayed() {
     let home = Home::new("");
     let ids = journal_of(&home.state(), &[payload(&["a"]), payload(&["b", "c"]), payload(&["d"])]);
-    died_at(&home, ids[1], 0);
+    died_at(&home, ids[1], 0, 2);
     let daemon = home.start().ready();
     assert_eq!(listed(&daemon), ["a", "d"]);
     check_told(&daemon, 1);
@@ -112,6 +114,21 @@ fn a_record_of_which_the_process_dies_is_set_aside_and_can_be_replayed() {
     assert_eq!(held(&daemon)[0]["id"], *id);
     daemon.rows(&["quarantine", "replay", &id]);
     assert_eq!(listed(&daemon), ["a", "b", "c", "d"]);
+    check_told(&daemon, 0);
+}
+
+#[test]
+fn kills_from_outside_set_nothing_aside() {
+    let home = Home::new("");
+    let ids = journal_of(&home.state(), &[payload(&["a", "b"]), payload(&["c"])]);
+    died_at(&home, ids[0], 1, 0);
+    for _ in 0..4 {
+        let daemon = home.start();
+        daemon.until_logged("tried again, alone, after a pause");
+        daemon.kill();
+    }
+    let daemon = home.start().ready();
+    assert_eq!(listed(&daemon), ["a", "b", "c"]);
     check_told(&daemon, 0);
 }
 

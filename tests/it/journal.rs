@@ -10,6 +10,8 @@ use proptest::prelude::*;
 use suppressd::journal::{self, Damage, Entry, Journal, OpenError, Placed};
 use suppressd::model::{Position, Time};
 
+use super::rebuild::copy;
+
 /// Bytes of a record's header.
 const HEADER: usize = 16;
 
@@ -509,4 +511,21 @@ proptest! {
         prop_assert_eq!(again.records, found.records);
         prop_assert_eq!((again.torn, again.damage), (0, Vec::new()));
     }
+}
+
+#[test]
+fn what_was_acknowledged_is_read_where_it_was_written() {
+    let place = Place::new();
+    let Journal { mut writer, reader, .. } = place.open();
+    let first = writer.append(&[b"first".to_vec()]).unwrap()[0];
+    let (journal, away) = (place.journal(), place.dir.path().join("away"));
+    fs::rename(&journal, &away).unwrap();
+    copy(&away, &journal);
+    // A reader comes upon the copy before the journal is put back.
+    assert_eq!(reader.read(first.record).unwrap().as_deref(), Some(&b"first"[..]));
+    fs::remove_dir_all(&journal).unwrap();
+    fs::rename(&away, &journal).unwrap();
+    writer.append(&[b"second".to_vec()]).unwrap();
+    let next = reader.tail(first.end).next(writer.end()).unwrap();
+    assert!(matches!(next, Some(Entry::Record { payload, .. }) if payload == b"second"));
 }

@@ -491,6 +491,11 @@ fn unanswerable(keys: &str, answers: [&str; 3]) {
     options.write(true).custom_flags(OFlag::O_NONBLOCK.bits());
     drop(wait_for("the reader of the pipe", PATIENCE, || options.open(&pipe).ok()));
     let Host { home, daemon } = host;
+    // It counts as damaged: an operator has to look at it, and takes it away.
+    daemon.until_logged("refused a checkpoint");
+    let refused = home.state().join("quarantine").join(pipe.file_name().unwrap());
+    assert!(daemon.readyz().body.contains(refused.to_str().unwrap()));
+    std::fs::remove_file(refused).unwrap();
     let host = Host { daemon: daemon.ready(), home };
     for (asker, (protocol, _)) in askers.iter_mut().zip(CLEAR) {
         assert_eq!(asker.ask("user@example.com"), refusal(protocol, "hard bounce"));

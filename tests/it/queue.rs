@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use suppressd::ingest::{self, Ingest, Receipt, Refused, Running, Settings};
+use suppressd::journal::PAYLOAD_MAX;
 use suppressd::model::{Element, Origin, SourceName, Submission, Time};
 use suppressd::rules::Rules;
 use suppressd::store::EventFilter;
@@ -17,7 +18,7 @@ use super::support::client::event;
 use super::support::daemon::PATIENCE;
 
 /// Most bytes that may wait.
-const QUEUE_BYTES: usize = ingest::MEMORY;
+const MEMORY: usize = 32 << 20;
 
 fn submission(elements: Vec<Vec<u8>>) -> Submission {
     let element = |body| Element { context: String::new(), body };
@@ -64,6 +65,7 @@ async fn started(state: &tempfile::TempDir) -> Running {
     let retention = Duration::from_secs(90 * 86_400);
     let rules = Arc::new(Rules::default());
     let settings = Settings::new(state.path().to_owned(), retention, rules, Arc::default());
+    let settings = Settings { memory: MEMORY, ..settings };
     let running = ingest::start(settings, &Handle::current()).unwrap();
     running.ingest.ready().await;
     running
@@ -73,8 +75,8 @@ async fn started(state: &tempfile::TempDir) -> Running {
 async fn more_bytes_than_may_wait_are_refused() {
     let state = tempfile::tempdir().unwrap();
     let running = started(&state).await;
-    // It takes all of the room until it is synced.
-    let large = submission(vec![bounce("large"), vec![b' '; QUEUE_BYTES]]);
+    // It is larger than all of the room, which it takes until it is synced.
+    let large = submission(vec![bounce("large"), vec![b' '; MEMORY]]);
     let small = submission(vec![bounce("refused")]);
     let large = hand_over(&running.ingest, &large).unwrap();
     for _ in 0..100 {
@@ -92,12 +94,26 @@ async fn more_bytes_than_may_wait_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_larger_than_a_record_is_refused_and_takes_no_room() {
+    let state = tempfile::tempdir().unwrap();
+    let running = started(&state).await;
+    // With what is around it in a record, it is over the limit.
+    let huge = submission(vec![bounce("huge"), vec![b' '; PAYLOAD_MAX]]);
+    assert_eq!(running.ingest.submit(&huge).await, Err(Refused::TooLarge));
+    assert_eq!(running.ingest.room().used(), (0, MEMORY));
+    let last = running.ingest.submit(&submission(vec![bounce("after")])).await.unwrap();
+    running.ingest.applied(last).await;
+    assert_eq!(addresses(&running), BTreeSet::from(["after@x.test".to_owned()]));
+    assert_eq!(running.stop(PATIENCE).await, Vec::<&str>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_submissions_than_may_wait_are_refused() {
     let state = tempfile::tempdir().unwrap();
     let running = started(&state).await;
     let (_, limit) = running.ingest.waiting();
     // The committer is busy with this one while the others come.
-    let large = submission(vec![bounce("large"), vec![b' '; QUEUE_BYTES - (16 << 20)]]);
+    let large = submission(vec![bounce("large"), vec![b' '; MEMORY - (16 << 20)]]);
     let small: Vec<Submission> =
         (0..limit + 500).map(|n| submission(vec![bounce(&format!("small{n}"))])).collect();
     let mut expected = BTreeSet::from(["large@x.test".to_owned()]);
