@@ -14,6 +14,7 @@ mod class;
 mod codes;
 mod rulebook;
 mod text;
+mod tree;
 
 pub use class::{Class, Fault};
 pub use codes::{Enhanced, Weight};
@@ -103,13 +104,7 @@ impl Rulebook {
 
     fn word(&self, reply: &Reply<'_>, reading: &Reading, codes: &[Enhanced]) -> Option<&Rule> {
         let replies: Vec<u16> = reply.smtp.into_iter().chain(reading.replies.clone()).collect();
-        let known = Known { replies: &replies, codes };
-        let inner = reading.inner();
-        let behind = Rulebook::decide(&self.found(inner, &known));
-        if inner.len() == reading.words.len() || behind.is_some_and(|rule| !rule.weak) {
-            return behind;
-        }
-        behind.or_else(|| Rulebook::decide(&self.found(&reading.words, &known)))
+        self.decide(&reading.words, &Known { replies: &replies, codes })
     }
 
     /// The code that says most: a strong one before a weak one, one that is final before one that

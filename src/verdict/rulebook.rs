@@ -1,15 +1,15 @@
 //! The rules: rows of phrases, enhanced codes and reply codes, read from `rules/*.toml` once.
 //!
-//! All phrases stand in one automaton, so a text is read once however many rows there are, and no
-//! text can make that slow. Of several phrases in a text the longest decides, unless a row states
-//! another rank.
+//! All phrases stand in one tree of words, so the time for a text grows with its words alone,
+//! however many rows there are. Of several phrases in a text the longest decides, unless a row
+//! states another rank.
 
-use aho_corasick::{AhoCorasick, MatchKind};
 use serde::Deserialize;
 
 use super::class::Class;
 use super::codes::{Enhanced, Weight};
 use super::text::Reading;
+use super::tree::{Hit, Tree};
 
 /// The files, each with its name.
 const FILES: &[(&str, &str)] = include!("rules/list.in");
@@ -58,11 +58,19 @@ pub struct CodeRow {
 /// All rows.
 pub struct Rulebook {
     rules: Vec<Rule>,
-    /// One entry a piece of a phrase: the row, its place in the phrase, and whether it is the last.
-    pieces: Vec<(usize, u8, bool)>,
-    automaton: AhoCorasick,
+    pieces: Vec<Piece>,
+    tree: Tree,
     codes: Vec<(Span, CodeRow)>,
     replies: Vec<(u16, CodeRow)>,
+}
+
+/// What a run of words in the tree is.
+#[derive(Clone, Copy, Debug)]
+enum Piece {
+    /// A part of a row's phrase: which row, the place in the phrase, and whether it is the last.
+    Phrase(usize, u8, bool),
+    /// A frame around the reply of another server.
+    Frame,
 }
 
 /// Enhanced codes of one subject, from one detail to another.
@@ -79,6 +87,9 @@ struct Span {
 #[serde(deny_unknown_fields)]
 struct File {
     source: String,
+    /// Words of the reporting program behind which the reply of another server stands.
+    #[serde(default)]
+    frames: Vec<String>,
     #[serde(default)]
     rule: Vec<RuleRow>,
     #[serde(default)]
@@ -136,10 +147,11 @@ impl Rulebook {
     /// Reads files, each a name and a text.
     pub(crate) fn read(files: &[(&'static str, &str)]) -> Result<Rulebook, RuleError> {
         let mut rules: Vec<Rule> = Vec::new();
-        let (mut codes, mut replies) = (Vec::new(), Vec::new());
+        let (mut codes, mut replies, mut frames) = (Vec::new(), Vec::new(), Vec::new());
         for (name, text) in files {
             let wrong = |problem: String| RuleError { file: (*name).to_owned(), problem };
             let file: File = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
+            frames.extend(file.frames);
             for row in file.rule {
                 rules.extend(phrases(name, &file.source, row).map_err(wrong)?);
             }
@@ -151,20 +163,20 @@ impl Rulebook {
                 replies.extend(code_rows(&file.source, row, reply).map_err(wrong)?);
             }
         }
-        let (mut pieces, mut patterns) = (Vec::new(), Vec::new());
+        let (mut pieces, mut tree) = (Vec::new(), Tree::default());
+        for frame in frames {
+            tree.add(Reading::plain(&frame).trim(), pieces.len());
+            pieces.push(Piece::Frame);
+        }
         for (index, rule) in rules.iter().enumerate() {
-            let own: Vec<String> = split(&rule.phrase);
+            let own = split(&rule.phrase);
             let last = own.len().saturating_sub(1);
-            for (place, piece) in own.into_iter().enumerate() {
-                pieces.push((index, place as u8, place == last));
-                patterns.push(piece);
+            for (place, piece) in own.iter().enumerate() {
+                tree.add(piece, pieces.len());
+                pieces.push(Piece::Phrase(index, place as u8, place == last));
             }
         }
-        let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::Standard)
-            .build(&patterns)
-            .map_err(|e| RuleError { file: "all".to_owned(), problem: e.to_string() })?;
-        Ok(Rulebook { rules, pieces, automaton, codes, replies })
+        Ok(Rulebook { rules, pieces, tree, codes, replies })
     }
 
     /// Every row that reads words.
@@ -177,47 +189,44 @@ impl Rulebook {
         self.codes.iter().map(|(_, row)| row).chain(self.replies.iter().map(|(_, row)| row))
     }
 
-    /// The rows whose phrases stand in `words`, and whose conditions hold.
-    pub fn found(&self, words: &str, known: &Known<'_>) -> Vec<&Rule> {
+    /// The row that decides about `words`: behind the last frame, if a row speaks there that is not
+    /// weak, and anywhere else.
+    pub fn decide(&self, words: &str, known: &Known<'_>) -> Option<&Rule> {
+        let hits = self.tree.hits(words);
+        let frames = hits.iter().filter(|hit| matches!(self.pieces[hit.piece], Piece::Frame));
+        let frame = frames.map(|hit| hit.end).max().unwrap_or(0);
+        let behind = heaviest(self.found(&hits, frame, known));
+        if frame == 0 || behind.is_some_and(|rule| !rule.weak) {
+            return behind;
+        }
+        behind.or_else(|| heaviest(self.found(&hits, 0, known)))
+    }
+
+    /// The rows whose phrases stand behind the word `from`, and whose conditions hold.
+    fn found(&self, hits: &[Hit], from: usize, known: &Known<'_>) -> impl Iterator<Item = &Rule> {
         // How many pieces of a phrase were found, and where the last of them ended.
-        let mut partly: Vec<(usize, u8, usize)> = Vec::new();
+        let mut begun: Vec<(usize, u8, usize)> = Vec::new();
         let mut found: Vec<usize> = Vec::new();
-        for hit in self.automaton.find_overlapping_iter(words) {
-            let (rule, place, last) = self.pieces[hit.pattern().as_usize()];
-            if place > 0 || !last {
-                // Two pieces may share the space between them.
-                let fits = |(r, next, end): &(usize, u8, usize)| {
-                    *r == rule && *next == place && hit.start() + 1 >= *end
-                };
-                let begun = partly.iter().position(fits);
-                match begun {
-                    Some(at) => partly[at] = (rule, place + 1, hit.end()),
-                    None if place == 0 && !partly.iter().any(|(r, ..)| *r == rule) => {
-                        partly.push((rule, 1, hit.end()));
-                    }
-                    None => continue,
+        for hit in hits.iter().filter(|hit| hit.start >= from) {
+            let Piece::Phrase(rule, place, last) = self.pieces[hit.piece] else { continue };
+            let known = begun.iter_mut().find(|(r, ..)| *r == rule);
+            let whole = match known {
+                Some((_, next, until)) if *next == place && *until <= hit.start => {
+                    (*next, *until) = (place + 1, hit.end);
+                    last
                 }
-                if !last {
-                    continue;
+                None if place == 0 && last => true,
+                None if place == 0 => {
+                    begun.push((rule, 1, hit.end));
+                    false
                 }
-            }
-            if !found.contains(&rule) {
+                _ => false,
+            };
+            if whole {
                 found.push(rule);
             }
         }
-        found.into_iter().map(|rule| &self.rules[rule]).filter(|rule| rule.holds(known)).collect()
-    }
-
-    /// The row that decides among those found.
-    pub fn decide<'r>(found: &[&'r Rule]) -> Option<&'r Rule> {
-        let mut best: Option<&Rule> = None;
-        for rule in found {
-            let order = |rule: &Rule| (!rule.weak, rule.rank, rule.length);
-            if best.is_none_or(|known| order(known) < order(rule)) {
-                best = Some(rule);
-            }
-        }
-        best
+        found.into_iter().map(|rule| &self.rules[rule]).filter(|rule| rule.holds(known))
     }
 
     /// What an enhanced code means.
@@ -234,6 +243,12 @@ impl Rulebook {
     pub fn reply(&self, reply: u16) -> Option<&CodeRow> {
         self.replies.iter().find(|(known, _)| *known == reply).map(|(_, row)| row)
     }
+}
+
+/// The row that decides among those found.
+fn heaviest<'r>(found: impl Iterator<Item = &'r Rule>) -> Option<&'r Rule> {
+    let order = |rule: &Rule| (!rule.weak, rule.rank, rule.length);
+    found.reduce(|best, rule| if order(best) < order(rule) { rule } else { best })
 }
 
 /// What a row's condition is held against.
@@ -272,7 +287,7 @@ fn phrases(family: &'static str, source: &str, row: RuleRow) -> Result<Vec<Rule>
         .enumerate()
         .map(|(index, phrase)| {
             let pieces = split(phrase);
-            let length = pieces.iter().map(|piece| piece.trim().chars().count()).sum();
+            let length = pieces.iter().map(|piece| piece.chars().count()).sum();
             if length < 2 {
                 return Err(format!("the phrase {phrase:?} is too short"));
             }
@@ -337,18 +352,13 @@ fn span(text: &str) -> Option<Span> {
     parts.next().is_none().then_some(span)
 }
 
-/// The pieces between the gaps (`…`), as they stand in a text's words. `*` at a piece's end leaves
-/// the end of the word open.
+/// The pieces between the gaps (`…`), as they stand in a text's words. `*` at the end of a word
+/// leaves it open, and ends the piece.
 fn split(phrase: &str) -> Vec<String> {
+    let piece = |text: &str| {
+        let open = if text.trim().ends_with('*') { "*" } else { "" };
+        let words = Reading::plain(text);
+        (words.len() > 1).then(|| format!("{}{open}", words.trim()))
+    };
     phrase.replace("* ", "*\u{2026}").split('\u{2026}').filter_map(piece).collect()
-}
-
-fn piece(text: &str) -> Option<String> {
-    let text = text.trim();
-    let open = text.ends_with('*');
-    let words = Reading::plain(text.trim_end_matches('*'));
-    let words = words.trim();
-    let edge = |c: Option<char>| if c.is_some_and(|c| c.is_ascii()) { " " } else { "" };
-    let end = if open { "" } else { edge(words.chars().next_back()) };
-    (!words.is_empty()).then(|| format!("{}{words}{end}", edge(words.chars().next())))
 }

@@ -19,23 +19,6 @@ pub struct Reading {
 /// Longest text that is read, in bytes; what is behind it is not looked at.
 const TEXT_MAX: usize = 8 << 10;
 
-/// Frames around the reply of another server, as words. The reply is behind the last of them.
-const FRAMES: &[&str] = &[
-    " said ",
-    " remote server returned ",
-    " remote server answered ",
-    " unknown address error ",
-    " other mail system problem ",
-    " smtp error from remote mail server after ",
-    " smtp error from remote mailer after ",
-    " refused to talk to me ",
-    " did not like our ",
-    " last transfail ",
-    " diagnostic code smtp ",
-    " delivery temporarily suspended ",
-    " in reply to a previous attempt ",
-];
-
 /// Begins of names that look like hosts and are Exchange's words for a cause.
 const EXCHANGE: &[&str] = &[
     "resolver.adr.",
@@ -67,18 +50,6 @@ impl Reading {
             };
         }
         reading
-    }
-
-    /// The words behind the last frame, and all words where there is none, or nothing behind it.
-    pub fn inner(&self) -> &str {
-        let behind = FRAMES.iter().filter_map(|frame| {
-            let at = self.words.rfind(frame)?;
-            Some(at + frame.len() - 1)
-        });
-        match behind.max() {
-            Some(at) if self.words[at..].len() > 1 => &self.words[at..],
-            _ => &self.words,
-        }
     }
 
     /// The words of a text in which nothing is echoed, such as a row's phrase.
@@ -126,7 +97,20 @@ impl Reading {
         for c in token.chars() {
             match c {
                 '\'' | '\u{2019}' | '`' => {}
-                c if c.is_alphanumeric() || c == '#' => {
+                // Scripts without spaces between words: each sign is one.
+                c if c >= '\u{2e80}' && c.is_alphanumeric() => {
+                    if open {
+                        self.words.push(' ');
+                    }
+                    self.words.push(c);
+                    self.words.push(' ');
+                    open = false;
+                }
+                c if c.is_ascii_alphanumeric() || c == '#' => {
+                    self.words.push(c.to_ascii_lowercase());
+                    open = true;
+                }
+                c if !c.is_ascii() && c.is_alphanumeric() => {
                     self.words.extend(c.to_lowercase());
                     open = true;
                 }
@@ -179,13 +163,21 @@ fn link_word(token: &str) -> Option<String> {
 }
 
 fn is_echo(token: &str) -> bool {
+    if token.bytes().all(|b| b.is_ascii_alphabetic()) {
+        return false;
+    }
     token.contains('@') || token.contains("://") || is_host(token) || is_ip(token) || is_id(token)
 }
 
 /// `mx.example.com`, with or without a port or a path, but not `unknown.Please`.
 fn is_host(token: &str) -> bool {
-    let lower = token.to_ascii_lowercase();
-    if EXCHANGE.iter().any(|start| lower.starts_with(start)) {
+    if !token.contains('.') {
+        return false;
+    }
+    let starts = |start: &&str| {
+        token.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
+    };
+    if EXCHANGE.iter().any(|start| starts(start)) {
         return false;
     }
     let name = token.split(['/', ':', '[', '?']).next().unwrap_or(token);
@@ -220,6 +212,9 @@ fn is_host(token: &str) -> bool {
 }
 
 fn is_ip(token: &str) -> bool {
+    if !token.contains(['.', ':']) {
+        return false;
+    }
     let token = token.trim_matches(|c: char| !c.is_ascii_hexdigit() && c != ':');
     let token = token.split('/').next().unwrap_or(token);
     if token.parse::<std::net::IpAddr>().is_ok() {
