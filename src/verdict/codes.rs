@@ -38,4 +38,6 @@ pub enum Weight {
     Weak,
     /// Words rarely contradict it.
     Strong,
+    /// No words contradict it.
+    Final,
 }

@@ -73,10 +73,13 @@ impl Rulebook {
         {
             return Judgement::of_provider(class);
         }
+        let code = self.best_code(&codes);
+        if let Some(code) = code.filter(|code| code.1.weight == Weight::Final) {
+            return Judgement::by_code(code);
+        }
         if let Some(rule) = clear {
             return Judgement::by(rule);
         }
-        let code = self.best_code(&codes);
         if let Some(code) = code.filter(|code| code.1.weight == Weight::Strong) {
             return Judgement::by_code(code);
         }

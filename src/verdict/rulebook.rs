@@ -323,6 +323,7 @@ fn code_rows<C>(
 ) -> Result<Vec<(C, CodeRow)>, String> {
     let class = Class::parse(&row.class).ok_or_else(|| format!("no class {:?}", row.class))?;
     let weight = match row.weight.as_str() {
+        "final" => Weight::Final,
         "strong" => Weight::Strong,
         "weak" => Weight::Weak,
         "none" => Weight::None,
