@@ -12,6 +12,7 @@
 
 mod class;
 mod codes;
+mod providers;
 mod rulebook;
 mod text;
 mod tree;
@@ -49,13 +50,25 @@ pub enum Told {
 pub struct Judgement {
     /// The class.
     pub class: Class,
-    /// The row, the code or the bin that decided.
+    /// The row, the code or the bin that decided: the file below `verdict/rules`, and what in it.
     pub rule: String,
+    /// What of the failure it was decided by.
+    pub evidence: String,
     /// Where that is documented.
     pub source: String,
 }
 
 impl Rulebook {
+    /// The providers whose words are known, by name.
+    pub fn providers(&self) -> impl Iterator<Item = &str> {
+        self.providers.names()
+    }
+
+    /// What a provider's own word for a failure is worth. `None`: it documents no such word.
+    pub fn told(&self, provider: &str, word: &str) -> Option<Told> {
+        self.providers.told(provider, word)
+    }
+
     /// Judges a failure.
     pub fn judge(&self, reply: &Reply<'_>, told: Told) -> Judgement {
         if let Told::Own(class) = told
@@ -92,8 +105,8 @@ impl Rulebook {
         let replies = reply.smtp.into_iter().chain(reading.replies);
         let row = replies.filter_map(|reply| self.reply(reply)).max_by_key(|row| row.weight);
         match row.filter(|row| row.weight > Weight::None) {
-            Some(row) => Judgement::new(row.class, &format!("reply code {}", row.code), &row.source),
-            None => Judgement::new(Class::Unexplained, "nothing tells", ""),
+            Some(row) => Judgement::new(row.class, "replies", row.code.clone(), &row.source),
+            None => Judgement::new(Class::Unexplained, "", String::new(), ""),
         }
     }
 
@@ -126,16 +139,16 @@ fn overrules(words: Class, bin: Class) -> bool {
 }
 
 impl Judgement {
-    fn new(class: Class, rule: &str, source: &str) -> Judgement {
-        Judgement { class, rule: rule.to_owned(), source: source.to_owned() }
+    fn new(class: Class, rule: &str, evidence: String, source: &str) -> Judgement {
+        Judgement { class, rule: rule.to_owned(), evidence, source: source.to_owned() }
     }
 
     fn of_provider(class: Class) -> Judgement {
-        Judgement::new(class, "the provider's own word", "")
+        Judgement::new(class, "providers", "the provider's own word".to_owned(), "")
     }
 
     fn by(rule: &Rule) -> Judgement {
-        Judgement::new(rule.class, &rule.name(), &rule.source)
+        Judgement::new(rule.class, rule.family, rule.phrase.clone(), &rule.source)
     }
 
     fn by_code((code, row): (Enhanced, &CodeRow)) -> Judgement {
@@ -144,6 +157,10 @@ impl Judgement {
             Fault::Recipient if code.class == 4 => Class::Expired,
             _ => row.class,
         };
-        Judgement::new(class, &format!("code {}", row.code), &row.source)
+        let Enhanced { class: first, subject, detail } = code;
+        Judgement::new(class, "codes", format!("{first}.{subject}.{detail}"), &row.source)
     }
 }
+
+#[cfg(test)]
+mod tests;

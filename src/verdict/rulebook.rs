@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::class::Class;
 use super::codes::{Enhanced, Weight};
+use super::providers::Providers;
 use super::text::Reading;
 use super::tree::{Hit, Tree};
 
@@ -60,6 +61,7 @@ pub struct Rulebook {
     rules: Vec<Rule>,
     pieces: Vec<Piece>,
     tree: Tree,
+    pub(super) providers: Providers,
     codes: Vec<(Span, CodeRow)>,
     replies: Vec<(u16, CodeRow)>,
 }
@@ -176,7 +178,8 @@ impl Rulebook {
                 pieces.push(Piece::Phrase(index, place as u8, place == last));
             }
         }
-        Ok(Rulebook { rules, pieces, tree, codes, replies })
+        let providers = Providers::built_in()?;
+        Ok(Rulebook { rules, pieces, tree, providers, codes, replies })
     }
 
     /// Every row that reads words.
@@ -261,9 +264,14 @@ pub struct Known<'a> {
 }
 
 impl Rule {
-    /// Its name: the family and the phrase.
-    pub fn name(&self) -> String {
-        format!("{}: {}", self.family, self.phrase)
+    #[cfg(test)]
+    pub(super) fn rank(&self) -> i32 {
+        self.rank
+    }
+
+    #[cfg(test)]
+    pub(super) fn conditions(&self) -> String {
+        format!("{:?}", self.with)
     }
 
     fn holds(&self, known: &Known<'_>) -> bool {
@@ -280,7 +288,8 @@ impl Rule {
 /// The rows that one row of a file stands for: one a phrase.
 fn phrases(family: &'static str, source: &str, row: RuleRow) -> Result<Vec<Rule>, String> {
     let class = Class::parse(&row.class).ok_or_else(|| format!("no class {:?}", row.class))?;
-    let with: Vec<Condition> = row.with.iter().map(|text| condition(text)).collect::<Result<_, _>>()?;
+    let with: Vec<Condition> =
+        row.with.iter().map(|text| condition(text)).collect::<Result<_, _>>()?;
     let source = row.source.as_deref().unwrap_or(source);
     row.any
         .iter()

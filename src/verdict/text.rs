@@ -201,7 +201,10 @@ fn is_host(token: &str) -> bool {
             }
         }
         // `QuotaExceededException.MapiException`: a program's name for a cause.
-        if label.as_bytes().windows(2).any(|w| w[0].is_ascii_lowercase() && w[1].is_ascii_uppercase())
+        if label
+            .as_bytes()
+            .windows(2)
+            .any(|w| w[0].is_ascii_lowercase() && w[1].is_ascii_uppercase())
         {
             return false;
         }
