@@ -11,6 +11,7 @@ pub mod units;
 
 pub mod provider;
 pub mod rules;
+pub mod verdict;
 
 pub mod accept;
 pub mod flights;

@@ -1,12 +1,13 @@
 //! The command line: one file per verb, each a set of arguments and a `run`.
 //!
-//! Verbs other than `run`, `check`, `completions` and `man` send one command over the control
-//! socket and print what comes back; `verify` looks by itself where no daemon is running. Nothing
-//! here opens the store or talks to a provider.
+//! Verbs other than `run`, `check`, `classify`, `completions` and `man` send one command over the
+//! control socket and print what comes back; `verify` looks by itself where no daemon is running.
+//! Nothing here opens the store or talks to a provider.
 
 mod add;
 mod arguments;
 mod check;
+mod classify;
 mod completions;
 mod configuration;
 mod context;
@@ -67,6 +68,8 @@ enum Verb {
     Run(run::Arguments),
     /// Check the configuration, and show the webhooks, polls and exports it makes
     Check(check::Arguments),
+    /// Tell what a reply of a server means: whose fault it is, and which rule says so
+    Classify(classify::Arguments),
     /// Show how the sources, the store, the queue and the exports stand
     Status(status::Arguments),
     /// Tell whether addresses are suppressed: exit 0 if none is, 3 if some are
@@ -130,6 +133,7 @@ fn dispatch(verb: Verb, context: &mut Context) -> Outcome {
     match verb {
         Verb::Run(arguments) => arguments.run(context),
         Verb::Check(arguments) => arguments.run(context),
+        Verb::Classify(arguments) => arguments.run(context),
         Verb::Status(arguments) => arguments.run(context),
         Verb::Lookup(arguments) => arguments.run(context),
         Verb::Explain(arguments) => arguments.run(context),

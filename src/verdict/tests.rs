@@ -1,0 +1,193 @@
+//! The rules held against their own examples, and the laws of reading.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn book() -> Rulebook {
+    Rulebook::built_in().unwrap()
+}
+
+fn text(text: &str) -> Reply<'_> {
+    Reply { smtp: None, enhanced: None, text }
+}
+
+#[test]
+fn every_row_decides_its_example() {
+    let book = book();
+    let mut wrong = Vec::new();
+    for rule in book.rules() {
+        let judged = book.judge(&text(&rule.example), Told::Mirrors);
+        if judged.class != rule.class {
+            let Judgement { class, rule: by, evidence, .. } = judged;
+            let Rule { family, phrase, class: own, .. } = rule;
+            wrong.push(format!(
+                "{family}: {phrase:?} is {own}, decided {class} by {by}: {evidence}"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+#[test]
+fn no_phrase_stands_twice() {
+    let book = book();
+    let mut seen = std::collections::HashMap::new();
+    for rule in book.rules() {
+        let words = Reading::plain(&rule.phrase);
+        let key = (words, rule.weak, rule.rank(), rule.conditions());
+        if let Some(other) = seen.insert(key, rule.family) {
+            panic!("{:?} stands in {other} and in {}", rule.phrase, rule.family);
+        }
+    }
+}
+
+#[test]
+fn the_order_is_this() {
+    let book = book();
+    let own = Told::Own;
+    let sorts = Told::Sorts;
+    for (told, smtp, enhanced, said, class) in [
+        // Words decide over codes that say something else.
+        (Told::Mirrors, 550, "5.7.1", "User unknown", Class::NoMailbox),
+        (Told::Mirrors, 550, "5.1.1", "sender is blacklisted", Class::Policy),
+        (
+            Told::Mirrors,
+            550,
+            "5.2.1",
+            "is receiving mail at a rate that prevents",
+            Class::RecipientRate,
+        ),
+        // A strong code decides over words that only hint; the most exact one counts.
+        (Told::Mirrors, 550, "5.1.1", "denied", Class::NoMailbox),
+        (Told::Mirrors, 550, "5.0.0", "550 5.7.27 Policy code only", Class::SenderAddress),
+        (Told::Mirrors, 550, "5.7.17", "", Class::Moved),
+        // Codes of the sender's address, whatever the words speak of.
+        (
+            Told::Mirrors,
+            553,
+            "5.1.8",
+            "Domain of sender address does not exist",
+            Class::SenderAddress,
+        ),
+        (Told::Mirrors, 550, "5.1.7", "No such domain", Class::SenderAddress),
+        // A server that says 4 kills nobody by its code alone.
+        (Told::Mirrors, 450, "4.1.1", "", Class::Expired),
+        (Told::Mirrors, 421, "", "", Class::System),
+        (Told::Mirrors, 550, "", "", Class::Unexplained),
+        (Told::Mirrors, 550, "5.7.1", "", Class::Unexplained),
+        // The provider's own knowledge; its bins, unless the words blame the sender.
+        (own(Class::Expired), 550, "5.1.1", "User unknown", Class::Expired),
+        (sorts(Class::NoMailbox), 550, "5.7.1", "rejected", Class::NoMailbox),
+        (
+            sorts(Class::NoMailbox),
+            550,
+            "5.7.1",
+            "blocked using zen.spamhaus.org",
+            Class::Reputation,
+        ),
+        (sorts(Class::Reputation), 550, "", "", Class::Reputation),
+        (sorts(Class::Unexplained), 550, "5.1.1", "", Class::NoMailbox),
+    ] {
+        let enhanced = Some(enhanced).filter(|code| !code.is_empty());
+        let judged = book.judge(&Reply { smtp: Some(smtp), enhanced, text: said }, told);
+        assert_eq!(judged.class, class, "{told:?} {smtp} {enhanced:?} {said:?}: {judged:?}");
+    }
+}
+
+#[test]
+fn what_a_text_echoes_is_not_read() {
+    let book = book();
+    for (said, class) in [
+        (
+            "550 5.1.1 <user@dmarcian.com>: Recipient address rejected: User unknown",
+            Class::NoMailbox,
+        ),
+        (
+            "550 5.1.1 <spam.filter@spamcop.net>: Recipient address rejected: User unknown",
+            Class::NoMailbox,
+        ),
+        ("host mx1.spamcop.net said: 550 5.1.1 User unknown", Class::NoMailbox),
+        (
+            "550 5.1.1 Recipient rejected. No such user. See https://x.test/content-policy-spam",
+            Class::NoMailbox,
+        ),
+        (
+            "550 User dkim@example.org does not exist (dmarc.example.net [2001:db8::25])",
+            Class::NoMailbox,
+        ),
+        (
+            "550-5.1.1 The email account that you tried to reach\n550 5.1.1 does not exist.",
+            Class::NoMailbox,
+        ),
+        ("550 5.1.0 - Unknown address error 550-'5.7.1 relaying denied'", Class::Relay),
+        ("550\u{a0}5.1.1\u{2003}User\u{a0}unknown", Class::NoMailbox),
+        ("552 5.2.2 \"full house\"@example.com: mailbox is full", Class::Full),
+    ] {
+        assert_eq!(book.judge(&text(said), Told::Mirrors).class, class, "{said}");
+    }
+}
+
+#[test]
+fn every_word_of_the_providers_has_a_class() {
+    let book = book();
+    for (provider, word, told) in [
+        ("sendgrid", "Invalid Address", Some(Told::Sorts(Class::NoMailbox))),
+        ("amazon-ses", "Permanent/General", Some(Told::Mirrors)),
+        ("postmark", "SpamNotification", Some(Told::Sorts(Class::Content))),
+        ("sparkpost", "10", Some(Told::Sorts(Class::NoMailbox))),
+        ("sparkpost", "nonsense", None),
+        ("nobody", "bounce", None),
+    ] {
+        assert_eq!(book.told(provider, word), told, "{provider} {word}");
+    }
+    // Those that can say why something failed are all there.
+    let without = ["custom", "standard-webhooks"];
+    let missing: Vec<&str> = crate::provider::ALL
+        .iter()
+        .map(|provider| provider.name())
+        .filter(|name| !without.contains(name) && !book.providers().any(|known| known == *name))
+        .collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
+
+/// Texts in which an address and a host are put in the places of `@` and `%`.
+const FRAMES: &[&str] = &[
+    "550 5.1.1 <@>: Recipient address rejected: User unknown",
+    "550 @ unknown user account",
+    "host %[192.0.2.1] said: 550 No such user (@)",
+    "554 5.7.1 Service unavailable; Client host [%] blocked using %; https://%/query?ip=192.0.2.1",
+    "452 4.2.2 <@> Mailbox full",
+    "550 5.4.4 @... Host %: Name server: host not found",
+    "421 % Service not available for @",
+    "550 refused",
+    "550 % @",
+];
+
+proptest! {
+    #[test]
+    fn no_address_and_no_host_changes_a_verdict(
+        frame in proptest::sample::select(FRAMES),
+        local in "[a-zA-Z0-9][a-zA-Z0-9.+_-]{0,20}[a-zA-Z0-9]",
+        host in "([a-z][a-z0-9-]{0,10}[a-z0-9]\\.){1,3}(com|net|org|de|example|museum)",
+    ) {
+        let put = |local: &str, host: &str| {
+            frame.replace('@', &format!("{local}@{host}")).replace('%', host)
+        };
+        let book = BOOK.with(std::rc::Rc::clone);
+        let (one, other) = (put(&local, &host), put("user", "mx.example.com"));
+        let class = |said: &str| book.judge(&text(said), Told::Mirrors).class;
+        prop_assert_eq!(class(&one), class(&other), "{} and {}", one, other);
+    }
+
+    #[test]
+    fn any_text_is_read(said in "\\PC{0,400}", smtp in proptest::option::of(0_u16..1_000)) {
+        let book = BOOK.with(std::rc::Rc::clone);
+        let judged = book.judge(&Reply { smtp, enhanced: Some(&said), text: &said }, Told::Mirrors);
+        prop_assert!(Class::parse(judged.class.as_str()) == Some(judged.class));
+    }
+}
+
+thread_local! {
+    static BOOK: std::rc::Rc<Rulebook> = std::rc::Rc::new(book());
+}

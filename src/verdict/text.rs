@@ -1,0 +1,235 @@
+//! A reply's text, cut into words and codes.
+//!
+//! What the text echoes is taken out first: mailboxes, host names, IP numbers, links, queue ids. So
+//! no address and no host can change a verdict. Case, punctuation and line breaks go as well.
+
+use super::codes::Enhanced;
+
+/// What is left of a text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The words, in lower case, each with a space before and behind it.
+    pub words: String,
+    /// Reply codes, in order.
+    pub replies: Vec<u16>,
+    /// Enhanced codes, in order.
+    pub codes: Vec<Enhanced>,
+}
+
+/// Longest text that is read, in bytes; what is behind it is not looked at.
+const TEXT_MAX: usize = 8 << 10;
+
+/// Begins of names that look like hosts and are Exchange's words for a cause.
+const EXCHANGE: &[&str] = &[
+    "resolver.adr.",
+    "resolver.rst.",
+    "resolver.fwd.",
+    "resolver.grp.",
+    "storedrv.",
+    "smtpsend.",
+    "queue.expired",
+    "transport.rules.",
+    "routing.",
+];
+
+impl Reading {
+    /// Reads a text.
+    pub fn of(text: &str) -> Reading {
+        let mut reading = Reading { words: " ".to_owned(), ..Reading::default() };
+        let end = text.floor_char_boundary(TEXT_MAX);
+        let mut rest = &text[..end];
+        while let Some(start) = rest.find(|c: char| !c.is_whitespace()) {
+            rest = &rest[start..];
+            rest = match echoed(rest) {
+                Some(length) => &rest[length..],
+                None => {
+                    let length = rest.find(char::is_whitespace).unwrap_or(rest.len());
+                    reading.token(&rest[..length]);
+                    &rest[length..]
+                }
+            };
+        }
+        reading
+    }
+
+    /// The words of a text in which nothing is echoed, such as a row's phrase.
+    pub fn plain(text: &str) -> String {
+        let mut reading = Reading { words: " ".to_owned(), ..Reading::default() };
+        text.split_whitespace().for_each(|token| reading.push(token));
+        reading.words
+    }
+
+    fn token(&mut self, token: &str) {
+        let bare = token.trim_matches(|c: char| !c.is_alphanumeric());
+        if let Some(code) = Enhanced::parse(bare) {
+            self.codes.push(code);
+            return;
+        }
+        // `550-5.1.1`, and the codes of a reply that another one quotes: `550-'5.1.1`.
+        if let Some((reply, rest)) = leading_reply(bare) {
+            self.replies.push(reply);
+            let rest = rest.trim_start_matches(|c: char| !c.is_alphanumeric());
+            if !rest.is_empty() {
+                self.token(rest);
+            }
+            return;
+        }
+        if let Some(value) = link_word(token) {
+            self.push(&value);
+            return;
+        }
+        if is_echo(bare) {
+            return;
+        }
+        // `key=value` and `a/b`: the parts may be echoes for themselves.
+        if let Some((name, value)) = bare.split_once(['=', '[', '(', '<', ',', ';', ':', '"'])
+            && !value.is_empty()
+        {
+            self.token(name);
+            self.token(value);
+            return;
+        }
+        self.push(bare);
+    }
+
+    fn push(&mut self, token: &str) {
+        let mut open = false;
+        for c in token.chars() {
+            match c {
+                '\'' | '\u{2019}' | '`' => {}
+                // Scripts without spaces between words: each sign is one.
+                c if c >= '\u{2e80}' && c.is_alphanumeric() => {
+                    if open {
+                        self.words.push(' ');
+                    }
+                    self.words.push(c);
+                    self.words.push(' ');
+                    open = false;
+                }
+                c if c.is_ascii_alphanumeric() || c == '#' => {
+                    self.words.push(c.to_ascii_lowercase());
+                    open = true;
+                }
+                c if !c.is_ascii() && c.is_alphanumeric() => {
+                    self.words.extend(c.to_lowercase());
+                    open = true;
+                }
+                _ if open => {
+                    self.words.push(' ');
+                    open = false;
+                }
+                _ => {}
+            }
+        }
+        if open {
+            self.words.push(' ');
+        }
+    }
+}
+
+/// The length of what starts here and is echoed in brackets, spaces included: `<"a b"@x>`.
+fn echoed(text: &str) -> Option<usize> {
+    let (open, close) = match text.chars().next()? {
+        '<' => ('<', '>'),
+        '"' => ('"', '"'),
+        _ => return None,
+    };
+    let end = text[1..].find(close)? + 2;
+    let inside = &text[1..end - 1];
+    // A quoted sentence is to be read; a quoted local part is followed by its domain.
+    let local = open == '"' && text[end..].starts_with('@');
+    let whole = open == '<' && (inside.contains('@') || !inside.contains(char::is_whitespace));
+    if local {
+        let rest = &text[end..];
+        return Some(end + rest.find(char::is_whitespace).unwrap_or(rest.len()));
+    }
+    (whole && inside.len() <= 330).then_some(end)
+}
+
+/// A reply code in front of something else.
+fn leading_reply(token: &str) -> Option<(u16, &str)> {
+    let (digits, rest) = token.split_at_checked(3)?;
+    let reply: u16 = digits.parse().ok()?;
+    let ends = rest.chars().next().is_none_or(|c| !c.is_alphanumeric() && c != '.');
+    ((400..600).contains(&reply) && ends && digits.is_ascii()).then_some((reply, rest))
+}
+
+/// The word in Google's links that names the cause; all else of a link says nothing.
+fn link_word(token: &str) -> Option<String> {
+    let at = token.find("support.google.com/mail/")?;
+    let value = token[at..].split_once("p=")?.1;
+    let end = value.find(|c: char| !c.is_alphanumeric()).unwrap_or(value.len());
+    Some(format!("p {}", &value[..end]))
+}
+
+fn is_echo(token: &str) -> bool {
+    if token.bytes().all(|b| b.is_ascii_alphabetic()) {
+        return false;
+    }
+    token.contains('@') || token.contains("://") || is_host(token) || is_ip(token) || is_id(token)
+}
+
+/// `mx.example.com`, with or without a port or a path, but not `unknown.Please`.
+fn is_host(token: &str) -> bool {
+    if !token.contains('.') {
+        return false;
+    }
+    let starts = |start: &&str| {
+        token.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
+    };
+    if EXCHANGE.iter().any(|start| starts(start)) {
+        return false;
+    }
+    let name = token.split(['/', ':', '[', '?']).next().unwrap_or(token);
+    let mut labels = name.split('.').peekable();
+    let mut count = 0;
+    let mut last = "";
+    while let Some(label) = labels.next() {
+        let fits = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+        if label.is_empty() || !label.chars().all(fits) {
+            return false;
+        }
+        if let Some(next) = labels.peek() {
+            let begins = |l: &str| {
+                let mut chars = l.chars();
+                chars.next().is_some_and(char::is_uppercase)
+                    && chars.next().is_some_and(char::is_lowercase)
+            };
+            let lower = |l: &str| l.chars().all(|c| c.is_lowercase());
+            if lower(label) && begins(next) {
+                return false;
+            }
+        }
+        // `QuotaExceededException.MapiException`: a program's name for a cause.
+        if label
+            .as_bytes()
+            .windows(2)
+            .any(|w| w[0].is_ascii_lowercase() && w[1].is_ascii_uppercase())
+        {
+            return false;
+        }
+        last = label;
+        count += 1;
+    }
+    count > 1 && last.chars().count() > 1 && !last.chars().all(|c| c.is_ascii_digit())
+}
+
+fn is_ip(token: &str) -> bool {
+    if !token.contains(['.', ':']) {
+        return false;
+    }
+    let token = token.trim_matches(|c: char| !c.is_ascii_hexdigit() && c != ':');
+    let token = token.split('/').next().unwrap_or(token);
+    if token.parse::<std::net::IpAddr>().is_ok() {
+        return true;
+    }
+    let head = token.split(['[', ']', ':']).next().unwrap_or(token);
+    head.parse::<std::net::Ipv4Addr>().is_ok()
+}
+
+/// A queue id or the like: long, without a vowel's help, with digits among its letters.
+fn is_id(token: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+' | '=');
+    let digits = token.chars().filter(char::is_ascii_digit).count();
+    token.len() >= 12 && digits >= 2 && digits < token.len() && token.chars().all(plain)
+}
