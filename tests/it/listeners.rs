@@ -364,9 +364,10 @@ fn hostile_clients_delay_nobody() {
     }
 }
 
-/// `ulimit -n 65536; cargo test --release --test it listeners -- --ignored --nocapture`
+/// Both sides need 14,000 files: `ulimit -n 20000`, and
+/// `cargo test --release --test it listeners -- --ignored --nocapture`.
 #[test]
-#[ignore = "opens 40,000 connections; prints what it measures"]
+#[ignore = "opens 13,000 connections; prints what it measures"]
 fn ten_thousand_hostile_clients_delay_nobody() {
     let names = ["public", "private", "control", "lookup"];
     for (name, (quiet, loud)) in names.iter().zip(under_hostile_clients(3_334, 342, 2_000)) {
