@@ -303,7 +303,7 @@ impl Resolve for Names {
         Box::pin(async move {
             let found = resolver.resolve(name.as_str().to_owned()).await;
             let found = found.map_err(|error| std::io::Error::other(&*error))?;
-            let addresses: Addrs = Box::new(found.to_vec().into_iter());
+            let addresses: Addrs = Box::new(found.iter().copied().collect::<Vec<_>>().into_iter());
             Ok(addresses)
         })
     }

@@ -6,10 +6,13 @@
 //! (the address is dead), S (its mailbox or the way there is in trouble) or B (the sender's fault);
 //! two letters: either is right. Without files, the rows' own examples are judged.
 
+#![expect(clippy::print_stdout, reason = "a bench reports on standard output")]
+
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Instant;
 
+use anyhow::{Context, Result};
 use suppressd::verdict::{Fault, Reply, Rulebook, Told};
 
 /// How often each reply is judged for the time.
@@ -22,9 +25,9 @@ struct Row {
     text: String,
 }
 
-fn main() {
+fn main() -> Result<()> {
     let files: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
-    let book = Rulebook::built_in().expect("the rules can be read");
+    let book = Rulebook::built_in()?;
     if files.is_empty() {
         let rows = book.rules().iter().map(|rule| Row {
             truth: letter(rule.class.fault()).to_owned(),
@@ -35,10 +38,11 @@ fn main() {
         judge("the rows' own examples", &book, &rows.collect::<Vec<_>>());
     }
     for file in files {
-        let text = std::fs::read_to_string(&file).expect("a readable file");
+        let text = std::fs::read_to_string(&file).with_context(|| file.clone())?;
         let rows: Vec<Row> = text.lines().filter(|line| !line.starts_with('#')).map(row).collect();
         judge(&file, &book, &rows);
     }
+    Ok(())
 }
 
 fn row(line: &str) -> Row {
@@ -67,7 +71,10 @@ fn judge(name: &str, book: &Rulebook, rows: &[Row]) {
     for row in rows {
         *matrix.entry((&row.truth, reply(row))).or_default() += 1;
     }
-    println!("{name}: {} replies; truth, judged as H dead, S in trouble, B sender, U unexplained", rows.len());
+    println!(
+        "{name}: {} replies; truth, judged as H dead, S in trouble, B sender, U unexplained",
+        rows.len()
+    );
     let truths: std::collections::BTreeSet<&str> = rows.iter().map(|row| &*row.truth).collect();
     for truth in truths {
         let count = |judged: &'static str| matrix.get(&(truth, judged)).copied().unwrap_or(0);

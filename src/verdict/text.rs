@@ -36,7 +36,10 @@ impl Reading {
     /// Reads a text.
     pub fn of(text: &str) -> Reading {
         let mut reading = Reading { words: " ".to_owned(), ..Reading::default() };
-        let end = text.floor_char_boundary(TEXT_MAX);
+        let mut end = text.len().min(TEXT_MAX);
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
         let mut rest = &text[..end];
         while let Some(start) = rest.find(|c: char| !c.is_whitespace()) {
             rest = &rest[start..];
@@ -177,7 +180,7 @@ fn is_host(token: &str) -> bool {
     let starts = |start: &&str| {
         token.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
     };
-    if EXCHANGE.iter().any(|start| starts(start)) {
+    if EXCHANGE.iter().any(starts) {
         return false;
     }
     let name = token.split(['/', ':', '[', '?']).next().unwrap_or(token);

@@ -85,7 +85,8 @@ impl Proof {
         let covers_body = signed.iter().any(is_body);
         let changes =
             |piece: &Piece| matches!(piece, Piece::Stamp | Piece::Header(_) | Piece::Pointer(_));
-        if !covers_body && !(self.once && signed.iter().any(changes)) {
+        let once = self.once && signed.iter().any(changes);
+        if !(covers_body || once) {
             let hint = "sign {body} or {form}: anything could be sent under a signature without \
                 it; where the provider signs a token only, that token and once = true";
             return Err(("signed", hint));

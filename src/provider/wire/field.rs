@@ -475,7 +475,8 @@ mod tests {
             let _: (Text, Id) = (read(raw), read(raw));
             let _: (Texts, Json, Flag) = (read(raw), read(raw), read(raw));
             let _: (Count, Told, When) = (read(raw), read(raw), read(raw));
-            let _: (Part<Map<String, Value>>, Parts<Map<String, Value>>) = (read(raw), read(raw));
+            let _: Part<Map<String, Value>> = read(raw);
+            let _: Parts<Map<String, Value>> = read(raw);
         }
         for (raw, text) in [
             ("\"a\"", Some("a")),
