@@ -114,6 +114,7 @@ impl Applier {
         let progress = Progress::new(&self.journal, from, within);
         let mut session = Session { writer, progress, attempt };
         let mut chores = Chores::new(&self.checkpoints)?;
+        self.reader.attach_behind(&view);
         loop {
             let stopping = self.committed.has_changed().is_err();
             let committed = *self.committed.borrow_and_update();

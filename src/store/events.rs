@@ -58,7 +58,7 @@ pub struct EventScan {
 
 /// Most events that a scan keeps ready: whoever is told of them may take long, and a record may
 /// have very many. What is left of it is read again.
-const READY_MAX: usize = 1_000;
+const READY_MAX: usize = 512;
 
 /// An event as the index names it: where it is, to whom, and its id as it was applied.
 type Indexed = (EventRef, Hash, EventId);

@@ -26,6 +26,9 @@ pub struct Reader {
 
 enum State {
     Opening,
+    /// It has still to take what the journal holds: who is suppressed in it is so, but nobody
+    /// knows who else is.
+    Behind(Arc<View>),
     Open(Arc<View>),
     Failed(StoreError),
 }
@@ -77,6 +80,12 @@ impl Reader {
         read_element(&self.reading, submission, element)
     }
 
+    /// Lets those who ask about an address be told what suppresses it already, while the store is
+    /// not current: of others nobody knows yet.
+    pub fn attach_behind(&self, view: &Arc<View>) {
+        self.set(State::Behind(Arc::clone(view)));
+    }
+
     /// Lets all readers look into the store. It must be current: an export of half of it would
     /// release the other half.
     pub fn attach(&self, view: &Arc<View>) {
@@ -98,7 +107,7 @@ impl Reader {
 
     pub(super) fn view(&self) -> Result<Arc<View>, StoreError> {
         match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
-            State::Opening => Err(StoreError::NotReady),
+            State::Opening | State::Behind(_) => Err(StoreError::NotReady),
             State::Open(view) => Ok(Arc::clone(view)),
             State::Failed(error) => Err(error.clone()),
         }
@@ -211,7 +220,7 @@ impl Reader {
         judge: impl Fn(&Standing, &Scope) -> Option<T>,
         reason: impl Fn(&T) -> Reason,
     ) -> Result<Option<T>, StoreError> {
-        let view = self.view()?;
+        let (view, is_current) = self.answering()?;
         let mut found: Option<T> = None;
         for scope in scopes {
             // A standing that says no more than a delivery suppresses nobody: it is not looked at.
@@ -222,7 +231,18 @@ impl Reader {
                 found = Some(live);
             }
         }
+        if found.is_none() && !is_current {
+            return Err(StoreError::NotReady);
+        }
         Ok(found)
+    }
+
+    /// What answers questions about an address, and whether it is current.
+    fn answering(&self) -> Result<(Arc<View>, bool), StoreError> {
+        if let State::Behind(view) = &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
+            return Ok((Arc::clone(view), false));
+        }
+        self.view().map(|view| (view, true))
     }
 
     /// Every standing that can suppress, ordered by the address's key, then the scope.

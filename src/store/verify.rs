@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::checkpoint::{self, Flaw};
 use super::checkpoints::{list, path};
-use super::codec::{Meta, decode, is_newer};
+use super::codec::{Meta, is_newer};
 use super::image::{Image, pairs, stored_gist};
 use super::keys::{META, STANDING};
 use super::open::{clean_mark, free_bytes, is_newer_mark, sled_at};
@@ -245,7 +245,7 @@ fn copy_sled(from: &Path, to: &Path) -> io::Result<bool> {
 
 fn meta(tree: &sled::Tree) -> Result<Meta, StoreError> {
     match tree.get(META)? {
-        Some(bytes) => decode(&bytes),
+        Some(bytes) => Meta::decode(&bytes),
         None => Err(StoreError::Damaged("it is empty".to_owned())),
     }
 }
@@ -254,7 +254,8 @@ fn meta(tree: &sled::Tree) -> Result<Meta, StoreError> {
 fn store_row(file: &Path, tree: &sled::Tree, end: Position) -> Result<Checked, StoreError> {
     for _ in 0..TRIES {
         let before = meta(tree)?;
-        let mut found = Meta { applied: before.applied, ..Meta::default() };
+        let Meta { applied, part, .. } = before;
+        let mut found = Meta { applied, part, ..Meta::default() };
         for pair in tree {
             let (key, value) = pair?;
             if let (Some(prefix), Some(form)) = (key.first(), value.first())
