@@ -102,9 +102,8 @@ impl Attempt {
         let known = self.suspect.filter(|suspect| suspect.place == place);
         let deaths = known.map_or(0, |suspect| suspect.deaths);
         let kind = if self.is_alone(place) { "alone" } else { "batch" };
-        let Place { record: Position { segment, offset }, step } = place;
         self.current = Some(place);
-        self.write(&format!("{kind} {segment} {offset} {step} {deaths}"));
+        self.note(kind, place, deaths);
     }
 
     /// Notes that what was begun is done.
@@ -120,7 +119,11 @@ impl Attempt {
                 suspect.deaths = 0;
             }
         }
-        self.write("");
+        match self.suspect.filter(|suspect| !suspect.given_up && suspect.place > place) {
+            // Still to come: a life that ends before it says nothing of it, and forgets nothing.
+            Some(Suspect { place, deaths, .. }) => self.note("suspect", place, deaths),
+            None => self.write(""),
+        }
     }
 
     /// Notes that a step went wrong in a way that could be caught: it is tried alone, or no more
@@ -129,6 +132,11 @@ impl Attempt {
         let given_up = self.current == Some(place) && self.is_alone(place);
         self.suspect = Some(Suspect { place, deaths: 0, given_up });
         self.alone = self.alone.max(1);
+    }
+
+    fn note(&self, kind: &str, place: Place, deaths: u32) {
+        let Place { record: Position { segment, offset }, step } = place;
+        self.write(&format!("{kind} {segment} {offset} {step} {deaths}"));
     }
 
     fn write(&self, text: &str) {
@@ -150,7 +158,7 @@ fn parse(note: &[u8]) -> Option<Suspect> {
     let mut words = std::str::from_utf8(note).ok()?.split_whitespace();
     let alone = match words.next()? {
         "alone" => 1,
-        "batch" => 0,
+        "batch" | "suspect" => 0,
         _ => return None,
     };
     let numbers: Vec<u32> = words.map_while(|word| word.parse().ok()).collect();
