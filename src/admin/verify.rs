@@ -26,11 +26,12 @@ fn decodes(payload: &[u8]) -> bool {
 /// When a folder cannot be read.
 pub fn verify_stopped(state: &Path, scratch: &Path) -> std::io::Result<Vec<Checked>> {
     let paths = Paths::of(state);
-    let looked = journal::verify(&state.join("journal"), None, &decodes)?;
+    let folder = state.join("journal");
+    let looked = journal::verify(&folder, None, &decodes)?;
     let (start, end) = (looked.start, looked.end);
     let mut rows = looked.rows;
-    rows.extend(store::verify_checkpoints(&paths, start, &|| end)?);
-    rows.extend(store::verify_stopped(&paths, end, scratch));
+    rows.extend(store::verify_checkpoints(&paths, &folder, start, &|| end)?);
+    rows.extend(store::verify_stopped(&paths, (start, end), scratch));
     rows.push(exports(state));
     Ok(rows)
 }
@@ -53,8 +54,9 @@ impl Admin {
         let unread = |error| Failure::failed(format!("{}: {error}", self.state.display()));
         let looked = journal::verify(&folder, Some(end()), &decodes).map_err(unread)?;
         let mut rows = looked.rows;
-        rows.extend(store::verify_checkpoints(&paths, looked.start, &end).map_err(unread)?);
-        rows.extend(self.reader.verify(&paths, end())?);
+        let checkpoints = store::verify_checkpoints(&paths, &folder, looked.start, &end);
+        rows.extend(checkpoints.map_err(unread)?);
+        rows.extend(self.reader.verify(&paths, (looked.start, end()))?);
         rows.push(exports(&self.state));
         Ok(rows)
     }
