@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::oversize::{element, files, keep, runtime, start, stop, submission};
+use crate::rebuild::copy;
 use crate::support::client::{event, notify};
 use crate::support::daemon::{Daemon, Home, PATIENCE, PROGRAM};
 use crate::support::wait_for;
@@ -131,7 +132,9 @@ fn a_stopped_directory_is_looked_at_and_left_as_it_is() {
     let used = fs::read(&db).unwrap().iter().rposition(|byte| *byte != 0).unwrap() as u64;
     (0..used).step_by(64).for_each(|at| turn(&db, at));
     assert_named(&home, "store", &state.join("sled"));
-    assert_named(&home, "mark", &mark);
+    let (_, rows) = verify(&home, &[]);
+    let mark = rows.iter().find(|row| row["file"] == mark.to_str().unwrap()).unwrap();
+    assert!(mark["detail"].as_str().unwrap().starts_with("not of this file"), "{mark}");
     fs::remove_dir_all(state.join("sled")).unwrap();
     assert_named(&home, "store", &state.join("sled"));
 }
@@ -174,6 +177,15 @@ fn only_a_state_directory_is_looked_at() {
     assert_eq!(verify(&home, &["/nonexistent"]).0, 1);
     assert_eq!(verify(&home, &[]).0, 1, "there is none yet");
     assert!(!home.state().exists(), "and none is made");
+}
+
+#[test]
+fn a_copy_of_a_stopped_directory_is_whole() {
+    let home = home();
+    let there = home.dir.join("copy");
+    copy(&home.state(), &there);
+    let (code, rows) = verify(&home, &[there.to_str().unwrap()]);
+    assert!(code == 0 && rows.iter().any(|row| row["component"] == "mark"), "{rows:?}");
 }
 
 /// The rows' problems with a part.
