@@ -188,6 +188,21 @@ fn a_copy_of_a_stopped_directory_is_whole() {
     assert!(code == 0 && rows.iter().any(|row| row["component"] == "mark"), "{rows:?}");
 }
 
+#[test]
+fn what_is_kept_of_damage_is_a_problem_until_it_is_moved_away() {
+    let home = home();
+    let quarantine = home.state().join("quarantine");
+    fs::write(quarantine.join("journal-1-16.torn"), "never acknowledged").unwrap();
+    assert_clean(&home, &["quarantine"]);
+    for name in ["journal-1-16.damaged", "0000000001-0000000016.checkpoint", "sled.broken"] {
+        let file = quarantine.join(name);
+        fs::write(&file, "x").unwrap();
+        assert_named(&home, "quarantine", &file);
+        fs::remove_file(&file).unwrap();
+    }
+    assert_clean(&home, &["quarantine"]);
+}
+
 /// The rows' problems with a part.
 fn problems(home: &Home, part: &str) -> Vec<String> {
     let (code, rows) = verify(home, &[]);
