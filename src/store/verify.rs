@@ -276,11 +276,7 @@ fn meta(tree: &sled::Tree) -> Result<Meta, StoreError> {
 }
 
 /// Sums the store up, as a start does that finds no mark.
-fn store_row(
-    file: &Path,
-    tree: &sled::Tree,
-    (start, end): Reach,
-) -> Result<Checked, StoreError> {
+fn store_row(file: &Path, tree: &sled::Tree, (start, end): Reach) -> Result<Checked, StoreError> {
     for _ in 0..TRIES {
         let before = meta(tree)?;
         let Meta { applied, part, .. } = before;
@@ -310,8 +306,10 @@ fn store_row(
             return Ok(Checked::ill(STORE, file, problem, consequence, PUT_BACK));
         }
         if before.applied.segment < start.segment && start.segment > 1 {
-            let problem =
-                format!("it has taken the journal up to {}, which begins at {start}", before.applied);
+            let problem = format!(
+                "it has taken the journal up to {}, which begins at {start}",
+                before.applied
+            );
             let consequence = "what was told between is not in the store";
             return Ok(Checked::ill(STORE, file, problem, consequence, PUT_BACK));
         }

@@ -70,7 +70,8 @@ fn why_a_notification_did_not_arrive_is_told_without_quoting_strangers() {
     assert_eq!(ask("/hooks/test", &many, b""), 431);
     let mut slow = TcpStream::connect(daemon.http).unwrap();
     slow.write_all(b"POST /hooks/test HTTP/1.1\r\n").unwrap();
-    for told in ["status=404 hook=\"nope\"", "status=413 hook=\"test\"", "status=431", "status=408"] {
+    for told in ["status=404 hook=\"nope\"", "status=413 hook=\"test\"", "status=431", "status=408"]
+    {
         daemon.until_logged(told);
     }
     for path in ["/hooks/user@x.test", "/%0ahooks", &format!("/hooks/{long}")] {
@@ -79,6 +80,27 @@ fn why_a_notification_did_not_arrive_is_told_without_quoting_strangers() {
     let log = daemon.stop();
     assert!(log.lines().filter(|line| line.contains("request refused")).all(|l| l.len() < 200));
     assert!(!log.contains("user@x.test") && !log.contains(&long), "{log}");
+}
+
+#[test]
+fn a_level_that_is_none_stops_the_start_and_warning_is_warn() {
+    let home = Home::new("");
+    let run = |value: &str, verb: &str| {
+        let mut command = Command::new(PROGRAM);
+        command.args([verb, "-c"]).arg(home.config()).env("SUPPRESSD_LOG", value);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for value in ["silly", "", "suppressd=silly"] {
+        for verb in ["run", "check"] {
+            let (code, said) = run(value, verb);
+            assert_eq!(code, Some(78), "{value}: {said}");
+            assert!(said.contains("SUPPRESSD_LOG") && said.contains("error, warn, info"), "{said}");
+        }
+    }
+    assert_eq!(run("warning", "check").0, Some(0));
+    home.configure(&format!("[log]\nlevel = \"warn\"\n{}", source()));
+    assert_eq!(run("silly", "check").0, Some(0), "the configuration goes first");
 }
 
 #[test]
