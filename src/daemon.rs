@@ -101,7 +101,7 @@ impl Process {
     /// # Errors
     /// When it cannot start, or had to stop by itself.
     pub fn run(self, config: Config, file: &Path) -> Result<()> {
-        telemetry::log::start();
+        telemetry::log::start(config.log.as_ref());
         telemetry::health::starting(env!("CARGO_PKG_VERSION"), file.display());
         let metrics = PrometheusBuilder::new().set_buckets(BUCKETS)?.install_recorder();
         let metrics = metrics.context("cannot start metrics")?;
@@ -221,7 +221,8 @@ async fn start(
         stops.exports.subscribe(),
     )
     .await;
-    let fetcher = Fetcher::through(config.proxy.as_ref())?;
+    let fetcher =
+        Fetcher::through(config.proxy.as_ref())?.naming(config.environment_proxy.as_ref());
     let (polls, mut intake) = poll::start(
         config.polls,
         fetcher.clone(),

@@ -135,6 +135,8 @@ pub struct Fetcher {
     /// For this host, which no proxy can reach for us.
     direct: Client,
     has_roots: bool,
+    /// What a failure to connect says of the proxy, without its password.
+    proxy: Option<String>,
 }
 
 /// A proxy that providers are asked through: `http://user:password@host:port`, or https.
@@ -148,6 +150,12 @@ impl ProxyUrl {
         let is_plain = matches!(url.path(), "" | "/") && url.query().is_none();
         let fits = matches!(url.scheme(), "http" | "https") && url.has_host() && is_plain;
         (fits && reqwest::Proxy::all(url).is_ok()).then_some(ProxyUrl(secret))
+    }
+
+    /// From a variable of the environment, which may lack the scheme.
+    pub fn of_variable(text: &str) -> Option<ProxyUrl> {
+        let scheme = if text.contains("://") { "" } else { "http://" };
+        ProxyUrl::parse(Secret::new(format!("{scheme}{text}").into_bytes()))
     }
 
     /// It without its user and password.
@@ -188,7 +196,26 @@ impl Fetcher {
         };
         let direct = builder().no_proxy();
         let direct = if has_roots { direct } else { direct.tls_certs_only([]) };
-        Ok(Fetcher { client, direct: direct.build().map_err(made)?, has_roots })
+        let proxy = proxy.map(|proxy| format!("through the proxy {}", proxy.shown()));
+        Ok(Fetcher { client, direct: direct.build().map_err(made)?, has_roots, proxy })
+    }
+
+    /// The same, where failures tell of the proxy that the environment names.
+    #[must_use]
+    pub fn naming(mut self, environment: Option<&ProxyUrl>) -> Fetcher {
+        let named = environment.map(|proxy| format!("HTTPS_PROXY is {}", proxy.shown()));
+        self.proxy = self.proxy.or(named);
+        self
+    }
+
+    /// The failure, with the proxy that it may be of.
+    fn failure(&self, error: &reqwest::Error, url: &Url) -> FetchError {
+        match (classify(error), &self.proxy) {
+            (FetchError::Connect(cause), Some(proxy)) if !is_loopback(url) => {
+                FetchError::Connect(format!("{cause} ({proxy})"))
+            }
+            (failure, _) => failure,
+        }
     }
 
     /// Makes one request, all of it within `total`.
@@ -216,7 +243,7 @@ impl Fetcher {
         if let Some((media, body)) = &request.body {
             call = call.header(http::header::CONTENT_TYPE, *media).body(body.reveal().to_vec());
         }
-        let response = call.send().await.map_err(|error| classify(&error))?;
+        let response = call.send().await.map_err(|error| self.failure(&error, &request.url))?;
         if response.status().is_redirection() {
             return Err(FetchError::Redirect { host: leads_to(&response) });
         }

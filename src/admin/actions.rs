@@ -47,8 +47,8 @@ impl Admin {
         let (progress, mut steps) = mpsc::channel(PROGRESS_WAITING);
         let forward = async {
             while let Some(step) = steps.recv().await {
-                let Progress { source, pages, rows, part } = step;
-                let reply = Reply::Progress { what: source, pages, rows, part };
+                let Progress { source, pages, rows, part, wait } = step;
+                let reply = Reply::Progress { what: source, pages, rows, part, wait };
                 if to.send(reply).await.is_err() {
                     break;
                 }

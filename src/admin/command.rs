@@ -160,6 +160,9 @@ pub enum Reply {
         rows: u64,
         /// The part of the window that is read, 0 to 1, where it is known.
         part: Option<f64>,
+        /// How long a provider has told us to wait, in seconds, if it does now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        wait: Option<u64>,
     },
     /// The end of a command that was carried out.
     Done,

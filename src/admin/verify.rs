@@ -26,12 +26,55 @@ fn decodes(payload: &[u8]) -> bool {
 /// When a folder cannot be read.
 pub fn verify_stopped(state: &Path, scratch: &Path) -> std::io::Result<Vec<Checked>> {
     let paths = Paths::of(state);
-    let looked = journal::verify(&state.join("journal"), None, &decodes)?;
+    let folder = state.join("journal");
+    let looked = journal::verify(&folder, None, &decodes)?;
     let (start, end) = (looked.start, looked.end);
     let mut rows = looked.rows;
-    rows.extend(store::verify_checkpoints(&paths, start, &|| end)?);
-    rows.extend(store::verify_stopped(&paths, end, scratch));
+    rows.extend(store::verify_checkpoints(&paths, &folder, start, &|| end)?);
+    rows.extend(store::verify_stopped(&paths, (start, end), scratch));
+    rows.extend(kept(&paths.quarantine)?);
     rows.push(exports(state));
+    Ok(rows)
+}
+
+const QUARANTINE: &str = "quarantine";
+/// Most files of a kind that are told one by one.
+const KEPT_MAX: usize = 1_000;
+
+/// What is kept of damage: problems until somebody has looked, and moved it away.
+fn kept(quarantine: &Path) -> std::io::Result<Vec<Checked>> {
+    if !quarantine.is_dir() {
+        return Ok(Vec::new());
+    }
+    let broken = Some(quarantine.join("sled.broken")).filter(|broken| broken.exists());
+    let kinds = [
+        (
+            journal::damaged_files(quarantine)?,
+            "a copy of a damaged segment of the journal, or a note that one is missing",
+            "what was told there may be lost, and the daemon is not ready",
+            "look at the disk, poll again from before that time, then move it away",
+        ),
+        (
+            store::set_aside_checkpoints(quarantine)?,
+            "a checkpoint that was refused when it was read",
+            "no store can be made of it, and the daemon is not ready; the one before it counts",
+            "look at the disk, then move it away",
+        ),
+        (
+            broken.into_iter().collect(),
+            "a store that could not be used, and was made again",
+            "none, if the journal and the checkpoints are whole",
+            "look at the disk, then delete it",
+        ),
+    ];
+    let told = kinds.into_iter().flat_map(|(files, problem, consequence, hint)| {
+        let files = files.into_iter().take(KEPT_MAX);
+        files.map(move |file| Checked::ill(QUARANTINE, &file, problem, consequence, hint))
+    });
+    let rows: Vec<Checked> = told.collect();
+    if rows.is_empty() {
+        return Ok(vec![Checked::well(QUARANTINE, quarantine, "no damage is kept there")]);
+    }
     Ok(rows)
 }
 
@@ -53,8 +96,10 @@ impl Admin {
         let unread = |error| Failure::failed(format!("{}: {error}", self.state.display()));
         let looked = journal::verify(&folder, Some(end()), &decodes).map_err(unread)?;
         let mut rows = looked.rows;
-        rows.extend(store::verify_checkpoints(&paths, looked.start, &end).map_err(unread)?);
-        rows.extend(self.reader.verify(&paths, end())?);
+        let checkpoints = store::verify_checkpoints(&paths, &folder, looked.start, &end);
+        rows.extend(checkpoints.map_err(unread)?);
+        rows.extend(self.reader.verify(&paths, (looked.start, end()))?);
+        rows.extend(kept(&self.quarantine).map_err(unread)?);
         rows.push(exports(&self.state));
         Ok(rows)
     }

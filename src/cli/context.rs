@@ -34,7 +34,10 @@ impl Context {
         let called = client::call(&socket, command, |reply| {
             match reply {
                 Reply::Row { row } => ended = on_row(out, row),
-                Reply::Progress { what, pages, rows, part } => {
+                Reply::Progress { what, wait: Some(wait), .. } => {
+                    out.note(&format!("{what}: told to wait {wait} s"));
+                }
+                Reply::Progress { what, pages, rows, part, .. } => {
                     out.progress(&what, pages, rows, part);
                 }
                 Reply::Done | Reply::Failed { .. } => {}

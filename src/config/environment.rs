@@ -46,6 +46,14 @@ impl Environment {
     }
 }
 
+impl Section<'_> {
+    /// A variable of the environment.
+    pub(super) fn variable(&self, name: &str) -> Option<String> {
+        let value = (self.environment().variable)(name)?;
+        Some(value.to_string_lossy().into_owned())
+    }
+}
+
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Environment").finish_non_exhaustive()

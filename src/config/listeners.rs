@@ -63,6 +63,10 @@ pub(super) fn http(section: Section<'_>) -> Settings {
     let connections = connections.and_then(whole).unwrap_or(CONNECTIONS_MAX_DEFAULT);
     let each = section.take("connections_per_address");
     let each = each.and_then(|field| field.integer(CONNECTIONS_MAX)).and_then(whole);
+    if each.is_some_and(|each| each > connections) {
+        let hint = "use a smaller number, or a larger connections_max";
+        section.problem("connections_per_address", "is more than connections_max", hint);
+    }
     let header_timeout = section.take("header_timeout").and_then(|field| field.duration(TIMEOUTS));
     let body_timeout = section.take("body_timeout").and_then(|field| field.duration(TIMEOUTS));
     section.finish();

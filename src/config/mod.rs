@@ -33,6 +33,7 @@ use crate::listen::Listen;
 use crate::model::{Scope, SourceName};
 use crate::provider::{Provider, Reading};
 use crate::rules::Rules;
+use crate::telemetry::log::{FORMS, Filter, VARIABLE};
 use crate::{export as exports, http, lookup as lookups, poll as polls, webhook};
 use section::{Section, Walk, line_of, shown};
 
@@ -70,6 +71,10 @@ pub struct Config {
     pub control: PathBuf,
     /// The proxy that providers are asked through. `None`: what the environment says.
     pub proxy: Option<ProxyUrl>,
+    /// The proxy that the environment names, where that counts.
+    pub environment_proxy: Option<ProxyUrl>,
+    /// What is logged. `None`: the usual.
+    pub log: Option<Filter>,
     /// What suppresses for how long.
     pub rules: Rules,
     /// Every source, in the order of the file.
@@ -159,11 +164,21 @@ fn syntax(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
             path: String::new(),
             name: None,
             line: Some(line_of(text, start)),
-            what: format!("column {column}: not TOML: {}", error.message()),
+            what: format!("column {column}: not TOML: {}{}", error.message(), doubled(text, error)),
             hint: SYNTAX_HINT.to_owned(),
         }
     };
     errors.iter().take(SYNTAX_ERRORS_MAX).map(problem).collect()
+}
+
+/// Which key stands there twice, if that is what is wrong.
+fn doubled(text: &str, error: &toml::de::Error) -> String {
+    let word = error.span().and_then(|span| text.get(span));
+    let word = word.filter(|_| error.message().contains("duplicate key"));
+    // A value is no key, and may be a secret.
+    let is_key = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '[' | ']');
+    let word = word.filter(|word| !word.is_empty() && word.chars().all(is_key));
+    word.map_or(String::new(), |word| format!(" {}", shown(word)))
 }
 
 /// `None` only where a problem was noted.
@@ -173,6 +188,11 @@ fn whole(root: Section<'_>) -> Option<Config> {
     let admin = root.table_or_empty("admin").map(listeners::admin);
     let control = root.table_or_empty("control").map(listeners::control);
     let proxy = root.table_or_empty("fetch").map(|section| proxy(&section));
+    let environment_proxy = match &proxy {
+        Some(None) => environment_proxy(&root),
+        _ => None,
+    };
+    let log = root.table_or_empty("log").map(|section| log(&root, &section));
     let rules = root.table_or_empty("rules").map(rules::rules);
     let (rules, faults) = rules.unzip();
     let is_local = http.as_ref().is_none_or(|http| http.listen.is_local());
@@ -209,6 +229,8 @@ fn whole(root: Section<'_>) -> Option<Config> {
         admin: admin?,
         control: control?,
         proxy: proxy?,
+        environment_proxy,
+        log: log?,
         rules: rules?,
         sources: found.sources,
         reading: Reading { faults: faults?, described: found.described },
@@ -232,6 +254,43 @@ fn store(section: Section<'_>) -> Store {
         path: path.unwrap_or_else(|| STORE_PATH.into()),
         retention: retention.unwrap_or(RETENTION),
     }
+}
+
+/// The variables that name a proxy for https, the first that is set first.
+const PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+
+/// The proxy that the environment names.
+fn environment_proxy(root: &Section<'_>) -> Option<ProxyUrl> {
+    let given = |name| root.variable(name).filter(|text| !text.is_empty()).map(|text| (name, text));
+    let (name, text) = PROXY_VARIABLES.into_iter().find_map(given)?;
+    let proxy = ProxyUrl::of_variable(&text);
+    if proxy.is_none() {
+        let hint = "set it to \"http://user:password@host:port\", unset it, or set [fetch] proxy";
+        root.problem(name, "is not the URL of a proxy (it is set in the environment)", hint);
+    }
+    proxy
+}
+
+/// The `[log]` table, else what the environment says.
+fn log(root: &Section<'_>, section: &Section<'_>) -> Option<Filter> {
+    let field = section.take("level");
+    section.finish();
+    let hint = format!("write {FORMS}");
+    if let Some(field) = field {
+        let text = field.text()?;
+        let filter = Filter::parse(text);
+        if filter.is_none() {
+            field.problem(format!("{} is not a level", shown(text)), hint);
+        }
+        return filter;
+    }
+    let text = root.variable(VARIABLE)?;
+    let filter = Filter::parse(&text);
+    if filter.is_none() {
+        let what = format!("{} is not a level (it is set in the environment)", shown(&text));
+        root.problem(VARIABLE, what, hint);
+    }
+    filter
 }
 
 /// The `[fetch]` table.

@@ -35,6 +35,12 @@ pub fn report(config: &Config) -> String {
     if let Some(proxy) = &config.proxy {
         text.push_str(&format!("  (through the proxy {})\n", proxy.shown()));
     }
+    if let Some(proxy) = &config.environment_proxy {
+        let shown = proxy.shown();
+        text.push_str(&format!(
+            "  (through the proxy {shown} of HTTPS_PROXY, but for the hosts of NO_PROXY)\n"
+        ));
+    }
     let exports: Vec<Vec<String>> = config.exports.iter().map(export_row).collect();
     list(&mut text, "exports", &exports);
     let lookups: Vec<Vec<String>> = config.lookups.iter().map(lookup_row).collect();
@@ -86,7 +92,10 @@ pub fn report_json(config: &Config) -> Value {
             "public_url": http.public_url.as_ref().map(ToString::to_string),
             "tls": http.tls.is_some(),
         },
-        "fetch": { "proxy": config.proxy.as_ref().map(ProxyUrl::shown) },
+        "fetch": {
+            "proxy": config.proxy.as_ref().or(config.environment_proxy.as_ref())
+                .map(ProxyUrl::shown),
+        },
         "admin": { "listen": config.admin.listen.to_string() },
         "control": { "socket": config.control.display().to_string() },
         "sources": config.sources.iter().map(source).collect::<Vec<_>>(),

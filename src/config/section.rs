@@ -167,6 +167,11 @@ impl<'a> Section<'a> {
         self.problem(key, "is missing", hint);
     }
 
+    /// What the file may refer to outside it.
+    pub(super) fn environment(&self) -> &'a Environment {
+        self.walk.environment
+    }
+
     /// Whether the key is there.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
@@ -234,7 +239,10 @@ impl<'a> Field<'a> {
     /// A text of one line or many. Not empty.
     pub(super) fn lines(&self) -> Option<&'a str> {
         let Some(text) = self.value.as_str() else {
-            self.problem(self.is_not("a string"), "write it in quotes");
+            let is_list = self.value.is_array();
+            let hint =
+                if is_list { "write one text, without brackets" } else { "write it in quotes" };
+            self.problem(self.is_not("a string"), hint);
             return None;
         };
         if text.is_empty() {

@@ -55,15 +55,13 @@ fn serve_test(limits: Limits) -> Served {
                     end.send("closed").unwrap();
                 }
                 Command::Events { .. } | Command::Poll { .. } => {
-                    let progress =
-                        Reply::Progress { what: "on".into(), pages: 1, rows: 1, part: None };
+                    let progress = step();
                     replies.send(progress).await.unwrap();
                     replies.closed().await;
                     end.send("closed").unwrap();
                 }
                 Command::Export { .. } => {
-                    let progress =
-                        Reply::Progress { what: "on".into(), pages: 1, rows: 1, part: None };
+                    let progress = step();
                     replies.send(progress).await.unwrap();
                     std::future::pending().await
                 }
@@ -242,4 +240,8 @@ async fn the_stop_ends_what_follows_and_cuts_off_what_hangs() {
     assert_eq!(served.ended.recv().await, Some("closed"));
     let (_, called) = call_test(&served.socket, explain()).await;
     assert!(matches!(called, Err(CallError::NotRunning(_))));
+}
+
+fn step() -> Reply {
+    Reply::Progress { what: "on".into(), pages: 1, rows: 1, part: None, wait: None }
 }

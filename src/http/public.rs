@@ -17,6 +17,7 @@ use ipnet::IpNet;
 use super::server::{Caller, Peer, Service};
 use super::{body, closing, head, reply, status_of};
 use crate::accept::{is_among, subscriber};
+use crate::model::SourceName;
 use crate::provider::BASIC_CHALLENGE;
 use crate::room::{Room, Share};
 use crate::telemetry;
@@ -51,7 +52,7 @@ impl Service for Public {
         request: Request<Incoming>,
         caller: Caller,
     ) -> Response<Full<Bytes>> {
-        let peer = caller.peer;
+        let (peer, uri) = (caller.peer, request.uri().clone());
         let refused = match self.notification(request, caller).await {
             Ok(answer) => return respond(answer),
             Err(Unread::Answer(answer)) => return closing(respond(answer)),
@@ -63,9 +64,17 @@ impl Service for Public {
                 response
             }
         };
-        telemetry::webhook::request_refused("public", refused.status().as_u16(), peer);
+        let hook = hook_name(head::plain(uri.path()).as_ref()).map(str::to_owned);
+        let hook = hook.and_then(|name| SourceName::parse(&name).ok());
+        let hook = hook.as_ref().map(SourceName::as_str);
+        telemetry::webhook::request_refused("public", refused.status().as_u16(), peer, hook);
         refused
     }
+}
+
+/// What stands in a path where the name of a source does.
+fn hook_name(path: &str) -> Option<&str> {
+    path.strip_prefix(HOOKS).map(|rest| rest.strip_suffix('/').unwrap_or(rest))
 }
 
 /// Why a body is not read, or not to its end.
@@ -92,8 +101,7 @@ impl Public {
     ) -> Result<Answer, Unread> {
         let (head, body) = request.into_parts();
         let path = head::plain(head.uri.path());
-        let source = path.strip_prefix(HOOKS).map(|rest| rest.strip_suffix('/').unwrap_or(rest));
-        let hook = source.and_then(|source| self.webhooks.find(source));
+        let hook = hook_name(&path).and_then(|source| self.webhooks.find(source));
         let hook = hook.ok_or(StatusCode::NOT_FOUND)?;
         let query = head.uri.query().unwrap_or("");
         let told = hook.settings.provider.by_query() && !query.is_empty();

@@ -168,7 +168,7 @@ async fn converse<S: Service, C>(
 ) where
     C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let place = Arc::clone(&caller.place);
+    let (place, peer, name) = (Arc::clone(&caller.place), caller.peer, limits.name);
     let (head, refused) = (Arc::new(RawHead::default()), Arc::new(AtomicBool::new(false)));
     let watched =
         Watched::new(stream, Arc::clone(&place), Arc::clone(&head), limits.answer_timeout);
@@ -177,7 +177,7 @@ async fn converse<S: Service, C>(
         let (service, caller) = (Arc::clone(&service), caller.clone());
         let (head, closes) = (Arc::clone(&head), Arc::clone(&closes));
         Box::pin(async move {
-            let response = answer(service, request, caller, &head).await;
+            let response = answer(service, request, caller, &head, name).await;
             closes.store(response.headers().contains_key(CONNECTION), Ordering::Relaxed);
             Ok::<_, Infallible>(response)
         })
@@ -206,12 +206,16 @@ async fn converse<S: Service, C>(
     let parts = connection.into_parts();
     // What is left of the conversation is its end: nobody waits for it.
     place.idle();
-    let closing = close(parts.io.into_inner(), &ended, !parts.read_buf.is_empty(), &refused);
+    let begun = !parts.read_buf.is_empty();
+    let closing = close(parts.io.into_inner(), &ended, begun, &refused);
     tokio::select! {
         _ = tokio::time::timeout(CLOSE_TIMEOUT, closing) => {}
         () = place.wanted() => {}
     }
     if let Err(error) = ended {
+        if let Some(status) = answered(&error, begun) {
+            telemetry::webhook::request_refused(name, status, peer, None);
+        }
         telemetry::webhook::connection_failed(limits.name, error);
     }
 }
@@ -222,8 +226,9 @@ async fn answer<S: Service>(
     request: Request<Incoming>,
     caller: Caller,
     head: &RawHead,
+    name: &'static str,
 ) -> Response<Full<Bytes>> {
-    let place = Arc::clone(&caller.place);
+    let (place, peer) = (Arc::clone(&caller.place), caller.peer);
     place.working();
     let raw = head.take();
     if raw.is_empty() {
@@ -232,11 +237,25 @@ async fn answer<S: Service>(
     }
     let response = match head::check(&request, &raw) {
         Ok(()) => service.answer(request, caller).await,
-        Err(status) => closing(reply(status, "The request cannot be understood.\n")),
+        Err(status) => {
+            telemetry::webhook::request_refused(name, status.as_u16(), peer, None);
+            closing(reply(status, "The request cannot be understood.\n"))
+        }
     };
     place.idle();
     head.expect();
     response
+}
+
+/// The status with which hyper, or `close`, has refused a head.
+fn answered(error: &hyper::Error, begun: bool) -> Option<u16> {
+    if error.is_parse_too_large() {
+        Some(431)
+    } else if error.is_parse() {
+        Some(400)
+    } else {
+        (error.is_timeout() && begun).then_some(408)
+    }
 }
 
 /// Closes a connection that hyper is done with, so that its last answer arrives.

@@ -115,6 +115,9 @@ impl Applier {
         let mut session = Session { writer, progress, attempt };
         let mut chores = Chores::new(&self.checkpoints)?;
         self.reader.attach_behind(&view);
+        if self.lacks_start(self.journal.start()?)? {
+            chores.want_checkpoint(&self.settings);
+        }
         loop {
             let stopping = self.committed.has_changed().is_err();
             let committed = *self.committed.borrow_and_update();
@@ -164,8 +167,20 @@ impl Applier {
         if applied.segment < start.segment && start.segment > 1 {
             let text = format!("The store has taken it up to {applied}; it starts at {start}.\n");
             self.note_loss(applied, &text)?;
+        } else if self.lacks_start(start)? {
+            let first = start.segment;
+            let text =
+                format!("It begins at segment {first}, and no checkpoint covers what is before.\n");
+            self.note_loss(Position { segment: 1, offset: 0 }, &text)?;
         }
         Ok(applied.max(start).min(end))
+    }
+
+    /// Whether a store that is made again would be without what was told before `start`: nothing is
+    /// trimmed but behind a checkpoint.
+    fn lacks_start(&self, start: Position) -> Result<bool, StoreError> {
+        let newest = store::newest_checkpoint(&self.settings.store().checkpoint)?;
+        Ok(start.segment > 1 && newest.is_none_or(|newest| newest.segment < start.segment))
     }
 
     fn note_loss(&self, from: Position, text: &str) -> Result<(), StoreError> {

@@ -70,6 +70,11 @@ impl Chores {
         self.dirty |= bytes > 0;
     }
 
+    /// Has a checkpoint written as soon as possible: the journal alone does not give the store.
+    pub(super) fn want_checkpoint(&mut self, settings: &Settings) {
+        self.bytes = self.bytes.max(settings.checkpoint_bytes);
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.forgetting.is_none() && self.writing.is_none()
     }

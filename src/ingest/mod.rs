@@ -326,7 +326,11 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), OpenErr
 }
 
 fn report(damage: &Damage) {
-    telemetry::ingest::journal_damaged(damage.from, damage.bytes, damage.aside.as_deref());
+    let Damage { from, bytes, aside, lost } = damage;
+    match lost {
+        Some(what) => telemetry::ingest::journal_lost(from, what, aside.as_deref()),
+        None => telemetry::ingest::journal_damaged(from, *bytes, aside.as_deref()),
+    }
 }
 
 impl Ingest {

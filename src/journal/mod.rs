@@ -31,4 +31,6 @@ pub struct Damage {
     pub bytes: u64,
     /// The copy of the segment that was kept aside; `None` if it could not be made.
     pub aside: Option<PathBuf>,
+    /// What is not there at all, in words; `None` where there are bytes that cannot be read.
+    pub lost: Option<String>,
 }

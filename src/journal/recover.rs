@@ -238,8 +238,8 @@ pub(super) fn set_aside(dir: &Path, quarantine: &Path, from: Position, repair: R
         }
     };
     match work() {
-        Ok(bytes) => Damage { from, bytes, aside: Some(aside) },
-        Err(_) => Damage { from, bytes: 0, aside: None },
+        Ok(bytes) => Damage { from, bytes, aside: Some(aside), lost: None },
+        Err(_) => Damage { from, bytes: 0, aside: None, lost: None },
     }
 }
 
@@ -259,7 +259,7 @@ pub(super) fn fill_gap(dir: &Path, quarantine: &Path, from: Position, until: u32
         segment::sync_dir(dir)?;
         Ok(damage)
     };
-    work().unwrap_or(Damage { from, bytes: 0, aside: None })
+    work().unwrap_or_else(|_| lost(from, None, &text))
 }
 
 /// Notes in quarantine that a part of the journal is not there.
@@ -272,7 +272,11 @@ pub fn note_loss(quarantine: &Path, from: Position, text: &str) -> io::Result<Da
     note.write_all(text.as_bytes())?;
     note.sync_all()?;
     segment::sync_dir(quarantine)?;
-    Ok(Damage { from, bytes: 0, aside: Some(aside) })
+    Ok(lost(from, Some(aside), text))
+}
+
+fn lost(from: Position, aside: Option<PathBuf>, text: &str) -> Damage {
+    Damage { from, bytes: 0, aside, lost: Some(text.trim_end().to_owned()) }
 }
 
 /// Makes a file for us alone, or empties it.

@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Settings;
 use super::budget::Budget;
+use super::caller::Caller;
 use super::outside::Outside;
 use super::problem::RunError;
 use crate::clock;
@@ -36,6 +37,7 @@ pub(super) struct Asking<'a, O> {
     /// What is asked.
     pub(super) outside: &'a O,
     pub(super) budget: &'a mut Budget,
+    caller: Option<&'a Caller>,
     /// Whether to ask for what was told before, too.
     pub(super) anew: bool,
     /// The source's settings, with the secrets that it is asked with.
@@ -52,11 +54,13 @@ impl<'a, O: Outside> Asking<'a, O> {
         settings: &'a Settings,
         outside: &'a O,
         budget: &'a mut Budget,
+        caller: Option<&'a Caller>,
         stop: watch::Receiver<bool>,
     ) -> Asking<'a, O> {
         let deadline = Instant::now() + RUN_MAX;
         let keyed = settings.settings.with_secret_set(budget.current());
-        Asking { settings, outside, budget, anew: false, keyed, refused: 0, stop, deadline }
+        let (anew, refused) = (false, 0);
+        Asking { settings, outside, budget, caller, anew, keyed, refused, stop, deadline }
     }
 
     /// Starts the time of the run anew.
@@ -181,7 +185,10 @@ impl<'a, O: Outside> Asking<'a, O> {
             }
             match (fetched.status, fetched.retry_after) {
                 (429 | 503, Some(wait)) if wait <= WAIT_MAX && waits < WAITS_MAX => {
-                    self.pause(wait.max(WAIT_MIN)).await?;
+                    let wait = wait.max(WAIT_MIN);
+                    telemetry::poll::told_to_wait(&self.settings.source, wait);
+                    self.caller.inspect(|caller| caller.wait(&self.settings.source, wait));
+                    self.pause(wait).await?;
                 }
                 _ => return Ok(fetched),
             }

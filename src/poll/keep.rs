@@ -194,7 +194,7 @@ impl<'a, O: Outside> Keeping<'a, O> {
             let (pages, rows) = (self.pages, self.rows);
             // Until a first part is done, only pages and rows say anything.
             let part = self.part.filter(|part| *part > 0.0);
-            let _ = caller.progress.try_send(Progress { source, pages, rows, part });
+            let _ = caller.progress.try_send(Progress { source, pages, rows, part, wait: None });
         }
     }
 }

@@ -118,6 +118,8 @@ pub struct Progress {
     pub rows: u64,
     /// The part of the window that is read, 0 to 1, where it is known.
     pub part: Option<f64>,
+    /// How long the provider has told us to wait, in seconds, if it does now.
+    pub wait: Option<u64>,
 }
 
 /// What came of an operator's run.

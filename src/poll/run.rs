@@ -85,7 +85,7 @@ impl<'a, O: Outside> Run<'a, O> {
             budget.forgive();
         }
         let keeping = Keeping::new(settings, outside, caller, stop.clone());
-        Run { asking: Asking::new(settings, outside, budget, stop), keeping, caller }
+        Run { asking: Asking::new(settings, outside, budget, caller, stop), keeping, caller }
     }
 
     /// Reads every feed: by its cursor, or from `since` on.

@@ -27,7 +27,7 @@ const FEEDS: &[Feed] = &[
     Feed::suppressions(LIST).settle(Duration::ZERO).whole(),
 ];
 const POLL_KEYS: &[Key] =
-    &[Key::text("url"), Key::optional_secret("bearer"), Key::optional_text(LIST_URL)];
+    &[Key::optional_text("url"), Key::optional_secret("bearer"), Key::optional_text(LIST_URL)];
 
 /// The feed of what the other side itself suppresses, and the setting that says where it is.
 const LIST: &str = "suppressions";
@@ -94,6 +94,8 @@ struct WireListed {
     recipient: Told,
     reason: Text,
     since: When,
+    /// When it ends by itself, if it does.
+    until: When,
     /// `global` or `stream:NAME`, as our own pages have it.
     scope: Text,
 }
@@ -152,7 +154,9 @@ impl Provider for Generic {
     }
 
     fn has_feed(&self, feed: &str, settings: &Settings) -> bool {
-        feed != LIST || settings.text(LIST_URL).is_some()
+        // One of the two must be there; without either, `url` is what is missing.
+        let has_list = settings.text(LIST_URL).is_some();
+        if feed == LIST { has_list } else { !has_list || settings.text("url").is_some() }
     }
 
     fn poll_keys(&self) -> &'static [Key] {
@@ -160,7 +164,11 @@ impl Provider for Generic {
     }
 
     fn page_request(&self, query: &Query<'_>) -> Result<PageRequest, SettingError> {
-        let base = query.url(if query.feed == LIST { LIST_URL } else { "url" }, None)?;
+        let key = if query.feed == LIST { LIST_URL } else { "url" };
+        if query.settings.text(key).is_none() {
+            return Err(query.settings.problem(key, "is missing", "write url, list_url, or both"));
+        }
+        let base = query.url(key, None)?;
         let url = match query.next {
             Some(_) => query.next_url(&base)?,
             None if query.feed == LIST => base,
@@ -288,15 +296,22 @@ impl WireListed {
         let address = told.address("address")?;
         let since = self.since.some().map(|since| since.at("since", stamp.received_at));
         let since = since.transpose()?;
+        // It lies in the future, where an event's own time would not be believed.
+        let until = self.until.some();
+        let until = until.map(|until| until.read("until", |text| wire::time(text, Time::END)));
+        let until = until.transpose()?;
         let name = wire::filled(self.reason);
         let own = [Reason::Manual, Reason::SoftBounces, Reason::ProviderListed];
         let reason = name.as_deref().and_then(Reason::parse).filter(|reason| !own.contains(reason));
         let word = name.unwrap_or_else(|| LIST.to_owned());
         let scope = wire::filled(self.scope);
-        let identity = since.map_or(LIST.to_owned(), |since| format!("{LIST}:{since}"));
+        let mut identity = since.map_or(LIST.to_owned(), |since| format!("{LIST}:{since}"));
+        // One that ends at another time than was told before is news.
+        identity.extend(until.map(|until| format!(":{until}")));
         let at = since.unwrap_or(stamp.received_at);
         Ok(Event {
             reason,
+            until,
             scope: scope.as_deref().and_then(Scope::parse).unwrap_or_default(),
             identity: Some(identity),
             undated: since.is_none(),

@@ -174,8 +174,7 @@ impl Checkpoints {
     /// # Errors
     /// When a folder cannot be read.
     pub fn refused(&self) -> io::Result<Vec<PathBuf>> {
-        let aside = list(&self.quarantine)?;
-        let mut refused: Vec<_> = aside.iter().map(|at| path(&self.quarantine, *at)).collect();
+        let mut refused = set_aside_checkpoints(&self.quarantine)?;
         let newer = locked(&self.read).newer.clone();
         let there = list(&self.dir)?.into_iter().filter(|at| newer.contains(at));
         refused.extend(there.map(|at| path(&self.dir, at)));
@@ -229,6 +228,15 @@ pub(super) fn remove_drafts(dir: &Path) -> io::Result<()> {
 /// When the directory cannot be read.
 pub fn newest_checkpoint(dir: &Path) -> io::Result<Option<Position>> {
     Ok(list(dir)?.last().copied())
+}
+
+/// The checkpoints in quarantine: each was refused.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn set_aside_checkpoints(quarantine: &Path) -> io::Result<Vec<PathBuf>> {
+    let aside = list(quarantine)?;
+    Ok(aside.into_iter().map(|position| path(quarantine, position)).collect())
 }
 
 pub(super) fn path(dir: &Path, position: Position) -> PathBuf {

@@ -177,7 +177,7 @@ impl EventScan {
                 Some(Entry::Record { position, payload }) => {
                     self.take(position, 0, payload)?;
                 }
-                Some(Entry::Damage(Damage { from, bytes, aside })) => {
+                Some(Entry::Damage(Damage { from, bytes, aside, .. })) => {
                     telemetry::ingest::journal_damaged(from, bytes, aside.as_deref());
                 }
                 None => return Ok(None),

@@ -23,7 +23,7 @@ mod writer;
 
 pub use attempt::{Attempt, Place};
 pub use checkpoint::Snapshot;
-pub use checkpoints::{Checkpoints, newest_checkpoint};
+pub use checkpoints::{Checkpoints, newest_checkpoint, set_aside_checkpoints};
 pub use codec::Counts;
 pub use events::{EventFilter, EventScan, Told};
 pub use image::NextImage;

@@ -20,10 +20,14 @@ use super::scan::merge;
 use super::{Paths, Reader, StoreError};
 use crate::model::{Checked, Position};
 
+const JOURNAL: &str = "journal";
 const CHECKPOINT: &str = "checkpoint";
 const MARK: &str = "mark";
 const IMAGE: &str = "image";
 const STORE: &str = "store";
+
+/// Where the journal begins and ends.
+type Reach = (Position, Position);
 
 /// How often a store that changes meanwhile is summed up again.
 const TRIES: usize = 3;
@@ -32,32 +36,54 @@ const ROOM: u64 = 64 << 20;
 
 const UPGRADE: &str = "start the version of suppressd that wrote it";
 const REBUILT: &str = "the next start makes the store again from a checkpoint and the journal";
+const PUT_BACK: &str = "put back the journal's missing segments, if there is a copy of them";
 const NO_HAND: &str =
     "start suppressd: it does that by itself, and keeps the old one in quarantine/";
 
-/// Reads every checkpoint to its end. `start` and `end` are the journal's.
+/// Reads every checkpoint to its end. `start` and `end` are those of the journal in `journal`,
+/// what is before which one of them must stand for.
 ///
 /// # Errors
 /// When the folder cannot be read.
 pub fn verify_checkpoints(
     paths: &Paths,
+    journal: &Path,
     start: Position,
     end: &dyn Fn() -> Position,
 ) -> io::Result<Vec<Checked>> {
     let mut rows = Vec::new();
+    let mut covered = start.segment <= 1;
     for position in list(&paths.checkpoint)? {
         let file = path(&paths.checkpoint, position);
         match checkpoint::verify(&file, position) {
             // It was removed meanwhile.
             Err(Flaw::Closed(error)) if error.kind() == io::ErrorKind::NotFound => {}
-            found => rows.push(checkpoint_row(&file, position, found, (start, end()))),
+            found => {
+                covered |= found.is_ok() && position.segment >= start.segment;
+                rows.push(checkpoint_row(&file, position, found, (start, end())));
+            }
         }
+    }
+    if !covered {
+        rows.push(uncovered(journal, start));
     }
     if rows.is_empty() {
         let detail = "there is none yet: the journal alone has everything";
         rows.push(Checked::well(CHECKPOINT, &paths.checkpoint, detail));
     }
     Ok(rows)
+}
+
+/// The journal is only trimmed behind a checkpoint: without one something was taken away.
+fn uncovered(journal: &Path, start: Position) -> Checked {
+    let first = start.segment;
+    Checked::ill(
+        JOURNAL,
+        journal,
+        format!("the journal begins at segment {first} and no checkpoint covers what is before"),
+        "a store that is made again is without what was told there",
+        PUT_BACK,
+    )
 }
 
 fn checkpoint_row(
@@ -73,12 +99,12 @@ fn checkpoint_row(
         Ok(_) if position > end => ill(
             format!("it stands for the journal up to {position}, which ends at {end}"),
             "the end of the journal is lost; the store may have it, a provider may tell it again",
-            "put back the journal's missing segments, if there is a copy of them",
+            PUT_BACK,
         ),
         Ok(_) if position < start => ill(
             format!("it stands for the journal up to {position}, which begins at {start}"),
             "a store that is made of it is without what was told between",
-            "put back the journal's missing segments, if there is a copy of them",
+            PUT_BACK,
         ),
         Ok(keys) => {
             Checked::well(CHECKPOINT, file, format!("whole, {keys} keys, up to {position}"))
@@ -99,7 +125,7 @@ impl Reader {
     ///
     /// # Errors
     /// When the store cannot answer.
-    pub fn verify(&self, paths: &Paths, end: Position) -> Result<Vec<Checked>, StoreError> {
+    pub fn verify(&self, paths: &Paths, reach: Reach) -> Result<Vec<Checked>, StoreError> {
         let view = self.view()?;
         let file = Image::path(&paths.checkpoint);
         let image = match view.images.current() {
@@ -111,13 +137,13 @@ impl Reader {
                 if is_current { row } else { Checked::well(IMAGE, &file, replaced) }
             }
         };
-        Ok(vec![image, store_row(&paths.sled, &view.tree, end)?])
+        Ok(vec![image, store_row(&paths.sled, &view.tree, reach)?])
     }
 }
 
 /// Looks at a store that nobody has open, at its image, and at the mark of the last stop. sled
 /// is opened in a copy below `scratch`, which is removed again.
-pub fn verify_stopped(paths: &Paths, end: Position, scratch: &Path) -> Vec<Checked> {
+pub fn verify_stopped(paths: &Paths, reach: Reach, scratch: &Path) -> Vec<Checked> {
     let (mark, clean) = clean_mark(paths);
     let mut rows = Vec::new();
     match clean {
@@ -129,21 +155,20 @@ pub fn verify_stopped(paths: &Paths, end: Position, scratch: &Path) -> Vec<Check
             UPGRADE,
         )),
         Some(true) => rows.push(Checked::well(MARK, &mark, "sled is as the last stop left it")),
-        Some(false) => rows.push(Checked::ill(
+        // As in every copy; the store itself is summed up here in any case.
+        Some(false) => rows.push(Checked::well(
             MARK,
             &mark,
-            "it does not speak of sled's file as it is",
-            "the next start looks through the whole store, which takes longer",
-            "none is needed if the directory was copied; else ask who wrote to sled/",
+            "not of this file, as in a copy: the next start looks through the whole store",
         )),
         None => {}
     }
     if !paths.sled.exists() {
-        rows.push(missing(paths, end));
+        rows.push(missing(paths, reach.1));
         return rows;
     }
     let copy = scratch.join(format!("suppressd-verify-{}", std::process::id()));
-    let looked = in_copy(paths, end, clean == Some(true), &copy);
+    let looked = in_copy(paths, reach, clean == Some(true), &copy);
     // It is a copy; what cannot be removed is below a folder for what nobody needs.
     let _ = fs::remove_dir_all(&copy);
     rows.extend(looked);
@@ -159,7 +184,7 @@ fn missing(paths: &Paths, end: Position) -> Checked {
     Checked::ill(STORE, &paths.sled, "it is missing", REBUILT, "start suppressd")
 }
 
-fn in_copy(paths: &Paths, end: Position, clean: bool, copy: &Path) -> Vec<Checked> {
+fn in_copy(paths: &Paths, reach: Reach, clean: bool, copy: &Path) -> Vec<Checked> {
     let sled = &paths.sled;
     match copy_sled(sled, copy) {
         Ok(true) => {}
@@ -176,7 +201,7 @@ fn in_copy(paths: &Paths, end: Position, clean: bool, copy: &Path) -> Vec<Checke
     // sled panics on some damage.
     let look = || -> Result<Vec<Checked>, StoreError> {
         let db = sled_at(copy)?;
-        let store = store_row(sled, &db, end)?;
+        let store = store_row(sled, &db, reach)?;
         let applied = meta(&db)?.applied;
         Ok(vec![stopped_image(paths, applied, clean, &db)?, store])
     };
@@ -251,7 +276,7 @@ fn meta(tree: &sled::Tree) -> Result<Meta, StoreError> {
 }
 
 /// Sums the store up, as a start does that finds no mark.
-fn store_row(file: &Path, tree: &sled::Tree, end: Position) -> Result<Checked, StoreError> {
+fn store_row(file: &Path, tree: &sled::Tree, (start, end): Reach) -> Result<Checked, StoreError> {
     for _ in 0..TRIES {
         let before = meta(tree)?;
         let Meta { applied, part, .. } = before;
@@ -278,8 +303,15 @@ fn store_row(file: &Path, tree: &sled::Tree, end: Position) -> Result<Checked, S
             let problem =
                 format!("it has taken the journal up to {}, which ends at {end}", before.applied);
             let consequence = "the end of the journal is lost; the store has what it told";
-            let hint = "put back the journal's missing segments, if there is a copy of them";
-            return Ok(Checked::ill(STORE, file, problem, consequence, hint));
+            return Ok(Checked::ill(STORE, file, problem, consequence, PUT_BACK));
+        }
+        if before.applied.segment < start.segment && start.segment > 1 {
+            let problem = format!(
+                "it has taken the journal up to {}, which begins at {start}",
+                before.applied
+            );
+            let consequence = "what was told between is not in the store";
+            return Ok(Checked::ill(STORE, file, problem, consequence, PUT_BACK));
         }
         let Meta { keys, standings, applied, .. } = before;
         let detail = format!("adds up: {keys} keys, {standings} standings, up to {applied}");

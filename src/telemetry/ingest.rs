@@ -26,11 +26,26 @@ pub fn open_to_others(dir: &std::path::Path) {
 /// A part of the journal cannot be read.
 pub fn journal_damaged(at: impl Display, bytes: u64, aside: Option<&std::path::Path>) {
     counter!("suppressd_journal_damaged_total").increment(1);
-    let aside = aside.map_or_else(|| "nowhere".to_owned(), |path| path.display().to_string());
+    let aside = shown(aside);
     error!(
         %at, bytes, aside,
         "journal: a part cannot be read; what follows it was kept. Look at the copy, then take \
          it away to become ready again"
+    );
+}
+
+fn shown(aside: Option<&std::path::Path>) -> String {
+    aside.map_or_else(|| "nowhere".to_owned(), |path| path.display().to_string())
+}
+
+/// A part of the journal is not there.
+pub fn journal_lost(at: impl Display, what: &str, aside: Option<&std::path::Path>) {
+    counter!("suppressd_journal_damaged_total").increment(1);
+    let noted = shown(aside);
+    error!(
+        %at, what, noted,
+        "journal: a segment is missing. Put it back from a copy if there is one; take the note \
+         away to become ready again"
     );
 }
 

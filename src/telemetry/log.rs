@@ -10,7 +10,10 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 /// The environment variable that sets what is logged, such as `debug` or `suppressd=debug`.
-const FILTER: &str = "SUPPRESSD_LOG";
+pub const VARIABLE: &str = "SUPPRESSD_LOG";
+/// What it, and the configuration's `log.level`, may be.
+pub const FORMS: &str = "error, warn, info, debug, trace, or directives such as suppressd=debug";
+const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
 /// The priority of an error, of those that sd-daemon(3) defines.
 const ERROR: u8 = 3;
@@ -28,9 +31,38 @@ pub fn as_errors(text: &str) -> String {
     lines.join("\n")
 }
 
+/// What is logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter(String);
+
+impl Filter {
+    /// From a level, or from directives with commas between them. `None`: it is neither. A bare
+    /// word that is no level would be taken for a target, and silence all others.
+    pub fn parse(text: &str) -> Option<Filter> {
+        let (mut directives, mut has_level) = (Vec::new(), false);
+        for directive in text.split(',').map(str::trim) {
+            let word = directive.to_ascii_lowercase();
+            let word = if word == "warning" { "warn" } else { &*word };
+            if LEVELS.contains(&word) {
+                has_level = true;
+                directives.push(word.to_owned());
+            } else if directive.contains(['=', '[']) {
+                directives.push(directive.to_owned());
+            } else {
+                return None;
+            }
+        }
+        if !has_level {
+            directives.insert(0, DEFAULT.to_owned());
+        }
+        let filter = directives.join(",");
+        EnvFilter::try_new(&filter).is_ok().then_some(Filter(filter))
+    }
+}
+
 /// Sends log lines to standard error from now on.
-pub fn start() {
-    let wanted = std::env::var(FILTER).unwrap_or_else(|_| DEFAULT.to_owned());
+pub fn start(filter: Option<&Filter>) {
+    let wanted = filter.map_or(DEFAULT, |filter| &filter.0);
     let filter = EnvFilter::try_new(wanted).unwrap_or_else(|_| EnvFilter::new(DEFAULT));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     let started = if is_journal() {
@@ -71,5 +103,26 @@ where
         };
         write!(writer, "<{priority}>")?;
         self.0.format_event(context, writer, event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_silence_the_log_is_no_filter() {
+        for (text, filter) in [
+            ("warning", Some("warn")),
+            ("DEBUG", Some("debug")),
+            ("suppressd=debug", Some("info,suppressd=debug")),
+            ("warn, hyper=trace", Some("warn,hyper=trace")),
+            ("silly", None),
+            ("", None),
+            ("info,", None),
+            ("suppressd=silly", None),
+        ] {
+            assert_eq!(Filter::parse(text), filter.map(|f| Filter(f.to_owned())), "{text}");
+        }
     }
 }

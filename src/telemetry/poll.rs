@@ -14,6 +14,14 @@ pub fn run_started(source: &SourceName) {
     debug!(%source, "poll started");
 }
 
+/// The provider has told us to wait within a run.
+pub fn told_to_wait(source: &SourceName, wait: Duration) {
+    const MESSAGE: &str = "the provider told us to wait; the poll goes on then";
+    if fold::first(Level::INFO, MESSAGE, source.as_str(), "") {
+        info!(%source, wait = %show_duration(wait), "{MESSAGE}");
+    }
+}
+
 /// A window that an earlier run left unfinished is read on.
 pub fn resumed(source: &SourceName, feed: &str, pages: u64) {
     info!(%source, feed, pages, "poll resumed where it was interrupted");

@@ -94,15 +94,28 @@ pub fn confirmation_left(source: &str) {
     }
 }
 
-/// A request was answered without being a notification.
-pub fn request_refused(listener: &'static str, status: u16, peer: impl Display) {
+/// A request was answered without being a notification. `hook` is the name in its path, if it is
+/// one that a source could have: whoever looks for a missing notification finds it by that.
+pub fn request_refused(
+    listener: &'static str,
+    status: u16,
+    peer: impl Display,
+    hook: Option<&str>,
+) {
     const MESSAGE: &str = "http: request refused";
     let reason = status.to_string();
     let labels = [("listener", listener.to_owned()), ("status", reason.clone())];
     counter!("suppressd_requests_refused_total", &labels).increment(1);
-    if fold::first(Level::DEBUG, MESSAGE, listener, &reason) {
-        debug!(listener, status, %peer, "{MESSAGE}");
+    // A stranger chooses the name: it tells no kinds apart, or many names were many lines.
+    if status >= 400 && fold_status(listener, status) {
+        info!(listener, status, hook, %peer, "{MESSAGE}");
     }
+}
+
+/// The status itself tells kinds apart: in a reason its digits would not.
+fn fold_status(listener: &str, status: u16) -> bool {
+    let about = format!("{listener} {status}");
+    fold::first(Level::INFO, "http: request refused", &about, "")
 }
 
 /// A listener is bound.

@@ -302,8 +302,11 @@ fn what_the_example_comments_out_is_valid() {
         fs::write(folder.path().join(name), "something\n").unwrap();
     }
     fs::write(folder.path().join("proxy"), "http://user:password@proxy.test:3128\n").unwrap();
-    let environment =
-        Environment::new(|_| Some(OsString::from("set")), Some(folder.path().to_owned()));
+    let variable = |name: &str| {
+        let value = if name == "SUPPRESSD_LOG" { "info" } else { "set" };
+        Some(OsString::from(value))
+    };
+    let environment = Environment::new(variable, Some(folder.path().to_owned()));
     let texts = examples_with_a_run_in_force();
     assert!(texts.len() >= 10, "only {} runs", texts.len());
     for text in texts {

@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::support::client::{Client, SECRET, event, notify, request, sign};
 use super::support::daemon::{Daemon, Home, PATIENCE, source};
 use super::support::wait_for;
@@ -202,18 +204,30 @@ fn one_daemon_reads_the_suppressions_of_another() {
     let all: Vec<&str> = ["add"].into_iter().chain(addresses.iter().map(String::as_str)).collect();
     assert!(other.cli(&all).status.success());
     assert!(other.cli(&["add", "news@example.com", "--scope", "stream:x"]).status.success());
+    assert!(other.cli(&["add", "brief@example.com", "--for", "2d"]).status.success());
+    let body = event("complaint", "angry@example.com", "m", 1);
+    assert_eq!(notify(other.http, &body).status, 200);
+    other.until_suppressed("angry@example.com");
     let second = Home::bare(&format!(
         "[[source]]\nname = \"other\"\nprovider = \"generic\"\n[source.poll]\n\
-         url = \"http://{0}/v1/none\"\nlist_url = \"http://{0}/v1/suppressions\"\n\
-         feeds = [\"suppressions\"]\nevery = \"1h\"\n",
+         list_url = \"http://{0}/v1/suppressions\"\nevery = \"1h\"\n",
         other.admin
     ));
     let daemon = second.start().ready();
     daemon.cli(&["poll", "other"]);
     let listed = || daemon.rows(&["list"]);
-    let rows = wait_for("all rows", PATIENCE, || Some(listed()).filter(|rows| rows.len() == 251));
+    let rows = wait_for("all rows", PATIENCE, || Some(listed()).filter(|rows| rows.len() == 253));
     let stream: Vec<_> = rows.iter().filter(|row| row["scope"] == "stream:x").collect();
     assert_eq!(stream.len(), 1, "what is not for all mail is not here either");
+    let row = |rows: &[Value], address: &str| {
+        let mut found = rows.iter().filter(|row| row["address"] == address);
+        found.next().unwrap().clone()
+    };
+    let theirs = other.rows(&["list"]);
+    let (brief, told) = (row(&rows, "brief@example.com"), row(&theirs, "brief@example.com"));
+    assert!(told["until"].is_string() && brief["until"] == told["until"], "{brief} {told}");
+    assert!(row(&rows, "user001@example.com")["until"].is_null());
+    assert_eq!(row(&rows, "angry@example.com")["reason"], "complaint");
 }
 
 /// Fills a socket with requests, and never reads an answer.

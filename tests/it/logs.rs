@@ -1,12 +1,13 @@
 //! The log as an operator finds it: folded, with priorities, and after signals that mean nothing.
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Instant;
 
 use crate::support::client::{Client, SECRET, event, notify, sign};
-use crate::support::daemon::{Home, PATIENCE, PROGRAM};
+use crate::support::daemon::{Home, PATIENCE, PROGRAM, source};
 use crate::support::wait_for;
 
 /// How many occurrences the lines with a text stand for, and how many lines they are.
@@ -49,6 +50,57 @@ fn a_storm_of_refused_requests_is_a_line_a_second_and_all_of_it_is_told() {
     assert!((2..=seconds + 3).contains(&lines), "{lines} lines in {seconds} s\n{}", daemon.log());
     assert!(daemon.log().contains("more in the last second"), "{}", daemon.log());
     daemon.stop();
+}
+
+#[test]
+fn why_a_notification_did_not_arrive_is_told_without_quoting_strangers() {
+    let home = Home::new("");
+    home.configure_http("body_max = \"1KiB\"\nheader_timeout = \"500ms\"\n", &source());
+    let daemon = home.start().ready();
+    let ask = |path: &str, headers: &[(&str, &str)], body: &[u8]| {
+        let mut client = Client::connect(daemon.http).unwrap();
+        client.send("POST", path, headers, body).unwrap();
+        client.answer().unwrap().status
+    };
+    let long = "x".repeat(100);
+    let many: Vec<(String, &str)> = (0..150).map(|n| (format!("x-{n}"), "1")).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (&**name, *value)).collect();
+    assert_eq!(ask("/hooks/nope", &[], b"{}"), 404);
+    assert_eq!(ask("/hooks/test", &[], &[b' '; 5_000]), 413);
+    assert_eq!(ask("/hooks/test", &many, b""), 431);
+    let mut slow = TcpStream::connect(daemon.http).unwrap();
+    slow.write_all(b"POST /hooks/test HTTP/1.1\r\n").unwrap();
+    for told in ["status=404 hook=\"nope\"", "status=413 hook=\"test\"", "status=431", "status=408"]
+    {
+        daemon.until_logged(told);
+    }
+    for path in ["/hooks/user@x.test", "/%0ahooks", &format!("/hooks/{long}")] {
+        assert_eq!(ask(path, &[], b"{}"), 404);
+    }
+    let log = daemon.stop();
+    assert!(log.lines().filter(|line| line.contains("request refused")).all(|l| l.len() < 200));
+    assert!(!log.contains("user@x.test") && !log.contains(&long), "{log}");
+}
+
+#[test]
+fn a_level_that_is_none_stops_the_start_and_warning_is_warn() {
+    let home = Home::new("");
+    let run = |value: &str, verb: &str| {
+        let mut command = Command::new(PROGRAM);
+        command.args([verb, "-c"]).arg(home.config()).env("SUPPRESSD_LOG", value);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for value in ["silly", "", "suppressd=silly"] {
+        for verb in ["run", "check"] {
+            let (code, said) = run(value, verb);
+            assert_eq!(code, Some(78), "{value}: {said}");
+            assert!(said.contains("SUPPRESSD_LOG") && said.contains("error, warn, info"), "{said}");
+        }
+    }
+    assert_eq!(run("warning", "check").0, Some(0));
+    home.configure(&format!("[log]\nlevel = \"warn\"\n{}", source()));
+    assert_eq!(run("silly", "check").0, Some(0), "the configuration goes first");
 }
 
 #[test]

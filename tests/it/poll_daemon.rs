@@ -229,6 +229,19 @@ fn an_interval_polls_by_itself() {
 }
 
 #[test]
+fn who_asks_is_told_that_the_provider_wants_a_wait() {
+    let feed = Feed::start();
+    let home = Home::bare(&polled("acme", &feed));
+    let daemon = home.start().ready();
+    until_polled(&daemon, "acme");
+    feed.fault(Fault::Status(429, vec![("retry-after", "1".to_owned())]));
+    let said = String::from_utf8(daemon.cli(&["poll", "acme"]).stderr).unwrap();
+    assert!(said.contains("acme: told to wait 1 s"), "{said}");
+    daemon.until_logged("the provider told us to wait");
+    daemon.stop();
+}
+
+#[test]
 fn a_failed_run_leaves_the_cursor_and_the_next_has_everything() {
     let feed = Feed::start();
     let home = Home::bare(&polled("acme", &feed));

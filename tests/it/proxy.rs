@@ -91,7 +91,9 @@ fn a_configured_proxy_is_told_its_password_and_whom_to_reach() {
     assert!(heads[0].iter().any(|line| told(line) && line.ends_with(&pair)), "{heads:?}");
     assert!(heads.iter().all(|head| head[0].starts_with("CONNECT provider.invalid:")), "{heads:?}");
     assert!(daemon.source("near")["last_error"].is_null(), "{}", daemon.source("near"));
-    assert!(!daemon.source("far")["last_error"].is_null());
+    let error = daemon.source("far")["last_error"].to_string();
+    let named = format!("through the proxy http://{}", proxy.address);
+    assert!(error.contains(&named) && !error.contains("ss@"), "{error}");
     assert!(!daemon.log().contains("pa%20ss") && !daemon.log().contains(&pair));
     daemon.stop();
 }
@@ -106,8 +108,35 @@ fn the_environment_names_a_proxy_and_hosts_that_need_none() {
         command.env("HTTPS_PROXY", format!("http://{}", proxy.address)).env("NO_PROXY", excepted);
         let daemon = home.start_by(command).ready();
         until_polled(&daemon);
+        let error = daemon.source("far")["last_error"].to_string();
+        assert!(error.contains(&format!("HTTPS_PROXY is http://{}", proxy.address)), "{error}");
         assert_eq!(!proxy.heads().is_empty(), asked, "{excepted}");
         assert!(daemon.source("near")["last_error"].is_null(), "{}", daemon.source("near"));
         daemon.stop();
     }
+}
+
+#[test]
+fn a_proxy_of_the_environment_is_checked_and_shown_without_its_password() {
+    let home = Home::new("");
+    let check = |proxy: &str| {
+        let mut command = Command::new(PROGRAM);
+        let output = command.args(["check", "-c"]).arg(home.config()).env("HTTPS_PROXY", proxy);
+        let output = output.output().unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    for (proxy, shown) in [
+        ("http://u:hunter2@proxy.test:3128", "through the proxy http://proxy.test:3128 of"),
+        ("proxy.test:3128", "through the proxy http://proxy.test:3128 of"),
+    ] {
+        let (code, said) = check(proxy);
+        assert!(code == Some(0) && said.contains(shown) && !said.contains("hunter2"), "{said}");
+    }
+    for proxy in ["socks5://u:hunter2@proxy.test:1080", "http://"] {
+        let (code, said) = check(proxy);
+        assert!(code == Some(78) && said.contains("HTTPS_PROXY: is not the URL"), "{said}");
+        assert!(!said.contains("hunter2"), "{said}");
+    }
+    assert_eq!(check("").0, Some(0), "an empty one is none");
 }

@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::oversize::{element, files, keep, runtime, start, stop, submission};
+use crate::rebuild::copy;
 use crate::support::client::{event, notify};
-use crate::support::daemon::{Daemon, Home, PROGRAM};
+use crate::support::daemon::{Daemon, Home, PATIENCE, PROGRAM};
+use crate::support::wait_for;
 
 /// A state directory of everything that `verify` looks at, after a stop in good order.
 fn home() -> Home {
@@ -130,7 +132,9 @@ fn a_stopped_directory_is_looked_at_and_left_as_it_is() {
     let used = fs::read(&db).unwrap().iter().rposition(|byte| *byte != 0).unwrap() as u64;
     (0..used).step_by(64).for_each(|at| turn(&db, at));
     assert_named(&home, "store", &state.join("sled"));
-    assert_named(&home, "mark", &mark);
+    let (_, rows) = verify(&home, &[]);
+    let mark = rows.iter().find(|row| row["file"] == mark.to_str().unwrap()).unwrap();
+    assert!(mark["detail"].as_str().unwrap().starts_with("not of this file"), "{mark}");
     fs::remove_dir_all(state.join("sled")).unwrap();
     assert_named(&home, "store", &state.join("sled"));
 }
@@ -173,4 +177,88 @@ fn only_a_state_directory_is_looked_at() {
     assert_eq!(verify(&home, &["/nonexistent"]).0, 1);
     assert_eq!(verify(&home, &[]).0, 1, "there is none yet");
     assert!(!home.state().exists(), "and none is made");
+}
+
+#[test]
+fn a_copy_of_a_stopped_directory_is_whole() {
+    let home = home();
+    let there = home.dir.join("copy");
+    copy(&home.state(), &there);
+    let (code, rows) = verify(&home, &[there.to_str().unwrap()]);
+    assert!(code == 0 && rows.iter().any(|row| row["component"] == "mark"), "{rows:?}");
+}
+
+#[test]
+fn what_is_kept_of_damage_is_a_problem_until_it_is_moved_away() {
+    let home = home();
+    let quarantine = home.state().join("quarantine");
+    fs::write(quarantine.join("journal-1-16.torn"), "never acknowledged").unwrap();
+    assert_clean(&home, &["quarantine"]);
+    for name in ["journal-1-16.damaged", "0000000001-0000000016.checkpoint", "sled.broken"] {
+        let file = quarantine.join(name);
+        fs::write(&file, "x").unwrap();
+        assert_named(&home, "quarantine", &file);
+        fs::remove_file(&file).unwrap();
+    }
+    assert_clean(&home, &["quarantine"]);
+}
+
+/// The rows' problems with a part.
+fn problems(home: &Home, part: &str) -> Vec<String> {
+    let (code, rows) = verify(home, &[]);
+    let of_it = rows.iter().filter(|row| row["component"] == part);
+    let found: Vec<String> =
+        of_it.filter_map(|row| row["problem"].as_str().map(str::to_owned)).collect();
+    assert_eq!(code == 1, rows.iter().any(|row| !row["problem"].is_null()));
+    found
+}
+
+#[test]
+fn a_segment_that_is_gone_is_told_before_and_after_the_start() {
+    let home = home();
+    let state = home.state();
+    // Each start begins a segment: three in all.
+    for number in 0..2 {
+        let daemon = home.start().ready();
+        let body = event("complaint", &format!("late{number}@x.test"), "n", number);
+        assert_eq!(notify(daemon.http, &body).status, 200);
+        daemon.until_suppressed(&format!("late{number}@x.test"));
+        daemon.stop();
+    }
+    let mut spare = files(&state.join("checkpoint"));
+    spare.retain(|path| !path.ends_with("standings.image"));
+    spare.iter().for_each(|path| fs::remove_file(path).unwrap());
+    assert_eq!(verify(&home, &[]).0, 0);
+    let segments = files(&state.join("journal"));
+    assert!(segments.len() >= 3, "{segments:?}");
+    let middle = fs::read(&segments[1]).unwrap();
+    fs::remove_file(&segments[1]).unwrap();
+    assert_eq!(problems(&home, "journal"), ["the segments from 2 to 2 are missing"]);
+    fs::write(&segments[1], middle).unwrap();
+    let last = segments.last().unwrap();
+    let end = fs::read(last).unwrap();
+    fs::remove_file(last).unwrap();
+    let [problem] = &problems(&home, "store")[..] else { panic!("the end is missing") };
+    assert!(problem.starts_with("it has taken the journal up to"), "{problem}");
+    fs::write(last, end).unwrap();
+    fs::remove_file(&segments[0]).unwrap();
+    let begins = "the journal begins at segment 2 and no checkpoint covers what is before";
+    assert_eq!(problems(&home, "journal"), [begins]);
+    let daemon = home.start();
+    daemon.until_logged("journal: a segment is missing");
+    let note = state.join("quarantine/journal-1-0.damaged");
+    wait_for("a note", PATIENCE, || note.exists().then_some(()));
+    assert_eq!(daemon.readyz().status, 503);
+    let status = daemon.rows(&["status"]).remove(0);
+    let check = status["checks"].as_array().unwrap().iter().find(|c| c["name"] == "journal");
+    assert_eq!(check.unwrap()["ok"], false, "{check:?}");
+    fs::remove_file(&note).unwrap();
+    let daemon = daemon.ready();
+    // The journal alone does not give the store any more: a checkpoint makes it good.
+    wait_for("a checkpoint", PATIENCE, || problems(&home, "journal").is_empty().then_some(()));
+    daemon.stop();
+    assert_eq!(verify(&home, &[]).0, 0);
+    let again = home.start().ready();
+    assert!(!again.log().contains("a segment is missing"));
+    again.stop();
 }
