@@ -16,7 +16,7 @@ const LINE_BYTES_MAX: usize = 64 << 10;
 /// The arguments of `classify`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The reply; `-` reads one a line from standard input, as text or as CODE<TAB>ENHANCED<TAB>TEXT
+    /// The reply; `-` reads one a line from standard input: TEXT, or CODE<TAB>ENHANCED<TAB>TEXT
     #[arg(value_name = "TEXT")]
     text: Vec<String>,
     /// The provider that passed it on, such as `sendgrid`

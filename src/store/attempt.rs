@@ -1,10 +1,10 @@
 //! What is being applied, noted beside the store: should the process die of it, the next start
 //! knows of what.
 //!
-//! A death is first known to be of a batch. From its start on every element is then applied alone;
-//! one of which the process died three times more is not tried again. A kill from outside looks the
-//! same, and comes at any time: so before a suspect is tried again there is a pause, and a life that
-//! ends in it says nothing of the suspect.
+//! A death is first known to be of a batch. From its start on every element is then applied alone,
+//! and one of which the process died three times more is not tried again. A kill from outside looks
+//! the same, and comes at any time: so there is a pause before a suspect is tried again, and a life
+//! that ends in it says nothing of the suspect.
 
 use std::fs::{File, OpenOptions};
 use std::io;
