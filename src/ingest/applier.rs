@@ -143,8 +143,8 @@ impl Applier {
     /// Lets everyone look, and wakes those who export.
     fn become_ready(&mut self, view: &Arc<store::View>, applied: Position) {
         self.reader.attach(view);
-        self.applied.send_replace(applied);
         self.shared.ready.send_replace(true);
+        self.applied.send_replace(applied);
         // The store may have been made anew: whoever exports looks at all of it.
         let next = self.changes.borrow().verdicts + 1;
         self.recent.note(Vec::new(), next);

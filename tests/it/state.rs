@@ -1,5 +1,5 @@
-//! The state directory: who may look into it, what a start that fails leaves there, and what becomes
-//! of it under a running daemon.
+//! The state directory: who may look into it, what a start that fails leaves there, and what
+//! becomes of it under a running daemon.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
