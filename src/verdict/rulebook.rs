@@ -13,7 +13,7 @@ use super::text::Reading;
 use super::tree::{Hit, Tree};
 
 /// The files, each with its name.
-const FILES: &[(&str, &str)] = include!("rules/list.in");
+pub(super) const FILES: &[(&str, &str)] = include!("rules/list.in");
 
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]

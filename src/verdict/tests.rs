@@ -30,6 +30,19 @@ fn every_row_decides_its_example() {
 }
 
 #[test]
+fn every_file_of_rules_is_read() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/verdict/rules");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut there: Vec<String> = files
+        .filter_map(|name| Some(name.to_str()?.strip_suffix(".toml")?.to_owned()))
+        .filter(|name| name != "providers")
+        .collect();
+    there.sort();
+    let read: Vec<&str> = rulebook::FILES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(there, read);
+}
+
+#[test]
 fn no_phrase_stands_twice() {
     let book = book();
     let mut seen = std::collections::HashMap::new();
