@@ -205,10 +205,14 @@ fn an_idle_connection_gives_way_to_a_new_one() {
     assert_eq!(first.notify(&body()).unwrap().status, 200);
     let mut second = Client::connect(daemon.http).unwrap();
     assert_eq!(second.notify(&body()).unwrap().status, 200);
-    let mut third = Client::connect(daemon.http).unwrap();
-    assert_eq!(third.notify(&body()).unwrap().status, 200);
-    assert_eq!(first.0.read(&mut [0]).unwrap(), 0, "the one that was idle longest");
-    assert_eq!(second.notify(&body()).unwrap().status, 200);
+    // An answer may arrive a moment before it counts as given: until then nobody gives way, and
+    // only the daemon knows who has waited longest. `accept/places.rs` tests the order.
+    let _third = wait_for("a place", PATIENCE, || {
+        let mut third = Client::connect(daemon.http).ok()?;
+        third.notify(&body()).ok().filter(|answer| answer.status == 200).map(|_| third)
+    });
+    let served = [&mut first, &mut second].map(|client| client.notify(&body()).is_ok());
+    assert!(served[0] != served[1], "one gave way, and one only: {served:?}");
 }
 
 #[test]
