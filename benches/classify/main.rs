@@ -2,8 +2,8 @@
 //!
 //!     cargo bench --bench classify [-- FILE…]
 //!
-//! A FILE has a reply a line: truth, reply code, enhanced code, text, parted by tabs. The truth is H
-//! (the address is dead), S (its mailbox or the way there is in trouble) or B (the sender's fault);
+//! A FILE has a reply a line: truth, reply code, enhanced code, text, parted by tabs. The truth is
+//! H (the address is dead), S (its mailbox or the way there is in trouble) or B (the sender's fault);
 //! two letters: either is right. Without files, the rows' own examples are judged.
 
 #![expect(clippy::print_stdout, reason = "a bench reports on standard output")]

@@ -1,5 +1,5 @@
-//! What cannot be applied is set aside and told, and everything behind it goes on; what only a newer
-//! version can apply waits for that version.
+//! What cannot be applied is set aside and told, and everything behind it goes on; what only a
+//! newer version can apply waits for that version.
 
 use std::fs;
 use std::path::Path;

@@ -243,11 +243,17 @@ fn a_daemon_that_goes_away_or_talks_nonsense_is_a_failure() {
     for (answer, says) in [
         (
             "",
-            "suppressd: the connection ended before suppressd had answered: it has stopped, or what it sent was not read for too long\n",
+            concat!(
+                "suppressd: the connection ended before suppressd had answered: it has stopped, ",
+                "or what it sent was not read for too long\n"
+            ),
         ),
         (
             "{\"reply\":\"row\",\"row\":{}}\n",
-            "suppressd: the connection ended before suppressd had answered: it has stopped, or what it sent was not read for too long\n",
+            concat!(
+                "suppressd: the connection ended before suppressd had answered: it has stopped, ",
+                "or what it sent was not read for too long\n"
+            ),
         ),
         ("220 mail.example ESMTP\n", "answered something else than suppressd does"),
         ("{\"reply\":\"done\"}\n", "suppressd: suppressd gave no answer\n"),

@@ -404,10 +404,8 @@ fn the_peak_of_memory_under_a_mixture() {
     let daemon = home.start().ready();
     let batch = |from: usize, number: usize| -> String {
         let one = |n: usize| {
-            let time = "2026-06-15T10:00:00Z";
-            format!(
-                "{{\"event\":\"hard_bounce\",\"timestamp\":\"{time}\",\"recipient\":\"u{n}@x.test\"}}"
-            )
+            let told = r#""event":"hard_bounce","timestamp":"2026-06-15T10:00:00Z""#;
+            format!("{{{told},\"recipient\":\"u{n}@x.test\"}}")
         };
         format!("[{}]", (from..from + number).map(one).collect::<Vec<_>>().join(","))
     };
