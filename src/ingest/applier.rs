@@ -208,7 +208,7 @@ impl Applier {
             return Ok(0);
         }
         let bytes = progress.taken() - taken;
-        let Merge { batch, changes, changed, unreadable, .. } = merge;
+        let Merge { batch, changed, unreadable, .. } = merge;
         let (record, within) = progress.reached();
         writer.commit_within(batch, record, within)?;
         attempt.done();
@@ -220,7 +220,7 @@ impl Applier {
             writer.sync()?;
             telemetry::ingest::set_aside(id, why);
         }
-        self.publish(record, changes, changed, bytes);
+        self.publish(record, changed, bytes);
         Ok(bytes.max(1))
     }
 
@@ -277,7 +277,6 @@ impl Applier {
             reading: &self.settings.reading,
             batch: Batch::default(),
             now: clock::now(),
-            changes: Changes::default(),
             changed: Vec::new(),
             unreadable: BTreeMap::new(),
             elements: 0,
@@ -285,20 +284,17 @@ impl Applier {
     }
 
     /// Tells everyone who waits how far the store is.
-    fn publish(&self, applied: Position, changes: Changes, changed: Vec<Box<str>>, bytes: u64) {
+    fn publish(&self, applied: Position, changed: Vec<Box<str>>, bytes: u64) {
         // The bytes are those of payloads alone: being level is what sets the rest right.
         let level = applied >= *self.committed.borrow();
         let less = |lag: u64| Some(if level { 0 } else { lag.saturating_sub(bytes) });
         let lag = self.shared.lag.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         telemetry::ingest::lag(lag.ok().and_then(less).unwrap_or(0));
-        if changes != Changes::default() {
+        if !changed.is_empty() {
+            let verdicts = self.changes.borrow().verdicts + changed.len() as u64;
             // First, so that whoever is woken finds them.
-            let verdicts = self.changes.borrow().verdicts;
-            self.recent.note(changed, verdicts + changes.verdicts);
-            self.changes.send_modify(|all| {
-                all.verdicts += changes.verdicts;
-                all.released += changes.released;
-            });
+            self.recent.note(changed, verdicts);
+            self.changes.send_modify(|changes| changes.verdicts = verdicts);
         }
         // Whoever waits for it looks then: not before all can.
         if *self.shared.ready.borrow() {

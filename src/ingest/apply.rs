@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::vec;
 
-use super::Changes;
 use crate::model::{
     Cursor, Element, Event, EventId, EventKind, Fact, Filter, Lift, Lifts, Origin, QuarantineId,
     SourceName, Standing, Submission, Telling, Time,
@@ -26,8 +25,6 @@ pub(super) struct Merge<'a> {
     pub(super) reading: &'a Reading,
     pub(super) batch: Batch,
     pub(super) now: Time,
-    /// What this batch changes.
-    pub(super) changes: Changes,
     /// Whom each change of a verdict is about.
     pub(super) changed: Vec<Box<str>>,
     /// Elements that could not be read, by source.
@@ -162,9 +159,7 @@ impl Merge<'_> {
         }
         let after = self.live(&standing);
         if before != after {
-            self.changes.verdicts += 1;
             self.changed.push(address.into());
-            self.changes.released += u64::from(!before.is_empty() && after.is_empty());
         }
         self.writer.put_standing(&mut self.batch, address, scope, &standing)
     }

@@ -6,14 +6,11 @@ use std::sync::{Mutex, PoisonError};
 /// Most changes whose addresses are known. Who is further behind has to look at all of them.
 const RECENT_MAX: usize = 65_536;
 
-/// What has changed since the start, for those who export. Both only grow.
+/// What has changed since the start, for those who export. It only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Changes that can alter an export.
     pub verdicts: u64,
-    /// Addresses that are no longer suppressed because someone said so: a lift, a resubscription,
-    /// a delivery. A list may shrink by as many without anything being wrong.
-    pub released: u64,
 }
 
 /// The addresses that the last changes were about.

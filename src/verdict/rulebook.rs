@@ -187,11 +187,6 @@ impl Rulebook {
         &self.rules
     }
 
-    /// Every row that reads an enhanced code, or a reply code.
-    pub fn code_rows(&self) -> impl Iterator<Item = &CodeRow> {
-        self.codes.iter().map(|(_, row)| row).chain(self.replies.iter().map(|(_, row)| row))
-    }
-
     /// The row that decides about `words`: behind the last frame, if a row speaks there that is not
     /// weak, and anywhere else.
     pub fn decide(&self, words: &str, known: &Known<'_>) -> Option<&Rule> {
