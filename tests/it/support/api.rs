@@ -69,14 +69,13 @@ impl Api {
         let state = State { exchanges, served, faults, problems, ended: false };
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                if shared.lock().unwrap().ended {
-                    break;
-                }
+        serve(listener, move |stream| {
+            let goes_on = !shared.lock().unwrap().ended;
+            if goes_on {
                 // A client that hangs up shows in what it did not ask for.
-                drop(stream.and_then(|stream| answer(stream, &shared)));
+                drop(answer(stream, &shared));
             }
+            goes_on
         });
         Api { address, state }
     }
@@ -141,6 +140,20 @@ fn likeness(exchange: &Exchange, url: &Url, body: &Value) -> i64 {
         a.iter().filter(|(key, _)| b.iter().all(|(other, _)| other != key)).count() as i64
     };
     same - lacks(&mine, &its) - lacks(&its, &mine)
+}
+
+/// Answers one connection after the other in a thread, until `answer` says that it does not go on.
+pub(crate) fn serve(
+    listener: TcpListener,
+    mut answer: impl FnMut(TcpStream) -> bool + Send + 'static,
+) {
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            if stream.is_ok_and(|stream| !answer(stream)) {
+                break;
+            }
+        }
+    });
 }
 
 fn answer(stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {

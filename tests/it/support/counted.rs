@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::thread;
 
 use serde_json::{Value, json};
 use url::Url;
 
+use super::api::serve;
 use super::random::Random;
 
 /// How a provider writes a row, from its address and number.
@@ -71,13 +71,12 @@ impl Counted {
         state.stay = state.rows.iter().map(|(address, _)| address.clone()).collect();
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                if shared.lock().unwrap().ended {
-                    break;
-                }
-                drop(stream.and_then(|stream| answer(stream, &shared)));
+        serve(listener, move |stream| {
+            let goes_on = !shared.lock().unwrap().ended;
+            if goes_on {
+                drop(answer(stream, &shared));
             }
+            goes_on
         });
         Counted { address, state }
     }
