@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use crate::model::{
-    Bounce, Filter, Gist, Ground, Reason, Scope, Sole, SourceName, Standing, Suppression, Tally,
-    Term, Time, Until,
+    Bounce, Filter, Gist, Ground, Never, Reason, Scope, Sole, SourceName, Standing, Suppression,
+    Tally, Term, Time, Until,
 };
 
 /// Days, for the defaults.
@@ -30,6 +30,8 @@ pub struct Rules {
     pub soft_bounce: Threshold,
     /// When failures by the sender's fault suppress; by default never.
     pub blocked: Option<Threshold>,
+    /// Who is never suppressed, whatever is told.
+    pub never: Never,
 }
 
 /// A number of distinct messages that failed within a span, and what follows.
@@ -53,6 +55,7 @@ impl Default for Rules {
             provider_listed: Term::Forever,
             soft_bounce: Threshold::default(),
             blocked: None,
+            never: Never::default(),
         }
     }
 }
@@ -78,12 +81,14 @@ pub struct Finding {
     pub lifted: Option<Time>,
     /// An operator's note.
     pub note: Option<Box<str>>,
+    /// Whether it does not count, because the rules never suppress the address.
+    pub exempt: bool,
 }
 
 impl Finding {
     /// Whether it suppresses at `now`.
     pub fn is_live(&self, now: Time) -> bool {
-        self.lifted.is_none() && self.until.holds_at(now)
+        !self.exempt && self.lifted.is_none() && self.until.holds_at(now)
     }
 }
 
@@ -140,16 +145,18 @@ impl Extent {
 }
 
 impl Rules {
-    /// The verdict that follows from a standing at `now`, of what `filter` admits: the one that
-    /// [`Rules::judge`] explains. Millions are asked for at once, so it copies nothing.
+    /// The verdict that follows from a standing of the address with that key at `now`, of what
+    /// `filter` admits: the one that [`Rules::judge`] explains. Millions are asked for at once, so
+    /// it copies nothing.
     pub fn verdict(
         &self,
+        key: &str,
         gist: &Gist<'_>,
         scope: &Scope,
         filter: &Filter,
         now: Time,
     ) -> Option<Verdict> {
-        if !filter.admits_scope(scope) {
+        if !filter.admits_scope(scope) || self.never.has(key) {
             return None;
         }
         let standing = match gist {
@@ -171,9 +178,11 @@ impl Rules {
         live.chain(counted).reduce(Verdict::and)
     }
 
-    /// The suppression that follows from a standing at `now`, of what `filter` admits.
+    /// The suppression that follows from a standing of the address with that key at `now`, of what
+    /// `filter` admits.
     pub fn judge(
         &self,
+        key: &str,
         standing: &Standing,
         scope: &Scope,
         filter: &Filter,
@@ -183,7 +192,7 @@ impl Rules {
             return None;
         }
         let mut verdict: Option<Suppression> = None;
-        for finding in self.findings(standing, filter) {
+        for finding in self.findings(key, standing, filter) {
             if !finding.is_live(now) {
                 continue;
             }
@@ -195,14 +204,17 @@ impl Rules {
         verdict
     }
 
-    /// Every reason that a standing holds, of what `filter` admits, live or not.
-    pub fn findings(&self, standing: &Standing, filter: &Filter) -> Vec<Finding> {
+    /// Every reason that a standing of the address with that key holds, of what `filter` admits,
+    /// live or not.
+    pub fn findings(&self, key: &str, standing: &Standing, filter: &Filter) -> Vec<Finding> {
         let mut findings: Vec<Finding> = standing
             .grounds()
             .filter(|(reason, source, _)| filter.admits(*reason, source.as_str()))
             .map(|(reason, source, ground)| self.weigh(standing, reason, source, ground))
             .collect();
         findings.extend(self.counted(standing, filter));
+        let exempt = self.never.has(key);
+        findings.iter_mut().for_each(|finding| finding.exempt = exempt);
         findings
     }
 
@@ -229,7 +241,7 @@ impl Rules {
     ) -> Finding {
         let Extent { since, until, lifted } = self.extent_in(standing, reason, source, ground);
         let (sources, note) = (vec![source.clone()], ground.latest.note.clone());
-        Finding { reason, sources, since, until, lifted, note }
+        Finding { reason, sources, since, until, lifted, note, exempt: false }
     }
 
     fn extent_in(
@@ -302,7 +314,8 @@ impl Threshold {
             sources.sort();
             sources.dedup();
             let reason = Reason::SoftBounces;
-            finding = Some(Finding { reason, sources, since, until, lifted: None, note: None });
+            let (lifted, note, exempt) = (None, None, false);
+            finding = Some(Finding { reason, sources, since, until, lifted, note, exempt });
         }
         finding
     }

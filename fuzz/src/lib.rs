@@ -165,6 +165,6 @@ fn merges(event: &Event) {
     assert_eq!(standing, once, "the same fact twice is the same standing");
     let rules = Rules::default();
     let filter = Filter::default();
-    rules.judge(&standing, &event.scope, &filter, now());
-    rules.findings(&standing, &filter);
+    rules.judge(event.address.key(), &standing, &event.scope, &filter, now());
+    rules.findings(event.address.key(), &standing, &filter);
 }

@@ -142,7 +142,8 @@ impl Comparison {
         let mut reasons = Vec::new();
         for (known, standing) in self.admin.reader.standings_of(address)? {
             if known == Scope::Global || known == *scope {
-                let findings = self.admin.rules.findings(&standing, &Filter::default());
+                let findings =
+                    self.admin.rules.findings(address.key(), &standing, &Filter::default());
                 reasons.extend(findings.iter().filter(|f| f.is_live(self.now)).map(|f| f.reason));
             }
         }
@@ -155,7 +156,7 @@ impl Comparison {
         let admin = Arc::clone(&self.admin);
         for standing in admin.reader.standings() {
             let (key, scope, standing) = standing?;
-            let Some((reason, since)) = self.told(&standing) else { continue };
+            let Some((reason, since)) = self.told(&key, &standing) else { continue };
             let known = match scope {
                 // Theirs may be by stream where ours is not.
                 Scope::Global => self.hash(&key, None, None),
@@ -172,9 +173,9 @@ impl Comparison {
     }
 
     /// What a standing has of this source, of what can be on a list at all: the weightiest reason.
-    fn told(&self, standing: &Standing) -> Option<(Reason, Time)> {
+    fn told(&self, key: &str, standing: &Standing) -> Option<(Reason, Time)> {
         let filter = Filter { sources: vec![self.source.clone()], ..Filter::default() };
-        let findings = self.admin.rules.findings(standing, &filter);
+        let findings = self.admin.rules.findings(key, standing, &filter);
         let counts = |reason: Reason| reason != Reason::SoftBounces;
         let live = findings.iter().filter(|f| f.is_live(self.now) && counts(f.reason));
         live.map(|finding| (finding.reason, finding.since)).min()

@@ -34,8 +34,10 @@ impl Admin {
         let now = clock::now();
         let found = self.verdict(address, &Scope::Global)?;
         let standings = self.reader.standings_of(address)?;
-        let scopes: Vec<Value> =
-            standings.iter().map(|(scope, known)| self.standing(scope, known, now)).collect();
+        let scopes: Vec<Value> = standings
+            .iter()
+            .map(|(scope, known)| self.standing(address, scope, known, now))
+            .collect();
         let filter = EventFilter { address: Some(address.clone()), ..EventFilter::default() };
         let mut scan = self.reader.events(filter)?;
         let (mut events, mut left_out) = (VecDeque::new(), 0_usize);
@@ -64,6 +66,7 @@ impl Admin {
             "address": address.received(),
             "suppressed": found.is_some(),
             "suppression": found.as_ref().map(rows::suppression),
+            "never": self.rules.never.entry(address.key()),
             "scopes": scopes,
             "rules": self.rules_row(),
             "events": events,
@@ -72,8 +75,8 @@ impl Admin {
         }))
     }
 
-    fn standing(&self, scope: &Scope, standing: &Standing, now: Time) -> Value {
-        let findings = self.rules.findings(standing, &Filter::default());
+    fn standing(&self, of: &Address, scope: &Scope, standing: &Standing, now: Time) -> Value {
+        let findings = self.rules.findings(of.key(), standing, &Filter::default());
         let findings: Vec<Value> = findings.iter().map(|f| rows::finding(f, now)).collect();
         let bounces = |tally: &Tally| -> Vec<Value> {
             let mut bounces: Vec<_> = tally.iter().collect();

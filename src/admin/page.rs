@@ -88,7 +88,7 @@ impl Admin {
             looked += 1;
             let live = wanted
                 .admits_key(&key)
-                .then(|| self.rules.judge(&standing, &scope, &wanted.filter, now));
+                .then(|| self.rules.judge(&key, &standing, &scope, &wanted.filter, now));
             if let Some(live) = live.flatten().filter(|live| wanted.admits(live)) {
                 let comma = if found == 0 { "" } else { "," };
                 page.push_str(&format!("{comma}{}", rows::suppression(&live)));

@@ -29,14 +29,21 @@ pub(super) fn suppression(suppression: &Suppression) -> Value {
     })
 }
 
-/// A row of `lookup`: the verdict on an address as it was asked for.
-pub(super) fn verdict(address: &str, scope: &str, found: Option<&Suppression>) -> Value {
+/// A row of `lookup`: the verdict on an address as it was asked for. `never`: the entry of the
+/// rules by which it is never suppressed.
+pub(super) fn verdict(
+    address: &str,
+    scope: &str,
+    found: Option<&Suppression>,
+    never: Option<&str>,
+) -> Value {
     let mut row = found.map_or_else(
         || json!({ "reason": null, "since": null, "until": null, "sources": [], "note": null }),
         suppression,
     );
     row["address"] = address.into();
     row["suppressed"] = found.is_some().into();
+    row["never"] = never.into();
     row["scope"] = found.map_or(scope.to_owned(), |s| s.scope.to_string()).into();
     row
 }
@@ -80,6 +87,7 @@ pub(super) fn finding(finding: &Finding, now: Time) -> Value {
         "until": until(finding.until),
         "live": finding.is_live(now),
         "lifted": time(finding.lifted),
+        "exempt": finding.exempt,
         "note": finding.note,
     })
 }

@@ -128,7 +128,8 @@ impl Admin {
         let parsed = parse_addresses(&addresses)?;
         for (given, address) in addresses.iter().zip(parsed) {
             let found = self.verdict(&address, &scope)?;
-            row(to, rows::verdict(given, &scope.to_string(), found.as_ref())).await?;
+            let never = self.rules.never.entry(address.key());
+            row(to, rows::verdict(given, &scope.to_string(), found.as_ref(), never)).await?;
         }
         Ok(())
     }
@@ -161,7 +162,7 @@ impl Admin {
             if !wanted.admits_key(&key) {
                 continue;
             }
-            let found = self.rules.judge(&standing, &scope, &wanted.filter, now);
+            let found = self.rules.judge(&key, &standing, &scope, &wanted.filter, now);
             if let Some(found) = found.filter(|found| wanted.admits(found)) {
                 each(&standing, found)?;
             }
@@ -196,10 +197,18 @@ impl Admin {
         self.instruct(parsed.iter().map(element).collect(), Vec::new()).await?;
         for address in &parsed {
             let found = self.verdict(address, &scope)?;
-            let mut answer = rows::verdict(address.received(), &scope.to_string(), found.as_ref());
+            let never = self.rules.never.entry(address.key());
+            let (named, within) = (address.received(), scope.to_string());
+            let mut answer = rows::verdict(named, &within, found.as_ref(), never);
             answer["done"] = found.is_some().into();
-            let ended = "the term had ended before it was applied";
-            answer["problem"] = found.is_none().then_some(ended).into();
+            let ended = || match never {
+                Some(entry) => {
+                    let kept = "the addition is kept, and counts once that is gone";
+                    format!("[rules] never has {entry:?}: {kept}")
+                }
+                None => "the term had ended before it was applied".to_owned(),
+            };
+            answer["problem"] = found.is_none().then(ended).into();
             row(to, answer).await?;
         }
         Ok(())
@@ -267,7 +276,8 @@ impl Admin {
                 standings.push((scope, Standing::default()));
             }
             for (scope, standing) in standings {
-                let found = self.rules.judge(&standing, &scope, &wanted.filter, now);
+                let (key, filter) = (address.key(), &wanted.filter);
+                let found = self.rules.judge(key, &standing, &scope, filter, now);
                 targets.push(Target {
                     address: address.received().to_owned(),
                     through: last_instant(&standing, now),
@@ -305,7 +315,7 @@ fn parse_addresses(given: &[String]) -> Result<Vec<Address>, Failure> {
 }
 
 pub(super) fn parse_address(text: &str) -> Result<Address, Failure> {
-    Address::parse(text.trim()).map_err(|error| Failure::usage(format!("{text:?}: {error}")))
+    Address::named(text.trim()).map_err(|error| Failure::usage(format!("{text:?}: {error}")))
 }
 
 pub(super) fn parse_source(text: &str) -> Result<SourceName, Failure> {

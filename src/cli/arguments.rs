@@ -99,7 +99,7 @@ pub(super) fn scope(text: &str) -> Result<Scope, String> {
 
 /// One address, as typed.
 pub(super) fn address(text: &str) -> Result<String, String> {
-    Address::parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+    Address::named(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 fn domain(text: &str) -> Result<String, String> {

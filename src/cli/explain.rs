@@ -50,7 +50,9 @@ const EXPORTS: &[Column] = &[
 ];
 
 fn stands(finding: &Value) -> String {
-    let stands = if row::is(finding, "lifted") {
+    let stands = if row::is(finding, "exempt") {
+        "no, exempt"
+    } else if row::is(finding, "lifted") {
         "no, lifted"
     } else if row::is(finding, "live") {
         "yes"
@@ -85,6 +87,9 @@ fn print(out: &mut Output, answer: &Value) -> Result<(), Failure> {
 
 fn verdict(out: &mut Output, answer: &Value) -> Result<(), Failure> {
     let address = row::text(answer, "address");
+    if let Some(entry) = row::given(answer, "never") {
+        return out.line(&format!("{address} is never suppressed: [rules] never has {entry}"));
+    }
     if !row::is(answer, "suppressed") {
         return out.line(&format!("{address} is not suppressed"));
     }

@@ -30,7 +30,7 @@ pub(super) struct Arguments {
 
 const COLUMNS: &[Column] = &[
     Column::Field("ADDRESS", "address"),
-    Column::Field("SUPPRESSED", "suppressed"),
+    Column::Made("SUPPRESSED", suppressed),
     Column::Field("REASON", "reason"),
     Column::Field("SCOPE", "scope"),
     Column::Field("SINCE", "since"),
@@ -38,6 +38,14 @@ const COLUMNS: &[Column] = &[
     Column::Field("SOURCES", "sources"),
     Column::Field("NOTE", "note"),
 ];
+
+/// The word of the verdict.
+fn suppressed(row: &Value) -> String {
+    if row::given(row, "never").is_some() {
+        return "never".to_owned();
+    }
+    row::text(row, "suppressed")
+}
 
 impl Arguments {
     /// Asks and prints; the exit status is the verdict.

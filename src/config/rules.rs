@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::EVER;
 use super::section::{Field, Section, shown};
-use crate::model::{EventKind, TALLY_MAX, Term};
+use crate::model::{EventKind, Never, TALLY_MAX, Term};
 use crate::provider::{Diagnostic, Faults};
 use crate::rules::{Rules, Threshold};
 use crate::units;
@@ -33,10 +33,25 @@ pub(super) fn rules(section: Section<'_>) -> (Rules, Faults) {
             Some("never") => None,
             _ => threshold(&field),
         }),
+        never: section.take("never").map(|field| never(&field)).unwrap_or_default(),
     };
     let faults = section.take("diagnostics").map(|field| faults(&field)).unwrap_or_default();
     section.finish();
     (rules, faults)
+}
+
+/// Who is never suppressed.
+fn never(field: &Field<'_>) -> Never {
+    let mut never = Never::default();
+    for item in field.list() {
+        let Some(text) = item.text() else { continue };
+        if never.add(text).is_err() {
+            let hint = "write \"postmaster@example.com\", or \"@example.com\" for a domain";
+            let what = format!("{} is neither an address nor a domain behind @", shown(text));
+            item.problem(what, hint);
+        }
+    }
+    never
 }
 
 /// The administrator's own rows of diagnostics.

@@ -209,10 +209,11 @@ impl Scan<'_> {
     /// Adds what follows from one standing of the address.
     fn weigh(&self, of: &mut Verdicts, scope: &Scope, gist: &Gist<'_>, ends: &mut Ends) {
         let filter = &self.settings.filter;
-        let live = self.rules.verdict(gist, scope, filter, self.now);
+        let live = self.rules.verdict(&of.key, gist, scope, filter, self.now);
         if let (None, Some(before)) = (&live, self.before) {
-            weightiest(&mut of.ended, self.rules.verdict(gist, scope, filter, before));
-            if is_lifted(gist) && filter.admits_scope(scope) {
+            let rules = self.rules;
+            weightiest(&mut of.ended, rules.verdict(&of.key, gist, scope, filter, before));
+            if (is_lifted(gist) || rules.never.has(&of.key)) && filter.admits_scope(scope) {
                 weightiest(&mut of.ended, Some(self.any()));
             }
         }

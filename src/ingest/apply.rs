@@ -148,7 +148,7 @@ impl Merge<'_> {
         if seen == Seen::NewOrigin && matches!(fact, Fact::SoftBounce(..) | Fact::Blocked(..)) {
             return Ok(());
         }
-        let before = self.live(&standing);
+        let before = self.live(address, &standing);
         let telling = Telling {
             record: place.record.as_u64(),
             received: event.received_at,
@@ -157,7 +157,7 @@ impl Merge<'_> {
         if !standing.merge(event.address.received(), fact, &telling) {
             return Ok(());
         }
-        let after = self.live(&standing);
+        let after = self.live(address, &standing);
         if before != after {
             self.changed.push(address.into());
         }
@@ -213,8 +213,8 @@ impl Merge<'_> {
         }
     }
 
-    fn live(&self, standing: &Standing) -> Vec<Finding> {
-        let mut findings = self.rules.findings(standing, &Filter::default());
+    fn live(&self, key: &str, standing: &Standing) -> Vec<Finding> {
+        let mut findings = self.rules.findings(key, standing, &Filter::default());
         findings.retain(|finding| finding.is_live(self.now));
         findings
     }

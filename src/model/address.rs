@@ -44,6 +44,12 @@ pub enum AddressError {
     /// The part behind the `@` is no domain name or address literal.
     #[error("the domain is not valid")]
     Domain,
+    /// A whole domain, where one mailbox is wanted.
+    #[error(
+        "that names a whole domain, and only single addresses can be suppressed; \
+         `list` and `lift` take --domain, and the MTA can refuse a domain by itself"
+    )]
+    WholeDomain,
 }
 
 impl Address {
@@ -72,6 +78,18 @@ impl Address {
             at: local.len(),
             key: format!("{local}@{domain}").into_boxed_str(),
         })
+    }
+
+    /// Reads an address that a person names. `*@example.com` is a mailbox too, but nobody means it.
+    ///
+    /// # Errors
+    /// When the text is not one plausible mailbox, or names a domain.
+    pub fn named(text: &str) -> Result<Address, AddressError> {
+        let domain = text.strip_prefix('*').unwrap_or(text).strip_prefix('@');
+        if domain.is_some_and(|domain| Address::parse(&format!("x@{domain}")).is_ok()) {
+            return Err(AddressError::WholeDomain);
+        }
+        Address::parse(text)
     }
 
     /// The mailboxes that a program may mean which names an address with or without its quotes:

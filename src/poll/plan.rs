@@ -64,7 +64,7 @@ pub(super) fn plan(reader: &Reader, rules: &Rules, aim: &Aim<'_>) -> Result<Plan
         let (address, step) = row?;
         plan.pushed += u64::from((step.verb, step.stage) == (PushVerb::Add, PushStage::Done));
         plan.refused += u64::from(step.stage == PushStage::Refused);
-        if is_there(&step) && !aim.wants(rules, &of(reader, &address)?).keeps() {
+        if is_there(&step) && !aim.wants(rules, &address, &of(reader, &address)?).keeps() {
             plan.add(aim, Job { verb: PushVerb::Remove, address, reason: None, step: Some(step) });
         }
     }
@@ -73,7 +73,7 @@ pub(super) fn plan(reader: &Reader, rules: &Rules, aim: &Aim<'_>) -> Result<Plan
         if scope != Scope::Global {
             continue;
         }
-        let wants = aim.wants(rules, &standing);
+        let wants = aim.wants(rules, &address, &standing);
         let Some((reason, since)) = wants.wanted.filter(|_| !wants.own) else { continue };
         let step = reader.pushed(aim.source, &address)?;
         if step.is_none_or(|step| is_missing(&step, since)) {
@@ -124,9 +124,9 @@ impl Wants {
 }
 
 impl Aim<'_> {
-    fn wants(&self, rules: &Rules, standing: &Standing) -> Wants {
+    fn wants(&self, rules: &Rules, key: &str, standing: &Standing) -> Wants {
         let mut wants = Wants { wanted: None, own: false };
-        for finding in rules.findings(standing, &Filter::default()) {
+        for finding in rules.findings(key, standing, &Filter::default()) {
             if !finding.is_live(self.now) {
                 continue;
             }

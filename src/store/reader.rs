@@ -190,7 +190,8 @@ impl Reader {
         filter: &Filter,
         now: Time,
     ) -> Result<Option<Suppression>, StoreError> {
-        let judge = |standing: &_, scope: &_| rules.judge(standing, scope, filter, now);
+        let key = address.key();
+        let judge = |standing: &_, scope: &_| rules.judge(key, standing, scope, filter, now);
         self.weightiest(address, scopes, judge, |live| live.reason)
     }
 
@@ -206,8 +207,9 @@ impl Reader {
         filter: &Filter,
         now: Time,
     ) -> Result<Option<Reason>, StoreError> {
-        let judge =
-            |standing: &_, scope: &_| rules.verdict(&Gist::of(standing), scope, filter, now);
+        let judge = |standing: &_, scope: &_| {
+            rules.verdict(address.key(), &Gist::of(standing), scope, filter, now)
+        };
         let live = self.weightiest(address, scopes, judge, |live| live.reason)?;
         Ok(live.map(|live| live.reason))
     }

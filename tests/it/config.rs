@@ -232,6 +232,9 @@ fn values_arrive_where_they_belong() {
     assert_eq!(config.http.trusted_proxies.len(), 3);
     assert_eq!(config.http.body_max, 64 << 10);
     assert_eq!(config.rules.blocked.map(|threshold| threshold.count), Some(20));
+    let never = |key| config.rules.never.has(key);
+    assert!(never("postmaster@example.com") && never("any@example.net"));
+    assert!(!never("any@example.com"));
     let poll = &config.polls[0];
     assert!(poll.has_webhook);
     assert_eq!(poll.every, Every::Cron("0 */5 * * * *".to_owned()));

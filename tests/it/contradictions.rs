@@ -170,7 +170,7 @@ fn what_stands_anyway_has_its_own_end() {
     let found = verdict(&rules(), &standing, at(50)).map(|s| (s.since, s.until));
     assert_eq!(found, Some((at(10), Until::At(at(100)))));
     assert_eq!(verdict(&rules(), &standing, at(100)), None);
-    let sources = rules().findings(&standing, &Default::default());
+    let sources = rules().findings("a@x.test", &standing, &Default::default());
     assert_eq!(
         sources.iter().map(|f| f.sources.clone()).collect::<Vec<_>>(),
         [[source("operator")]]

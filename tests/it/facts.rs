@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use suppressd::model::{
-    Address, Event, EventKind, Fact, Filter, Gist, Lifts, Origin, Reason, Scope, SourceName,
+    Address, Event, EventKind, Fact, Filter, Gist, Lifts, Never, Origin, Reason, Scope, SourceName,
     Standing, Suppression, Telling, Term, Time,
 };
 use suppressd::rules::{Rules, Threshold};
@@ -136,11 +136,13 @@ pub(crate) fn standings<'a>(
 /// The verdict on all that a standing holds.
 pub(crate) fn verdict(rules: &Rules, standing: &Standing, now: Time) -> Option<Suppression> {
     let (scope, filter) = (Scope::Global, Filter::default());
-    let suppression = rules.judge(standing, &scope, &filter, now);
+    // What rules say of one address alone is not what is looked at here.
+    let key = "any@example.com";
+    let suppression = rules.judge(key, standing, &scope, &filter, now);
     let parts = |s: &Suppression| (s.reason, s.since, s.until);
     // Exports ask for the short form of the same, whether or not that holds the whole standing.
     for gist in [Gist::of(standing), Gist::Whole(Cow::Borrowed(standing))] {
-        let verdict = rules.verdict(&gist, &scope, &filter, now);
+        let verdict = rules.verdict(key, &gist, &scope, &filter, now);
         assert_eq!(verdict.map(|v| (v.reason, v.since, v.until)), suppression.as_ref().map(parts));
     }
     suppression
@@ -161,5 +163,6 @@ pub(crate) fn short_rules() -> Rules {
         provider_listed: seconds(30),
         soft_bounce: Threshold { count: 2, within, term: seconds(12) },
         blocked: Some(Threshold { count: 1, within: Duration::ZERO, term: seconds(7) }),
+        never: Never::default(),
     }
 }

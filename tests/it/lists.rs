@@ -324,6 +324,14 @@ fn what_we_suppress_is_pushed_and_taken_back_on_a_lift() {
     until_pushed(&daemon, 2);
     assert_eq!(feed.writes().len(), 4);
     daemon.stop();
+
+    // Who is never suppressed here is not to be there either.
+    let never = "[rules]\nnever = [\"c@example.org\"]\n";
+    home.configure(&format!("{}{never}", pushing(&feed, "\"complaint\", \"manual\"")));
+    let daemon = home.start().ready();
+    until_pushed(&daemon, 1);
+    assert_eq!(there(&feed), ["m@example.org", "own@example.org"]);
+    daemon.stop();
 }
 
 #[test]

@@ -37,6 +37,7 @@ mod mta_pages;
 mod mta_rspamd;
 mod mta_sendmail;
 mod mutation;
+mod never;
 mod oversize;
 mod parts;
 mod poll;

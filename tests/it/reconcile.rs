@@ -142,8 +142,8 @@ impl Account {
             }
         }
         let rules = Rules::default();
-        let verdict = |((_, scope), standing): (&(String, Scope), &Standing)| {
-            rules.judge(standing, scope, &Filter::default(), clock::now())
+        let verdict = |((key, scope), standing): (&(String, Scope), &Standing)| {
+            rules.judge(key, standing, scope, &Filter::default(), clock::now())
         };
         let suppressions = standings.iter().filter_map(verdict);
         suppressions
