@@ -16,8 +16,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use crate::admin::Admin;
-use crate::config::Config;
+use crate::admin::{Admin, SourceInfo};
+use crate::config::{self, Config};
 use crate::fetch::Fetcher;
 use crate::http::{Guard, Limits, Private, Public};
 use crate::ingest::{Ingest, Running};
@@ -27,7 +27,7 @@ use crate::rules::Rules;
 use crate::stop::stopped;
 use crate::store::Reader;
 use crate::webhook::Webhooks;
-use crate::{accept, control, export, http, ingest, lookup, poll, systemd, telemetry};
+use crate::{accept, clock, control, export, http, ingest, lookup, poll, systemd, telemetry};
 
 /// How long requests, polls and commands in flight may take to end.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -213,7 +213,8 @@ async fn start(
 ) -> Result<Parts> {
     let Running { ingest, reader, .. } = running;
     let rules = Arc::clone(&settings.rules);
-    let tls = config.http.tls.as_ref().map(http::acceptor).transpose().context("http.tls")?;
+    let tls = config.http.tls.as_ref().map(http::identity).transpose().context("http.tls")?;
+    let (tls, certificate) = tls.map(|tls| (tls.acceptor, tls.end)).unzip();
     let (exports, export_parts) = export::runner::start(
         config.exports,
         Arc::clone(&rules),
@@ -234,7 +235,6 @@ async fn start(
     let (lookups, mut lookers) =
         answer(config.lookups, listeners.lookups, reader, &rules, &stops.lookers);
     let webhooks = Webhooks::new(config.webhooks, ingest.clone(), fetcher.clone());
-    let sources = config.sources.iter().map(|s| (s.name.clone(), s.provider.name())).collect();
     let admin = Arc::new(Admin {
         ingest: ingest.clone(),
         reader: reader.clone(),
@@ -243,7 +243,9 @@ async fn start(
         exports,
         polls,
         lookups,
-        sources,
+        sources: config.sources.into_iter().map(known).collect(),
+        started: clock::now(),
+        certificate: certificate.flatten(),
         public: listeners.public.local().map_or(config.http.listen.clone(), Listen::Tcp),
         public_tls: tls.is_some(),
         state: settings.state.clone(),
@@ -266,6 +268,12 @@ async fn start(
         part("log", fold_lines(stops.lookers.subscribe())),
     ]);
     Ok(Parts { intake, exports: export_parts, lookers })
+}
+
+/// What operators are told of a source.
+fn known(source: config::Source) -> SourceInfo {
+    let config::Source { name, provider, silent } = source;
+    SourceInfo { name, provider: provider.name(), silent }
 }
 
 /// What the public listener serves, and within which limits.

@@ -1,172 +1,231 @@
-//! Health: what readiness rests on, how everything stands, and the metrics that are asked for.
+//! Health: what may be wrong, in one list, and the word that follows from it.
+//!
+//! `/readyz`, `status` and the metrics all show this list and nothing else.
 
-use serde_json::{Value, json};
+use std::time::Duration;
 
-use super::{Admin, rows};
+use super::{Admin, SourceInfo};
 use crate::clock;
+use crate::export::handle::Status as ExportStatus;
 use crate::journal;
-use crate::model::{SourceName, trust};
-use crate::store::{Counts, SET_ASIDE_MAX, StoreError};
+use crate::model::Time;
+use crate::poll::Status as PollStatus;
+use crate::store::{self, SET_ASIDE_MAX, StoreError};
 use crate::telemetry;
+use crate::units::show_duration;
 
-/// One thing that readiness rests on.
+/// How long before its end a certificate wants a hand.
+const CERTIFICATE_TERM: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// How long something may wait to be exported, beyond its `min_interval`.
+const EXPORT_PATIENCE: Duration = Duration::from_secs(60);
+
+/// After how many failures in a row, and how long without a success, a poll wants a hand.
+const POLL_FAILURES: u32 = 3;
+const POLL_PATIENCE: Duration = Duration::from_secs(60 * 60);
+
+/// The disk is nearly full when less than a tenth of it is free, within these bounds, in bytes.
+/// The lower one is well above what the journal leaves to the store.
+const DISK_PART: u64 = 10;
+const DISK_MIN: u64 = 32 << 20;
+const DISK_MAX: u64 = 1 << 30;
+
+/// How something stands; the worst comes last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Health {
+    /// All is well.
+    Ready,
+    /// It serves, and needs a hand.
+    Degraded,
+    /// It does not serve.
+    NotReady,
+}
+
+impl Health {
+    /// Every one.
+    pub const ALL: [Health; 3] = [Health::Ready, Health::Degraded, Health::NotReady];
+
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Health::Ready => "ready",
+            Health::Degraded => "degraded",
+            Health::NotReady => "not ready",
+        }
+    }
+}
+
+/// One thing that health rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
     /// What it is about.
     pub name: &'static str,
-    /// Whether it holds.
-    pub ok: bool,
-    /// In words; with a hint where it does not hold.
+    /// Of what: the name of an export or a source.
+    pub of: Option<String>,
+    /// How it stands.
+    pub health: Health,
+    /// In words; with a hint where something is wrong.
     pub detail: String,
 }
 
+impl HealthCheck {
+    /// A check that fails with that health when there is a problem.
+    fn new(name: &'static str, ill: Health, problem: Option<String>, well: &str) -> HealthCheck {
+        let health = if problem.is_some() { ill } else { Health::Ready };
+        HealthCheck { name, of: None, health, detail: problem.unwrap_or_else(|| well.to_owned()) }
+    }
+
+    fn of(self, name: &str) -> HealthCheck {
+        HealthCheck { of: Some(name.to_owned()), ..self }
+    }
+
+    /// What it is about, with whose it is.
+    pub fn title(&self) -> String {
+        match &self.of {
+            Some(of) => format!("{} {of}", self.name),
+            None => self.name.to_owned(),
+        }
+    }
+
+    /// Its word where it stands in a list: `ok` when nothing is wrong.
+    pub fn word(&self) -> &'static str {
+        if self.health == Health::Ready { "ok" } else { self.health.as_str() }
+    }
+}
+
+/// The worst of them.
+pub fn worst(checks: &[HealthCheck]) -> Health {
+    checks.iter().map(|check| check.health).max().unwrap_or(Health::Ready)
+}
+
 impl Admin {
-    /// What readiness rests on.
+    /// Everything that health rests on, what is wrong first.
     pub fn checks(&self) -> Vec<HealthCheck> {
-        let check = |name, ok: bool, well: &str, ill: &str| HealthCheck {
-            name,
-            ok,
-            detail: if ok { well } else { ill }.to_owned(),
-        };
-        vec![
-            check(
-                "intake",
-                self.ingest.takes(),
-                "what comes is made durable",
-                "nothing can be made durable: look at the disk's room and the log",
-            ),
+        let now = clock::now();
+        let mut checks = vec![
+            self.intake_check(),
             self.store_check(),
             self.records_check(),
             self.journal_check(),
             self.checkpoint_check(),
-        ]
+            self.quarantine_check(),
+            self.disk_check(),
+        ];
+        checks.extend(self.certificate.map(|end| certificate_check(end, now)));
+        checks.extend(self.exports.statuses().iter().map(|export| export_check(export, now)));
+        checks.extend(self.polls.statuses().iter().map(|poll| poll_check(poll, now)));
+        checks.extend(self.sources.iter().filter_map(|source| self.silence_check(source, now)));
+        checks.sort_by_key(|check| std::cmp::Reverse(check.health));
+        checks
     }
 
-    fn checkpoint_check(&self) -> HealthCheck {
-        let (ok, detail) = match self.checkpoints.refused() {
-            Ok(files) if files.is_empty() => (true, "none was refused".to_owned()),
-            Ok(files) => {
-                let files: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
-                let hint = "the log says why; look at it, then move it away";
-                (false, format!("refused {}: {hint}", files.join(", ")))
-            }
-            Err(error) => (false, format!("the folders cannot be read: {error}")),
-        };
-        HealthCheck { name: "checkpoints", ok, detail }
+    fn intake_check(&self) -> HealthCheck {
+        let problem =
+            || "nothing can be made durable: look at the disk's room and the log".to_owned();
+        let problem = (!self.ingest.takes()).then(problem);
+        HealthCheck::new("intake", Health::NotReady, problem, "what comes is made durable")
     }
 
     fn store_check(&self) -> HealthCheck {
-        let (ok, detail) = match (self.ingest.halted(), self.reader.totals()) {
+        let problem = match (self.ingest.halted(), self.reader.totals()) {
             (Some((record, form)), _) => {
                 let what = "and what follows is not applied";
                 let hint = "start the newer version again; intake goes on meanwhile";
                 let who = "a newer suppressd has written the journal's record at";
-                (false, format!("{who} {record}, in form {form}, {what}: {hint}"))
+                Some(format!("{who} {record}, in form {form}, {what}: {hint}"))
             }
-            (None, Ok(_)) if self.ingest.is_ready() => (true, "open and current".to_owned()),
+            (None, Ok(_)) if self.ingest.is_ready() => None,
             (None, Err(error)) if error != StoreError::NotReady => {
-                (false, format!("{error}; intake goes on meanwhile"))
+                Some(format!("{error}; intake goes on meanwhile"))
             }
-            _ => (false, "being opened or rebuilt; intake goes on meanwhile".to_owned()),
+            _ => Some("being opened or rebuilt; intake goes on meanwhile".to_owned()),
         };
-        HealthCheck { name: "store", ok, detail }
+        HealthCheck::new("store", Health::NotReady, problem, "open and current")
     }
 
-    /// What was set aside wants a hand, and keeps nothing from serving.
     fn records_check(&self) -> HealthCheck {
-        let detail = match self.reader.totals().unwrap_or_default().set_aside {
-            0 => "all could be applied".to_owned(),
-            number => {
-                let plus = if number == SET_ASIDE_MAX { " or more" } else { "" };
-                let hint = "see `suppressd quarantine list`, and replay it after an upgrade";
-                format!("{number}{plus} elements or records could not be applied: {hint}")
-            }
-        };
-        HealthCheck { name: "records", ok: true, detail }
+        let number = self.reader.totals().unwrap_or_default().set_aside;
+        let problem = (number > 0).then(|| {
+            let plus = if number == SET_ASIDE_MAX { " or more" } else { "" };
+            let hint = "see `suppressd quarantine list`, and replay it after an upgrade";
+            format!("{number}{plus} elements or records could not be applied: {hint}")
+        });
+        HealthCheck::new("records", Health::Degraded, problem, "all could be applied")
     }
 
     fn journal_check(&self) -> HealthCheck {
-        let (ok, detail) = match journal::damaged_files(&self.quarantine) {
-            Ok(files) if files.is_empty() => (true, "whole".to_owned()),
+        let problem = match journal::damaged_files(&self.quarantine) {
+            Ok(files) if files.is_empty() => None,
             Ok(files) => {
                 let files: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
-                let hint = "look at it, then move it away";
-                (false, format!("damage was kept aside in {}: {hint}", files.join(", ")))
+                let hint = "look at the disk, poll again from before that time, then move it away";
+                Some(format!("damage was kept aside in {}: {hint}", files.join(", ")))
             }
-            Err(error) => (false, format!("{}: {error}", self.quarantine.display())),
+            Err(error) => Some(format!("{}: {error}", self.quarantine.display())),
         };
-        HealthCheck { name: "journal", ok, detail }
+        HealthCheck::new("journal", Health::Degraded, problem, "whole")
     }
 
-    pub(super) fn status(&self) -> Value {
-        let checks = self.checks();
-        let totals = self.reader.totals().unwrap_or_default();
-        let (polls, now) = (self.polls.statuses(), clock::now());
-        let sources: Vec<Value> = self
-            .sources
-            .iter()
-            .map(|(source, provider)| {
-                let counts = self.counts(source);
-                let webhook = counts.last_webhook.filter(|at| !trust::is_ahead(*at, now));
-                let poll = polls.iter().find(|poll| poll.source == source.as_str());
-                json!({
-                    "name": source.as_str(),
-                    "provider": provider,
-                    "last_webhook": rows::time(counts.last_webhook),
-                    "webhook_age_seconds": webhook.map(|at| now.since(at).as_secs()),
-                    "last_poll": rows::time(counts.last_poll),
-                    "lag_seconds": poll.and_then(|poll| poll.lag_seconds),
-                    "webhook_only": counts.webhook_only,
-                    "poll_only": counts.poll_only,
-                    "both": counts.both,
-                    "listed": counts.listed,
-                    "missed_by_webhook": self.missed(source.as_str(), counts.poll_only),
-                    "repeated": counts.repeated,
-                    "unreadable": counts.unreadable,
-                    "blocked": counts.blocked,
-                    "poll_state": poll.map(|poll| poll.state),
-                    "last_success": poll.and_then(|poll| poll.last_success.clone()),
-                    "last_error": poll.and_then(|poll| poll.last_error.clone()),
-                    "push": poll.and_then(|poll| poll.push.clone()),
-                    "next_poll": poll.and_then(|poll| poll.next_due.clone()),
-                })
-            })
-            .collect();
-        let (waiting, limit) = self.ingest.waiting();
-        let word = |ok: bool| if ok { "ready" } else { "opening" };
-        json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "ready": checks.iter().all(|check| check.ok),
-            "checks": checks.iter().map(|check| {
-                json!({ "name": check.name, "ok": check.ok, "detail": check.detail })
-            }).collect::<Vec<_>>(),
-            "sources": sources,
-            "store": {
-                "state": word(self.ingest.is_ready()),
-                "applied": totals.applied.to_string(),
-                "lag_bytes": self.ingest.lag_bytes(),
-                "standings": totals.standings,
-                "quarantined": totals.quarantined,
-                "set_aside": totals.set_aside,
-            },
-            "queue": { "waiting": waiting, "limit": limit },
-            "exports": self.exports.statuses(),
-            "lookups": self.lookups.statuses(),
-        })
+    fn checkpoint_check(&self) -> HealthCheck {
+        let problem = match self.checkpoints.refused() {
+            Ok(files) if files.is_empty() => None,
+            Ok(files) => {
+                let files: Vec<_> = files.iter().map(|path| path.display().to_string()).collect();
+                let hint = "the log says why; look at it, then move it away";
+                Some(format!("refused {}: {hint}", files.join(", ")))
+            }
+            Err(error) => Some(format!("the folders cannot be read: {error}")),
+        };
+        HealthCheck::new("checkpoints", Health::Degraded, problem, "none was refused")
     }
 
-    /// What is counted of a source, with what came since the start and was known before the store.
-    fn counts(&self, source: &SourceName) -> Counts {
-        let mut counts = self.reader.counts(source).unwrap_or_default();
-        let (skipped, last) = self.webhooks.skipped(source.as_str());
-        counts.repeated += skipped;
-        counts.last_webhook = counts.last_webhook.max(last);
-        counts
+    fn quarantine_check(&self) -> HealthCheck {
+        let number = self.reader.totals().unwrap_or_default().quarantined;
+        let problem = (number > 0).then(|| {
+            let hint =
+                "see `suppressd quarantine list`; replay them after an upgrade, or drop them";
+            format!("{number} authentic payloads were not understood: {hint}")
+        });
+        HealthCheck::new("quarantine", Health::Degraded, problem, "empty")
     }
 
-    /// Only a source that has a webhook can have missed anything by it.
-    fn missed(&self, source: &str, poll_only: u64) -> Option<u64> {
-        self.webhooks.find(source).map(|_| poll_only)
+    fn disk_check(&self) -> HealthCheck {
+        let state = self.state.display();
+        let problem = match store::room(&self.state) {
+            Ok(room) if room.free >= (room.size / DISK_PART).clamp(DISK_MIN, DISK_MAX) => None,
+            Ok(room) => {
+                let free = room.free >> 20;
+                let hint = "make room, or set a shorter store.retention";
+                Some(format!("nearly full: {free} MiB are free for {state}: {hint}"))
+            }
+            Err(error) => Some(format!("{state}: {error}")),
+        };
+        HealthCheck::new("disk", Health::Degraded, problem, "has room")
+    }
+
+    /// Whether a source says anything at all, where the configuration tells how long it may not.
+    fn silence_check(&self, source: &SourceInfo, now: Time) -> Option<HealthCheck> {
+        let limit = source.silent?;
+        let name = source.name.as_str();
+        let counts = self.counts(&source.name);
+        let by_webhook = self.webhooks.find(name).is_some();
+        let (what, last) = match by_webhook {
+            true => ("webhook", counts.last_webhook),
+            false => ("answer to a poll", counts.last_poll),
+        };
+        let silent = now.since(last.unwrap_or(self.started)) > limit;
+        let problem = silent.then(|| {
+            let since = last.map_or_else(
+                || format!("since the start at {}", self.started.floor_second()),
+                |last| format!("since {}", last.floor_second()),
+            );
+            let hint = match by_webhook {
+                true => "see at the provider whether it is on and goes to the right URL",
+                false => "see the log, and `suppressd poll`",
+            };
+            format!("no {what} {since}, longer than {}: {hint}", show_duration(limit))
+        });
+        Some(HealthCheck::new("source", Health::Degraded, problem, "heard of").of(name))
     }
 
     /// Brings the metrics up to date that are not kept as things happen.
@@ -174,16 +233,137 @@ impl Admin {
         let totals = self.reader.totals().unwrap_or_default();
         telemetry::health::totals(totals.standings, totals.quarantined, totals.set_aside);
         self.lookups.measure();
-        telemetry::health::ready(self.checks().iter().all(|check| check.ok));
-        for (source, _) in &self.sources {
+        let checks = self.checks();
+        let overall = worst(&checks);
+        telemetry::health::ready(overall != Health::NotReady);
+        for state in Health::ALL {
+            telemetry::health::state(state.as_str(), state == overall);
+        }
+        for check in &checks {
+            let of = check.of.as_deref().unwrap_or_default();
+            telemetry::health::check(check.name, of, check.health as u8);
+        }
+        if let Ok(room) = store::room(&self.state) {
+            telemetry::health::disk(room.free, room.size);
+        }
+        if let Some(end) = self.certificate {
+            telemetry::health::certificate(end.second());
+        }
+        for SourceInfo { name: source, .. } in &self.sources {
             let counts = self.counts(source);
             let name = source.as_str();
             telemetry::health::origins(name, counts.webhook_only, counts.poll_only, counts.both);
             if let Some(missed) = self.missed(name, counts.poll_only) {
                 telemetry::health::missed(name, missed);
             }
-            let seconds = |time: Option<crate::model::Time>| time.map(|time| time.second());
+            let seconds = |time: Option<Time>| time.map(|time| time.second());
             telemetry::health::last_webhook(name, seconds(counts.last_webhook));
+        }
+    }
+}
+
+/// The certificate that the public listener shows.
+fn certificate_check(end: Time, now: Time) -> HealthCheck {
+    let hint = "renew it, and restart suppressd";
+    let problem = if now.nanos() >= end.nanos() {
+        Some(format!("it has ended at {end}, and no provider trusts it any more: {hint}"))
+    } else if end.since(now) < CERTIFICATE_TERM {
+        Some(format!("it ends at {end}: {hint}"))
+    } else {
+        None
+    };
+    let well = format!("good until {end}");
+    HealthCheck::new("certificate", Health::Degraded, problem, &well)
+}
+
+fn export_check(export: &ExportStatus, now: Time) -> HealthCheck {
+    let patience = EXPORT_PATIENCE.saturating_add(export.min_interval);
+    let stale = || {
+        let since = export.pending_since.filter(|since| now.since(*since) > patience)?;
+        Some(format!("it waits to be written since {}: see the log", since.floor_second()))
+    };
+    let problem = export.problem().or_else(stale);
+    let problem = problem.map(|problem| format!("{}: {problem}", export.path));
+    HealthCheck::new("export", Health::Degraded, problem, "current").of(&export.name)
+}
+
+fn poll_check(poll: &PollStatus, now: Time) -> HealthCheck {
+    let last = poll.last_success.as_deref().and_then(Time::parse);
+    let long = last.is_none_or(|last| now.since(last) > POLL_PATIENCE);
+    let error = poll.last_error.as_deref().unwrap_or("see the log");
+    let problem = if poll.state.starts_with("stopped") {
+        Some(format!("{}: {error}; mend the credentials, then `suppressd poll`", poll.state))
+    } else if poll.failures >= POLL_FAILURES && long {
+        let times = poll.failures;
+        Some(format!("it has failed {times} times in a row, and is tried again: {error}"))
+    } else {
+        None
+    };
+    HealthCheck::new("poll", Health::Degraded, problem, "goes on").of(&poll.source)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 24 * 60 * 60;
+
+    fn at(seconds: i64) -> Time {
+        Time::from_seconds(seconds)
+    }
+
+    #[test]
+    fn a_certificate_wants_a_hand_two_weeks_before_its_end() {
+        let end = at(100 * DAY);
+        for (now, health, words) in [
+            (80 * DAY, Health::Ready, "good until"),
+            (86 * DAY, Health::Ready, "good until"),
+            (86 * DAY + 1, Health::Degraded, "it ends at"),
+            (100 * DAY, Health::Degraded, "it has ended"),
+        ] {
+            let check = certificate_check(end, at(now));
+            assert_eq!(check.health, health, "{now}");
+            assert!(check.detail.starts_with(words), "{}", check.detail);
+        }
+    }
+
+    #[test]
+    fn an_export_may_wait_for_its_interval_and_no_longer() {
+        let export = ExportStatus {
+            name: "e".to_owned(),
+            pending: true,
+            pending_since: Some(at(1_000)),
+            min_interval: Duration::from_secs(600),
+            ..ExportStatus::default()
+        };
+        assert_eq!(export_check(&export, at(1_660)).health, Health::Ready);
+        let check = export_check(&export, at(1_661));
+        assert_eq!((check.health, &*check.title()), (Health::Degraded, "export e"));
+    }
+
+    #[test]
+    fn a_poll_may_fail_for_a_while() {
+        let poll = |state, failures, last_success: Option<i64>| PollStatus {
+            source: "p".to_owned(),
+            state,
+            last_start: None,
+            last_success: last_success.map(|seconds| at(seconds).to_string()),
+            lag_seconds: None,
+            failures,
+            last_error: Some("no answer".to_owned()),
+            next_due: None,
+            push: None,
+        };
+        for (state, failures, last, health) in [
+            ("idle", 0, None, Health::Ready),
+            ("stopped: authentication", 1, Some(9_000), Health::Degraded),
+            ("backing off", 2, None, Health::Ready),
+            ("backing off", 3, None, Health::Degraded),
+            ("backing off", 30, Some(9_000), Health::Ready),
+            ("backing off", 3, Some(6_399), Health::Degraded),
+        ] {
+            let check = poll_check(&poll(state, failures, last), at(10_000));
+            assert_eq!(check.health, health, "{state} {failures} {last:?}");
         }
     }
 }

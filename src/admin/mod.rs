@@ -13,14 +13,16 @@ mod page;
 mod quarantine;
 mod replies;
 mod rows;
+mod status;
 mod suppressions;
 mod verify;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use command::{Command, EventQuery, ListFilter, Reply};
-pub use health::HealthCheck;
+pub use health::{Health, HealthCheck, worst};
 pub use replies::{Heard, Line, Replies, replies};
 pub use suppressions::Answered;
 pub use verify::verify_stopped;
@@ -29,7 +31,7 @@ use crate::export::handle::Exports;
 use crate::ingest::{Ingest, Receipt, Refused};
 use crate::listen::Listen;
 use crate::lookup::Lookups;
-use crate::model::{Element, Origin, QuarantineId, SourceName, Submission};
+use crate::model::{Element, Origin, QuarantineId, SourceName, Submission, Time};
 use crate::poll::Polls;
 use crate::rules::Rules;
 use crate::store::{Checkpoints, Reader, StoreError};
@@ -52,8 +54,12 @@ pub struct Admin {
     pub polls: Polls,
     /// The live lookups.
     pub lookups: Lookups,
-    /// The configured sources, with their providers' names.
-    pub sources: Vec<(SourceName, &'static str)>,
+    /// The configured sources.
+    pub sources: Vec<SourceInfo>,
+    /// When the daemon started.
+    pub started: Time,
+    /// When the certificate of the public listener ends, if it speaks TLS.
+    pub certificate: Option<Time>,
     /// Where the public listener listens.
     pub public: Listen,
     /// Whether it speaks TLS.
@@ -64,6 +70,17 @@ pub struct Admin {
     pub quarantine: PathBuf,
     /// The checkpoints.
     pub checkpoints: Arc<Checkpoints>,
+}
+
+/// A configured source.
+#[derive(Clone, Debug)]
+pub struct SourceInfo {
+    /// Its name.
+    pub name: SourceName,
+    /// Its provider's name.
+    pub provider: &'static str,
+    /// How long it may say nothing. `None`: for ever.
+    pub silent: Option<Duration>,
 }
 
 /// Why a command was not carried out.

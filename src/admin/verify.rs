@@ -51,13 +51,13 @@ fn kept(quarantine: &Path) -> std::io::Result<Vec<Checked>> {
         (
             journal::damaged_files(quarantine)?,
             "a copy of a damaged segment of the journal, or a note that one is missing",
-            "what was told there may be lost, and the daemon is not ready",
+            "what was told there may be lost, and health is degraded",
             "look at the disk, poll again from before that time, then move it away",
         ),
         (
             store::set_aside_checkpoints(quarantine)?,
             "a checkpoint that was refused when it was read",
-            "no store can be made of it, and the daemon is not ready; the one before it counts",
+            "no store can be made of it, and health is degraded; the one before it counts",
             "look at the disk, then move it away",
         ),
         (

@@ -47,7 +47,8 @@ Times are RFC 3339, a date, or a duration back from now: 2026-06-15T10:32:11Z, 2
 An ADDRESS of `-` reads addresses from standard input, one a line (lookup, add, lift).
 
 Exit status: 0 done; 1 failed, or not wholly done; 3 `lookup` found a suppressed address;
-64 wrong usage; 78 wrong or unreadable configuration.";
+4 `status` is degraded: it serves, and something needs a hand; 64 wrong usage; 78 wrong or
+unreadable configuration.";
 
 /// Keeps a mail host's suppression lists true to what its e-mail providers report.
 #[derive(Debug, Parser)]

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::context::Context;
 use super::export;
-use super::failure::{Failure, Outcome};
+use super::failure::{FAILED, Failure, Outcome};
 use super::output::Output;
 use super::row;
 use super::table::{self, Column};
@@ -19,8 +19,14 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-const CHECKS: &[Column] =
-    &[Column::Field("CHECK", "name"), Column::Field("OK", "ok"), Column::Field("DETAIL", "detail")];
+const CHECKS: &[Column] = &[
+    Column::Made("CHECK", check),
+    Column::Field("STATE", "state"),
+    Column::Field("DETAIL", "detail"),
+];
+
+/// Exit status: it serves, and needs a hand.
+const DEGRADED: u8 = 4;
 
 const SOURCES: &[Column] = &[
     Column::Field("SOURCE", "name"),
@@ -60,13 +66,23 @@ impl Arguments {
         } else {
             print(&mut context.out, &status)?;
         }
-        Ok(0)
+        Ok(match row::text(&status, "state").as_str() {
+            "ready" => 0,
+            "degraded" => DEGRADED,
+            _ => FAILED,
+        })
     }
 }
 
+/// What a check is about, with whose it is.
+fn check(check: &Value) -> String {
+    let name = row::text(check, "name");
+    row::given(check, "of").map_or_else(|| name.clone(), |of| format!("{name} {of}"))
+}
+
 fn print(out: &mut Output, status: &Value) -> Result<(), Failure> {
-    let ready = if row::is(status, "ready") { "ready" } else { "not ready" };
-    out.line(&format!("suppressd {}: {ready}", row::text(status, "version")))?;
+    let (version, state) = (row::text(status, "version"), row::text(status, "state"));
+    out.line(&format!("suppressd {version}: {state}"))?;
     section(out, "checks", CHECKS, row::list(status, "checks"))?;
     section(out, "sources", SOURCES, row::list(status, "sources"))?;
     fields(out, "store", status.get("store"))?;

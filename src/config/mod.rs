@@ -107,6 +107,8 @@ pub struct Source {
     pub name: SourceName,
     /// Its provider.
     pub provider: &'static dyn Provider,
+    /// How long it may say nothing. `None`: for ever.
+    pub silent: Option<Duration>,
 }
 
 /// Loads a configuration file.

@@ -9,7 +9,7 @@ use super::environment::secrets;
 use super::near::listed;
 use super::poll::{Poll, poll};
 use super::section::{Field, Section, shown};
-use super::{Source, polls, push, webhook};
+use super::{EVER, Source, polls, push, webhook};
 use crate::model::SourceName;
 use crate::provider::{
     self, CREDENTIAL_KEYS, Check, Key, KeyKind, Provider, Setting, SettingError, Settings,
@@ -22,6 +22,9 @@ const TEXT_SECRETS: &[&str] = &["basic", "bearer", "header_value", "api_key", "s
 /// Shortest and longest duration of an adapter's own keys.
 const SPAN_MIN: Duration = Duration::from_secs(1);
 const SPAN_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// The shortest silence that can be told.
+const SILENT_MIN: Duration = Duration::from_secs(1);
 
 /// What the `[[source]]` tables hold.
 #[derive(Default)]
@@ -49,6 +52,7 @@ fn source(section: Section<'_>, is_local: bool, found: &mut Sources) {
     let provider = chosen_provider(&section);
     let (webhook, poll_field) = (section.take("webhook"), section.take("poll"));
     let push_field = section.take("push");
+    let silent = section.take("silent").and_then(|field| field.duration(SILENT_MIN..=EVER));
     let has_webhook = webhook.is_some();
     if webhook.is_none() && poll_field.is_none() {
         let hint = "add webhook = { … }, poll = { … }, or both";
@@ -66,7 +70,7 @@ fn source(section: Section<'_>, is_local: bool, found: &mut Sources) {
     let push = push_field.and_then(|field| field.table());
     let push = push.and_then(|section| push::push(&section, provider, poll.as_ref()));
     let Some(name) = name else { return };
-    found.sources.push(Source { name: name.clone(), provider });
+    found.sources.push(Source { name: name.clone(), provider, silent });
     let webhook = webhook.flatten();
     let by_webhook = webhook.as_ref().and_then(|(_, described)| *described);
     let described = poll.as_ref().and_then(Poll::described).or(by_webhook);

@@ -1,11 +1,13 @@
 //! The running exports as others see them: how each stands, and a way to have it written now.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Settings;
+use crate::model::Time;
 
 /// How an export stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -39,6 +41,12 @@ pub struct Status {
     pub error: Option<String>,
     /// Whether something is still to be written or run.
     pub pending: bool,
+    /// Since when.
+    #[serde(skip)]
+    pub pending_since: Option<Time>,
+    /// The least time from one writing to the next.
+    #[serde(skip)]
+    pub min_interval: Duration,
 }
 
 /// The running exports. Cheap to clone.
@@ -108,11 +116,7 @@ impl Status {
             let at = self.foreign.as_ref()?;
             Some(format!("somebody else changed or removed the file at {at}; it was made anew"))
         };
-        let never = || {
-            let waits = self.last_checked.is_none();
-            waits.then(|| "it has not been written yet".to_owned())
-        };
-        self.error.clone().or_else(|| self.held_back.clone()).or_else(never).or_else(foreign)
+        self.error.clone().or_else(|| self.held_back.clone()).or_else(foreign)
     }
 
     pub(super) fn new(settings: &Settings) -> Status {
@@ -131,6 +135,8 @@ impl Status {
             foreign: None,
             error: None,
             pending: true,
+            pending_since: None,
+            min_interval: settings.min_interval,
         }
     }
 }

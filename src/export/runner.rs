@@ -379,6 +379,8 @@ impl Runner {
         let foreign = self.foreign.as_ref().filter(shown).map(|(_, at)| at.clone());
         let error = self.due.error().or(self.program.error()).cloned();
         let pending = self.due.is_pending() || self.program.due().is_some();
+        let known = self.status.borrow().pending_since;
+        let pending_since = pending.then(|| known.unwrap_or_else(|| (self.world.now)()));
         telemetry::holds(name, self.held.is_some());
         if self.made.is_some() && !pending && error.is_none() {
             telemetry::succeeded(name, (self.world.now)().second());
@@ -392,6 +394,7 @@ impl Runner {
                 foreign,
                 error,
                 pending,
+                pending_since,
                 ..std::mem::take(status)
             };
             *status != before

@@ -23,7 +23,7 @@ use url::Url;
 pub use private::{Guard, Private};
 pub use public::Public;
 pub use server::{Caller, Limits, Peer, Service, serve};
-pub use tls::{TlsError, acceptor};
+pub use tls::{Identity, TlsError, identity};
 
 use crate::listen::Listen;
 use crate::secret::Secret;

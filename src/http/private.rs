@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 
 use super::server::{Caller, Peer, Service};
 use super::{closing, head, reply};
-use crate::admin::{Admin, Answered};
+use crate::admin::{Admin, Answered, Health, worst};
 use crate::clock;
 use crate::provider::Check;
 use crate::secret::Secret;
@@ -100,16 +100,19 @@ impl Private {
         Private { admin, metrics, guard, pages: Semaphore::new(PAGES_MAX) }
     }
 
-    /// A line per check.
+    /// The word, and a line per check.
     fn readiness(&self) -> Response<Full<Bytes>> {
         let checks = self.admin.checks();
-        let ready = checks.iter().all(|check| check.ok);
-        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        let line = |check: &crate::admin::HealthCheck| {
-            let word = if check.ok { "ok" } else { "failed" };
-            format!("{word} {}: {}\n", check.name, check.detail)
+        let health = worst(&checks);
+        let status = match health {
+            Health::Ready | Health::Degraded => StatusCode::OK,
+            Health::NotReady => StatusCode::SERVICE_UNAVAILABLE,
         };
-        reply(status, checks.iter().map(line).collect::<String>())
+        let mut text = format!("{}\n", health.as_str());
+        for check in &checks {
+            text.push_str(&format!("{} {}: {}\n", check.word(), check.title(), check.detail));
+        }
+        reply(status, text)
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {

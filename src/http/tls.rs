@@ -7,8 +7,11 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
+use x509_cert::Certificate;
+use x509_cert::der::Decode;
 
 use super::Tls;
+use crate::model::Time;
 
 /// Why a TLS identity cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -31,11 +34,19 @@ pub enum TlsError {
     },
 }
 
+/// What the public listener shows of itself.
+pub struct Identity {
+    /// Begins TLS with it.
+    pub acceptor: TlsAcceptor,
+    /// When its certificate ends, if that can be told.
+    pub end: Option<Time>,
+}
+
 /// Reads a TLS identity.
 ///
 /// # Errors
 /// When a file cannot be read or used.
-pub fn acceptor(tls: &Tls) -> Result<TlsAcceptor, TlsError> {
+pub fn identity(tls: &Tls) -> Result<Identity, TlsError> {
     let file = |path: &PathBuf| {
         let path = path.clone();
         move |error| TlsError::File { path, error }
@@ -43,6 +54,7 @@ pub fn acceptor(tls: &Tls) -> Result<TlsAcceptor, TlsError> {
     let chain = CertificateDer::pem_file_iter(&tls.certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(file(&tls.certificate))?;
+    let end = chain.first().and_then(end);
     let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(file(&tls.key))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let unusable = |error| TlsError::Key { path: tls.key.clone(), error };
@@ -53,5 +65,12 @@ pub fn acceptor(tls: &Tls) -> Result<TlsAcceptor, TlsError> {
         .with_single_cert(chain, key)
         .map_err(unusable)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(Identity { acceptor: TlsAcceptor::from(Arc::new(config)), end })
+}
+
+/// When a certificate ends (RFC 5280, section 4.1.2.5).
+fn end(certificate: &CertificateDer<'_>) -> Option<Time> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let validity = certificate.tbs_certificate().validity();
+    i64::try_from(validity.not_after.to_unix_duration().as_secs()).ok().map(Time::from_seconds)
 }

@@ -28,7 +28,7 @@ pub use codec::Counts;
 pub use events::{EventFilter, EventScan, Told};
 pub use image::NextImage;
 pub use listed::{ListedKey, ListedRow, ListedRows, Sight};
-pub use open::{Opened, Paths, Rebuilt, View, open};
+pub use open::{Opened, Paths, Rebuilt, Room, View, open, room};
 pub use pushed::PushedRows;
 pub use quarantine::Quarantined;
 pub use reader::{Pair, Reader, SET_ASIDE_MAX, StandingRow, StandingRows, Totals, Visit};

@@ -323,10 +323,28 @@ pub(super) fn is_newer_mark(mark: &Path) -> bool {
     words.len() > 3 && words[0].parse().is_ok_and(|form: u32| form > CLEAN_FORM)
 }
 
+/// The room of a file system, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// What is free for us.
+    pub free: u64,
+    /// All of it.
+    pub size: u64,
+}
+
+/// The room of the file system of a file or directory.
+///
+/// # Errors
+/// When the path leads nowhere, or the file system does not say.
+pub fn room(path: &Path) -> io::Result<Room> {
+    let stat = statvfs(path).map_err(io::Error::from)?;
+    let bytes = |blocks: u64| blocks.saturating_mul(stat.fragment_size());
+    Ok(Room { free: bytes(stat.blocks_available()), size: bytes(stat.blocks()) })
+}
+
 /// Free room for us on the file system of a file or directory, in bytes.
 pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
-    let stat = statvfs(path).map_err(io::Error::from)?;
-    Ok(stat.blocks_available() * stat.fragment_size())
+    Ok(room(path)?.free)
 }
 
 fn fingerprint(file: &Path) -> io::Result<String> {

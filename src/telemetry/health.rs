@@ -21,6 +21,27 @@ pub fn ready(ready: bool) {
     gauge!("suppressd_ready").set(f64::from(u8::from(ready)));
 }
 
+/// Which of the three states the daemon is in.
+pub fn state(state: &'static str, holds: bool) {
+    gauge!("suppressd_state", "state" => state.replace(' ', "_")).set(f64::from(holds));
+}
+
+/// How a check stands: 0 ok, 1 degraded, 2 not ready. `of` is an export, a source or nothing.
+pub fn check(check: &'static str, of: &str, health: u8) {
+    gauge!("suppressd_check", "check" => check, "of" => of.to_owned()).set(f64::from(health));
+}
+
+/// The room on the disk of the state directory, in bytes.
+pub fn disk(free: u64, size: u64) {
+    gauge!("suppressd_disk_free_bytes").set(free as f64);
+    gauge!("suppressd_disk_size_bytes").set(size as f64);
+}
+
+/// When the certificate of the public listener ends, as Unix time.
+pub fn certificate(end: i64) {
+    gauge!("suppressd_certificate_expiry_timestamp_seconds").set(end as f64);
+}
+
 /// How a source's events reached us.
 pub fn origins(source: &str, webhook_only: u64, poll_only: u64, both: u64) {
     for (by, events) in [("webhook", webhook_only), ("poll", poll_only), ("both", both)] {

@@ -29,8 +29,8 @@ pub fn journal_damaged(at: impl Display, bytes: u64, aside: Option<&std::path::P
     let aside = shown(aside);
     error!(
         %at, bytes, aside,
-        "journal: a part cannot be read; what follows it was kept. Look at the copy, then take \
-         it away to become ready again"
+        "journal: a part cannot be read; what follows it was kept. Look at the copy, then \
+         move it away: health is degraded until then"
     );
 }
 
@@ -44,8 +44,8 @@ pub fn journal_lost(at: impl Display, what: &str, aside: Option<&std::path::Path
     let noted = shown(aside);
     error!(
         %at, what, noted,
-        "journal: a segment is missing. Put it back from a copy if there is one; take the note \
-         away to become ready again"
+        "journal: a segment is missing. Put it back from a copy if there is one; move the note \
+         away: health is degraded until then"
     );
 }
 
@@ -129,7 +129,7 @@ pub fn checkpoint_refused(file: &Path, why: impl Display, now: &Path) {
     error!(
         file = %file.display(), %why, now = %now.display(),
         "store: refused a checkpoint; the one before it counts, and the journal is kept for it. \
-         Look at the file, then take it away to become ready again"
+         Look at the file, then move it away: health is degraded until then"
     );
 }
 

@@ -219,12 +219,14 @@ fn what_the_journal_has_lost_is_listed_as_lost() {
     daemon.stop();
     fs::remove_file(home.state().join("journal/0000000001.seg")).unwrap();
     let daemon = home.start();
-    // It is not ready until an operator has taken the note away that tells of the loss.
+    // It is degraded until an operator has taken the note away that tells of the loss.
     daemon.until_logged("a segment is missing");
     daemon.until_logged("store: ready");
-    assert_eq!(daemon.readyz().status, 503);
-    fs::remove_file(home.state().join("quarantine/journal-1-0.damaged")).unwrap();
     let daemon = daemon.ready();
+    assert_eq!(daemon.health(), "degraded");
+    let note = home.state().join("quarantine/journal-1-0.damaged");
+    assert!(daemon.readyz().body.contains(note.to_str().unwrap()));
+    fs::remove_file(note).unwrap();
     let held = held(&daemon);
     assert_eq!((&held[0]["lost"], &held[1]["lost"]), (&true.into(), &false.into()), "{held:?}");
     assert_eq!(held[1]["source"], "test");

@@ -59,7 +59,7 @@ fn assert_told(daemon: &Daemon, refused: &Path) {
     let name = refused.display().to_string();
     let told = || {
         let ready = daemon.readyz();
-        (ready.status == 503 && ready.body.contains(&name)).then_some(())
+        (ready.status == 200 && ready.body.contains(&name)).then_some(())
     };
     wait_for("it is told", PATIENCE, told);
     let status = daemon.rows(&["status"]).remove(0);
@@ -67,8 +67,9 @@ fn assert_told(daemon: &Daemon, refused: &Path) {
     let check = checks.iter().find(|check| check["name"] == "checkpoints").unwrap();
     assert_eq!(check["ok"], false, "{check}");
     assert!(daemon.log().contains("ERROR"), "{}", daemon.log());
+    assert_eq!(daemon.health(), "degraded");
     fs::remove_file(refused).unwrap();
-    wait_for("readiness", PATIENCE, || (daemon.readyz().status == 200).then_some(()));
+    daemon.until_well();
 }
 
 #[test]

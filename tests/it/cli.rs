@@ -290,7 +290,7 @@ fn a_named_configuration_must_be_readable_and_nothing_more() {
     let host = Host::new();
     let broken = fs::read_to_string(&host.config).unwrap() + "[http]\nlisten = 7\nnonsense = [\n";
     fs::write(&host.config, broken).unwrap();
-    let told = host.answer(done(&[json!({"ready": true})]));
+    let told = host.answer(done(&[json!({"state": "ready"})]));
     assert_eq!(host.run(&["status"], "").code, 0);
     assert_eq!(told.try_iter().count(), 1);
     for verb in [&["check"][..], &["check", "--json"], &["run"]] {

@@ -17,6 +17,7 @@ mod export_daemon;
 mod facts;
 mod feeds;
 mod formats;
+mod health;
 mod hostile;
 mod http;
 mod identity;

@@ -516,11 +516,22 @@ fn health_and_metrics_are_in_their_forms() {
     assert_eq!((get("/livez").status, &*get("/livez").body), (200, "ok\n"));
     let ready = get("/readyz");
     assert_eq!(ready.status, 200);
-    let names = ["intake", "store", "records", "journal", "checkpoints"];
-    for (line, name) in ready.body.lines().zip(names) {
-        assert!(line.starts_with(&format!("ok {name}: ")), "{line}");
+    let names = [
+        "degraded quarantine",
+        "ok intake",
+        "ok store",
+        "ok records",
+        "ok journal",
+        "ok checkpoints",
+        "ok disk",
+        "ok export postfix",
+    ];
+    let mut lines = ready.body.lines();
+    assert_eq!(lines.next(), Some("degraded"), "what is not an event waits in quarantine");
+    for (line, name) in lines.by_ref().zip(names) {
+        assert!(line.starts_with(&format!("{name}: ")), "{line}");
     }
-    assert_eq!(ready.body.lines().count(), names.len());
+    assert_eq!(lines.next(), None);
     let metrics = get("/metrics");
     assert!(metrics.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
     let samples = samples(&metrics.body);

@@ -140,6 +140,16 @@ impl Daemon {
         self
     }
 
+    /// The word for its health: `ready`, `degraded` or `not ready`.
+    pub(crate) fn health(&self) -> String {
+        self.readyz().body.lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// Waits until nothing needs a hand.
+    pub(crate) fn until_well(&self) {
+        wait_for("health", PATIENCE, || (self.health() == "ready").then_some(()));
+    }
+
     pub(crate) fn readyz(&self) -> client::Answer {
         client::request(self.admin, "GET", "/readyz", &[], b"")
     }
