@@ -238,6 +238,8 @@ async fn start(
     let admin = Arc::new(Admin {
         ingest: ingest.clone(),
         reader: reader.clone(),
+        changes: running.changes.clone(),
+        recent: Arc::clone(&running.recent),
         rules,
         webhooks: webhooks.clone(),
         exports,
@@ -257,9 +259,10 @@ async fn start(
         tokens: config.admin.tokens,
         hosts: config.admin.hosts,
     };
-    let private = Private::new(Arc::clone(&admin), metrics, guard);
+    let private =
+        Private::new(Arc::clone(&admin), metrics.clone(), guard, stops.lookers.subscribe());
     let header_timeout = config.http.header_timeout;
-    lookers.extend(look(listeners.admin, private, header_timeout, &stops.lookers));
+    lookers.extend(look(listeners.admin, private, metrics, header_timeout, &stops.lookers));
     let (public, limits) = open(config.http, webhooks, ingest, tls);
     intake.push(serve("http", listeners.public, public, limits, stops.intake.subscribe()));
     lookers.extend([
@@ -324,6 +327,7 @@ fn serve<S: http::Service>(
 fn look(
     listener: Listener,
     private: Private,
+    metrics: PrometheusHandle,
     header_timeout: Duration,
     stop: &watch::Sender<bool>,
 ) -> [Part; 2] {
@@ -335,7 +339,7 @@ fn look(
         answer_timeout: PAGE_TIMEOUT,
         tls: None,
     };
-    let upkeep = keep_up(private.metrics.clone(), stop.subscribe());
+    let upkeep = keep_up(metrics, stop.subscribe());
     let served = serve("admin", listener, private, limits, stop.subscribe());
     [served, part("metrics", upkeep)]
 }

@@ -44,7 +44,7 @@ fn show(mut scan: EventScan, to: &Replies) -> Result<EventScan, Failure> {
     Ok(scan)
 }
 
-fn parse(query: EventQuery) -> Result<EventFilter, Failure> {
+pub(super) fn parse(query: EventQuery) -> Result<EventFilter, Failure> {
     let kind = |text: &str| {
         let known = EventKind::ALL.map(EventKind::as_str).join(" ");
         let error = || Failure::usage(format!("{text:?} is no kind of event; they are: {known}"));

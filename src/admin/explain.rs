@@ -30,7 +30,7 @@ impl Admin {
         row(to, answer).await
     }
 
-    fn explanation(&self, address: &Address) -> Result<Value, Failure> {
+    pub(super) fn explanation(&self, address: &Address) -> Result<Value, Failure> {
         let now = clock::now();
         let found = self.verdict(address, &Scope::Global)?;
         let standings = self.reader.standings_of(address)?;

@@ -4,12 +4,12 @@
 //! told to act now. Knows nothing of sockets or of how an answer is shown.
 
 mod actions;
+mod api;
 mod command;
 mod drift;
 mod events;
 mod explain;
 mod health;
-mod page;
 mod quarantine;
 mod replies;
 mod rows;
@@ -21,14 +21,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use api::{Answered, VerdictChange};
 pub use command::{Command, EventQuery, ListFilter, Reply};
 pub use health::{Health, HealthCheck, worst};
 pub use replies::{Heard, Line, Replies, replies};
-pub use suppressions::Answered;
 pub use verify::verify_stopped;
 
+use tokio::sync::watch;
+
 use crate::export::handle::Exports;
-use crate::ingest::{Ingest, Receipt, Refused};
+use crate::ingest::{Changes, Ingest, Receipt, Recent, Refused};
 use crate::listen::Listen;
 use crate::lookup::Lookups;
 use crate::model::{Element, Origin, QuarantineId, SourceName, Submission, Time};
@@ -44,6 +46,10 @@ pub struct Admin {
     pub ingest: Ingest,
     /// The way to look.
     pub reader: Reader,
+    /// What has changed.
+    pub changes: watch::Receiver<Changes>,
+    /// Which addresses the last of it was about.
+    pub recent: Arc<Recent>,
     /// The rules in force.
     pub rules: Arc<Rules>,
     /// The webhooks, to sign samples for.

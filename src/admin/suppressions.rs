@@ -17,21 +17,6 @@ use crate::store::StoreError;
 /// Most lifts in one submission.
 const LIFTS_AT_ONCE: usize = 1_000;
 
-/// The answer to a question for one address, or for a page of them.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Answered {
-    /// It is suppressed, as this says.
-    Suppressed(Value),
-    /// The page, as JSON.
-    Page(String),
-    /// It is not.
-    Clear,
-    /// The question cannot be understood.
-    BadRequest(String),
-    /// The store cannot answer.
-    Unavailable(String),
-}
-
 /// A [`ListFilter`] that was understood.
 pub(super) struct Wanted {
     pub(super) filter: Filter,
@@ -41,11 +26,11 @@ pub(super) struct Wanted {
 }
 
 /// One suppression to lift.
-struct Target {
+pub(super) struct Target {
     address: String,
-    scope: Scope,
+    pub(super) scope: Scope,
     /// The reason at present; `None`: it is not suppressed.
-    reason: Option<Reason>,
+    pub(super) reason: Option<Reason>,
     /// The last instant to cover.
     through: Time,
 }
@@ -78,36 +63,24 @@ impl Wanted {
             && self.until.is_none_or(|until| suppression.since.nanos() < until.nanos())
     }
 
-    fn lifts(&self) -> Lifts {
-        Lifts {
-            reason: self.filter.reasons.first().copied(),
-            source: self.filter.sources.first().cloned(),
+    /// What lifts a suppression, as far as the filter goes.
+    pub(super) fn lift(&self, target: &Target, note: Option<&str>) -> Instruction {
+        Instruction {
+            add: false,
+            address: target.address.clone(),
+            scope: target.scope.clone(),
+            at: target.through,
+            until: None,
+            note: note.map(str::to_owned),
+            lifts: Lifts {
+                reason: self.filter.reasons.first().copied(),
+                source: self.filter.sources.first().cloned(),
+            },
         }
     }
 }
 
 impl Admin {
-    /// The verdict on one address, for programs on this host.
-    pub fn suppression(&self, address: &str, scope: Option<&str>) -> Answered {
-        let scope = match parse_scope(scope.unwrap_or("global")) {
-            Ok(scope) => scope,
-            Err(failure) => return Answered::BadRequest(failure.error),
-        };
-        let address = address.trim();
-        let mut readings = Address::readings(address).peekable();
-        if let (None, Err(failure)) = (readings.peek(), parse_address(address)) {
-            return Answered::BadRequest(failure.error);
-        }
-        for reading in readings {
-            match self.verdict(&reading, &scope) {
-                Ok(Some(found)) => return Answered::Suppressed(rows::suppression(&found)),
-                Ok(None) => {}
-                Err(error) => return Answered::Unavailable(error.to_string()),
-            }
-        }
-        Answered::Clear
-    }
-
     pub(super) fn verdict(
         &self,
         address: &Address,
@@ -233,17 +206,7 @@ impl Admin {
         let targets = blocking(move || admin.targets(&parsed, &asked)).await?;
         for chunk in targets.chunks(LIFTS_AT_ONCE) {
             if !dry_run {
-                let element = |target: &Target| {
-                    instruction_element(&Instruction {
-                        add: false,
-                        address: target.address.clone(),
-                        scope: target.scope.clone(),
-                        at: target.through,
-                        until: None,
-                        note: note.clone(),
-                        lifts: wanted.lifts(),
-                    })
-                };
+                let element = |target| instruction_element(&wanted.lift(target, note.as_deref()));
                 self.instruct(chunk.iter().map(element).collect(), Vec::new()).await?;
             }
             for target in chunk {
@@ -254,7 +217,11 @@ impl Admin {
     }
 
     /// What a lift is about: named addresses in any case, or all that match.
-    fn targets(&self, addresses: &[Address], wanted: &Wanted) -> Result<Vec<Target>, Failure> {
+    pub(super) fn targets(
+        &self,
+        addresses: &[Address],
+        wanted: &Wanted,
+    ) -> Result<Vec<Target>, Failure> {
         let now = clock::now();
         let mut targets = Vec::new();
         if addresses.is_empty() {
@@ -322,13 +289,13 @@ pub(super) fn parse_source(text: &str) -> Result<SourceName, Failure> {
     SourceName::parse(text).map_err(|error| Failure::usage(format!("{text:?}: {error}")))
 }
 
-fn parse_reason(text: &str) -> Result<Reason, Failure> {
+pub(super) fn parse_reason(text: &str) -> Result<Reason, Failure> {
     let known = Reason::ALL.map(Reason::as_str).join(" ");
     let error = || Failure::usage(format!("{text:?} is no reason; they are: {known}"));
     Reason::parse(text).ok_or_else(error)
 }
 
-fn parse_scope(text: &str) -> Result<Scope, Failure> {
+pub(super) fn parse_scope(text: &str) -> Result<Scope, Failure> {
     let error = || Failure::usage(format!("{text:?} is not `global` or `stream:<name>`"));
     Scope::parse(text).ok_or_else(error)
 }

@@ -1,8 +1,12 @@
-//! The two HTTP listeners: the public one for webhooks, the private one for health and metrics.
+//! The two HTTP listeners: the public one for webhooks, the private one for health, metrics and
+//! programs.
 //!
 //! The only owner of hyper's server. What is answered is decided elsewhere; here it becomes HTTP.
 
 mod body;
+mod changes;
+mod content;
+mod guard;
 mod head;
 mod private;
 mod public;
@@ -13,14 +17,15 @@ mod tls;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use ipnet::IpNet;
 use url::Url;
 
-pub use private::{Guard, Private};
+pub use content::Content;
+pub use guard::Guard;
+pub use private::Private;
 pub use public::Public;
 pub use server::{Caller, Limits, Peer, Service, serve};
 pub use tls::{Identity, TlsError, identity};
@@ -86,10 +91,10 @@ fn status_of(answer: &Answer) -> StatusCode {
 }
 
 /// A response of plain text.
-fn reply(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+fn reply(status: StatusCode, text: impl Into<Bytes>) -> Response<Content> {
     let text = text.into();
     let plain = !text.is_empty();
-    let mut response = Response::new(Full::new(text));
+    let mut response = Response::new(Content::from(text));
     *response.status_mut() = status;
     if plain {
         let kind = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -99,7 +104,7 @@ fn reply(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
 }
 
 /// The same, and the connection ends with it: what is left of the request is not read.
-fn closing(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+fn closing(mut response: Response<Content>) -> Response<Content> {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }

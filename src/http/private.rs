@@ -1,43 +1,87 @@
-//! The private listener: health, metrics, and lookups for programs on the host.
+//! The private listener: health, metrics, and what programs ask and tell.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, Response, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
 use percent_encoding::percent_decode_str;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use url::form_urlencoded;
 
-use super::server::{Caller, Peer, Service};
-use super::{closing, head, reply};
+use super::guard::Guard;
+use super::server::{Caller, Service};
+use super::{Content, body, changes, closing, reply};
 use crate::admin::{Admin, Answered, Health, worst};
-use crate::clock;
-use crate::provider::Check;
-use crate::secret::Secret;
+use crate::room::Room;
 
-/// Most pages that are read at once: each keeps a thread of those for blocking work.
-const PAGES_MAX: usize = 4;
+/// Most questions that look at the store at once: each keeps a thread of those for blocking work.
+const LOOKS_MAX: usize = 4;
+/// Most followers of changes.
+const FOLLOWERS_MAX: usize = 8;
+/// Largest body, in bytes, and the longest wait for it.
+const BODY_MAX: usize = 1 << 20;
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The change that a browser has seen last, when it connects again.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// The description of what is answered here, for programs (OpenAPI 3.1).
+const OPENAPI: &str = include_str!("openapi.json");
 
 /// Answers the private listener.
 pub struct Private {
-    /// Health and lookups.
-    pub admin: Arc<Admin>,
-    /// Metrics.
-    pub metrics: PrometheusHandle,
+    admin: Arc<Admin>,
+    metrics: PrometheusHandle,
     guard: Guard,
-    pages: Semaphore,
+    room: Room,
+    looks: Arc<Semaphore>,
+    followers: Arc<Semaphore>,
+    stop: watch::Receiver<bool>,
 }
 
-/// Who is answered.
-pub struct Guard {
-    /// Whether only programs on this host reach the listener: then they need no token.
-    pub is_local: bool,
-    /// The tokens, any of which is good.
-    pub tokens: Vec<Secret>,
-    /// Names by which we may be called.
-    pub hosts: Vec<String>,
+/// What a path stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route<'a> {
+    Live,
+    Ready,
+    Metrics,
+    OpenApi,
+    State,
+    Changes,
+    Events,
+    Suppressions,
+    Suppression(&'a str),
+    Explain(&'a str),
+}
+
+impl Route<'_> {
+    fn of(path: &str) -> Option<Route<'_>> {
+        Some(match path {
+            "/livez" => Route::Live,
+            "/readyz" => Route::Ready,
+            "/metrics" => Route::Metrics,
+            "/openapi.json" => Route::OpenApi,
+            "/v1/status" => Route::State,
+            "/v1/changes" => Route::Changes,
+            "/v1/events" => Route::Events,
+            "/v1/suppressions" => Route::Suppressions,
+            path => match path.strip_prefix("/v1/suppressions/") {
+                Some(address) => Route::Suppression(address),
+                None => Route::Explain(path.strip_prefix("/v1/explain/")?),
+            },
+        })
+    }
+
+    /// The methods that it answers.
+    fn methods(self) -> &'static str {
+        match self {
+            Route::Suppressions => "GET, HEAD, POST",
+            Route::Suppression(_) => "GET, HEAD, DELETE",
+            _ => "GET, HEAD",
+        }
+    }
 }
 
 impl Service for Private {
@@ -45,63 +89,73 @@ impl Service for Private {
         self: Arc<Self>,
         request: Request<Incoming>,
         caller: Caller,
-    ) -> Response<Full<Bytes>> {
-        let uri = request.uri();
-        if let Some(refused) = self.guard.refuses(uri.path(), request.headers(), caller.peer) {
+    ) -> Response<Content> {
+        let (head, body) = request.into_parts();
+        let (path, method) = (head.uri.path(), &head.method);
+        if let Some(refused) = self.guard.refuses(method, path, &head.headers, caller.peer) {
             return closing(refused);
         }
-        if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut response = reply(StatusCode::METHOD_NOT_ALLOWED, "Only GET is answered.\n");
-            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        let Some(route) = Route::of(path) else {
+            return closing(reply(StatusCode::NOT_FOUND, "There is nothing here.\n"));
+        };
+        let methods = route.methods();
+        if !methods.split(", ").any(|known| known == method.as_str()) {
+            let why = format!("Only {methods} are answered here.\n");
+            let mut response = reply(StatusCode::METHOD_NOT_ALLOWED, why);
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
             return closing(response);
         }
-        match uri.path() {
-            "/livez" => reply(StatusCode::OK, "ok\n"),
-            "/readyz" => self.readiness(),
-            "/metrics" => self.metrics(),
-            "/v1/suppressions" => self.page(uri.query().unwrap_or("")).await,
-            path => match path.strip_prefix("/v1/suppressions/") {
-                Some(address) => self.suppression(address, uri.query().unwrap_or("")),
-                None => reply(StatusCode::NOT_FOUND, "There is nothing here.\n"),
-            },
+        let fields = || {
+            let query = head.uri.query().unwrap_or("");
+            form_urlencoded::parse(query.as_bytes()).into_owned().collect::<Vec<_>>()
+        };
+        let text = |encoded| percent_decode_str(encoded).decode_utf8_lossy().into_owned();
+        match route {
+            Route::Live => reply(StatusCode::OK, "ok\n"),
+            Route::Ready => self.readiness(),
+            Route::Metrics => self.metrics(),
+            Route::OpenApi => typed(reply(StatusCode::OK, OPENAPI), "application/json"),
+            Route::Changes => self.follow(&head.headers),
+            Route::State => self.look(Admin::state).await,
+            Route::Events => {
+                let fields = fields();
+                self.look(move |admin| admin.feed(fields)).await
+            }
+            Route::Suppressions if *method == Method::POST => self.write(body, caller).await,
+            Route::Suppressions => {
+                let fields = fields();
+                self.look(move |admin| admin.page(fields)).await
+            }
+            Route::Suppression(address) if *method == Method::DELETE => {
+                answered(self.admin.unsuppress(&text(address), fields()).await)
+            }
+            Route::Suppression(address) => {
+                answered(self.admin.suppression(&text(address), fields()))
+            }
+            Route::Explain(address) => {
+                let address = text(address);
+                self.look(move |admin| admin.explained(&address)).await
+            }
         }
-    }
-}
-
-impl Guard {
-    fn refuses(
-        &self,
-        path: &str,
-        headers: &HeaderMap,
-        peer: Peer,
-    ) -> Option<Response<Full<Bytes>>> {
-        // A page in a browser on this host can call us by its own name, and read the answer. It
-        // cannot reach a Unix socket.
-        if peer != Peer::Local && !head::is_for(headers, &self.hosts) {
-            let why = "This host is not called so; name it by its address, or in [admin] hosts.\n";
-            return Some(reply(StatusCode::MISDIRECTED_REQUEST, why));
-        }
-        let open = self.is_local || matches!(path, "/livez" | "/readyz");
-        let shown = || Check::Bearer(self.tokens.clone()).verify_head(headers, clock::now());
-        if open || shown().is_ok() {
-            return None;
-        }
-        let why = "A token is needed: Authorization: Bearer, as [admin] token has it.\n";
-        let mut response = reply(StatusCode::UNAUTHORIZED, why);
-        let challenge = HeaderValue::from_static("Bearer realm=\"suppressd\"");
-        response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-        Some(response)
     }
 }
 
 impl Private {
-    /// What answers whom the guard lets in.
-    pub fn new(admin: Arc<Admin>, metrics: PrometheusHandle, guard: Guard) -> Private {
-        Private { admin, metrics, guard, pages: Semaphore::new(PAGES_MAX) }
+    /// What answers whom the guard lets in, until the stop.
+    pub fn new(
+        admin: Arc<Admin>,
+        metrics: PrometheusHandle,
+        guard: Guard,
+        stop: watch::Receiver<bool>,
+    ) -> Private {
+        let room = admin.ingest.room();
+        let looks = Arc::new(Semaphore::new(LOOKS_MAX));
+        let followers = Arc::new(Semaphore::new(FOLLOWERS_MAX));
+        Private { admin, metrics, guard, room, looks, followers, stop }
     }
 
     /// The word, and a line per check.
-    fn readiness(&self) -> Response<Full<Bytes>> {
+    fn readiness(&self) -> Response<Content> {
         let checks = self.admin.checks();
         let health = worst(&checks);
         let status = match health {
@@ -115,51 +169,69 @@ impl Private {
         reply(status, text)
     }
 
-    fn metrics(&self) -> Response<Full<Bytes>> {
+    fn metrics(&self) -> Response<Content> {
         self.admin.measure();
-        let mut response = reply(StatusCode::OK, self.metrics.render());
-        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-        response.headers_mut().insert(CONTENT_TYPE, kind);
-        response
+        let text = reply(StatusCode::OK, self.metrics.render());
+        typed(text, "text/plain; version=0.0.4; charset=utf-8")
     }
 
-    fn suppression(&self, address: &str, query: &str) -> Response<Full<Bytes>> {
-        let scope = url::form_urlencoded::parse(query.as_bytes())
-            .find(|(name, _)| name == "scope")
-            .map(|(_, value)| value.into_owned());
-        let address = percent_decode_str(address).decode_utf8_lossy();
-        answered(self.admin.suppression(&address, scope.as_deref()))
-    }
-
-    /// Read where nobody else waits for it.
-    async fn page(&self, query: &str) -> Response<Full<Bytes>> {
-        let fields = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    /// Looks where nobody else waits for it.
+    async fn look(
+        &self,
+        look: impl FnOnce(&Admin) -> Answered + Send + 'static,
+    ) -> Response<Content> {
         let admin = Arc::clone(&self.admin);
         // It is never closed.
-        let _turn = self.pages.acquire().await;
-        match tokio::task::spawn_blocking(move || admin.page(fields)).await {
+        let _turn = self.looks.acquire().await;
+        match tokio::task::spawn_blocking(move || look(&admin)).await {
             Ok(answer) => answered(answer),
             Err(error) => answered(Answered::Unavailable(error.to_string())),
         }
     }
+
+    async fn write(&self, body: Incoming, caller: Caller) -> Response<Content> {
+        let mut share = self.room.share(None);
+        caller.place.owed();
+        let whole = body::collect(body, BODY_MAX, BODY_TIMEOUT, &mut share).await;
+        caller.place.working();
+        match whole {
+            Ok(body) => answered(self.admin.suppress(&body).await),
+            Err(status) => {
+                let error = "the body is too large, too slow, or has no room now".to_owned();
+                closing(json(status, &serde_json::json!({ "error": error }).to_string()))
+            }
+        }
+    }
+
+    fn follow(&self, headers: &HeaderMap) -> Response<Content> {
+        let Ok(turn) = Arc::clone(&self.followers).try_acquire_owned() else {
+            let error = format!("{FOLLOWERS_MAX} follow already");
+            return answered(Answered::Unavailable(error));
+        };
+        let seen = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse().ok());
+        changes::stream(Arc::clone(&self.admin), seen, turn, self.stop.clone())
+    }
 }
 
-fn answered(answer: Answered) -> Response<Full<Bytes>> {
-    let (status, body) = match answer {
-        Answered::Suppressed(row) => (StatusCode::OK, row.to_string()),
-        Answered::Page(page) => (StatusCode::OK, page),
-        Answered::Clear => {
-            (StatusCode::NOT_FOUND, serde_json::json!({ "suppressed": false }).to_string())
+fn answered(answer: Answered) -> Response<Content> {
+    let error = |error: String| serde_json::json!({ "error": error }).to_string();
+    match answer {
+        Answered::Found(text) => json(StatusCode::OK, &text),
+        Answered::Clear => json(StatusCode::NOT_FOUND, "{\"suppressed\":false}"),
+        Answered::BadRequest(why) => json(StatusCode::BAD_REQUEST, &error(why)),
+        Answered::Unavailable(why) => {
+            let mut response = json(StatusCode::SERVICE_UNAVAILABLE, &error(why));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            response
         }
-        Answered::BadRequest(error) => {
-            (StatusCode::BAD_REQUEST, serde_json::json!({ "error": error }).to_string())
-        }
-        Answered::Unavailable(error) => {
-            (StatusCode::SERVICE_UNAVAILABLE, serde_json::json!({ "error": error }).to_string())
-        }
-    };
-    let mut response = reply(status, format!("{body}\n"));
-    let kind = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, kind);
+    }
+}
+
+fn json(status: StatusCode, text: &str) -> Response<Content> {
+    typed(reply(status, format!("{text}\n")), "application/json")
+}
+
+fn typed(mut response: Response<Content>, kind: &'static str) -> Response<Content> {
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }

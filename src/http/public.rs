@@ -5,8 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Body, Bytes, Incoming};
+use hyper::body::{Body, Incoming};
 use hyper::header::{
     ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, RETRY_AFTER,
     TRANSFER_ENCODING,
@@ -15,7 +14,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use ipnet::IpNet;
 
 use super::server::{Caller, Peer, Service};
-use super::{body, closing, head, reply, status_of};
+use super::{Content, body, closing, head, reply, status_of};
 use crate::accept::{is_among, subscriber};
 use crate::model::SourceName;
 use crate::provider::BASIC_CHALLENGE;
@@ -51,7 +50,7 @@ impl Service for Public {
         self: Arc<Self>,
         request: Request<Incoming>,
         caller: Caller,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<Content> {
         let (peer, uri) = (caller.peer, request.uri().clone());
         let refused = match self.notification(request, caller).await {
             Ok(answer) => return respond(answer),
@@ -213,7 +212,7 @@ impl fmt::Display for Sender {
     }
 }
 
-fn respond(answer: Answer) -> Response<Full<Bytes>> {
+fn respond(answer: Answer) -> Response<Content> {
     let sentence = match &answer {
         Answer::Accepted => "Accepted.\n",
         Answer::Echo(json) => return echo(json),
@@ -235,7 +234,7 @@ fn respond(answer: Answer) -> Response<Full<Bytes>> {
     response
 }
 
-fn echo(json: &str) -> Response<Full<Bytes>> {
+fn echo(json: &str) -> Response<Content> {
     let mut response = reply(StatusCode::OK, json.to_owned());
     let kind = HeaderValue::from_static("application/json");
     response.headers_mut().insert(hyper::header::CONTENT_TYPE, kind);
@@ -245,7 +244,7 @@ fn echo(json: &str) -> Response<Full<Bytes>> {
 const EMPTY: HeaderValue = HeaderValue::from_static("");
 
 /// Answers what is no notification.
-fn refuse(status: StatusCode) -> Response<Full<Bytes>> {
+fn refuse(status: StatusCode) -> Response<Content> {
     let sentence = match status {
         StatusCode::OK => "",
         StatusCode::NOT_FOUND => "There is nothing here.\n",

@@ -12,8 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::header::CONNECTION;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -24,7 +23,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use super::stream::{RawHead, Watched};
-use super::{closing, head, reply};
+use super::{Content, closing, head, reply};
 use crate::accept::{self, Place, accept_all, linger};
 use crate::listen::{Connection, Listener};
 use crate::stop::stopped;
@@ -81,7 +80,7 @@ pub trait Service: Send + Sync + 'static {
         self: Arc<Self>,
         request: Request<Incoming>,
         caller: Caller,
-    ) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+    ) -> impl Future<Output = Response<Content>> + Send;
 }
 
 /// How a listener serves.
@@ -227,7 +226,7 @@ async fn answer<S: Service>(
     caller: Caller,
     head: &RawHead,
     name: &'static str,
-) -> Response<Full<Bytes>> {
+) -> Response<Content> {
     let (place, peer) = (Arc::clone(&caller.place), caller.peer);
     place.working();
     let raw = head.take();

@@ -33,7 +33,7 @@ pub struct Instruction {
     pub until: Option<Time>,
     /// Why.
     pub note: Option<String>,
-    /// What a lift is limited to.
+    /// What a lift is limited to; of an addition, the reason that it gives, else `manual`.
     pub lifts: Lifts,
 }
 
@@ -113,6 +113,7 @@ impl Provider for Operator {
             diagnostic: wire.note,
             identity: Some(identity),
             until: wire.until.as_deref().map(time).transpose()?,
+            reason: lifts.reason.filter(|_| kind == EventKind::Listed),
             lifts: (kind == EventKind::Unlisted).then_some(lifts),
             ..stamp.event(self.name(), kind, wire.verb, address, at)
         };

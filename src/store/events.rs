@@ -9,7 +9,7 @@ use super::record::LastRecord;
 use super::{Reader, StoreError};
 use crate::journal::{Damage, Entry, Tail};
 use crate::model::{
-    Address, Event, EventId, EventKind, Origin, Payload, Position, SourceName, Time,
+    Address, Event, EventId, EventKind, Origin, Payload, Position, SourceName, Time, trust,
 };
 use crate::telemetry;
 
@@ -39,6 +39,22 @@ pub struct Told {
     pub event: Event,
     /// Every way in which it was told.
     pub origins: Vec<Origin>,
+    /// Where it was told first.
+    pub place: EventPlace,
+}
+
+/// A place in the journal: a record, and the number of an element in it.
+pub type EventPlace = (Position, u32);
+
+/// What one step of a scan found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// An event that matches.
+    Told(Box<Told>),
+    /// Nothing that matches in so many elements.
+    Passed(usize),
+    /// Nothing: all that there is now was read.
+    End,
 }
 
 /// Goes through the events that match, oldest first.
@@ -52,7 +68,7 @@ pub struct EventScan {
     /// Events of the record that was read last.
     ready: VecDeque<Told>,
     /// That record, if it has more of them, and its next element.
-    rest: Option<(Position, u32)>,
+    rest: Option<EventPlace>,
     tail: Tail,
 }
 
@@ -80,6 +96,18 @@ impl Reader {
     /// # Errors
     /// When the store or the journal cannot answer.
     pub fn events(&self, filter: EventFilter) -> Result<EventScan, StoreError> {
+        self.events_from(filter, EventPlace::default())
+    }
+
+    /// Those of them that were first told at a place or behind it.
+    ///
+    /// # Errors
+    /// When the store or the journal cannot answer.
+    pub fn events_from(
+        &self,
+        filter: EventFilter,
+        from: EventPlace,
+    ) -> Result<EventScan, StoreError> {
         let addresses = match (&filter.address, &filter.message_id) {
             (Some(address), _) => vec![keys::hash(address.key())],
             (None, Some(message)) => self.addresses_of(message)?,
@@ -93,7 +121,8 @@ impl Reader {
             for pair in self.tree()?.scan_prefix(keys::events_of(*address)) {
                 let (key, value) = pair?;
                 let entry: EventRef = decode(&value)?;
-                if let Some(id) = keys::event_id(&key).filter(|_| entry.record < applied) {
+                let is_wanted = entry.record < applied && (entry.record, entry.element) >= from;
+                if let Some(id) = keys::event_id(&key).filter(|_| is_wanted) {
                     indexed.insert((entry.record, entry.element, id), (entry, *address, id));
                 }
             }
@@ -101,15 +130,19 @@ impl Reader {
         let indexed: VecDeque<Indexed> = indexed.into_values().collect();
         // An opening or a click alone leaves no index of its message: then the journal is read.
         let whole = addresses.is_empty();
-        let from = if whole { self.journal.start()? } else { applied };
-        let tail = self.journal.tail(from);
+        let start = if whole { self.journal.start()? } else { applied };
+        let rest = (from.0 >= start && from.1 > 0).then_some(from);
+        let mut tail = self.journal.tail(start.max(from.0));
+        if rest.is_some() {
+            tail.pass_over(self.applied()?)?;
+        }
         Ok(EventScan {
             reader: self.clone(),
             filter,
             indexed,
             last: LastRecord::default(),
             ready: VecDeque::new(),
-            rest: None,
+            rest,
             tail,
         })
     }
@@ -152,37 +185,55 @@ impl EventScan {
     /// # Errors
     /// When the store or the journal cannot answer.
     pub fn advance(&mut self) -> Result<Option<Told>, StoreError> {
-        while let Some(indexed) = self.indexed.pop_front() {
-            let told = self.tell(indexed)?;
-            if let Some(told) = told.filter(|told| self.filter.admits(&told.event)) {
-                return Ok(Some(told));
+        loop {
+            match self.step()? {
+                Step::Told(told) => return Ok(Some(*told)),
+                Step::Passed(_) => {}
+                Step::End => return Ok(None),
             }
+        }
+    }
+
+    /// Reads on by one record at most.
+    ///
+    /// # Errors
+    /// When the store or the journal cannot answer.
+    pub fn step(&mut self) -> Result<Step, StoreError> {
+        if let Some(indexed) = self.indexed.pop_front() {
+            let told = self.tell(indexed)?.filter(|told| self.filter.admits(&told.event));
+            return Ok(told.map_or(Step::Passed(1), |told| Step::Told(Box::new(told))));
         }
         self.last = LastRecord::default();
-        let applied = self.reader.applied()?;
-        loop {
-            if let Some(told) = self.ready.pop_front() {
-                return Ok(Some(told));
+        if let Some(told) = self.ready.pop_front() {
+            return Ok(Step::Told(Box::new(told)));
+        }
+        // However many follow, one of them at a time has a whole record in memory.
+        let turn = Arc::clone(&self.reader.turn);
+        let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let passed = if let Some((position, from)) = self.rest.take() {
+            match self.reader.journal.read(position)? {
+                Some(payload) => self.take(position, from, payload)?,
+                None => 0,
             }
-            // However many follow, one of them at a time has a whole record in memory.
-            let turn = Arc::clone(&self.reader.turn);
-            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some((position, from)) = self.rest.take() {
-                if let Some(payload) = self.reader.journal.read(position)? {
-                    self.take(position, from, payload)?;
-                }
-                continue;
-            }
-            match self.tail.next(applied)? {
-                Some(Entry::Record { position, payload }) => {
-                    self.take(position, 0, payload)?;
-                }
+        } else {
+            match self.tail.next(self.reader.applied()?)? {
+                Some(Entry::Record { position, payload }) => self.take(position, 0, payload)?,
                 Some(Entry::Damage(Damage { from, bytes, aside, .. })) => {
                     telemetry::ingest::journal_damaged(from, bytes, aside.as_deref());
+                    0
                 }
-                None => return Ok(None),
+                None => return Ok(Step::End),
             }
-        }
+        };
+        let told = self.ready.pop_front();
+        Ok(told.map_or(Step::Passed(passed), |told| Step::Told(Box::new(told))))
+    }
+
+    /// Where a later scan goes on.
+    pub fn place(&self) -> EventPlace {
+        let indexed = self.indexed.front().map(|(entry, ..)| (entry.record, entry.element));
+        let ready = || self.ready.front().map(|told| told.place);
+        indexed.or_else(ready).or(self.rest).unwrap_or((self.tail.position(), 0))
     }
 
     /// What the index names. An adapter, or a configuration, that reads the element otherwise than
@@ -195,22 +246,39 @@ impl EventScan {
         let same = events.iter().position(|event| event.id() == id);
         let of_address = |event: &Event| keys::hash(event.address.key()) == address;
         let index = same.or_else(|| events.iter().position(of_address));
-        let told = |index| Told { id, event: events.swap_remove(index), origins: entry.origins() };
+        let told = |index| Told {
+            id,
+            event: events.swap_remove(index),
+            origins: entry.origins(),
+            place: (entry.record, entry.element),
+        };
         Ok(index.map(told))
     }
 
     /// Readies the events of a record, from an element on, that were told first there and match. A
-    /// payload that cannot be read has none.
-    fn take(&mut self, position: Position, from: u32, payload: Vec<u8>) -> Result<(), StoreError> {
-        let Ok(mut payload) = Payload::open(payload) else { return Ok(()) };
+    /// payload that cannot be read has none. Says how many elements were looked at.
+    fn take(
+        &mut self,
+        position: Position,
+        from: u32,
+        payload: Vec<u8>,
+    ) -> Result<usize, StoreError> {
+        let Ok(mut payload) = Payload::open(payload) else { return Ok(1) };
+        let received = payload.head().received_at;
+        if self.filter.since.is_some_and(|since| trust::is_ahead(since, received)) {
+            // Nothing in it is believed to have happened so late.
+            return Ok(1);
+        }
+        let mut looked = 1;
         while let Some((number, element)) = payload.advance() {
             if number < from {
                 continue;
             }
             if self.ready.len() >= READY_MAX {
                 self.rest = Some((position, number));
-                return Ok(());
+                return Ok(looked);
             }
+            looked += 1;
             let place = (position, number);
             for event in self.reader.read(payload.head(), &element).unwrap_or_default() {
                 if !self.filter.admits(&event) {
@@ -218,10 +286,11 @@ impl EventScan {
                 }
                 let Some((id, entry)) = self.reader.entry(&event, place)? else { continue };
                 if (entry.record, entry.element) == place {
-                    self.ready.push_back(Told { id, event, origins: entry.origins() });
+                    let origins = entry.origins();
+                    self.ready.push_back(Told { id, event, origins, place });
                 }
             }
         }
-        Ok(())
+        Ok(looked)
     }
 }

@@ -25,7 +25,7 @@ pub use attempt::{Attempt, Place};
 pub use checkpoint::Snapshot;
 pub use checkpoints::{Checkpoints, newest_checkpoint, set_aside_checkpoints};
 pub use codec::Counts;
-pub use events::{EventFilter, EventScan, Told};
+pub use events::{EventFilter, EventPlace, EventScan, Step, Told};
 pub use image::NextImage;
 pub use listed::{ListedKey, ListedRow, ListedRows, Sight};
 pub use open::{Opened, Paths, Rebuilt, Room, View, open, room};

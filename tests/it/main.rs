@@ -20,6 +20,7 @@ mod formats;
 mod health;
 mod hostile;
 mod http;
+mod http_api;
 mod identity;
 mod journal;
 mod kill;

@@ -1,0 +1,75 @@
+//! Changes of verdicts as server-sent events (WHATWG HTML, section 9.2).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Bytes;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
+use tokio::time::timeout;
+
+use super::{Content, reply};
+use crate::admin::Admin;
+use crate::stop::stopped;
+
+/// Parts of a stream that wait for its reader; one part has the changes of one moment.
+const PARTS_MAX: usize = 4;
+/// How often a stream in which nothing happens says that it is still there.
+const BEAT: Duration = Duration::from_secs(15);
+/// Changes are gathered for so long: a follower is shown the last of each address.
+const GATHER: Duration = Duration::from_millis(100);
+
+/// Starts a stream behind change number `seen`, or from now on. It ends with its reader, with its
+/// turn, or with the stop.
+pub(super) fn stream(
+    admin: Arc<Admin>,
+    seen: Option<u64>,
+    turn: OwnedSemaphorePermit,
+    stop: watch::Receiver<bool>,
+) -> Response<Content> {
+    let (parts, stream) = mpsc::channel(PARTS_MAX);
+    let seen = seen.unwrap_or_else(|| admin.last_change());
+    tokio::spawn(async move {
+        let _turn = turn;
+        follow(admin, seen, parts, stop).await;
+    });
+    let mut response = reply(StatusCode::OK, "");
+    *response.body_mut() = Content::Stream(stream);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn follow(
+    admin: Arc<Admin>,
+    mut seen: u64,
+    parts: mpsc::Sender<Bytes>,
+    mut stop: watch::Receiver<bool>,
+) {
+    // What the browser is told at once, so that it knows that it is connected.
+    let mut part = Bytes::from_static(b"retry: 5000\n\n");
+    loop {
+        if parts.send(part).await.is_err() {
+            return;
+        }
+        let changed = tokio::select! {
+            changed = timeout(BEAT, admin.changed(seen)) => changed,
+            () = parts.closed() => return,
+            () = stopped(&mut stop) => return,
+        };
+        part = match changed {
+            Err(_) => Bytes::from_static(b":\n\n"),
+            Ok(None) => return,
+            Ok(Some(_)) => {
+                tokio::time::sleep(GATHER).await;
+                let (looks, from, number) = (Arc::clone(&admin), seen, admin.last_change());
+                let changes = tokio::task::spawn_blocking(move || looks.changes_since(from)).await;
+                let Ok(Ok(changes)) = changes else { return };
+                seen = number;
+                changes.iter().map(|change| change.event(number)).collect::<String>().into()
+            }
+        };
+    }
+}

@@ -1,0 +1,262 @@
+//! The private listener's API, as programs use it.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+
+use serde_json::{Value, json};
+
+use super::support::client::{Answer, Client, event, notify, request};
+use super::support::daemon::{Daemon, Home, PATIENCE};
+use super::support::wait_for;
+
+const BEARER: &[(&str, &str)] = &[("authorization", "Bearer let-me-in")];
+
+/// A daemon whose private listener has a token.
+fn with_token() -> (Home, Daemon) {
+    let home = Home::new("");
+    let text = std::fs::read_to_string(home.config()).unwrap();
+    let with = "[admin]\nlisten = \"127.0.0.1:0\"\ntoken = \"let-me-in\"\n";
+    let text = text.replace("[admin]\nlisten = \"127.0.0.1:0\"\n", with);
+    std::fs::write(home.config(), text).unwrap();
+    let daemon = home.start().ready();
+    (home, daemon)
+}
+
+fn get(daemon: &Daemon, path: &str) -> Answer {
+    request(daemon.admin, "GET", path, &[], b"")
+}
+
+fn post(daemon: &Daemon, body: &Value) -> Answer {
+    request(daemon.admin, "POST", "/v1/suppressions", BEARER, body.to_string().as_bytes())
+}
+
+fn parsed(answer: &Answer) -> Value {
+    serde_json::from_str(&answer.body).unwrap()
+}
+
+#[test]
+fn a_program_with_the_token_suppresses_and_lifts() {
+    let (_home, daemon) = with_token();
+    let one = json!({
+        "address": "User@example.com", "reason": "complaint", "note": "by phone",
+        "until": "2199-01-01T00:00:00Z",
+    });
+    for repetition in 0..2 {
+        let answer = post(&daemon, &one);
+        assert_eq!(answer.status, 200, "{repetition}: {}", answer.body);
+        let row = parsed(&answer);
+        assert_eq!((&row["suppressed"], &row["reason"]), (&json!(true), &json!("complaint")));
+        assert_eq!((&row["until"], &row["note"]), (&one["until"], &one["note"]));
+    }
+    let many = json!([{ "address": "a@example.com" }, { "address": "b@example.com" }]);
+    let rows = parsed(&post(&daemon, &many));
+    assert_eq!(rows["suppressions"].as_array().unwrap().len(), 2);
+    assert_eq!(rows["suppressions"][1]["reason"], "manual");
+    assert_eq!(daemon.rows(&["list"]).len(), 3);
+
+    let lift = |address: &str, headers: &[(&str, &str)]| {
+        let path = format!("/v1/suppressions/{address}?note=moved%20back");
+        request(daemon.admin, "DELETE", &path, headers, b"")
+    };
+    let lifted = lift("user@example.com", BEARER);
+    let what = json!({
+        "address": "user@example.com", "lifted": [{ "scope": "global", "reason": "complaint" }],
+    });
+    assert_eq!((lifted.status, parsed(&lifted)), (200, what));
+    assert_eq!(get(&daemon, "/v1/suppressions/user@example.com").status, 404);
+    for never in ["user@example.com", "stranger@example.com"] {
+        assert_eq!(lift(never, BEARER).status, 404, "{never}");
+    }
+    assert_eq!(daemon.rows(&["events", "--address", "stranger@example.com"]).len(), 0);
+}
+
+#[test]
+fn nothing_is_changed_without_the_token_or_by_half() {
+    let (_home, daemon) = with_token();
+    let body = json!({ "address": "a@example.com" }).to_string();
+    for headers in [&[][..], &[("authorization", "Bearer wrong")]] {
+        let path = "/v1/suppressions";
+        let answer = request(daemon.admin, "POST", path, headers, body.as_bytes());
+        assert_eq!(answer.status, 401);
+        assert!(answer.header("www-authenticate").unwrap().starts_with("Bearer"));
+    }
+    let good = json!({ "address": "good@example.com" });
+    let bad = [
+        json!({ "address": "nobody" }),
+        json!({ "address": "a@example.com", "reason": "odd" }),
+        json!({ "address": "a@example.com", "reason": "soft_bounces" }),
+        json!({ "address": "a@example.com", "until": "2001-01-01T00:00:00Z" }),
+        json!({ "address": "a@example.com", "until": "tomorrow" }),
+        json!({ "address": "a@example.com", "note": "two\nlines" }),
+        json!({ "address": "a@example.com", "scope": "odd" }),
+        json!({ "address": "a@example.com", "colour": "red" }),
+        json!({ "reason": "manual" }),
+        json!("a@example.com"),
+    ];
+    for bad in bad {
+        let answer = post(&daemon, &json!([good, bad]));
+        assert_eq!(answer.status, 400, "{bad}: {}", answer.body);
+        assert!(parsed(&answer)["error"].is_string());
+    }
+    let too_many = json!(vec![good.clone(); 1_001]);
+    assert_eq!(post(&daemon, &too_many).status, 400);
+    assert_eq!(daemon.rows(&["list"]).len(), 0, "all of a request, or nothing");
+
+    let home = Home::new("");
+    let closed = home.start().ready();
+    let answer = request(closed.admin, "POST", "/v1/suppressions", BEARER, body.as_bytes());
+    assert_eq!(answer.status, 403, "no token is configured");
+}
+
+#[test]
+fn events_are_read_page_by_page_each_once() {
+    let (_home, daemon) = with_token();
+    let events: Vec<String> = (0..40)
+        .map(|n| event("hard_bounce", &format!("u{n:02}@example.com"), &format!("m{n}"), n))
+        .collect();
+    assert_eq!(notify(daemon.http, &format!("[{}]", events[..25].join(","))).status, 200);
+    for event in &events[25..] {
+        assert_eq!(notify(daemon.http, event).status, 200);
+    }
+    daemon.until_suppressed("u39@example.com");
+    for query in ["limit=7", "limit=1", "limit=1000", "limit=7&source=test"] {
+        let (mut next, mut told) = (Some(format!("/v1/events?{query}")), Vec::new());
+        while let Some(path) = next {
+            let page = parsed(&get(&daemon, &path));
+            let rows = page["events"].as_array().unwrap();
+            told.extend(rows.iter().map(|row| row["recipient"].as_str().unwrap().to_owned()));
+            next = page["next"].as_str().map(str::to_owned);
+        }
+        let all: Vec<String> = (0..40).map(|n| format!("u{n:02}@example.com")).collect();
+        assert_eq!(told, all, "{query}");
+    }
+    let page = parsed(&get(&daemon, "/v1/events?address=u03@example.com"));
+    let row = &page["events"][0];
+    assert_eq!((page["events"].as_array().unwrap().len(), &page["next"]), (1, &Value::Null));
+    assert_eq!((&row["event"], &row["message_id"]), (&json!("hard_bounce"), &json!("m3")));
+    for (bad, status) in [
+        ("limit=0", 400),
+        ("limit=1&limit=1", 400),
+        ("after=7", 400),
+        ("kind=odd", 400),
+        ("since=yesterday", 400),
+        ("colour=red", 400),
+        ("since=2199-01-01T00:00:00Z", 200),
+        ("after=99.16.0", 200),
+    ] {
+        let answer = get(&daemon, &format!("/v1/events?{bad}"));
+        assert_eq!(answer.status, status, "{bad}: {}", answer.body);
+    }
+}
+
+#[test]
+fn one_daemon_reads_the_events_of_another() {
+    let (_home, first) = with_token();
+    for (number, kind) in ["hard_bounce", "spam_complaint", "unsubscribed"].into_iter().enumerate()
+    {
+        let body = event(kind, &format!("{kind}@example.com"), "m", number as u32);
+        assert_eq!(notify(first.http, &body).status, 200);
+    }
+    first.until_suppressed("unsubscribed@example.com");
+    let home = Home::bare(&format!(
+        "[[source]]\nname = \"other\"\nprovider = \"generic\"\n[source.poll]\n\
+         url = \"http://{0}/v1/events\"\nlist_url = \"http://{0}/v1/suppressions\"\n\
+         bearer = \"let-me-in\"\nevery = \"1h\"\n",
+        first.admin
+    ));
+    let second = home.start().ready();
+    second.cli(&["poll", "other"]);
+    let reasons = |daemon: &Daemon| -> BTreeSet<(String, String)> {
+        let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
+        let rows = daemon.rows(&["list"]);
+        rows.iter().map(|row| (text(row, "address"), text(row, "reason"))).collect()
+    };
+    let wanted = reasons(&first);
+    assert_eq!(wanted.len(), 3);
+    wait_for("the same verdicts", PATIENCE, || (reasons(&second) == wanted).then_some(()));
+}
+
+/// The events of a stream, as (name, data).
+struct Stream(BufReader<std::net::TcpStream>);
+
+impl Stream {
+    fn open(to: SocketAddr) -> Stream {
+        let mut client = Client::connect(to).unwrap();
+        client.send("GET", "/v1/changes", &[], b"").unwrap();
+        let mut stream = Stream(BufReader::new(client.0));
+        while stream.line() != "retry: 5000" {}
+        stream
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        assert!(self.0.read_line(&mut line).unwrap() > 0, "the stream has ended");
+        line.trim_end().to_owned()
+    }
+
+    fn next(&mut self) -> (String, Value) {
+        let mut name = String::new();
+        loop {
+            let line = self.line();
+            if let Some(event) = line.strip_prefix("event: ") {
+                name = event.to_owned();
+            } else if let Some(data) = line.strip_prefix("data: ") {
+                return (name, serde_json::from_str(data).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn changes_are_told_as_they_come() {
+    let (_home, daemon) = with_token();
+    let mut stream = Stream::open(daemon.admin);
+    for (lifts, suppressed) in [(false, true), (true, false)] {
+        let verb = if lifts { "lift" } else { "add" };
+        assert!(daemon.cli(&[verb, "a@example.com"]).status.success());
+        let (name, row) = stream.next();
+        assert_eq!((&*name, &row["address"]), ("verdict", &json!("a@example.com")));
+        assert_eq!(row["suppressed"], suppressed, "{row}");
+    }
+    let streams: Vec<Stream> = (0..7).map(|_| Stream::open(daemon.admin)).collect();
+    let answer = get(&daemon, "/v1/changes");
+    assert_eq!(answer.status, 503, "only so many follow");
+    assert!(answer.header("retry-after").is_some());
+    drop((stream, streams));
+    daemon.stop();
+}
+
+#[test]
+fn the_description_names_what_is_there() {
+    let (_home, daemon) = with_token();
+    let described = parsed(&get(&daemon, "/openapi.json"));
+    let paths = described["paths"].as_object().unwrap();
+    assert_eq!(paths.len(), 10);
+    for (path, methods) in paths {
+        let path = path.replace("{address}", "a@example.com");
+        let known = methods.as_object().unwrap();
+        for method in ["GET", "POST", "DELETE", "PUT", "PATCH", "OPTIONS", "QUERY"] {
+            if path == "/v1/changes" && method == "GET" {
+                continue;
+            }
+            let answer = request(daemon.admin, method, &path, BEARER, b"");
+            let status = answer.status.to_string();
+            match known.get(&method.to_lowercase()) {
+                Some(operation) => {
+                    let responses = operation["responses"].as_object().unwrap();
+                    assert!(responses.contains_key(&status), "{method} {path}: {status}");
+                }
+                None => {
+                    assert_eq!(answer.status, 405, "{method} {path}");
+                    let allowed = answer.header("allow").unwrap();
+                    let missing = |name: &&String| !allowed.contains(&name.to_uppercase());
+                    assert_eq!(known.keys().find(missing), None, "{method} {path}: {allowed}");
+                }
+            }
+        }
+    }
+    let explained = parsed(&get(&daemon, "/v1/explain/a@example.com"));
+    assert_eq!(explained["suppressed"], false);
+    assert!(parsed(&get(&daemon, "/v1/status"))["checks"].is_array());
+}
