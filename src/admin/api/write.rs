@@ -43,13 +43,10 @@ struct Addition {
 }
 
 impl Addition {
-    fn parse(wire: Wire, now: Time) -> Result<Addition, Failure> {
+    fn parse(wire: Wire) -> Result<Addition, Failure> {
         let note = wire.note;
         check_note(note.as_deref().unwrap_or_default()).map_err(Failure::usage)?;
         let until = wire.until.as_deref().map(parse_time).transpose()?;
-        if until.is_some_and(|until| until <= now) {
-            return Err(Failure::usage("until is in the past"));
-        }
         let reason = wire.reason.as_deref().map(parse_reason).transpose()?;
         if reason == Some(Reason::SoftBounces) {
             let hint = "soft bounces are counted; use \"manual\" or \"hard_bounce\"";
@@ -108,7 +105,7 @@ impl Admin {
                 let place = if is_list { format!("row {}: ", index + 1) } else { String::new() };
                 Failure { error: format!("{place}{}", failure.error), ..failure }
             };
-            Addition::parse(wire, now).map_err(numbered)
+            Addition::parse(wire).map_err(numbered)
         };
         let additions: Vec<Addition> =
             wires.into_iter().enumerate().map(parse).collect::<Result<_, _>>()?;
