@@ -21,7 +21,7 @@ use crate::config::{self, Config};
 use crate::fetch::Fetcher;
 use crate::http::{Guard, Limits, Private, Public};
 use crate::ingest::{Ingest, Running};
-use crate::listen::{Listen, Listener};
+use crate::listen::{Listen, Listener, Passed};
 use crate::lookup::{Judge, Lookups};
 use crate::rules::Rules;
 use crate::stop::stopped;
@@ -29,8 +29,9 @@ use crate::store::Reader;
 use crate::webhook::Webhooks;
 use crate::{accept, clock, control, export, http, ingest, lookup, poll, systemd, telemetry};
 
-/// How long requests, polls and commands in flight may take to end.
-const DRAIN: Duration = Duration::from_secs(10);
+/// How long requests, polls and commands in flight may take to end. More than what a new
+/// connection is given for its first request, so that such a one ends by itself.
+const DRAIN: Duration = Duration::from_secs(12);
 /// How long the journal and the store may take to be synced.
 const SYNC: Duration = Duration::from_secs(30);
 /// How long the last exports may take.
@@ -175,30 +176,42 @@ async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
 
 /// Binds every listener, so that what cannot be had is known before anything is promised.
 fn bind(config: &Config) -> Result<Listeners> {
-    let bound = |key: &str, listen: &Listen, mode, group: Option<u32>| {
-        let hint = match group {
-            Some(_) => "is another program listening there, or is the group not ours?",
-            None => "is another program listening there?",
+    let all = [("http", &config.http.listen), ("admin", &config.admin.listen)].into_iter();
+    let all = all.chain(config.lookups.iter().map(|lookup| ("lookup", &lookup.listen)));
+    let takers = all.filter(|(_, listen)| **listen == Listen::Systemd).map(|(name, _)| name);
+    let mut passed = Passed::receive(&takers.collect::<Vec<_>>())?;
+    let control = passed.control();
+    let mut bound = |key: &str, listen: &Listen, mode, group: Option<u32>| {
+        let hint = match (listen, group) {
+            (Listen::Systemd, _) => "enable suppressd.socket, and start it",
+            (_, Some(_)) => "is another program listening there, or is the group not ours?",
+            (_, None) => "is another program listening there?",
         };
-        Listener::bind(listen, mode, group)
+        Listener::bind(listen, mode, group, &mut passed)
             .with_context(|| format!("{key}: cannot listen on {listen} ({hint})"))
     };
-    let usual = |key: &str, listen: &Listen| bound(key, listen, LISTENER_MODE, None);
+    // In the order of those that take what systemd has passed.
+    let public = bound("http.listen", &config.http.listen, LISTENER_MODE, None)?;
+    let admin = bound("admin.listen", &config.admin.listen, LISTENER_MODE, None)?;
     let lookup = |lookup: &lookup::Settings| {
         bound("lookup.listen", &lookup.listen, lookup.mode, lookup.group)
     };
-    Ok(Listeners {
-        public: usual("http.listen", &config.http.listen)?,
-        admin: private(config, usual("admin.listen", &config.admin.listen)?)?,
-        control: usual("control.socket", &Listen::Unix(config.control.clone()))?,
-        lookups: config.lookups.iter().map(lookup).collect::<Result<_>>()?,
-    })
+    let lookups = config.lookups.iter().map(lookup).collect::<Result<_>>()?;
+    let control = match control {
+        Some(control) => control,
+        None => {
+            let listen = Listen::Unix(config.control.clone());
+            bound("control.socket", &listen, LISTENER_MODE, None)?
+        }
+    };
+    Ok(Listeners { public, admin: private(config, admin)?, control, lookups })
 }
 
 /// The private listener, unless a socket that systemd has passed is open to more than it should be.
 fn private(config: &Config, listener: Listener) -> Result<Listener> {
     if !listener.is_local() && config.admin.tokens.is_empty() {
-        bail!("admin.listen: {} is open to other hosts (set [admin] token)", listener.shown());
+        let shown = listener.shown().join(", ");
+        bail!("admin.listen: {shown} is open to other hosts (set [admin] token)");
     }
     Ok(listener)
 }
@@ -248,7 +261,7 @@ async fn start(
         sources: config.sources.into_iter().map(known).collect(),
         started: clock::now(),
         certificate: certificate.flatten(),
-        public: listeners.public.local().map_or(config.http.listen.clone(), Listen::Tcp),
+        public: listeners.public.place().unwrap_or_else(|| config.http.listen.clone()),
         public_tls: tls.is_some(),
         state: settings.state.clone(),
         quarantine: settings.quarantine(),
@@ -314,7 +327,9 @@ fn serve<S: http::Service>(
     limits: Limits,
     stop: watch::Receiver<bool>,
 ) -> Part {
-    telemetry::webhook::listening(name, listener.shown());
+    for on in listener.shown() {
+        telemetry::webhook::listening(name, on);
+    }
     part(name, async move {
         let cut = http::serve(listener, Arc::new(service), limits, stop, DRAIN).await;
         if cut > 0 {
@@ -355,7 +370,10 @@ fn answer(
     let (mut judges, mut parts) = (Vec::new(), Vec::new());
     for (settings, listener) in settings.into_iter().zip(listeners) {
         let (name, on) = (settings.protocol.name(), listener.shown());
-        telemetry::webhook::listening(name, &on);
+        for on in &on {
+            telemetry::webhook::listening(name, on);
+        }
+        let on = on.join(", ");
         let judge = Arc::new(Judge::new(settings, on, reader.clone(), Arc::clone(rules)));
         let serving =
             lookup::listener::serve(listener, Arc::clone(&judge), stop.subscribe(), DRAIN);

@@ -2,13 +2,15 @@
 //!
 //! Never accepts anything: whoever asked for the listener does.
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex, PoisonError};
-use std::{fs, io};
+use std::task::{Context, Poll};
+use std::{env, fs, io};
 
 use listenfd::ListenFd;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
@@ -24,7 +26,7 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// A Unix socket.
     Unix(PathBuf),
-    /// The socket that systemd passes (`LISTEN_FDS`), the first one not yet taken.
+    /// The sockets that systemd passes (`LISTEN_FDS`) for it, as [`Passed`] deals them.
     Systemd,
 }
 
@@ -69,12 +71,17 @@ impl fmt::Display for Listen {
     }
 }
 
-/// A bound listener.
+/// A bound listener: one socket, or all that systemd has passed for it.
 #[derive(Debug)]
-pub enum Listener {
-    /// On TCP.
+pub struct Listener {
+    sockets: Vec<Socket>,
+    /// The socket that is asked first for the next connection, so that each has its turn.
+    next: usize,
+}
+
+#[derive(Debug)]
+enum Socket {
     Tcp(TcpListener),
-    /// On a Unix socket.
     Unix(UnixListener),
 }
 
@@ -89,12 +96,17 @@ pub enum Connection {
 
 impl Listener {
     /// Binds. A Unix socket gets `mode`, and `group` if one is given, as a group id; one that a
-    /// dead process left behind is replaced.
+    /// dead process left behind is replaced. What systemd has bound is taken from `passed`.
     ///
     /// # Errors
-    /// When the address is taken or not ours, the group is not ours, or systemd passed no socket.
-    pub fn bind(listen: &Listen, mode: u32, group: Option<u32>) -> io::Result<Listener> {
-        match listen {
+    /// When the address is taken or not ours, or the group is not ours.
+    pub fn bind(
+        listen: &Listen,
+        mode: u32,
+        group: Option<u32>,
+        passed: &mut Passed,
+    ) -> io::Result<Listener> {
+        let socket = match listen {
             Listen::Tcp(address) => {
                 let socket = match address {
                     SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -102,59 +114,78 @@ impl Listener {
                 };
                 socket.set_reuseaddr(true)?;
                 socket.bind(*address)?;
-                socket.listen(BACKLOG).map(Listener::Tcp)
+                Socket::Tcp(socket.listen(BACKLOG)?)
             }
             Listen::Unix(path) => {
                 let socket = bind_unix(path, mode, group)?;
                 socket.set_nonblocking(true)?;
-                UnixListener::from_std(socket).map(Listener::Unix)
+                Socket::Unix(UnixListener::from_std(socket)?)
             }
-            Listen::Systemd => from_systemd(),
-        }
+            Listen::Systemd => return passed.next(),
+        };
+        Ok(Listener { sockets: vec![socket], next: 0 })
     }
 
     /// The next connection.
     ///
     /// # Errors
     /// Those of `accept(2)`; most pass by themselves.
-    pub async fn accept(&self) -> io::Result<Connection> {
-        match self {
-            Listener::Tcp(socket) => {
-                socket.accept().await.map(|(stream, peer)| Connection::Tcp(stream, peer))
+    pub async fn accept(&mut self) -> io::Result<Connection> {
+        poll_fn(|context| {
+            let (last, first) = self.sockets.split_at(self.next);
+            for (ahead, socket) in first.iter().chain(last).enumerate() {
+                if let Poll::Ready(accepted) = socket.poll_accept(context) {
+                    self.next = (self.next + ahead + 1) % self.sockets.len();
+                    return Poll::Ready(accepted);
+                }
             }
-            Listener::Unix(socket) => {
-                socket.accept().await.map(|(stream, _)| Connection::Unix(stream))
-            }
-        }
+            Poll::Pending
+        })
+        .await
     }
 
     /// Whether only programs on this host can reach it.
     pub fn is_local(&self) -> bool {
+        self.sockets.iter().all(|socket| socket.place().is_ok_and(|place| place.is_local()))
+    }
+
+    /// Where each of its sockets is bound, as the log shows it.
+    pub fn shown(&self) -> Vec<String> {
+        let shown = |socket: &Socket| socket.place().map(|place| place.to_string());
+        self.sockets.iter().map(|socket| shown(socket).unwrap_or_default()).collect()
+    }
+
+    /// Where its first socket is bound; tells the port where 0 was asked for.
+    pub fn place(&self) -> Option<Listen> {
+        self.sockets.first()?.place().ok()
+    }
+}
+
+impl Socket {
+    fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Connection>> {
         match self {
-            Listener::Tcp(socket) => {
-                socket.local_addr().is_ok_and(|address| address.ip().to_canonical().is_loopback())
+            Socket::Tcp(socket) => {
+                let accepted = socket.poll_accept(context);
+                accepted.map_ok(|(stream, peer)| Connection::Tcp(stream, peer))
             }
-            Listener::Unix(_) => true,
+            Socket::Unix(socket) => {
+                socket.poll_accept(context).map_ok(|(stream, _)| Connection::Unix(stream))
+            }
         }
     }
 
-    /// Where it is bound, as the log shows it.
-    pub fn shown(&self) -> String {
+    fn place(&self) -> io::Result<Listen> {
         match self {
-            Listener::Tcp(socket) => socket.local_addr().map(|a| a.to_string()),
-            Listener::Unix(socket) => socket.local_addr().map(|address| {
-                let path = address.as_pathname().unwrap_or(Path::new("")).display().to_string();
-                format!("unix:{path}")
-            }),
-        }
-        .unwrap_or_default()
-    }
-
-    /// The address it is bound to; tells the port where 0 was asked for.
-    pub fn local(&self) -> Option<SocketAddr> {
-        match self {
-            Listener::Tcp(socket) => socket.local_addr().ok(),
-            Listener::Unix(_) => None,
+            Socket::Tcp(socket) => {
+                let address = socket.local_addr()?;
+                // A socket for both families shows IPv4 addresses in the form of IPv6.
+                let ip = address.ip().to_canonical();
+                Ok(Listen::Tcp(SocketAddr::new(ip, address.port())))
+            }
+            Socket::Unix(socket) => {
+                let address = socket.local_addr()?;
+                Ok(Listen::Unix(address.as_pathname().unwrap_or(Path::new("")).to_owned()))
+            }
         }
     }
 }
@@ -175,21 +206,131 @@ fn bind_unix(path: &Path, mode: u32, group: Option<u32>) -> io::Result<StdUnixLi
     Ok(socket)
 }
 
-/// Reading the environment clears it, so several listeners share what was read once.
-static PASSED: LazyLock<Mutex<ListenFd>> = LazyLock::new(|| Mutex::new(ListenFd::from_env()));
+/// The `FileDescriptorName=` of a socket that is for the command line.
+const CONTROL: &str = "control";
 
-fn from_systemd() -> io::Result<Listener> {
-    let none = || io::Error::new(io::ErrorKind::NotFound, "systemd passed no listening socket");
-    let mut passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
-    for index in 0..passed.len() {
-        if let Ok(Some(socket)) = passed.take_tcp_listener(index) {
-            socket.set_nonblocking(true)?;
-            return TcpListener::from_std(socket).map(Listener::Tcp);
+/// The sockets that systemd has passed, dealt among the listeners that take some.
+///
+/// One whose `FileDescriptorName=` (systemd.socket(5)) is a listener's name is for that listener.
+/// Of the others, in their order, each listener without a socket gets one, and the first listener
+/// all that is left. None stays without a listener: its clients would wait for ever.
+#[derive(Debug, Default)]
+pub struct Passed {
+    control: Option<Listener>,
+    dealt: VecDeque<Vec<Socket>>,
+}
+
+impl Passed {
+    /// Deals what systemd has passed. `takers` are the names of the listeners that take some, in
+    /// the order in which they will be bound.
+    ///
+    /// # Errors
+    /// When a socket is for no listener, or is none that can be listened on.
+    pub fn receive(takers: &[&str]) -> io::Result<Passed> {
+        let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':').map(str::to_owned);
+        let mut given = ListenFd::from_env();
+        let mut sockets = Vec::new();
+        for index in 0..given.len() {
+            sockets.push((names.next().unwrap_or_default(), take(&mut given, index)?));
         }
-        if let Ok(Some(socket)) = passed.take_unix_listener(index) {
-            socket.set_nonblocking(true)?;
-            return UnixListener::from_std(socket).map(Listener::Unix);
+        let (dealt, control) = deal(takers, sockets).map_err(io::Error::other)?;
+        let control = (!control.is_empty()).then_some(Listener { sockets: control, next: 0 });
+        Ok(Passed { control, dealt: dealt.into() })
+    }
+
+    /// The listener that is to be the control socket, if systemd has bound one.
+    pub fn control(&mut self) -> Option<Listener> {
+        self.control.take()
+    }
+
+    /// The sockets of the next listener that takes some.
+    fn next(&mut self) -> io::Result<Listener> {
+        let none = || io::Error::new(io::ErrorKind::NotFound, "systemd passed no socket for it");
+        let sockets = self.dealt.pop_front().filter(|sockets| !sockets.is_empty());
+        Ok(Listener { sockets: sockets.ok_or_else(none)?, next: 0 })
+    }
+}
+
+/// Takes one socket that was passed, TCP or Unix.
+fn take(given: &mut ListenFd, index: usize) -> io::Result<Socket> {
+    if let Ok(Some(socket)) = given.take_tcp_listener(index) {
+        socket.set_nonblocking(true)?;
+        return TcpListener::from_std(socket).map(Socket::Tcp);
+    }
+    let nothing = || io::Error::other(format!("systemd passed no {}. socket", index + 1));
+    let socket = given.take_unix_listener(index).and_then(|socket| socket.ok_or_else(nothing));
+    let socket = socket.map_err(|error| {
+        let hint = "suppressd serves ListenStream= only";
+        io::Error::new(error.kind(), format!("socket {} of systemd: {error} ({hint})", index + 1))
+    })?;
+    socket.set_nonblocking(true)?;
+    UnixListener::from_std(socket).map(Socket::Unix)
+}
+
+/// The sockets of each taker, and those for the command line.
+fn deal<S>(takers: &[&str], sockets: Vec<(String, S)>) -> Result<(Vec<Vec<S>>, Vec<S>), String> {
+    let mut dealt: Vec<Vec<S>> = takers.iter().map(|_| Vec::new()).collect();
+    let (mut control, mut others) = (Vec::new(), Vec::new());
+    for (name, socket) in sockets {
+        let named = takers.iter().zip(&mut dealt).filter(|(taker, _)| **taker == name);
+        // Several lookups have one name: each gets one, the last what is left.
+        let mut named: Vec<&mut Vec<S>> = named.map(|(_, sockets)| sockets).collect();
+        let free = named.iter().position(|sockets| sockets.is_empty());
+        if name == CONTROL {
+            control.push(socket);
+        } else if let Some(last) = named.len().checked_sub(1) {
+            named.swap_remove(free.unwrap_or(last)).push(socket);
+        } else if ["http", "admin", "lookup"].contains(&name.as_str()) {
+            return Err(format!(
+                "systemd passed a socket called {name} ({name}.listen must be \"systemd\")"
+            ));
+        } else {
+            others.push(socket);
         }
     }
-    Err(none())
+    for socket in others {
+        let free = dealt.iter().position(Vec::is_empty).unwrap_or(0);
+        let Some(sockets) = dealt.get_mut(free) else {
+            let hint = "set http.listen = \"systemd\", or disable suppressd.socket";
+            return Err(format!("systemd passed a socket that no listener takes ({hint})"));
+        };
+        sockets.push(socket);
+    }
+    Ok((dealt, control))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What each taker gets of sockets by these names, by their numbers; the control socket last.
+    fn dealt(takers: &[&str], names: &[&str]) -> Result<Vec<Vec<usize>>, String> {
+        let sockets = names.iter().enumerate().map(|(n, name)| ((*name).to_owned(), n)).collect();
+        let (mut dealt, control) = deal(takers, sockets)?;
+        dealt.push(control);
+        Ok(dealt)
+    }
+
+    #[test]
+    fn every_socket_is_dealt() {
+        let unit = "suppressd.socket";
+        for (takers, names, expected) in [
+            (&["http"][..], &[unit, unit][..], &[&[0, 1][..], &[]][..]),
+            (&["http", "admin"], &[unit, unit, unit], &[&[0, 2], &[1], &[]]),
+            (&["http", "admin"], &["admin", unit, "http"], &[&[2, 1], &[0], &[]]),
+            (&["http", "admin"], &["admin", unit, unit], &[&[1, 2], &[0], &[]]),
+            (&["http"], &["control", unit], &[&[1], &[0]]),
+            (&["lookup", "lookup"], &["lookup"; 3], &[&[0], &[1, 2], &[]]),
+            (&["admin"], &[], &[&[], &[]]),
+        ] {
+            assert_eq!(dealt(takers, names).unwrap(), expected, "{takers:?} {names:?}");
+        }
+    }
+
+    #[test]
+    fn a_socket_that_nobody_takes_is_refused() {
+        assert!(dealt(&[], &["suppressd.socket"]).unwrap_err().contains("http.listen"));
+        assert!(dealt(&["http"], &["admin"]).unwrap_err().contains("admin.listen"));
+    }
 }

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use suppressd::ingest::Running;
-use suppressd::listen::{Listen, Listener};
+use suppressd::listen::{Listen, Listener, Passed};
 use suppressd::lookup::{ALL, Judge, Replies, Settings, listener};
 use suppressd::model::{Filter, Scope, reply};
 use suppressd::rules::Rules;
@@ -107,9 +107,12 @@ fn serve(
         connections_max: 1024,
         idle_timeout: STOP,
     };
-    let listener = Listener::bind(&settings.listen, settings.mode, None)?;
+    let listener = {
+        let mut passed = Passed::default();
+        Listener::bind(&settings.listen, settings.mode, None, &mut passed)?
+    };
     let (reader, rules) = (running.reader.clone(), Arc::new(Rules::default()));
-    let judge = Arc::new(Judge::new(settings, listener.shown(), reader, rules));
+    let judge = Arc::new(Judge::new(settings, listener.shown().join(", "), reader, rules));
     Ok(listener::serve(listener, judge, stop.subscribe(), STOP))
 }
 

@@ -38,7 +38,7 @@ const LINGER_BYTES_MAX: u64 = 64 << 20;
 /// and metrics. Says how many connections had to be cut off.
 pub async fn accept_all<F>(
     name: &str,
-    listener: Listener,
+    mut listener: Listener,
     limits: Limits,
     farewell: impl Into<Arc<[u8]>>,
     mut stop: watch::Receiver<bool>,

@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::client::{CallError, call};
 use super::*;
 use crate::admin::EventQuery;
-use crate::listen::Listen;
+use crate::listen::{Listen, Passed};
 
 const SHORT: Limits = Limits {
     connections: 2,
@@ -37,7 +37,10 @@ struct Served {
 fn serve_test(limits: Limits) -> Served {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("control.sock");
-    let listener = Listener::bind(&Listen::Unix(socket.clone()), 0o660, None).unwrap();
+    let listener = {
+        let mut passed = Passed::default();
+        Listener::bind(&Listen::Unix(socket.clone()), 0o660, None, &mut passed).unwrap()
+    };
     let (stop, stopping) = watch::channel(false);
     let (end, ended) = mpsc::unbounded_channel();
     let execute = move |command, replies: Replies| {

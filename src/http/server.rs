@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsAcceptor;
 
 use super::stream::{RawHead, Watched};
@@ -36,6 +38,12 @@ pub(super) const HEAD_MAX: usize = 32 << 10;
 
 /// Longest time that the end of a connection takes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long after the stop a connection that has sent nothing yet is waited for: its client could
+/// not know, and would take its end for a failure.
+const FIRST_WAIT: Duration = Duration::from_secs(10);
+/// The same for one that was answered before: the next request may be on its way.
+const NEXT_WAIT: Duration = Duration::from_secs(1);
 
 /// What a client is told that there is no place for.
 const NO_PLACE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\n\
@@ -98,7 +106,7 @@ pub struct Limits {
     pub tls: Option<TlsAcceptor>,
 }
 
-/// Serves until `stop` turns true, then lets requests in flight end until `drain` has passed.
+/// Serves until `stop` turns true, then answers what is on its way until `drain` has passed.
 /// Says how many connections had to be cut off.
 pub async fn serve<S: Service>(
     listener: Listener,
@@ -156,8 +164,8 @@ async fn connect<S: Service>(
     }
 }
 
-/// Serves one connection until it ends, or until its present request is answered after `stop`, or
-/// until another has its place.
+/// Serves one connection until it ends, or until it has given an answer after `stop` or has waited
+/// long enough for a request, or until another has its place.
 async fn converse<S: Service, C>(
     stream: C,
     caller: Caller,
@@ -171,14 +179,14 @@ async fn converse<S: Service, C>(
     let (head, refused) = (Arc::new(RawHead::default()), Arc::new(AtomicBool::new(false)));
     let watched =
         Watched::new(stream, Arc::clone(&place), Arc::clone(&head), limits.answer_timeout);
-    let closes = Arc::clone(&refused);
+    let (closes, heard, ends) = (Arc::clone(&refused), Arc::clone(&head), stop.clone());
     let answer = service_fn(move |request| {
         let (service, caller) = (Arc::clone(&service), caller.clone());
-        let (head, closes) = (Arc::clone(&head), Arc::clone(&closes));
+        let (head, closes, ends) = (Arc::clone(&heard), Arc::clone(&closes), ends.clone());
         Box::pin(async move {
             let response = answer(service, request, caller, &head, name).await;
             closes.store(response.headers().contains_key(CONNECTION), Ordering::Relaxed);
-            Ok::<_, Infallible>(response)
+            Ok::<_, Infallible>(if *ends.borrow() { closing(response) } else { response })
         })
     });
     let mut connection = http1::Builder::new()
@@ -190,15 +198,24 @@ async fn converse<S: Service, C>(
         // A sender that closes its half after the request still gets its request carried out.
         .half_close(true)
         .serve_connection(TokioIo::new(watched), answer);
-    let mut stopping = false;
+    let (mut stopping, mut waiting) = (false, false);
+    let mut last = pin!(sleep(Duration::ZERO));
     let ended = loop {
         tokio::select! {
             biased;
             ended = poll_fn(|context| connection.poll_without_shutdown(context)) => break ended,
             () = place.wanted() => return telemetry::webhook::gave_way(limits.name),
             () = stopped(&mut stop), if !stopping => {
-                stopping = true;
-                std::pin::Pin::new(&mut connection).graceful_shutdown();
+                let wait = if head.asked() { NEXT_WAIT } else { FIRST_WAIT };
+                last.as_mut().reset(Instant::now() + wait);
+                (stopping, waiting) = (true, true);
+            }
+            () = last.as_mut(), if waiting => {
+                waiting = false;
+                // A request that is begun ends the connection by its answer.
+                if head.is_empty() {
+                    std::pin::Pin::new(&mut connection).graceful_shutdown();
+                }
             }
         }
     };

@@ -26,19 +26,34 @@ pub(super) struct RawHead(Mutex<Recorded>);
 struct Recorded {
     bytes: Vec<u8>,
     whole: bool,
+    /// Whether a request has come on this connection.
+    asked: bool,
 }
 
 impl RawHead {
     /// The head that was read; what comes from now on is no part of one.
     pub(super) fn take(&self) -> Vec<u8> {
         let mut recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        recorded.whole = true;
+        (recorded.whole, recorded.asked) = (true, true);
         mem::take(&mut recorded.bytes)
+    }
+
+    /// Whether nothing has come since the last request, if there was one, was answered.
+    pub(super) fn is_empty(&self) -> bool {
+        let recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        recorded.bytes.is_empty() && !recorded.whole
+    }
+
+    /// Whether there was a request.
+    pub(super) fn asked(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).asked
     }
 
     /// What comes next is a head.
     pub(super) fn expect(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Recorded::default();
+        let mut recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        recorded.bytes.clear();
+        recorded.whole = false;
     }
 
     fn record(&self, bytes: &[u8]) {

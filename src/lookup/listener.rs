@@ -103,7 +103,7 @@ where
     let (mut inbox, mut outbox, mut stopping) = (Vec::new(), Vec::new(), pin!(stopped(&mut stop)));
     // From the stop on: when the conversation ends, whatever else comes.
     let mut last: Option<Instant> = None;
-    let (mut held, mut deadline) = (false, Instant::now() + idle);
+    let (mut held, mut asked, mut deadline) = (false, false, Instant::now() + idle);
     // Set again only where it would ring too late, or has rung too early: not for each query.
     let mut alarm = pin!(sleep_until(deadline));
     loop {
@@ -118,6 +118,7 @@ where
             return Ok(End::Garbage);
         };
         inbox.drain(..used);
+        asked |= used > 0;
         if last.is_some_and(|last| last <= Instant::now()) {
             linger(stream).await?;
             return Ok(End::Done);
@@ -146,16 +147,15 @@ where
                 last = Some(Instant::now() + LAST_WAIT);
                 false
             }
-            // Nothing has come, and no query is begun.
-            () = std::future::ready(()), if last.is_some() && !held => true,
+            // Nothing has come, and no query is begun. A new client is about to ask.
+            () = std::future::ready(()), if last.is_some() && asked && !held => true,
             () = alarm.as_mut() => {
                 alarm.as_mut().reset(deadline);
                 deadline <= Instant::now()
             }
         };
         if ended {
-            stream.shutdown().await?;
-            return Ok(End::Done);
+            return stream.shutdown().await.map(|()| End::Done);
         }
     }
 }
@@ -267,6 +267,16 @@ mod tests {
         stop.send_replace(true);
         ends(&mut client, conversation, End::Done).await;
         assert_eq!(started.elapsed().as_secs(), LAST_WAIT.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_lets_a_new_client_ask() {
+        let (mut client, stop, conversation) = talk();
+        stop.send_replace(true);
+        tokio::time::sleep(LAST_WAIT / 2).await;
+        send(&mut client, "get a\n").await;
+        expect(&mut client, "200 no\n").await;
+        ends(&mut client, conversation, End::Done).await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 //! A case is two files in `tests/fixtures/cli`: what is typed, sent and answered (`.json`), and
 //! what is then read (`.txt`). With `BLESS=1` the latter are written anew.
 
+use crate::support::child::Guarded;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -51,10 +52,10 @@ fn program(arguments: &[&str]) -> Command {
 }
 
 fn run(arguments: &[&str], stdin: &str) -> Ended {
-    let mut child = program(arguments).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = Guarded::spawn(program(arguments).stdin(Stdio::piped()));
     // A program that does not read it may be gone already.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-    let output = child.wait_with_output().unwrap();
+    let output = child.output();
     Ended {
         code: output.status.code().unwrap(),
         out: String::from_utf8(output.stdout).unwrap(),
@@ -306,10 +307,10 @@ fn a_reader_that_has_seen_enough_is_no_failure() {
     let _told = host.answer(done(&vec![row; 20_000]));
     for form in [&["list"][..], &["list", "--json"], &["events", "--follow"]] {
         let mut command = program(&[&["-c", &host.config], form].concat());
-        let mut child = command.stdin(Stdio::null()).spawn().unwrap();
+        let mut child = Guarded::spawn(command.stdin(Stdio::null()));
         let mut head = [0; 10];
         child.stdout.take().unwrap().read_exact(&mut head).unwrap();
-        let output = child.wait_with_output().unwrap();
+        let output = child.output();
         assert_eq!(output.status.code(), Some(0), "{form:?}");
         assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "{form:?}");
     }

@@ -2,16 +2,17 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
-use std::os::unix::net::UnixDatagram;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::child::Guarded;
 use crate::support::client::{Client, SECRET, event, notify, request, sign};
 use crate::support::daemon::{Daemon, Home, PATIENCE, PROGRAM, cli, source};
-use crate::support::{available, wait_for};
+use crate::support::{tls, wait_for};
 
 /// Longest stop without anything to wait for.
 const QUICK: Duration = Duration::from_secs(8);
@@ -19,22 +20,11 @@ const QUICK: Duration = Duration::from_secs(8);
 /// Longest stop with a request that never ends: ten seconds to drain, and a busy machine.
 const DRAINED: Duration = Duration::from_secs(25);
 
-fn run(home: &Home) -> Command {
-    let mut command = Command::new(PROGRAM);
-    command.args(["run", "-c"]).arg(home.config());
-    command
-}
-
 /// Changes a part of the configuration that must be there.
 fn replace(home: &Home, from: &str, to: &str) {
     let text = fs::read_to_string(home.config()).unwrap();
     assert!(text.contains(from), "{text}");
     fs::write(home.config(), text.replacen(from, to, 1)).unwrap();
-}
-
-fn missing(program: &str) -> Option<String> {
-    let found = Command::new(program).arg("--version").stdout(Stdio::null()).status();
-    found.is_err().then(|| format!("{program} is not installed"))
 }
 
 /// A `POST` with only the first half of its body.
@@ -61,7 +51,7 @@ fn systemd_is_told_when_it_is_ready_alive_and_stopping() {
         let length = socket.recv(&mut buffer).unwrap();
         String::from_utf8_lossy(&buffer[..length]).trim().to_owned()
     };
-    let mut command = run(&home);
+    let mut command = home.run();
     command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "400000");
     let daemon = home.start_by(command);
     while heard() != "READY=1" {}
@@ -119,7 +109,7 @@ fn an_interrupt_stops_it_too_and_followers_do_not_hold_it_up() {
     assert_eq!(notify(daemon.http, &body).status, 200);
     let mut follow = Command::new(PROGRAM);
     follow.args(["events", "--follow", "--json", "-c"]).arg(home.config());
-    let mut follow = follow.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut follow = Guarded::spawn(follow.stdout(Stdio::piped()).stderr(Stdio::null()));
     follow.stdout.as_mut().unwrap().read_exact(&mut [0; 10]).unwrap();
     let before = Instant::now();
     daemon.signal("INT");
@@ -127,7 +117,7 @@ fn an_interrupt_stops_it_too_and_followers_do_not_hold_it_up() {
     assert!(before.elapsed() < QUICK, "{:?}", before.elapsed());
     assert!(daemon.log().contains("stopping signal=\"SIGINT\""), "{}", daemon.log());
     assert!(!daemon.log().contains("did not end in time"), "{}", daemon.log());
-    wait_for("the follower's end", PATIENCE, || follow.try_wait().unwrap());
+    follow.ended();
 }
 
 #[test]
@@ -139,20 +129,15 @@ fn a_stop_in_the_middle_of_the_start_is_in_order() {
         assert!(log.trim_end().ends_with("stopped"), "{log}");
     }
     // Before anything is bound.
-    let mut child = run(&home).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = Guarded::spawn(home.run().stderr(Stdio::piped()));
     let mut log = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     log.read_line(&mut line).unwrap();
     assert!(line.contains("starting"), "{line}");
-    kill(&child);
-    let status = wait_for("the end", PATIENCE, || child.try_wait().unwrap());
+    child.signal("TERM");
+    let status = child.ended();
     // The runtime that hears signals may not be there yet: then the signal itself ends it.
     assert!(status.success() || status.signal() == Some(15), "{status}");
-}
-
-fn kill(child: &Child) {
-    let sent = Command::new("kill").arg(child.id().to_string()).status().unwrap();
-    assert!(sent.success());
 }
 
 /// What a start that must fail says.
@@ -203,64 +188,75 @@ fn a_configuration_with_errors_is_refused_with_all_of_them() {
     assert!(!said.contains(SECRET), "{said}");
 }
 
-/// Binds as many sockets as its first argument says, and becomes the rest of its arguments.
-const ACTIVATE: &str = "\
-import os, socket, sys
-count = int(sys.argv[1])
-sockets = [socket.create_server(('127.0.0.1', 0)) for _ in range(count)]
-high = [os.dup2(s.fileno(), 100 + n) for n, s in enumerate(sockets)]
-for n, fd in enumerate(high):
-    os.dup2(fd, 3 + n, inheritable=True)
-os.environ.update(LISTEN_FDS=str(count), LISTEN_PID=str(os.getpid()))
-os.execv(sys.argv[2], sys.argv[2:])
-";
-
-#[test]
-fn sockets_from_systemd_are_taken_in_their_order() {
-    if !available("sockets_from_systemd", missing("python3")) {
-        return;
+/// Listens on systemd's sockets.
+fn activate(home: &Home, tables: &[&str]) {
+    for table in tables {
+        let line = |listen: &str| format!("[{table}]\nlisten = \"{listen}\"");
+        replace(home, &line("127.0.0.1:0"), &line("systemd"));
     }
-    for count in [1, 2] {
-        let home = Home::new("");
-        for table in ["http", "admin"].iter().take(count) {
-            let line = |listen: &str| format!("[{table}]\nlisten = \"{listen}\"");
-            replace(&home, &line("127.0.0.1:0"), &line("systemd"));
-        }
-        let mut command = Command::new("python3");
-        command.args(["-c", ACTIVATE, &count.to_string(), PROGRAM, "run", "-c"]);
-        let daemon = home
-            .start_by({
-                command.arg(home.config());
-                command
-            })
-            .ready();
-        let body = event("hard_bounce", "user@example.com", "m", 1);
-        assert_eq!(notify(daemon.http, &body).status, 200);
-        assert!(daemon.cli(&["trigger", "test", "complaint", "b@example.com"]).status.success());
-        wait_for("both", PATIENCE, || (daemon.rows(&["list"]).len() == 2).then_some(()));
-        daemon.stop();
-    }
-    let home = Home::new("");
-    replace(&home, "[http]\nlisten = \"127.0.0.1:0\"", "[http]\nlisten = \"systemd\"");
-    assert!(refused(&home, 1).contains("http.listen"), "nothing was passed");
 }
 
-/// A signed notification by curl; gives what it prints: the answer's status.
-fn curl(arguments: &[&str], url: &str, body: &str) -> String {
-    let signature = format!("x-webhook-signature: {}", sign(SECRET, body.as_bytes()));
-    let mut command = Command::new("curl");
-    command.args(["-sS", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "20"]);
-    command.args(["-H", &signature, "--data-binary", body]).args(arguments).arg(url);
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
+fn bound() -> (SocketAddr, OwnedFd) {
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    (socket.local_addr().unwrap(), socket.into())
+}
+
+#[test]
+fn every_socket_that_systemd_passes_is_served_by_its_name_or_in_its_order() {
+    let unnamed = "suppressd.socket";
+    for (tables, names, public, private) in [
+        (&["http"][..], [unnamed, unnamed], &[0, 1][..], None),
+        (&["http", "admin"], [unnamed, unnamed], &[0], Some(1)),
+        (&["http", "admin"], ["admin", "http"], &[1], Some(0)),
+    ] {
+        let home = Home::new("");
+        activate(&home, tables);
+        let sockets = names.map(|name| (name, bound()));
+        let at = |number: usize| sockets[number].1.0;
+        let passed =
+            sockets.each_ref().map(|(name, socket)| (*name, socket.1.try_clone().unwrap()));
+        let daemon = home.start_passing(&passed).ready();
+        for (second, number) in public.iter().enumerate() {
+            let to = format!("user{number}@example.com");
+            let body = event("hard_bounce", &to, "m", u32::try_from(second).unwrap());
+            assert_eq!(notify(at(*number), &body).status, 200);
+        }
+        if let Some(number) = private {
+            assert_eq!(request(at(number), "GET", "/livez", &[], b"").status, 200);
+        }
+        assert!(daemon.cli(&["trigger", "test", "complaint", "b@example.com"]).status.success());
+        let rows = public.len() + 1;
+        wait_for("all", PATIENCE, || (daemon.rows(&["list"]).len() == rows).then_some(()));
+        daemon.stop();
+    }
+}
+
+#[test]
+fn a_socket_too_many_or_too_few_is_a_fault_with_a_hint() {
+    let home = Home::new("");
+    let mut passed = home.run();
+    passed.env("LISTEN_FDS", "1").env("LISTEN_FDS_FIRST_FD", "0").stdin(bound().1);
+    let output = Guarded::spawn(passed.stderr(Stdio::piped())).output();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && said.contains("http.listen = \"systemd\""), "{said}");
+    activate(&home, &["http"]);
+    let said = refused(&home, 1);
+    assert!(said.contains("http.listen") && said.contains("suppressd.socket"), "{said}");
+}
+
+#[test]
+fn the_command_line_comes_over_a_socket_of_systemds() {
+    let home = Home::new("");
+    let path = home.dir.join("control.sock");
+    let bound = UnixListener::bind(&path).unwrap();
+    let daemon = home.start_passing(&[("control", bound.into())]).ready();
+    assert!(daemon.cli(&["status"]).status.success());
+    daemon.stop();
+    assert!(path.exists());
 }
 
 #[test]
 fn notifications_come_over_a_unix_socket() {
-    if !available("notifications_come_over_a_unix_socket", missing("curl")) {
-        return;
-    }
     let home = Home::new("");
     let socket = home.dir.join("http.sock");
     let listen = format!("listen = \"unix:{}\"", socket.display());
@@ -268,10 +264,11 @@ fn notifications_come_over_a_unix_socket() {
     // Twice: the second start finds the socket that the first has left.
     for n in 0..2 {
         let daemon = home.start().ready();
-        let arguments = ["--unix-socket", socket.to_str().unwrap()];
         let body = event("hard_bounce", &format!("user{n}@example.com"), "m", n);
-        assert_eq!(curl(&arguments, "http://localhost/hooks/test", &body), "200");
-        assert_eq!(curl(&arguments, "http://localhost/hooks/none", &body), "404");
+        let mut client = Client(UnixStream::connect(&socket).unwrap());
+        assert_eq!(client.notify(&body).unwrap().status, 200);
+        client.send("POST", "/hooks/none", &[], body.as_bytes()).unwrap();
+        assert_eq!(client.answer().unwrap().status, 404);
         let triggered = daemon.cli(&["trigger", "test", "complaint", "b@example.com"]);
         assert!(triggered.status.success(), "{triggered:?}");
         let rows = n as usize + 2;
@@ -283,21 +280,12 @@ fn notifications_come_over_a_unix_socket() {
 
 #[test]
 fn notifications_come_over_tls() {
-    if !available("notifications_come_over_tls", missing("curl")) {
-        return;
-    }
-    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tls");
-    let (certificate, key) = (files.join("certificate.pem"), files.join("key.pem"));
     let home = Home::new("");
-    let tls = format!("tls = {{ certificate = {certificate:?}, key = {key:?} }}");
-    home.configure_http(&format!("{tls}\nheader_timeout = \"500ms\""), &source());
+    let keys = format!("{}\nheader_timeout = \"500ms\"", tls::setting());
+    home.configure_http(&keys, &source());
     let daemon = home.start().ready();
-    let url = format!("https://localhost:{}/hooks/test", daemon.http.port());
-    let name = format!("localhost:{}:127.0.0.1", daemon.http.port());
     let body = event("hard_bounce", "user@example.com", "m", 1);
-    let trust = ["--cacert", certificate.to_str().unwrap(), "--resolve", &name];
-    assert_eq!(curl(&trust, &url, &body), "200");
-    assert_eq!(curl(&["-k", "--tlsv1.3", "--http2"], &url, &body), "200");
+    assert_eq!(tls::connect(daemon.http).unwrap().notify(&body).unwrap().status, 200);
     let triggered = daemon.cli(&["trigger", "test", "complaint", "b@example.com"]);
     assert!(triggered.status.success(), "{triggered:?}");
     wait_for("both", PATIENCE, || (daemon.rows(&["list"]).len() == 2).then_some(()));

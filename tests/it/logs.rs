@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Instant;
 
+use crate::support::child::{Guarded, output};
 use crate::support::client::{Client, SECRET, event, notify, sign};
 use crate::support::daemon::{Home, PATIENCE, PROGRAM, source};
 use crate::support::wait_for;
@@ -88,7 +89,7 @@ fn a_level_that_is_none_stops_the_start_and_warning_is_warn() {
     let run = |value: &str, verb: &str| {
         let mut command = Command::new(PROGRAM);
         command.args([verb, "-c"]).arg(home.config()).env("SUPPRESSD_LOG", value);
-        let output = command.output().unwrap();
+        let output = output(&mut command);
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     for value in ["silly", "", "suppressd=silly"] {
@@ -120,7 +121,7 @@ fn what_was_counted_is_told_at_a_stop() {
 fn refused(home: &Home, code: i32) -> Vec<String> {
     let mut command = Command::new(PROGRAM);
     command.args(["run", "-c"]).arg(home.config()).env("JOURNAL_STREAM", "8:1");
-    let output = command.output().unwrap();
+    let output = output(&mut command);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(code), "{said}");
     said.lines().map(str::to_owned).collect()
@@ -150,13 +151,13 @@ fn what_ends_a_start_is_an_error_to_the_journal() {
     let said = last(refused(&home, 1));
     assert!(said.starts_with("<3>suppressd: "), "{said}");
 
-    let output = Command::new(PROGRAM).arg("runn").env("JOURNAL_STREAM", "8:1").output().unwrap();
+    let output = output(Command::new(PROGRAM).arg("runn").env("JOURNAL_STREAM", "8:1"));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.starts_with("<3>error: "), "{said}");
     // A verb whose output a script reads is no part of the daemon's log.
     let mut verb = Command::new(PROGRAM);
     verb.args(["status", "-c"]).arg(home.config()).env("JOURNAL_STREAM", "8:1");
-    let said = String::from_utf8(verb.output().unwrap().stderr).unwrap();
+    let said = String::from_utf8(super::support::child::output(&mut verb).stderr).unwrap();
     assert!(said.starts_with("suppressd: "), "{said}");
 }
 
@@ -204,11 +205,10 @@ fn a_hangup_while_the_configuration_is_read_does_not_kill() {
     nix::unistd::mkfifo(&home.config(), nix::sys::stat::Mode::S_IRWXU).unwrap();
     let mut command = Command::new(PROGRAM);
     command.args(["run", "-c"]).arg(home.config());
-    let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut child = Guarded::spawn(command.stderr(std::process::Stdio::piped()));
     // Opens when the program opens it for reading.
     let mut pipe = fs::OpenOptions::new().write(true).open(home.config()).unwrap();
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+    child.signal("HUP");
     std::io::Write::write_all(&mut pipe, &text).unwrap();
     drop(pipe);
     let mut log = std::io::BufReader::new(child.stderr.take().unwrap());
@@ -217,6 +217,6 @@ fn a_hangup_while_the_configuration_is_read_does_not_kill() {
         let read = std::io::BufRead::read_line(&mut log, &mut whole).unwrap();
         assert!(read > 0, "it ended: {:?}\n{whole}", child.wait());
     }
-    assert!(Command::new("kill").arg(&pid).status().unwrap().success());
-    wait_for("the end", PATIENCE, || child.try_wait().unwrap());
+    child.signal("TERM");
+    child.ended();
 }

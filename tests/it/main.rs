@@ -56,6 +56,7 @@ mod rebuild;
 mod reconcile;
 mod repeats;
 mod rereading;
+mod restarts;
 mod retention;
 mod rust_text;
 mod same_fact;

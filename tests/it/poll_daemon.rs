@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use suppressd::clock;
 
+use crate::support::child::Guarded;
 use crate::support::client::{notify, request};
 use crate::support::daemon::{Daemon, Home, PATIENCE, PROGRAM, source};
 use crate::support::feed::{Fault, Feed, row};
@@ -203,13 +204,13 @@ fn a_stop_ends_an_operators_run_too() {
     let asked = feed.requests().len() + 1;
     let mut command = Command::new(PROGRAM);
     command.args(["poll", "acme", "-c"]).arg(home.config());
-    let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let run = Guarded::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     feed.until_asked(asked);
     let started = Instant::now();
     let log = daemon.stop();
     assert!(started.elapsed() < STOP_MAX, "{log}");
     assert!(!log.contains("did not end in time") && !log.contains("cut off"), "{log}");
-    let output = run.wait_with_output().unwrap();
+    let output = run.output();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("stopping"), "{output:?}");
 }

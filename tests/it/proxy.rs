@@ -8,6 +8,7 @@ use std::thread;
 
 use data_encoding::BASE64;
 
+use crate::support::child::output;
 use crate::support::daemon::{Daemon, Home, PATIENCE, PROGRAM, cli};
 use crate::support::feed::{Feed, row};
 use crate::support::wait_for;
@@ -121,8 +122,8 @@ fn a_proxy_of_the_environment_is_checked_and_shown_without_its_password() {
     let home = Home::new("");
     let check = |proxy: &str| {
         let mut command = Command::new(PROGRAM);
-        let output = command.args(["check", "-c"]).arg(home.config()).env("HTTPS_PROXY", proxy);
-        let output = output.output().unwrap();
+        let command = command.args(["check", "-c"]).arg(home.config()).env("HTTPS_PROXY", proxy);
+        let output = output(command);
         let said = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8(said).unwrap())
     };

@@ -4,11 +4,11 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use super::rebuild::copy;
+use super::support::child::output;
 use super::support::client::{event, notify};
-use super::support::daemon::{Daemon, Home, PATIENCE, PROGRAM};
+use super::support::daemon::{Daemon, Home, PATIENCE};
 use super::support::wait_for;
 
 const DIRECTORIES: [&str; 4] = ["journal", "sled", "checkpoint", "quarantine"];
@@ -42,17 +42,11 @@ fn nobody_else_looks_into_the_state_whatever_was_there_before() {
     }
     // MTAs go through it to the exports that may stand in it.
     fs::set_permissions(home.state(), Permissions::from_mode(0o751)).unwrap();
-    let start = || {
-        let mut command = Command::new("sh");
-        let script = format!("umask 022 && exec {PROGRAM} run -c {}", home.config().display());
-        command.args(["-c", &script]);
-        home.start_by(command).ready()
-    };
-    let daemon = start();
+    let daemon = home.start().ready();
     assert_eq!(send(&daemon, "a"), 200);
     daemon.until_suppressed("a@x.test");
     daemon.stop();
-    let daemon = start();
+    let daemon = home.start().ready();
     let found: Vec<String> =
         DIRECTORIES.iter().flat_map(|name| open_to_others(&home.state().join(name))).collect();
     assert!(found.is_empty(), "{found:?}");
@@ -66,9 +60,7 @@ fn a_first_start_without_its_listeners_leaves_nothing_half_made() {
     // A directory stands where the socket should be.
     let socket = home.dir.join("control.sock");
     fs::create_dir(&socket).unwrap();
-    let mut command = Command::new(PROGRAM);
-    let output = command.args(["run", "-c"]).arg(home.config()).stdin(Stdio::null()).output();
-    let output = output.unwrap();
+    let output = output(&mut home.run());
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && log.contains("control.socket"), "{log}");
     assert!(!home.state().join("sled").exists(), "nothing is made before it is needed");

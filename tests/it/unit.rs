@@ -1,10 +1,9 @@
 //! The systemd units: what they start is what the program takes, and it says how it goes.
 
 use std::net::TcpListener;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::support::client;
 use crate::support::daemon::{Home, PATIENCE, PROGRAM};
@@ -63,13 +62,8 @@ fn a_socket_that_systemd_has_bound_outlives_the_daemon() {
     let text = text.replacen("listen = \"127.0.0.1:0\"", "listen = \"systemd\"", 1);
     std::fs::write(home.config(), text).unwrap();
     let bound = TcpListener::bind("127.0.0.1:0").unwrap();
-    let start = || {
-        // systemd passes sockets from descriptor 3 on; here one comes as standard input.
-        let script = "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec \"$@\"";
-        let mut command = Command::new("sh");
-        command.args(["-c", script, "sh", PROGRAM, "run", "-c"]).arg(home.config());
-        home.start_with_input(command, Stdio::from(OwnedFd::from(bound.try_clone().unwrap())))
-    };
+    let passed = [("suppressd.socket", bound.try_clone().unwrap().into())];
+    let start = || home.start_passing(&passed);
     let first = start();
     assert_eq!(first.http, bound.local_addr().unwrap());
     assert_eq!(first.cli(&["trigger", "test", "complaint", "a@x.test"]).status.code(), Some(0));

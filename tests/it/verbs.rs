@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use suppressd::clock;
 
+use crate::support::child::Guarded;
 use crate::support::client::{SECRET, event, notify, request, sign};
 use crate::support::daemon::{Daemon, Home, PATIENCE, PROGRAM, source};
 use crate::support::wait_for;
@@ -187,7 +188,7 @@ fn followed_events_come_as_they_are_told() {
     let daemon = home.start().ready();
     let mut command = Command::new(PROGRAM);
     command.args(["events", "--follow", "--json", "--kind", "complaint", "-c"]).arg(home.config());
-    let mut follow = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut follow = Guarded::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()));
     let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
     for n in 0..3 {
         let message = format!("m{n}");

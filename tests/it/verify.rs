@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::oversize::{element, files, keep, runtime, start, stop, submission};
 use crate::rebuild::copy;
+use crate::support::child::output;
 use crate::support::client::{event, notify};
 use crate::support::daemon::{Daemon, Home, PATIENCE, PROGRAM};
 use crate::support::wait_for;
@@ -36,7 +37,7 @@ fn home() -> Home {
 fn verify(home: &Home, arguments: &[&str]) -> (i32, Vec<Value>) {
     let mut command = std::process::Command::new(PROGRAM);
     command.args(["verify", "--json"]).args(arguments).arg("-c").arg(home.config());
-    let output = command.output().unwrap();
+    let output = output(&mut command);
     let text = String::from_utf8(output.stdout).unwrap();
     let rows = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     (output.status.code().unwrap(), rows)

@@ -37,7 +37,7 @@ pub(crate) fn sign(secret: &str, body: &[u8]) -> String {
 }
 
 /// A connection that can be used for several requests.
-pub(crate) struct Client(pub(crate) TcpStream);
+pub(crate) struct Client<S = TcpStream>(pub(crate) S);
 
 impl Client {
     pub(crate) fn connect(to: SocketAddr) -> std::io::Result<Client> {
@@ -46,7 +46,9 @@ impl Client {
         stream.set_nodelay(true)?;
         Ok(Client(stream))
     }
+}
 
+impl<S: Read + Write> Client<S> {
     /// Sends a request with these headers; a length is added unless they have one.
     pub(crate) fn send(
         &mut self,
@@ -55,8 +57,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> std::io::Result<()> {
-        let host = self.0.peer_addr()?;
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n");
+        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -64,7 +65,8 @@ impl Client {
             head.push_str(&format!("content-length: {}\r\n", body.len()));
         }
         head.push_str("\r\n");
-        self.0.write_all(&[head.as_bytes(), body].concat())
+        self.0.write_all(&[head.as_bytes(), body].concat())?;
+        self.0.flush()
     }
 
     /// Reads one answer; fails when the connection ends before it does.

@@ -2,15 +2,17 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::child::{Guarded, output};
 use super::client::{self, SECRET};
 use super::wait_for;
 
@@ -36,7 +38,7 @@ pub(crate) fn source() -> String {
 
 /// A running daemon. It is killed when it is dropped; then its log must not name a recipient.
 pub(crate) struct Daemon {
-    child: Child,
+    child: Guarded,
     log: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
     config: PathBuf,
@@ -91,21 +93,43 @@ impl Home {
 
     /// Starts the daemon and waits until its listeners are bound.
     pub(crate) fn start(&self) -> Daemon {
+        self.start_by(self.run())
+    }
+
+    /// The command that runs the daemon.
+    pub(crate) fn run(&self) -> Command {
         let mut command = Command::new(PROGRAM);
         command.args(["run", "-c"]).arg(self.config());
-        self.start_by(command)
+        command
     }
 
     /// Starts the daemon by a command that runs it.
-    pub(crate) fn start_by(&self, command: Command) -> Daemon {
-        self.start_with_input(command, Stdio::null())
+    pub(crate) fn start_by(&self, mut command: Command) -> Daemon {
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        self.watch(command)
     }
 
-    /// Starts the daemon by a command that runs it and has something as its standard input.
-    pub(crate) fn start_with_input(&self, mut command: Command, input: Stdio) -> Daemon {
+    /// Starts the daemon with at most two sockets that are bound already, each with the name that
+    /// its unit would give it.
+    ///
+    /// systemd passes them from descriptor 3 on. Here they come from 0 on, since nothing else can
+    /// be placed in a child without a program in between.
+    pub(crate) fn start_passing(&self, sockets: &[(&str, OwnedFd)]) -> Daemon {
+        let names: Vec<&str> = sockets.iter().map(|(name, _)| *name).collect();
+        let mut passed = sockets.iter().map(|(_, socket)| socket.try_clone().unwrap().into());
+        let mut command = self.run();
+        command.env("LISTEN_FDS", sockets.len().to_string()).env("LISTEN_FDS_FIRST_FD", "0");
+        command.env("LISTEN_FDNAMES", names.join(":"));
+        command.stdin(passed.next().unwrap_or_else(Stdio::null));
+        command.stdout(passed.next().unwrap_or_else(Stdio::null));
+        assert!(passed.next().is_none(), "two at most");
+        self.watch(command)
+    }
+
+    /// Starts the daemon and reads its log until it has bound its listeners.
+    fn watch(&self, mut command: Command) -> Daemon {
         command.env("SUPPRESSD_LOG", "info").env_remove("JOURNAL_STREAM");
-        command.stdin(input).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        let mut child = Guarded::spawn(command.stderr(Stdio::piped()));
         let log = Arc::new(Mutex::new(String::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let sink = Arc::clone(&log);
@@ -255,15 +279,13 @@ impl Daemon {
 
     /// Waits until it has ended, and its log is whole.
     pub(crate) fn ended(&mut self) -> ExitStatus {
-        let status = wait_for("the end", PATIENCE, || self.child.try_wait().unwrap());
+        let status = self.child.ended();
         self.reader.take().map(JoinHandle::join).transpose().unwrap();
         status
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.pid().to_string();
-        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap();
-        assert!(sent.success());
+        self.child.signal(name);
     }
 }
 
@@ -286,5 +308,5 @@ impl Drop for Daemon {
 
 /// Runs a verb with a configuration.
 pub(crate) fn cli(config: &Path, arguments: &[&str]) -> Output {
-    Command::new(PROGRAM).args(arguments).arg("-c").arg(config).output().unwrap()
+    output(Command::new(PROGRAM).args(arguments).arg("-c").arg(config))
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod api;
 pub(crate) mod asker;
+pub(crate) mod child;
 pub(crate) mod client;
 pub(crate) mod counted;
 pub(crate) mod daemon;
@@ -13,6 +14,7 @@ pub(crate) mod postfix;
 pub(crate) mod random;
 pub(crate) mod sink;
 pub(crate) mod smtp;
+pub(crate) mod tls;
 
 use std::time::{Duration, Instant};
 
