@@ -4,6 +4,7 @@
 //! durable.
 
 mod outside;
+mod refusals;
 mod repeats;
 
 use std::collections::{HashMap, VecDeque};
@@ -20,13 +21,12 @@ use crate::clock;
 use crate::fetch::Fetcher;
 use crate::ingest::{Handed, Ingest, Refused};
 use crate::model::{Origin, SourceName, Submission, Time};
-use crate::provider::{
-    Ask, Check, Notification, Provider, Refusal, UNPACKED_MAX, gunzip, is_packed,
-};
+use crate::provider::{self, Ask, Check, Notification, Provider, UNPACKED_MAX, gunzip, is_packed};
 use crate::room::Share;
 use crate::telemetry;
 use crate::telemetry::webhook::Meter;
 use outside::Outside;
+pub use refusals::{Refusal, Refusals};
 use repeats::{Digest, Repeats, Skipped};
 
 /// How long a token is remembered: twice as long as a signature is good for, since its time may be
@@ -113,6 +113,7 @@ pub struct Webhooks {
     outside: Arc<Outside>,
     tokens: Arc<Mutex<Tokens>>,
     repeats: Arc<Repeats>,
+    refusals: Arc<Refusals>,
     turns: Arc<Semaphore>,
 }
 
@@ -133,11 +134,11 @@ enum Taken {
 }
 
 /// How a notification is answered that is not authentic.
-fn answer_to(refusal: &Refusal) -> Answer {
+fn answer_to(refusal: &provider::Refusal) -> Answer {
     match refusal {
-        Refusal::BasicWanted => Answer::BasicWanted,
+        provider::Refusal::BasicWanted => Answer::BasicWanted,
         // That we could not fetch it is no fault of the sender's.
-        Refusal::Certificate | Refusal::Untimely(_) => Answer::Later(TRY_AGAIN),
+        provider::Refusal::Certificate | provider::Refusal::Untimely(_) => Answer::Later(TRY_AGAIN),
         _ => Answer::NotAuthentic,
     }
 }
@@ -162,13 +163,18 @@ impl Webhooks {
         };
         let hooks = Arc::new(settings.into_iter().map(by_name).collect());
         let (outside, turns) = (Arc::new(Outside::new(fetcher)), Arc::new(Semaphore::new(TURNS)));
-        let (tokens, repeats) = Default::default();
-        Webhooks { hooks, ingest, outside, tokens, repeats, turns }
+        let (tokens, repeats, refusals) = Default::default();
+        Webhooks { hooks, ingest, outside, tokens, repeats, refusals, turns }
     }
 
     /// The webhook of a source. `None`: there is no such source, or it has no webhook.
     pub fn find(&self, source: &str) -> Option<&Hook> {
         self.hooks.get(source)
+    }
+
+    /// Those that were turned away last.
+    pub fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// How many elements of a source came that were durable already, and when the last of them
@@ -194,6 +200,7 @@ impl Webhooks {
             Ok(()) => Ok(Admission::Notification),
             Err(_) if webhook.provider.has_probes() => Ok(Admission::Probe),
             Err(refusal) => {
+                self.refusals.note(webhook.source.as_str(), &peer, &refusal);
                 meter.not_authentic(peer, &refusal, started.elapsed());
                 Err(answer_to(&refusal))
             }
@@ -227,6 +234,7 @@ impl Webhooks {
             return Answer::Accepted;
         }
         if let Err(refusal) = self.verify(webhook, &notification, heavy).await {
+            self.refusals.note(webhook.source.as_str(), &peer, &refusal);
             meter.not_authentic(peer, &refusal, started.elapsed());
             return answer_to(&refusal);
         }
@@ -235,7 +243,9 @@ impl Webhooks {
             Taken::Answer(answer) => return answer,
             Taken::Confirm(url) => return self.confirm(webhook, url).await,
             Taken::Replayed => {
-                meter.not_authentic(peer, &Refusal::Replayed, started.elapsed());
+                let refusal = provider::Refusal::Replayed;
+                self.refusals.note(webhook.source.as_str(), &peer, &refusal);
+                meter.not_authentic(peer, &refusal, started.elapsed());
                 return Answer::NotAuthentic;
             }
             Taken::Repeated(number) => {
@@ -257,6 +267,7 @@ impl Webhooks {
             }
             Taken::Refused(refused) => refused,
         };
+        self.refusals.note(webhook.source.as_str(), &peer, &refused);
         meter.refused(&refused, started.elapsed());
         match refused {
             Refused::TooLarge => Answer::TooLarge,
@@ -329,12 +340,12 @@ impl Webhooks {
         webhook: &Settings,
         notification: &Notification<'_>,
         heavy: bool,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), provider::Refusal> {
         for check in &webhook.checks {
             let fetched = match self.work(heavy, || check.wanted(notification)).await? {
                 Some(url) => {
                     let fetched = self.outside.certificate(webhook.source.as_str(), url).await;
-                    Some(fetched.ok_or(Refusal::Certificate)?)
+                    Some(fetched.ok_or(provider::Refusal::Certificate)?)
                 }
                 None => None,
             };

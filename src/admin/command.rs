@@ -57,6 +57,13 @@ pub enum Command {
         /// Goes on with events as they come.
         follow: bool,
     },
+    /// The webhooks that were turned away last: one row each, oldest first.
+    Refused {
+        /// Of this source.
+        source: Option<String>,
+        /// Goes on with them as they come.
+        follow: bool,
+    },
     /// Polls now: a row for each source when it is done, progress before.
     Poll {
         /// One source; else all that are polled.

@@ -11,6 +11,7 @@ mod events;
 mod explain;
 mod health;
 mod quarantine;
+mod refused;
 mod replies;
 mod rows;
 mod status;
@@ -151,6 +152,7 @@ impl Admin {
                 self.lift(addresses, filter, note, dry_run, to).await
             }
             Command::Events { query, follow } => self.events(query, follow, to).await,
+            Command::Refused { source, follow } => self.refused(source, follow, to).await,
             Command::Poll { source, since } => self.poll(source, since, to).await,
             Command::Drift { source } => self.drift(&source, to).await,
             Command::Export { name, force } => self.export(name, force, to).await,

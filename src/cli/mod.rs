@@ -23,6 +23,7 @@ mod man;
 mod output;
 mod poll;
 mod quarantine;
+mod refused;
 mod row;
 mod run;
 mod status;
@@ -85,6 +86,8 @@ enum Verb {
     Lift(lift::Arguments),
     /// List events, oldest first
     Events(events::Arguments),
+    /// Show the webhooks that were turned away last, and why
+    Refused(refused::Arguments),
     /// Poll sources now
     Poll(poll::Arguments),
     /// Compare a provider's own suppression list with ours
@@ -142,6 +145,7 @@ fn dispatch(verb: Verb, context: &mut Context) -> Outcome {
         Verb::Add(arguments) => arguments.run(context),
         Verb::Lift(arguments) => arguments.run(context),
         Verb::Events(arguments) => arguments.run(context),
+        Verb::Refused(arguments) => arguments.run(context),
         Verb::Poll(arguments) => arguments.run(context),
         Verb::Drift(arguments) => arguments.run(context),
         Verb::Export(arguments) => arguments.run(context),

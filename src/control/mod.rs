@@ -125,7 +125,10 @@ async fn converse<E, F>(
         }
         Request::Command(command) => {
             let (verb, looks) = (verb(&command), looks(&command));
-            let follows = matches!(command, Command::Events { follow: true, .. });
+            let follows = matches!(
+                command,
+                Command::Events { follow: true, .. } | Command::Refused { follow: true, .. }
+            );
             if follows {
                 client.wait = limits.follow_wait;
             }
@@ -268,6 +271,7 @@ fn looks(command: &Command) -> bool {
             | C::Explain { .. }
             | C::List { .. }
             | C::Events { .. }
+            | C::Refused { .. }
             | C::Verify
             | C::QuarantineList
             | C::QuarantineShow { .. }
@@ -283,6 +287,7 @@ fn verb(command: &Command) -> &'static str {
         Command::Add { .. } => "add",
         Command::Lift { .. } => "lift",
         Command::Events { .. } => "events",
+        Command::Refused { .. } => "refused",
         Command::Poll { .. } => "poll",
         Command::Drift { .. } => "drift",
         Command::Export { .. } => "export",

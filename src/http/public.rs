@@ -66,7 +66,11 @@ impl Service for Public {
         let hook = hook_name(head::plain(uri.path()).as_ref()).map(str::to_owned);
         let hook = hook.and_then(|name| SourceName::parse(&name).ok());
         let hook = hook.as_ref().map(SourceName::as_str);
-        telemetry::webhook::request_refused("public", refused.status().as_u16(), peer, hook);
+        let status = refused.status();
+        if !status.is_success() {
+            self.webhooks.refusals().note(hook.unwrap_or("-"), peer, status);
+        }
+        telemetry::webhook::request_refused("public", status.as_u16(), peer, hook);
         refused
     }
 }

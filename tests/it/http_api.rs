@@ -262,3 +262,25 @@ fn the_description_names_what_is_there() {
     assert_eq!(explained["suppressed"], false);
     assert!(parsed(&get(&daemon, "/v1/status"))["checks"].is_array());
 }
+
+#[test]
+fn a_webhook_that_was_turned_away_is_shown_with_why() {
+    let (_home, daemon) = with_token();
+    let body = event("hard_bounce", "a@example.com", "m", 1);
+    let send = |path: &str, headers: &[(&str, &str)]| {
+        request(daemon.http, "POST", path, headers, body.as_bytes()).status
+    };
+    assert_eq!(send("/hooks/test", &[("x-webhook-signature", "00")]), 400);
+    assert_eq!(send("/hooks/test", &[]), 400);
+    assert_eq!(send("/hooks/typo", &[]), 404);
+    assert_eq!(notify(daemon.http, &body).status, 200);
+    let rows = daemon.rows(&["refused"]);
+    let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
+    let shown: Vec<_> = rows.iter().map(|row| (text(row, "source"), text(row, "reason"))).collect();
+    assert_eq!(shown.len(), 3, "{rows:?}");
+    assert!(shown[0].0 == "test" && shown[0].1.contains("signature"), "{shown:?}");
+    assert!(shown[1].1.contains("signature"), "{shown:?}");
+    assert_eq!((&*shown[2].0, &*shown[2].1), ("typo", "404 Not Found"));
+    assert!(rows.iter().all(|row| row["peer"] == "127.0.0.1" && row["at"].is_string()));
+    assert_eq!(daemon.rows(&["refused", "--source", "typo"]).len(), 1);
+}

@@ -1,0 +1,57 @@
+//! `suppressd refused`: webhooks that were turned away, and why.
+
+use clap::Args;
+
+use super::context::Context;
+use super::failure::Outcome;
+use super::table::{Column, Table};
+use crate::admin::Command;
+
+/// The arguments of `refused`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The daemon keeps the last 500 since its start. Nothing of what they held is shown or kept.
+
+Example, to debug a signature while the provider sends its test:
+  suppressd refused --source acme-sendgrid --follow")]
+pub(super) struct Arguments {
+    /// Only of this source, by the name in the webhook's path
+    #[arg(long)]
+    source: Option<String>,
+    /// Go on with them as they come
+    #[arg(long)]
+    follow: bool,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    json: bool,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::Field("AT", "at"),
+    Column::Field("SOURCE", "source"),
+    Column::Field("PEER", "peer"),
+    Column::Field("REASON", "reason"),
+];
+
+/// Widths for a table that cannot wait for its rows.
+const LIVE_WIDTHS: &[usize] = &[30, 14, 15, 40];
+
+impl Arguments {
+    /// Asks and prints; with `--follow` each line at once.
+    pub(super) fn run(self, context: &mut Context) -> Outcome {
+        let command = Command::Refused { source: self.source, follow: self.follow };
+        if !self.follow {
+            return context.show(&[command], self.json, COLUMNS);
+        }
+        let mut table = Table::live(COLUMNS, LIVE_WIDTHS);
+        context.ask(&command, |out, row| {
+            if self.json {
+                out.json(&row)?
+            } else {
+                table.row(out, &row)?
+            }
+            out.flush()
+        })?;
+        Ok(0)
+    }
+}
