@@ -12,7 +12,7 @@ use crate::clock;
 use crate::export::handle::WriteError;
 use crate::fetch::post_local;
 use crate::model::EventKind;
-use crate::poll::Progress;
+use crate::poll::{PollError, Progress};
 use crate::provider::Draft;
 use crate::secret::Secret;
 
@@ -30,12 +30,25 @@ impl Admin {
         let run = |progress| self.polls.run_now(source.as_deref(), since, progress);
         let summaries = self.with_progress(to, run).await;
         let mut failed = None;
-        for summary in summaries.map_err(Failure::usage)? {
+        for summary in summaries.map_err(|error| self.not_polled(&error))? {
             failed = failed.or(summary.error.clone());
             let answer = serde_json::to_value(&summary).map_err(Failure::failed)?;
             to.send(Reply::Row { row: answer }).await.map_err(unheard)?;
         }
         failed.map_or(Ok(()), |error| Err(Failure::failed(error)))
+    }
+
+    /// Why a source is not polled, and which are.
+    pub(super) fn not_polled(&self, error: &PollError) -> Failure {
+        let names: Vec<String> =
+            self.polls.statuses().into_iter().map(|poll| poll.source).collect();
+        match error {
+            PollError::Stopping => Failure::failed(error),
+            PollError::NotPolled(_) if !names.is_empty() => {
+                Failure::usage(format!("{error}; polled are: {}", names.join(", ")))
+            }
+            _ => Failure::usage(error),
+        }
     }
 
     /// Does something long, and hands on how far it is.
@@ -83,10 +96,12 @@ impl Admin {
         address: &str,
         to: &Replies,
     ) -> Result<(), Failure> {
-        let hook = self
-            .webhooks
-            .find(source)
-            .ok_or_else(|| Failure::usage(format!("{source:?} is no source with a webhook")))?;
+        let hook = self.webhooks.find(source).ok_or_else(|| {
+            let hooked = self.sources.iter().map(|known| known.name.as_str());
+            let hooked = hooked.filter(|name| self.webhooks.find(name).is_some());
+            let names = hooked.collect::<Vec<_>>().join(", ");
+            Failure::usage(format!("{source:?} is no source with a webhook; there are: {names}"))
+        })?;
         let webhook = &hook.settings;
         let provider = webhook.provider;
         let address = parse_address(address)?;

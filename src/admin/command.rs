@@ -50,6 +50,15 @@ pub enum Command {
         /// Only shows what would be lifted.
         dry_run: bool,
     },
+    /// Ends the grounds of a source that the configuration has no longer: one row.
+    Retire {
+        /// The source.
+        source: String,
+        /// Why.
+        note: Option<String>,
+        /// Only counts.
+        dry_run: bool,
+    },
     /// The events that match: one row each, oldest first.
     Events {
         /// Which.

@@ -17,7 +17,6 @@ use crate::clock;
 use crate::model::{
     Address, Event, Fact, Filter, Reason, Scope, SourceName, Standing, Submission, Time,
 };
-use crate::poll::PollError;
 
 /// Most rows of the provider's that are compared; they take about 50 bytes each.
 const ROWS_MAX: u64 = 2_000_000;
@@ -50,10 +49,7 @@ impl Admin {
         let compared = blocking(move || comparison.read(inbox));
         let reading = self.with_progress(to, |progress| self.polls.lists(source, pages, progress));
         let (summary, comparison) = tokio::join!(reading, compared);
-        let summary = summary.map_err(|error| match error {
-            PollError::Stopping => Failure::failed(error),
-            _ => Failure::usage(error),
-        })?;
+        let summary = summary.map_err(|error| self.not_polled(&error))?;
         let comparison = comparison?;
         if let Some(error) = summary.error {
             let error = format!("the list was not read to its end: {error}");

@@ -15,6 +15,7 @@ impl Admin {
         to: &Replies,
     ) -> Result<(), Failure> {
         let filter = parse(query)?;
+        self.check_sources(filter.source.as_slice())?;
         let mut progress = self.ingest.progress();
         let reader = self.reader.clone();
         let mut scan = blocking(move || Ok(reader.events(filter)?)).await?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::suppressions::parse_address;
-use super::{Admin, Failure, Replies, blocking, row, rows};
+use super::{Admin, Failure, Replies, blocking, exports, row, rows};
 use crate::clock;
 use crate::model::{
     Address, Bounce, Filter, Reason, Scope, SourceName, Standing, Tally, Term, Time,
@@ -48,25 +48,20 @@ impl Admin {
             }
             events.push_back(rows::event(&told));
         }
-        let exports: Vec<Value> = self
-            .exports
-            .statuses()
-            .into_iter()
-            .map(|export| {
-                json!({
-                    "name": export.name,
-                    "generation": export.generation,
-                    "last_written": export.last_written,
-                    "pending": export.pending,
-                    "held_back": export.held_back,
-                })
-            })
-            .collect();
+        let listings = self.exports.listings(&[address.key().to_owned()].into(), now)?;
+        let mut exports = exports::rows(listings.first().map_or(&[], Vec::as_slice));
+        for (row, export) in exports.iter_mut().zip(self.exports.statuses()) {
+            row["generation"] = export.generation.into();
+            row["last_written"] = export.last_written.into();
+            row["pending"] = export.pending.into();
+            row["held_back"] = export.held_back.into();
+        }
         Ok(json!({
             "address": address.received(),
             "suppressed": found.is_some(),
             "suppression": found.as_ref().map(rows::suppression),
             "never": self.rules.never.entry(address.key()),
+            "known": !scopes.is_empty() || !events.is_empty(),
             "scopes": scopes,
             "rules": self.rules_row(),
             "events": events,

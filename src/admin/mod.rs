@@ -9,7 +9,9 @@ mod command;
 mod drift;
 mod events;
 mod explain;
+mod exports;
 mod health;
+mod lift;
 mod quarantine;
 mod refused;
 mod replies;
@@ -150,6 +152,9 @@ impl Admin {
             }
             Command::Lift { addresses, filter, note, dry_run } => {
                 self.lift(addresses, filter, note, dry_run, to).await
+            }
+            Command::Retire { source, note, dry_run } => {
+                self.retire(&source, note, dry_run, to).await
             }
             Command::Events { query, follow } => self.events(query, follow, to).await,
             Command::Refused { source, follow } => self.refused(source, follow, to).await,

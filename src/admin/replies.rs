@@ -87,6 +87,11 @@ impl Replies {
         Handle::current().block_on(self.send(reply))
     }
 
+    /// Whether nobody listens any more.
+    pub fn is_closed(&self) -> bool {
+        self.lines.is_closed()
+    }
+
     /// Waits until nobody listens any more.
     pub async fn closed(&self) {
         self.lines.closed().await;

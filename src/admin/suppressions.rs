@@ -3,19 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
-use super::{Admin, Failure, ListFilter, Replies, Reply, blocking, row, rows, unheard};
+use super::{Admin, Failure, ListFilter, Replies, Reply, blocking, exports, row, rows, unheard};
 use crate::clock;
+use crate::export::Keys;
 use crate::model::bounds::check_note;
 use crate::model::{
     Address, Filter, Lifts, Reason, Scope, SourceName, Standing, Suppression, Time,
 };
 use crate::provider::{Instruction, instruction_element};
-use crate::store::StoreError;
-
-/// Most lifts in one submission.
-const LIFTS_AT_ONCE: usize = 1_000;
+use crate::store::{Counts, StoreError};
 
 /// A [`ListFilter`] that was understood.
 pub(super) struct Wanted {
@@ -23,16 +19,6 @@ pub(super) struct Wanted {
     domain: Option<String>,
     since: Option<Time>,
     until: Option<Time>,
-}
-
-/// One suppression to lift.
-pub(super) struct Target {
-    address: String,
-    pub(super) scope: Scope,
-    /// The reason at present; `None`: it is not suppressed.
-    pub(super) reason: Option<Reason>,
-    /// The last instant to cover.
-    through: Time,
 }
 
 impl Wanted {
@@ -63,19 +49,10 @@ impl Wanted {
             && self.until.is_none_or(|until| suppression.since.nanos() < until.nanos())
     }
 
-    /// What lifts a suppression, as far as the filter goes.
-    pub(super) fn lift(&self, target: &Target, note: Option<&str>) -> Instruction {
-        Instruction {
-            add: false,
-            address: target.address.clone(),
-            scope: target.scope.clone(),
-            at: target.through,
-            until: None,
-            note: note.map(str::to_owned),
-            lifts: Lifts {
-                reason: self.filter.reasons.first().copied(),
-                source: self.filter.sources.first().cloned(),
-            },
+    pub(super) fn lifts(&self) -> Lifts {
+        Lifts {
+            reason: self.filter.reasons.first().copied(),
+            source: self.filter.sources.first().cloned(),
         }
     }
 }
@@ -99,10 +76,15 @@ impl Admin {
     ) -> Result<(), Failure> {
         let scope = parse_scope(scope.as_deref().unwrap_or("global"))?;
         let parsed = parse_addresses(&addresses)?;
-        for (given, address) in addresses.iter().zip(parsed) {
+        let keys: Keys = parsed.iter().map(|address| address.key().to_owned()).collect();
+        let (handle, now) = (self.exports.clone(), clock::now());
+        let listings = blocking(move || Ok(handle.listings(&keys, now)?)).await?;
+        for ((given, address), listings) in addresses.iter().zip(parsed).zip(listings) {
             let found = self.verdict(&address, &scope)?;
             let never = self.rules.never.entry(address.key());
-            row(to, rows::verdict(given, &scope.to_string(), found.as_ref(), never)).await?;
+            let mut answer = rows::verdict(given, &scope.to_string(), found.as_ref(), never);
+            answer["exports"] = exports::rows(&listings).into();
+            row(to, answer).await?;
         }
         Ok(())
     }
@@ -113,9 +95,10 @@ impl Admin {
         to: &Replies,
     ) -> Result<(), Failure> {
         let wanted = Wanted::parse(filter)?;
+        self.check_sources(&wanted.filter.sources)?;
         let (admin, to) = (Arc::clone(self), to.clone());
         blocking(move || {
-            admin.each_match(&wanted, |_, found| {
+            admin.each_match(&wanted, |_, _, found| {
                 let row = rows::suppression(&found);
                 to.blocking_send(Reply::Row { row }).map_err(unheard)
             })
@@ -124,10 +107,10 @@ impl Admin {
     }
 
     /// Goes through the live suppressions that match.
-    fn each_match(
+    pub(super) fn each_match(
         &self,
         wanted: &Wanted,
-        mut each: impl FnMut(&Standing, Suppression) -> Result<(), Failure>,
+        mut each: impl FnMut(&str, &Standing, Suppression) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let now = clock::now();
         for standing in self.reader.standings() {
@@ -137,7 +120,7 @@ impl Admin {
             }
             let found = self.rules.judge(&key, &standing, &scope, &wanted.filter, now);
             if let Some(found) = found.filter(|found| wanted.admits(found)) {
-                each(&standing, found)?;
+                each(&key, &standing, found)?;
             }
         }
         Ok(())
@@ -168,6 +151,8 @@ impl Admin {
             })
         };
         self.instruct(parsed.iter().map(element).collect(), Vec::new()).await?;
+        let keys = parsed.iter().take(exports::TOLD_MAX).map(|a| a.key().to_owned()).collect();
+        let mut listings = self.listed_soon(keys).await?.into_iter();
         for address in &parsed {
             let found = self.verdict(address, &scope)?;
             let never = self.rules.never.entry(address.key());
@@ -182,107 +167,41 @@ impl Admin {
                 None => "the term had ended before it was applied".to_owned(),
             };
             answer["problem"] = found.is_none().then(ended).into();
+            if let Some(listings) = listings.next() {
+                answer["exports"] = exports::rows(&listings).into();
+            }
             row(to, answer).await?;
         }
         Ok(())
     }
-
-    pub(super) async fn lift(
-        self: &Arc<Self>,
-        addresses: Vec<String>,
-        filter: ListFilter,
-        note: Option<String>,
-        dry_run: bool,
-        to: &Replies,
-    ) -> Result<(), Failure> {
-        if addresses.is_empty() && filter == ListFilter::default() {
-            let error = "name the addresses to lift, or a filter; lifting all needs a filter too";
-            return Err(Failure::usage(error));
-        }
-        check_note(note.as_deref().unwrap_or_default()).map_err(Failure::usage)?;
-        let wanted = Arc::new(Wanted::parse(filter)?);
-        let parsed = parse_addresses(&addresses)?;
-        let (admin, asked) = (Arc::clone(self), Arc::clone(&wanted));
-        let targets = blocking(move || admin.targets(&parsed, &asked)).await?;
-        for chunk in targets.chunks(LIFTS_AT_ONCE) {
-            if !dry_run {
-                let element = |target| instruction_element(&wanted.lift(target, note.as_deref()));
-                self.instruct(chunk.iter().map(element).collect(), Vec::new()).await?;
-            }
-            for target in chunk {
-                row(to, lifted(target, note.as_deref(), dry_run)).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What a lift is about: named addresses in any case, or all that match.
-    pub(super) fn targets(
-        &self,
-        addresses: &[Address],
-        wanted: &Wanted,
-    ) -> Result<Vec<Target>, Failure> {
-        let now = clock::now();
-        let mut targets = Vec::new();
-        if addresses.is_empty() {
-            self.each_match(wanted, |standing, found| {
-                targets.push(Target {
-                    address: found.address.into(),
-                    through: last_instant(standing, now),
-                    scope: found.scope,
-                    reason: Some(found.reason),
-                });
-                Ok(())
-            })?;
-        }
-        for address in addresses {
-            let mut standings = self.reader.standings_of(address)?;
-            standings.retain(|(scope, _)| wanted.filter.admits_scope(scope));
-            if standings.is_empty() {
-                let scope = wanted.filter.scopes.first().cloned().unwrap_or_default();
-                standings.push((scope, Standing::default()));
-            }
-            for (scope, standing) in standings {
-                let (key, filter) = (address.key(), &wanted.filter);
-                let found = self.rules.judge(key, &standing, &scope, filter, now);
-                targets.push(Target {
-                    address: address.received().to_owned(),
-                    through: last_instant(&standing, now),
-                    reason: found.map(|found| found.reason),
-                    scope,
-                });
-            }
-        }
-        Ok(targets)
-    }
 }
 
-/// A lift covers all that is known when it is made: a fact that a fast clock dated ahead too.
-fn last_instant(standing: &Standing, now: Time) -> Time {
-    let grounds = standing.grounds().map(|(_, _, ground)| ground.latest.at);
-    let bounces = standing.soft().iter().chain(standing.blocked().iter()).map(|b| b.at);
-    let latest = grounds.chain(bounces).max().unwrap_or(now);
-    if latest.nanos() > now.nanos() { latest } else { now }
-}
-
-fn lifted(target: &Target, note: Option<&str>, dry_run: bool) -> Value {
-    json!({
-        "address": target.address,
-        "scope": target.scope.to_string(),
-        "reason": target.reason.map(Reason::as_str),
-        "through": target.through.to_string(),
-        "done": !dry_run,
-        "note": note,
-        "problem": null,
-    })
-}
-
-fn parse_addresses(given: &[String]) -> Result<Vec<Address>, Failure> {
+pub(super) fn parse_addresses(given: &[String]) -> Result<Vec<Address>, Failure> {
     given.iter().map(|text| parse_address(text)).collect()
 }
 
 pub(super) fn parse_address(text: &str) -> Result<Address, Failure> {
     Address::named(text.trim()).map_err(|error| Failure::usage(format!("{text:?}: {error}")))
+}
+
+impl Admin {
+    /// Refuses sources of which nobody has heard: a typo must not look like "nothing matches".
+    /// One that the configuration has no longer is known as long as the store counts it.
+    pub(super) fn check_sources(&self, named: &[SourceName]) -> Result<(), Failure> {
+        for name in named {
+            let configured = self.sources.iter().any(|known| known.name == *name);
+            if configured
+                || *name == SourceName::operator()
+                || self.reader.counts(name)? != Counts::default()
+            {
+                continue;
+            }
+            let names: Vec<&str> = self.sources.iter().map(|known| known.name.as_str()).collect();
+            let known = format!("the configuration has: {}, and operator", names.join(", "));
+            return Err(Failure::usage(format!("there is no source named \"{name}\"; {known}")));
+        }
+        Ok(())
+    }
 }
 
 pub(super) fn parse_source(text: &str) -> Result<SourceName, Failure> {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::configuration;
 use super::failure::{FAILED, Failure, Outcome};
+use super::files::Files;
 use super::output::Output;
 use super::table::{Column, Table};
 use crate::admin::{Command, Reply};
@@ -57,11 +58,13 @@ impl Context {
         columns: &'static [Column],
     ) -> Outcome {
         let mut table = Table::new(columns);
+        let mut files = Files::default();
         let mut troubled = 0_u64;
         let mut asked = Ok(());
         for command in commands {
             asked = self.ask(command, |out, row| {
                 troubled += u64::from(is_troubled(&row));
+                files.take(&row);
                 if json { out.json(&row) } else { table.row(out, &row) }
             });
             if asked.is_err() {
@@ -70,6 +73,9 @@ impl Context {
         }
         // Rows that came before a failure are true, and are shown.
         let any = table.end(&mut self.out)?;
+        if !json {
+            files.print(&mut self.out)?;
+        }
         asked?;
         if !any && !json {
             self.out.note("Nothing matches.");

@@ -60,18 +60,24 @@ fn origin(event: &Value) -> String {
     row::given(event, "origins").unwrap_or_else(|| row::text(event, "origin"))
 }
 
-/// What the other server said, else the codes alone, else what the event is about.
+/// What the other server said, else the codes alone, else what the event is about. A code that the
+/// words begin with is said once.
 fn detail(event: &Value) -> String {
-    let codes: Vec<String> =
-        ["smtp_code", "enhanced_code"].iter().filter_map(|key| row::given(event, key)).collect();
-    let codes = codes.join(" ");
     let words = row::given(event, "diagnostic").or_else(|| row::given(event, "url"));
-    match words {
-        Some(words) if words.starts_with(&codes) => words,
-        Some(words) => format!("{codes} {words}"),
-        None if codes.is_empty() => row::ABSENT.to_owned(),
-        None => codes,
+    let words = words.unwrap_or_default();
+    let mut rest = words.as_str();
+    let mut parts = Vec::new();
+    if let Some(code) = row::given(event, "smtp_code") {
+        rest = rest.strip_prefix(&code).unwrap_or(rest).trim_start_matches([' ', '-']);
+        parts.push(code);
     }
+    if let Some(code) = row::given(event, "enhanced_code")
+        && !rest.split([' ', '-', '#']).take(2).any(|word| word == code)
+    {
+        parts.push(code);
+    }
+    parts.extend(Some(rest.to_owned()).filter(|rest| !rest.is_empty()));
+    if parts.is_empty() { row::ABSENT.to_owned() } else { parts.join(" ") }
 }
 
 impl Arguments {
@@ -118,6 +124,19 @@ mod tests {
         for (event, shown) in [
             (json!({"smtp_code": 550, "diagnostic": "550 5.1.1 no"}), "550 5.1.1 no"),
             (json!({"smtp_code": 550, "diagnostic": "no such user"}), "550 no such user"),
+            (
+                json!({"smtp_code": 550, "enhanced_code": "5.1.1", "diagnostic": "5.1.1 no"}),
+                "550 5.1.1 no",
+            ),
+            (
+                json!({"smtp_code": 550, "enhanced_code": "5.1.1", "diagnostic": "550-5.1.1 no"}),
+                "550 5.1.1 no",
+            ),
+            (
+                json!({"smtp_code": 550, "enhanced_code": "5.1.1", "diagnostic": "550 no"}),
+                "550 5.1.1 no",
+            ),
+            (json!({"enhanced_code": "5.1.1", "diagnostic": "550 5.1.1 no"}), "550 5.1.1 no"),
             (json!({"smtp_code": 550, "enhanced_code": "5.1.1"}), "550 5.1.1"),
             (json!({"url": "https://x.example/"}), "https://x.example/"),
             (json!({}), "-"),

@@ -45,6 +45,7 @@ const SOFT_BOUNCES: &[Column] =
 const EXPORTS: &[Column] = &[
     Column::Field("EXPORT", "name"),
     Column::Field("LISTED", "listed"),
+    Column::Field("DETAIL", "detail"),
     Column::Field("GENERATION", "generation"),
     Column::Field("LAST WRITTEN", "last_written"),
 ];
@@ -91,7 +92,9 @@ fn verdict(out: &mut Output, answer: &Value) -> Result<(), Failure> {
         return out.line(&format!("{address} is never suppressed: [rules] never has {entry}"));
     }
     if !row::is(answer, "suppressed") {
-        return out.line(&format!("{address} is not suppressed"));
+        let known = answer.get("known").and_then(Value::as_bool).unwrap_or(true);
+        let unknown = if known { "" } else { ": nothing is known of it" };
+        return out.line(&format!("{address} is not suppressed{unknown}"));
     }
     let Some(suppression) = answer.get("suppression").filter(|value| value.is_object()) else {
         return out.line(&format!("{address} is suppressed"));

@@ -22,6 +22,9 @@ pub(super) struct Arguments {
     /// Only show what would be lifted
     #[arg(long)]
     dry_run: bool,
+    /// Lift all that the filter matches without asking
+    #[arg(long)]
+    yes: bool,
     /// Print JSON, one object a line
     #[arg(long)]
     json: bool,
@@ -37,16 +40,26 @@ impl Arguments {
                        see `suppressd lift --help`";
             return Err(Failure::Usage(why.to_owned()));
         }
-        let command = |addresses| Command::Lift {
+        let command = |addresses, dry_run| Command::Lift {
             addresses,
             filter: filter.clone(),
             note: self.note.clone(),
-            dry_run: self.dry_run,
+            dry_run,
         };
+        if addresses.is_empty() && !self.dry_run && !self.yes {
+            let mut count = 0_u64;
+            context.ask(&command(Vec::new(), true), |_, _| {
+                count += 1;
+                Ok(())
+            })?;
+            if count > 0 {
+                context.confirm(&format!("this lifts {count} suppressions"), false)?;
+            }
+        }
         let commands: Vec<Command> = if addresses.is_empty() {
-            vec![command(Vec::new())]
+            vec![command(Vec::new(), self.dry_run)]
         } else {
-            arguments::portions(&addresses).map(command).collect()
+            arguments::portions(&addresses).map(|some| command(some, self.dry_run)).collect()
         };
         context.show(&commands, self.json, add::COLUMNS)
     }

@@ -37,7 +37,22 @@ const COLUMNS: &[Column] = &[
     Column::Made("UNTIL", row::until),
     Column::Field("SOURCES", "sources"),
     Column::Field("NOTE", "note"),
+    Column::Made("FILES", files),
 ];
+
+/// The exports whose files have it, and what is wrong with the others.
+fn files(row: &Value) -> String {
+    let told = |export: &Value| {
+        let name = row::text(export, "name");
+        match (row::is(export, "listed"), row::is(export, "wanted")) {
+            (true, true) => Some(name),
+            (false, false) => None,
+            _ => Some(format!("{name}: {}", row::text(export, "detail"))),
+        }
+    };
+    let told: Vec<String> = row::list(row, "exports").iter().filter_map(told).collect();
+    if told.is_empty() { row::ABSENT.to_owned() } else { told.join(", ") }
+}
 
 /// The word of the verdict.
 fn suppressed(row: &Value) -> String {

@@ -10,12 +10,14 @@ mod check;
 mod classify;
 mod completions;
 mod configuration;
+mod confirm;
 mod context;
 mod drift;
 mod events;
 mod explain;
 mod export;
 mod failure;
+mod files;
 mod lift;
 mod list;
 mod lookup;
@@ -26,6 +28,7 @@ mod quarantine;
 mod refused;
 mod row;
 mod run;
+mod source;
 mod status;
 mod table;
 mod trigger;
@@ -84,6 +87,8 @@ enum Verb {
     Add(add::Arguments),
     /// Lift suppressions, of addresses or of all that a filter matches
     Lift(lift::Arguments),
+    /// Look after the sources: end the grounds of one that is gone
+    Source(source::Arguments),
     /// List events, oldest first
     Events(events::Arguments),
     /// Show the webhooks that were turned away last, and why
@@ -144,6 +149,7 @@ fn dispatch(verb: Verb, context: &mut Context) -> Outcome {
         Verb::List(arguments) => arguments.run(context),
         Verb::Add(arguments) => arguments.run(context),
         Verb::Lift(arguments) => arguments.run(context),
+        Verb::Source(arguments) => arguments.run(context),
         Verb::Events(arguments) => arguments.run(context),
         Verb::Refused(arguments) => arguments.run(context),
         Verb::Poll(arguments) => arguments.run(context),

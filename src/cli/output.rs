@@ -76,6 +76,12 @@ impl Output {
         let _ = writeln!(io::stderr(), "{text}");
     }
 
+    /// Puts a question to the person, who answers on the same line.
+    pub(super) fn ask(&mut self, question: &str) {
+        self.wipe();
+        let _ = write!(io::stderr(), "{question}");
+    }
+
     /// Says why a verb has failed; as an error of the log where that is the `journal`.
     pub(super) fn complain(&mut self, failure: &Failure, journal: bool) {
         // What was answered before the failure comes before the complaint.

@@ -286,6 +286,7 @@ fn verb(command: &Command) -> &'static str {
         Command::List { .. } => "list",
         Command::Add { .. } => "add",
         Command::Lift { .. } => "lift",
+        Command::Retire { .. } => "source-retire",
         Command::Events { .. } => "events",
         Command::Refused { .. } => "refused",
         Command::Poll { .. } => "poll",

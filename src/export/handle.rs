@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::Settings;
+use super::write::Source;
 use crate::model::Time;
 
 /// How an export stands.
@@ -22,11 +23,11 @@ pub struct Status {
     pub rows: u64,
     /// Suppressed addresses that the format cannot carry.
     pub unfit: u64,
-    /// When this daemon last changed the file (RFC 3339).
+    /// When the file was last changed (RFC 3339).
     pub last_written: Option<String>,
     /// When the file was last found or made current (RFC 3339).
     pub last_checked: Option<String>,
-    /// How often this daemon has changed the file.
+    /// How often the file has been changed, over restarts too.
     pub generation: u64,
     /// Why the guard keeps rows that the store has no longer, if it does. Additions go on.
     pub held_back: Option<String>,
@@ -53,10 +54,11 @@ pub struct Status {
 #[derive(Clone)]
 pub struct Exports {
     pub(super) list: Arc<[Entry]>,
+    pub(super) source: Source,
 }
 
 pub(super) struct Entry {
-    pub(super) name: String,
+    pub(super) settings: Arc<Settings>,
     pub(super) status: watch::Receiver<Status>,
     pub(super) commands: mpsc::Sender<Write>,
 }
@@ -90,7 +92,7 @@ impl Exports {
     /// # Errors
     /// When no export has the name, or the daemon is stopping.
     pub async fn write(&self, name: Option<&str>, force: bool) -> Result<Vec<Status>, WriteError> {
-        let wanted = |entry: &&Entry| name.is_none_or(|name| entry.name == name);
+        let wanted = |entry: &&Entry| name.is_none_or(|name| entry.settings.name == name);
         let mut replies = Vec::new();
         for entry in self.list.iter().filter(wanted) {
             let (reply, answer) = oneshot::channel();

@@ -9,6 +9,7 @@ mod file;
 pub mod format;
 pub mod guard;
 pub mod handle;
+mod listed;
 mod note;
 mod partial;
 pub mod publish;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use crate::model::Filter;
 
 pub use format::{ALL, Entry, Format, Hash, Shape, Style, Unfit};
+pub use listed::{Keys, Listing};
 pub use rows::{Row, Rows};
 
 /// What holds the rows.

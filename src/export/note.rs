@@ -26,12 +26,24 @@ fn beside(file: &Path, kind: &str) -> PathBuf {
 
 /// Leaves a note, durably, in the place of an older one.
 pub(super) fn leave(file: &Path, kind: &str, text: &str) -> io::Result<()> {
-    let path = beside(file, kind);
     remove(file, kind)?;
+    write(file, kind, text)?.sync_all()?;
+    sync_directory(file)
+}
+
+/// The same for what may be lost with the power.
+pub(super) fn jot(file: &Path, kind: &str, text: &str) -> io::Result<()> {
+    match fs::remove_file(beside(file, kind)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => write(file, kind, text).map(drop),
+    }
+}
+
+fn write(file: &Path, kind: &str, text: &str) -> io::Result<File> {
+    let path = beside(file, kind);
     let mut note = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     write!(note, "{text}{END}")?;
-    note.sync_all()?;
-    sync_directory(file)
+    Ok(note)
 }
 
 /// The note, if there is a whole one of ours.

@@ -410,6 +410,10 @@ mod tests {
                     .unwrap();
                 found.sort();
                 assert_eq!(found, expected, "{old:?} -> {new:?} without {explained:?}");
+                for key in numbered(0..100) {
+                    let has = kind(table).has(&file, shape, &key).unwrap();
+                    assert_eq!(has, expected.contains(&key), "{table:?} {key}");
+                }
                 assert_eq!(outcome.rows, expected.len() as u64);
                 assert_eq!(outcome.held > 0, !passes, "{old:?} -> {new:?} without {explained:?}");
                 assert_eq!(names(directory.path()), ["f"]);

@@ -13,8 +13,9 @@ use tokio::time::{Instant, sleep_until};
 use super::Settings;
 use super::command::Program;
 use super::due::Due;
-use super::file::Stamp;
+use super::file::{Stamp, modified};
 use super::handle::{Entry, Exports, Status, Write};
+use super::note;
 use super::publish::{Outcome, PublishError, make_if_missing};
 use super::scan::Found;
 use super::table::Kept;
@@ -32,6 +33,9 @@ const COMMANDS_MAX: usize = 16;
 
 /// How often to look whether somebody else has changed the file.
 const WATCH: Duration = Duration::from_secs(2);
+
+/// The kind of the note that tells how often the file was changed.
+const GENERATION: &str = "generation";
 
 /// How long it is shown that somebody has.
 const FOREIGN_SHOWN: Duration = Duration::from_secs(600);
@@ -75,13 +79,14 @@ fn start_in(
     let mut list = Vec::new();
     let mut tasks = Vec::new();
     for settings in settings {
+        let settings = Arc::new(settings);
         let name = settings.name.clone();
         let (send_status, status) = watch::channel(Status::new(&settings));
         let (commands, receive_commands) = mpsc::channel(COMMANDS_MAX);
-        list.push(Entry { name: name.clone(), status, commands });
+        list.push(Entry { settings: Arc::clone(&settings), status, commands });
         let runner = Runner {
             due: Due::now(settings.min_interval),
-            settings: Arc::new(settings),
+            settings,
             world: world.clone(),
             seen: Changes::default(),
             changes: changes.clone(),
@@ -100,7 +105,7 @@ fn start_in(
         };
         tasks.push((name, tokio::spawn(runner.run())));
     }
-    (Exports { list: list.into() }, tasks)
+    (Exports { list: list.into(), source: world.source.clone() }, tasks)
 }
 
 /// Waits; not at all for what is due. A timer alone would take until the next millisecond.
@@ -128,6 +133,8 @@ struct Held {
     since: String,
     why: String,
     rows: u64,
+    /// Whether additions wait too: the file is not ours.
+    frozen: bool,
 }
 
 /// One export's task.
@@ -159,6 +166,7 @@ struct Runner {
 
 impl Runner {
     async fn run(mut self) {
+        self.remember().await;
         loop {
             self.show();
             let wake = self.wake();
@@ -183,6 +191,26 @@ impl Runner {
             let _ = tokio::task::spawn_blocking(move || base.leave()).await;
         }
         self.show();
+    }
+
+    /// How often the file was changed before this start, and when last.
+    async fn remember(&mut self) {
+        let path = self.settings.path.clone();
+        let look = move || (note::read(&path, GENERATION), modified(&path));
+        let Ok((noted, changed)) = tokio::task::spawn_blocking(look).await else { return };
+        let noted = noted.and_then(|number| number.parse().ok());
+        self.status.send_modify(|status| {
+            status.generation = noted.unwrap_or(0);
+            status.last_written =
+                noted.and(changed).map(|changed| changed.floor_second().to_string());
+        });
+    }
+
+    /// Notes that the file was changed once more. All that a crash takes of that is a number.
+    async fn note(&mut self) {
+        let (path, number) = (self.settings.path.clone(), self.status.borrow().generation + 1);
+        let jot = move || note::jot(&path, GENERATION, &number.to_string());
+        let _ = tokio::task::spawn_blocking(jot).await;
     }
 
     fn wake(&self) -> Instant {
@@ -272,13 +300,16 @@ impl Runner {
         }
         match result {
             Ok(outcome) => {
+                if outcome.changed {
+                    self.note().await;
+                }
                 self.current(now, outcome, found);
                 true
             }
             Err(PublishError::Shrunk { old, new }) => {
                 self.due.held(found.ends);
                 let why = format!("{new} rows would replace {old} lines that are not ours");
-                self.hold(now, why, old);
+                self.hold(now, why, old, true);
                 false
             }
             Err(PublishError::Store(StoreError::NotReady)) => {
@@ -344,19 +375,22 @@ impl Runner {
         match outcome.held {
             0 if outcome.partial => {}
             0 => self.held = None,
-            rows => self.hold(now, format!("nobody can explain why {rows} rows would go"), rows),
+            rows => {
+                let why = format!("nobody can explain why {rows} rows would go");
+                self.hold(now, why, rows, false);
+            }
         }
     }
 
     /// Removals wait for a reason, or for an operator.
-    fn hold(&mut self, now: Time, why: String, rows: u64) {
+    fn hold(&mut self, now: Time, why: String, rows: u64, frozen: bool) {
         let Settings { name, path, .. } = &*self.settings;
         let known = self.held.as_ref();
         if known.is_none_or(|held| held.why != why) {
             telemetry::held_back(name, path, &why);
         }
         let since = known.map_or_else(|| now.floor_second().to_string(), |held| held.since.clone());
-        self.held = Some(Held { since, why, rows });
+        self.held = Some(Held { since, why, rows, frozen });
     }
 
     fn failed(&mut self, error: &str) {
@@ -367,11 +401,12 @@ impl Runner {
     /// Brings the public status up to date.
     fn show(&self) {
         let name = &self.settings.name;
-        let held_back = self.held.as_ref().map(|Held { since, why, .. }| {
-            format!(
-                "removals are held back since {since}, additions go on: {why}; if that is right, \
-                 run: suppressd export {name} --force"
-            )
+        let held_back = self.held.as_ref().map(|Held { since, why, frozen, .. }| {
+            let what = match frozen {
+                true => format!("the file is left as it is since {since}"),
+                false => format!("removals are held back since {since}, additions go on"),
+            };
+            format!("{what}: {why}; if that is right, run: suppressd export {name} --force")
         });
         let held_since = self.held.as_ref().map(|held| held.since.clone());
         let held_rows = self.held.as_ref().map_or(0, |held| held.rows);
@@ -808,15 +843,16 @@ mod tests {
         let Bench { directory, .. } = bench.stop().await;
         let again = Bench::start_at(directory, keys(&["a", "b"]), map);
         let status = again.until(|status| status.last_checked.is_some()).await;
-        assert_eq!((status.rows, status.generation), (2, 0));
+        assert_eq!((status.rows, status.generation), (2, 2));
+        assert!(status.last_written.is_some(), "as the file says");
         assert_eq!(again.mapped(), before);
         again.set_of(keys(&["a", "b", "c"]), &["c"]);
-        assert_eq!(again.generation(1).await.rows, 3);
+        assert_eq!(again.generation(3).await.rows, 3);
         assert_eq!(again.mapped().1, before.1);
         again.task.as_ref().unwrap().abort();
         let Bench { directory, .. } = again;
         let crashed = Bench::start_at(directory, keys(&["a", "b", "c"]), map);
-        assert_eq!(crashed.generation(1).await.rows, 3);
+        assert_eq!(crashed.generation(4).await.rows, 3);
         assert_ne!(crashed.mapped().1, before.1);
     }
 

@@ -226,6 +226,19 @@ impl Scan<'_> {
         }
     }
 
+    /// Whether one address is to be in the file, and the rows that it has there then. `None`: the
+    /// format cannot carry it.
+    pub(super) fn look(&self, key: &str, standings: &[(Scope, Standing)]) -> (bool, Option<Rows>) {
+        let (key, spelling) = (key.to_owned(), key.to_owned());
+        let mut of = Verdicts { key, spelling, ..Verdicts::default() };
+        for (scope, standing) in standings {
+            self.weigh(&mut of, scope, &Gist::of(standing), &mut Ends::default());
+        }
+        let mut rows = Rows::default();
+        let fit = self.rows(of.address(), of.live.unwrap_or(self.any()), &mut rows);
+        (of.live.is_some(), fit.then_some(rows))
+    }
+
     /// What has to be done about one address: the rows that are to be, and those whose keys are to
     /// be gone. `None`: that cannot be told of it alone, such as when it is unfit.
     pub(super) fn one(

@@ -290,7 +290,8 @@ impl Wire {
 }
 
 impl WireListed {
-    /// A sight of it on the list. `manual` and reasons that are ours alone say no more than that.
+    /// A sight of it on the list. Reasons that rest on what we
+    /// have not seen say no more than that.
     fn event(self, provider: &'static str, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
         let told = if self.address.is_absent() { self.recipient } else { self.address };
         let address = told.address("address")?;
@@ -301,7 +302,7 @@ impl WireListed {
         let until = until.map(|until| until.read("until", |text| wire::time(text, Time::END)));
         let until = until.transpose()?;
         let name = wire::filled(self.reason);
-        let own = [Reason::Manual, Reason::SoftBounces, Reason::ProviderListed];
+        let own = [Reason::SoftBounces, Reason::ProviderListed];
         let reason = name.as_deref().and_then(Reason::parse).filter(|reason| !own.contains(reason));
         let word = name.unwrap_or_else(|| LIST.to_owned());
         let scope = wire::filled(self.scope);

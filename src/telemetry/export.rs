@@ -42,8 +42,8 @@ pub fn held_back(export: &str, path: &Path, why: &str) {
         export,
         path = %path.display(),
         why,
-        "export held back: removals wait, additions go on; \
-         if the removals are right, run: suppressd export {export} --force"
+        "export held back: what would go stays; \
+         if it is right that it goes, run: suppressd export {export} --force"
     );
 }
 

@@ -24,6 +24,8 @@ const VERBS: &[&[&str]] = &[
     &["list"],
     &["add"],
     &["lift"],
+    &["source"],
+    &["source", "retire"],
     &["events"],
     &["poll"],
     &["export"],

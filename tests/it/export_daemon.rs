@@ -221,10 +221,10 @@ fn lifts_make_the_file_shorter_without_the_guard() {
     until_rows(&home, 10);
     assert!(daemon.cli(&["lift", "user0@d0.example"]).status.success());
     until_rows(&home, 9);
-    let lifted = daemon.rows(&["lift", "--domain", "d1.example"]);
+    let lifted = daemon.rows(&["lift", "--domain", "d1.example", "--yes"]);
     assert_eq!(lifted.len(), 5);
     until_rows(&home, 4);
-    assert!(daemon.cli(&["lift", "--reason", "hard_bounce"]).status.success());
+    assert!(daemon.cli(&["lift", "--reason", "hard_bounce", "--yes"]).status.success());
     until_rows(&home, 0);
     assert_eq!(settled(&daemon)["held_back"], Value::Null);
     let log = daemon.stop();
@@ -311,7 +311,7 @@ fn lifts_that_a_killed_daemon_had_not_exported_are_no_loss() {
     // It need not come to rest: a change right after the first look waits for an hour as well.
     let checked = || daemon.exported()["last_checked"].is_string();
     wait_for("the first look", PATIENCE, || checked().then_some(()));
-    assert!(daemon.cli(&["lift", "--domain", "example.com"]).status.success());
+    assert!(daemon.cli(&["lift", "--domain", "example.com", "--yes"]).status.success());
     assert_eq!(daemon.exported()["pending"], true);
     daemon.kill();
     until_rows(&home, 4);

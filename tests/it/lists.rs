@@ -431,7 +431,7 @@ fn a_kill_in_the_middle_of_a_push_repeats_it_and_takes_nothing_for_new() {
         assert_eq!(row["sources"], json!(["operator"]), "{row}");
     }
     // Killed again while they are taken off.
-    assert!(daemon.cli(&["lift", "--reason", "manual"]).status.success());
+    assert!(daemon.cli(&["lift", "--reason", "manual", "--yes"]).status.success());
     wait_for("a removal", PATIENCE, || (there(&feed).len() < 30).then_some(()));
     daemon.kill();
     let daemon = home.start().ready();

@@ -64,6 +64,7 @@ mod scrub;
 mod state;
 mod support;
 mod tidy;
+mod told;
 mod told_again;
 mod told_twice;
 mod twins;

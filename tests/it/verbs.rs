@@ -117,8 +117,8 @@ fn rows_have_the_fields_of_the_contract() {
     assert_eq!(row, expected);
     let (code, rows) = daemon.answer(&["lookup", "USER@example.com", "other@example.com"]);
     assert_eq!((code, rows.len()), (3, 2));
-    assert_keys(&rows[0], SUPPRESSION, &["suppressed"]);
-    assert_keys(&rows[1], SUPPRESSION, &["suppressed"]);
+    assert_keys(&rows[0], SUPPRESSION, &["suppressed", "never", "exports"]);
+    assert_keys(&rows[1], SUPPRESSION, &["suppressed", "never", "exports"]);
     assert_eq!(rows[0]["since"], "2026-06-15T10:32:11.500Z");
     assert_eq!((&rows[1]["suppressed"], &rows[1]["reason"]), (&json!(false), &Value::Null));
     assert_eq!(daemon.answer(&["lookup", "other@example.com"]).0, 0);
@@ -245,7 +245,8 @@ fn a_lift_covers_the_past_and_nothing_that_follows() {
 
 /// `explain` after three bounces and a lift.
 fn explanation(row: &Value) {
-    let keys = "address suppressed suppression scopes rules events events_left_out exports";
+    let keys = "address suppressed suppression never known scopes rules events events_left_out \
+                exports";
     assert_keys(row, keys, &[]);
     assert_keys(&row["suppression"], SUPPRESSION, &[]);
     assert_eq!(row["events"].as_array().unwrap().len(), 4);
@@ -271,7 +272,7 @@ fn a_lift_can_be_limited_to_a_reason() {
     tell(&daemon, "second", &event("hard_bounce", "other@example.com", "m3", 3));
     until_events(&daemon, 3);
     let reasons = |daemon: &Daemon| column(&daemon.rows(&["list"]), "reason");
-    assert_eq!(daemon.rows(&["lift", "--reason", "hard_bounce"]).len(), 2);
+    assert_eq!(daemon.rows(&["lift", "--reason", "hard_bounce", "--yes"]).len(), 2);
     assert_eq!(reasons(&daemon), ["complaint"]);
     assert!(suppressed(&daemon, address));
     assert!(!suppressed(&daemon, "other@example.com"));
@@ -513,6 +514,8 @@ fn health_and_metrics_are_in_their_forms() {
     wait_for("the export", PATIENCE, || (home.export().lines().count() == 6).then_some(()));
     let rows = "suppressd_export_rows{export=\"postfix\"}";
     wait_for("its metric", PATIENCE, || (daemon.metric(rows)? == 6.0).then_some(()));
+    let quarantined = || daemon.metric("suppressd_quarantine_elements").filter(|n| *n == 1.0);
+    wait_for("quarantine", PATIENCE, quarantined);
     let get = |path: &str| request(daemon.admin, "GET", path, &[], b"");
     assert_eq!((get("/livez").status, &*get("/livez").body), (200, "ok\n"));
     let ready = get("/readyz");

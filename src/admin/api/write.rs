@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::Answered;
 use super::query::Query;
+use crate::admin::lift::Target;
 use crate::admin::suppressions::{Wanted, parse_address, parse_reason, parse_scope, parse_time};
 use crate::admin::{Admin, Failure, ListFilter, rows};
 use crate::clock;
@@ -148,9 +149,10 @@ impl Admin {
         if targets.is_empty() {
             return Ok(None);
         }
-        let lift = |target| instruction_element(&wanted.lift(target, note.as_deref()));
+        let lifts = wanted.lifts();
+        let lift = |target: &Target| instruction_element(&target.lift(&lifts, note.as_deref()));
         self.instruct(targets.iter().map(lift).collect(), Vec::new()).await?;
-        let ended = |target: &crate::admin::suppressions::Target| {
+        let ended = |target: &Target| {
             json!({
                 "scope": target.scope.to_string(),
                 "reason": target.reason.map(Reason::as_str),

@@ -61,6 +61,28 @@ impl Kind for Cdb {
         Ok(Listed::Table(rows))
     }
 
+    fn has(&self, file: &File, _shape: &Shape, key: &str) -> io::Result<bool> {
+        let hash = hash(key.as_bytes());
+        let [table, slots] = pair(file, u64::from(hash & 255) * 8)?;
+        // An empty slot ends the search (cdb(5)).
+        for step in 0..slots {
+            let slot = (u64::from(hash >> 8) + u64::from(step)) % u64::from(slots);
+            let [found, at] = pair(file, u64::from(table) + slot * 8)?;
+            if at == 0 {
+                break;
+            }
+            let [length, _] = pair(file, u64::from(at))?;
+            if found == hash && length as usize == key.len() {
+                let mut stored = vec![0; key.len()];
+                file.read_exact_at(&mut stored, u64::from(at) + 8)?;
+                if stored == key.as_bytes() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
     fn is_canonical(&self) -> bool {
         true
     }
@@ -101,6 +123,19 @@ fn end_of_rows(file: &File) -> Option<u64> {
     file.read_exact_at(&mut header, 0).ok()?;
     let tables = header.chunks_exact(8).filter_map(|table| table.first_chunk::<4>());
     tables.map(|at| u64::from(u32::from_le_bytes(*at))).filter(|at| *at > 0).min()
+}
+
+/// The hash of a key (cdb(5)).
+fn hash(key: &[u8]) -> u32 {
+    key.iter().fold(5381, |hash: u32, byte| (hash << 5).wrapping_add(hash) ^ u32::from(*byte))
+}
+
+/// Two numbers of four bytes each.
+fn pair(file: &File, at: u64) -> io::Result<[u32; 2]> {
+    let mut bytes = [0; 8];
+    file.read_exact_at(&mut bytes, at)?;
+    let mut reader = &bytes[..];
+    Ok([number(&mut reader)?, number(&mut reader)?])
 }
 
 fn number(reader: &mut impl Read) -> io::Result<u32> {

@@ -16,7 +16,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
 use super::super::rows::Rows;
-use super::pages::{Meta, visit};
+use super::pages::{Meta, has, visit};
 use super::{
     Applied, Digest, Draft, Edits, FileError, Kept, Kind, Listed, Made, Making, Row, Shape, Stamp,
     hash, mark,
@@ -65,6 +65,13 @@ impl Kind for Lmdb {
             Err(error) if !is_damage(&error) => Err(error),
             _ => Ok(Listed::Table(rows)),
         }
+    }
+
+    fn has(&self, file: &File, _shape: &Shape, key: &str) -> io::Result<bool> {
+        let key = nul(key);
+        let look = || Meta::of(file).map_or(Ok(false), |meta| has(file, &meta, &key));
+        // Pages are used again while it is changed in place.
+        look().or_else(|_| look())
     }
 
     fn is_canonical(&self) -> bool {
@@ -469,6 +476,10 @@ mod tests {
         assert!(all.iter().enumerate().all(|(n, found)| *found == row(n as u32)));
         assert!(path.metadata().unwrap().len() > 2 * MAP_BYTES_MIN as u64);
         assert_eq!(listed(&path), (0..40_000).map(row).collect::<Vec<_>>());
+        let file = File::open(&path).unwrap();
+        let has = |key: &str| Lmdb.has(&file, &Shape::LINES, key).unwrap();
+        assert!((0..40_000).step_by(7).all(|n| has(&row(n).0)));
+        assert!(!has("") && !has("user0000007") && !has(&row(40_000).0) && !has("zzz"));
         let mut live = Live::open(&path, digest).unwrap();
         let space = live.map.space;
         let mut edits = Edits::default();

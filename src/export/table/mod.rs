@@ -39,6 +39,9 @@ pub(super) trait Kind: Sync {
         each: &mut dyn FnMut(Row<'_>) -> io::Result<()>,
     ) -> io::Result<Listed>;
 
+    /// Whether a file has a row of that key, found as a reader finds it: without reading all.
+    fn has(&self, file: &File, shape: &Shape, key: &str) -> io::Result<bool>;
+
     /// Whether the same rows make the same bytes.
     fn is_canonical(&self) -> bool;
 

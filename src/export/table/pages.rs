@@ -93,6 +93,63 @@ fn damaged() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the LMDB map is damaged")
 }
 
+/// Whether there is that key, by the pages on the way to it.
+pub(super) fn has(file: &File, meta: &Meta, key: &[u8]) -> io::Result<bool> {
+    if meta.depth > DEPTH_MAX {
+        return Err(damaged());
+    }
+    let (mut number, mut page) = (meta.root, [0; PAGE_BYTES]);
+    for depth in (1..=meta.depth).rev() {
+        let mut below = None;
+        for node in nodes(file, number, depth, &mut page)? {
+            let node = node?;
+            let stored = key_of(node).ok_or_else(damaged)?;
+            if depth == 1 && stored == key {
+                return Ok(true);
+            }
+            // The first node of a branch stands for all that is before the second.
+            if depth > 1 && (below.is_none() || stored <= key) {
+                below = Some(child(node).ok_or_else(damaged)?);
+            }
+        }
+        number = below.unwrap_or_default();
+    }
+    Ok(false)
+}
+
+/// The nodes of a page that is so far above the leaves, counted from 1.
+fn nodes<'a>(
+    file: &File,
+    number: u64,
+    depth: u16,
+    page: &'a mut [u8; PAGE_BYTES],
+) -> io::Result<impl Iterator<Item = io::Result<&'a [u8]>> + use<'a>> {
+    let at = number.checked_mul(PAGE_BYTES as u64).ok_or_else(damaged)?;
+    file.read_exact_at(page, at)?;
+    let page = &*page;
+    let is = short(page, 10).unwrap_or_default() & (BRANCH | LEAF);
+    let kind = if depth == 1 { LEAF } else { BRANCH };
+    let end = usize::from(short(page, 12).unwrap_or_default());
+    if is != kind || end > PAGE_BYTES {
+        return Err(damaged());
+    }
+    Ok((HEADER_BYTES..end).step_by(2).map(move |place| {
+        let node = usize::from(short(page, place).ok_or_else(damaged)?);
+        page.get(node..).ok_or_else(damaged)
+    }))
+}
+
+/// The key of a node.
+fn key_of(node: &[u8]) -> Option<&[u8]> {
+    node.get(NODE_BYTES..)?.get(..usize::from(short(node, 6)?))
+}
+
+/// The page that a branch's node leads to.
+fn child(node: &[u8]) -> Option<u64> {
+    let [low, middle, high] = [short(node, 0)?, short(node, 2)?, short(node, 4)?].map(u64::from);
+    Some(low | middle << 16 | high << 32)
+}
+
 struct Walk<'a> {
     file: &'a File,
     left: u64,
@@ -103,27 +160,15 @@ impl Walk<'_> {
     fn page(&mut self, number: u64, depth: u16) -> io::Result<()> {
         self.left = self.left.checked_sub(1).ok_or_else(damaged)?;
         let mut page = [0; PAGE_BYTES];
-        let at = number.checked_mul(PAGE_BYTES as u64).ok_or_else(damaged)?;
-        self.file.read_exact_at(&mut page, at)?;
-        let is = short(&page, 10).unwrap_or_default() & (BRANCH | LEAF);
-        let kind = if depth == 1 { LEAF } else { BRANCH };
-        let end = usize::from(short(&page, 12).unwrap_or_default());
-        if is != kind || end > PAGE_BYTES {
-            return Err(damaged());
-        }
-        for place in (HEADER_BYTES..end).step_by(2) {
-            let node = usize::from(short(&page, place).ok_or_else(damaged)?);
-            let node = page.get(node..).ok_or_else(damaged)?;
-            if kind == LEAF { self.leaf(node) } else { self.branch(node, depth - 1) }
-                .ok_or_else(damaged)??;
+        for node in nodes(self.file, number, depth, &mut page)? {
+            let node = node?;
+            if depth == 1 {
+                self.leaf(node).ok_or_else(damaged)??;
+            } else {
+                self.page(child(node).ok_or_else(damaged)?, depth - 1)?;
+            }
         }
         Ok(())
-    }
-
-    fn branch(&mut self, node: &[u8], depth: u16) -> Option<io::Result<()>> {
-        let [low, middle, high] =
-            [short(node, 0)?, short(node, 2)?, short(node, 4)?].map(u64::from);
-        Some(self.page(low | middle << 16 | high << 32, depth))
     }
 
     fn leaf(&mut self, node: &[u8]) -> Option<io::Result<()>> {

@@ -41,8 +41,7 @@ impl Kind for Text {
         let (mut lines, mut rows, mut line) = (0, 0, Vec::new());
         while reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? > 0 {
             let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line));
-            let around = |around: &str| around.lines().any(|line| line == text.trim_end());
-            if !around(shape.head) && !around(shape.foot) {
+            if !is_around(&text, shape) {
                 lines += 1;
                 if let Some(row) = row(&text, shape) {
                     each(row)?;
@@ -54,9 +53,60 @@ impl Kind for Text {
         Ok(if rows == lines { Listed::Table(rows) } else { Listed::Other(lines) })
     }
 
+    /// By halves: the rows are sorted by their keys.
+    fn has(&self, file: &File, shape: &Shape, key: &str) -> io::Result<bool> {
+        let (mut low, mut high) = (0, file.metadata()?.len());
+        let mut reader = BufReader::new(file);
+        // The first row that begins at or behind a place is before the key, it, or behind it.
+        while low < high {
+            let middle = low.midpoint(high);
+            match first_row(&mut reader, middle, shape, key)? {
+                Some((_, Ordering::Equal)) => return Ok(true),
+                Some((end, Ordering::Less)) => low = end,
+                Some((_, Ordering::Greater)) | None => high = middle,
+            }
+        }
+        Ok(false)
+    }
+
     fn is_canonical(&self) -> bool {
         true
     }
+}
+
+/// The first row of which a line begins at or behind a place: where it ends, and how its key
+/// stands to another. `None`: there is no more.
+fn first_row(
+    reader: &mut BufReader<&File>,
+    place: u64,
+    shape: &Shape,
+    key: &str,
+) -> io::Result<Option<(u64, Ordering)>> {
+    let (mut line, mut at) = (Vec::new(), place.saturating_sub(1));
+    reader.seek(io::SeekFrom::Start(at))?;
+    if place > 0 {
+        // Up to the end of the line before.
+        at += reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? as u64;
+    }
+    loop {
+        line.clear();
+        let length = reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
+        if length == 0 {
+            return Ok(None);
+        }
+        at += length as u64;
+        let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line));
+        let found = row(&text, shape).filter(|_| !is_around(&text, shape));
+        if let Some(row) = found {
+            return Ok(Some((at, row.key.cmp(key))));
+        }
+    }
+}
+
+/// Whether a line stands before or behind all rows.
+fn is_around(line: &str, shape: &Shape) -> bool {
+    let is_of = |around: &str| around.lines().any(|known| known == line.trim_end());
+    is_of(shape.head) || is_of(shape.foot)
 }
 
 /// The row that a line is, if it is one.
@@ -386,6 +436,10 @@ mod tests {
             });
             assert_eq!(found, expected, "{}", format.name());
             assert_eq!(listed.unwrap(), Listed::Table(expected.len() as u64), "{}", format.name());
+            for (key, _) in &expected {
+                let has = |key: &str| Text.has(&file, format.shape(), key).unwrap();
+                assert!(has(key) && !has(&format!("{key}!")), "{} {key}", format.name());
+            }
         }
     }
 
@@ -405,6 +459,11 @@ mod tests {
             let made = lines.finish().unwrap();
             std::fs::rename(&made.draft.path, &path).unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), file(&before));
+            let there = File::open(&path).unwrap();
+            for key in before.keys().chain(edits.keys()) {
+                let has = Text.has(&there, &SHAPE, key).unwrap();
+                proptest::prop_assert_eq!(has, before.contains_key(key), "{}", key);
+            }
             let mut kept = (made.keep)(&path).unwrap();
             let (mut after, mut given) = (before.clone(), Edits::default());
             for (key, value) in &edits {

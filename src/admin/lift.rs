@@ -1,0 +1,265 @@
+//! Ending suppressions by hand: of addresses, of all that match, of a source that is gone.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::suppressions::{Wanted, parse_addresses, parse_source};
+use super::{Admin, Failure, ListFilter, Replies, blocking, exports, row};
+use crate::clock;
+use crate::model::bounds::check_note;
+use crate::model::{Address, Filter, Lifts, Reason, Scope, SourceName, Standing, Time};
+use crate::provider::{Instruction, instruction_element};
+
+/// Most lifts in one submission.
+const LIFTS_AT_ONCE: usize = 1_000;
+
+/// What Postfix remembers of what was suppressed before.
+const POSTFIX_CACHES: &str = "Postfix may refuse it for a while yet: running smtpd processes \
+    remember what they looked up (`postfix reload` ends that), and reject_unverified_recipient \
+    remembers what it probed, for hours; see docs/mta/postfix.md";
+
+/// One suppression to lift.
+pub(super) struct Target {
+    address: String,
+    key: String,
+    pub(super) scope: Scope,
+    /// The reason at present; `None`: it is not suppressed.
+    pub(super) reason: Option<Reason>,
+    /// The last instant to cover.
+    through: Time,
+    /// Why there is nothing to lift.
+    problem: Option<&'static str>,
+}
+
+impl Target {
+    fn new(key: &str, scope: Scope, standing: &Standing, now: Time) -> Target {
+        let through = last_instant(standing, now);
+        let (address, key) = (standing.spelling().to_owned(), key.to_owned());
+        Target { address, key, scope, reason: None, through, problem: None }
+    }
+
+    /// What lifts it, as far as `lifts` goes.
+    pub(super) fn lift(&self, lifts: &Lifts, note: Option<&str>) -> Instruction {
+        Instruction {
+            add: false,
+            address: self.address.clone(),
+            scope: self.scope.clone(),
+            at: self.through,
+            until: None,
+            note: note.map(str::to_owned),
+            lifts: lifts.clone(),
+        }
+    }
+}
+
+impl Admin {
+    pub(super) async fn lift(
+        self: &Arc<Self>,
+        addresses: Vec<String>,
+        filter: ListFilter,
+        note: Option<String>,
+        dry_run: bool,
+        to: &Replies,
+    ) -> Result<(), Failure> {
+        if addresses.is_empty() && filter == ListFilter::default() {
+            let error = "name the addresses to lift, or a filter; lifting all needs a filter too";
+            return Err(Failure::usage(error));
+        }
+        check_note(note.as_deref().unwrap_or_default()).map_err(Failure::usage)?;
+        let wanted = Wanted::parse(filter)?;
+        self.check_sources(&wanted.filter.sources)?;
+        let lifts = wanted.lifts();
+        let parsed = parse_addresses(&addresses)?;
+        let admin = Arc::clone(self);
+        let targets = blocking(move || admin.targets(&parsed, &wanted)).await?;
+        let (done, failed) = match dry_run {
+            true => (targets.len(), None),
+            false => self.lift_all(&targets, &lifts, note.as_deref(), to).await,
+        };
+        self.tell_lifted(&targets[..done], note.as_deref(), dry_run, to).await?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Lifts as many as it can; says how many of the first are done.
+    async fn lift_all(
+        &self,
+        targets: &[Target],
+        lifts: &Lifts,
+        note: Option<&str>,
+        to: &Replies,
+    ) -> (usize, Option<Failure>) {
+        let mut done = 0;
+        for chunk in targets.chunks(LIFTS_AT_ONCE) {
+            if to.is_closed() {
+                return (done, Some(super::unheard(())));
+            }
+            let element = |target: &Target| instruction_element(&target.lift(lifts, note));
+            let known = chunk.iter().filter(|target| target.problem.is_none());
+            let elements: Vec<_> = known.map(element).collect();
+            if !elements.is_empty()
+                && let Err(failure) = self.instruct(elements, Vec::new()).await
+            {
+                return (done, Some(failure));
+            }
+            done += chunk.len();
+        }
+        (done, None)
+    }
+
+    async fn tell_lifted(
+        &self,
+        targets: &[Target],
+        note: Option<&str>,
+        dry_run: bool,
+        to: &Replies,
+    ) -> Result<(), Failure> {
+        let keys = match dry_run {
+            true => Vec::new(),
+            false => targets.iter().take(exports::TOLD_MAX).map(|t| t.key.clone()).collect(),
+        };
+        let mut listings = self.listed_soon(keys).await?.into_iter();
+        let hint = (!dry_run && self.feeds_postfix()).then_some(POSTFIX_CACHES);
+        for target in targets {
+            let mut answer = lifted(target, note, dry_run);
+            if let Some(listings) = listings.next() {
+                answer["exports"] = exports::rows(&listings).into();
+            }
+            answer["hint"] = hint.filter(|_| target.problem.is_none()).into();
+            row(to, answer).await?;
+        }
+        Ok(())
+    }
+
+    /// What a lift is about: named addresses of which something is known, or all that match.
+    pub(super) fn targets(
+        &self,
+        addresses: &[Address],
+        wanted: &Wanted,
+    ) -> Result<Vec<Target>, Failure> {
+        let now = clock::now();
+        let mut targets = Vec::new();
+        if addresses.is_empty() {
+            self.each_match(wanted, |key, standing, found| {
+                let target = Target::new(key, found.scope, standing, now);
+                targets.push(Target { reason: Some(found.reason), ..target });
+                Ok(())
+            })?;
+        }
+        for address in addresses {
+            let mut standings = self.reader.standings_of(address)?;
+            let is_known = !standings.is_empty();
+            standings.retain(|(scope, standing)| {
+                wanted.filter.admits_scope(scope) && can_suppress(standing)
+            });
+            if standings.is_empty() {
+                let scope = wanted.filter.scopes.first().cloned().unwrap_or_default();
+                let problem = match is_known {
+                    true => "it is not suppressed: there is nothing to lift",
+                    false => "nothing is known of it: there is nothing to lift",
+                };
+                let target = Target::new(address.key(), scope, &Standing::default(), now);
+                let address = address.received().to_owned();
+                targets.push(Target { address, problem: Some(problem), ..target });
+            }
+            for (scope, standing) in standings {
+                let (key, filter) = (address.key(), &wanted.filter);
+                let found = self.rules.judge(key, &standing, &scope, filter, now);
+                let target = Target::new(key, scope, &standing, now);
+                let (address, reason) = (address.received().to_owned(), found.map(|f| f.reason));
+                targets.push(Target { address, reason, ..target });
+            }
+        }
+        Ok(targets)
+    }
+
+    /// Ends every ground of a source that the configuration has no longer.
+    pub(super) async fn retire(
+        self: &Arc<Self>,
+        source: &str,
+        note: Option<String>,
+        dry_run: bool,
+        to: &Replies,
+    ) -> Result<(), Failure> {
+        check_note(note.as_deref().unwrap_or_default()).map_err(Failure::usage)?;
+        let name = parse_source(source)?;
+        if name == SourceName::operator() || self.sources.iter().any(|known| known.name == name) {
+            let hint = "take it out of the configuration, and restart suppressd, before";
+            return Err(Failure::usage(format!("the source {source:?} is in use: {hint}")));
+        }
+        self.check_sources(std::slice::from_ref(&name))?;
+        let (admin, asked) = (Arc::clone(self), name.clone());
+        let (targets, freed) = blocking(move || admin.resting_on(&asked)).await?;
+        let lifts = Lifts { reason: None, source: Some(name) };
+        let (done, failed) = match dry_run {
+            true => (0, None),
+            false => self.lift_all(&targets, &lifts, note.as_deref(), to).await,
+        };
+        let keys = targets[..done].iter().take(exports::TOLD_MAX).map(|t| t.key.clone()).collect();
+        let listings = self.listed_soon(keys).await?;
+        let answer = json!({
+            "source": source,
+            "standings": targets.len(),
+            "freed": freed,
+            "ended": done,
+            "done": !dry_run && failed.is_none(),
+            "exports": exports::summary(&listings),
+            "hint": (done > 0 && self.feeds_postfix()).then_some(POSTFIX_CACHES),
+        });
+        row(to, answer).await?;
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// All that has anything of a source, and how many of these nothing else suppresses.
+    fn resting_on(&self, source: &SourceName) -> Result<(Vec<Target>, u64), Failure> {
+        let now = clock::now();
+        let (mut targets, mut freed) = (Vec::new(), 0);
+        for standing in self.reader.standings() {
+            let (key, scope, standing) = standing?;
+            let of_ground = standing.grounds().any(|(_, of, _)| of == source);
+            let bounces = standing.soft().iter().chain(standing.blocked().iter());
+            if !of_ground && !bounces.into_iter().any(|bounce| bounce.source == *source) {
+                continue;
+            }
+            let findings = self.rules.findings(&key, &standing, &Filter::default());
+            let mut live = findings.iter().filter(|finding| finding.is_live(now)).peekable();
+            let alone = |of: &[SourceName]| of.iter().all(|of| of == source);
+            freed += u64::from(live.peek().is_some() && live.all(|f| alone(&f.sources)));
+            targets.push(Target::new(&key, scope, &standing, now));
+        }
+        Ok((targets, freed))
+    }
+
+    /// Whether Postfix may ask us, or what we write.
+    fn feeds_postfix(&self) -> bool {
+        let exports = self.exports.statuses();
+        exports.iter().any(|export| export.format.starts_with("postfix"))
+            || !self.lookups.statuses().is_empty()
+    }
+}
+
+/// Whether a standing has anything that suppresses or may come to.
+fn can_suppress(standing: &Standing) -> bool {
+    let bounces = !standing.soft().is_empty() || !standing.blocked().is_empty();
+    bounces || standing.grounds().next().is_some()
+}
+
+/// A lift covers all that is known when it is made: a fact that a fast clock dated ahead too.
+fn last_instant(standing: &Standing, now: Time) -> Time {
+    let grounds = standing.grounds().map(|(_, _, ground)| ground.latest.at);
+    let bounces = standing.soft().iter().chain(standing.blocked().iter()).map(|b| b.at);
+    let latest = grounds.chain(bounces).max().unwrap_or(now);
+    if latest.nanos() > now.nanos() { latest } else { now }
+}
+
+fn lifted(target: &Target, note: Option<&str>, dry_run: bool) -> Value {
+    json!({
+        "address": target.address,
+        "scope": target.scope.to_string(),
+        "reason": target.reason.map(Reason::as_str),
+        "through": target.through.to_string(),
+        "done": !dry_run && target.problem.is_none(),
+        "note": note,
+        "problem": target.problem,
+    })
+}

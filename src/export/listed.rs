@@ -1,0 +1,181 @@
+//! What an export's file says of an address: what the MTA finds there, whatever the store says.
+//!
+//! Only looks: at the file that is in place, by key, as its reader does.
+
+use std::fs::File;
+use std::io;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::Settings;
+use super::handle::{Entry, Exports, Status};
+use super::scan::Scan;
+use super::table::kind;
+use super::write::Source;
+use crate::model::{Filter, Gist, Scope, Standing, Time};
+use crate::store::StoreError;
+
+/// What an export's file says of one address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// The export's name.
+    pub name: String,
+    /// Its format.
+    pub format: &'static str,
+    /// Whether the file has the address; `None` where it cannot be read.
+    pub listed: Option<bool>,
+    /// Whether it is to have it.
+    pub wanted: bool,
+    /// How that comes, in words, with a hint where something is wrong.
+    pub detail: String,
+    /// Whether nothing is to be waited for: it is as it is to be, or does not become so by itself.
+    settled: bool,
+}
+
+/// Addresses of which a listing is asked, by their keys.
+pub type Keys = std::sync::Arc<[String]>;
+
+impl Exports {
+    /// What each file says of each address now, in the order of the addresses, then of the exports.
+    /// It blocks.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub fn listings(&self, keys: &Keys, now: Time) -> Result<Vec<Vec<Listing>>, StoreError> {
+        let files: Vec<io::Result<File>> =
+            self.list.iter().map(|export| File::open(&export.settings.path)).collect();
+        let one = |key: &String| {
+            let standings = (self.source.of)(key)?;
+            let of = Of { source: &self.source, key, standings: &standings, now };
+            Ok(self
+                .list
+                .iter()
+                .zip(&files)
+                .map(|(export, file)| of.listing(export, file))
+                .collect())
+        };
+        keys.iter().map(one).collect()
+    }
+
+    /// The same, once the files say what they are to say, or are known not to do so by themselves;
+    /// after `limit` as they are then.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub async fn settled(
+        &self,
+        keys: &Keys,
+        now: impl Fn() -> Time,
+        limit: Duration,
+    ) -> Result<Vec<Vec<Listing>>, StoreError> {
+        let deadline = Instant::now() + limit;
+        let mut statuses: Vec<_> = self.list.iter().map(|export| export.status.clone()).collect();
+        loop {
+            // Before the look: what is written during it wakes us.
+            statuses.iter_mut().for_each(|status| status.mark_unchanged());
+            let (exports, asked, at) = (self.clone(), Keys::clone(keys), now());
+            let looked = tokio::task::spawn_blocking(move || exports.listings(&asked, at)).await;
+            let found = looked.map_err(|error| StoreError::Damaged(error.to_string()))??;
+            let unsettled = |export: &usize| {
+                found.iter().any(|of| of.get(*export).is_some_and(|listing| !listing.settled))
+            };
+            let waiting = (0..statuses.len()).find(unsettled);
+            let Some(status) = waiting.and_then(|export| statuses.get_mut(export)) else {
+                return Ok(found);
+            };
+            if !matches!(timeout_at(deadline, status.changed()).await, Ok(Ok(()))) {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// One address, and what the store has of it.
+struct Of<'a> {
+    source: &'a Source,
+    key: &'a str,
+    standings: &'a [(Scope, Standing)],
+    now: Time,
+}
+
+impl Of<'_> {
+    fn listing(&self, export: &Entry, file: &io::Result<File>) -> Listing {
+        let settings = &*export.settings;
+        let status = export.status.borrow().clone();
+        let scan = Scan { rules: &self.source.rules, settings, now: self.now, before: None };
+        let (wanted, rows) = scan.look(self.key, self.standings);
+        let fit = rows.is_some();
+        let listed = match file {
+            Ok(file) => {
+                let kind = kind(settings.style.table);
+                let has = |key: &str| kind.has(file, settings.format.shape(), key);
+                let rows = rows.unwrap_or_default();
+                let found: io::Result<Vec<bool>> = rows.iter().map(|row| has(row.key)).collect();
+                // One of several is enough for a reader to find it, and too few to have all found.
+                found.map(|found| match wanted {
+                    true => !found.is_empty() && found.iter().all(|found| *found),
+                    false => found.contains(&true),
+                })
+            }
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        };
+        let (detail, settled) = match &listed {
+            Ok(_) if wanted && !fit => {
+                ("not in the file: its format cannot carry this address".to_owned(), true)
+            }
+            Ok(true) if wanted => there(settings, &status),
+            Ok(false) if wanted => match &status.held_back {
+                // Additions are on their way all the same, unless the file is not ours.
+                Some(held) => (format!("not in the file: {held}"), false),
+                None => not_yet("not yet in the file", &status),
+            },
+            Ok(true) if settings.format.shares_keys() && !status.pending => {
+                ("in the file, by another address that its reader cannot tell apart".into(), true)
+            }
+            Ok(true) => match &status.held_back {
+                Some(held) => (format!("still in the file: {held}"), true),
+                None => not_yet("still in the file", &status),
+            },
+            Ok(false) if self.is_suppressed() => {
+                ("not of its reasons, sources or scopes".to_owned(), true)
+            }
+            Ok(false) => ("not in the file".to_owned(), true),
+            Err(error) => not_yet(&format!("the file cannot be read ({error})"), &status),
+        };
+        Listing {
+            name: settings.name.clone(),
+            format: settings.format.name(),
+            listed: listed.ok(),
+            wanted,
+            detail,
+            settled,
+        }
+    }
+
+    /// Whether it is suppressed at all, for whatever reason and scope.
+    fn is_suppressed(&self) -> bool {
+        let (rules, all) = (&self.source.rules, Filter::default());
+        self.standings.iter().any(|(scope, standing)| {
+            rules.verdict(self.key, &Gist::of(standing), scope, &all, self.now).is_some()
+        })
+    }
+}
+
+/// A row that is there is found by the MTA once the command has run, where there is one.
+fn there(settings: &Settings, status: &Status) -> (String, bool) {
+    match &status.error {
+        Some(error) => (format!("in the file, but: {error}"), true),
+        None if status.pending && !settings.command.is_empty() => {
+            ("in the file; its command has yet to run".to_owned(), false)
+        }
+        None => ("in the file".to_owned(), true),
+    }
+}
+
+fn not_yet(what: &str, status: &Status) -> (String, bool) {
+    match &status.error {
+        Some(error) => (format!("{what}: {error}"), true),
+        None => (what.to_owned(), false),
+    }
+}

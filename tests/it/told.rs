@@ -1,0 +1,179 @@
+//! What the verbs tell of the exports' files: what an MTA finds there, whatever the store says.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::client::{SECRET, event, notify, request, sign};
+use crate::support::daemon::{Daemon, Home, source};
+
+/// What a row says of an export: whether the file has the address, and how that comes.
+fn told<'a>(row: &'a Value, export: &str) -> (&'a Value, &'a str) {
+    let exports = row["exports"].as_array().unwrap();
+    let one = exports.iter().find(|row| row["name"] == export).unwrap();
+    (&one["listed"], one["detail"].as_str().unwrap())
+}
+
+/// What a verb prints for people.
+fn text(daemon: &Daemon, arguments: &[&str]) -> String {
+    String::from_utf8(daemon.cli(arguments).stdout).unwrap()
+}
+
+fn exports(home: &Home) -> String {
+    let one = |name: &str, more: &str| {
+        let path = home.dir.join(name.replace('-', ".")).display().to_string();
+        format!("[[export]]\nname = \"{name}\"\npath = \"{path}\"\n{more}\n")
+    };
+    [
+        one("map-lmdb", "format = \"postfix-transport\"\ntable = \"lmdb\""),
+        one("map-cdb", "format = \"postfix-access\"\ntable = \"cdb\""),
+        one("complaints", "format = \"plain\"\nreasons = [\"complaint\"]"),
+        one("late", "format = \"plain\"\nmin_interval = \"1h\""),
+    ]
+    .concat()
+}
+
+#[test]
+fn an_addition_and_a_lift_say_what_the_files_have() {
+    let home = Home::new("");
+    home.configure(&format!("{}{}", source(), exports(&home)));
+    let daemon = home.start().ready();
+    daemon.until_well();
+    let added = daemon.rows(&["add", "a@x.test"]).remove(0);
+    for (export, listed, detail) in [
+        ("postfix", true, "in the file"),
+        ("map-lmdb", true, "in the file"),
+        ("map-cdb", true, "in the file"),
+        ("complaints", false, "not of its reasons, sources or scopes"),
+        ("late", false, "not yet in the file"),
+    ] {
+        assert_eq!(told(&added, export), (&json!(listed), detail), "{export}");
+    }
+    let looked = daemon.rows(&["lookup", "a@x.test", "b@x.test"]);
+    assert_eq!(told(&looked[0], "map-lmdb").0, true);
+    assert_eq!(told(&looked[1], "map-lmdb"), (&json!(false), "not in the file"));
+    let explained = daemon.rows(&["explain", "a@x.test"]).remove(0);
+    assert_eq!(told(&explained, "map-cdb").0, true);
+    assert_eq!(told(&explained, "late"), (&json!(false), "not yet in the file"));
+    let shown = text(&daemon, &["lookup", "a@x.test"]);
+    assert!(shown.contains("late: not yet in the file"), "{shown}");
+    let lifted = daemon.rows(&["lift", "a@x.test"]).remove(0);
+    for export in ["postfix", "map-lmdb", "map-cdb"] {
+        assert_eq!(told(&lifted, export), (&json!(false), "not in the file"), "{export}");
+    }
+    assert!(lifted["hint"].as_str().unwrap().contains("postfix reload"));
+    daemon.rows(&["add", "b@x.test"]);
+    let shown = text(&daemon, &["lift", "b@x.test"]);
+    assert!(shown.contains("\n\ncomplaints: not in the file\n"), "{shown}");
+    assert_eq!(shown.matches("postfix reload").count(), 1, "{shown}");
+    daemon.stop();
+}
+
+#[test]
+fn a_file_that_is_held_back_or_cannot_be_written_is_told() {
+    let home = Home::new("");
+    let rows: String = (0..10).map(|n| format!("lost{n}@x.test\t550 5.1.1 old\n")).collect();
+    fs::write(home.dir.join("access"), rows).unwrap();
+    let blocked = home.dir.join("blocked");
+    let other = format!(
+        "[[export]]\nname = \"blocked\"\nformat = \"plain\"\npath = {:?}\n",
+        blocked.display().to_string()
+    );
+    home.configure(&format!("{}{other}", source()));
+    let daemon = home.start().ready();
+    fs::remove_file(&blocked).unwrap();
+    fs::create_dir_all(blocked.join("in the way")).unwrap();
+    let added = daemon.rows(&["add", "a@x.test"]).remove(0);
+    assert_eq!(told(&added, "postfix"), (&json!(true), "in the file"), "additions go on");
+    let (listed, detail) = told(&added, "blocked");
+    assert!(*listed != json!(true) && detail.contains("blocked"), "{detail}");
+    let lost = daemon.rows(&["explain", "lost3@x.test"]).remove(0);
+    assert_eq!((&lost["suppressed"], &lost["known"]), (&json!(false), &json!(false)));
+    let (listed, detail) = told(&lost, "postfix");
+    assert_eq!(listed, true);
+    assert!(detail.contains("run: suppressd export postfix --force"), "{detail}");
+    daemon.stop();
+}
+
+#[test]
+fn what_nobody_has_heard_of_is_told_and_changes_nothing() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    let (code, rows) = daemon.answer(&["lift", "typo@x.test"]);
+    assert_eq!((code, &rows[0]["done"]), (1, &json!(false)));
+    assert!(rows[0]["problem"].as_str().unwrap().contains("nothing is known of it"));
+    assert!(daemon.rows(&["events"]).is_empty());
+    let shown = text(&daemon, &["explain", "typo@x.test"]);
+    assert!(
+        shown.starts_with("typo@x.test is not suppressed: nothing is known of it\n"),
+        "{shown}"
+    );
+    for verb in [
+        &["list", "--source", "nosuch"][..],
+        &["lift", "--source", "nosuch", "--yes"],
+        &["lift", "--source", "nosuch"],
+        &["events", "--source", "nosuch"],
+        &["source", "retire", "nosuch", "--yes"],
+        &["trigger", "nosuch", "delivered", "a@x.test"],
+    ] {
+        let ended = daemon.cli(verb);
+        let says = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(64), "{verb:?}: {says}");
+        assert!(says.contains("nosuch") && says.contains("test"), "{verb:?}: {says}");
+    }
+    daemon.stop();
+}
+
+#[test]
+fn a_lift_by_filter_is_asked_for() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    daemon.rows(&["add", "a@x.test", "b@x.test"]);
+    let refused = daemon.cli(&["lift", "--domain", "x.test"]);
+    assert_eq!(refused.status.code(), Some(64));
+    let says = String::from_utf8(refused.stderr).unwrap();
+    assert!(says.contains("this lifts 2 suppressions: nothing was done; --yes"), "{says}");
+    assert_eq!(daemon.rows(&["list"]).len(), 2);
+    assert_eq!(daemon.rows(&["lift", "--domain", "x.test", "--dry-run"]).len(), 2);
+    assert_eq!(daemon.rows(&["lift", "--domain", "x.test", "--yes"]).len(), 2);
+    assert!(daemon.rows(&["list"]).is_empty());
+    daemon.stop();
+}
+
+#[test]
+fn a_source_that_is_gone_is_retired() {
+    let home = Home::new("");
+    home.configure(&format!("{}{}", source(), source().replace("\"test\"", "\"gone\"")));
+    let daemon = home.start().ready();
+    let bounce = |address: &str| event("hard_bounce", address, "m", 1);
+    for address in ["a@x.test", "b@x.test"] {
+        let (body, path) = (bounce(address), "/hooks/gone");
+        let signature = sign(SECRET, body.as_bytes());
+        let headers = [("x-webhook-signature", signature.as_str())];
+        let answer = request(daemon.http, "POST", path, &headers, body.as_bytes());
+        assert_eq!(answer.status, 200);
+    }
+    assert_eq!(notify(daemon.http, &bounce("b@x.test")).status, 200);
+    let refused = daemon.cli(&["source", "retire", "gone", "--yes"]);
+    assert_eq!(refused.status.code(), Some(64));
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("is in use"));
+    daemon.stop();
+    home.configure(&source());
+    let daemon = home.start().ready();
+    assert_eq!(daemon.rows(&["list", "--source", "gone"]).len(), 2, "they go on");
+    assert_eq!(daemon.cli(&["source", "retire", "gone"]).status.code(), Some(64), "it asks");
+    let counted = daemon.rows(&["source", "retire", "gone", "--dry-run"]).remove(0);
+    assert_eq!((&counted["standings"], &counted["freed"]), (&json!(2), &json!(1)));
+    let retired = daemon.rows(&["source", "retire", "gone", "--yes"]).remove(0);
+    assert_eq!((&retired["ended"], &retired["done"]), (&json!(2), &json!(true)));
+    let left: Vec<Value> = daemon.rows(&["list"]);
+    assert_eq!((left.len(), &left[0]["address"]), (1, &json!("b@x.test")));
+    assert!(!home.export().contains("a@x.test") && home.export().contains("b@x.test"));
+    assert_eq!(daemon.health(), "ready", "the guard knows why the row has gone");
+    daemon.stop();
+    let daemon = home.start().ready();
+    assert_eq!(daemon.rows(&["list"]), left, "it was journalled");
+    let explained = daemon.rows(&["explain", "b@x.test"]).remove(0);
+    assert!(explained["exports"][0]["generation"].as_u64().unwrap() > 1, "{explained}");
+    daemon.stop();
+}
