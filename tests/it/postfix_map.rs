@@ -205,6 +205,6 @@ fn the_page_shows_the_lines_that_are_printed() {
         let output = command.output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let lines = String::from_utf8(output.stdout).unwrap();
-        assert!(page.contains(&format!("```\n{lines}```")), "{lines}");
+        assert!(page.contains(&format!("```main.cf\n{lines}```")), "{lines}");
     }
 }
