@@ -9,6 +9,7 @@ pub mod secret;
 pub mod telemetry;
 pub mod units;
 
+pub mod import;
 pub mod provider;
 pub mod rules;
 pub mod verdict;

@@ -272,6 +272,15 @@ impl Rules {
         Extent { since, until: until.min(self.term(reason).end(at)), lifted: None }
     }
 
+    /// When the last fact was of a suppression for this reason that ends then; `None`: the rules
+    /// set no end to it.
+    pub fn last_fact(&self, reason: Reason, until: Time) -> Option<Time> {
+        match self.term(reason) {
+            Term::For(span) => Some(until.minus(span)),
+            Term::Forever => None,
+        }
+    }
+
     fn term(&self, reason: Reason) -> Term {
         match reason {
             Reason::HardBounce => self.hard_bounce,

@@ -5,6 +5,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::provider::Imported;
+
 /// What an operator asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
@@ -85,6 +87,15 @@ pub enum Command {
     Drift {
         /// The source.
         source: String,
+    },
+    /// Takes rows of a file that was read by the command line: one row, once they are durable.
+    Import {
+        /// The source that they are attributed to; else `import`.
+        source: Option<String>,
+        /// The rows.
+        rows: Vec<Imported>,
+        /// Waits until the store has applied all that is durable; progress before.
+        apply: bool,
     },
     /// Writes exports now: one row each.
     Export {

@@ -12,6 +12,7 @@ mod explain;
 mod exports;
 mod health;
 mod lift;
+mod import;
 mod quarantine;
 mod refused;
 mod replies;
@@ -140,8 +141,10 @@ impl Admin {
     }
 
     async fn carry_out(self: &Arc<Self>, command: Command, to: &Replies) -> Result<(), Failure> {
-        // An operator who was told 200 finds what it was about.
-        self.ingest.level().await;
+        // An operator who was told 200 finds what it was about; what only brings more need not wait.
+        if !matches!(command, Command::Import { .. }) {
+            self.ingest.level().await;
+        }
         match command {
             Command::Status => row(to, self.status()).await,
             Command::Lookup { addresses, scope } => self.lookup(addresses, scope, to).await,
@@ -160,6 +163,7 @@ impl Admin {
             Command::Refused { source, follow } => self.refused(source, follow, to).await,
             Command::Poll { source, since } => self.poll(source, since, to).await,
             Command::Drift { source } => self.drift(&source, to).await,
+            Command::Import { source, rows, apply } => self.import(source, rows, apply, to).await,
             Command::Export { name, force } => self.export(name, force, to).await,
             Command::Verify => self.verify(to).await,
             Command::Trigger { source, kind, address } => {

@@ -18,6 +18,8 @@ mod explain;
 mod export;
 mod failure;
 mod files;
+mod import;
+mod input;
 mod lift;
 mod list;
 mod lookup;
@@ -99,6 +101,8 @@ enum Verb {
     Drift(drift::Arguments),
     /// Write exports now
     Export(export::Arguments),
+    /// Import a list of suppressions: a provider's export, ours, CSV, JSON lines or plain addresses
+    Import(import::Arguments),
     /// Send a correctly signed sample notification to the running daemon
     Trigger(trigger::Arguments),
     /// Look after payloads that were authentic but not understood
@@ -155,6 +159,7 @@ fn dispatch(verb: Verb, context: &mut Context) -> Outcome {
         Verb::Poll(arguments) => arguments.run(context),
         Verb::Drift(arguments) => arguments.run(context),
         Verb::Export(arguments) => arguments.run(context),
+        Verb::Import(arguments) => arguments.run(context),
         Verb::Trigger(arguments) => arguments.run(context),
         Verb::Quarantine(arguments) => arguments.run(context),
         Verb::Verify(arguments) => arguments.run(context),

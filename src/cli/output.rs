@@ -66,7 +66,8 @@ impl Output {
         let bar = part.map_or(String::new(), bar);
         let since = *self.since.get_or_insert_with(Instant::now);
         let rate = rate(rows, since.elapsed());
-        let line = format!("\r\x1b[K{}  {bar}pages {pages}, rows {rows}{rate}", clean(what));
+        let pages = if pages > 0 { format!("pages {pages}, ") } else { String::new() };
+        let line = format!("\r\x1b[K{}  {bar}{pages}rows {rows}{rate}", clean(what));
         self.progress = terminal.write_all(line.as_bytes()).is_ok();
     }
 

@@ -292,6 +292,7 @@ fn verb(command: &Command) -> &'static str {
         Command::Poll { .. } => "poll",
         Command::Drift { .. } => "drift",
         Command::Export { .. } => "export",
+        Command::Import { .. } => "import",
         Command::Trigger { .. } => "trigger",
         Command::Verify => "verify",
         Command::QuarantineList => "quarantine-list",

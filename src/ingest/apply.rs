@@ -141,7 +141,8 @@ impl Merge<'_> {
         }
         let (address, scope) = (event.address.key(), &event.scope);
         let mut standing = self.writer.standing(&mut self.batch, address, scope)?;
-        if event.undated && !is_back && standing.has_ground_of(&fact) {
+        let is_import = event.origin == Origin::Import;
+        if event.undated && !is_back && !is_import && standing.has_ground_of(&fact) {
             return Ok(());
         }
         // The provider's other way may not name the message, and so count it a second time.
@@ -154,7 +155,13 @@ impl Merge<'_> {
             received: event.received_at,
             is_new: seen == Seen::First || is_back,
         };
-        if !standing.merge(event.address.received(), fact, &telling) {
+        let spelling = event.address.received();
+        let has_changed = if is_import {
+            standing.merge_lasting(spelling, fact, event.undated, &telling)
+        } else {
+            standing.merge(spelling, fact, &telling)
+        };
+        if !has_changed {
             return Ok(());
         }
         let after = self.live(address, &standing);

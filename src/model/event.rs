@@ -253,7 +253,8 @@ impl Event {
     }
 
     fn ground(&self, usual: Reason) -> Fact {
-        let note = if self.origin == Origin::Operator { self.diagnostic.clone() } else { None };
+        let is_noted = matches!(self.origin, Origin::Operator | Origin::Import);
+        let note = self.diagnostic.clone().filter(|_| is_noted);
         Fact::Ground {
             reason: self.reason.unwrap_or(usual),
             source: self.source.clone(),

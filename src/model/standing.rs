@@ -151,6 +151,34 @@ impl Standing {
         changed || respelled
     }
 
+    /// Merges a fact that must shorten nothing: the ground ends no earlier for it than it did, and
+    /// no earlier than the fact says, unless that was lifted. A fact without a date of its own has
+    /// that of the ground.
+    pub fn merge_lasting(
+        &mut self,
+        spelling: &str,
+        fact: Fact,
+        is_undated: bool,
+        telling: &Telling,
+    ) -> bool {
+        let Fact::Ground { reason, source, mut latest } = fact else {
+            return self.merge(spelling, fact, telling);
+        };
+        let known = self.place_of_ground(reason, &source).ok();
+        let known = known
+            .map(|place| (self.grounds[place].1.latest.at, self.grounds[place].1.latest.until));
+        if let Some((at, _)) = known.filter(|_| is_undated) {
+            latest.at = at;
+        }
+        let ground = |latest| Fact::Ground { reason, source: source.clone(), latest };
+        let stands = |at| self.lifted(reason, &source, at, None).is_none();
+        let longer = known.filter(|(at, _)| stands(*at) && stands(latest.at)).map(|(at, until)| {
+            Latest { at: at.max(latest.at), until: until.max(latest.until), ..latest.clone() }
+        });
+        let changed = self.merge(spelling, ground(latest), telling);
+        longer.is_some_and(|longer| self.merge(spelling, ground(longer), telling)) || changed
+    }
+
     fn add_ground(
         &mut self,
         reason: Reason,

@@ -11,6 +11,7 @@ mod elastic_email;
 mod fault;
 mod forward_email;
 mod generic;
+mod imported;
 mod mailersend;
 mod mailgun;
 mod mailjet;
@@ -46,6 +47,7 @@ pub use api::{
     row_key,
 };
 pub use fault::{Class, Diagnostic, Faults, Said};
+pub use imported::{IMPORT, Imported};
 pub use operator::{Instruction, OPERATOR, OWN, instruction_element};
 pub use packed::{UNPACKED_MAX, gunzip, is_packed};
 pub use push::{Outlet, Push, Pushing, outlet, push_element, push_step};
@@ -86,10 +88,11 @@ pub static ALL: &[&dyn Provider] = &[
     &unisender_go::UnisenderGo,
 ];
 
-/// The provider of that name, among those that a source can name, the operator's and our own.
+/// The provider of that name, among those that a source can name, the operator's, our own and that
+/// of imported files.
 pub fn by_name(name: &str) -> Option<&'static dyn Provider> {
-    let internal: [&'static dyn Provider; 2] =
-        [&operator::Operator(OPERATOR), &operator::Operator(OWN)];
+    let internal: [&'static dyn Provider; 3] =
+        [&operator::Operator(OPERATOR), &operator::Operator(OWN), &imported::Import];
     ALL.iter().copied().chain(internal).find(|provider| provider.name() == name)
 }
 

@@ -29,6 +29,7 @@ const VERBS: &[&[&str]] = &[
     &["events"],
     &["poll"],
     &["export"],
+    &["import"],
     &["trigger"],
     &["verify"],
     &["quarantine"],

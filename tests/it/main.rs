@@ -22,6 +22,8 @@ mod hostile;
 mod http;
 mod http_api;
 mod identity;
+mod import_files;
+mod imports;
 mod journal;
 mod kill;
 mod laws;

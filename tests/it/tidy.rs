@@ -21,6 +21,8 @@ const LAYERS: &[(&str, u8)] = &[
     ("units", 0),
     ("provider", 1),
     ("provider/", 1),
+    ("import", 1),
+    ("import/", 1),
     ("rules", 1),
     ("verdict", 1),
     ("verdict/", 1),
@@ -90,6 +92,7 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("accept", "listen", "what is accepted from is a bound listener"),
     ("accept", "stop", "a listener accepts until the signal to stop"),
     ("store", "journal", "an index entry points at a record, and the reader fetches it"),
+    ("import", "provider", "addresses and times are read as they are in the providers' answers"),
     ("poll", "provider", "a cursor gives the window that an adapter asks for"),
     ("poll", "fetch", "a page is asked for by the only owner of the HTTP client"),
     ("webhook", "fetch", "a certificate that signed a notification may have to be fetched"),
@@ -186,8 +189,9 @@ const FUNCTION_LINES_MAX: usize = 70;
 const LINE_CHARS_MAX: usize = 100;
 
 /// Files in `src/provider/` that are no provider that a source can name.
-const NO_PROVIDERS: &[&str] =
-    &["api", "fault", "mod", "operator", "packed", "push", "settings", "verify", "wire"];
+const NO_PROVIDERS: &[&str] = &[
+    "api", "fault", "imported", "mod", "operator", "packed", "push", "settings", "verify", "wire",
+];
 
 /// Files in `src/export/format/` that are no format.
 const NO_FORMATS: &[&str] = &["field", "key", "mod"];

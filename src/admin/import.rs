@@ -1,0 +1,113 @@
+//! `import`: rows of a file, which the command line has read.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::suppressions::parse_source;
+use super::{Admin, Failure, Replies, Reply, row};
+use crate::clock;
+use crate::ingest::Refused;
+use crate::model::{Element, Origin, SourceName, Submission, Time};
+use crate::provider::{IMPORT, Imported};
+use crate::rules::Rules;
+
+/// An import waits while the store has so many bytes to catch up with: intake must not be full of
+/// it, and refuse webhooks.
+const LAG_BYTES_MAX: u64 = 256 << 20;
+/// Longest wait before it is looked again.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+impl Admin {
+    pub(super) async fn import(
+        &self,
+        source: Option<String>,
+        rows: Vec<Imported>,
+        apply: bool,
+        to: &Replies,
+    ) -> Result<(), Failure> {
+        let source = parse_source(source.as_deref().unwrap_or(IMPORT))?;
+        if source == SourceName::operator() {
+            return Err(Failure::usage("a file is no operator: name another source"));
+        }
+        let now = clock::now();
+        let taken = rows.len();
+        let element = |row| element(row, &self.rules, now);
+        let elements = rows.into_iter().map(element).collect::<Result<Vec<Element>, Failure>>()?;
+        let is_configured = self.sources.iter().any(|(known, _)| *known == source);
+        if taken > 0 {
+            self.take(source, elements, now, to).await?;
+        }
+        if apply {
+            self.until_applied(to).await?;
+        }
+        row(to, json!({ "taken": taken, "configured": is_configured })).await
+    }
+
+    /// Hands rows in as soon as there is room for them.
+    async fn take(
+        &self,
+        source: SourceName,
+        elements: Vec<Element>,
+        received_at: Time,
+        to: &Replies,
+    ) -> Result<(), Failure> {
+        let submission = Submission {
+            source,
+            provider: IMPORT.into(),
+            origin: Origin::Import,
+            feed: "".into(),
+            received_at,
+            elements,
+            cursor: None,
+            released: Vec::new(),
+        };
+        let mut progress = self.ingest.progress();
+        loop {
+            if self.ingest.lag_bytes() <= LAG_BYTES_MAX {
+                match self.ingest.submit(&submission).await {
+                    Ok(_) => return Ok(()),
+                    Err(Refused::Full { .. }) => {}
+                    Err(refused) => return Err(refused.into()),
+                }
+            }
+            // Also how it is noticed that nobody waits for it any more.
+            tell(to, "waiting for the store", None).await?;
+            let _ = timeout(LOOK_EVERY, progress.changed()).await;
+        }
+    }
+
+    /// Waits until the store has applied what is durable now.
+    async fn until_applied(&self, to: &Replies) -> Result<(), Failure> {
+        let end = self.ingest.committed();
+        let all = self.ingest.lag_bytes().max(1);
+        let mut progress = self.ingest.progress();
+        while *progress.borrow_and_update() < end {
+            let left = self.ingest.lag_bytes().min(all);
+            tell(to, "applying", Some(1.0 - left as f64 / all as f64)).await?;
+            if let Ok(Err(_)) = timeout(LOOK_EVERY, progress.changed()).await {
+                return Err(Failure::failed("suppressd is stopping; what it took is durable"));
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn tell(to: &Replies, what: &str, part: Option<f64>) -> Result<(), Failure> {
+    let what = what.to_owned();
+    let reply = Reply::Progress { what, pages: 0, rows: 0, part, wait: None };
+    to.send(reply).await.map_err(super::unheard)
+}
+
+/// The element of a row. Where the rules end a suppression after its last fact, that fact is found
+/// from the end: so it comes back as it was.
+fn element(mut row: Imported, rules: &Rules, now: Time) -> Result<Element, Failure> {
+    let read = row.understood().map_err(Failure::usage)?;
+    if let (Some(since), Some(until)) = (read.since, read.until) {
+        let last = rules.last_fact(read.reason, until).map(|last| last.min(now));
+        let last = last.filter(|last| last.nanos() > since.nanos());
+        row.last = last.map(|last| last.to_string());
+    }
+    Ok(row.element())
+}

@@ -1,0 +1,330 @@
+//! `suppressd import`: brings a list of suppressions that another program has written.
+//!
+//! The file is read twice: first to see whether all of it can be taken, then to send it. So a file
+//! that is refused has changed nothing.
+
+use std::cell::Cell;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use serde_json::{Value, json};
+
+use super::arguments;
+use super::context::Context;
+use super::failure::{Failure, Outcome};
+use super::input::Input;
+use crate::admin::Command;
+use crate::clock;
+use crate::import::{self, Count, DateOrder, FORMATS, Format, Refusal, Row, Told, Wanted};
+use crate::model::{Reason, Scope, SourceName};
+use crate::provider::Imported;
+
+const EXAMPLES: &str = "\
+Examples:
+  suppressd import suppression_bounces.csv --dry-run
+  suppressd import rejects.zip --source acme-mandrill
+  aws sesv2 list-suppressed-destinations | suppressd import -
+  suppressd list --json | ssh mx2 suppressd import -";
+
+/// The arguments of `import`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Arguments {
+    /// The file, also packed by gzip or zip; `-` reads standard input
+    file: PathBuf,
+    /// What it is [default: auto, by its columns]
+    #[arg(long, value_name = "FORMAT", value_parser = formats(), hide_default_value = true,
+        default_value = "auto")]
+    format: Format,
+    /// The source that the rows are attributed to [default: import]
+    #[arg(long, value_parser = arguments::source)]
+    source: Option<SourceName>,
+    /// The reason of rows that do not say one
+    #[arg(long, value_parser = arguments::reason)]
+    reason: Option<Reason>,
+    /// The scope of rows that do not say one: `global` or `stream:NAME` [default: global]
+    #[arg(long, value_parser = arguments::scope)]
+    scope: Option<Scope>,
+    /// What comes first in 01/02/2026: day-first or month-first
+    #[arg(long, value_name = "ORDER", value_parser = orders())]
+    dates: Option<DateOrder>,
+    /// Only show what would be imported
+    #[arg(long)]
+    dry_run: bool,
+    /// Leave rows out that cannot be read, instead of refusing the file
+    #[arg(long)]
+    skip_bad: bool,
+    /// Print JSON, one object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Bad rows that are shown.
+const BAD_SHOWN_MAX: usize = 20;
+/// Rows of one command, and bytes of them, well below the socket's 1 MiB.
+const ROWS_PER_COMMAND: usize = 4_000;
+const BYTES_PER_COMMAND: usize = 400 << 10;
+/// What a row takes beside its address and its note, at most.
+const ROW_BYTES: usize = 500;
+/// How many rows come between two looks at the progress.
+const ROWS_PER_LOOK: u64 = 1_000;
+
+fn formats() -> impl TypedValueParser<Value = Format> {
+    let of = |name: String| FORMATS.iter().find(|(n, _)| *n == name).map(|(_, format)| *format);
+    PossibleValuesParser::new(FORMATS.iter().map(|(name, _)| *name))
+        .map(move |name| of(name).unwrap_or(Format::Auto))
+}
+
+fn orders() -> impl TypedValueParser<Value = DateOrder> {
+    PossibleValuesParser::new(["day-first", "month-first"]).map(|order| match order.as_str() {
+        "day-first" => DateOrder::DayFirst,
+        _ => DateOrder::MonthFirst,
+    })
+}
+
+impl Arguments {
+    /// Reads the file, and sends what it has.
+    pub(super) fn run(self, context: &mut Context) -> Outcome {
+        let input = Input::open(&self.file)?;
+        let wanted = Wanted {
+            format: self.format,
+            reason: self.reason,
+            scope: self.scope.clone(),
+            dates: self.dates,
+            name: input.name.clone(),
+            now: clock::now(),
+        };
+        let count = count(&input, &wanted, context)?;
+        let refusal = count.refusal();
+        let is_taken = refusal.is_none() && (count.bad == 0 || self.skip_bad);
+        let sent = match is_taken && !self.dry_run {
+            true => self.send(&input, &wanted, count.suppressing(), context),
+            false => Ok(0),
+        };
+        if self.json {
+            context.out.json(&summary(&count, *sent.as_ref().unwrap_or(&0), self.dry_run))?;
+        } else {
+            for line in lines(&count) {
+                context.out.line(&line)?;
+            }
+        }
+        remarks(&count).iter().for_each(|remark| context.out.note(remark));
+        let sent = sent?;
+        if let Some(why) = refusal {
+            return Err(unfit(&input, &why));
+        }
+        if !is_taken {
+            let why = format!(
+                "{} rows cannot be read, and nothing was imported; mend them, or leave them out \
+                 with `--skip-bad`",
+                count.bad
+            );
+            return Err(unfit(&input, &why));
+        }
+        if !self.json {
+            context.out.line(&if self.dry_run {
+                "Nothing was imported: this is what would be.".to_owned()
+            } else {
+                format!("Imported {sent} rows.")
+            })?;
+        }
+        Ok(0)
+    }
+
+    /// Reads the file again and sends its rows. Says how many.
+    fn send(
+        &self,
+        input: &Input,
+        wanted: &Wanted,
+        all: u64,
+        context: &mut Context,
+    ) -> Result<u64, Failure> {
+        let mut batch = Batch { rows: Vec::new(), bytes: 0, sent: 0, all };
+        let mut failed = None;
+        let passed = Cell::new(0);
+        let read = input.read(&passed, |reader| {
+            import::read(reader, wanted, &mut |told| {
+                let Told::Rows(_, rows, _) = told else { return ControlFlow::Continue(()) };
+                for row in rows {
+                    batch.bytes += row.address.len() + row.note.as_ref().map_or(0, String::len);
+                    batch.rows.push(row);
+                }
+                if !batch.is_full() {
+                    return ControlFlow::Continue(());
+                }
+                match batch.send(self.source.as_ref(), false, context) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(failure) => {
+                        failed = Some(failure);
+                        ControlFlow::Break(())
+                    }
+                }
+            })
+        });
+        let outcome = match (failed, read) {
+            (Some(failure), _) => Err(failure),
+            (None, Ok(Ok(()))) => batch.send(self.source.as_ref(), true, context),
+            (None, Ok(Err(refusal))) => Err(unread(input, refusal)),
+            (None, Err(error)) => Err(unread(input, error.into())),
+        };
+        match outcome {
+            Ok(()) => Ok(batch.sent),
+            Err(failure) if batch.sent == 0 => Err(failure),
+            Err(failure) => {
+                let sent = batch.sent;
+                context.out.note(&format!(
+                    "{sent} rows were imported before it failed; import the file again: what is \
+                     known changes nothing."
+                ));
+                Err(failure)
+            }
+        }
+    }
+}
+
+/// Rows that go out together.
+struct Batch {
+    rows: Vec<Row>,
+    bytes: usize,
+    sent: u64,
+    all: u64,
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.rows.len() >= ROWS_PER_COMMAND
+            // A quote or a backslash takes two bytes on the way.
+            || 2 * self.bytes + ROW_BYTES * self.rows.len() >= 2 * BYTES_PER_COMMAND
+    }
+
+    fn send(
+        &mut self,
+        source: Option<&SourceName>,
+        is_last: bool,
+        context: &mut Context,
+    ) -> Result<(), Failure> {
+        self.bytes = 0;
+        let rows: Vec<Imported> = self.rows.drain(..).map(imported).collect();
+        let count = rows.len() as u64;
+        let command = Command::Import { source: arguments::text(source), rows, apply: is_last };
+        let mut is_configured = true;
+        context.ask(&command, |_, row| {
+            is_configured = row["configured"] == true;
+            Ok(())
+        })?;
+        self.sent += count;
+        let part = self.sent as f64 / self.all.max(1) as f64;
+        context.out.progress("import", 0, self.sent, Some(part));
+        if let Some(source) = source.filter(|_| is_last && !is_configured) {
+            context.out.note(&format!("No source {source} is configured; the rows have its name."));
+        }
+        Ok(())
+    }
+}
+
+fn imported(row: Row) -> Imported {
+    Imported {
+        address: row.address,
+        reason: row.reason.to_string(),
+        scope: (row.scope != Scope::Global).then(|| row.scope.to_string()),
+        since: arguments::text(row.since.as_ref()),
+        last: None,
+        until: arguments::text(row.until.as_ref()),
+        note: row.note,
+    }
+}
+
+/// Reads all of the file, and counts.
+fn count(input: &Input, wanted: &Wanted, context: &mut Context) -> Result<Count, Failure> {
+    let mut count = Count::default();
+    let passed = Cell::new(0);
+    let read = input.read(&passed, |reader| {
+        import::read(reader, wanted, &mut |told| {
+            count.note(&told);
+            if count.rows % ROWS_PER_LOOK == 0 {
+                let part = passed.get() as f64 / input.length.max(1) as f64;
+                context.out.progress("reading", 0, count.rows, Some(part));
+            }
+            ControlFlow::Continue(())
+        })
+    });
+    match read {
+        Ok(Ok(())) => Ok(count),
+        Ok(Err(refusal)) => Err(unread(input, refusal)),
+        Err(error) => Err(unread(input, error.into())),
+    }
+}
+
+fn unread(input: &Input, refusal: Refusal) -> Failure {
+    unfit(input, &refusal.to_string())
+}
+
+fn unfit(input: &Input, why: &str) -> Failure {
+    Failure::Failed(format!("{}: {why}", input.shown))
+}
+
+/// What the file holds, for people.
+fn lines(count: &Count) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(recognised) = &count.recognised {
+        let import::Recognised { format, list, by } = recognised;
+        lines.push(format!("Recognised as {format} ({list}) by {by}."));
+    }
+    let rows = |n: u64| if n == 1 { "1 row".to_owned() } else { format!("{n} rows") };
+    for (reason, n) in &count.reasons {
+        lines.push(format!("{reason}: {}", rows(*n)));
+    }
+    if let Some((first, last)) = count.span {
+        lines.push(format!("since {first} to {last}"));
+    }
+    for (why, n) in &count.passed {
+        lines.push(format!("passed over, {why}: {}", rows(*n)));
+    }
+    for (line, why) in count.first_bad.iter().take(BAD_SHOWN_MAX) {
+        lines.push(format!("line {line}: {why}"));
+    }
+    let more = count.bad.saturating_sub(BAD_SHOWN_MAX as u64);
+    if more > 0 {
+        lines.push(format!("and {} more that cannot be read", rows(more)));
+    }
+    lines
+}
+
+/// What an operator should know of it beside.
+fn remarks(count: &Count) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if let Some(sign) = count.part {
+        remarks.push(format!("The file has {sign}: it may be only a part of the list."));
+    }
+    if count.undated > 0 {
+        remarks.push(format!("{} rows have no date: they count from now.", count.undated));
+    }
+    if count.unzoned > 0 {
+        remarks.push(format!("{} rows have no time zone: they are taken as UTC.", count.unzoned));
+    }
+    remarks
+}
+
+fn summary(count: &Count, imported: u64, is_dry: bool) -> Value {
+    let recognised = count.recognised.as_ref();
+    let reasons: serde_json::Map<String, Value> =
+        count.reasons.iter().map(|(reason, n)| (reason.to_string(), (*n).into())).collect();
+    let bad = count.first_bad.iter().map(|(line, why)| json!({ "line": line, "problem": why }));
+    json!({
+        "format": recognised.map(|r| r.format),
+        "list": recognised.map(|r| r.list),
+        "recognised_by": recognised.map(|r| r.by.as_str()),
+        "rows": count.rows,
+        "suppressing": count.suppressing(),
+        "reasons": reasons,
+        "passed_over": count.passed,
+        "bad": count.bad,
+        "bad_rows": bad.collect::<Vec<Value>>(),
+        "undated": count.undated,
+        "part": count.part,
+        "imported": imported,
+        "dry_run": is_dry,
+    })
+}
