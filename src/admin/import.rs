@@ -35,7 +35,7 @@ impl Admin {
         let taken = rows.len();
         let element = |row| element(row, &self.rules, now);
         let elements = rows.into_iter().map(element).collect::<Result<Vec<Element>, Failure>>()?;
-        let is_configured = self.sources.iter().any(|(known, _)| *known == source);
+        let is_configured = self.sources.iter().any(|known| known.name == source);
         if taken > 0 {
             self.take(source, elements, now, to).await?;
         }
