@@ -22,6 +22,7 @@ pub mod room;
 pub mod stop;
 pub mod store;
 
+pub mod backup;
 pub mod ingest;
 
 pub mod resolve;

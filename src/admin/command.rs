@@ -97,6 +97,8 @@ pub enum Command {
         /// Waits until the store has applied all that is durable; progress before.
         apply: bool,
     },
+    /// Where the state is, and up to where its journal is durable: one row.
+    Backup,
     /// Writes exports now: one row each.
     Export {
         /// One export; else all.

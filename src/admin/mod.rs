@@ -141,7 +141,7 @@ impl Admin {
     }
 
     async fn carry_out(self: &Arc<Self>, command: Command, to: &Replies) -> Result<(), Failure> {
-        // An operator who was told 200 finds what it was about; what only brings more need not wait.
+        // An operator who was told 200 finds what it was about. What brings more does not wait.
         if !matches!(command, Command::Import { .. }) {
             self.ingest.level().await;
         }
@@ -164,6 +164,7 @@ impl Admin {
             Command::Poll { source, since } => self.poll(source, since, to).await,
             Command::Drift { source } => self.drift(&source, to).await,
             Command::Import { source, rows, apply } => self.import(source, rows, apply, to).await,
+            Command::Backup => row(to, self.durable()).await,
             Command::Export { name, force } => self.export(name, force, to).await,
             Command::Verify => self.verify(to).await,
             Command::Trigger { source, kind, address } => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Admin, Failure, Replies, row};
 use crate::journal;
-use crate::model::{Checked, Submission};
+use crate::model::{Checked, Position, Submission};
 use crate::store::{self, Paths};
 
 /// Exports are not compared: they may trail the store, and are made of it at each start.
@@ -79,6 +79,14 @@ fn kept(quarantine: &Path) -> std::io::Result<Vec<Checked>> {
 }
 
 impl Admin {
+    /// Where a backup finds the state, and up to where it must have the journal.
+    pub(super) fn durable(&self) -> serde_json::Value {
+        let Position { segment, offset } = self.ingest.committed();
+        // The command line may stand in another folder than we do.
+        let state = self.state.canonicalize().unwrap_or_else(|_| self.state.clone());
+        serde_json::json!({ "state": state, "segment": segment, "offset": offset })
+    }
+
     pub(super) async fn verify(self: &Arc<Self>, to: &Replies) -> Result<(), Failure> {
         let admin = Arc::clone(self);
         let rows = super::blocking(move || admin.look()).await?;

@@ -6,6 +6,7 @@
 
 mod add;
 mod arguments;
+mod backup;
 mod check;
 mod classify;
 mod completions;
@@ -28,6 +29,7 @@ mod output;
 mod poll;
 mod quarantine;
 mod refused;
+mod restore;
 mod row;
 mod run;
 mod source;
@@ -107,7 +109,12 @@ enum Verb {
     Trigger(trigger::Arguments),
     /// Look after payloads that were authentic but not understood
     Quarantine(quarantine::Arguments),
-    /// Verify the state directory: journal, checkpoints, image and store against each other
+    /// Keep the state in one file, while the daemon runs or not
+    Backup(backup::Arguments),
+    /// Put a backup into an empty state directory
+    Restore(restore::Arguments),
+    /// Verify the state directory: journal, checkpoints, image and store against each other; or a
+    /// backup
     Verify(verify::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Arguments),
@@ -162,6 +169,8 @@ fn dispatch(verb: Verb, context: &mut Context) -> Outcome {
         Verb::Import(arguments) => arguments.run(context),
         Verb::Trigger(arguments) => arguments.run(context),
         Verb::Quarantine(arguments) => arguments.run(context),
+        Verb::Backup(arguments) => arguments.run(context),
+        Verb::Restore(arguments) => arguments.run(context),
         Verb::Verify(arguments) => arguments.run(context),
         Verb::Completions(arguments) => arguments.run(context),
         Verb::Man(arguments) => arguments.run(context),

@@ -67,7 +67,9 @@ impl Output {
         let since = *self.since.get_or_insert_with(Instant::now);
         let rate = rate(rows, since.elapsed());
         let pages = if pages > 0 { format!("pages {pages}, ") } else { String::new() };
-        let line = format!("\r\x1b[K{}  {bar}{pages}rows {rows}{rate}", clean(what));
+        let rows =
+            if rows > 0 || part.is_none() { format!("rows {rows}{rate}") } else { String::new() };
+        let line = format!("\r\x1b[K{}  {bar}{pages}{rows}", clean(what));
         self.progress = terminal.write_all(line.as_bytes()).is_ok();
     }
 

@@ -2,22 +2,23 @@
 //!
 //! A running daemon is asked. Where none is running the files are read here, and none is changed.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::configuration;
 use super::context::Context;
 use super::failure::{FAILED, Failure, Outcome};
 use super::table::{Column, Table};
+use super::{backup as made, configuration};
 use crate::admin::{Command, verify_stopped};
-use crate::journal;
+use crate::{backup, journal};
 
 /// The arguments of `verify`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// A state directory that no daemon has open [default: store.path, running or not]
-    #[arg(value_name = "DIRECTORY")]
+    /// A state directory that no daemon has open, or a backup [default: store.path, running or not]
+    #[arg(value_name = "PATH")]
     directory: Option<PathBuf>,
     /// Print JSON, one object a line
     #[arg(long)]
@@ -40,10 +41,7 @@ impl Arguments {
         let is_named = self.directory.is_some();
         let state = match self.directory {
             Some(directory) if directory.is_dir() => directory,
-            Some(file) if file.exists() => {
-                let file = file.display();
-                return Err(Failure::Usage(format!("{file} is no state directory")));
-            }
+            Some(file) if file.exists() => return verify_backup(&file, self.json, context),
             Some(missing) => return Err(unread(&missing, "there is no such directory")),
             None => configuration::state_directory(context.config.as_deref())?,
         };
@@ -75,6 +73,18 @@ impl Arguments {
     }
 }
 
-fn unread(path: &std::path::Path, why: impl std::fmt::Display) -> Failure {
+/// Whether this version may open a backup, and all its sums agree.
+fn verify_backup(file: &Path, json: bool, context: &mut Context) -> Outcome {
+    let opened = File::open(file).map_err(|error| unread(file, error))?;
+    let held = backup::verify(opened).map_err(|error| unread(file, error))?;
+    if json {
+        context.out.json(&made::row(&held))?;
+    } else {
+        context.out.line(&made::shown("Whole:", &held))?;
+    }
+    Ok(0)
+}
+
+fn unread(path: &Path, why: impl std::fmt::Display) -> Failure {
     Failure::Failed(format!("{}: {why}", path.display()))
 }

@@ -272,6 +272,7 @@ fn looks(command: &Command) -> bool {
             | C::List { .. }
             | C::Events { .. }
             | C::Refused { .. }
+            | C::Backup
             | C::Verify
             | C::QuarantineList
             | C::QuarantineShow { .. }
@@ -291,6 +292,7 @@ fn verb(command: &Command) -> &'static str {
         Command::Refused { .. } => "refused",
         Command::Poll { .. } => "poll",
         Command::Drift { .. } => "drift",
+        Command::Backup => "backup",
         Command::Export { .. } => "export",
         Command::Import { .. } => "import",
         Command::Trigger { .. } => "trigger",

@@ -32,6 +32,8 @@ const VERBS: &[&[&str]] = &[
     &["import"],
     &["trigger"],
     &["verify"],
+    &["backup"],
+    &["restore"],
     &["quarantine"],
     &["quarantine", "list"],
     &["quarantine", "show"],

@@ -5,6 +5,7 @@
 
 mod aside;
 mod authentic;
+mod backups;
 mod checkpoints;
 mod cli;
 mod clock;

@@ -36,6 +36,8 @@ const LAYERS: &[(&str, u8)] = &[
     ("journal/", 2),
     ("store", 2),
     ("store/", 2),
+    ("backup", 3),
+    ("backup/", 3),
     ("ingest", 3),
     ("ingest/", 3),
     ("resolve", 3),
@@ -162,6 +164,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     (
         "std::fs",
         &[
+            "backup/",
             "cli/",
             "config/",
             "control/",
