@@ -19,6 +19,7 @@ mod opensmtpd;
 mod plain;
 mod postfix;
 mod postmark;
+mod regexp;
 mod rspamd;
 mod sendgrid;
 mod sendmail;
@@ -36,11 +37,13 @@ use super::test;
 pub static ALL: &[&dyn Format] = &[
     &postfix::TRANSPORT,
     &postfix::ACCESS,
+    &regexp::Postfix,
     &exim::Exim,
     &opensmtpd::OpenSmtpd,
     &sendmail::Sendmail,
     &haraka::Haraka,
     &rspamd::Rspamd,
+    &regexp::Rspamd,
     &kumomta::KumoMta,
     &plain::Plain,
     &csv::Csv,

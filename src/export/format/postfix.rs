@@ -51,7 +51,7 @@ transport_maps = {type}:{map}
 };
 
 /// smtpd wants an SMTP code first.
-fn action(reply: &str) -> String {
+pub(super) fn action(reply: &str) -> String {
     match Reply::parse(reply) {
         Some(parts) if parts.code.is_none() => format!("{} {reply}", parts.code()),
         _ => reply.to_owned(),
@@ -136,7 +136,7 @@ fn add(entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
 }
 
 /// The local part as Postfix asks for it: it sees no need for quotes in white space beyond ASCII.
-fn lookup_local(local: &str) -> &str {
+pub(super) fn lookup_local(local: &str) -> &str {
     let special = |c: char| c.is_ascii() && (c.is_whitespace() || "\"(),:;<>@[\\]".contains(c));
     match local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
         Some(inside) if !inside.contains(special) => inside,
@@ -149,6 +149,11 @@ fn check(local: &str, domain: &str, table: Table) -> Result<(), Unfit> {
         // As it is, a comment; in quotes, a key that Postfix never asks for.
         return Err(Unfit("the local part starts with #"));
     }
+    check_lookup(local, domain)
+}
+
+/// Refuses what smtpd was not seen to match, whatever holds the rows.
+pub(super) fn check_lookup(local: &str, domain: &str) -> Result<(), Unfit> {
     let Some(literal) = domain.strip_prefix('[') else {
         return check_domain(domain);
     };

@@ -3,6 +3,8 @@
 //! Rspamd looks up the address without `+tag`, for gmail.com without dots too, and local part and
 //! domain alone. Never writes what it would find for another mailbox.
 
+use std::borrow::Cow;
+
 use super::key::{require_name, require_plain_ascii};
 use super::{Entry, Format, Rows, Table, Unfit};
 
@@ -51,28 +53,32 @@ impl Format for Rspamd {
     }
 
     fn rows(&self, entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
-        require_plain_ascii(entry.local)?;
-        require_name(entry.domain)?;
-        if entry.local.contains('#') {
-            return Err(Unfit("# would start a comment"));
-        }
         // In a CDB map, Rspamd takes the value for a weight.
         let value = if entry.style.table == Table::Cdb { ["1"] } else { [""] };
-        let tag = entry.local.char_indices().skip(1).find(|(_, c)| *c == '+');
-        if entry.domain != DOTLESS {
-            if tag.is_some() {
-                return Err(Unfit("Rspamd looks up the address without what follows +"));
-            }
-            rows.add(&[entry.local, "@", entry.domain], &value);
-            return Ok(());
-        }
-        let bare = entry.local[..tag.map_or(entry.local.len(), |(at, _)| at)].replace('.', "");
-        if bare.is_empty() {
-            return Err(Unfit("nothing but dots"));
-        }
-        rows.add(&[&bare, "@", DOTLESS], &value);
+        rows.add(&[&lookup_local(entry)?, "@", entry.domain], &value);
         Ok(())
     }
+}
+
+/// The local part as Rspamd looks it up.
+///
+/// # Errors
+/// When it would not find the address, or take it for another.
+pub(super) fn lookup_local<'a>(entry: &Entry<'a>) -> Result<Cow<'a, str>, Unfit> {
+    require_plain_ascii(entry.local)?;
+    require_name(entry.domain)?;
+    if entry.local.contains('#') {
+        return Err(Unfit("# would start a comment"));
+    }
+    let tag = entry.local.char_indices().skip(1).find(|(_, c)| *c == '+');
+    if entry.domain != DOTLESS {
+        if tag.is_some() {
+            return Err(Unfit("Rspamd looks up the address without what follows +"));
+        }
+        return Ok(entry.local.into());
+    }
+    let bare = entry.local[..tag.map_or(entry.local.len(), |(at, _)| at)].replace('.', "");
+    if bare.is_empty() { Err(Unfit("nothing but dots")) } else { Ok(bare.into()) }
 }
 
 #[cfg(test)]
