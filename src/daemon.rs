@@ -4,11 +4,12 @@
 //! ready. Stop: no new work; what is in flight; the journal and the store; the last exports; then
 //! those who only look.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -21,6 +22,7 @@ use crate::config::{self, Config};
 use crate::fetch::Fetcher;
 use crate::http::{Guard, Limits, Private, Public};
 use crate::ingest::{Ingest, Running};
+use crate::journal::OpenError;
 use crate::listen::{Listen, Listener, Passed};
 use crate::lookup::{Judge, Lookups};
 use crate::rules::Rules;
@@ -52,6 +54,12 @@ const BUCKETS: &[f64] =
 const UPKEEP: Duration = Duration::from_secs(5);
 /// How often log lines that were folded are summed up.
 const FOLD: Duration = Duration::from_secs(1);
+
+/// A fault of the configuration that is found while the daemon starts, and that no other start will
+/// find gone.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Misconfigured(String);
 
 /// A part of the daemon that runs by itself.
 type Part = (String, JoinHandle<()>);
@@ -104,6 +112,9 @@ impl Process {
     pub fn run(self, config: Config, file: &Path) -> Result<()> {
         telemetry::log::start(config.log.as_ref());
         telemetry::health::starting(env!("CARGO_PKG_VERSION"), file.display());
+        for remark in &config.remarks {
+            telemetry::health::doubtful(&remark.path, &remark.what, &remark.hint);
+        }
         let metrics = PrometheusBuilder::new().set_buckets(BUCKETS)?.install_recorder();
         let metrics = metrics.context("cannot start metrics")?;
         self.runtime.spawn(ignore(self.hangups));
@@ -136,7 +147,7 @@ async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
         )
     };
     // Nothing is made of the store before all else is known to be to be had.
-    let opened = ingest::open(settings.clone())?;
+    let opened = ingest::open(settings.clone()).map_err(of_store)?;
     let listeners = bind(&config)?;
     let running = opened.start(&Handle::current())?;
     let stops = Stops {
@@ -174,6 +185,19 @@ async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
     }
 }
 
+/// Tells a state directory that cannot be had from what may pass.
+fn of_store(error: OpenError) -> anyhow::Error {
+    use ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    let kind = match &error {
+        OpenError::Io { error, .. } => error.kind(),
+        _ => return error.into(),
+    };
+    if matches!(kind, NotADirectory | PermissionDenied | ReadOnlyFilesystem) {
+        return Misconfigured(format!("store.path: {error}")).into();
+    }
+    error.into()
+}
+
 /// Binds every listener, so that what cannot be had is known before anything is promised.
 fn bind(config: &Config) -> Result<Listeners> {
     let all = [("http", &config.http.listen), ("admin", &config.admin.listen)].into_iter();
@@ -182,13 +206,17 @@ fn bind(config: &Config) -> Result<Listeners> {
     let mut passed = Passed::receive(&takers.collect::<Vec<_>>())?;
     let control = passed.control();
     let mut bound = |key: &str, listen: &Listen, mode, group: Option<u32>| {
-        let hint = match (listen, group) {
-            (Listen::Systemd, _) => "enable suppressd.socket, and start it",
-            (_, Some(_)) => "is another program listening there, or is the group not ours?",
-            (_, None) => "is another program listening there?",
-        };
-        Listener::bind(listen, mode, group, &mut passed)
-            .with_context(|| format!("{key}: cannot listen on {listen} ({hint})"))
+        Listener::bind(listen, mode, group, &mut passed).map_err(|error| {
+            use ErrorKind::{AddrInUse, AddrNotAvailable};
+            let what =
+                format!("{key}: cannot listen on {listen}: {error} ({})", listen.hint(&error));
+            // Another program may go, an address come, and systemd start the socket.
+            let passes = matches!(error.kind(), AddrInUse | AddrNotAvailable);
+            match passes || *listen == Listen::Systemd {
+                true => anyhow!(what),
+                false => Misconfigured(what).into(),
+            }
+        })
     };
     // In the order of those that take what systemd has passed.
     let public = bound("http.listen", &config.http.listen, LISTENER_MODE, None)?;
@@ -211,7 +239,8 @@ fn bind(config: &Config) -> Result<Listeners> {
 fn private(config: &Config, listener: Listener) -> Result<Listener> {
     if !listener.is_local() && config.admin.tokens.is_empty() {
         let shown = listener.shown().join(", ");
-        bail!("admin.listen: {shown} is open to other hosts (set [admin] token)");
+        let what = format!("admin.listen: {shown} is open to other hosts (set [admin] token)");
+        bail!(Misconfigured(what));
     }
     Ok(listener)
 }
@@ -226,7 +255,8 @@ async fn start(
 ) -> Result<Parts> {
     let Running { ingest, reader, .. } = running;
     let rules = Arc::clone(&settings.rules);
-    let tls = config.http.tls.as_ref().map(http::identity).transpose().context("http.tls")?;
+    let tls = config.http.tls.as_ref().map(http::identity).transpose();
+    let tls = tls.map_err(|error| Misconfigured(format!("http.tls: {error}")))?;
     let (tls, certificate) = tls.map(|tls| (tls.acceptor, tls.end)).unzip();
     let (exports, export_parts) = export::runner::start(
         config.exports,

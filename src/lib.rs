@@ -42,6 +42,8 @@ pub mod control;
 pub mod config;
 pub mod systemd;
 
+pub mod probe;
+
 pub mod daemon;
 
 pub mod cli;

@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use std::{env, fs, io};
 
 use listenfd::ListenFd;
+use nix::errno::Errno;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 /// Connections that wait to be accepted. Beyond it the system makes clients wait for seconds; the
@@ -49,6 +50,33 @@ impl Listen {
         text.parse()
             .map(Listen::Tcp)
             .map_err(|_| format!("{text:?} is not \"address:port\", \"unix:/path\" or \"systemd\""))
+    }
+
+    /// What to do where it cannot be bound.
+    pub fn hint(&self, error: &io::Error) -> String {
+        use io::ErrorKind::{AddrInUse, AddrNotAvailable, NotADirectory, ReadOnlyFilesystem};
+        let denied = error.raw_os_error().map(Errno::from_raw);
+        let hint = match (self, error.kind(), denied) {
+            (Listen::Systemd, ..) => "enable suppressd.socket, and start it",
+            (Listen::Tcp(_), AddrInUse, _) => "another program has it: `ss -ltnp` names it",
+            (_, AddrInUse, _) => "another program listens there: stop it, or choose another path",
+            (_, AddrNotAvailable, _) => "this host has no such address: `ip address` lists them",
+            (Listen::Tcp(address), _, Some(Errno::EPERM)) => {
+                let port = address.port();
+                return format!("the unit forbids it: add SocketBindAllow=tcp:{port} to it");
+            }
+            (Listen::Tcp(_), _, Some(Errno::EACCES)) => {
+                "a port below 1024 is not for every user: use suppressd.socket, or a proxy"
+            }
+            (Listen::Unix(_), _, Some(Errno::EPERM)) => {
+                "is suppressd in that group, and has the unit SystemCallFilter=@chown?"
+            }
+            (Listen::Unix(_), _, Some(Errno::EACCES)) => "let suppressd write in the directory",
+            (_, ReadOnlyFilesystem, _) => "choose a path in /run/suppressd, or add ReadWritePaths=",
+            (_, NotADirectory, _) => "a part of the path is a file: choose another",
+            _ => "choose another address or path",
+        };
+        hint.to_owned()
     }
 
     /// Whether only programs on this host can reach it.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use super::failure::Failure;
-use crate::config::{self, Config, Environment};
+use crate::config::{self, Config, Environment, Problems};
 
 /// The configuration file, if none is named.
 const DEFAULT_FILE: &str = "/etc/suppressd/config.toml";
@@ -54,10 +54,14 @@ pub(super) fn state_directory(named: Option<&Path>) -> Result<PathBuf, Failure> 
     Ok(text_in(&text, "store", "path").unwrap_or_else(|| config::STORE_PATH.into()))
 }
 
-/// Loads the whole configuration, or tells every problem at once, as text and as JSON.
-pub(super) fn load(file: &Path) -> Result<Config, (String, serde_json::Value)> {
+/// Loads it to be shown, not to be run: credentials that only the unit has are not missed.
+pub(super) fn load_for_a_look(file: &Path) -> Result<Config, Problems> {
+    config::load(file, &Environment::of_process().for_a_look())
+}
+
+/// Loads the whole configuration, or tells every problem at once.
+pub(super) fn load(file: &Path) -> Result<Config, Problems> {
     config::load(file, &Environment::of_process())
-        .map_err(|problems| (problems.to_string(), problems.to_json()))
 }
 
 /// What it makes, for people and for programs.

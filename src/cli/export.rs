@@ -9,6 +9,7 @@ use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::table::Column;
 use crate::admin::Command;
+use crate::config::Problems;
 use crate::export::lines_to_paste;
 
 /// The arguments of `export`.
@@ -53,7 +54,8 @@ impl Arguments {
 /// From the configuration alone: the daemon need not run.
 fn print_config(context: &mut Context, name: &str, as_json: bool) -> Outcome {
     let file = configuration::file(context.config.as_deref());
-    let config = configuration::load(&file).map_err(|(text, _)| Failure::Configuration(text))?;
+    let wrong = |problems: Problems| Failure::Configuration(problems.to_string());
+    let config = configuration::load_for_a_look(&file).map_err(wrong)?;
     let export = config.exports.iter().find(|export| export.name == name);
     let export =
         export.ok_or_else(|| Failure::Usage(format!("there is no export named {name:?}")))?;

@@ -5,7 +5,8 @@ use clap::Args;
 use super::configuration;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
-use crate::daemon::Process;
+use crate::config::Problems;
+use crate::daemon::{Misconfigured, Process};
 
 /// The arguments of `run`: none.
 #[derive(Debug, Args)]
@@ -18,8 +19,11 @@ impl Arguments {
         // First, so that a SIGHUP does not kill while the configuration is read either.
         let process = Process::new().map_err(failed)?;
         let file = configuration::file(context.config.as_deref());
-        let config =
-            configuration::load(&file).map_err(|(text, _)| Failure::Configuration(text))?;
-        process.run(config, &file).map(|()| 0).map_err(failed)
+        let wrong = |problems: Problems| Failure::Configuration(problems.to_string());
+        let config = configuration::load(&file).map_err(wrong)?;
+        process.run(config, &file).map(|()| 0).map_err(|error| match error.is::<Misconfigured>() {
+            true => Failure::Configuration(format!("{error:#}")),
+            false => failed(error),
+        })
     }
 }

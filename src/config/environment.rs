@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeValue;
 
 use super::section::{Field, Section, shown};
+use super::suspect;
 use crate::secret::Secret;
 
 /// Largest file that holds a secret, in bytes.
@@ -24,10 +25,15 @@ const FORMS: &str = "write \"…\", { file = \"…\" }, { env = \"…\" } or { c
 
 type Variables = dyn Fn(&str) -> Option<OsString> + Send + Sync;
 
+/// What stands for a secret that is not there: no adapter must find fault with its form.
+const STAND_IN: &str = "not:checked";
+
 /// What a configuration may refer to outside its file.
 pub struct Environment {
     variable: Box<Variables>,
     credentials: Option<PathBuf>,
+    /// Whether credentials that nobody has passed are left unchecked.
+    looks_only: bool,
 }
 
 impl Environment {
@@ -42,7 +48,14 @@ impl Environment {
         variable: impl Fn(&str) -> Option<OsString> + Send + Sync + 'static,
         credentials: Option<PathBuf>,
     ) -> Environment {
-        Environment { variable: Box::new(variable), credentials }
+        Environment { variable: Box::new(variable), credentials, looks_only: false }
+    }
+
+    /// The same for a look from outside the unit, where there are no credentials. What is loaded so
+    /// is shown, and never run.
+    #[must_use]
+    pub fn for_a_look(self) -> Environment {
+        Environment { looks_only: true, ..self }
     }
 }
 
@@ -95,6 +108,9 @@ pub(super) fn secret(field: &Field<'_>, text: bool) -> Option<Secret> {
         field.problem("is an empty secret", "an empty secret would protect nothing; set one");
         return None;
     }
+    if !suspect::secret(field, &bytes) {
+        return None;
+    }
     let secret = Secret::new(bytes);
     let plain = |text: &str| !text.chars().any(char::is_control);
     if text && !secret.reveal_text().is_some_and(plain) {
@@ -144,6 +160,15 @@ fn of_credential(field: &Field<'_>, name: &str, environment: &Environment) -> Op
         return None;
     }
     let Some(directory) = &environment.credentials else {
+        if environment.looks_only {
+            let hint = format!("the unit must have LoadCredential={name}:PATH");
+            field.walk.unchecked(
+                &field.place,
+                "is not checked here: only the unit has it".into(),
+                hint,
+            );
+            return Some(STAND_IN.into());
+        }
         let what = "there are no credentials: CREDENTIALS_DIRECTORY is not set";
         let hint = format!("run it as a unit with LoadCredential={name}:PATH, or use a file");
         field.problem(what, hint);

@@ -30,8 +30,9 @@ const MODE_MAX: u32 = 0o777;
 struct Taken {
     names: BTreeSet<String>,
     paths: BTreeMap<PathBuf, String>,
-    /// The directories of the daemon itself.
+    /// The directories of the daemon itself, and the one that they are in.
     state: Vec<PathBuf>,
+    store: Option<PathBuf>,
 }
 
 /// Where the daemon keeps what it knows: nobody else's file may be there.
@@ -47,7 +48,11 @@ pub(super) fn exports(
     sources: &BTreeSet<SourceName>,
     store: Option<&Path>,
 ) -> Vec<exports::Settings> {
-    let mut taken = Taken { state: store.map(state).unwrap_or_default(), ..Taken::default() };
+    let mut taken = Taken {
+        state: store.map(state).unwrap_or_default(),
+        store: store.map(plain),
+        ..Taken::default()
+    };
     sections.into_iter().filter_map(|section| export(section, sources, &mut taken)).collect()
 }
 
@@ -164,8 +169,21 @@ fn path(
         field.problem(what, "give each export a file of its own");
         return None;
     }
+    missing_directory(&field, &path, taken);
     taken.paths.insert(place, name.unwrap_or("?").to_owned());
     Some(path)
+}
+
+/// A directory that is not there is made, if that is allowed; a misspelt one is, too.
+fn missing_directory(field: &Field<'_>, path: &Path, taken: &Taken) {
+    let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
+        return;
+    };
+    let ours = taken.store.as_ref().is_some_and(|store| plain(directory).starts_with(store));
+    if !ours && !directory.is_dir() {
+        let what = format!("{} is no directory", shown(&directory.to_string_lossy()));
+        field.warn(what, "it will be made if suppressd may; is it spelled right?");
+    }
 }
 
 /// Where a path leads, however it is spelled: through links, as far as there is something.
@@ -250,7 +268,23 @@ fn command(field: &Field<'_>) -> Vec<String> {
             None => item.problem(item.is_not("a string"), "write each word in quotes"),
         }
     }
+    if let Some(program) = words.first() {
+        doubtful_program(field, program, words.len());
+    }
     words
+}
+
+/// The command runs without a shell: its first word is a program.
+fn doubtful_program(field: &Field<'_>, program: &str, words: usize) {
+    if exports::find_program(program).is_some() {
+        return;
+    }
+    if words == 1 && program.contains(char::is_whitespace) {
+        let hint = "there is no shell: write each word in quotes of its own, [\"/bin/x\", \"y\"]";
+        return field.problem("is one text with blanks", hint);
+    }
+    let hint = "name a program of this host by its whole path";
+    field.warn("names no program that can be run here", hint);
 }
 
 fn user(field: &Field<'_>) -> Option<u32> {

@@ -1,6 +1,7 @@
 //! The tables `http`, `admin` and `control`: who listens where, and within which limits.
 
 use std::fs::File;
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use url::Url;
 
 use super::HOUR;
 use super::environment::secrets;
+use super::poll::is_private;
 use super::section::{Field, Section, checked, shown};
 use crate::http::{AdminSettings, Settings, Tls};
 use crate::ingest;
@@ -45,6 +47,9 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Longest path of a Unix socket, in bytes (`sun_path` in unix(7), without the final null).
 const SOCKET_PATH_MAX: usize = 107;
+
+/// What is read of a file to see whether it was taken for another, in bytes.
+const PEM_BYTES_MAX: u64 = 1 << 20;
 
 const LISTEN_HINT: &str = "write \"127.0.0.1:8025\", \"[::1]:8025\", \"unix:/path\" or \"systemd\"";
 
@@ -163,9 +168,24 @@ pub(super) fn clash(a: &Listen, b: &Listen) -> bool {
 }
 
 pub(super) fn listen(field: &Field<'_>) -> Option<Listen> {
-    match checked(field, Listen::parse(field.text()?), LISTEN_HINT)? {
+    let text = field.text()?;
+    match checked(field, Listen::parse(text), &listen_hint(text))? {
         Listen::Unix(path) => bindable(field, path).map(Listen::Unix),
         listen => Some(listen),
+    }
+}
+
+/// How to write what was meant.
+fn listen_hint(text: &str) -> String {
+    let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+    let is_port = port.parse::<u16>().is_ok();
+    match host {
+        "" | "*" if is_port => {
+            format!("write \"127.0.0.1:{port}\", or \"0.0.0.0:{port}\" for other hosts too")
+        }
+        "localhost" if is_port => format!("write \"127.0.0.1:{port}\": names are not looked up"),
+        _ if text.starts_with('/') => format!("write \"unix:{text}\""),
+        _ => LISTEN_HINT.to_owned(),
     }
 }
 
@@ -188,10 +208,24 @@ fn public_url(field: &Field<'_>) -> Option<Url> {
     } else if url.query().is_some() || url.fragment().is_some() {
         "has more than a path behind the host"
     } else {
+        doubtful(field, &url);
         return Some(url);
     };
     field.problem(bad, hint);
     None
+}
+
+/// What providers would call in vain, or in clear.
+fn doubtful(field: &Field<'_>, url: &Url) {
+    if !is_private(url) {
+        let hint = "use https; in clear, anyone on the way reads credentials and addresses";
+        field.warn("is not an https URL", hint);
+    }
+    let mut segments = url.path().split('/').filter(|segment| !segment.is_empty());
+    if segments.any(|segment| segment == "hooks") {
+        let hint = "/hooks/ and the source's name are put behind it; leave them out";
+        field.warn("has the path of a webhook already", hint);
+    }
 }
 
 fn tls(section: Section<'_>) -> Option<Tls> {
@@ -199,7 +233,21 @@ fn tls(section: Section<'_>) -> Option<Tls> {
     let certificate = section.need("certificate", hint).and_then(|field| readable(&field));
     let key = section.need("key", hint).and_then(|field| readable(&field));
     section.finish();
-    Some(Tls { certificate: certificate?, key: key? })
+    let (certificate, key) = (certificate?, key?);
+    if holds(&certificate, "PRIVATE KEY") == Some(true)
+        && holds(&certificate, "CERTIFICATE") == Some(false)
+        && holds(&key, "CERTIFICATE") == Some(true)
+    {
+        section.problem_here("has the two files swapped", "exchange certificate and key");
+    }
+    Some(Tls { certificate, key })
+}
+
+/// Whether a PEM file has a block of that kind, as far as it can be read.
+fn holds(path: &Path, kind: &str) -> Option<bool> {
+    let mut text = String::new();
+    File::open(path).ok()?.take(PEM_BYTES_MAX).read_to_string(&mut text).ok()?;
+    Some(text.lines().any(|line| line.starts_with("-----BEGIN") && line.contains(kind)))
 }
 
 fn readable(field: &Field<'_>) -> Option<PathBuf> {

@@ -15,6 +15,8 @@ mod report;
 mod rules;
 mod section;
 mod source;
+mod suspect;
+mod walk;
 
 use std::fs::File;
 use std::io::Read;
@@ -25,7 +27,7 @@ use toml::de::DeTable;
 use url::Url;
 
 pub use environment::Environment;
-pub use problem::{Problem, Problems};
+pub use problem::{Problem, Problems, Weight};
 pub use report::{report, report_json};
 
 use crate::fetch::ProxyUrl;
@@ -35,7 +37,8 @@ use crate::provider::{Provider, Reading};
 use crate::rules::Rules;
 use crate::telemetry::log::{FORMS, Filter, VARIABLE};
 use crate::{export as exports, http, lookup as lookups, poll as polls, webhook};
-use section::{Section, Walk, line_of, shown};
+use section::{Section, shown};
+use walk::{Walk, line_of};
 
 /// Largest configuration file, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -89,6 +92,8 @@ pub struct Config {
     pub exports: Vec<exports::Settings>,
     /// The live lookups.
     pub lookups: Vec<lookups::Settings>,
+    /// What is no fault, and deserves a word.
+    pub remarks: Vec<Problem>,
 }
 
 /// The `[store]` table.
@@ -128,11 +133,13 @@ pub fn parse(path: &Path, text: &str, environment: &Environment) -> Result<Confi
     if !errors.is_empty() {
         return Err(Problems { file: path.to_owned(), problems: syntax(text, &errors) });
     }
-    let walk = Walk::new(text, environment);
+    let walk = Walk::new(path, text, environment);
     let config = whole(walk.root(table.get_ref()));
     let problems = walk.into_problems();
     match config {
-        Some(config) if problems.is_empty() => Ok(config),
+        Some(config) if problems.iter().all(|problem| problem.weight != Weight::Fault) => {
+            Ok(Config { remarks: problems, ..config })
+        }
         _ => Err(Problems { file: path.to_owned(), problems }),
     }
 }
@@ -162,13 +169,10 @@ fn syntax(text: &str, errors: &[toml::de::Error]) -> Vec<Problem> {
         let start = error.span().map_or(0, |span| span.start).min(text.len());
         let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
         let column = 1 + text[line_start..start].chars().count();
-        Problem {
-            path: String::new(),
-            name: None,
-            line: Some(line_of(text, start)),
-            what: format!("column {column}: not TOML: {}{}", error.message(), doubled(text, error)),
-            hint: SYNTAX_HINT.to_owned(),
-        }
+        let what =
+            format!("column {column}: not TOML: {}{}", error.message(), doubled(text, error));
+        let hint = suspect::syntax(text, start).unwrap_or(SYNTAX_HINT);
+        Problem { line: Some(line_of(text, start)), ..Problem::late("", None, what, hint) }
     };
     errors.iter().take(SYNTAX_ERRORS_MAX).map(problem).collect()
 }
@@ -240,6 +244,7 @@ fn whole(root: Section<'_>) -> Option<Config> {
         polls: found.polls,
         exports,
         lookups,
+        remarks: Vec::new(),
     })
 }
 
@@ -301,7 +306,7 @@ fn proxy(section: &Section<'_>) -> Option<ProxyUrl> {
     section.finish();
     let field = field?;
     let proxy = ProxyUrl::parse(environment::secret(&field, true)?);
-    if proxy.is_none() {
+    if proxy.is_none() && !section.is_bad("proxy") {
         let hint = "write \"http://user:password@host:port\", or name a secret that holds it";
         field.problem("is not the URL of a proxy", hint);
     }

@@ -12,6 +12,69 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
     near.filter(|(edits, _)| *edits <= limit).min().map(|(_, candidate)| candidate)
 }
 
+/// What providers, other programs and people call things, and what they are called here.
+const ALIASES: &[(&str, &[&str])] = &[
+    ("access_key_id", &["access_key"]),
+    ("address", &["listen"]),
+    ("api_token", &["api_key", "server_token", "bearer"]),
+    ("arn", &["topic_arns"]),
+    ("aws", &["amazon-ses"]),
+    ("aws_access_key_id", &["access_key"]),
+    ("aws_region", &["region"]),
+    ("aws_secret_access_key", &["secret_key"]),
+    ("aws_session_token", &["session_token"]),
+    ("aws_ses", &["amazon-ses"]),
+    ("bind", &["listen"]),
+    ("cert", &["certificate"]),
+    ("client_secret", &["api_key"]),
+    ("database", &["store"]),
+    ("domain", &["domains"]),
+    ("events", &["feeds"]),
+    ("exports", &["export"]),
+    ("fullchain", &["certificate"]),
+    ("hmac", &["secret"]),
+    ("hmac_secret", &["secret"]),
+    ("interval", &["every"]),
+    ("key", &["api_key", "secret", "public_key"]),
+    ("lookups", &["lookup"]),
+    ("mailchimp", &["mandrill"]),
+    ("password", &["basic"]),
+    ("private_key", &["key", "secret_key"]),
+    ("public_api_key", &["api_key"]),
+    ("scaleway", &["scaleway-tem"]),
+    ("schedule", &["cron"]),
+    ("secret_access_key", &["secret_key"]),
+    ("sendinblue", &["brevo"]),
+    ("ses", &["amazon-ses"]),
+    ("signature", &["secret"]),
+    ("signing_key", &["secret", "public_key"]),
+    ("signing_secret", &["secret", "public_key"]),
+    ("sns_topic_arn", &["topic_arns"]),
+    ("sources", &["source"]),
+    ("state_dir", &["path"]),
+    ("svix", &["standard-webhooks"]),
+    ("tem", &["scaleway-tem"]),
+    ("token", &["api_key", "server_token", "bearer", "secret"]),
+    ("topic", &["topic_arns"]),
+    ("topic_arn", &["topic_arns"]),
+    ("twilio", &["sendgrid"]),
+    ("unisender", &["unisender-go"]),
+    ("user", &["basic", "owner"]),
+    ("username", &["basic"]),
+    ("verification_key", &["public_key", "secret"]),
+    ("webhook_key", &["secret", "public_key"]),
+    ("webhook_secret", &["secret", "public_key"]),
+    ("webhook_signing_key", &["secret", "public_key"]),
+    ("webhook_verification_key", &["public_key", "secret"]),
+];
+
+/// The known word that somebody means who calls it as others do.
+pub(super) fn meant<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let word: String = fold(word).into_iter().collect();
+    let (_, ours) = ALIASES.iter().find(|(alias, _)| *alias == word)?;
+    ours.iter().find_map(|ours| known.iter().find(|known| *known == ours)).copied()
+}
+
 /// The words as a list for people.
 pub(super) fn listed<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     words.into_iter().collect::<Vec<_>>().join(", ")

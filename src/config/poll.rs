@@ -49,11 +49,16 @@ pub(super) struct Poll {
     settings: Settings,
     described: Option<&'static dyn Provider>,
     feeds: Vec<Feed>,
+    timing: Timing,
+    trust_removals: bool,
+}
+
+/// When a source is asked, and for how long a time.
+pub(super) struct Timing {
     every: Every,
     overlap: Option<Duration>,
     backfill: Duration,
     scan: Duration,
-    trust_removals: bool,
 }
 
 impl Poll {
@@ -74,7 +79,8 @@ impl Poll {
         has_webhook: bool,
         push: Option<polls::PushSettings>,
     ) -> polls::Settings {
-        let Poll { settings, feeds, every, overlap, backfill, scan, trust_removals, .. } = self;
+        let Poll { settings, feeds, timing, trust_removals, .. } = self;
+        let Timing { every, overlap, backfill, scan } = timing;
         polls::Settings {
             source,
             provider,
@@ -103,12 +109,9 @@ pub(super) fn poll(
         section.problem_here(what, "remove poll, and rely on the webhook");
         return None;
     }
-    let every = every(&section);
-    let overlap = section.take("overlap").and_then(|field| field.duration(OVERLAPS));
-    let backfill = section.take("backfill").and_then(|field| field.duration(BACKFILLS));
-    let scan = section.take("scan").and_then(|field| field.duration(SCANS));
+    let timing = timing(&section);
     let trust_removals = section.take("trust_removals").and_then(|field| field.flag());
-    let settings = settings(&section, &[provider.poll_keys()]);
+    let settings = settings(&section, provider.name(), &[provider.poll_keys()]);
     let described = described(&section, provider, webhook, Some(&settings));
     let provider = described.map_or(provider, |described| described);
     let feeds = feeds(&section, provider, &settings);
@@ -119,12 +122,23 @@ pub(super) fn poll(
         settings,
         described,
         feeds,
+        timing,
+        trust_removals: trust_removals.unwrap_or(false),
+    })
+}
+
+/// The keys of a `poll` table that are the same for every provider.
+pub(super) fn timing(section: &Section<'_>) -> Timing {
+    let every = every(section);
+    let overlap = section.take("overlap").and_then(|field| field.duration(OVERLAPS));
+    let backfill = section.take("backfill").and_then(|field| field.duration(BACKFILLS));
+    let scan = section.take("scan").and_then(|field| field.duration(SCANS));
+    Timing {
         every: every.unwrap_or(Every::Adaptive(ADAPTIVE)),
         overlap,
         backfill: backfill.unwrap_or(BACKFILL),
         scan: scan.unwrap_or(SCAN),
-        trust_removals: trust_removals.unwrap_or(false),
-    })
+    }
 }
 
 fn every(section: &Section<'_>) -> Option<Every> {

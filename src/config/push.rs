@@ -26,7 +26,7 @@ pub(super) fn push(
     let hint = "name the reasons whose suppressions are pushed, as [\"complaint\", \"manual\"]";
     let field = section.need("reasons", hint);
     let reasons = field.and_then(|field| field.list_of(reason)).unwrap_or_default();
-    let own = settings(section, &[outlet.keys()]);
+    let own = settings(section, provider.name(), &[outlet.keys()]);
     section.finish();
     let poll = poll.filter(|_| !section.has_problems())?;
     let settings = poll.settings().with(own);

@@ -71,6 +71,12 @@ fn diagnostic(field: &Field<'_>) -> Option<Diagnostic> {
 }
 
 fn rule_table<'a>(field: &Field<'a>, example: &str) -> Option<Section<'a>> {
+    if field.value.as_str() == Some("never") {
+        let hint =
+            "leave it out of `reasons` in the [[export]] or [[lookup]]; facts are always kept";
+        field.problem("cannot be turned off here", hint);
+        return None;
+    }
     if !field.value.is_table() {
         field.problem(field.is_not("a table"), format!("write it as {example}"));
         return None;

@@ -1,38 +1,30 @@
-//! A walk over the parsed file with typed getters, which notes problems instead of failing.
+//! Typed getters over the parsed file, which note problems instead of failing.
 //!
 //! A getter answers `None` when there is nothing that can be used; if that is an error, it has
 //! been noted. A value is shown in a problem only by getters that are not for secrets.
 
 use std::cell::RefCell;
 use std::fmt::Display;
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::environment::Environment;
-use super::near::{listed, nearest};
-use super::problem::Problem;
+use super::near::{listed, meant, nearest};
+use super::walk::{Place, Walk};
 use crate::units;
 
 /// Most characters of a value that a problem shows.
 const SHOWN_MAX: usize = 60;
 
-/// One walk: the text, the environment, and what was found so far.
-pub(super) struct Walk<'a> {
-    text: &'a str,
-    empty: DeTable<'a>,
-    problems: RefCell<Vec<Problem>>,
-    pub(super) environment: &'a Environment,
-}
-
 /// One table of the file.
 pub(super) struct Section<'a> {
-    walk: &'a Walk<'a>,
-    table: &'a DeTable<'a>,
-    place: Place,
-    known: RefCell<Vec<&'static str>>,
+    pub(super) walk: &'a Walk<'a>,
+    pub(super) table: &'a DeTable<'a>,
+    pub(super) place: Place,
+    pub(super) known: RefCell<Vec<&'static str>>,
 }
 
 /// One value of the file.
@@ -40,62 +32,6 @@ pub(super) struct Field<'a> {
     pub(super) walk: &'a Walk<'a>,
     pub(super) place: Place,
     pub(super) value: &'a DeValue<'a>,
-}
-
-/// Where something stands.
-#[derive(Clone)]
-pub(super) struct Place {
-    path: String,
-    name: Option<String>,
-    line: Option<usize>,
-}
-
-impl<'a> Walk<'a> {
-    pub(super) fn new(text: &'a str, environment: &'a Environment) -> Walk<'a> {
-        let (empty, problems) = (DeTable::new(), RefCell::default());
-        Walk { text, empty, problems, environment }
-    }
-
-    /// The whole file as a section.
-    pub(super) fn root(&'a self, table: &'a DeTable<'a>) -> Section<'a> {
-        let place = Place { path: String::new(), name: None, line: None };
-        Section { walk: self, table, place, known: RefCell::default() }
-    }
-
-    pub(super) fn problem(&self, place: &Place, what: impl Into<String>, hint: impl Into<String>) {
-        self.problems.borrow_mut().push(Problem {
-            path: place.path.clone(),
-            name: place.name.clone(),
-            line: place.line,
-            what: what.into(),
-            hint: hint.into(),
-        });
-    }
-
-    /// Whether a problem was noted at this place or within it.
-    pub(super) fn is_bad(&self, place: &Place) -> bool {
-        let within = |p: &Problem| {
-            let rest = p.path.strip_prefix(&place.path);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        };
-        self.problems.borrow().iter().any(within)
-    }
-
-    /// What was found, in the order of the lines.
-    pub(super) fn into_problems(self) -> Vec<Problem> {
-        let mut problems = self.problems.into_inner();
-        problems.sort_by_key(|problem| problem.line);
-        problems
-    }
-
-    fn line(&self, span: &Range<usize>) -> usize {
-        line_of(self.text, span.start)
-    }
-}
-
-/// The line, from 1, that a byte of the text is on.
-pub(super) fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count()
 }
 
 impl<'a> Section<'a> {
@@ -122,7 +58,7 @@ impl<'a> Section<'a> {
             Some(field) => field.table(),
             None => Some(Section {
                 walk: self.walk,
-                table: &self.walk.empty,
+                table: self.walk.empty(),
                 place: self.at(key, self.place.line),
                 known: RefCell::default(),
             }),
@@ -182,9 +118,14 @@ impl<'a> Section<'a> {
         self.walk.is_bad(&self.place_of(key))
     }
 
-    /// Whether a problem was noted within this section.
+    /// Whether a fault was noted within this section.
     pub(super) fn has_problems(&self) -> bool {
-        self.walk.is_bad(&self.place)
+        self.walk.has_faults(&self.place)
+    }
+
+    /// Whether this section refers to something that cannot be looked at here.
+    pub(super) fn has_unchecked(&self) -> bool {
+        self.walk.has_unchecked(&self.place)
     }
 
     /// Notes every key that nobody took.
@@ -195,7 +136,8 @@ impl<'a> Section<'a> {
             if known.contains(&key) {
                 continue;
             }
-            let hint = match nearest(key, known.iter().copied()) {
+            let near = nearest(key, known.iter().copied());
+            let hint = match near.or_else(|| meant(key, &known)) {
                 Some(meant) => format!("did you mean {meant:?}?"),
                 None => format!("the keys here are: {}", listed(known.iter().copied())),
             };
@@ -236,6 +178,11 @@ impl<'a> Field<'a> {
         self.walk.problem(&self.place, what, hint);
     }
 
+    /// Notes that this value can be meant as it is, and is wrong most times.
+    pub(super) fn warn(&self, what: impl Into<String>, hint: impl Into<String>) {
+        self.walk.warn(&self.place, what, hint);
+    }
+
     /// A text of one line or many. Not empty.
     pub(super) fn lines(&self) -> Option<&'a str> {
         let Some(text) = self.value.as_str() else {
@@ -264,7 +211,12 @@ impl<'a> Field<'a> {
 
     /// A file's path, relative to the working directory unless it is absolute.
     pub(super) fn path(&self) -> Option<PathBuf> {
-        self.text().map(PathBuf::from)
+        let path = self.text().map(PathBuf::from)?;
+        if self.walk.installed && path.is_relative() {
+            let hint = "under the unit it would be below /: write the whole path";
+            self.warn(format!("{} is a relative path", shown(&path.to_string_lossy())), hint);
+        }
+        Some(path)
     }
 
     /// A whole number within limits.
@@ -311,7 +263,8 @@ impl<'a> Field<'a> {
         let found = choices.iter().find(|choice| **choice == text).copied();
         if found.is_none() {
             let problem = format!("{} is not {what}", shown(text));
-            let meant = nearest(text, choices.iter().copied());
+            let near = nearest(text, choices.iter().copied());
+            let meant = near.or_else(|| meant(text, choices));
             let meant = meant.map_or(String::new(), |m| format!("did you mean {m:?}? "));
             let hint = format!("{meant}this version has: {}", listed(choices.iter().copied()));
             self.problem(problem, hint);

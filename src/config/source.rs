@@ -6,9 +6,10 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::environment::secrets;
-use super::near::listed;
-use super::poll::{Poll, poll};
+use super::near::{listed, meant, nearest};
+use super::poll::{Poll, poll, timing};
 use super::section::{Field, Section, shown};
+use super::suspect;
 use super::{EVER, Source, polls, push, webhook};
 use crate::model::SourceName;
 use crate::provider::{
@@ -49,7 +50,9 @@ pub(super) fn sources(sections: Vec<Section<'_>>, is_local: bool) -> Sources {
 fn source(section: Section<'_>, is_local: bool, found: &mut Sources) {
     let name = name(&section, &found.names);
     found.names.extend(name.clone());
-    let provider = chosen_provider(&section);
+    let chosen = chosen_provider(&section);
+    // One that is misspelt hides nothing else: the source is looked at as if it were the one meant.
+    let provider = chosen.or_else(|| meant_provider(&section));
     let (webhook, poll_field) = (section.take("webhook"), section.take("poll"));
     let push_field = section.take("push");
     let silent = section.take("silent").and_then(|field| field.duration(SILENT_MIN..=EVER));
@@ -63,13 +66,15 @@ fn source(section: Section<'_>, is_local: bool, found: &mut Sources) {
         field.problem("stands without poll, whose settings it uses", "add poll = { … }");
     }
     section.finish();
-    let Some(provider) = provider else { return };
+    let Some(provider) = provider else {
+        return of_no_provider(webhook, poll_field);
+    };
     let webhook = webhook.and_then(|f| f.table()).map(|s| checks(s, provider, is_local));
     let (told, webhook) = webhook.unzip();
     let poll = poll_field.and_then(|f| f.table()).and_then(|s| poll(s, provider, told.as_ref()));
     let push = push_field.and_then(|field| field.table());
     let push = push.and_then(|section| push::push(&section, provider, poll.as_ref()));
-    let Some(name) = name else { return };
+    let (Some(name), Some(_)) = (name, chosen) else { return };
     found.sources.push(Source { name: name.clone(), provider, silent });
     let webhook = webhook.flatten();
     let by_webhook = webhook.as_ref().and_then(|(_, described)| *described);
@@ -113,6 +118,25 @@ fn chosen_provider(section: &Section<'_>) -> Option<&'static dyn Provider> {
     provider::ALL.iter().copied().find(|provider| provider.name() == chosen)
 }
 
+/// The provider that a misspelt one is nearest to.
+fn meant_provider(section: &Section<'_>) -> Option<&'static dyn Provider> {
+    let names: Vec<&'static str> = provider::ALL.iter().map(|provider| provider.name()).collect();
+    let word = section.table.get("provider")?.get_ref().as_str()?;
+    let near = nearest(word, names.iter().copied()).or_else(|| meant(word, &names))?;
+    provider::by_name(near)
+}
+
+/// Looks at what can be said of a source whoever its provider is.
+fn of_no_provider(webhook: Option<Field<'_>>, poll: Option<Field<'_>>) {
+    if let Some(section) = webhook.and_then(|field| field.table()) {
+        settings(&section, "", &[CREDENTIAL_KEYS, &[Key::optional_secret("secret")]]);
+    }
+    if let Some(section) = poll.and_then(|field| field.table()) {
+        timing(&section);
+        settings(&section, "", &[&[Key::optional_secret("api_key")]]);
+    }
+}
+
 /// The checks of a `webhook` table, and the provider that it describes, if it does.
 type Webhook = (Vec<Check>, Option<&'static dyn Provider>);
 
@@ -122,7 +146,7 @@ fn checks(
     provider: &dyn Provider,
     is_local: bool,
 ) -> (Settings, Option<Webhook>) {
-    let settings = settings(&section, &[provider.webhook_keys(), CREDENTIAL_KEYS]);
+    let settings = settings(&section, provider.name(), &[provider.webhook_keys(), CREDENTIAL_KEYS]);
     let auth = section.take("auth");
     let is_open = auth.is_some();
     if let Some(field) = auth {
@@ -141,8 +165,11 @@ fn checks(
     }
     let described = described(&section, provider, Some(&settings), None);
     section.finish();
-    if !section.has_problems() {
+    if !section.has_problems() && !section.has_unchecked() {
         credentials_wanted(&section, provider, &checks, is_open, is_local);
+    }
+    if checks.is_empty() && section.has_unchecked() {
+        checks.push(Check::Bearer(Vec::new()));
     }
     let good = !section.has_problems();
     (settings, good.then_some((checks, described)))
@@ -199,7 +226,7 @@ fn credentials_wanted(
 }
 
 /// The settings of a table under an adapter's keys, resolved.
-pub(super) fn settings(section: &Section<'_>, keys: &[&[Key]]) -> Settings {
+pub(super) fn settings(section: &Section<'_>, provider: &str, keys: &[&[Key]]) -> Settings {
     let mut settings = Settings::default();
     for key in keys.iter().copied().flatten() {
         let Some(field) = section.take(key.name) else {
@@ -208,7 +235,7 @@ pub(super) fn settings(section: &Section<'_>, keys: &[&[Key]]) -> Settings {
             }
             continue;
         };
-        let value = setting(key, &field);
+        let value = setting(provider, key, &field);
         if let Some(value) = value {
             settings.set(key.name, value);
         }
@@ -216,13 +243,21 @@ pub(super) fn settings(section: &Section<'_>, keys: &[&[Key]]) -> Settings {
     settings
 }
 
-fn setting(key: &Key, field: &Field<'_>) -> Option<Setting> {
+fn setting(provider: &str, key: &Key, field: &Field<'_>) -> Option<Setting> {
     let owned = |text: &str| text.to_owned();
+    let fits = |field: &Field<'_>, text: &&str| suspect::text_of(provider, key.name, field, text);
     match key.kind {
-        KeyKind::Secret => secrets(field, TEXT_SECRETS.contains(&key.name)).map(Setting::Secrets),
-        KeyKind::Text => field.lines().map(|text| Setting::Text(owned(text))),
+        KeyKind::Secret => {
+            let secrets = secrets(field, TEXT_SECRETS.contains(&key.name))?;
+            suspect::secrets_of(provider, key.name, field, &secrets);
+            Some(Setting::Secrets(secrets))
+        }
+        KeyKind::Text => {
+            field.lines().filter(|text| fits(field, text)).map(|text| Setting::Text(owned(text)))
+        }
         KeyKind::Texts => {
-            Some(Setting::Texts(field.list().iter().filter_map(Field::text).map(owned).collect()))
+            let one = |item: &Field<'_>| item.text().filter(|text| fits(item, text)).map(owned);
+            Some(Setting::Texts(field.list().iter().filter_map(one).collect()))
         }
         KeyKind::Flag => field.flag().map(Setting::Flag),
         KeyKind::Span => field.duration(SPAN_MIN..=SPAN_MAX).map(Setting::Span),

@@ -4,6 +4,8 @@
 //! ever more seldom.
 
 use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -86,6 +88,18 @@ const INHERITED: &[&str] = &["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG",
 
 /// Where programs are looked for if we were not told.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The file of a program, as it is found when a command runs.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let runs = |path: &Path| {
+        path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    };
+    if program.contains('/') {
+        return Some(PathBuf::from(program)).filter(|path| runs(path));
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| PATH.into());
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| runs(path))
+}
 
 /// The environment of an export's command.
 fn environment(settings: &Settings) -> Vec<(&'static str, OsString)> {

@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use crate::model::Filter;
 
+pub use command::find as find_program;
 pub use format::{ALL, Entry, Format, Hash, Shape, Style, Unfit};
 pub use listed::{Keys, Listing};
 pub use rows::{Row, Rows};

@@ -55,6 +55,11 @@ pub fn missed(source: &str, events: u64) {
     gauge!("suppressd_missed_by_webhook", "source" => source.to_owned()).set(events as f64);
 }
 
+/// What the configuration says and most times does not mean.
+pub fn doubtful(key: &str, what: &str, hint: &str) {
+    warn!(key, what, hint, "the configuration may not say what is meant");
+}
+
 /// The wall clock was set ahead, or the host slept.
 pub fn clock_ahead(by: Duration) {
     let by = show_duration(Duration::from_secs(by.as_secs()));

@@ -1,0 +1,175 @@
+//! What is valid, or nearly, and most times not meant: each gets its word.
+//!
+//! No secret is shown, nor any part of one.
+
+use super::near::nearest;
+use super::section::{Field, shown};
+use crate::secret::Secret;
+
+/// AWS's regions (AWS General Reference, "Amazon SES endpoints and quotas").
+const AWS_REGIONS: &[&str] = &[
+    "af-south-1",
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-northeast-3",
+    "ap-south-1",
+    "ap-south-2",
+    "ap-southeast-1",
+    "ap-southeast-2",
+    "ap-southeast-3",
+    "ap-southeast-5",
+    "ca-central-1",
+    "ca-west-1",
+    "eu-central-1",
+    "eu-central-2",
+    "eu-north-1",
+    "eu-south-1",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "il-central-1",
+    "me-central-1",
+    "me-south-1",
+    "sa-east-1",
+    "us-east-1",
+    "us-east-2",
+    "us-gov-east-1",
+    "us-gov-west-1",
+    "us-west-1",
+    "us-west-2",
+];
+
+/// What stands in examples where a secret is to be.
+const STAND_INS: &[&str] = &[
+    "apikey",
+    "changeit",
+    "changeme",
+    "dummy",
+    "placeholder",
+    "password",
+    "replaceme",
+    "secret",
+    "tbd",
+    "todo",
+    "xxx",
+    "xxxx",
+    "xxxxxxxx",
+    "yourapikey",
+    "yoursecret",
+];
+
+/// Length of an access key's id, and of the secret that belongs to it (AWS IAM User Guide).
+const AWS_ID_BYTES: usize = 20;
+const AWS_SECRET_BYTES: usize = 40;
+
+/// What a text that is no TOML was meant to be, from where it goes wrong.
+pub(super) fn syntax(text: &str, start: usize) -> Option<&'static str> {
+    let from = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
+    let line = text[from..].lines().next().unwrap_or_default();
+    let (key, value) = line.split_once('=').unwrap_or((line, ""));
+    if line.contains(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{ab}']) {
+        return Some("these quotes are curly: write straight ones, \"…\"");
+    }
+    let value = value.trim_start();
+    if key.trim() == "mode" && value.len() > 1 && value.starts_with('0') {
+        return Some("write the mode in quotes, such as \"0644\"");
+    }
+    if text.trim_start().starts_with('{') {
+        return Some("this is JSON, and the configuration is TOML: key = value, tables as [http]");
+    }
+    let (key, _) = line.trim_start_matches([' ', '-']).split_once(':').unwrap_or(("", ""));
+    let word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    let is_yaml = line.starts_with("---") || !key.is_empty() && key.chars().all(word);
+    is_yaml.then_some("this is YAML, and the configuration is TOML: key = value, tables as [http]")
+}
+
+/// Says what is odd about a secret; `false` if it cannot be one.
+pub(super) fn secret(field: &Field<'_>, bytes: &[u8]) -> bool {
+    let plain = bytes.trim_ascii();
+    let text = std::str::from_utf8(plain).unwrap_or_default();
+    if is_reference(text) {
+        let hint = "nothing is replaced in a text: write { env = \"NAME\" } for a variable";
+        field.problem("names what is to be put there, and is no secret", hint);
+        return false;
+    }
+    if plain.len() != bytes.len() {
+        let hint = "they are part of it: remove them, unless the provider's secret has them";
+        field.warn("begins or ends with blanks", hint);
+    }
+    let letters: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
+    if STAND_INS.contains(&&*letters.to_ascii_lowercase()) {
+        let hint =
+            "anyone could guess it: use the provider's, or what `openssl rand -hex 32` makes";
+        field.warn("is what stands in examples, and no secret", hint);
+    }
+    true
+}
+
+/// Whether a text is what shells and templates replace.
+fn is_reference(text: &str) -> bool {
+    let within = |open, close| text.starts_with(open) && text.ends_with(close);
+    let variable = text.strip_prefix('$').is_some_and(|name| {
+        let rest = name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+        rest && name.starts_with(|first: char| first.is_ascii_uppercase())
+    });
+    variable || within("${", "}") || within("$(", ")") || within("{{", "}}") || within("<", ">")
+}
+
+/// Says what is odd about the secrets under a provider's key.
+pub(super) fn secrets_of(provider: &str, key: &str, field: &Field<'_>, secrets: &[Secret]) {
+    let any = |is: fn(&[u8]) -> bool| secrets.iter().any(|secret| is(secret.reveal()));
+    let is_id = |bytes: &[u8]| {
+        bytes.len() == AWS_ID_BYTES && (bytes.starts_with(b"AKIA") || bytes.starts_with(b"ASIA"))
+    };
+    let swapped = match (provider, key) {
+        ("amazon-ses", "access_key") => any(|bytes| bytes.len() == AWS_SECRET_BYTES),
+        ("amazon-ses", "secret_key") => any(is_id),
+        ("scaleway-tem", "secret_key") => any(|bytes| bytes.starts_with(b"SCW")),
+        _ => false,
+    };
+    if swapped {
+        let hint = "are access_key (the id) and secret_key swapped?";
+        field.problem("looks like the other half of the pair", hint);
+    }
+}
+
+/// Says what is odd about a text under a provider's key; `false` if it cannot be used.
+pub(super) fn text_of(provider: &str, key: &str, field: &Field<'_>, text: &str) -> bool {
+    match (provider, key) {
+        ("amazon-ses", "region") if !AWS_REGIONS.contains(&text) => {
+            let near = nearest(text, AWS_REGIONS.iter().copied());
+            let hint = near.map_or_else(
+                || "write it as the console does, such as \"eu-west-1\"".to_owned(),
+                |near| format!("did you mean {near:?}?"),
+            );
+            field.warn(format!("{} is no region that this version knows", shown(text)), hint);
+        }
+        (_, "domains") if text.contains(['/', '@', ':']) => {
+            let hint = "write the domain alone, such as \"mg.example.org\"";
+            field.problem(format!("{} is not a domain", shown(text)), hint);
+            return false;
+        }
+        (_, "topic_arns") if !text.starts_with("arn:") || text.matches(':').count() < 5 => {
+            let hint = "copy the topic's ARN, such as \"arn:aws:sns:eu-west-1:123456789012:ses\"";
+            field.problem(format!("{} is not an ARN", shown(text)), hint);
+            return false;
+        }
+        _ => {}
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_be_replaced_is_told_from_a_secret() {
+        for text in ["${KEY}", "$KEY_2", "$(cat key)", "{{ vault.key }}", "<your-key>"] {
+            assert!(is_reference(text), "{text}");
+        }
+        for text in ["", "$", "$ecret", "$1", "pa$$word", "{\"a\":1}", "a<b>", "KEY"] {
+            assert!(!is_reference(text), "{text}");
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Tries what `run` will need, as the user that this process is: `check --deep`.
+//!
+//! Changes nothing: directories are looked at, ports are bound and left again.
+
+mod paths;
+mod ports;
+mod tls;
+mod unit;
+mod user;
+
+use std::path::Path;
+
+use crate::config::{Config, Problem};
+use crate::export::{self, find_program};
+use crate::listen::Listen;
+use crate::model::Time;
+
+use paths::Host;
+use unit::Unit;
+
+pub use user::{UserError, become_named, become_units};
+
+/// One place in the configuration that listens.
+struct Place {
+    key: String,
+    listen: Listen,
+    group: Option<u32>,
+}
+
+/// All that would not work, and what the unit must be told.
+pub fn deep(config: &Config, now: Time) -> Vec<Problem> {
+    let unit = Unit::installed();
+    let host = Host::new(unit.as_ref());
+    let mut found = Vec::new();
+    found.extend(host.directory("store.path", None, &config.store.path));
+    for (index, export) in config.exports.iter().enumerate() {
+        found.extend(of_export(&host, index, export));
+    }
+    let places = places(config);
+    for place in &places {
+        if let Listen::Unix(path) = &place.listen {
+            found.extend(host.directory(&place.key, None, folder(path)));
+            found.extend(host.group(&place.key, None, place.group));
+        }
+    }
+    found.extend(ports::taken(&places, &config.control));
+    found.extend(config.http.tls.iter().flat_map(|identity| tls::fault(identity, now)));
+    found
+}
+
+/// What of the configuration the unit does not allow, as far as that can be read in its file.
+pub fn by_unit(config: &Config) -> Vec<Problem> {
+    Unit::installed_or_ours().forbidden(&places(config))
+}
+
+fn of_export(host: &Host, index: usize, export: &export::Settings) -> Vec<Problem> {
+    let key = |key: &str| format!("export[{}].{key}", index + 1);
+    let name = Some(&*export.name);
+    let mut found = Vec::new();
+    found.extend(host.directory(&key("path"), name, folder(&export.path)));
+    found.extend(host.owner(&key("owner"), name, export.owner));
+    found.extend(host.group(&key("group"), name, export.group));
+    let program = export.command.first();
+    if program.is_some_and(|program| find_program(program).is_none()) {
+        let what = "names no program that can be run here".to_owned();
+        let hint = "name a program that exists and may be run by its whole path";
+        found.push(Problem::late(&key("command"), name, what, hint));
+    }
+    found
+}
+
+/// Everything that listens, with its key.
+fn places(config: &Config) -> Vec<Place> {
+    let place = |key: &str, listen: &Listen, group| Place {
+        key: key.to_owned(),
+        listen: listen.clone(),
+        group,
+    };
+    let mut places = vec![
+        place("http.listen", &config.http.listen, None),
+        place("admin.listen", &config.admin.listen, None),
+        place("control.socket", &Listen::Unix(config.control.clone()), None),
+    ];
+    let lookups = config.lookups.iter().enumerate();
+    places.extend(lookups.map(|(index, lookup)| {
+        place(&format!("lookup[{}].listen", index + 1), &lookup.listen, lookup.group)
+    }));
+    places
+}
+
+/// The directory of a file.
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}

@@ -1,0 +1,120 @@
+//! Whether directories can be written in, and files given away.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, Gid, Group, Uid, access, getegid, geteuid, getgroups};
+
+use super::unit::Unit;
+use crate::config::{Problem, Weight};
+
+/// What the unit makes by itself, before it starts us.
+const MADE: &[&str] = &["/var/lib/suppressd", "/run/suppressd"];
+
+/// This host, as the user that this process is.
+pub(super) struct Host {
+    user: Uid,
+    groups: Vec<Gid>,
+    /// Where the unit lets us write, if it is installed.
+    writable: Option<Vec<PathBuf>>,
+    gives_files: bool,
+}
+
+impl Host {
+    pub(super) fn new(unit: Option<&Unit>) -> Host {
+        let mut groups = getgroups().unwrap_or_default();
+        groups.push(getegid());
+        let named = unit.into_iter().flat_map(Unit::groups);
+        groups.extend(named.filter_map(|name| Some(Group::from_name(name).ok()??.gid)));
+        Host {
+            user: geteuid(),
+            groups,
+            writable: unit.map(|unit| unit.writable(MADE)),
+            gives_files: unit.is_none_or(Unit::gives_files),
+        }
+    }
+
+    /// What keeps us from making files in a directory, or from making it.
+    pub(super) fn directory(&self, key: &str, name: Option<&str>, path: &Path) -> Vec<Problem> {
+        let mut found = Vec::new();
+        if let Some((what, hint)) = refusal(path) {
+            found.push(Problem::late(key, name, what, hint));
+        }
+        let allowed = |writable: &Vec<PathBuf>| writable.iter().any(|root| path.starts_with(root));
+        if path.is_absolute() && self.writable.as_ref().is_some_and(|w| !allowed(w)) {
+            let what = format!("the unit does not let suppressd write in {}", path.display());
+            let hint =
+                format!("add ReadWritePaths={} to it (systemctl edit suppressd)", path.display());
+            let problem = Problem::late(key, name, what, &hint);
+            found.push(Problem { weight: Weight::Warning, ..problem });
+        }
+        found
+    }
+
+    /// Only root gives files to others.
+    pub(super) fn owner(
+        &self,
+        key: &str,
+        name: Option<&str>,
+        owner: Option<u32>,
+    ) -> Option<Problem> {
+        let owner = owner.filter(|owner| !self.user.is_root() && *owner != self.user.as_raw())?;
+        let what = format!("user {} cannot give files to user {owner}", self.user);
+        Some(Problem::late(key, name, what, "remove it, and use group and mode"))
+    }
+
+    /// Only a member of a group gives files to it.
+    pub(super) fn group(
+        &self,
+        key: &str,
+        name: Option<&str>,
+        group: Option<u32>,
+    ) -> Option<Problem> {
+        let group = group?;
+        if !self.user.is_root() && !self.groups.contains(&Gid::from_raw(group)) {
+            let what = format!("user {} is not in group {group}", self.user);
+            let hint = "add SupplementaryGroups= to the unit (systemctl edit suppressd)";
+            return Some(Problem::late(key, name, what, hint));
+        }
+        if self.gives_files {
+            return None;
+        }
+        let what = "the unit does not let suppressd give files away".to_owned();
+        let hint = "add SystemCallFilter=@chown to it (systemctl edit suppressd)";
+        let problem = Problem::late(key, name, what, hint);
+        Some(Problem { weight: Weight::Warning, ..problem })
+    }
+}
+
+/// Why no file can be made in a directory, and what to do.
+fn refusal(path: &Path) -> Option<(String, &'static str)> {
+    let mut at = path;
+    loop {
+        match at.metadata() {
+            Ok(meta) if meta.is_dir() => break,
+            Ok(_) => {
+                let what = format!("{} is a file, and no directory", at.display());
+                return Some((what, "choose another path"));
+            }
+            Err(error) if is_absent(&error) => at = super::folder(at),
+            Err(error) => {
+                let what = format!("cannot look into {}: {error}", at.display());
+                return Some((what, "let suppressd's user enter the directories on the way"));
+            }
+        }
+        if MADE.iter().any(|made| path.starts_with(made) && Path::new(made).starts_with(at)) {
+            return None;
+        }
+    }
+    let error = access(at, AccessFlags::W_OK | AccessFlags::X_OK).err()?;
+    let hint = match error {
+        Errno::EROFS => "the file system is read-only: choose another path",
+        _ => "let the directory belong to suppressd's user",
+    };
+    Some((format!("cannot make files in {}: {}", at.display(), error.desc()), hint))
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}

@@ -1,0 +1,186 @@
+//! What the unit allows, as its file and its drop-ins say (systemd.exec(5), systemd.unit(5)).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::User;
+
+use super::Place;
+use crate::config::{Problem, Weight};
+use crate::listen::Listen;
+
+/// The unit that we come with.
+const OURS: &str = include_str!("../../systemd/suppressd.service");
+
+/// Where systemd looks for units, the first first.
+const FOLDERS: &[&str] = &[
+    "/etc/systemd/system",
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+];
+
+/// The user of the unit unless it names another.
+const USER: &str = "suppressd";
+
+/// The lines of a unit's `[Service]`, drop-ins behind it.
+pub(super) struct Unit {
+    lines: Vec<(String, String)>,
+    installed: bool,
+}
+
+/// The user that the unit runs as, if this host has it.
+pub(super) fn user() -> Option<User> {
+    let unit = Unit::installed();
+    let named = unit.as_ref().and_then(|unit| unit.last("User"));
+    User::from_name(named.unwrap_or(USER)).ok().flatten()
+}
+
+impl Unit {
+    /// The one of this host, if there is one.
+    pub(super) fn installed() -> Option<Unit> {
+        let file = |folder: &&str| fs::read_to_string(Path::new(folder).join("suppressd.service"));
+        let mut text = FOLDERS.iter().find_map(|folder| file(folder).ok())?;
+        for folder in FOLDERS.iter().rev() {
+            text.push_str(&drop_ins(&Path::new(folder).join("suppressd.service.d")));
+        }
+        Some(Unit { lines: settings(&text), installed: true })
+    }
+
+    /// The one of this host, else the one that we come with.
+    pub(super) fn installed_or_ours() -> Unit {
+        let ours = || Unit { lines: settings(OURS), installed: false };
+        Unit::installed().unwrap_or_else(ours)
+    }
+
+    /// The places that it does not let us bind.
+    pub(super) fn forbidden(&self, places: &[Place]) -> Vec<Problem> {
+        if !self.values("SocketBindDeny").contains(&"any") {
+            return Vec::new();
+        }
+        let forbidden = |place: &&Place| match &place.listen {
+            Listen::Tcp(address) => address.port() != 0 && !self.binds(address.port()),
+            Listen::Unix(_) | Listen::Systemd => false,
+        };
+        let problem = |place: &Place| {
+            let Listen::Tcp(address) = &place.listen else { return None };
+            let unit =
+                if self.installed { "the unit" } else { "the unit that suppressd comes with" };
+            let what = format!("{unit} does not let suppressd bind port {}", address.port());
+            let port = address.port();
+            let hint = format!("add SocketBindAllow=tcp:{port} to it (systemctl edit suppressd)");
+            let problem = Problem::late(&place.key, None, what, &hint);
+            Some(Problem { weight: Weight::Warning, ..problem })
+        };
+        places.iter().filter(forbidden).filter_map(problem).collect()
+    }
+
+    /// The groups that it adds to the user's own.
+    pub(super) fn groups(&self) -> impl Iterator<Item = &str> {
+        self.values("SupplementaryGroups").into_iter()
+    }
+
+    /// Where it lets us write: what it makes, and what it names.
+    pub(super) fn writable(&self, made: &[&str]) -> Vec<PathBuf> {
+        let strict = self.last("ProtectSystem") == Some("strict");
+        let everywhere = if strict { &[][..] } else { &["/"] };
+        let named = self.values("ReadWritePaths");
+        let named = named.iter().map(|path| path.trim_start_matches(['-', '+']));
+        made.iter().chain(everywhere).copied().chain(named).map(PathBuf::from).collect()
+    }
+
+    /// Whether it lets us change the group of a file.
+    pub(super) fn gives_files(&self) -> bool {
+        let filters = self.values("SystemCallFilter");
+        filters.is_empty() || filters.contains(&"@chown")
+    }
+
+    fn binds(&self, port: u16) -> bool {
+        self.values("SocketBindAllow").iter().any(|rule| {
+            let ports = rule.rsplit(':').next().unwrap_or_default();
+            let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+            let within = |first: u16, last: u16| (first..=last).contains(&port);
+            ports == "any"
+                || rule.ends_with("tcp")
+                || first.parse().ok().zip(last.parse().ok()).is_some_and(|(f, l)| within(f, l))
+        })
+    }
+
+    /// The words of a setting that is a list; one that is empty begins it anew.
+    fn values(&self, key: &str) -> Vec<&str> {
+        let mut values = Vec::new();
+        for (_, value) in self.lines.iter().filter(|(name, _)| name == key) {
+            if value.is_empty() {
+                values.clear();
+            }
+            values.extend(value.split_whitespace());
+        }
+        values
+    }
+
+    fn last(&self, key: &str) -> Option<&str> {
+        self.lines.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The text of all drop-ins of a folder, in their order.
+fn drop_ins(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "conf"));
+    paths.sort();
+    let text = |path: &PathBuf| format!("\n{}", fs::read_to_string(path).unwrap_or_default());
+    paths.iter().map(text).collect()
+}
+
+fn settings(text: &str) -> Vec<(String, String)> {
+    let joined = text.replace("\\\n", " ");
+    let lines = joined.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';', '[']));
+    let pairs = lines.filter_map(|line| line.split_once('='));
+    pairs.map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(listen: &str) -> Place {
+        let listen = Listen::parse(listen).unwrap();
+        Place { key: "http.listen".to_owned(), listen, group: None }
+    }
+
+    #[test]
+    fn ports_are_those_that_the_unit_names() {
+        let unit = |more: &str| Unit { lines: settings(&format!("{OURS}{more}")), installed: true };
+        for (listen, more, allowed) in [
+            ("127.0.0.1:8025", "", true),
+            ("127.0.0.1:10033", "", true),
+            ("127.0.0.1:10035", "", false),
+            ("127.0.0.1:0", "", true),
+            ("unix:/x", "", true),
+            ("systemd", "", true),
+            ("0.0.0.0:443", "", false),
+            ("0.0.0.0:443", "\n[Service]\nSocketBindAllow=tcp:443\n", true),
+            ("0.0.0.0:443", "\nSocketBindAllow=ipv4:tcp:400-500\n", true),
+            ("0.0.0.0:443", "\nSocketBindDeny=\n", true),
+            ("127.0.0.1:8025", "\nSocketBindAllow=\n", false),
+        ] {
+            let found = unit(more).forbidden(&[place(listen)]);
+            assert_eq!(found.is_empty(), allowed, "{listen} {more}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn lists_grow_and_begin_anew() {
+        let lines = "ProtectSystem=strict\nReadWritePaths=/a -/b\n#ReadWritePaths=/c\n";
+        let unit = Unit { lines: settings(lines), installed: true };
+        assert_eq!(unit.writable(&["/m"]), ["/m", "/a", "/b"].map(PathBuf::from));
+        let lines = format!("{lines}ReadWritePaths=\nReadWritePaths= /d \\\n /e\n");
+        let unit = Unit { lines: settings(&lines), installed: true };
+        assert_eq!(unit.writable(&[]), ["/d", "/e"].map(PathBuf::from));
+        assert!(unit.gives_files(), "without a filter nothing is kept from us");
+        assert!(Unit { lines: settings(OURS), installed: true }.gives_files());
+        let filter = "SystemCallFilter=@system-service";
+        assert!(!Unit { lines: settings(filter), installed: true }.gives_files());
+    }
+}
