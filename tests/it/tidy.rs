@@ -203,8 +203,8 @@ const NO_PROVIDERS: &[&str] = &[
 /// Files in `src/export/format/` that are no format.
 const NO_FORMATS: &[&str] = &["field", "key", "mod"];
 
-/// Files there with more than one format, whose names begin as the file's does.
-const FAMILIES: &[&str] = &["mailgun", "postfix"];
+/// Files there with more than one format, whose names end or begin as the file's does.
+const FAMILIES: &[&str] = &["regexp", "mailgun", "postfix"];
 
 /// Files in `src/lookup/` that are no protocol that an MTA can speak.
 const NO_PROTOCOLS: &[&str] = &["judge", "listener", "mod", "reply"];
@@ -544,7 +544,8 @@ fn each_provider_is_registered_and_has_fixtures() {
 #[test]
 fn each_export_format_has_a_file() {
     let sources = program();
-    let family = |name: &&str| FAMILIES.iter().copied().find(|family| name.starts_with(*family));
+    let is_of = |name: &str, family: &str| name.starts_with(family) || name.ends_with(family);
+    let family = |name: &&str| FAMILIES.iter().copied().find(|family| is_of(name, family));
     let mut files = format_names();
     files.iter_mut().for_each(|name| *name = family(&&**name).unwrap_or(*name));
     let mut stems = stems(&sources, "export/format/");
