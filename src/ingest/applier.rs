@@ -16,7 +16,7 @@ use super::progress::{Progress, Step};
 use super::{Changes, Recent, Settings, Shared, report, scrub};
 use crate::clock;
 use crate::journal;
-use crate::model::{Position, QuarantineId};
+use crate::model::{Behind, Position, QuarantineId};
 use crate::store::{self, Attempt, Batch, Checkpoints, Place, Reader, StoreError, Writer};
 use crate::telemetry;
 
@@ -47,6 +47,8 @@ struct Session {
     writer: Writer,
     progress: Progress,
     attempt: Attempt,
+    /// There may be a stretch that has to be merged again.
+    again: bool,
 }
 
 /// What came of filling a batch.
@@ -112,7 +114,7 @@ impl Applier {
         let store::Opened { writer, view, attempt, .. } = opened;
         let within = if from == writer.applied() { writer.applied_within() } else { 0 };
         let progress = Progress::new(&self.journal, from, within);
-        let mut session = Session { writer, progress, attempt };
+        let mut session = Session { writer, progress, attempt, again: true };
         let mut chores = Chores::new(&self.checkpoints)?;
         self.reader.attach_behind(&view);
         if self.lacks_start(self.journal.start()?)? {
@@ -121,6 +123,9 @@ impl Applier {
         loop {
             let stopping = self.committed.has_changed().is_err();
             let committed = *self.committed.borrow_and_update();
+            if !self.again(&mut session)? {
+                return chores.finish(&self.settings, &session.writer);
+            }
             let bytes = self.batch(&mut session, committed)?;
             chores.note(bytes);
             let (reached, _) = session.progress.reached();
@@ -191,9 +196,9 @@ impl Applier {
 
     /// Applies one batch; says how many bytes of the journal it took.
     fn batch(&self, session: &mut Session, end: Position) -> Result<u64, StoreError> {
-        let Session { writer, progress, attempt } = session;
+        let Session { writer, progress, attempt, again } = session;
         let (start, first, taken) = (progress.reached(), progress.place(), progress.taken());
-        let mut merge = self.merge(writer);
+        let mut merge = self.merge(writer, None);
         let aside = match self.fill(&mut merge, progress, attempt, end)? {
             Filled::Full => None,
             Filled::Aside(id, why) => Some((id, why)),
@@ -208,8 +213,9 @@ impl Applier {
             return Ok(0);
         }
         let bytes = progress.taken() - taken;
-        let Merge { batch, changed, unreadable, .. } = merge;
+        let Merge { batch, changed, unreadable, found, .. } = merge;
         let (record, within) = progress.reached();
+        *again |= found;
         writer.commit_within(batch, record, within)?;
         attempt.done();
         for (source, elements) in unreadable {
@@ -222,6 +228,53 @@ impl Applier {
         }
         self.publish(record, changed, bytes);
         Ok(bytes.max(1))
+    }
+
+    /// Merges stretches again that were received while the clock was behind. What is recorded
+    /// behind them waits, so that it finds their lifts where they belong. Says whether it came to
+    /// an end: when it is time to stop, the next start begins with it.
+    fn again(&self, session: &mut Session) -> Result<bool, StoreError> {
+        let Session { writer, attempt, again, .. } = session;
+        while *again {
+            let Some((record, behind)) = writer.behind()? else {
+                *again = false;
+                break;
+            };
+            let from = behind.from.max(self.journal.start()?);
+            let mut progress = Progress::new(&self.journal, from, 0);
+            while progress.has_more(record) {
+                if self.shared.stopping.load(Ordering::Acquire) {
+                    return Ok(false);
+                }
+                self.batch_again(writer, &mut progress, attempt, (record, &behind))?;
+            }
+            let mut batch = Batch::default();
+            writer.end_behind(&mut batch, record)?;
+            writer.commit_within(batch, writer.applied(), writer.applied_within())?;
+        }
+        Ok(true)
+    }
+
+    /// Merges one batch again, up to the record that tells of the stretch.
+    fn batch_again(
+        &self,
+        writer: &mut Writer,
+        progress: &mut Progress,
+        attempt: &mut Attempt,
+        (end, behind): (Position, &Behind),
+    ) -> Result<(), StoreError> {
+        let (record, within) = progress.reached();
+        let mut merge = self.merge(writer, Some(behind));
+        if let Filled::Panicked(place) = self.fill(&mut merge, progress, attempt, end)? {
+            attempt.failed(place);
+            progress.rewind(&self.journal, record, within);
+            return Ok(());
+        }
+        let Merge { batch, changed, .. } = merge;
+        writer.commit_within(batch, writer.applied(), writer.applied_within())?;
+        attempt.done();
+        self.tell(changed);
+        Ok(())
     }
 
     /// Fills a batch: with one step alone if that may be one that goes wrong.
@@ -270,7 +323,7 @@ impl Applier {
         Ok(Filled::Full)
     }
 
-    fn merge<'a>(&'a self, writer: &'a Writer) -> Merge<'a> {
+    fn merge<'a>(&'a self, writer: &'a Writer, again: Option<&'a Behind>) -> Merge<'a> {
         Merge {
             writer,
             rules: &self.settings.rules,
@@ -280,6 +333,8 @@ impl Applier {
             changed: Vec::new(),
             unreadable: BTreeMap::new(),
             elements: 0,
+            again,
+            found: false,
         }
     }
 
@@ -290,15 +345,20 @@ impl Applier {
         let less = |lag: u64| Some(if level { 0 } else { lag.saturating_sub(bytes) });
         let lag = self.shared.lag.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         telemetry::ingest::lag(lag.ok().and_then(less).unwrap_or(0));
+        self.tell(changed);
+        // Whoever waits for it looks then: not before all can.
+        if *self.shared.ready.borrow() {
+            self.applied.send_replace(applied);
+        }
+    }
+
+    /// Tells whose verdicts have changed.
+    fn tell(&self, changed: Vec<Box<str>>) {
         if !changed.is_empty() {
             let verdicts = self.changes.borrow().verdicts + changed.len() as u64;
             // First, so that whoever is woken finds them.
             self.recent.note(changed, verdicts);
             self.changes.send_modify(|changes| changes.verdicts = verdicts);
-        }
-        // Whoever waits for it looks then: not before all can.
-        if *self.shared.ready.borrow() {
-            self.applied.send_replace(applied);
         }
     }
 

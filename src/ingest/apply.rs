@@ -1,13 +1,14 @@
 //! What one record does to the store: its elements are read, and their events merged.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 use std::vec;
 
 use crate::model::{
-    Cursor, Element, Event, EventId, EventKind, Fact, Filter, Lift, Lifts, Origin, QuarantineId,
-    SourceName, Standing, Submission, Telling, Time,
+    Behind, Cursor, Element, Event, EventId, EventKind, Fact, Filter, Lift, Lifts, Origin,
+    QuarantineId, SourceName, Standing, Submission, Telling, Time,
 };
-use crate::provider::{self, OWN, Reading};
+use crate::provider::{self, OPERATOR, OWN, Reading};
 use crate::rules::{Finding, Rules};
 use crate::store::{Batch, ListedKey, Noted, Seen, Sight, StoreError, Writer};
 use crate::telemetry;
@@ -31,6 +32,11 @@ pub(super) struct Merge<'a> {
     pub(super) unreadable: BTreeMap<SourceName, u64>,
     /// Elements that were looked at, and events that were merged.
     pub(super) elements: usize,
+    /// It merges what it has merged before, of a stretch that is dated too early: that alone, and
+    /// nothing that came with it.
+    pub(super) again: Option<&'a Behind>,
+    /// It has come upon such a stretch, which has to be merged again before anything else.
+    pub(super) found: bool,
 }
 
 /// The events of an element that are still to be merged.
@@ -39,13 +45,17 @@ pub(super) type Events = vec::IntoIter<Event>;
 impl Merge<'_> {
     /// Whether it is large enough to be committed.
     pub(super) fn is_full(&self) -> bool {
-        self.elements >= BATCH_ELEMENTS
+        self.found
+            || self.elements >= BATCH_ELEMENTS
             || self.batch.keys() >= BATCH_KEYS
             || self.batch.bytes() >= BATCH_BYTES
     }
 
     /// Begins with a record, or goes on with one.
     pub(super) fn begin(&mut self, head: &Submission) -> Result<(), StoreError> {
+        if self.again.is_some() {
+            return Ok(());
+        }
         let Submission { source, origin, received_at, .. } = head;
         self.writer.note_arrival(&mut self.batch, source, *origin, *received_at)
     }
@@ -58,10 +68,11 @@ impl Merge<'_> {
         element: &Element,
     ) -> Result<Events, StoreError> {
         self.elements += 1;
-        if &*head.provider == OWN
-            && let Some((address, step)) = provider::push_step(element)
-        {
-            self.writer.put_pushed(&mut self.batch, &head.source, &address, step)?;
+        if let Some(behind) = self.again {
+            return Ok(redated(self.reading, behind, head, element).into_iter());
+        }
+        if &*head.provider == OWN {
+            self.own(head, place, element)?;
         }
         match provider::read_element(self.reading, head, element) {
             Ok(events) => Ok(events.into_iter()),
@@ -75,6 +86,23 @@ impl Merge<'_> {
         }
     }
 
+    /// What an element of our own says beside its events.
+    fn own(
+        &mut self,
+        head: &Submission,
+        place: QuarantineId,
+        element: &Element,
+    ) -> Result<(), StoreError> {
+        if let Some((address, step)) = provider::push_step(element) {
+            self.writer.put_pushed(&mut self.batch, &head.source, &address, step)?;
+        }
+        if let Some(behind) = provider::behind_stretch(element) {
+            self.writer.put_behind(&mut self.batch, place.record, &behind)?;
+            self.found = true;
+        }
+        Ok(())
+    }
+
     /// Merges events of an element, as far as the batch goes.
     pub(super) fn events(
         &mut self,
@@ -86,13 +114,19 @@ impl Merge<'_> {
             && let Some(event) = events.next()
         {
             self.elements += 1;
-            self.event(event, feed, place)?;
+            match self.again {
+                None => self.event(event, feed, place)?,
+                Some(behind) => self.event_again(&event, behind, place)?,
+            }
         }
         Ok(())
     }
 
     /// Ends a record: only now is what it replaces released, and its cursor to be seen.
     pub(super) fn end(&mut self, head: &Submission, is_whole: bool) -> Result<(), StoreError> {
+        if self.again.is_some() {
+            return Ok(());
+        }
         // What was told again and could not be applied stays where it was.
         for id in head.released.iter().filter(|_| is_whole) {
             self.writer.release(&mut self.batch, *id)?;
@@ -139,8 +173,7 @@ impl Merge<'_> {
         if seen != Seen::First && by_us && !is_back {
             return Ok(());
         }
-        let (address, scope) = (event.address.key(), &event.scope);
-        let mut standing = self.writer.standing(&mut self.batch, address, scope)?;
+        let standing = self.writer.standing(&mut self.batch, event.address.key(), &event.scope)?;
         let is_import = event.origin == Origin::Import;
         if event.undated && !is_back && !is_import && standing.has_ground_of(&fact) {
             return Ok(());
@@ -149,17 +182,62 @@ impl Merge<'_> {
         if seen == Seen::NewOrigin && matches!(fact, Fact::SoftBounce(..) | Fact::Blocked(..)) {
             return Ok(());
         }
-        let before = self.live(address, &standing);
         let telling = Telling {
             record: place.record.as_u64(),
             received: event.received_at,
             is_new: seen == Seen::First || is_back,
         };
+        self.merge(&event, standing, fact, &telling)
+    }
+
+    /// Merges an event again whose times are put right: where it was told first, and said
+    /// something. By that it can only suppress for longer, or lift what was recorded before it.
+    fn event_again(
+        &mut self,
+        event: &Event,
+        behind: &Behind,
+        place: QuarantineId,
+    ) -> Result<(), StoreError> {
+        let Some(fact) = event.fact() else { return Ok(()) };
+        if !self.writer.is_told_first(&mut self.batch, event, place)? || self.is_echo(event)? {
+            return Ok(());
+        }
+        let standing = self.writer.standing(&mut self.batch, event.address.key(), &event.scope)?;
+        // An echo, or what a list tells without a date of what was known, was no ground.
+        let is_merged = match &fact {
+            Fact::Ground { reason, source, latest } => standing.grounds().any(|(r, s, ground)| {
+                let rests_on_it = ground.latest.evidence == latest.evidence;
+                r == *reason && s == source && (rests_on_it || !event.undated)
+            }),
+            _ => true,
+        };
+        if !is_merged {
+            return Ok(());
+        }
+        // What is recorded behind a lift still stands despite it, should the clock be misjudged.
+        let is_end = matches!(fact, Fact::Delivered(_) | Fact::Lift(_));
+        let received = event.received_at.minus(if is_end { Duration::ZERO } else { behind.by });
+        let telling = Telling { record: place.record.as_u64(), received, is_new: true };
+        self.merge(event, standing, fact, &telling)
+    }
+
+    /// Merges a fact into the standing of its address, and notes whether the verdict changes.
+    fn merge(
+        &mut self,
+        event: &Event,
+        mut standing: Standing,
+        fact: Fact,
+        telling: &Telling,
+    ) -> Result<(), StoreError> {
+        let (address, scope) = (event.address.key(), &event.scope);
+        let before = self.live(address, &standing);
         let spelling = event.address.received();
-        let has_changed = if is_import {
-            standing.merge_lasting(spelling, fact, event.undated, &telling)
+        let has_changed = if event.origin == Origin::Import {
+            // Merged again, ours is its date: the right one by now.
+            let is_undated = event.undated && self.again.is_none();
+            standing.merge_lasting(spelling, fact, is_undated, telling)
         } else {
-            standing.merge(spelling, fact, &telling)
+            standing.merge(spelling, fact, telling)
         };
         if !has_changed {
             return Ok(());
@@ -225,4 +303,26 @@ impl Merge<'_> {
         findings.retain(|finding| finding.is_live(self.now));
         findings
     }
+}
+
+/// The events of an element that was received while the clock was behind, dated as they should be.
+/// They are recognised as ever: by what their provider said, or an operator's instant then.
+fn redated(reading: &Reading, behind: &Behind, head: &Submission, element: &Element) -> Vec<Event> {
+    if !behind.covers(head.received_at) {
+        return Vec::new();
+    }
+    let received_at = behind.right(head.received_at);
+    let head = Submission { received_at, ..head.clone() };
+    // What cannot be read is in quarantine already.
+    let mut events = provider::read_element(reading, &head, element).unwrap_or_default();
+    let is_operator = &*head.provider == OPERATOR;
+    for event in events.iter_mut().filter(|_| is_operator || &*head.provider == OWN) {
+        event.until = event.until.map(|until| until.plus(behind.right(event.at).since(event.at)));
+        event.at = behind.right(event.at);
+        // An operator's lift covers all that was known.
+        if is_operator && event.kind == EventKind::Unlisted {
+            event.at = event.at.max(received_at);
+        }
+    }
+    events
 }

@@ -7,9 +7,12 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
+use super::clockwatch::ClockWatch;
 use super::{Message, RETRY_AFTER, Receipt, Refused, Shared, Waiting};
+use crate::clock;
 use crate::journal::{AppendError, Placed, Writer};
-use crate::model::Position;
+use crate::model::{Behind, Origin, Position, SourceName, Submission};
+use crate::provider::{self, OWN};
 use crate::telemetry;
 
 /// A group is closed when it has this many bytes; what is left waits for the next.
@@ -25,6 +28,9 @@ pub(super) struct Committer {
     pub(super) runtime: Handle,
     /// The journal is not where it was.
     pub(super) moved: bool,
+    pub(super) clock: ClockWatch,
+    /// The clock was behind, and the journal does not say so yet.
+    pub(super) behind: Option<Behind>,
 }
 
 impl Committer {
@@ -39,6 +45,8 @@ impl Committer {
                 self.waiting.close();
             }
         }
+        self.watch_clock();
+        self.clock.note(Instant::now());
         if let Err(error) = self.writer.seal() {
             telemetry::ingest::intake_stopped(error);
         }
@@ -59,6 +67,7 @@ impl Committer {
     }
 
     fn look(&mut self) {
+        self.watch_clock();
         match self.writer.look() {
             Ok(()) if std::mem::take(&mut self.moved) => self.resume(),
             Ok(()) => {}
@@ -84,7 +93,38 @@ impl Committer {
         (group, false)
     }
 
+    /// Looks at the clock. Should it have been behind, the journal says so before anything else.
+    fn watch_clock(&mut self) {
+        let (now, end) = (Instant::now(), self.writer.end());
+        if self.behind.is_none() {
+            self.behind = self.clock.look(clock::now(), now, end);
+        }
+        let Some(behind) = self.behind else { return };
+        let submission = Submission {
+            source: SourceName::operator(),
+            provider: OWN.into(),
+            origin: Origin::Operator,
+            feed: "".into(),
+            received_at: clock::now(),
+            elements: vec![provider::behind_element(&behind)],
+            cursor: None,
+            released: Vec::new(),
+        };
+        let payload = submission.encode();
+        let bytes = payload.len() as u64;
+        match self.writer.append(&[payload]) {
+            Ok(placed) => {
+                self.behind = None;
+                self.clock.note(now);
+                telemetry::health::clock_was_behind(behind.by);
+                self.acknowledge(Vec::new(), &placed, bytes);
+            }
+            Err(error) => self.refuse(Vec::new(), &error),
+        }
+    }
+
     fn commit(&mut self, mut group: Vec<Waiting>) {
+        self.watch_clock();
         let payloads: Vec<Vec<u8>> =
             group.iter_mut().map(|waiting| std::mem::take(&mut waiting.payload)).collect();
         let bytes = payloads.iter().map(Vec::len).sum::<usize>();

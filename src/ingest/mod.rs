@@ -8,6 +8,7 @@ mod applier;
 mod apply;
 mod changes;
 mod chores;
+mod clockwatch;
 mod committer;
 mod progress;
 mod scrub;
@@ -16,11 +17,12 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::clock;
 use crate::journal::{self, Damage, OpenError, PAYLOAD_MAX};
 use crate::model::bounds::{CURSOR_BYTES_MAX, FEED_BYTES_MAX};
 use crate::model::{Position, Submission};
@@ -267,6 +269,12 @@ impl Opened {
         let reader = Reader::new(journal.clone(), Arc::clone(&settings.reading));
         let (committer_done, committer) = oneshot::channel();
         let (applier_done, applier) = oneshot::channel();
+        let (clock, behind) = clockwatch::ClockWatch::start(
+            &settings.store().checkpoint,
+            end,
+            clock::now(),
+            Instant::now(),
+        );
         let commit = committer::Committer {
             writer,
             waiting,
@@ -274,6 +282,8 @@ impl Opened {
             shared: Arc::clone(&shared),
             runtime: runtime.clone(),
             moved: false,
+            clock,
+            behind,
         };
         let checkpoints = Arc::new(Checkpoints::new(&settings.store()));
         let apply = applier::Applier {

@@ -3,6 +3,7 @@
 //! Everything here is a value: no I/O, no async, no clock, no store. Time is always an argument.
 
 mod address;
+mod behind;
 pub mod bounds;
 mod checked;
 mod cuts;
@@ -25,6 +26,7 @@ mod time;
 pub mod trust;
 
 pub use address::{Address, AddressError, OCTETS_MAX};
+pub use behind::Behind;
 pub use checked::Checked;
 pub use cuts::{Cuts, Telling};
 pub use earlier::Standing1;

@@ -5,6 +5,7 @@
 
 mod amazon_ses;
 mod api;
+mod behind;
 mod brevo;
 mod custom;
 mod elastic_email;
@@ -46,6 +47,7 @@ pub use api::{
     Feed, Leads, Method, Page, PageError, PageRequest, Query, Rate, Rows, Seam, Window, numbered,
     row_key,
 };
+pub use behind::{behind_element, behind_stretch};
 pub use fault::{Class, Diagnostic, Faults, Said};
 pub use imported::{IMPORT, Imported};
 pub use operator::{Instruction, OPERATOR, OWN, instruction_element};

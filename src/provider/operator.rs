@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Notification, Provider, Stamp, Unreadable, push_step, wire};
+use super::{Notification, Provider, Stamp, Unreadable, behind_stretch, push_step, wire};
 use crate::model::{Element, Event, EventKind, Lifts, Reason, Scope, SourceName, Time};
 
 /// The name that it has in the journal.
@@ -85,8 +85,9 @@ impl Provider for Operator {
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
-        // A step of ours is no event, and must not look like one.
-        if self.0 == OWN && push_step(element).is_some() {
+        // A step of ours, or of the clock, is no event, and must not look like one.
+        let is_step = push_step(element).is_some() || behind_stretch(element).is_some();
+        if self.0 == OWN && is_step {
             return Ok(Vec::new());
         }
         let wire: Wire = serde_json::from_slice(&element.body)

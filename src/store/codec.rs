@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Sight, StoreError, keys};
-use crate::model::{Cuts, Gist, Origin, Position, Pushed, Standing, Standing1, Time};
+use crate::model::{Behind, Cuts, Gist, Origin, Position, Pushed, Standing, Standing1, Time};
 
 /// A type that is a value of the store, or of an image of it.
 pub(super) trait Form: Sized {
@@ -20,6 +20,7 @@ pub(super) trait Form: Sized {
     }
 }
 
+impl Form for Behind {}
 impl Form for Counts {}
 impl Form for EventRef {}
 impl Form for Meta {}
@@ -175,6 +176,7 @@ pub(super) fn decode<'b, T: Form + Deserialize<'b>>(bytes: &'b [u8]) -> Result<T
 /// Whether a value, by the prefix of its key and its first byte, was written by a newer version.
 pub(super) fn is_newer(prefix: u8, form: u8) -> bool {
     let known = match prefix {
+        keys::BEHIND => Behind::NUMBER,
         keys::EVENT => EventRef::NUMBER,
         keys::LISTED => Sight::NUMBER,
         keys::HELD | keys::MESSAGE => Position::NUMBER,

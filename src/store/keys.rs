@@ -1,6 +1,7 @@
 //! The keys of the store's one tree, by prefix.
 //!
 //! ```text
+//! b record               a stretch of the journal that is still to be merged again
 //! c source 0 feed        a feed's cursor
 //! e address# event-id    where an event's element is in the journal; also what makes it one event
 //! l source 0 feed 0 address 0 stream 0 reason    a row that a provider's list has told
@@ -24,6 +25,7 @@ use crate::model::{EventId, Position, QuarantineId, Reason, Scope, SourceName};
 /// What was applied, and what must be there. The only key without a prefix letter.
 pub(super) const META: &[u8] = b"\0meta";
 
+pub(super) const BEHIND: u8 = b'b';
 pub(super) const CURSOR: u8 = b'c';
 pub(super) const EVENT: u8 = b'e';
 pub(super) const HELD: u8 = b'h';
@@ -45,6 +47,16 @@ pub(super) fn hash(text: &str) -> Hash {
     let mut hash = Hash::default();
     hash.copy_from_slice(&digest[..8]);
     hash
+}
+
+pub(super) fn behind(record: Position) -> Vec<u8> {
+    [&[BEHIND], &record.as_u64().to_be_bytes()[..]].concat()
+}
+
+/// The record in the key of a stretch.
+pub(super) fn behind_record(key: &[u8]) -> Option<Position> {
+    let number = key.last_chunk::<8>().filter(|_| key.len() == 9)?;
+    Some(Position::from_u64(u64::from_be_bytes(*number)))
 }
 
 pub(super) fn cursor(source: &SourceName, feed: &str) -> Vec<u8> {

@@ -4,6 +4,7 @@
 //! it will not open or is not what it must be. So nothing that is acknowledged rests on it.
 
 mod attempt;
+mod behind;
 mod checkpoint;
 mod checkpoints;
 mod codec;

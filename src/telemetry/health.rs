@@ -81,6 +81,15 @@ pub fn clock_back(by: Duration) {
     );
 }
 
+/// The wall clock was behind, and is right again.
+pub fn clock_was_behind(by: Duration) {
+    let by = show_duration(Duration::from_secs(by.as_secs()));
+    warn!(
+        by,
+        "the clock was behind: what was received meanwhile is merged again, dated as it should be"
+    );
+}
+
 /// When a source's last webhook came, in seconds since the epoch.
 pub fn last_webhook(source: &str, at: Option<i64>) {
     if let Some(at) = at {

@@ -1,0 +1,57 @@
+//! Stretches of the journal that are to be merged again, since the clock was behind meanwhile.
+
+use super::codec::{EventRef, decode, encode};
+use super::reader::strange_key;
+use super::writer::guarded;
+use super::{Batch, StoreError, Writer, keys};
+use crate::model::{Behind, Event, Position, QuarantineId};
+
+impl Writer {
+    /// Notes that the record tells of a stretch before it that is to be merged again.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn put_behind(
+        &self,
+        batch: &mut Batch,
+        record: Position,
+        behind: &Behind,
+    ) -> Result<(), StoreError> {
+        self.put(batch, keys::behind(record), Some(encode(behind)))
+    }
+
+    /// The first such stretch, and which record tells of it.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn behind(&self) -> Result<Option<(Position, Behind)>, StoreError> {
+        let first = guarded(|| self.tree.scan_prefix([keys::BEHIND]).next().transpose())?;
+        let Some((key, value)) = first else { return Ok(None) };
+        let record = keys::behind_record(&key).ok_or_else(strange_key)?;
+        Ok(Some((record, decode(&value)?)))
+    }
+
+    /// Notes that it was merged again.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn end_behind(&self, batch: &mut Batch, record: Position) -> Result<(), StoreError> {
+        self.put(batch, keys::behind(record), None)
+    }
+
+    /// Whether it was at `place` that an event was told first.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn is_told_first(
+        &self,
+        batch: &mut Batch,
+        event: &Event,
+        place: QuarantineId,
+    ) -> Result<bool, StoreError> {
+        let key = keys::event(keys::hash(event.address.key()), event.id());
+        let known = self.get(batch, key)?.map(decode::<EventRef>).transpose()?;
+        Ok(known
+            .is_some_and(|known| (known.record, known.element) == (place.record, place.element)))
+    }
+}
