@@ -23,7 +23,7 @@ use crate::fetch::Fetcher;
 use crate::http::{Guard, Limits, Private, Public};
 use crate::ingest::{Ingest, Running};
 use crate::journal::OpenError;
-use crate::listen::{Listen, Listener, Passed};
+use crate::listen::{Listen, Listener, Passed, SocketFiles};
 use crate::lookup::{Judge, Lookups};
 use crate::rules::Rules;
 use crate::stop::stopped;
@@ -148,7 +148,7 @@ async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
     };
     // Nothing is made of the store before all else is known to be to be had.
     let opened = ingest::open(settings.clone()).map_err(of_store)?;
-    let listeners = bind(&config)?;
+    let (listeners, sockets) = bind(&config)?;
     let running = opened.start(&Handle::current())?;
     let stops = Stops {
         intake: watch::Sender::new(false),
@@ -160,6 +160,7 @@ async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
         Err(error) => {
             // What was begun is not left half made.
             running.stop(SYNC).await;
+            sockets.remove();
             return Err(error);
         }
     };
@@ -177,6 +178,7 @@ async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
     };
     systemd::stopping();
     stop(running, parts, &stops).await;
+    sockets.remove();
     telemetry::fold::finish();
     telemetry::health::stopped();
     match failed {
@@ -198,8 +200,9 @@ fn of_store(error: OpenError) -> anyhow::Error {
     error.into()
 }
 
-/// Binds every listener, so that what cannot be had is known before anything is promised.
-fn bind(config: &Config) -> Result<Listeners> {
+/// Binds every listener, so that what cannot be had is known before anything is promised. With the
+/// files of the sockets that are ours, and not systemd's.
+fn bind(config: &Config) -> Result<(Listeners, SocketFiles)> {
     let all = [("http", &config.http.listen), ("admin", &config.admin.listen)].into_iter();
     let all = all.chain(config.lookups.iter().map(|lookup| ("lookup", &lookup.listen)));
     let takers = all.filter(|(_, listen)| **listen == Listen::Systemd).map(|(name, _)| name);
@@ -225,14 +228,16 @@ fn bind(config: &Config) -> Result<Listeners> {
         bound("lookup.listen", &lookup.listen, lookup.mode, lookup.group)
     };
     let lookups = config.lookups.iter().map(lookup).collect::<Result<_>>()?;
+    let own = Listen::Unix(config.control.clone());
+    let is_own = control.is_none();
     let control = match control {
         Some(control) => control,
-        None => {
-            let listen = Listen::Unix(config.control.clone());
-            bound("control.socket", &listen, LISTENER_MODE, None)?
-        }
+        None => bound("control.socket", &own, LISTENER_MODE, None)?,
     };
-    Ok(Listeners { public, admin: private(config, admin)?, control, lookups })
+    let others = [&config.http.listen, &config.admin.listen].into_iter();
+    let others = others.chain(config.lookups.iter().map(|lookup| &lookup.listen));
+    let sockets = SocketFiles::of(others.chain(Some(&own).filter(|_| is_own)));
+    Ok((Listeners { public, admin: private(config, admin)?, control, lookups }, sockets))
 }
 
 /// The private listener, unless a socket that systemd has passed is open to more than it should be.

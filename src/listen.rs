@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt, chown};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
 use std::task::{Context, Poll};
@@ -216,6 +216,35 @@ impl Socket {
             }
         }
     }
+}
+
+/// The files of Unix sockets that were bound, to be removed at a stop in good order.
+#[derive(Debug)]
+pub struct SocketFiles(Vec<(PathBuf, (u64, u64))>);
+
+impl SocketFiles {
+    /// Those of listeners that were just bound.
+    pub fn of<'a>(bound: impl IntoIterator<Item = &'a Listen>) -> SocketFiles {
+        let paths = bound.into_iter().filter_map(|listen| match listen {
+            Listen::Unix(path) => Some((path.clone(), identity(path)?)),
+            Listen::Tcp(_) | Listen::Systemd => None,
+        });
+        SocketFiles(paths.collect())
+    }
+
+    /// Removes those that are still ours, and not another process's by now.
+    pub fn remove(self) {
+        for (path, bound) in self.0 {
+            if identity(&path) == Some(bound) {
+                // One that stays is replaced at the next start.
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
 fn bind_unix(path: &Path, mode: u32, group: Option<u32>) -> io::Result<StdUnixListener> {

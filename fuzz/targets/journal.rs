@@ -53,6 +53,7 @@ fn found(folder: &Path) -> (Records, usize) {
                 records.push((position, payload));
             }
             Entry::Damage(_) => damage += 1,
+            Entry::Newer { .. } => break,
         }
     }
     (records, damage)

@@ -9,7 +9,7 @@ use super::suppressions::parse_address;
 use super::{Admin, Failure, Replies, blocking, exports, row, rows};
 use crate::clock;
 use crate::model::{
-    Address, Bounce, Filter, Reason, Scope, SourceName, Standing, Tally, Term, Time,
+    Address, Bounce, Event, Fact, Filter, Reason, Scope, SourceName, Standing, Tally, Term, Time,
 };
 use crate::rules::Threshold;
 use crate::store::EventFilter;
@@ -40,13 +40,15 @@ impl Admin {
             .collect();
         let filter = EventFilter { address: Some(address.clone()), ..EventFilter::default() };
         let mut scan = self.reader.events(filter)?;
-        let (mut events, mut left_out) = (VecDeque::new(), 0_usize);
+        let (mut events, mut left_out, mut late) = (VecDeque::new(), 0_usize, Vec::new());
         while let Some(told) = scan.advance()? {
             if events.len() == EVENTS_MAX {
                 events.pop_front();
                 left_out += 1;
             }
             events.push_back(rows::event(&told));
+            late.extend(told_late(&standings, &told.event));
+            late.truncate(EVENTS_MAX);
         }
         let listings = self.exports.listings(&[address.key().to_owned()].into(), now)?;
         let mut exports = exports::rows(listings.first().map_or(&[], Vec::as_slice));
@@ -66,6 +68,7 @@ impl Admin {
             "rules": self.rules_row(),
             "events": events,
             "events_left_out": left_out,
+            "lifted_before_told": late,
             "exports": exports,
         }))
     }
@@ -122,4 +125,23 @@ impl Admin {
             "blocked": rules.blocked.as_ref().map(threshold),
         })
     }
+}
+
+/// What is told after a lift and dated before it, as a lift covers all that happened before: that
+/// is a complaint which suppresses nobody, and whoever looks for it must find out why.
+fn told_late(standings: &[(Scope, Standing)], event: &Event) -> Option<Value> {
+    let Some(Fact::Ground { reason, source, .. }) = event.fact() else { return None };
+    let (_, standing) = standings.iter().find(|(scope, _)| *scope == event.scope)?;
+    let ground = standing.grounds().find(|(r, s, _)| *r == reason && **s == source);
+    let (_, _, ground) = ground.filter(|(_, _, ground)| ground.despite.is_none())?;
+    let through = standing.lifted(reason, &source, ground.latest.at, None)?;
+    (event.received_at.nanos() > through.nanos()).then(|| {
+        json!({
+            "kind": event.kind.as_str(),
+            "source": source.as_str(),
+            "at": event.at.to_string(),
+            "received_at": event.received_at.to_string(),
+            "lifted": through.to_string(),
+        })
+    })
 }

@@ -29,7 +29,7 @@ pub use api::{Answered, VerdictChange};
 pub use command::{Command, EventQuery, ListFilter, Reply};
 pub use health::{Health, HealthCheck, worst};
 pub use replies::{Heard, Line, Replies, replies};
-pub use verify::verify_stopped;
+pub use verify::{Configured, verify_stopped};
 
 use tokio::sync::watch;
 

@@ -6,34 +6,50 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Admin, Failure, Replies, row};
-use crate::journal;
 use crate::model::{Checked, Position, Submission};
-use crate::store::{self, Paths};
-
-/// Exports are not compared: they may trail the store, and are made of it at each start.
-fn exports(state: &Path) -> Checked {
-    let detail = "not compared here: `suppressd export` makes them of the store";
-    Checked::well("export", state, detail)
-}
+use crate::rules::Rules;
+use crate::store::{self, Paths, Standings};
+use crate::{clock, export, journal};
 
 fn decodes(payload: &[u8]) -> bool {
     Submission::decode(payload).is_ok()
 }
 
-/// Looks at a state directory that nobody has open. sled is opened in a copy below `scratch`.
+/// What makes an export's file of a store that nobody has open.
+pub struct Configured<'a> {
+    /// The exports.
+    pub exports: &'a [export::Settings],
+    /// The rules.
+    pub rules: &'a Rules,
+}
+
+/// Looks at a state directory that nobody has open, and at the exports that were made of it, or
+/// says why it does not. sled is opened in a copy below `scratch`.
 ///
 /// # Errors
 /// When a folder cannot be read.
-pub fn verify_stopped(state: &Path, scratch: &Path) -> std::io::Result<Vec<Checked>> {
+pub fn verify_stopped(
+    state: &Path,
+    configured: Result<Configured<'_>, &str>,
+    scratch: &Path,
+) -> std::io::Result<Vec<Checked>> {
     let paths = Paths::of(state);
     let folder = state.join("journal");
     let looked = journal::verify(&folder, None, &decodes)?;
     let (start, end) = (looked.start, looked.end);
     let mut rows = looked.rows;
     rows.extend(store::verify_checkpoints(&paths, &folder, start, &|| end)?);
-    rows.extend(store::verify_stopped(&paths, (start, end), scratch));
+    let behind = "the store is not whole, or not level with the journal: start suppressd";
+    let none = |why: &str| vec![export::not_compared(state, why)];
+    let mut exports = none(configured.as_ref().err().unwrap_or(&behind));
+    let mut look = |standings: &Standings<'_>| {
+        if let Ok(Configured { exports: settings, rules }) = &configured {
+            exports = export::verify_stopped(settings, rules, clock::now(), standings);
+        }
+    };
+    rows.extend(store::verify_stopped(&paths, (start, end), scratch, &mut look));
     rows.extend(kept(&paths.quarantine)?);
-    rows.push(exports(state));
+    rows.extend(exports);
     Ok(rows)
 }
 
@@ -89,7 +105,8 @@ impl Admin {
 
     pub(super) async fn verify(self: &Arc<Self>, to: &Replies) -> Result<(), Failure> {
         let admin = Arc::clone(self);
-        let rows = super::blocking(move || admin.look()).await?;
+        let mut rows = super::blocking(move || admin.look()).await?;
+        rows.extend(self.exports.verify().await);
         for checked in rows {
             row(to, serde_json::to_value(&checked).map_err(Failure::failed)?).await?;
         }
@@ -108,7 +125,6 @@ impl Admin {
         rows.extend(checkpoints.map_err(unread)?);
         rows.extend(self.reader.verify(&paths, (looked.start, end()))?);
         rows.extend(kept(&self.quarantine).map_err(unread)?);
-        rows.push(exports(&self.state));
         Ok(rows)
     }
 }

@@ -42,6 +42,14 @@ const LIFTS: &[Column] = &[
 const SOFT_BOUNCES: &[Column] =
     &[Column::Field("SOFT BOUNCE AT", "at"), Column::Field("SOURCE", "source")];
 
+const LATE: &[Column] = &[
+    Column::Field("KIND", "kind"),
+    Column::Field("SOURCE", "source"),
+    Column::Field("DATED", "at"),
+    Column::Field("TOLD", "received_at"),
+    Column::Field("LIFTED THROUGH", "lifted"),
+];
+
 const EXPORTS: &[Column] = &[
     Column::Field("EXPORT", "name"),
     Column::Field("LISTED", "listed"),
@@ -81,6 +89,8 @@ fn print(out: &mut Output, answer: &Value) -> Result<(), Failure> {
     for scope in row::list(answer, "scopes") {
         print_scope(out, scope)?;
     }
+    let late = "told after a lift and dated before it, so that it does not suppress again";
+    section(out, late, LATE, row::list(answer, "lifted_before_told"))?;
     fields(out, "rules", answer.get("rules"))?;
     section(out, "events", events::COLUMNS, row::list(answer, "events"))?;
     section(out, "exports", EXPORTS, row::list(answer, "exports"))

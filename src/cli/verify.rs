@@ -1,4 +1,4 @@
-//! `suppressd verify`: a state directory's journal, checkpoints, image and store.
+//! `suppressd verify`: a state directory's journal, checkpoints, image and store, and the exports.
 //!
 //! A running daemon is asked. Where none is running the files are read here, and none is changed.
 
@@ -11,7 +11,7 @@ use super::context::Context;
 use super::failure::{FAILED, Failure, Outcome};
 use super::table::{Column, Table};
 use super::{backup as made, configuration};
-use crate::admin::{Command, verify_stopped};
+use crate::admin::{Command, Configured, verify_stopped};
 use crate::{backup, journal};
 
 /// The arguments of `verify`.
@@ -35,6 +35,8 @@ const COLUMNS: &[Column] = &[
     Column::Field("HINT", "hint"),
 ];
 
+const UNLOADED: &str = "the configuration cannot be loaded: see `suppressd check`";
+
 impl Arguments {
     /// Looks, or has the daemon look, and prints.
     pub(super) fn run(self, context: &mut Context) -> Outcome {
@@ -57,7 +59,17 @@ impl Arguments {
         if !journal.is_dir() {
             return Err(unread(&state, "there is no journal in it"));
         }
-        let rows = verify_stopped(&state, &std::env::temp_dir());
+        // Of a copy, or of another host's, the exports are not those of this configuration.
+        let file = configuration::file(context.config.as_deref());
+        let loaded = match is_named {
+            true => Err("of a directory that is named only what is in it is looked at"),
+            false => configuration::load(&file).map_err(|_| UNLOADED),
+        };
+        let loaded = loaded.as_ref();
+        let configured = loaded
+            .map(|config| Configured { exports: &config.exports, rules: &config.rules })
+            .map_err(|why| *why);
+        let rows = verify_stopped(&state, configured, &std::env::temp_dir());
         let rows = rows.map_err(|error| unread(&state, error))?;
         if is_in_use()? {
             return Err(unread(&state, "a daemon was started meanwhile: run this again"));

@@ -194,10 +194,26 @@ fn plain(path: &Path) -> PathBuf {
             plain.pop();
         } else {
             plain.push(part);
-            plain = plain.canonicalize().unwrap_or(plain);
+            plain = led(plain);
         }
     }
     plain
+}
+
+/// Most links that lead to a file that is not there yet.
+const LINKS_MAX: usize = 8;
+
+/// Where one path leads, whether there is something or not.
+fn led(mut path: PathBuf) -> PathBuf {
+    for _ in 0..LINKS_MAX {
+        if let Ok(there) = path.canonicalize() {
+            return there;
+        }
+        let Ok(target) = path.read_link() else { break };
+        path.pop();
+        path.push(target);
+    }
+    path
 }
 
 /// The reasons, sources and scopes that an export or a lookup is about. `usual`: the reasons where

@@ -4,6 +4,7 @@
 //! written, `write` what of it; `publish` puts it in place.
 
 mod command;
+mod compare;
 mod due;
 mod file;
 pub mod format;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use crate::model::Filter;
 
 pub use command::find as find_program;
+pub use compare::{not_compared, verify_stopped};
 pub use format::{ALL, Entry, Format, Hash, Shape, Style, Unfit};
 pub use listed::{Keys, Listing};
 pub use rows::{Row, Rows};

@@ -83,7 +83,13 @@ fn start_in(
         let name = settings.name.clone();
         let (send_status, status) = watch::channel(Status::new(&settings));
         let (commands, receive_commands) = mpsc::channel(COMMANDS_MAX);
-        list.push(Entry { settings: Arc::clone(&settings), status, commands });
+        list.push(Entry {
+            settings: Arc::clone(&settings),
+            source: world.source.clone(),
+            now: Arc::clone(&world.now),
+            status,
+            commands,
+        });
         let runner = Runner {
             due: Due::now(settings.min_interval),
             settings,

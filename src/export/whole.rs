@@ -3,6 +3,7 @@
 //! Blocking. Leaves a file alone that is known to hold just these.
 
 use std::fs::File;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::Settings;
@@ -17,6 +18,11 @@ use crate::store::StoreError;
 
 /// The kind of the note that rows are held back, so that a start knows.
 const HELD: &str = "held";
+
+/// Whether rows are kept in a file that the store does not have.
+pub(super) fn is_held(path: &Path) -> bool {
+    note::read(path, HELD).is_some()
+}
 
 impl Job {
     /// Writes all of it.
@@ -52,7 +58,7 @@ impl Job {
                 }
             }
         }
-        self.held |= note::read(&path, HELD).is_some();
+        self.held |= is_held(&path);
         let (result, found) = self.publish(ours);
         match result {
             Ok((outcome, kept)) => {
@@ -67,7 +73,7 @@ impl Job {
     /// the next start judges by `max_shrink` anew.
     fn note(&self, held: bool) {
         let path = &self.settings.path;
-        let noted = note::read(path, HELD).is_some();
+        let noted = is_held(path);
         let _ = match held {
             true if !noted => note::leave(path, HELD, &self.now.floor_second().to_string()),
             false => note::remove(path, HELD),

@@ -13,9 +13,8 @@ use super::scan::{Found, Scan};
 use super::table::Kept;
 use crate::model::{Scope, Standing, Time};
 use crate::rules::Rules;
-use crate::store::{StoreError, Visit};
+use crate::store::{Standings, StoreError};
 
-type Standings = dyn Fn(Visit<'_>) -> Result<(), StoreError> + Send + Sync;
 type Lookup = dyn Fn(&str) -> Result<Vec<(Scope, Standing)>, StoreError> + Send + Sync;
 
 /// What a writing needs of the store and the rules.
@@ -23,7 +22,7 @@ type Lookup = dyn Fn(&str) -> Result<Vec<(Scope, Standing)>, StoreError> + Send 
 pub(super) struct Source {
     pub(super) rules: Arc<Rules>,
     /// Every standing, ordered by the address's key.
-    pub(super) standings: Arc<Standings>,
+    pub(super) standings: Arc<Standings<'static>>,
     /// Those of one address.
     pub(super) of: Arc<Lookup>,
 }

@@ -1,7 +1,7 @@
 //! Who is answered on the private listener, and who may change anything there.
 
 use hyper::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
-use hyper::{Method, Response, StatusCode};
+use hyper::{Method, Response, StatusCode, Uri};
 
 use super::server::Peer;
 use super::{Content, head, reply};
@@ -24,18 +24,18 @@ impl Guard {
     pub(super) fn refuses(
         &self,
         method: &Method,
-        path: &str,
+        uri: &Uri,
         headers: &HeaderMap,
         peer: Peer,
     ) -> Option<Response<Content>> {
         // A page in a browser on this host can call us by its own name, and read the answer. It
         // cannot reach a Unix socket.
-        if peer != Peer::Local && !head::is_for(headers, &self.hosts) {
+        if peer != Peer::Local && !head::is_for(uri, headers, &self.hosts) {
             let why = "This host is not called so; name it by its address, or in [admin] hosts.\n";
             return Some(reply(StatusCode::MISDIRECTED_REQUEST, why));
         }
         let looks = method != Method::POST && method != Method::DELETE;
-        let open = looks && (self.is_local || matches!(path, "/livez" | "/readyz"));
+        let open = looks && (self.is_local || matches!(uri.path(), "/livez" | "/readyz"));
         let shown = || Check::Bearer(self.tokens.clone()).verify_head(headers, clock::now());
         if open || (!self.tokens.is_empty() && shown().is_ok()) {
             return None;

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
 
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, TRANSFER_ENCODING};
-use hyper::{Request, StatusCode, Version};
+use hyper::{Request, StatusCode, Uri, Version};
 use ipnet::IpNet;
 
 use crate::accept::is_among;
@@ -68,8 +68,13 @@ fn is_host(name: &str) -> bool {
 
 /// Whether the request is for an IP address, for `localhost`, or for one of these names. A page in
 /// a browser can make its own name lead here, but not one of those.
-pub(super) fn is_for(headers: &HeaderMap, names: &[String]) -> bool {
+pub(super) fn is_for(uri: &Uri, headers: &HeaderMap, names: &[String]) -> bool {
     let Ok(Some(host)) = host(headers) else { return false };
+    // A target that names a host outweighs the header (RFC 9112, section 3.2.2).
+    [Some(host), uri.host()].into_iter().flatten().all(|host| is_ours(host, names))
+}
+
+fn is_ours(host: &str, names: &[String]) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     bare.parse::<IpAddr>().is_ok()
         || host.eq_ignore_ascii_case("localhost")
@@ -178,12 +183,22 @@ mod tests {
     fn only_names_that_no_page_can_have_are_ours() {
         let names = ["mx1.example".to_owned()];
         for ours in ["127.0.0.1:9025", "[::1]:9025", "localhost", "LocalHost:1", "MX1.example"] {
-            assert!(is_for(&headers("host", &[ours]), &names), "{ours}");
+            assert!(is_for(&Uri::from_static("/"), &headers("host", &[ours]), &names), "{ours}");
         }
         for other in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example"] {
-            assert!(!is_for(&headers("host", &[other]), &names), "{other}");
+            assert!(!is_for(&Uri::from_static("/"), &headers("host", &[other]), &names), "{other}");
         }
-        assert!(!is_for(&HeaderMap::new(), &names));
+        assert!(!is_for(&Uri::from_static("/"), &HeaderMap::new(), &names));
+        for (target, is_ours) in [
+            ("http://127.0.0.1:9025/", true),
+            ("http://[::1]/", true),
+            ("http://mx1.example/", true),
+            ("http://evil.example/", false),
+            ("http://localhost@evil.example/", false),
+        ] {
+            let found = is_for(&Uri::from_static(target), &headers("host", &["localhost"]), &names);
+            assert_eq!(found, is_ours, "{target}");
+        }
     }
 
     #[test]

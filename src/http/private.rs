@@ -92,7 +92,7 @@ impl Service for Private {
     ) -> Response<Content> {
         let (head, body) = request.into_parts();
         let (path, method) = (head.uri.path(), &head.method);
-        if let Some(refused) = self.guard.refuses(method, path, &head.headers, caller.peer) {
+        if let Some(refused) = self.guard.refuses(method, &head.uri, &head.headers, caller.peer) {
             return closing(refused);
         }
         let Some(route) = Route::of(path) else {

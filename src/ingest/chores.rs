@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::Settings;
 use crate::clock::{self, Step, Steps};
 use crate::journal;
-use crate::model::Position;
+use crate::model::{Position, Time};
 use crate::store::{Batch, Checkpoints, StoreError, Writer};
 use crate::telemetry;
 
@@ -17,8 +17,9 @@ use crate::telemetry;
 const FORGET_KEYS: usize = 5_000;
 /// The wait before another image of the standings is tried.
 const IMAGE_AGAIN: Duration = Duration::from_secs(10 * 60);
-/// Nothing is trimmed while the two checkpoints that are kept are older: they are written daily,
-/// so the clock is ahead then, or the daemon was not running.
+/// Nothing is trimmed before a clock was believed for so long: by which both checkpoints that are
+/// kept were written, or that has not been set while this process runs. Without anything new there
+/// are no new checkpoints, and what is old goes all the same.
 const CLOCK_TRUST: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 /// How often retention is looked at.
 const TRIM_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -39,6 +40,8 @@ pub(super) struct Chores {
     image_after: Instant,
     trimmed: Option<Instant>,
     steps: Steps,
+    /// Since when the clock was not set.
+    steady: Instant,
     /// Where forgetting goes on, while it does.
     forgetting: Option<(Position, Vec<u8>)>,
 }
@@ -61,6 +64,7 @@ impl Chores {
             image_after: now,
             trimmed: None,
             steps: Steps::new(clock::now(), now),
+            steady: now,
             forgetting: None,
         })
     }
@@ -87,6 +91,7 @@ impl Chores {
         writer: &mut Writer,
     ) -> Result<(), StoreError> {
         if let Some(step) = self.steps.look(clock::now(), Instant::now()) {
+            self.steady = Instant::now();
             match step {
                 Step::Ahead(by) => telemetry::health::clock_ahead(by),
                 Step::Back(by) => telemetry::health::clock_back(by),
@@ -179,7 +184,8 @@ impl Chores {
     /// a clock by which no two checkpoints were written yet.
     fn trim(&mut self, settings: &Settings, journal: &journal::Reader) -> Result<(), StoreError> {
         let now = clock::now();
-        let since = now.minus(CLOCK_TRUST);
+        let is_steady = self.steady.elapsed() >= CLOCK_TRUST;
+        let since = if is_steady { Time::from_seconds(0) } else { now.minus(CLOCK_TRUST) };
         let Some(point) = self.checkpoints.trim_point(since)? else { return Ok(()) };
         let cutoff = now.minus(settings.retention);
         let removed = journal.trim(point, cutoff)?;

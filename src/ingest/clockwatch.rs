@@ -6,19 +6,20 @@
 //! beside the store, with a fall that nothing has made up for yet.
 
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::journal::private_dir;
+use crate::journal::{create_private, open_regular, private_dir};
 use crate::model::trust::SKEW;
 use crate::model::{Behind, Position, Time};
 
 /// The note's name, among the checkpoints, and the number of its form, its first word.
 const NAME: &str = "clock";
 const FORM: &str = "1";
+/// Longer than any note, in bytes.
+const NOTE_BYTES_MAX: u64 = 4_096;
 /// How often the time is noted: a start may not know better what the clock has shown last.
 const NOTE_EVERY: Duration = Duration::from_secs(10 * 60);
 /// A receipt is dated so much before or after the clock was looked at, at most.
@@ -156,18 +157,15 @@ fn parse(text: &str) -> Option<(Time, Option<Fall>)> {
     }
 }
 
-/// What is no regular file is none of ours, and might never end.
 fn read(path: &Path) -> io::Result<String> {
-    if !fs::symlink_metadata(path)?.is_file() {
-        return Err(io::Error::other("not a regular file"));
-    }
-    fs::read_to_string(path)
+    let mut text = String::new();
+    open_regular(path, false)?.take(NOTE_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let draft = path.with_extension("draft");
-    let _ = fs::remove_file(&draft);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    let mut file = create_private(&draft)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&draft, path)?;

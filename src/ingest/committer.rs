@@ -26,8 +26,8 @@ pub(super) struct Committer {
     pub(super) committed: watch::Sender<Position>,
     pub(super) shared: Arc<Shared>,
     pub(super) runtime: Handle,
-    /// The journal is not where it was.
-    pub(super) moved: bool,
+    /// The journal is not where it was, or the disk is full: that is seen without writing.
+    pub(super) waits: bool,
     pub(super) clock: ClockWatch,
     /// The clock was behind, and the journal does not say so yet.
     pub(super) behind: Option<Behind>,
@@ -53,7 +53,7 @@ impl Committer {
     }
 
     /// The next message. While there is none, looks now and then whether the journal is in its
-    /// place.
+    /// place, and has room.
     fn next(&mut self) -> Option<Message> {
         loop {
             let waiting = &mut self.waiting;
@@ -66,10 +66,11 @@ impl Committer {
         }
     }
 
-    fn look(&mut self) {
+    /// Looks whether what comes could be committed, so that nobody is told otherwise.
+    pub(super) fn look(&mut self) {
         self.watch_clock();
-        match self.writer.look() {
-            Ok(()) if std::mem::take(&mut self.moved) => self.resume(),
+        match self.writer.check() {
+            Ok(()) if std::mem::take(&mut self.waits) => self.resume(),
             Ok(()) => {}
             Err(error) => self.refuse(Vec::new(), &error),
         }
@@ -149,14 +150,14 @@ impl Committer {
     }
 
     fn resume(&mut self) {
-        self.moved = false;
+        self.waits = false;
         if self.shared.stopped.swap(false, Ordering::Relaxed) {
             telemetry::ingest::intake_resumed();
         }
     }
 
     fn refuse(&mut self, group: Vec<Waiting>, error: &AppendError) {
-        self.moved = matches!(error, AppendError::Moved(_));
+        self.waits = matches!(error, AppendError::Moved(_) | AppendError::Full);
         if !self.shared.stopped.swap(true, Ordering::Relaxed) {
             telemetry::ingest::intake_stopped(error);
         }

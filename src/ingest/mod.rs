@@ -275,16 +275,17 @@ impl Opened {
             clock::now(),
             Instant::now(),
         );
-        let commit = committer::Committer {
+        let mut commit = committer::Committer {
             writer,
             waiting,
             committed: committed_tx,
             shared: Arc::clone(&shared),
             runtime: runtime.clone(),
-            moved: false,
+            waits: false,
             clock,
             behind,
         };
+        commit.look();
         let checkpoints = Arc::new(Checkpoints::new(&settings.store()));
         let apply = applier::Applier {
             checkpoints: Arc::clone(&checkpoints),

@@ -121,6 +121,10 @@ impl Progress {
                 report(&damage);
                 return Ok(Step::Done);
             }
+            Some(Entry::Newer { form, .. }) => {
+                self.halted = true;
+                return Ok(Step::Newer(form));
+            }
             None => return Ok(Step::Done),
         };
         let mut payload = match Payload::open(bytes) {

@@ -58,6 +58,8 @@ fn scrub(journal: &Reader, applied: Position, shared: &Shared) -> io::Result<()>
                 report(&damage);
                 damaged += 1;
             }
+            // Nothing behind it is applied.
+            Entry::Newer { .. } => break,
         }
         if shared.stopping.load(Ordering::Acquire) {
             return Ok(());

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! segment  "SUPJRNL1" number:u32 crc:u32
-//! record   mark:u16 kind:u8 0:u8 length:u32 group:u32 crc:u32 payload, padded to 8 bytes
+//! record   mark:u16 kind:u8 form:u8 length:u32 group:u32 crc:u32 payload, padded to 8 bytes
 //! ```
 //! Numbers are little-endian. `group` is the offset at which the record's group starts: all before
 //! it was synced before the record was written, which tells a torn tail from damage. The checksum
 //! (CRC-32) covers the segment's number and the record's offset too, so that no stale or copied
-//! bytes pass for a record.
+//! bytes pass for a record. The form is 0. A record of another kind or form, whose checksum is right
+//! over its length, is a newer version's.
 
 /// Bytes of a segment's header.
 pub(super) const SEGMENT_HEADER: u32 = 16;
@@ -29,6 +30,8 @@ pub(super) enum Kind {
     Skip,
     /// The last record of a segment that is complete.
     Seal,
+    /// Of a newer form, by the two bytes behind the mark. Its checksum says whether it is one.
+    Newer(u8, u8),
 }
 
 /// A record's header.
@@ -105,13 +108,14 @@ pub(super) fn checksum(place: Place, header: &Header, payload: &[u8]) -> u32 {
 impl Header {
     fn bytes(self) -> [u8; RECORD_HEADER as usize] {
         let kind = match self.kind {
-            Kind::Data => 1,
-            Kind::Skip => 2,
-            Kind::Seal => 3,
+            Kind::Data => [1, 0],
+            Kind::Skip => [2, 0],
+            Kind::Seal => [3, 0],
+            Kind::Newer(kind, form) => [kind, form],
         };
         let mut bytes = [0; RECORD_HEADER as usize];
         bytes[..2].copy_from_slice(&MARK);
-        bytes[2] = kind;
+        bytes[2..4].copy_from_slice(&kind);
         bytes[4..8].copy_from_slice(&self.length.to_le_bytes());
         bytes[8..12].copy_from_slice(&self.group.to_le_bytes());
         bytes[12..].copy_from_slice(&self.crc.to_le_bytes());
@@ -124,13 +128,13 @@ impl Header {
         let number = |at: usize| {
             u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
         };
-        let kind = match bytes[2] {
-            1 => Kind::Data,
-            2 => Kind::Skip,
-            3 => Kind::Seal,
-            _ => return None,
+        let kind = match [bytes[2], bytes[3]] {
+            [1, 0] => Kind::Data,
+            [2, 0] => Kind::Skip,
+            [3, 0] => Kind::Seal,
+            [kind, form] => Kind::Newer(kind, form),
         };
-        if bytes[..2] != MARK || bytes[3] != 0 {
+        if bytes[..2] != MARK {
             return None;
         }
         Some(Header { kind, length: number(4), group: number(8), crc: number(12) })

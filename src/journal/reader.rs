@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::format::{Header, Kind, SEGMENT_HEADER};
 use super::recover::{Repair, fill_gap, set_aside};
-use super::scan::Segment;
+use super::scan::{Record, Segment};
 use super::{Damage, segment};
 use crate::model::{Position, Time};
 
@@ -19,7 +20,11 @@ const OPEN_MAX: usize = 16;
 /// Reads the journal. Cheap to clone.
 #[derive(Clone)]
 pub struct Reader {
+    /// A path to the directory that was opened, whatever its own leads to by then: so nothing of
+    /// another one that was put there is read, mended or trimmed.
     dir: PathBuf,
+    /// What that path goes by.
+    _handle: Arc<File>,
     quarantine: PathBuf,
     files: Arc<Mutex<Files>>,
     /// Held while damage is kept aside and mended: several may come upon it at once.
@@ -69,6 +74,13 @@ pub enum Entry {
     },
     /// Something that could not be read, and was kept aside.
     Damage(Damage),
+    /// A whole record that a newer version wrote. It is not stepped over.
+    Newer {
+        /// Where it is.
+        position: Position,
+        /// The number of its form.
+        form: u8,
+    },
 }
 
 /// Reads on from a position.
@@ -78,9 +90,14 @@ pub struct Tail {
 }
 
 impl Reader {
-    pub(super) fn new(dir: &Path, quarantine: &Path) -> Reader {
-        let (dir, quarantine) = (dir.to_owned(), quarantine.to_owned());
-        Reader { dir, quarantine, files: Arc::default(), mending: Arc::default() }
+    pub(super) fn new(dir: &Path, quarantine: &Path) -> io::Result<Reader> {
+        let handle = Arc::new(File::open(dir)?);
+        let open = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
+        // Without /proc, its own path is as good as there is.
+        let dir = if open.is_dir() { open } else { dir.to_owned() };
+        let quarantine = quarantine.to_owned();
+        let (files, mending) = (Arc::default(), Arc::default());
+        Ok(Reader { dir, _handle: handle, quarantine, files, mending })
     }
 
     /// The payload of the record at `position`. `None`: it is no more, or cannot be read.
@@ -155,7 +172,7 @@ impl Reader {
         if let Some(segment) = files.find(number) {
             return Ok(Some(segment));
         }
-        let file = match File::open(segment::path(&self.dir, number)) {
+        let file = match segment::open_regular(&segment::path(&self.dir, number), false) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
@@ -200,6 +217,9 @@ impl Tail {
                     return Ok(Some(Entry::Record { position, payload: record.payload }));
                 }
                 Some(record) if record.header.kind == Kind::Seal => self.next_segment(),
+                Some(Record { header: Header { kind: Kind::Newer(form, _), .. }, .. }) => {
+                    return Ok(Some(Entry::Newer { position: self.at, form }));
+                }
                 Some(record) => self.at.offset = record.end,
                 None => {
                     if let Some(damage) = self.over_damage(&segment, limit, live)? {

@@ -90,7 +90,7 @@ pub fn open(dir: &Path, quarantine: &Path) -> Result<Journal, OpenError> {
     if let Some(number) = last {
         recovery = recover(dir, quarantine, number).map_err(io(&segment::path(dir, number)))?;
     }
-    let reader = Reader::new(dir, quarantine);
+    let reader = Reader::new(dir, quarantine).map_err(io(dir))?;
     let writer = Writer::new(dir, last.unwrap_or(0) + 1, lock, reader.clone());
     Ok(Journal { writer, reader, recovery })
 }
@@ -101,7 +101,7 @@ fn newer_segment(dir: &Path, numbers: &[u32]) -> io::Result<Option<PathBuf>> {
         let path = segment::path(dir, *number);
         let mut header = [0; SEGMENT_HEADER as usize];
         // One that is too short for a header is damaged, and met as such.
-        let read = File::open(&path)?.read_exact_at(&mut header, 0);
+        let read = segment::open_regular(&path, false)?.read_exact_at(&mut header, 0);
         if read.is_ok() && is_newer_segment(&header) {
             return Ok(Some(path));
         }
@@ -139,7 +139,7 @@ struct Survey {
 /// Brings the newest segment into the form of a complete one.
 fn recover(dir: &Path, quarantine: &Path, number: u32) -> io::Result<Recovery> {
     let path = segment::path(dir, number);
-    let file = OpenOptions::new().read(true).write(true).open(&path)?;
+    let file = segment::open_regular(&path, true)?;
     let segment = Segment { number, file: Arc::new(file) };
     let survey = survey(&segment)?;
     // A hole before the newest group was synced once: that is damage. One in it is a torn write.
@@ -220,7 +220,7 @@ pub(super) fn set_aside(dir: &Path, quarantine: &Path, from: Position, repair: R
     let aside = quarantine.join(name);
     let path = segment::path(dir, from.segment);
     let work = || -> io::Result<u64> {
-        let file = OpenOptions::new().read(true).write(true).open(&path)?;
+        let file = segment::open_regular(&path, true)?;
         copy_from(&file, 0, &aside)?;
         segment::sync_dir(quarantine)?;
         let place = Place { segment: from.segment, offset: from.offset };
@@ -268,7 +268,7 @@ pub(super) fn fill_gap(dir: &Path, quarantine: &Path, from: Position, until: u32
 /// When the note cannot be written.
 pub fn note_loss(quarantine: &Path, from: Position, text: &str) -> io::Result<Damage> {
     let aside = quarantine.join(format!("journal-{}-{}.{DAMAGED}", from.segment, from.offset));
-    let mut note = create(&aside)?;
+    let mut note = segment::create_private(&aside)?;
     note.write_all(text.as_bytes())?;
     note.sync_all()?;
     segment::sync_dir(quarantine)?;
@@ -279,15 +279,10 @@ fn lost(from: Position, aside: Option<PathBuf>, text: &str) -> Damage {
     Damage { from, bytes: 0, aside, lost: Some(text.trim_end().to_owned()) }
 }
 
-/// Makes a file for us alone, or empties it.
-fn create(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
-}
-
 /// Copies what `file` holds from `offset` on, up to its last byte that is not zero.
 /// Says how many bytes that are.
 fn copy_from(file: &File, offset: u64, to: &Path) -> io::Result<u64> {
-    let copy = create(to)?;
+    let copy = segment::create_private(to)?;
     let mut chunk = vec![0; COPY_CHUNK];
     let (mut at, mut used) = (0, 0);
     loop {

@@ -1,9 +1,12 @@
 //! Segment files: their names, and syncing what a name means.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 
 const SUFFIX: &str = "seg";
 
@@ -36,6 +39,35 @@ pub(crate) fn private_dir(dir: &Path) -> io::Result<bool> {
         is_ours &= tighten(&path, if path.is_dir() { 0o700 } else { 0o600 })?;
     }
     Ok(is_ours)
+}
+
+/// Opens a file of ours to be read, or also written. What is no regular file is none of ours: to
+/// wait for what a FIFO or a device says could take for ever.
+///
+/// # Errors
+/// When there is none.
+pub(crate) fn open_regular(path: &Path, write: bool) -> io::Result<File> {
+    let irregular = || {
+        let what = "a FIFO, a device, a socket, a directory or a link";
+        io::Error::other(format!("{} is no regular file but {what}: move it away", path.display()))
+    };
+    let mut options = OpenOptions::new();
+    options.read(true).write(write).custom_flags(O_NOFOLLOW | O_NONBLOCK);
+    match options.open(path) {
+        Ok(file) if file.metadata()?.is_file() => Ok(file),
+        Ok(_) => Err(irregular()),
+        Err(error) => Err(match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ELOOP | Errno::ENXIO | Errno::EISDIR | Errno::ENODEV) => irregular(),
+            _ => error,
+        }),
+    }
+}
+
+/// Makes a file for us alone, or empties it.
+pub(crate) fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.custom_flags(O_NOFOLLOW | O_NONBLOCK).open(path)
 }
 
 fn tighten(path: &Path, mode: u32) -> io::Result<bool> {

@@ -116,7 +116,7 @@ impl Look<'_> {
 
     /// Looks through one segment; says where the record behind its last one is, or would be.
     fn segment(&mut self, number: u32, is_last: bool) -> io::Result<Position> {
-        let file = Arc::new(File::open(segment::path(self.dir, number))?);
+        let file = Arc::new(segment::open_regular(&segment::path(self.dir, number), false)?);
         let segment = Segment { number, file };
         let length = segment.length()?;
         self.bytes += length;
@@ -132,8 +132,10 @@ impl Look<'_> {
                     return Ok(Position { segment: number + 1, offset: SEGMENT_HEADER });
                 }
                 Some(record) => {
-                    if record.header.kind == Kind::Data {
-                        self.record(number, at, &record.payload);
+                    match record.header.kind {
+                        Kind::Data => self.record(number, at, &record.payload),
+                        Kind::Newer(..) => self.unread(number, at),
+                        Kind::Skip | Kind::Seal => {}
                     }
                     at = record.end;
                 }
@@ -172,10 +174,14 @@ impl Look<'_> {
     fn record(&mut self, number: u32, at: u32, payload: &[u8]) {
         self.records += 1;
         if !(self.decodes)(payload) {
-            let problem = "a record is not in a form that this version reads".to_owned();
-            let consequence = "what it tells is not in the store";
-            self.ill(number, at, problem, consequence, UPGRADE);
+            self.unread(number, at);
         }
+    }
+
+    fn unread(&mut self, number: u32, at: u32) {
+        let problem = "a record is not in a form that this version reads".to_owned();
+        let consequence = "what it tells is not in the store";
+        self.ill(number, at, problem, consequence, UPGRADE);
     }
 
     /// What lies behind the last whole record.

@@ -101,10 +101,7 @@ impl Writer {
     /// # Errors
     /// When there is no room or the disk fails; then nothing was appended.
     pub fn append(&mut self, payloads: &[Vec<u8>]) -> Result<Vec<Placed>, AppendError> {
-        self.look()?;
-        if free_bytes(&self.dir)? < RESERVE {
-            return Err(AppendError::Full);
-        }
+        self.check()?;
         let sizes = payloads.iter().map(|payload| record_size(payload.len() as u32));
         let needed = sizes.sum::<u64>();
         self.make_room(needed)?;
@@ -145,6 +142,15 @@ impl Writer {
             Some(current) => in_place(&current.file, &segment::path(&self.dir, current.number)),
             None => Ok(()),
         }
+    }
+
+    /// Whether a group of usual size could be appended, as far as that is known before.
+    ///
+    /// # Errors
+    /// When it could not.
+    pub fn check(&self) -> Result<(), AppendError> {
+        self.look()?;
+        if free_bytes(&self.dir)? < RESERVE { Err(AppendError::Full) } else { Ok(()) }
     }
 
     /// Where the next record will start, as far as that is known before it is written.

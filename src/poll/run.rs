@@ -218,7 +218,7 @@ impl<'a, O: Outside> Run<'a, O> {
         let owed = mark.open.as_ref().map_or(since, |open| open.window.since);
         let window = Window { since: since.min(owed), until: now };
         let place = Place { feed, key: &feed.name, settled: now.minus(feed.settle) };
-        self.span(&place, window, mark).await
+        self.span(&place, window, 0.0, mark).await
     }
 
     /// Reads on in a window that was left open. One whose place is gone stays open.
@@ -293,10 +293,8 @@ impl<'a, O: Outside> Run<'a, O> {
         let place = Place { feed, key: &key, settled: window.until };
         let feeds = self.settings().feeds.len() as f64;
         for piece in &pieces {
-            self.span(&place, *piece, &mut back).await?;
-            self.keeping.part =
-                self.keeping.part.map(|part| part + 1.0 / (feeds * pieces.len() as f64));
-            self.keeping.tell();
+            let share = 1.0 / (feeds * pieces.len() as f64);
+            self.span(&place, *piece, share, &mut back).await?;
         }
         if mark.joins(since, self.reach(feed, now)) {
             *mark = mark.completed(now.minus(feed.settle));
@@ -305,18 +303,26 @@ impl<'a, O: Outside> Run<'a, O> {
         Ok(())
     }
 
-    /// Reads a window, in halves where it holds more than the API lists.
+    /// Reads a window, in halves where it holds more than the API lists. `share`: the part of the
+    /// run that it is.
     async fn span(
         &mut self,
         place: &Place<'_>,
         window: Window,
+        share: f64,
         mark: &mut Mark,
     ) -> Result<(), RunError> {
-        let mut parts = vec![window];
-        while let Some(window) = parts.pop() {
+        let mut parts = vec![(window, share)];
+        while let Some((window, share)) = parts.pop() {
             let pages = Pages::new(place.feed, window);
-            if let Some([first, second]) = self.window(place, pages, mark).await? {
-                parts.extend([second, first]);
+            match self.window(place, pages, mark).await? {
+                Some([first, second]) => {
+                    parts.extend([(second, share / 2.0), (first, share / 2.0)]);
+                }
+                None => {
+                    self.keeping.part = self.keeping.part.map(|part| part + share);
+                    self.keeping.tell();
+                }
             }
         }
         Ok(())

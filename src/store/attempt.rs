@@ -12,6 +12,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
+use crate::journal::open_regular;
 use crate::model::{Position, QuarantineId};
 
 /// The file's name, among the checkpoints.
@@ -71,9 +72,14 @@ impl Attempt {
     /// # Errors
     /// When the disk fails.
     pub fn open(checkpoint: &Path) -> io::Result<Attempt> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(checkpoint.join(NAME))?;
+        let path = checkpoint.join(NAME);
+        let file = match open_regular(&path, true) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let mut options = OpenOptions::new();
+                options.read(true).write(true).create_new(true).mode(0o600).open(&path)?
+            }
+            opened => opened?,
+        };
         let mut note = [0; NOTE_BYTES];
         let read = file.read_at(&mut note, 0)?;
         let suspect = parse(&note[..read]);

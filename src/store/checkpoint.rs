@@ -17,6 +17,7 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use super::codec::{EventRef, decode, is_newer, is_newer_form};
 use super::keys::{COUNTS, EVENT, META};
 use super::{StoreError, open::Loader};
+use crate::journal::{create_private, open_regular};
 use crate::model::Position;
 
 /// The last byte is the number of the form: another form takes the next.
@@ -105,7 +106,7 @@ impl Snapshot {
     /// # Errors
     /// When the disk fails or the store is damaged.
     pub(super) fn write_draft(&self, draft: &Path) -> io::Result<u64> {
-        let mut out = Sink { out: BufWriter::new(File::create(draft)?), crc: Default::default() };
+        let mut out = Sink { out: BufWriter::new(create_private(draft)?), crc: Default::default() };
         out.put(MAGIC)?;
         out.put(&self.applied.as_u64().to_le_bytes())?;
         let mut number: u64 = 0;
@@ -237,7 +238,7 @@ struct Source {
 impl Source {
     /// Opens one, behind its head.
     fn open(path: &Path, position: Position) -> Result<Source, Flaw> {
-        let file = File::open(path).map_err(Flaw::Closed)?;
+        let file = open_regular(path, false).map_err(Flaw::Closed)?;
         forget_pages(&file);
         let left = file.metadata().map_err(Flaw::Closed)?.len();
         let input = BufReader::with_capacity(CHUNK_BYTES, file);

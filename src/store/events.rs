@@ -222,7 +222,8 @@ impl EventScan {
                     telemetry::ingest::journal_damaged(from, bytes, aside.as_deref());
                     0
                 }
-                None => return Ok(Step::End),
+                // Nothing behind it is applied.
+                Some(Entry::Newer { .. }) | None => return Ok(Step::End),
             }
         };
         let told = self.ready.pop_front();

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::ops::Bound;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -25,6 +25,7 @@ use super::codec::{Form, decode, encode, is_newer_form};
 use super::keys::{self, STANDING};
 use super::open::free_bytes;
 use super::scan::Scan;
+use crate::journal::open_regular;
 use crate::model::{Gist, Position, Standing};
 
 /// The last byte is the number of the form: another form, of gists too, takes the next.
@@ -247,7 +248,7 @@ impl Image {
     /// Whether a newer version wrote it.
     pub(super) fn is_newer(path: &Path) -> bool {
         let mut magic = [0; MAGIC.len()];
-        let read = File::open(path).and_then(|file| file.read_exact_at(&mut magic, 0));
+        let read = open_regular(path, false).and_then(|file| file.read_exact_at(&mut magic, 0));
         read.is_ok() && is_newer_form(magic, *MAGIC)
     }
 
@@ -256,7 +257,7 @@ impl Image {
     /// # Errors
     /// When it is not, or cannot be read.
     pub(super) fn open(path: &Path, applied: Position) -> io::Result<Image> {
-        Image::of(File::options().read(true).write(true).open(path)?, applied)
+        Image::of(open_regular(path, true)?, applied)
     }
 
     /// The same, of a file that may be open for reading alone.
@@ -356,7 +357,8 @@ impl Draft {
         let path = target.with_extension(super::checkpoints::DRAFT);
         // What stays of another is not written into: somebody may still hold it.
         let _ = fs::remove_file(&path);
-        let file = File::options().read(true).write(true).create_new(true).open(&path);
+        let mut options = File::options();
+        let file = options.read(true).write(true).create_new(true).mode(0o600).open(&path);
         let mut draft = Draft {
             target: target.to_owned(),
             path,

@@ -32,7 +32,9 @@ pub use listed::{ListedKey, ListedRow, ListedRows, Sight};
 pub use open::{Opened, Paths, Rebuilt, Room, View, open, room};
 pub use pushed::PushedRows;
 pub use quarantine::Quarantined;
-pub use reader::{Pair, Reader, SET_ASIDE_MAX, StandingRow, StandingRows, Totals, Visit};
+pub use reader::{
+    Pair, Reader, SET_ASIDE_MAX, StandingRow, StandingRows, Standings, Totals, Visit,
+};
 pub use verify::{verify_checkpoints, verify_stopped};
 pub use writer::{Batch, Noted, Seen, Writer};
 

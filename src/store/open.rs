@@ -1,7 +1,7 @@
 //! Opening the store, checking that it is what it must be, and making it again if it is not.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use super::keys::META;
 use super::known::{Known, fill_beside};
 use super::scan::Scan;
 use super::{Checkpoints, StoreError, Writer, checkpoints};
-use crate::journal::private_dir;
+use crate::journal::{create_private, open_regular, private_dir};
 use crate::model::Position;
 use crate::telemetry;
 
@@ -30,6 +30,8 @@ const ROOM: u64 = 8 << 20;
 const CLEAN: &str = "clean";
 /// The form of its one line, which begins with it. The first had no number.
 const CLEAN_FORM: u32 = 2;
+/// Longer than any mark, in bytes.
+const MARK_BYTES_MAX: u64 = 4_096;
 
 /// Where the store lives.
 #[derive(Clone, Debug)]
@@ -284,7 +286,7 @@ fn set_newer_aside(paths: &Paths) -> io::Result<()> {
 /// # Errors
 /// When the disk fails; then the next start looks.
 pub(super) fn leave_clean_mark(checkpoint: &Path, file: &Path) -> io::Result<()> {
-    let mut mark = File::create(checkpoint.join(CLEAN))?;
+    let mut mark = create_private(&checkpoint.join(CLEAN))?;
     mark.write_all(format!("{CLEAN_FORM} {}", fingerprint(file)?).as_bytes())?;
     mark.sync_all()
 }
@@ -292,13 +294,20 @@ pub(super) fn leave_clean_mark(checkpoint: &Path, file: &Path) -> io::Result<()>
 /// Takes the mark away; says whether it was there and sled's file is as it says.
 fn took_clean_mark(paths: &Paths) -> bool {
     let mark = paths.checkpoint.join(CLEAN);
-    let noted = fs::read_to_string(&mark);
+    let noted = noted(&mark);
     // Synced: after a power cut an old mark must not come back and vouch for a newer file.
     let sync = || File::open(&paths.checkpoint)?.sync_all();
-    let gone = noted.is_ok() && fs::remove_file(&mark).and_then(|()| sync()).is_ok();
+    let gone = fs::remove_file(&mark).and_then(|()| sync()).is_ok();
     let now = fingerprint(&paths.sled.join("db"));
     let (Ok(noted), Ok(now)) = (noted, now) else { return false };
     gone && speaks_of(&noted, &now)
+}
+
+/// What a mark says. One of bytes that are no text says nothing that we know.
+fn noted(mark: &Path) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    open_regular(mark, false)?.take(MARK_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Whether a mark speaks of sled's file as it is now.
@@ -310,14 +319,13 @@ fn speaks_of(noted: &str, now: &str) -> bool {
 pub(super) fn clean_mark(paths: &Paths) -> (PathBuf, Option<bool>) {
     let mark = paths.checkpoint.join(CLEAN);
     let now = fingerprint(&paths.sled.join("db")).unwrap_or_default();
-    let noted = fs::read(&mark).ok();
-    let speaks = noted.map(|noted| speaks_of(&String::from_utf8_lossy(&noted), &now));
+    let speaks = noted(&mark).ok().map(|noted| speaks_of(&noted, &now));
     (mark, speaks)
 }
 
 /// Whether a newer version left the mark.
 pub(super) fn is_newer_mark(mark: &Path) -> bool {
-    let noted = fs::read_to_string(mark).unwrap_or_default();
+    let noted = noted(mark).unwrap_or_default();
     let words: Vec<&str> = noted.split(' ').collect();
     // The first form has three words, of which the first is no number of a form.
     words.len() > 3 && words[0].parse().is_ok_and(|form: u32| form > CLEAN_FORM)

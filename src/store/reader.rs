@@ -42,6 +42,9 @@ pub type StandingRow = (String, Scope, Standing);
 /// What is done with each standing: the address's key, the scope, what verdicts need.
 pub type Visit<'a> = &'a mut dyn FnMut(&str, &Scope, &Gist<'_>) -> Result<(), StoreError>;
 
+/// Goes through all standings, in the order of the addresses' keys.
+pub type Standings<'a> = dyn Fn(Visit<'_>) -> Result<(), StoreError> + Send + Sync + 'a;
+
 /// A scan over the standings.
 pub type StandingRows = Box<dyn Iterator<Item = Result<StandingRow, StoreError>> + Send>;
 

@@ -2,7 +2,7 @@
 //! anything. A store that is not open is looked at in a copy: sled writes as it opens.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder};
 use std::io;
 use std::ops::Bound;
 use std::os::unix::fs::DirBuilderExt;
@@ -12,13 +12,15 @@ use std::sync::Arc;
 
 use super::checkpoint::{self, Flaw};
 use super::checkpoints::{list, path};
-use super::codec::{Meta, is_newer};
+use super::codec::{Meta, decode, is_newer};
 use super::image::{Image, pairs, stored_gist};
-use super::keys::{META, STANDING};
+use super::keys::{self, META, STANDING};
 use super::open::{clean_mark, free_bytes, is_newer_mark, sled_at};
+use super::reader::{Standings, Visit, strange_key};
 use super::scan::merge;
 use super::{Paths, Reader, StoreError};
-use crate::model::{Checked, Position};
+use crate::journal::open_regular;
+use crate::model::{Checked, Gist, Position};
 
 const JOURNAL: &str = "journal";
 const CHECKPOINT: &str = "checkpoint";
@@ -142,8 +144,14 @@ impl Reader {
 }
 
 /// Looks at a store that nobody has open, at its image, and at the mark of the last stop. sled
-/// is opened in a copy below `scratch`, which is removed again.
-pub fn verify_stopped(paths: &Paths, reach: Reach, scratch: &Path) -> Vec<Checked> {
+/// is opened in a copy below `scratch`, which is removed again. What is whole and has taken all of
+/// the journal is handed to `look`, for what is made of it.
+pub fn verify_stopped(
+    paths: &Paths,
+    reach: Reach,
+    scratch: &Path,
+    look: &mut dyn FnMut(&Standings<'_>),
+) -> Vec<Checked> {
     let (mark, clean) = clean_mark(paths);
     let mut rows = Vec::new();
     match clean {
@@ -168,7 +176,7 @@ pub fn verify_stopped(paths: &Paths, reach: Reach, scratch: &Path) -> Vec<Checke
         return rows;
     }
     let copy = scratch.join(format!("suppressd-verify-{}", std::process::id()));
-    let looked = in_copy(paths, reach, clean == Some(true), &copy);
+    let looked = in_copy(paths, reach, clean == Some(true), &copy, look);
     // It is a copy; what cannot be removed is below a folder for what nobody needs.
     let _ = fs::remove_dir_all(&copy);
     rows.extend(looked);
@@ -184,7 +192,13 @@ fn missing(paths: &Paths, end: Position) -> Checked {
     Checked::ill(STORE, &paths.sled, "it is missing", REBUILT, "start suppressd")
 }
 
-fn in_copy(paths: &Paths, reach: Reach, clean: bool, copy: &Path) -> Vec<Checked> {
+fn in_copy(
+    paths: &Paths,
+    reach: Reach,
+    clean: bool,
+    copy: &Path,
+    look: &mut dyn FnMut(&Standings<'_>),
+) -> Vec<Checked> {
     let sled = &paths.sled;
     match copy_sled(sled, copy) {
         Ok(true) => {}
@@ -199,13 +213,18 @@ fn in_copy(paths: &Paths, reach: Reach, clean: bool, copy: &Path) -> Vec<Checked
         }
     }
     // sled panics on some damage.
-    let look = || -> Result<Vec<Checked>, StoreError> {
+    let work = || -> Result<Vec<Checked>, StoreError> {
         let db = sled_at(copy)?;
         let store = store_row(sled, &db, reach)?;
-        let applied = meta(&db)?.applied;
+        let Meta { applied, part, .. } = meta(&db)?;
+        // Behind the last record there may be the end of its segment alone.
+        let is_level = clean || applied == reach.1 && part == 0;
+        if store.problem.is_none() && is_level {
+            look(&|each| standings(&db, each));
+        }
         Ok(vec![stopped_image(paths, applied, clean, &db)?, store])
     };
-    let looked = catch_unwind(AssertUnwindSafe(look))
+    let looked = catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(StoreError::Damaged("sled gave up on opening it".to_owned())));
     looked.unwrap_or_else(|error| match error {
         StoreError::Newer(_) => {
@@ -214,6 +233,15 @@ fn in_copy(paths: &Paths, reach: Reach, clean: bool, copy: &Path) -> Vec<Checked
         }
         error => vec![Checked::ill(STORE, sled, error.to_string(), REBUILT, NO_HAND)],
     })
+}
+
+fn standings(tree: &sled::Tree, each: Visit<'_>) -> Result<(), StoreError> {
+    for pair in tree.scan_prefix([STANDING]) {
+        let (key, value) = pair?;
+        let (address, scope) = keys::standing_parts(&key).ok_or_else(strange_key)?;
+        each(address, &scope, &Gist::of(&decode(&value)?))?;
+    }
+    Ok(())
 }
 
 fn stopped_image(
@@ -228,7 +256,7 @@ fn stopped_image(
         let problem = "it was written by a newer version of suppressd";
         return Ok(Checked::ill(IMAGE, &file, problem, slower, UPGRADE));
     }
-    match File::open(&file).and_then(|file| Image::of(file, applied)) {
+    match open_regular(&file, false).and_then(|file| Image::of(file, applied)) {
         Ok(image) => image_row(&file, &image, tree),
         Err(error) if clean && error.kind() != io::ErrorKind::NotFound => {
             let problem = "its end is not as the last stop left it";

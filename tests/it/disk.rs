@@ -109,6 +109,25 @@ fn named(names: &[&str]) -> Vec<String> {
 }
 
 #[test]
+fn a_start_on_a_full_disk_says_so_at_once() {
+    if !possible("disk::a_start_on_a_full_disk_says_so_at_once") {
+        return;
+    }
+    let home = Home::new("");
+    // So much is left that the store is made, and nothing accepted.
+    let daemon = start(&home, "head -c 57M /dev/zero > ballast");
+    let line =
+        |answer: Answer| answer.body.lines().find(|l| l.contains("intake")).map(str::to_owned);
+    let ready = daemon.readyz();
+    assert_eq!(ready.status, 503);
+    let intake = line(ready).unwrap();
+    assert!(intake.contains("disk"), "{intake}");
+    fs::remove_file(inside(&home, &daemon).join("ballast")).unwrap();
+    // Without anybody sending.
+    daemon.ready().stop();
+}
+
+#[test]
 fn a_full_disk_refuses_and_a_freed_one_goes_on() {
     if !possible("disk::a_full_disk_refuses_and_a_freed_one_goes_on") {
         return;

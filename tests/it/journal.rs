@@ -77,6 +77,7 @@ impl Place {
                     found.records.push((position, payload));
                 }
                 Entry::Damage(damage) => found.damage.push(damage),
+                Entry::Newer { position, .. } => panic!("{position} is of a newer form"),
             }
         }
         found
@@ -458,6 +459,7 @@ fn readers_that_meet_the_same_damage_report_it_once() {
                 match entry {
                     Entry::Record { .. } => records += 1,
                     Entry::Damage(_) => reports += 1,
+                    Entry::Newer { position, .. } => panic!("{position} is of a newer form"),
                 }
             }
             assert_eq!(records, written.len() - 2);
@@ -528,4 +530,66 @@ fn what_was_acknowledged_is_read_where_it_was_written() {
     writer.append(&[b"second".to_vec()]).unwrap();
     let next = reader.tail(first.end).next(writer.end()).unwrap();
     assert!(matches!(next, Some(Entry::Record { payload, .. }) if payload == b"second"));
+}
+
+#[test]
+fn no_segment_of_another_directory_is_read() {
+    let place = Place::new();
+    let mut journal = place.open();
+    let written = append(&mut journal, &[vec![30]]);
+    drop(journal);
+    // That one is sealed, and not open yet.
+    let Journal { writer, reader, .. } = place.open();
+    let other = Place::new();
+    append(&mut other.open(), &[vec![7]]);
+    let away = place.dir.path().join("away");
+    fs::rename(place.journal(), &away).unwrap();
+    fs::rename(other.journal(), place.journal()).unwrap();
+    assert_eq!(reader.read(written[0].placed.record).unwrap(), Some(written[0].payload.clone()));
+    let mut tail = reader.tail(reader.start().unwrap());
+    let next = tail.next(writer.end()).unwrap();
+    assert!(matches!(next, Some(Entry::Record { payload, .. }) if payload == written[0].payload));
+    assert!(place.damaged().is_empty());
+}
+
+#[test]
+fn a_whole_record_of_a_newer_form_is_no_damage() {
+    let (bytes, written) = sealed();
+    let newer = &written[3];
+    let start = newer.placed.record.offset as usize;
+    for (kind, form) in [(1, 1), (4, 0), (255, 255)] {
+        let mut bytes = bytes.clone();
+        (bytes[start + 2], bytes[start + 3]) = (kind, form);
+        // Changed alone it is damage.
+        check_damage(&bytes, &pairs(written.iter().filter(|w| w.placed != newer.placed)), "alone");
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(&1_u32.to_le_bytes());
+        crc.update(&newer.placed.record.offset.to_le_bytes());
+        crc.update(&bytes[start..start + 12]);
+        crc.update(&newer.payload);
+        bytes[start + 12..start + 16].copy_from_slice(&crc.finalize().to_le_bytes());
+        let place = Place::holding(&bytes);
+        let Journal { writer, reader, recovery } = place.open();
+        assert_eq!((recovery.torn, recovery.damage.len()), (0, 0));
+        let mut tail = reader.tail(reader.start().unwrap());
+        for before in &written[..3] {
+            let next = tail.next(writer.end()).unwrap();
+            assert!(
+                matches!(next, Some(Entry::Record { payload, .. }) if payload == before.payload)
+            );
+        }
+        // However often it is met.
+        for _ in 0..2 {
+            let Some(Entry::Newer { position, form }) = tail.next(writer.end()).unwrap() else {
+                panic!("{kind} {form}");
+            };
+            assert_eq!((position, form), (newer.placed.record, kind));
+        }
+        drop(writer);
+        assert_eq!(fs::read(place.segment(1)).unwrap(), bytes, "it is left as it is");
+        let looked = journal::verify(&place.journal(), None, &|_| true).unwrap();
+        let ill = looked.rows.iter().filter_map(|row| row.problem.as_deref());
+        let newer = "a record is not in a form that this version reads";
+        assert_eq!(ill.collect::<Vec<_>>(), [newer]);
+    }
 }

@@ -165,6 +165,11 @@ fn the_private_listener_is_called_by_its_address_only() {
     {
         let head = format!("GET /metrics HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
         assert_eq!(status(&raw(daemon.admin, head.as_bytes())), expected, "{host}");
+        // What the target names outweighs the header.
+        let head = format!(
+            "GET http://{host}/metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+        );
+        assert_eq!(status(&raw(daemon.admin, head.as_bytes())), expected, "to {host}");
     }
     drop(daemon);
     admin("listen = \"0.0.0.0:0\"");

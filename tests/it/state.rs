@@ -4,11 +4,12 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use super::rebuild::copy;
 use super::support::child::output;
 use super::support::client::{event, notify};
-use super::support::daemon::{Daemon, Home, PATIENCE};
+use super::support::daemon::{Daemon, Home, PATIENCE, cli};
 use super::support::wait_for;
 
 const DIRECTORIES: [&str; 4] = ["journal", "sled", "checkpoint", "quarantine"];
@@ -46,6 +47,12 @@ fn nobody_else_looks_into_the_state_whatever_was_there_before() {
     assert_eq!(send(&daemon, "a"), 200);
     daemon.until_suppressed("a@x.test");
     daemon.stop();
+    assert!(!home.dir.join("control.sock").exists(), "nobody is there any more");
+    // As they were made; sled's own are in a directory that nobody else enters.
+    let ours = DIRECTORIES.iter().filter(|name| **name != "sled");
+    let found: Vec<String> =
+        ours.flat_map(|name| open_to_others(&home.state().join(name))).collect();
+    assert!(found.is_empty(), "{found:?}");
     let daemon = home.start().ready();
     let found: Vec<String> =
         DIRECTORIES.iter().flat_map(|name| open_to_others(&home.state().join(name))).collect();
@@ -103,6 +110,56 @@ fn a_state_directory_that_was_replaced_takes_nothing() {
     daemon.ready().stop();
     let daemon = home.start().ready();
     assert_eq!(daemon.rows(&["list"]).len(), 2, "what was refused is not there");
+}
+
+/// Makes a FIFO in the place of what is there. Whoever opened it to read would wait for ever.
+fn put_fifo(path: &Path) {
+    let _ = fs::remove_file(path);
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+}
+
+#[test]
+fn what_is_no_regular_file_is_told_and_holds_nobody_up() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    assert_eq!(send(&daemon, "a"), 200);
+    daemon.until_suppressed("a@x.test");
+    daemon.stop();
+    let checkpoint = home.state().join("checkpoint");
+    let verify = || cli(&home.config(), &["verify"]);
+    for name in ["clean", "clock", "attempt", "standings.image"] {
+        put_fifo(&checkpoint.join(name));
+        verify();
+        let daemon = home.start();
+        let refused = matches!(name, "attempt");
+        if refused {
+            daemon.until_logged("no regular file");
+            fs::remove_file(checkpoint.join(name)).unwrap();
+        }
+        let daemon = daemon.ready();
+        assert_eq!(daemon.rows(&["list"]).len(), 1, "{name}");
+        daemon.stop();
+        let _ = fs::remove_file(checkpoint.join(name));
+    }
+    let segment = home.state().join("journal/0000000001.seg");
+    let away = home.dir.join("away.seg");
+    fs::rename(&segment, &away).unwrap();
+    for link in [false, true] {
+        if link {
+            fs::remove_file(&segment).unwrap();
+            std::os::unix::fs::symlink(&away, &segment).unwrap();
+        } else {
+            put_fifo(&segment);
+        }
+        let looked = verify();
+        let said = String::from_utf8_lossy(&looked.stdout).into_owned();
+        assert!(looked.status.code() == Some(1) && said.contains("no regular file"), "{said}");
+        let started = cli(&home.config(), &["run"]);
+        let log = String::from_utf8_lossy(&started.stderr);
+        assert!(!started.status.success() && log.contains("no regular file"), "{log}");
+    }
+    fs::rename(&away, &segment).unwrap();
+    home.start().ready().stop();
 }
 
 #[test]

@@ -53,6 +53,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("export", 4),
     ("export/", 1),
     ("export/command", 4),
+    ("export/compare", 4),
     ("export/due", 4),
     ("export/file", 4),
     ("export/handle", 4),

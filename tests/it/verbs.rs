@@ -231,6 +231,12 @@ fn a_lift_covers_the_past_and_nothing_that_follows() {
     let again = || (daemon.source("test")["repeated"] == 1).then_some(());
     wait_for("the repeated bounce", PATIENCE, again);
     assert!(!suppressed(&daemon, address));
+    // Whoever wonders why it does not count is told.
+    let late = &daemon.rows(&["explain", address])[0]["lifted_before_told"];
+    assert_eq!(late.as_array().map(Vec::len), Some(1), "{late}");
+    assert_eq!(late[0]["kind"], "hard_bounce");
+    let told = String::from_utf8(daemon.cli(&["explain", address]).stdout).unwrap();
+    assert!(told.contains("told after a lift and dated before it"), "{told}");
     assert_eq!(daemon.rows(&["list"]).len(), 0);
     tell(&daemon, "test", &at("hard_bounce", address, "m2", &clock::now().to_string()));
     wait_for("the newer bounce", PATIENCE, || suppressed(&daemon, address).then_some(()));
@@ -247,7 +253,7 @@ fn a_lift_covers_the_past_and_nothing_that_follows() {
 fn explanation(row: &Value) {
     let keys = "address suppressed suppression never known scopes rules events events_left_out \
                 exports";
-    assert_keys(row, keys, &[]);
+    assert_keys(row, keys, &["lifted_before_told"]);
     assert_keys(&row["suppression"], SUPPRESSION, &[]);
     assert_eq!(row["events"].as_array().unwrap().len(), 4);
     for event in row["events"].as_array().unwrap() {

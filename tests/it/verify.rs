@@ -11,7 +11,7 @@ use crate::oversize::{element, files, keep, runtime, start, stop, submission};
 use crate::rebuild::copy;
 use crate::support::child::output;
 use crate::support::client::{event, notify};
-use crate::support::daemon::{Daemon, Home, PATIENCE, PROGRAM};
+use crate::support::daemon::{Daemon, Home, PATIENCE, PROGRAM, source};
 use crate::support::wait_for;
 
 /// A state directory of everything that `verify` looks at, after a stop in good order.
@@ -168,6 +168,76 @@ fn a_running_daemon_looks_at_its_own() {
     let table = String::from_utf8(daemon.cli(&["verify"]).stdout).unwrap();
     assert!(table.contains("whole") && table.contains("adds up"), "{table}");
     daemon.stop();
+}
+
+/// An export of each kind of table, and what a hand adds to the text and takes from it.
+#[test]
+fn exports_are_held_against_the_store_running_and_stopped() {
+    let map = |table: &str| {
+        let (home, ending) = ("{HOME}", table);
+        format!(
+            "[[export]]\nname = \"{table}\"\nformat = \"postfix-transport\"\n\
+             table = \"{table}\"\npath = \"{home}/transport.{ending}\"\n"
+        )
+    };
+    let home = Home::new("");
+    let maps = [map("lmdb"), map("cdb")].concat();
+    home.configure(&format!("{}{}", source(), maps.replace("{HOME}", home.dir.to_str().unwrap())));
+    let daemon = home.start().ready();
+    for name in ["a", "b", "c"] {
+        let body = event("complaint", &format!("{name}@x.test"), "n", 1);
+        assert_eq!(notify(daemon.http, &body).status, 200);
+        daemon.until_suppressed(&format!("{name}@x.test"));
+    }
+    wait_for("the exports", PATIENCE, || {
+        let status = daemon.rows(&["status"]).remove(0);
+        let exports = status["exports"].as_array().unwrap().clone();
+        exports.iter().all(|export| export["rows"] == 3).then_some(())
+    });
+    assert_clean(&home, &["export"]);
+    assert_eq!(exports(&home), ["cdb", "lmdb", "postfix"]);
+    daemon.stop();
+    assert_clean(&home, &["export"]);
+    assert_eq!(exports(&home), ["cdb", "lmdb", "postfix"]);
+    let access = home.dir.join("access");
+    let whole = fs::read_to_string(&access).unwrap();
+    let (first, rest) = whole.split_once('\n').unwrap();
+    for (text, more, missing) in [
+        (format!("{whole}z@x.test\t550 5.1.1 by hand\n"), 1, 0),
+        (rest.to_owned(), 0, 1),
+        (format!("{rest}z@x.test\t550 5.1.1 by hand\n"), 1, 1),
+    ] {
+        fs::write(&access, &text).unwrap();
+        assert_named(&home, "export", &access);
+        let [problem] = &problems(&home, "export")[..] else { panic!("one is wrong: {text}") };
+        let expected = format!("does not justify {more} of its rows, {missing} are missing");
+        assert!(problem.contains(&expected), "{problem}");
+    }
+    for table in ["lmdb", "cdb"] {
+        let map = home.dir.join(format!("transport.{table}"));
+        let bytes = fs::read(&map).unwrap();
+        fs::remove_file(&map).unwrap();
+        assert_named(&home, "export", &map);
+        fs::write(&map, bytes).unwrap();
+    }
+    fs::remove_file(&access).unwrap();
+    assert_named(&home, "export", &access);
+    assert!(!first.is_empty());
+    // A start writes it.
+    let daemon = home.start().ready();
+    wait_for("the file", PATIENCE, || (home.export() == whole).then_some(()));
+    assert_clean(&home, &["export"]);
+    daemon.stop();
+}
+
+/// The names of the exports that were looked at, in order.
+fn exports(home: &Home) -> Vec<String> {
+    let (_, rows) = verify(home, &[]);
+    let of_it = rows.iter().filter(|row| row["component"] == "export");
+    let mut names: Vec<String> =
+        of_it.filter_map(|row| row["place"].as_str().map(str::to_owned)).collect();
+    names.sort();
+    names
 }
 
 #[test]

@@ -293,9 +293,9 @@ mod tests {
     use zip::ZipWriter;
     use zip::write::SimpleFileOptions;
 
-    use super::super::super::{Setting, Settings, Window};
+    use super::super::super::{Faults, Setting, Settings, Window};
     use super::*;
-    use crate::model::Time;
+    use crate::model::{Origin, SourceName, Time};
     use crate::secret::Secret;
 
     fn archive(name: &str, text: &str) -> Vec<u8> {
@@ -319,6 +319,31 @@ mod tests {
         assert!(exported(&archive("activity.csv", "email\n")).is_err(), "another file");
         assert!(exported(&archive(EXPORT_FILE, "<html></html>")).is_err(), "no list");
         assert!(exported(&archive(EXPORT_FILE, "email,reason\n")).unwrap().rows.is_empty());
+    }
+
+    #[test]
+    fn a_message_that_is_no_mail_says_nothing_and_is_read() {
+        let source = SourceName::parse("acme").unwrap();
+        let stamp = Stamp {
+            source: &source,
+            origin: Origin::Poll,
+            feed: "events",
+            received_at: Time::from_seconds(1_800_000_000),
+            faults: &Faults::default(),
+        };
+        let read = |row: serde_json::Value| {
+            let element = Element { context: String::new(), body: row.to_string().into() };
+            message(&element, &stamp)
+        };
+        let sms = json!({ "ts": 1_700_000_000, "_id": "a1", "channel": "sms", "state": "bounced",
+            "to": "+15550100", "from": "+15550199" });
+        assert_eq!(read(sms), Ok(None));
+        for channel in [json!("email"), json!(null)] {
+            let mail = json!({ "ts": 1_700_000_000, "_id": "a1", "channel": channel,
+                "state": "bounced", "email": "a@example.com" });
+            let event = read(mail).unwrap().unwrap();
+            assert_eq!(event.kind, EventKind::HardBounce);
+        }
     }
 
     #[test]
