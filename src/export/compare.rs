@@ -353,7 +353,7 @@ mod tests {
         assert!(matches!(look(), Compared::Foreign(_)), "it is missing");
         std::fs::write(&path, "no row\n").unwrap();
         assert!(matches!(look(), Compared::Foreign(_)));
-        std::fs::write(&path, "a@x.test 550 something else\n").unwrap();
+        std::fs::write(&path, "a@x.test\t550 something else\n").unwrap();
         assert_eq!(counts(look()), [0, 0, 1]);
     }
 
