@@ -7,8 +7,8 @@
 //! Numbers are little-endian. `group` is the offset at which the record's group starts: all before
 //! it was synced before the record was written, which tells a torn tail from damage. The checksum
 //! (CRC-32) covers the segment's number and the record's offset too, so that no stale or copied
-//! bytes pass for a record. The form is 0. A record of another kind or form, whose checksum is right
-//! over its length, is a newer version's.
+//! bytes pass for a record. The form is 0. A record of another kind or form, whose checksum is
+//! right over its length, is a newer version's.
 
 /// Bytes of a segment's header.
 pub(super) const SEGMENT_HEADER: u32 = 16;

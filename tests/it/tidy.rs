@@ -156,6 +156,7 @@ const OWNERS: &[(&str, &[&str])] = &[
         &[
             "config/",
             "control/",
+            "export/compare.rs",
             "export/file.rs",
             "export/note.rs",
             "export/table/lmdb.rs",
@@ -181,6 +182,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "export/table/",
             "export/whole.rs",
             "http/",
+            "ingest/clockwatch.rs",
             "journal/",
             "listen.rs",
             "probe/",
@@ -198,7 +200,7 @@ const LINE_CHARS_MAX: usize = 100;
 
 /// Files in `src/provider/` that are no provider that a source can name.
 const NO_PROVIDERS: &[&str] = &[
-    "api", "fault", "imported", "mod", "operator", "packed", "push", "settings", "verify", "wire",
+    "api", "behind", "fault", "imported", "mod", "operator", "packed", "push", "settings", "verify", "wire",
 ];
 
 /// Files in `src/export/format/` that are no format.
