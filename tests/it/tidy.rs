@@ -156,7 +156,6 @@ const OWNERS: &[(&str, &[&str])] = &[
         &[
             "config/",
             "control/",
-            "export/compare.rs",
             "export/file.rs",
             "export/note.rs",
             "export/table/lmdb.rs",
@@ -174,6 +173,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "config/",
             "control/",
             "daemon.rs",
+            "export/compare.rs",
             "export/file.rs",
             "export/listed.rs",
             "export/note.rs",

@@ -31,7 +31,7 @@ fn home() -> Home {
         stop(running).await;
     });
     // No daemon has run: this is what it would have exported.
-    let row = |n: u32| format!("user{n}@x.test\t550 5.1.1 suppressed: hard_bounce\n");
+    let row = |n: u32| format!("user{n}@x.test\t550 5.1.1 suppressed: hard bounce\n");
     fs::write(home.dir.join("access"), (0..200).map(row).collect::<String>()).unwrap();
     home
 }
