@@ -16,6 +16,7 @@ use super::handle::{Entry, Exports, Status};
 use super::scan::Scan;
 use super::table::{Digest, Listed, kind};
 use super::whole::is_held;
+use super::write::Source;
 use super::{Row, Settings};
 use crate::model::{Checked, Time};
 use crate::rules::Rules;
@@ -233,7 +234,7 @@ impl Exports {
     pub async fn verify(&self) -> Vec<Checked> {
         let mut first = Vec::new();
         for entry in self.list.iter() {
-            first.push((entry, entry.compare().await));
+            first.push((entry, entry.compare(&self.source).await));
         }
         let differ = first.iter().filter(|(_, found)| !matches!(found, Ok(Compared::Same(_))));
         let trails = differ.map(|(entry, _)| 2 * entry.settings.min_interval).max();
@@ -244,7 +245,7 @@ impl Exports {
         for (entry, found) in first {
             let found = match found {
                 Ok(Compared::Same(_)) => found,
-                found => twice(found, entry.compare().await),
+                found => twice(found, entry.compare(&self.source).await),
             };
             let status: Status = entry.status.borrow().clone();
             let excuse = match status {
@@ -259,9 +260,8 @@ impl Exports {
 }
 
 impl Entry {
-    async fn compare(&self) -> Result<Compared, CompareError> {
-        let (settings, source, now) =
-            (Arc::clone(&self.settings), self.source.clone(), (self.now)());
+    async fn compare(&self, source: &Source) -> Result<Compared, CompareError> {
+        let (settings, source, now) = (Arc::clone(&self.settings), source.clone(), (self.now)());
         let look = move || compare(&settings, &source.rules, now, &*source.standings);
         let looked = tokio::task::spawn_blocking(look).await;
         looked.unwrap_or_else(|error| Err(io::Error::other(error).into()))

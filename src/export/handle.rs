@@ -59,8 +59,7 @@ pub struct Exports {
 
 pub(super) struct Entry {
     pub(super) settings: Arc<Settings>,
-    /// What a comparison of the file needs of the store, and as of when.
-    pub(super) source: Source,
+    /// What tells as of when a comparison is.
     pub(super) now: Arc<dyn Fn() -> Time + Send + Sync>,
     pub(super) status: watch::Receiver<Status>,
     pub(super) commands: mpsc::Sender<Write>,

@@ -85,7 +85,6 @@ fn start_in(
         let (commands, receive_commands) = mpsc::channel(COMMANDS_MAX);
         list.push(Entry {
             settings: Arc::clone(&settings),
-            source: world.source.clone(),
             now: Arc::clone(&world.now),
             status,
             commands,
