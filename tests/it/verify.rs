@@ -247,7 +247,7 @@ fn exports(home: &Home) -> Vec<String> {
 fn only_a_state_directory_is_looked_at() {
     let home = Home::new("");
     let config = home.config();
-    assert_eq!(verify(&home, &[config.to_str().unwrap()]).0, 64, "a file is no directory");
+    assert_eq!(verify(&home, &[config.to_str().unwrap()]).0, 1, "a file is no backup");
     assert_eq!(verify(&home, &["/nonexistent"]).0, 1);
     assert_eq!(verify(&home, &[]).0, 1, "there is none yet");
     assert!(!home.state().exists(), "and none is made");
