@@ -298,7 +298,7 @@ impl Rules {
 /// The failures that count: those that no lift covers and no later delivery has reset.
 fn counted<'a>(standing: &'a Standing, tally: &'a Tally) -> impl Iterator<Item = &'a Bounce> {
     tally.iter().filter(|bounce| {
-        let Bounce { despite, at, source } = bounce;
+        let Bounce { despite, at, source, .. } = bounce;
         let lift = standing.lifted(Reason::SoftBounces, source, *at, *despite);
         lift.is_none() && !standing.has_reset(bounce)
     })

@@ -13,7 +13,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use suppressd::verdict::{Fault, Reply, Rulebook, Told};
+use suppressd::model::Fault;
+use suppressd::verdict::{Reply, Rulebook, Told};
 
 /// How often each reply is judged for the time.
 const ROUNDS: u32 = 200;

@@ -162,6 +162,9 @@ pub struct EventQuery {
     pub message_id: Option<String>,
     /// Of this kind.
     pub kind: Option<String>,
+    /// Of this class of failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
     /// Of this source.
     pub source: Option<String>,
     /// At or after this RFC 3339 time.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::suppressions::{parse_address, parse_source, parse_time};
+use super::suppressions::{parse_address, parse_class, parse_source, parse_time};
 use super::{Admin, EventQuery, Failure, Replies, Reply, blocking, rows, unheard};
 use crate::model::EventKind;
 use crate::store::{EventFilter, EventScan};
@@ -55,6 +55,7 @@ pub(super) fn parse(query: EventQuery) -> Result<EventFilter, Failure> {
         address: query.address.as_deref().map(parse_address).transpose()?,
         message_id: query.message_id,
         kind: query.kind.as_deref().map(kind).transpose()?,
+        class: query.class.as_deref().map(parse_class).transpose()?,
         source: query.source.as_deref().map(parse_source).transpose()?,
         since: query.since.as_deref().map(parse_time).transpose()?,
         until: query.until.as_deref().map(parse_time).transpose()?,

@@ -46,7 +46,7 @@ impl Admin {
                 events.pop_front();
                 left_out += 1;
             }
-            events.push_back(rows::event(&told));
+            events.push_back(rows::explained(&told));
             late.extend(told_late(&standings, &told.event));
             late.truncate(EVENTS_MAX);
         }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{Suppression, Time, Until};
+use crate::model::{Class, Suppression, Time, Until};
 use crate::rules::Finding;
 use crate::store::Told;
 
@@ -58,6 +58,7 @@ pub(super) fn event(told: &Told) -> Value {
         "source": event.source.as_str(),
         "provider": event.provider,
         "kind": event.kind.as_str(),
+        "class": event.class().map(Class::as_str),
         "address": event.address.received(),
         "scope": event.scope.to_string(),
         "at": event.at.to_string(),
@@ -76,6 +77,16 @@ pub(super) fn event(told: &Told) -> Value {
         "machine": event.machine,
         "metadata": metadata,
     })
+}
+
+/// A row of `explain`: an event, and what says of which class it is.
+pub(super) fn explained(told: &Told) -> Value {
+    let failure = told.event.failure.as_ref();
+    let judgement = failure.and_then(|failure| failure.judgement.as_ref());
+    let mut row = event(told);
+    row["rule"] = judgement.map_or(Value::Null, |judgement| judgement.rule.clone().into());
+    row["evidence"] = judgement.map_or(Value::Null, |judgement| judgement.evidence.clone().into());
+    row
 }
 
 /// A finding of `explain`.

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::export::Keys;
 use crate::model::bounds::check_note;
 use crate::model::{
-    Address, Filter, Lifts, Reason, Scope, SourceName, Standing, Suppression, Time,
+    Address, Class, Filter, Lifts, Reason, Scope, SourceName, Standing, Suppression, Time,
 };
 use crate::provider::{Instruction, instruction_element};
 use crate::store::{Counts, StoreError};
@@ -217,6 +217,12 @@ pub(super) fn parse_reason(text: &str) -> Result<Reason, Failure> {
 pub(super) fn parse_scope(text: &str) -> Result<Scope, Failure> {
     let error = || Failure::usage(format!("{text:?} is not `global` or `stream:<name>`"));
     Scope::parse(text).ok_or_else(error)
+}
+
+pub(super) fn parse_class(text: &str) -> Result<Class, Failure> {
+    let known = Class::ALL.map(|(_, name)| name).join(" ");
+    let error = || Failure::usage(format!("{text:?} is no class of failure; they are: {known}"));
+    Class::parse(text).ok_or_else(error)
 }
 
 pub(super) fn parse_time(text: &str) -> Result<Time, Failure> {

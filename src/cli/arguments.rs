@@ -9,7 +9,7 @@ use super::failure::Failure;
 use crate::admin::ListFilter;
 use crate::clock;
 use crate::model::bounds::check_note;
-use crate::model::{Address, EventKind, Reason, Scope, SourceName, Term, Time};
+use crate::model::{Address, Class, EventKind, Reason, Scope, SourceName, Term, Time};
 use crate::units;
 
 /// Addresses of one command, so that its line stays well below the socket's 1 MiB.
@@ -85,6 +85,12 @@ pub(super) fn reason(text: &str) -> Result<Reason, String> {
 pub(super) fn kind(text: &str) -> Result<EventKind, String> {
     let known = EventKind::ALL.map(EventKind::as_str).join(", ");
     EventKind::parse(text).ok_or_else(|| format!("no such kind; there are: {known}"))
+}
+
+/// A class of failure.
+pub(super) fn class(text: &str) -> Result<Class, String> {
+    let known = Class::ALL.map(|(_, name)| name).join(", ");
+    Class::parse(text).ok_or_else(|| format!("no such class; there are: {known}"))
 }
 
 /// The name of a source.

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::table::{Column, Table};
-use crate::verdict::{Judgement, Reply, Rulebook, Told};
+use crate::model::Judgement;
+use crate::verdict::{Reply, Rulebook, Told};
 
 /// Longest line of standard input, in bytes.
 const LINE_BYTES_MAX: usize = 64 << 10;

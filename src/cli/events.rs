@@ -9,7 +9,7 @@ use super::failure::{Failure, Outcome};
 use super::row;
 use super::table::{Column, Table};
 use crate::admin::{Command, EventQuery};
-use crate::model::{EventKind, SourceName, Time};
+use crate::model::{Class, EventKind, SourceName, Time};
 
 /// The arguments of `events`.
 #[derive(Debug, Args)]
@@ -23,6 +23,9 @@ pub(super) struct Arguments {
     /// Only of this kind
     #[arg(long, value_parser = arguments::kind)]
     kind: Option<EventKind>,
+    /// Only failures of this class
+    #[arg(long, value_parser = arguments::class)]
+    class: Option<Class>,
     /// Only of this source
     #[arg(long, value_parser = arguments::source)]
     source: Option<SourceName>,
@@ -40,10 +43,11 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// The columns of an event, in `events` and in `explain`.
-pub(super) const COLUMNS: &[Column] = &[
+/// The columns of an event.
+const COLUMNS: &[Column] = &[
     Column::Field("AT", "at"),
     Column::Field("KIND", "kind"),
+    Column::Field("CLASS", "class"),
     Column::Field("ADDRESS", "address"),
     Column::Field("SCOPE", "scope"),
     Column::Field("SOURCE", "source"),
@@ -53,16 +57,17 @@ pub(super) const COLUMNS: &[Column] = &[
 ];
 
 /// Widths for a table that cannot wait for its rows: a time, the longest kind, usual addresses.
-const LIVE_WIDTHS: &[usize] = &[20, 12, 30, 6, 14, 13, 20];
+const LIVE_WIDTHS: &[usize] = &[20, 12, 14, 30, 6, 14, 13, 20];
 
-fn origin(event: &Value) -> String {
+/// Every way in which it was told.
+pub(super) fn origin(event: &Value) -> String {
     // The plural has every way that it reached us.
     row::given(event, "origins").unwrap_or_else(|| row::text(event, "origin"))
 }
 
 /// What the other server said, else the codes alone, else what the event is about. A code that the
 /// words begin with is said once.
-fn detail(event: &Value) -> String {
+pub(super) fn detail(event: &Value) -> String {
     let words = row::given(event, "diagnostic").or_else(|| row::given(event, "url"));
     let words = words.unwrap_or_default();
     let mut rest = words.as_str();
@@ -88,6 +93,7 @@ impl Arguments {
             address: self.address,
             message_id: self.message_id,
             kind: arguments::text(self.kind.as_ref()),
+            class: arguments::text(self.class.as_ref()),
             source: arguments::text(self.source.as_ref()),
             since: arguments::text(self.since.as_ref()),
             until: arguments::text(self.until.as_ref()),

@@ -50,6 +50,18 @@ const LATE: &[Column] = &[
     Column::Field("LIFTED THROUGH", "lifted"),
 ];
 
+const EVENTS: &[Column] = &[
+    Column::Field("AT", "at"),
+    Column::Field("KIND", "kind"),
+    Column::Field("CLASS", "class"),
+    Column::Made("RULE", rule),
+    Column::Field("SCOPE", "scope"),
+    Column::Field("SOURCE", "source"),
+    Column::Made("ORIGIN", events::origin),
+    Column::Field("MESSAGE", "message_id"),
+    Column::Made("DETAIL", events::detail),
+];
+
 const EXPORTS: &[Column] = &[
     Column::Field("EXPORT", "name"),
     Column::Field("LISTED", "listed"),
@@ -57,6 +69,13 @@ const EXPORTS: &[Column] = &[
     Column::Field("GENERATION", "generation"),
     Column::Field("LAST WRITTEN", "last_written"),
 ];
+
+/// The rule that gave a failure its class, with what it was found by.
+fn rule(event: &Value) -> String {
+    let parts = ["rule", "evidence"].into_iter().filter_map(|key| row::given(event, key));
+    let parts: Vec<String> = parts.filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() { row::ABSENT.to_owned() } else { parts.join(": ") }
+}
 
 fn stands(finding: &Value) -> String {
     let stands = if row::is(finding, "exempt") {
@@ -92,7 +111,7 @@ fn print(out: &mut Output, answer: &Value) -> Result<(), Failure> {
     let late = "told after a lift and dated before it, so that it does not suppress again";
     section(out, late, LATE, row::list(answer, "lifted_before_told"))?;
     fields(out, "rules", answer.get("rules"))?;
-    section(out, "events", events::COLUMNS, row::list(answer, "events"))?;
+    section(out, "events", EVENTS, row::list(answer, "events"))?;
     section(out, "exports", EXPORTS, row::list(answer, "exports"))
 }
 

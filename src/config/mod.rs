@@ -200,7 +200,7 @@ fn whole(root: Section<'_>) -> Option<Config> {
     };
     let log = root.table_or_empty("log").map(|section| log(&root, &section));
     let rules = root.table_or_empty("rules").map(rules::rules);
-    let (rules, faults) = rules.unzip();
+    let (rules, judge) = rules.unzip();
     let is_local = http.as_ref().is_none_or(|http| http.listen.is_local());
     let sources = root.tables("source");
     if sources.is_empty() && !root.is_bad("source") {
@@ -239,7 +239,7 @@ fn whole(root: Section<'_>) -> Option<Config> {
         log: log?,
         rules: rules?,
         sources: found.sources,
-        reading: Reading { faults: faults?, described: found.described },
+        reading: Reading { judge: judge?, described: found.described },
         webhooks: found.webhooks,
         polls: found.polls,
         exports,

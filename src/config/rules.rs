@@ -6,14 +6,14 @@ use std::time::Duration;
 use super::EVER;
 use super::section::{Field, Section, shown};
 use crate::model::{EventKind, Never, TALLY_MAX, Term};
-use crate::provider::{Diagnostic, Faults};
+use crate::provider::{Diagnostic, Judge};
 use crate::rules::{Rules, Threshold};
 use crate::units;
 
 const TERMS: RangeInclusive<Duration> = Duration::from_secs(1)..=EVER;
 
 /// The `[rules]` table.
-pub(super) fn rules(section: Section<'_>) -> (Rules, Faults) {
+pub(super) fn rules(section: Section<'_>) -> (Rules, Judge) {
     let default = Rules::default();
     let of = |key: &'static str, default: Term| {
         let table = section.take(key).and_then(|field| rule_table(&field, "{ for = \"forever\" }"));
@@ -35,9 +35,9 @@ pub(super) fn rules(section: Section<'_>) -> (Rules, Faults) {
         }),
         never: section.take("never").map(|field| never(&field)).unwrap_or_default(),
     };
-    let faults = section.take("diagnostics").map(|field| faults(&field)).unwrap_or_default();
+    let judge = section.take("diagnostics").map(|field| judge(&field)).unwrap_or_default();
     section.finish();
-    (rules, faults)
+    (rules, judge)
 }
 
 /// Who is never suppressed.
@@ -55,8 +55,8 @@ fn never(field: &Field<'_>) -> Never {
 }
 
 /// The administrator's own rows of diagnostics.
-fn faults(field: &Field<'_>) -> Faults {
-    Faults { own: field.list().iter().filter_map(diagnostic).collect() }
+fn judge(field: &Field<'_>) -> Judge {
+    Judge { own: field.list().iter().filter_map(diagnostic).collect() }
 }
 
 fn diagnostic(field: &Field<'_>) -> Option<Diagnostic> {

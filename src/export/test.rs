@@ -79,7 +79,8 @@ pub(super) fn keys(rows: Vec<(String, String)>) -> Vec<String> {
 pub(super) fn standing(address: &str, scope: Scope, reason: Reason, until: Until) -> StandingRow {
     let mut standing = Standing::default();
     let at = Time::from_seconds(1);
-    let latest = Latest { at, until, evidence: EventId::from_bytes([0; 16]), note: None };
+    let evidence = EventId::from_bytes([0; 16]);
+    let latest = Latest { at, until, evidence, class: None, note: None };
     let fact = Fact::Ground { reason, source: SourceName::operator(), latest };
     standing.merge(address, fact, &Telling::BY_DATE);
     (address.to_owned(), scope, standing)

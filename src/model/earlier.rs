@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::standing::Ground;
-use super::{Bounce, Cuts, Latest, Lifts, MessageKey, Reason, SourceName, Standing, Tally, Time};
+use super::standing::{Despite, Ground};
+use super::{
+    Bounce, Cuts, EventId, Latest, Lifts, MessageKey, Reason, SourceName, Standing, Tally, Time,
+    Until,
+};
 
 /// The first form: an end was its date alone.
 #[derive(Debug, Serialize, Deserialize)]
@@ -21,7 +24,7 @@ pub struct Standing1 {
 #[derive(Debug, Serialize, Deserialize)]
 struct Ground1 {
     first: Time,
-    latest: Latest,
+    latest: Latest2,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,21 +33,108 @@ struct Bounce1 {
     source: SourceName,
 }
 
+/// The second form: nothing had a class.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Standing2 {
+    spelling: Box<str>,
+    grounds: Vec<((Reason, SourceName), Ground2)>,
+    soft: BTreeMap<MessageKey, Bounce2>,
+    blocked: BTreeMap<MessageKey, Bounce2>,
+    delivered: Cuts,
+    lifts: BTreeMap<Lifts, Cuts>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Ground2 {
+    first: Time,
+    latest: Latest2,
+    despite: Option<Box<Despite2>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Despite2 {
+    record: u64,
+    latest: Latest2,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Latest2 {
+    at: Time,
+    until: Until,
+    evidence: EventId,
+    note: Option<Box<str>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Bounce2 {
+    despite: Option<u64>,
+    at: Time,
+    source: SourceName,
+}
+
+impl From<Latest2> for Latest {
+    fn from(Latest2 { at, until, evidence, note }: Latest2) -> Latest {
+        Latest { at, until, evidence, class: None, note }
+    }
+}
+
+impl From<Ground1> for Ground {
+    fn from(Ground1 { first, latest }: Ground1) -> Ground {
+        Ground { first, latest: latest.into(), despite: None }
+    }
+}
+
+impl From<Ground2> for Ground {
+    fn from(Ground2 { first, latest, despite }: Ground2) -> Ground {
+        let whole = |old: Box<Despite2>| {
+            Box::new(Despite { record: old.record, latest: old.latest.into() })
+        };
+        Ground { first, latest: latest.into(), despite: despite.map(whole) }
+    }
+}
+
+impl From<Bounce1> for Bounce {
+    fn from(Bounce1 { at, source }: Bounce1) -> Bounce {
+        Bounce::at(at, source)
+    }
+}
+
+impl From<Bounce2> for Bounce {
+    fn from(Bounce2 { despite, at, source }: Bounce2) -> Bounce {
+        Bounce { despite, ..Bounce::at(at, source) }
+    }
+}
+
 impl From<Standing1> for Standing {
     fn from(old: Standing1) -> Standing {
-        let ground =
-            |(key, Ground1 { first, latest })| (key, Ground { first, latest, despite: None });
-        let tally = |bounces: BTreeMap<MessageKey, Bounce1>| {
-            let bounce = |(message, Bounce1 { at, source })| (message, Bounce::at(at, source));
-            Tally::from_parts(bounces.into_iter().map(bounce))
-        };
         Standing {
             spelling: old.spelling,
-            grounds: old.grounds.into_iter().map(ground).collect(),
+            grounds: grounds(old.grounds),
             soft: tally(old.soft),
             blocked: tally(old.blocked),
             delivered: old.delivered.map_or_else(Cuts::default, Cuts::of),
             lifts: old.lifts.into_iter().map(|(covers, at)| (covers, Cuts::of(at))).collect(),
         }
     }
+}
+
+impl From<Standing2> for Standing {
+    fn from(old: Standing2) -> Standing {
+        Standing {
+            spelling: old.spelling,
+            grounds: grounds(old.grounds),
+            soft: tally(old.soft),
+            blocked: tally(old.blocked),
+            delivered: old.delivered,
+            lifts: old.lifts,
+        }
+    }
+}
+
+fn grounds<K, G: Into<Ground>>(old: Vec<(K, G)>) -> Vec<(K, Ground)> {
+    old.into_iter().map(|(key, ground)| (key, ground.into())).collect()
+}
+
+fn tally<B: Into<Bounce>>(old: BTreeMap<MessageKey, B>) -> Tally {
+    Tally::from_parts(old.into_iter().map(|(message, bounce)| (message, bounce.into())))
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Address, Bounce, EventId, Fact, IdentityParts, Latest, Lift, MessageKey, Reason, Scope,
-    SourceName, Time, Until,
+    Address, Bounce, Class, EventId, Fact, Failure, IdentityParts, Latest, Lift, MessageKey,
+    Reason, Scope, SourceName, Time, Until,
 };
 
 /// What happened. README.md tells, under Words, what each one suppresses as.
@@ -167,6 +167,8 @@ pub struct Event {
     pub received_at: Time,
     /// How we were told.
     pub origin: Origin,
+    /// What is known of a failure, beside the codes and the diagnostic.
+    pub failure: Option<Failure>,
     /// The message's id.
     pub message_id: Option<String>,
     /// The SMTP reply code, 200 to 599.
@@ -224,6 +226,11 @@ impl Event {
         })
     }
 
+    /// Why it failed, if it is a failure.
+    pub fn class(&self) -> Option<Class> {
+        Some(self.failure.as_ref()?.judgement.as_ref()?.class)
+    }
+
     /// What it adds to the standing of its address and scope, if anything.
     pub fn fact(&self) -> Option<Fact> {
         match self.kind {
@@ -262,6 +269,7 @@ impl Event {
                 at: self.at,
                 until: self.until.map_or(Until::Forever, Until::At),
                 evidence: self.id(),
+                class: self.class(),
                 note: note.map(String::into_boxed_str),
             },
         }
@@ -279,6 +287,6 @@ impl Event {
     }
 
     fn bounce(&self) -> Bounce {
-        Bounce::at(self.at, self.source.clone())
+        Bounce { class: self.class(), ..Bounce::at(self.at, self.source.clone()) }
     }
 }

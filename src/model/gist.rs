@@ -72,7 +72,8 @@ mod tests {
         ] {
             let mut standing = Standing::default();
             let (at, until, note) = (Time::from_seconds(1), Until::Forever, None);
-            let latest = Latest { at, until, evidence: EventId::from_bytes([7; 16]), note };
+            let (evidence, class) = (EventId::from_bytes([7; 16]), None);
+            let latest = Latest { at, until, evidence, class, note };
             let (reason, source) = (Reason::Manual, SourceName::operator());
             let fact = Fact::Ground { reason, source, latest };
             standing.merge(spelling, fact, &Telling::BY_DATE);

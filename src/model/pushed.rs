@@ -102,6 +102,7 @@ mod tests {
             told_at: None,
             received_at: at(seconds),
             origin: Origin::Poll,
+            failure: None,
             message_id: None,
             smtp_code: None,
             enhanced_code: None,

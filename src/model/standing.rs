@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Bounce, Cuts, EventId, Lifts, MessageKey, Reason, Sole, SourceName, Tally, Telling, Time, Until,
+    Bounce, Class, Cuts, EventId, Lifts, MessageKey, Reason, Sole, SourceName, Tally, Telling,
+    Time, Until,
 };
 
 /// One thing to merge into a standing.
@@ -45,6 +46,8 @@ pub struct Latest {
     pub until: Until,
     /// Which event says so.
     pub evidence: EventId,
+    /// Why it failed, if a failure says so.
+    pub class: Option<Class>,
     /// An operator's note.
     pub note: Option<Box<str>>,
 }
@@ -52,7 +55,7 @@ pub struct Latest {
 impl Ord for Latest {
     fn cmp(&self, other: &Latest) -> Ordering {
         // The instant alone comes first: how precisely it was told must not outweigh the term.
-        let rank = |l: &Latest| (l.at.nanos(), l.until, l.at, l.evidence);
+        let rank = |l: &Latest| (l.at.nanos(), l.until, l.at, l.evidence, l.class);
         rank(self).cmp(&rank(other)).then_with(|| self.note.cmp(&other.note))
     }
 }

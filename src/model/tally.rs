@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{MessageKey, SourceName, Time};
+use super::{Class, MessageKey, SourceName, Time};
 
 /// Most failures kept: the latest this many. A rule's count cannot be larger.
 pub const TALLY_MAX: usize = 32;
@@ -19,12 +19,14 @@ pub struct Bounce {
     pub at: Time,
     /// Who told it.
     pub source: SourceName,
+    /// Why it failed, where that is known.
+    pub class: Option<Class>,
 }
 
 impl Bounce {
     /// One that its date alone orders.
     pub fn at(at: Time, source: SourceName) -> Bounce {
-        Bounce { despite: None, at, source }
+        Bounce { despite: None, at, source, class: None }
     }
 }
 
@@ -42,8 +44,9 @@ impl Tally {
         match self.0.get_mut(&message) {
             Some(known) => {
                 let despite = known.despite.max(bounce.despite);
-                let later = (known.at, &known.source).max((bounce.at, &bounce.source));
-                let merged = Bounce { despite, at: later.0, source: later.1.clone() };
+                let order = |bounce: &Bounce| (bounce.at, bounce.source.clone(), bounce.class);
+                let (at, source, class) = order(known).max(order(&bounce));
+                let merged = Bounce { despite, at, source, class };
                 return std::mem::replace(known, merged) != *known;
             }
             None => {

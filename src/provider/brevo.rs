@@ -13,10 +13,10 @@ use url::Url;
 
 use super::wire::{self, Id, Json, Part, Text, Texts, Told, When};
 use super::{
-    Class, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Rate, Said,
-    Sample, SettingError, Stamp, Unreadable,
+    Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Rate, Sample,
+    SettingError, Stamp, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Reason, Scope, Time};
+use crate::model::{Address, Element, Event, EventKind, Failure, Reason, Scope, Time};
 
 /// The API.
 const API: &str = "https://api.brevo.com/v3";
@@ -40,44 +40,36 @@ const FEEDS: &[Feed] = &[
     Feed::suppressions("suppressions").overlap(DAY.saturating_mul(2)),
 ];
 
-/// What an event means.
-#[derive(Clone, Copy)]
-enum Meaning {
-    /// This, whatever the codes say.
-    Is(EventKind),
-    /// A failure, by whose fault the codes say.
-    Fault(Class),
-}
-
 /// Source: "Transactional webhooks", and below these the names that the API has for them.
-const EVENTS: &[(&str, Meaning)] = &[
-    ("request", Meaning::Is(EventKind::Accepted)),
-    ("delivered", Meaning::Is(EventKind::Delivered)),
+const EVENTS: &[(&str, EventKind)] = &[
+    ("request", EventKind::Accepted),
+    ("delivered", EventKind::Delivered),
     // Brevo still tries, even where the server said 550.
-    ("deferred", Meaning::Is(EventKind::Deferred)),
-    ("soft_bounce", Meaning::Fault(Class::Soft)),
-    ("hard_bounce", Meaning::Fault(Class::Hard)),
-    ("invalid_email", Meaning::Is(EventKind::HardBounce)),
-    // It is on Brevo's own list.
-    ("blocked", Meaning::Is(EventKind::Rejected)),
-    ("error", Meaning::Is(EventKind::Failed)),
-    ("spam", Meaning::Is(EventKind::Complaint)),
-    ("complaint", Meaning::Is(EventKind::Complaint)),
-    ("unsubscribe", Meaning::Is(EventKind::Unsubscribed)),
-    ("unsubscribed", Meaning::Is(EventKind::Unsubscribed)),
-    ("opened", Meaning::Is(EventKind::Opened)),
-    ("unique_opened", Meaning::Is(EventKind::Opened)),
-    ("proxy_open", Meaning::Is(EventKind::Opened)),
-    ("unique_proxy_open", Meaning::Is(EventKind::Opened)),
-    ("click", Meaning::Is(EventKind::Clicked)),
-    ("requests", Meaning::Is(EventKind::Accepted)),
-    // Hard or soft: it does not say which.
-    ("bounces", Meaning::Fault(Class::Soft)),
-    ("softBounces", Meaning::Fault(Class::Soft)),
-    ("hardBounces", Meaning::Fault(Class::Hard)),
-    ("invalid", Meaning::Is(EventKind::HardBounce)),
-    ("loadedByProxy", Meaning::Is(EventKind::Opened)),
-    ("clicks", Meaning::Is(EventKind::Clicked)),
+    ("deferred", EventKind::Deferred),
+    // These are judged.
+    ("soft_bounce", EventKind::SoftBounce),
+    ("hard_bounce", EventKind::SoftBounce),
+    ("invalid_email", EventKind::SoftBounce),
+    // The recipient is on Brevo's own list, or the sender is.
+    ("blocked", EventKind::Rejected),
+    ("error", EventKind::Failed),
+    ("spam", EventKind::Complaint),
+    ("complaint", EventKind::Complaint),
+    ("unsubscribe", EventKind::Unsubscribed),
+    ("unsubscribed", EventKind::Unsubscribed),
+    ("opened", EventKind::Opened),
+    ("unique_opened", EventKind::Opened),
+    ("proxy_open", EventKind::Opened),
+    ("unique_proxy_open", EventKind::Opened),
+    ("click", EventKind::Clicked),
+    ("requests", EventKind::Accepted),
+    // The first is hard or soft: it does not say which.
+    ("bounces", EventKind::SoftBounce),
+    ("softBounces", EventKind::SoftBounce),
+    ("hardBounces", EventKind::SoftBounce),
+    ("invalid", EventKind::SoftBounce),
+    ("loadedByProxy", EventKind::Opened),
+    ("clicks", EventKind::Clicked),
 ];
 
 /// Why a contact is blocked (`reason.code`). What is not here, such as `adminBlocked`, is just
@@ -193,13 +185,13 @@ impl Provider for Brevo {
         let reason = wire.reason.as_deref().unwrap_or("").trim();
         let smtp_code = wire::said_code(reason);
         let enhanced_code = wire::enhanced_code(reason);
-        let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text: reason };
         let row = EVENTS.iter().find(|(known, _)| *known == name);
-        let kind = match row.map(|(_, meaning)| *meaning) {
-            Some(Meaning::Is(kind)) => kind,
-            Some(Meaning::Fault(class)) => stamp.faults.kind(class, &said),
-            None => EventKind::Unknown,
+        let kind = match row.map_or(EventKind::Unknown, |(_, kind)| *kind) {
+            EventKind::Rejected if !is_of_recipient(reason) => EventKind::Failed,
+            kind => kind,
         };
+        let is_failure = matches!(kind, EventKind::SoftBounce | EventKind::Failed)
+            || kind == EventKind::Deferred;
         let message_id = wire.message_id.as_deref().or(wire.polled_id.as_deref());
         let message_id = message_id.and_then(wire::bare_id);
         // Two links can be followed within a second; all else is told apart without help.
@@ -207,6 +199,7 @@ impl Provider for Brevo {
         let id = message_id.as_deref().unwrap_or("");
         let identity = link.map(|link| format!("{id} {} {link}", at.second()));
         Ok(vec![Event {
+            failure: is_failure.then(|| Failure::of([name])),
             smtp_code,
             enhanced_code,
             diagnostic: (!reason.is_empty()).then(|| reason.to_owned()),
@@ -344,6 +337,14 @@ impl Wire {
         let value = inner.unwrap_or_else(|| Value::String(text.to_owned()));
         (!text.is_empty()).then(|| value.to_string())
     }
+}
+
+/// Whether a message was blocked since its recipient is on the list, and not its sender: "due to
+/// blacklist user".
+fn is_of_recipient(reason: &str) -> bool {
+    let reason = reason.to_lowercase();
+    let names = |words: &[&str]| words.iter().any(|word| reason.contains(word));
+    names(&["user", "contact", "recipient"]) && !names(&["sender"])
 }
 
 /// A contact that Brevo sends nothing to.

@@ -12,10 +12,10 @@ use url::Url;
 
 use super::wire::{self, Fields, Id, Text, Told, When};
 use super::{
-    Class, Faults, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Said,
-    Sample, SettingError, Stamp, Unreadable,
+    Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Sample, SettingError,
+    Stamp, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Origin, Reason, Time};
+use crate::model::{Address, Element, Event, EventKind, Failure, Origin, Reason, Time};
 
 /// What to tick: opens and clicks say nothing of whether an address may be mailed.
 const EVENT_TYPES: &[&str] = &["Sent", "Unsubscribed", "Complaints", "Bounce / Error"];
@@ -32,36 +32,17 @@ const STATUSES: &[(&str, EventKind)] = &[
 /// The status of every failure.
 const ERROR: &str = "Error";
 
-/// What a category makes of a failure.
-#[derive(Clone, Copy)]
-enum Means {
-    /// This.
-    Kind(EventKind),
-    /// This, unless an administrator's rows tell otherwise.
-    Class(Class),
-}
-
-/// The categories of `Error` (help.elasticemail.com, 2376855, `category`).
-const CATEGORIES: &[(&str, Means)] = &[
-    ("NoMailbox", Means::Class(Class::Hard)),
-    ("Spam", Means::Kind(EventKind::Blocked)),
-    ("BlackListed", Means::Kind(EventKind::Blocked)),
-    ("SPFProblem", Means::Kind(EventKind::Blocked)),
-    ("ContentFilter", Means::Kind(EventKind::Blocked)),
-    ("WhitelistingProblem", Means::Kind(EventKind::Blocked)),
-    ("GreyListed", Means::Class(Class::Soft)),
-    ("Throttled", Means::Class(Class::Soft)),
-    ("Timeout", Means::Class(Class::Soft)),
-    ("ConnectionProblem", Means::Class(Class::Soft)),
-    ("ConnectionTerminated", Means::Class(Class::Soft)),
-    ("AccountProblem", Means::Class(Class::Soft)),
-    // Whether the domain is gone, or its servers for a while, is not told.
-    ("DNSProblem", Means::Class(Class::Soft)),
-    ("ManualCancel", Means::Kind(EventKind::Failed)),
-    ("CodeError", Means::Kind(EventKind::Failed)),
-    ("NotDelivered", Means::Kind(EventKind::Failed)),
-    ("Ignore", Means::Kind(EventKind::Failed)),
-    ("Unknown", Means::Kind(EventKind::Failed)),
+/// The categories of `Error` (help.elasticemail.com, 2376855, `category`; v4 API,
+/// `MessageCategory`) that are no failures of delivery: it was not sent, for what is on the
+/// account's list, or it failed at the service. The others are judged by their names alone:
+/// webhooks do not tell what a server said, and an event must be the same by either way.
+const CATEGORIES: &[(&str, EventKind)] = &[
+    ("NotDelivered", EventKind::Rejected),
+    ("Ignore", EventKind::Rejected),
+    ("NotDeliveredCancelled", EventKind::Failed),
+    ("ManualCancel", EventKind::Failed),
+    ("CodeError", EventKind::Failed),
+    ("Unknown", EventKind::Failed),
 ];
 
 const API: &str = "https://api.elasticemail.com/v4";
@@ -236,12 +217,13 @@ impl Provider for ElasticEmail {
         let at = dated(date, stamp.received_at)?;
         let is_error = status.eq_ignore_ascii_case(ERROR);
         let category = fields.get("category").filter(|_| is_error);
-        let kind = kind(status, category, &Said::default(), stamp.faults);
+        let kind = kind(status, category);
         let words = [status].into_iter().chain(category);
         let provider_kind = words.collect::<Vec<&str>>().join(":");
         let message_id = fields.get("messageid").or_else(|| fields.get("transaction"));
         let postback = fields.get("postback");
         let event = Event {
+            failure: failure(kind, category),
             message_id: message_id.and_then(wire::bare_id),
             tags: fields.text("channel").into_iter().collect(),
             url: fields.text("target"),
@@ -300,14 +282,15 @@ fn polled(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
     let diagnostic: Option<String> = row.said.into();
     let text = diagnostic.as_deref().unwrap_or("");
     let (smtp_code, enhanced_code) = (wire::said_code(text), wire::enhanced_code(text));
-    let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
     let kind = match name.as_str() {
         ATTEMPT => EventKind::Deferred,
-        _ => kind(status.unwrap_or(&name), category.as_deref(), &said, stamp.faults),
+        _ => kind(status.unwrap_or(&name), category.as_deref()),
     };
+    let failure = failure(kind, category.as_deref());
     let provider_kind = [name].into_iter().chain(category).collect::<Vec<_>>().join(":");
     let message_id = row.message.clone().or(row.transaction.into());
     Ok(Event {
+        failure,
         message_id: message_id.as_deref().and_then(wire::bare_id),
         smtp_code,
         diagnostic,
@@ -331,9 +314,8 @@ fn listed(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
     })
 }
 
-/// What a status means. What a server said counts only where the category is none of those known:
-/// webhooks do not have it, and an event must be the same by either way.
-fn kind(status: &str, category: Option<&str>, said: &Said<'_>, faults: &Faults) -> EventKind {
+/// What a status means.
+fn kind(status: &str, category: Option<&str>) -> EventKind {
     let same = |known: &str, given: &str| known.eq_ignore_ascii_case(given);
     if let Some((_, kind)) = STATUSES.iter().find(|(known, _)| same(known, status)) {
         return *kind;
@@ -342,11 +324,14 @@ fn kind(status: &str, category: Option<&str>, said: &Said<'_>, faults: &Faults) 
         return EventKind::Unknown;
     }
     let given = category.unwrap_or("");
-    match CATEGORIES.iter().find(|(known, _)| same(known, given)) {
-        Some((_, Means::Kind(kind))) => *kind,
-        Some((_, Means::Class(class))) => faults.kind(*class, &Said::default()),
-        None => faults.kind(Class::Unclear, said),
-    }
+    let row = CATEGORIES.iter().find(|(known, _)| same(known, given));
+    row.map_or(EventKind::SoftBounce, |(_, kind)| *kind)
+}
+
+/// What is known of a failure, if it is one.
+fn failure(kind: EventKind, category: Option<&str>) -> Option<Failure> {
+    let is_failure = matches!(kind, EventKind::SoftBounce | EventKind::Failed);
+    (is_failure || kind == EventKind::Deferred).then(|| Failure::of(category))
 }
 
 /// A date in one of the forms that the service has.

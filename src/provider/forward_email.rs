@@ -8,25 +8,14 @@ use serde::Deserialize;
 
 use super::wire::{self, Id, Part, Text, Told, When};
 use super::{
-    Check, Class, Faults, Key, Notification, Provider, Said, Sample, SettingError, Settings, Stamp,
-    Unreadable,
+    Check, Key, Notification, Provider, Sample, SettingError, Settings, Stamp, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Time};
+use crate::model::{Address, Element, Event, EventKind, Failure, Time};
 
 /// The header that holds the signature.
 const SIGNATURE_HEADER: &str = "x-webhook-signature";
 
 const WEBHOOK_KEYS: &[Key] = &[Key::optional_secret("secret")];
-
-/// Categories of refusals for the sender's sake. `spam` says that the mail was judged to be spam.
-const BY_SENDER: &[&str] =
-    &["block", "blocked", "blocklist", "blacklist", "spam", "virus", "policy"];
-
-/// The category of refusals for the recipient's sake.
-const BY_RECIPIENT: &str = "recipient";
-
-/// The action of a bounce that is final; all others are tried again.
-const FINAL: &str = "reject";
 
 pub(super) struct ForwardEmail;
 
@@ -90,15 +79,17 @@ impl Provider for ForwardEmail {
         let smtp_code = codes.into_iter().flatten().find_map(wire::smtp_code);
         let statuses = [bounce.status.as_deref(), Some(text)];
         let enhanced_code = statuses.into_iter().flatten().find_map(wire::enhanced_code);
-        let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
         let action: Option<String> = bounce.action.into();
         let category: Option<String> = bounce.category.into();
-        let kind = kind(action.as_deref(), category.as_deref(), &said, stamp.faults);
+        // Bounces are told once it is given up, whatever the action was called: the class decides.
+        let kind = EventKind::SoftBounce;
+        let failure = Failure::of(category.as_deref());
         let words = ["bounce".to_owned()].into_iter().chain(action).chain(category);
         let provider_kind = words.collect::<Vec<String>>().join(":");
         let address = wire.recipient.address("recipient")?;
         let at = wire.bounced_at.at("bounced_at", stamp.received_at)?;
         let event = Event {
+            failure: Some(failure),
             message_id: wire.email_id.into(),
             smtp_code,
             enhanced_code,
@@ -113,7 +104,6 @@ impl Provider for ForwardEmail {
             EventKind::HardBounce => ("recipient", 550, "5.1.1", "user unknown"),
             EventKind::SoftBounce => ("capacity", 452, "4.2.2", "mailbox full"),
             EventKind::Blocked => ("spam", 550, "5.7.1", "refused by policy"),
-            EventKind::Failed => ("other", 554, "5.0.0", "transaction failed"),
             _ => return None,
         };
         let response = format!("{code} {status} {text}");
@@ -135,28 +125,6 @@ impl Provider for ForwardEmail {
             "bounced_at": now.floor_second().to_string(),
         });
         Some(Sample { content_type: "application/json", body: body.to_string().into_bytes() })
-    }
-}
-
-/// The kind of a bounce: by whom it was refused for good, or else that it may pass.
-fn kind(
-    action: Option<&str>,
-    category: Option<&str>,
-    said: &Said<'_>,
-    faults: &Faults,
-) -> EventKind {
-    let category = category.unwrap_or("");
-    let is = |name: &&str| category.eq_ignore_ascii_case(name);
-    let permanent = said.smtp.is_some_and(|code| code >= 500);
-    let again = action.is_some_and(|action| !action.eq_ignore_ascii_case(FINAL));
-    if permanent && BY_SENDER.iter().any(is) {
-        EventKind::Blocked
-    } else if again || said.smtp.is_some_and(|code| code < 500) {
-        faults.kind(Class::Soft, said)
-    } else if permanent && is(&BY_RECIPIENT) {
-        faults.kind(Class::Hard, said)
-    } else {
-        faults.kind(Class::Unclear, said)
     }
 }
 

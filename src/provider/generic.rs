@@ -10,10 +10,10 @@ use url::Url;
 use super::verify::header_name;
 use super::wire::{self, Id, Misfit, Text, Told, When};
 use super::{
-    Check, Class, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Said,
-    Sample, SettingError, Settings, Stamp, Unreadable,
+    Check, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Sample,
+    SettingError, Settings, Stamp, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Reason, Scope, Time};
+use crate::model::{Address, Element, Event, EventKind, Failure, Reason, Scope, Time};
 
 /// The header that holds the signature unless the source names another.
 const SIGNATURE_HEADER: &str = "X-Webhook-Signature";
@@ -264,18 +264,19 @@ impl Wire {
             self.smtp_code.as_deref().and_then(wire::smtp_code).or_else(|| wire::smtp_code(said));
         let event_id: Option<String> = self.event_id.into();
         let enhanced_code = wire::enhanced_code(said);
-        let kind = match kind(name, smtp_code) {
-            // What the sender did is not held against the recipient, whatever it is called.
-            EventKind::HardBounce => {
-                let said = Said { smtp: None, enhanced: enhanced_code.as_deref(), text: said };
-                let blocked = stamp.faults.kind(Class::Hard, &said) == EventKind::Blocked;
-                if blocked { EventKind::Blocked } else { EventKind::HardBounce }
-            }
-            kind => kind,
-        };
+        let kind = kind(name);
         let address = self.recipient.address("recipient")?;
         let at = self.timestamp.at("timestamp", stamp.received_at)?;
+        let is_failure = matches!(
+            kind,
+            EventKind::HardBounce
+                | EventKind::SoftBounce
+                | EventKind::Blocked
+                | EventKind::Deferred
+                | EventKind::Failed
+        );
         Ok(Event {
+            failure: is_failure.then(|| Failure::of([kind.as_str()])),
             message_id: self.message_id.into(),
             smtp_code,
             enhanced_code,
@@ -321,16 +322,9 @@ impl WireListed {
     }
 }
 
-/// A plain `bounce` that the server answered with 4xx is a soft one; all else is as named.
-pub(super) fn kind(name: &str, smtp_code: Option<u16>) -> EventKind {
+/// The kind of that name.
+pub(super) fn kind(name: &str) -> EventKind {
     let folded = name.trim().to_ascii_lowercase().replace(['-', ' '], "_");
-    let known = KINDS.iter().find(|(known, _)| *known == folded).map(|(_, kind)| *kind);
-    let transient = smtp_code.is_some_and(|code| (400..500).contains(&code));
-    match known {
-        Some(EventKind::HardBounce) if folded.starts_with("bounce") && transient => {
-            EventKind::SoftBounce
-        }
-        Some(kind) => kind,
-        None => EventKind::Unknown,
-    }
+    let known = KINDS.iter().find(|(known, _)| *known == folded);
+    known.map_or(EventKind::Unknown, |(_, kind)| *kind)
 }

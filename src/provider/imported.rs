@@ -141,7 +141,6 @@ impl Provider for Import {
 mod tests {
     use super::*;
     use crate::model::{Fact, Origin, SourceName, Until};
-    use crate::provider::Faults;
 
     fn read(row: &Imported, received: &str) -> Vec<Event> {
         let source = SourceName::parse("import").unwrap();
@@ -150,7 +149,6 @@ mod tests {
             origin: Origin::Import,
             feed: "",
             received_at: Time::parse(received).unwrap(),
-            faults: &Faults::default(),
         };
         Import.read(&row.element(), &stamp).unwrap()
     }

@@ -13,10 +13,10 @@ use url::Url;
 
 use super::wire::{self, Id, Json, Misfit, Part, Text, Texts, Told, When};
 use super::{
-    Check, Class, Feed, Key, KeyKind, Notification, Page, PageError, PageRequest, Provider, Query,
-    Said, Sample, SettingError, Settings, Stamp, Unreadable, numbered,
+    Check, Feed, Key, KeyKind, Notification, Page, PageError, PageRequest, Provider, Query, Sample,
+    SettingError, Settings, Stamp, Unreadable, numbered,
 };
-use crate::model::{Address, Element, Event, EventKind, Reason, Time};
+use crate::model::{Address, Element, Event, EventKind, Failure, Reason, Time};
 use crate::secret::Secret;
 
 /// The header that holds the signature.
@@ -246,14 +246,14 @@ impl Provider for MailerSend {
         let diagnostic = data.diagnostic();
         let text = diagnostic.as_deref().unwrap_or("");
         let (smtp_code, enhanced_code) = (wire::smtp_code(text), wire::enhanced_code(text));
-        let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
-        let kind = match known.unwrap_or(EventKind::Unknown) {
-            EventKind::HardBounce => stamp.faults.kind(Class::Hard, &said),
-            EventKind::SoftBounce => stamp.faults.kind(Class::Soft, &said),
-            kind => kind,
-        };
+        let kind = known.unwrap_or(EventKind::Unknown);
+        let is_failure = matches!(kind, EventKind::HardBounce | EventKind::SoftBounce)
+            || kind == EventKind::Deferred;
+        let word = name.trim_start_matches("activity.");
+        let failure = is_failure.then(|| Failure::of([word]));
         let until = (kind == EventKind::Listed).then(|| data.held_until(at));
         let event = Event {
+            failure,
             message_id: data.message_id(),
             smtp_code,
             enhanced_code,

@@ -14,10 +14,10 @@ use url::Url;
 
 use super::wire::{self, Id, Json, Misfit, Part, Text, Told, When};
 use super::{
-    Check, Class, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Said,
-    Sample, SettingError, Settings, Stamp, Unreadable,
+    Check, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Sample,
+    SettingError, Settings, Stamp, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Reason, Scope, Time};
+use crate::model::{Address, Element, Event, EventKind, Failure, Reason, Scope, Time};
 
 /// The header that holds the signature.
 const SIGNATURE: HeaderName = HeaderName::from_static("mailtrap-signature");
@@ -56,8 +56,9 @@ const CAUSES: &[(&str, Reason)] = &[
 /// The event types ("Webhooks", "Event types"), in the spellings of webhooks and of the API.
 const TYPES: &[(&str, EventKind)] = &[
     ("delivery", EventKind::Delivered),
-    ("soft bounce", EventKind::SoftBounce),
-    ("soft_bounce", EventKind::SoftBounce),
+    // Ten more attempts follow; they end in a delivery or a bounce.
+    ("soft bounce", EventKind::Deferred),
+    ("soft_bounce", EventKind::Deferred),
     ("bounce", EventKind::HardBounce),
     ("spam", EventKind::Complaint),
     ("spam_complaint", EventKind::Complaint),
@@ -68,9 +69,9 @@ const TYPES: &[(&str, EventKind)] = &[
     ("reject", EventKind::Rejected),
 ];
 
-/// What a category of bounces has in it that is the sender's fault. The categories are not listed
-/// anywhere; seen are `hard`, `unavailable` and `invalid_recipient`.
-const BLOCKED: &[&str] = &["spam", "policy", "block"];
+/// What a `reject` says if the recipient is on a suppression list. Mailtrap also refuses for the
+/// sender's sake: then the address is on no list.
+const LISTED: &str = "suppress";
 
 /// The types to tick.
 const EVENT_TYPES: &[&str] =
@@ -213,13 +214,17 @@ impl Provider for Mailtrap {
         let smtp_code = code.and_then(wire::smtp_code);
         let status = wire.status.as_deref().and_then(wire::enhanced_code);
         let enhanced_code = status.or_else(|| wire::enhanced_code(text));
-        let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
-        let kind = wire.kind(known.unwrap_or(EventKind::Unknown), &said, stamp);
+        let kind = match known.unwrap_or(EventKind::Unknown) {
+            EventKind::Rejected if !text.to_lowercase().contains(LISTED) => EventKind::Blocked,
+            kind => kind,
+        };
+        let failure = wire.failure(kind, name);
         let provider_kind = match wire.bounce_category.as_deref() {
             Some(category) => format!("{name}:{category}"),
             None => name.to_owned(),
         };
         let event = Event {
+            failure,
             scope: match kind {
                 // It ends one stream of a domain: the other goes on.
                 EventKind::Unsubscribed => scope(wire.sending_stream.as_deref()),
@@ -266,7 +271,10 @@ impl Provider for Mailtrap {
     }
 
     fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
-        let wanted = if kind == EventKind::Blocked { EventKind::HardBounce } else { kind };
+        let wanted = match kind {
+            EventKind::Blocked | EventKind::SoftBounce => EventKind::HardBounce,
+            kind => kind,
+        };
         let (name, _) = TYPES.iter().find(|(_, known)| *known == wanted)?;
         let mut event = json!({
             "event": name,
@@ -277,9 +285,12 @@ impl Provider for Mailtrap {
             "email": address.received(),
         });
         let bounce = match kind {
-            EventKind::HardBounce => Some((550, "bounced (550 5.1.1 No such user)", "hard")),
+            EventKind::HardBounce => {
+                Some((550, "bounced (550 5.1.1 No such user)", "badrecipient"))
+            }
             EventKind::Blocked => Some((550, "bounced (550 5.7.1 Refused)", "spam")),
-            EventKind::SoftBounce => Some((450, "soft bounce (450 4.2.0 Later)", "unavailable")),
+            EventKind::SoftBounce => Some((552, "bounced (552 5.2.2 Full)", "overquota")),
+            EventKind::Deferred => Some((450, "soft bounce (450 4.2.0 Later)", "transientfail")),
             _ => None,
         };
         if let Some((code, response, category)) = bounce {
@@ -287,26 +298,23 @@ impl Provider for Mailtrap {
             event["response"] = response.into();
             event["bounce_category"] = category.into();
         }
+        if kind == EventKind::Rejected {
+            event["reason"] = "The recipient is on the suppression list".into();
+        }
         let body = json!({ "events": [event] });
         Some(Sample { content_type: "application/json", body: body.to_string().into_bytes() })
     }
 }
 
 impl Wire {
-    /// What came of the message. What the category says is decided before any code.
-    fn kind(&self, named: EventKind, said: &Said<'_>, stamp: &Stamp<'_>) -> EventKind {
-        let category = self.bounce_category.as_deref().unwrap_or("").to_lowercase();
-        let by_sender = BLOCKED.iter().any(|word| category.contains(word));
-        match named {
-            EventKind::HardBounce | EventKind::SoftBounce if by_sender => EventKind::Blocked,
-            EventKind::HardBounce => stamp.faults.kind(Class::Hard, said),
-            EventKind::SoftBounce => stamp.faults.kind(Class::Soft, said),
-            // Mailtrap also refuses for the sender's sake; then the address is on no list.
-            EventKind::Rejected => match stamp.faults.kind(Class::Unclear, said) {
-                EventKind::Blocked => EventKind::Blocked,
-                _ => EventKind::Rejected,
-            },
-            kind => kind,
+    /// What Mailtrap calls a failure: the category of a bounce, or the event itself.
+    fn failure(&self, kind: EventKind, name: &str) -> Option<Failure> {
+        match kind {
+            EventKind::HardBounce | EventKind::Deferred => {
+                Some(Failure::of(self.bounce_category.as_deref()))
+            }
+            EventKind::Blocked | EventKind::Failed => Some(Failure::of([name])),
+            _ => None,
         }
     }
 }

@@ -9,10 +9,10 @@ mod behind;
 mod brevo;
 mod custom;
 mod elastic_email;
-mod fault;
 mod forward_email;
 mod generic;
 mod imported;
+mod judge;
 mod mailersend;
 mod mailgun;
 mod mailjet;
@@ -48,8 +48,8 @@ pub use api::{
     row_key,
 };
 pub use behind::{behind_element, behind_stretch};
-pub use fault::{Class, Diagnostic, Faults, Said};
 pub use imported::{IMPORT, Imported};
+pub use judge::{Diagnostic, Judge};
 pub use operator::{Instruction, OPERATOR, OWN, instruction_element};
 pub use packed::{UNPACKED_MAX, gunzip, is_packed};
 pub use push::{Outlet, Push, Pushing, outlet, push_element, push_step};
@@ -109,15 +109,13 @@ pub struct Stamp<'a> {
     pub feed: &'a str,
     /// When.
     pub received_at: Time,
-    /// What tells faults apart.
-    pub faults: &'a Faults,
 }
 
 /// What reading needs of the configuration.
 #[derive(Clone, Default)]
 pub struct Reading {
-    /// What tells faults apart.
-    pub faults: Faults,
+    /// What judges failures.
+    pub judge: Judge,
     /// The providers that sources describe.
     pub described: HashMap<SourceName, &'static dyn Provider>,
 }
@@ -142,6 +140,7 @@ impl Stamp<'_> {
             told_at: None,
             received_at: self.received_at,
             origin: self.origin,
+            failure: None,
             message_id: None,
             smtp_code: None,
             enhanced_code: None,
@@ -200,12 +199,11 @@ pub fn read_element(
         origin: submission.origin,
         feed: &submission.feed,
         received_at: submission.received_at,
-        faults: &reading.faults,
     };
     // A defect of an adapter costs one element, not the daemon: the journal would bring the same
     // bytes again at every start.
     let read = || -> Result<Vec<Event>, Unreadable> {
-        let mut events = provider.read(element, &stamp)?;
+        let mut events = read_judged(provider, element, &stamp, &reading.judge)?;
         if events.iter().any(|event| event.at == stamp.received_at) {
             // At the end of time, every time that was told is believed.
             let told = provider.read(element, &Stamp { received_at: Time::END, ..stamp })?;
@@ -221,6 +219,21 @@ pub fn read_element(
     for event in &mut events {
         event.loose = loose && event.identity.is_none();
     }
+    Ok(events)
+}
+
+/// The events of one element, as that provider reads them, each failure judged.
+///
+/// # Errors
+/// When it cannot be understood.
+pub fn read_judged(
+    provider: &dyn Provider,
+    element: &Element,
+    stamp: &Stamp<'_>,
+    judge: &Judge,
+) -> Result<Vec<Event>, Unreadable> {
+    let mut events = provider.read(element, stamp)?;
+    events.iter_mut().for_each(|event| judge.judge(event));
     Ok(events)
 }
 
@@ -341,7 +354,8 @@ pub trait Provider: Send + Sync {
         false
     }
 
-    /// Reads one element: one event per recipient.
+    /// Reads one element: one event per recipient. A failure is of the kind that the provider calls
+    /// it, and says in [`Event::failure`] what is known of it; [`Judge`] gives it its class.
     ///
     /// # Errors
     /// When it cannot be understood.

@@ -4,14 +4,16 @@
 //! `app/models/webhook_event.rb`, `lib/postal/message_db/delivery.rb`.
 
 use http::HeaderName;
+use std::time::Duration;
+
 use serde::Deserialize;
 
 use super::wire::{self, Id, Part, Text, Told, When};
 use super::{
-    Algorithm, Check, Class, Encoding, Faults, Form, Key, Notification, Piece, Place, Provider,
-    PublicKey, PublicKeyBytes, Said, Sample, Scheme, SettingError, Settings, Stamp, Unreadable,
+    Algorithm, Check, Encoding, Form, Key, Notification, Piece, Place, Provider, PublicKey,
+    PublicKeyBytes, Sample, Scheme, SettingError, Settings, Stamp, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Time};
+use crate::model::{Address, Element, Event, EventKind, Failure, Time};
 use crate::secret::Secret;
 
 /// Newer versions send both, older ones only the second.
@@ -40,18 +42,18 @@ const KINDS: &[(&str, EventKind)] = &[
 /// Events of the installation, not of a message.
 const IGNORED: &[&str] = &["DomainDNSError", "SendLimitApproaching", "SendLimitExceeded"];
 
-/// How `details` starts when it was tried often enough (`outgoing_message_processor.rb`).
-const EXHAUSTED: &str = "Maximum number of delivery attempts";
-
-/// What `details` says when Postal itself takes the message for spam.
-const OWN_SPAM: &str = "Message is likely spam";
-
-/// What `details` says when something went wrong at Postal (`app/lib/message_dequeuer`).
-const OWN_FAULTS: &[&str] = &[
-    "Message's domain no longer exist",
-    "Raw message has been removed",
-    "doesn't have an RCPT to",
+/// What Postal decided by itself, as `details` says it, and what the rules call it
+/// (`app/lib/message_dequeuer`, `outgoing_message_processor.rb`).
+const OWN: &[(&str, &str, EventKind)] = &[
+    ("Maximum number of delivery attempts", "exhausted", EventKind::SoftBounce),
+    ("Message is likely spam", "likely spam", EventKind::Blocked),
+    ("Message's domain no longer exist", "own fault", EventKind::Failed),
+    ("Raw message has been removed", "own fault", EventKind::Failed),
+    ("doesn't have an RCPT to", "own fault", EventKind::Failed),
 ];
+
+/// How long an address stays on Postal's own list (`app/models/suppression.rb`).
+const LISTED_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What `details` says when the recipient is on Postal's own list.
 const LISTED: &str = "is on the suppression list";
@@ -151,7 +153,7 @@ impl Provider for Postal {
         let seconds = time.given().unwrap_or("");
         let details = payload.details.as_deref().unwrap_or("");
         let output = payload.output.as_deref().unwrap_or("").trim();
-        let kind = kind(name, details, output, stamp.faults);
+        let (kind, failure) = kind(name, details, output);
         let status: Option<String> = payload.status.into();
         // Two webhooks at Postal give one event two uuids; its row in the API has none.
         let row = message.id.as_ref().zip(status.as_ref());
@@ -163,6 +165,8 @@ impl Provider for Postal {
         };
         let said = if output.is_empty() { details } else { output };
         let event = Event {
+            failure,
+            until: (kind == EventKind::Rejected).then(|| at.plus(LISTED_FOR)),
             message_id: message.message_id.as_deref().and_then(wire::bare_id),
             smtp_code: wire::smtp_code(output),
             enhanced_code: wire::enhanced_code(output),
@@ -243,33 +247,22 @@ fn public_keys(settings: &Settings, text: &Secret) -> Result<Vec<PublicKeyBytes>
     })
 }
 
-/// The kind of an event. What Postal decided by itself is looked at before what a server said.
-fn kind(event: &str, details: &str, output: &str, faults: &Faults) -> EventKind {
+/// The kind of an event, and what is known of a failure. Only what a server said is its reply.
+fn kind(event: &str, details: &str, output: &str) -> (EventKind, Option<Failure>) {
+    let failure = |word| Some(Failure { said: Some(output.to_owned()), ..Failure::of([word]) });
     if let Some((_, kind)) = KINDS.iter().find(|(name, _)| *name == event) {
-        return *kind;
+        let is_failure = matches!(kind, EventKind::SoftBounce | EventKind::Deferred);
+        return (*kind, if is_failure { failure(event) } else { None });
     }
     match event {
-        "MessageHeld" if details.contains(LISTED) => EventKind::Rejected,
-        "MessageHeld" => EventKind::Failed,
+        "MessageHeld" if details.contains(LISTED) => (EventKind::Rejected, None),
+        "MessageHeld" => (EventKind::Failed, failure("held")),
         "MessageDeliveryFailed" => {
-            let code = wire::smtp_code(output);
-            let enhanced = wire::enhanced_code(output);
-            let said = Said { smtp: code, enhanced: enhanced.as_deref(), text: output };
-            let permanent = code.is_some_and(|code| code >= 500);
-            if OWN_FAULTS.iter().any(|text| details.contains(text)) {
-                EventKind::Failed
-            } else if details.starts_with(OWN_SPAM) {
-                EventKind::Blocked
-            } else if details.starts_with(EXHAUSTED) {
-                faults.kind(Class::Soft, &said)
-            } else if permanent {
-                faults.kind(Class::Hard, &said)
-            } else {
-                // No server has said that it is permanent.
-                faults.kind(Class::Unclear, &said)
-            }
+            let own = OWN.iter().find(|(text, ..)| details.contains(text));
+            let (word, kind) = own.map_or(("HardFail", EventKind::SoftBounce), |o| (o.1, o.2));
+            (kind, failure(word))
         }
-        _ => EventKind::Unknown,
+        _ => (EventKind::Unknown, None),
     }
 }
 

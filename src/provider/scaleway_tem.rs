@@ -16,32 +16,22 @@ use url::Url;
 use super::verify::{Envelope, SNS_KEYS, SnsService};
 use super::wire::{self, Id, Parts, Text, Texts, Told, When};
 use super::{
-    Ask, Check, Class, Feed, Key, KeyKind, Notification, Page, PageError, PageRequest, Provider,
-    Query, Said, Sample, SettingError, Settings, Stamp, Unreadable, numbered,
+    Ask, Check, Feed, Key, KeyKind, Notification, Page, PageError, PageRequest, Provider, Query,
+    Sample, SettingError, Settings, Stamp, Unreadable, numbered,
 };
-use crate::model::{Address, Element, Event, EventKind, Origin, Reason, Time};
-
-/// What a type means.
-enum Meaning {
-    /// This, whatever the server said.
-    Is(EventKind),
-    /// A failure, as the server's words have it.
-    Failed(Class),
-}
-
-use Meaning::{Failed, Is};
+use crate::model::{Address, Element, Event, EventKind, Failure, Origin, Reason, Time};
 
 /// The types. `email_spam` is the verdict of Scaleway or of the recipient's server on the message:
 /// no complaint of the recipient.
-const TYPES: &[(&str, Meaning)] = &[
-    ("email_queued", Is(EventKind::Accepted)),
-    ("email_delivered", Is(EventKind::Delivered)),
-    ("email_deferred", Is(EventKind::Deferred)),
-    ("email_dropped", Failed(Class::Hard)),
-    ("email_mailbox_not_found", Failed(Class::Hard)),
-    ("email_spam", Is(EventKind::Blocked)),
-    ("email_blocklisted", Is(EventKind::Rejected)),
-    ("blocklist_created", Is(EventKind::Listed)),
+const TYPES: &[(&str, EventKind)] = &[
+    ("email_queued", EventKind::Accepted),
+    ("email_delivered", EventKind::Delivered),
+    ("email_deferred", EventKind::Deferred),
+    ("email_dropped", EventKind::SoftBounce),
+    ("email_mailbox_not_found", EventKind::SoftBounce),
+    ("email_spam", EventKind::Blocked),
+    ("email_blocklisted", EventKind::Rejected),
+    ("blocklist_created", EventKind::Listed),
 ];
 
 /// The API, of the only region that the service has.
@@ -72,16 +62,19 @@ const FEEDS: &[Feed] = &[
 const PAGE_ROWS: u64 = 100;
 
 /// What failed e-mails are flagged with, the first row that fits first.
-const FLAGS: &[(&str, Meaning)] = &[
-    ("blocklisted", Is(EventKind::Rejected)),
-    ("spam", Is(EventKind::Blocked)),
-    ("mailbox_not_found", Failed(Class::Hard)),
-    ("hard_bounce", Failed(Class::Hard)),
-    ("mailbox_full", Failed(Class::Soft)),
-    ("soft_bounce", Failed(Class::Soft)),
-    ("greylisted", Failed(Class::Soft)),
-    ("send_before_expiration", Failed(Class::Soft)),
+const FLAGS: &[(&str, EventKind)] = &[
+    ("blocklisted", EventKind::Rejected),
+    ("spam", EventKind::Blocked),
+    ("mailbox_not_found", EventKind::SoftBounce),
+    ("hard_bounce", EventKind::SoftBounce),
+    ("mailbox_full", EventKind::SoftBounce),
+    ("soft_bounce", EventKind::SoftBounce),
+    ("greylisted", EventKind::SoftBounce),
+    ("send_before_expiration", EventKind::SoftBounce),
 ];
+
+/// How long an entry of a blocklist lasts.
+const LISTED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// The type of entries of a blocklist whose mailbox does not exist.
 const NOT_FOUND: &str = "mailbox_not_found";
@@ -148,6 +141,8 @@ struct Wire {
     #[serde(rename = "type")]
     kind: Told,
     created_at: When,
+    blocklist_type: Text,
+    blocklist_reason: Text,
     email_id: Id,
     email_to: Told,
     /// Of a new entry of a blocklist, if it has the form that the API gives it.
@@ -366,41 +361,49 @@ fn told(message: &str, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
         .map_err(|error| Unreadable(format!("not an event of Scaleway: {error}")))?;
     let word = wire.kind.need("type")?;
     let recipient = if wire.email_to.is_absent() { &wire.email } else { &wire.email_to };
-    let said = [wire.email_response_message, wire.email_error, wire.reason];
+    let said = [wire.email_response_message, wire.email_error, wire.blocklist_reason, wire.reason];
     let said = said.into_iter().find_map(Option::<String>::from);
-    let meaning = TYPES.iter().find(|(known, _)| *known == word).map(|(_, means)| means);
+    let known = TYPES.iter().find(|(known, _)| *known == word).map(|(_, kind)| *kind);
+    let kind = known.unwrap_or(EventKind::Unknown);
     let address = recipient.address("email_to")?;
     let at = wire.created_at.at("created_at", stamp.received_at)?;
     let id: Option<String> = wire.id.into();
-    let event = stamp.event(ScalewayTem.name(), EventKind::Unknown, word.to_owned(), address, at);
+    let event = stamp.event(ScalewayTem.name(), kind, word.to_owned(), address, at);
+    let ends = wire.ends_at.given().and_then(Time::parse);
+    let (reason, until) = entry(kind, wire.blocklist_type.as_deref(), at);
     let event = Event {
         message_id: wire.email_id.into(),
         provider_event_id: id.clone(),
         identity: id,
-        until: wire.ends_at.given().and_then(Time::parse),
+        reason,
+        until: ends.or(until),
         ..event
     };
-    Ok(judged(event, meaning, wire.email_response_code.as_deref(), said, stamp))
+    Ok(answered(event, word, wire.email_response_code.as_deref(), said))
 }
 
-/// An event with what the server said, and the kind that it makes of a failure.
-fn judged(
-    event: Event,
-    meaning: Option<&Meaning>,
-    code: Option<&str>,
-    said: Option<String>,
-    stamp: &Stamp<'_>,
-) -> Event {
+/// What an entry of a blocklist is there for, and when it ends: a mailbox that does not exist is
+/// dead for good; an entry for another cause lasts a week, where its end is not told ("Manage
+/// blocklists").
+fn entry(kind: EventKind, list: Option<&str>, at: Time) -> (Option<Reason>, Option<Time>) {
+    match (kind, list) {
+        (EventKind::Listed | EventKind::Rejected, Some(NOT_FOUND)) => {
+            (Some(Reason::HardBounce), None)
+        }
+        (EventKind::Listed | EventKind::Rejected, Some(_)) => (None, Some(at.plus(LISTED_FOR))),
+        _ => (None, None),
+    }
+}
+
+/// An event with what the server said, and what Scaleway calls it if it is a failure.
+fn answered(event: Event, word: &str, code: Option<&str>, said: Option<String>) -> Event {
     let text = said.as_deref().unwrap_or("");
     let smtp_code = code.and_then(wire::smtp_code).or_else(|| wire::smtp_code(text));
     let enhanced_code = wire::enhanced_code(text);
-    let told = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
-    let kind = match meaning {
-        Some(Is(kind)) => *kind,
-        Some(Failed(class)) => stamp.faults.kind(*class, &told),
-        None => EventKind::Unknown,
-    };
-    Event { kind, smtp_code, enhanced_code, diagnostic: said, ..event }
+    let is_failure = matches!(event.kind, EventKind::SoftBounce | EventKind::Blocked)
+        || matches!(event.kind, EventKind::Deferred | EventKind::Failed);
+    let failure = is_failure.then(|| Failure::of([word]));
+    Event { failure, smtp_code, enhanced_code, diagnostic: said, ..event }
 }
 
 /// A row of the feed of events: what a webhook was told, or an e-mail.
@@ -419,13 +422,13 @@ fn email(element: &Element, stamp: &Stamp<'_>) -> Result<Option<Event>, Unreadab
         .map_err(|error| Unreadable(format!("not an event or e-mail of Scaleway: {error}")))?;
     let flag = FLAGS.iter().find(|(flag, _)| row.flags.iter().any(|given| given == flag));
     let status = row.status.need("status")?;
-    let meaning = match (status, flag) {
-        ("sent", _) => &Is(EventKind::Delivered),
-        ("failed", Some((_, meaning))) => meaning,
-        ("failed", None) => &Failed(Class::Unclear),
-        ("canceled", _) => &Is(EventKind::Failed),
+    let kind = match (status, flag) {
+        ("sent", _) => EventKind::Delivered,
+        ("failed", Some((_, kind))) => *kind,
+        ("failed", None) => EventKind::SoftBounce,
+        ("canceled", _) => EventKind::Failed,
         // It is still on its way, with failures or without.
-        (_, Some(_)) => &Is(EventKind::Deferred),
+        (_, Some(_)) => EventKind::Deferred,
         (_, None) => return Ok(None),
     };
     let tried = |one: &Try| one.tried_at.at("tried_at", stamp.received_at).ok();
@@ -442,9 +445,9 @@ fn email(element: &Element, stamp: &Stamp<'_>) -> Result<Option<Event>, Unreadab
     let code = last.and_then(|(_, one)| one.code.as_deref());
     let words = [status].into_iter().chain(flag.map(|(flag, _)| *flag));
     let word = words.collect::<Vec<&str>>().join(":");
-    let event = stamp.event(ScalewayTem.name(), EventKind::Unknown, word, address, at);
+    let event = stamp.event(ScalewayTem.name(), kind, word, address, at);
     let event = Event { message_id: row.id.into(), ..event };
-    Ok(Some(judged(event, Some(meaning), code, said, stamp)))
+    Ok(Some(answered(event, flag.map_or("", |(flag, _)| *flag), code, said)))
 }
 
 /// An entry of a blocklist.

@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName};
 
-use super::{Check, Faults, Notification, Provider, Refusal, Setting, Settings, Stamp};
+use super::{Check, Judge, Notification, Provider, Refusal, Setting, Settings, Stamp, read_judged};
 use crate::model::{Element, Event, Origin, SourceName, Time};
 use crate::secret::Secret;
 
@@ -18,9 +18,9 @@ pub(super) struct Sent {
 /// The one event of an element that came by webhook.
 pub(super) fn read_one(provider: &dyn Provider, element: &Element, received_at: Time) -> Event {
     let source = SourceName::parse("acme").unwrap();
-    let (origin, feed, faults) = (Origin::Webhook, "", &Faults::default());
-    let stamp = Stamp { source: &source, origin, feed, received_at, faults };
-    let mut events = provider.read(element, &stamp).unwrap();
+    let (origin, feed) = (Origin::Webhook, "");
+    let stamp = Stamp { source: &source, origin, feed, received_at };
+    let mut events = read_judged(provider, element, &stamp, &Judge::default()).unwrap();
     assert_eq!(events.len(), 1);
     events.remove(0)
 }

@@ -12,10 +12,10 @@ use url::Url;
 
 use super::wire::{self, Fields, Id, Json, Text, Told, When};
 use super::{
-    Class, Faults, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Rate,
-    Said, Sample, SettingError, Stamp, Unreadable,
+    Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Rate, Sample,
+    SettingError, Stamp, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Origin, Reason, Time};
+use crate::model::{Address, Element, Event, EventKind, Failure, Origin, Reason, Time};
 
 /// What to tick: opens and clicks say nothing of whether an address may be mailed.
 const EVENT_TYPES: &[&str] =
@@ -41,6 +41,9 @@ const BY_SENDER: &[&str] = &["sandbox", "unverified", "not verified", "sender"];
 
 /// What it says, before all else, when the recipient is on the provider's list.
 const LISTED: &str = "suppress";
+
+/// How long an address stays on SMTP2GO's list after a bounce ("Hard and soft bounces").
+const LISTED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// How the names of headers start that the sender chose to have in its notifications.
 const OWN_HEADER: &str = "x-";
@@ -214,14 +217,15 @@ impl Provider for Smtp2go {
         let diagnostic = fields.get("message").or_else(|| fields.get("context"));
         let text = diagnostic.unwrap_or("");
         let (smtp_code, enhanced_code) = (wire::smtp_code(text), wire::enhanced_code(text));
-        let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
         let bounce = fields.get("bounce").filter(|_| name == "bounce");
         let context = fields.get("context").unwrap_or("");
-        let kind = kind(name, bounce, context, &said, stamp.faults);
+        let kind = kind(name, text, context);
         let words = [name].into_iter().chain(bounce);
         let provider_kind = words.collect::<Vec<&str>>().join(":");
         let message_id = fields.get("email_id").or_else(|| fields.get("message-id"));
         let event = Event {
+            failure: failure(kind, bounce),
+            until: until(kind, text, at),
             message_id: message_id.and_then(wire::bare_id),
             smtp_code,
             diagnostic: diagnostic.map(str::to_owned),
@@ -271,11 +275,12 @@ fn polled(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
     let diagnostic = texts.find_map(wire::filled);
     let text = diagnostic.as_deref().unwrap_or("");
     let (smtp_code, enhanced_code) = (wire::smtp_code(text), wire::enhanced_code(text));
-    let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
     let known = POLLED.iter().find(|(known, _, _)| *known == name);
     let (told, bounce) = known.map_or((name, None), |(_, told, b)| (*told, *b));
-    let kind = kind(told, bounce, &context, &said, stamp.faults);
+    let kind = kind(told, text, &context);
     Ok(Event {
+        failure: failure(kind, bounce),
+        until: until(kind, text, at),
         message_id: row.email_id.as_deref().and_then(wire::bare_id),
         smtp_code,
         diagnostic,
@@ -302,28 +307,38 @@ fn suppression(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable
     })
 }
 
-fn kind(
-    name: &str,
-    bounce: Option<&str>,
-    context: &str,
-    said: &Said<'_>,
-    faults: &Faults,
-) -> EventKind {
+/// What an event is. A `reject` may be for the sender's sake; then the address is on no list.
+fn kind(name: &str, text: &str, context: &str) -> EventKind {
     if let Some((_, kind)) = KINDS.iter().find(|(known, _)| *known == name) {
         return *kind;
     }
-    match (name, bounce) {
-        ("bounce", Some("hard")) => faults.kind(Class::Hard, said),
-        ("bounce", Some("soft")) => faults.kind(Class::Soft, said),
-        ("bounce", _) => faults.kind(Class::Unclear, said),
-        ("reject", _) => {
-            let text = format!("{} {context}", said.text).to_lowercase();
+    match name {
+        "bounce" => EventKind::SoftBounce,
+        "reject" => {
+            let text = format!("{text} {context}").to_lowercase();
             let by_sender = BY_SENDER.iter().any(|word| text.contains(word));
             let listed = text.contains(LISTED);
             if by_sender && !listed { EventKind::Failed } else { EventKind::Rejected }
         }
         _ => EventKind::Unknown,
     }
+}
+
+/// What is known of a failure: of a bounce its type, which is sorted by what the server said.
+fn failure(kind: EventKind, bounce: Option<&str>) -> Option<Failure> {
+    match kind {
+        EventKind::SoftBounce => Some(Failure::of(bounce)),
+        EventKind::Failed => Some(Failure::of(["reject"])),
+        _ => None,
+    }
+}
+
+/// When a refusal for what is on SMTP2GO's list ends: a bounce stays there for a week, a complaint
+/// and an unsubscription for good.
+fn until(kind: EventKind, text: &str, at: Time) -> Option<Time> {
+    let text = text.to_lowercase();
+    let for_good = ["spam", "complain", "unsubscri"].iter().any(|word| text.contains(word));
+    (kind == EventKind::Rejected && !for_good).then(|| at.plus(LISTED_FOR))
 }
 
 /// The headers of the message that the sender chose to have in its notifications, as JSON.

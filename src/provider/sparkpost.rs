@@ -14,10 +14,10 @@ use url::Url;
 
 use super::wire::{self, Id, Json, Misfit, Text, Texts, Told, When};
 use super::{
-    Class, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Said, Sample,
-    SettingError, Stamp, Unreadable,
+    Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Sample, SettingError,
+    Stamp, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Reason, Scope, Time};
+use crate::model::{Address, Element, Event, EventKind, Failure, Reason, Scope, Time};
 use crate::secret::Secret;
 
 const NAME: &str = "sparkpost";
@@ -28,13 +28,11 @@ const IGNORED_CLASSES: &[&str] = &["relay_event", "relay_message", "ab_test_even
 /// Types within other classes that tell nothing of a recipient.
 const IGNORED_TYPES: &[&str] = &["sms_status", "relay_", "ab_test_"];
 
-/// What an event or a class of bounces means.
+/// What an event means.
 #[derive(Clone, Copy)]
 enum Meaning {
     /// This, whatever the codes say.
     Is(EventKind),
-    /// A failure, by whose fault the codes say.
-    Fault(Class),
     /// As `bounce_class` says.
     Bounce,
 }
@@ -60,31 +58,14 @@ const TYPES: &[(&str, Meaning)] = &[
     ("link_unsubscribe", Meaning::Is(EventKind::Unsubscribed)),
 ];
 
-/// Source: support pages, "Bounce classification codes".
-const BOUNCE_CLASSES: &[(&str, Meaning)] = &[
-    ("1", Meaning::Fault(Class::Unclear)),
-    ("10", Meaning::Fault(Class::Hard)),
-    ("20", Meaning::Fault(Class::Soft)),
-    ("21", Meaning::Fault(Class::Soft)),
-    ("22", Meaning::Fault(Class::Soft)),
-    ("23", Meaning::Fault(Class::Soft)),
-    ("24", Meaning::Fault(Class::Soft)),
-    // An administrator's rule, such as SparkPost's own suppression list.
-    ("25", Meaning::Is(EventKind::Rejected)),
-    ("30", Meaning::Fault(Class::Hard)),
-    ("40", Meaning::Fault(Class::Soft)),
-    ("50", Meaning::Is(EventKind::Blocked)),
-    ("51", Meaning::Is(EventKind::Blocked)),
-    ("52", Meaning::Is(EventKind::Blocked)),
-    ("53", Meaning::Is(EventKind::Blocked)),
-    ("54", Meaning::Is(EventKind::Blocked)),
-    // No bounces, but mails that came back: an auto-reply, a subscription, a challenge.
-    ("60", Meaning::Is(EventKind::Unknown)),
-    ("80", Meaning::Is(EventKind::Unknown)),
-    ("100", Meaning::Is(EventKind::Unknown)),
-    ("70", Meaning::Fault(Class::Soft)),
-    // Classed as hard, but it is a mail that asks to unsubscribe.
-    ("90", Meaning::Is(EventKind::Unsubscribed)),
+/// Classes of what is no bounce, but a mail that came back: an auto-reply, a subscription, a
+/// challenge; and one, classed as hard, that asks to unsubscribe. All others are judged. Source:
+/// support pages, "Bounce classification codes".
+const BOUNCE_CLASSES: &[(&str, EventKind)] = &[
+    ("60", EventKind::Unknown),
+    ("80", EventKind::Unknown),
+    ("100", EventKind::Unknown),
+    ("90", EventKind::Unsubscribed),
 ];
 
 /// Events in which SparkPost may say that it would not send, because of its own list.
@@ -92,7 +73,7 @@ const REFUSALS: &[&str] = &["bounce", "out_of_band", "policy_rejection", "genera
 
 /// How it says that.
 const SUPPRESSED: &[&str] =
-    &["recipient address was suppressed", "suppressed due to customer policy"];
+    &["recipient address was suppressed", "due to customer policy", "due to system policy"];
 
 /// Types of feedback reports (RFC 5965, RFC 6430, RFC 6591) that are no complaints.
 const NO_COMPLAINTS: &[&str] = &["not-spam", "auth-failure"];
@@ -336,13 +317,8 @@ fn listed(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
     let smtp_code = wire::said_code(text);
     let enhanced_code = wire::enhanced_code(text);
     let source = row.source.as_deref().unwrap_or("");
-    let reason = match SOURCES.iter().find(|(known, _)| *known == source).map(|row| row.1) {
-        Some(Reason::HardBounce) => {
-            let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
-            stamp.faults.listed(&said)
-        }
-        reason => reason,
-    };
+    let reason = SOURCES.iter().find(|(known, _)| *known == source).map(|row| row.1);
+    let failure = (reason == Some(Reason::HardBounce)).then(Failure::default);
     let mail = row.mail.as_deref().unwrap_or("");
     let time = row.updated.some().unwrap_or(&row.created);
     let at = time.some().map(|time| time.at("updated", stamp.received_at)).transpose()?;
@@ -356,6 +332,7 @@ fn listed(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
     let words = [SUPPRESSIONS, mail, source].into_iter().filter(|word| !word.is_empty());
     Ok(Event {
         scope,
+        failure,
         smtp_code,
         enhanced_code,
         diagnostic: wire::filled(text.to_owned()),
@@ -387,8 +364,8 @@ impl Wire {
         let error_code = self.error_code.as_deref().and_then(wire::smtp_code);
         let smtp_code = error_code.or_else(|| wire::said_code(said));
         let enhanced_code = wire::enhanced_code(said);
-        let facts = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text: said };
-        let kind = self.kind(&facts, stamp);
+        let kind = self.kind();
+        let failure = self.failure(kind);
         let list = self.list_id.as_deref();
         let scope = match list {
             Some(list) if kind == EventKind::Unsubscribed => wire::stream(list)?,
@@ -398,6 +375,7 @@ impl Wire {
         let id: Option<String> = self.event_id.into();
         Ok(Event {
             scope,
+            failure,
             message_id: self.message_id.as_deref().and_then(wire::bare_id),
             smtp_code,
             enhanced_code,
@@ -431,11 +409,19 @@ impl Wire {
         words.into_iter().flatten().collect::<Vec<&str>>().join(":")
     }
 
-    fn kind(&self, said: &Said<'_>, stamp: &Stamp<'_>) -> EventKind {
+    /// What SparkPost calls a failure: the class of a bounce, or the type.
+    fn failure(&self, kind: EventKind) -> Option<Failure> {
+        match kind {
+            EventKind::SoftBounce | EventKind::Deferred => {
+                Some(Failure::of(self.bounce_class.as_deref()))
+            }
+            EventKind::Failed => Some(Failure::of(self.name.text())),
+            _ => None,
+        }
+    }
+
+    fn kind(&self) -> EventKind {
         let name = self.name.text().unwrap_or("");
-        let find = |table: &[(&str, Meaning)], key: &str| {
-            table.iter().find(|(known, _)| *known == key).map(|(_, meaning)| *meaning)
-        };
         if REFUSALS.contains(&name) && self.is_suppressed() {
             return EventKind::Rejected;
         }
@@ -443,19 +429,14 @@ impl Wire {
         if name == "spam_complaint" && NO_COMPLAINTS.contains(&fbtype.as_str()) {
             return EventKind::Unknown;
         }
-        let class = || {
-            let class = self.bounce_class.as_deref().unwrap_or("");
-            find(BOUNCE_CLASSES, class).unwrap_or(Meaning::Fault(Class::Unclear))
-        };
-        let meaning = match find(TYPES, name) {
-            Some(Meaning::Bounce) => class(),
-            Some(meaning) => meaning,
-            None => Meaning::Is(EventKind::Unknown),
-        };
-        match meaning {
-            Meaning::Is(kind) => kind,
-            Meaning::Fault(class) => stamp.faults.kind(class, said),
-            Meaning::Bounce => EventKind::Unknown,
+        match TYPES.iter().find(|(known, _)| *known == name).map(|(_, meaning)| *meaning) {
+            Some(Meaning::Is(kind)) => kind,
+            Some(Meaning::Bounce) => {
+                let class = self.bounce_class.as_deref().unwrap_or("");
+                let row = BOUNCE_CLASSES.iter().find(|(known, _)| *known == class);
+                row.map_or(EventKind::SoftBounce, |(_, kind)| *kind)
+            }
+            None => EventKind::Unknown,
         }
     }
 

@@ -92,7 +92,7 @@ impl Provider for StandardWebhooks {
         let kind = kind.need("type")?.to_owned();
         // Types are written with dots, the thing before what happened to it: `message.bounced`.
         let name = kind.rsplit('.').next().unwrap_or(&kind);
-        if !wire.has_recipient() && generic::kind(name, None) == EventKind::Unknown {
+        if !wire.has_recipient() && generic::kind(name) == EventKind::Unknown {
             return Ok(Vec::new());
         }
         wire.complete(name, root.timestamp);

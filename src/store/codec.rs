@@ -6,7 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Sight, StoreError, keys};
-use crate::model::{Behind, Cuts, Gist, Origin, Position, Pushed, Standing, Standing1, Time};
+use crate::model::{
+    Behind, Cuts, Gist, Origin, Position, Pushed, Standing, Standing1, Standing2, Time,
+};
 
 /// A type that is a value of the store, or of an image of it.
 pub(super) trait Form: Sized {
@@ -28,17 +30,20 @@ impl Form for Position {}
 impl Form for Pushed {}
 
 impl Form for Standing {
-    const NUMBER: u8 = 2;
+    const NUMBER: u8 = 3;
 
     fn earlier(number: u8, bytes: &[u8]) -> Option<Standing> {
-        let first = (number == 1).then(|| postcard::from_bytes::<Standing1>(bytes).ok())??;
-        Some(first.into())
+        match number {
+            1 => postcard::from_bytes::<Standing1>(bytes).ok().map(Standing::from),
+            2 => postcard::from_bytes::<Standing2>(bytes).ok().map(Standing::from),
+            _ => None,
+        }
     }
 }
 
-/// With the standing in it. An image of the first form is made anew.
+/// With the standing in it. An image of an earlier form is made anew.
 impl Form for Gist<'_> {
-    const NUMBER: u8 = 2;
+    const NUMBER: u8 = 3;
 }
 
 /// The deliveries of an address of which nothing else is known. The first form was a date alone.

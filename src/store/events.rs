@@ -9,7 +9,7 @@ use super::record::LastRecord;
 use super::{Reader, StoreError};
 use crate::journal::{Damage, Entry, Tail};
 use crate::model::{
-    Address, Event, EventId, EventKind, Origin, Payload, Position, SourceName, Time, trust,
+    Address, Class, Event, EventId, EventKind, Origin, Payload, Position, SourceName, Time, trust,
 };
 use crate::telemetry;
 
@@ -22,6 +22,8 @@ pub struct EventFilter {
     pub message_id: Option<String>,
     /// Of this kind.
     pub kind: Option<EventKind>,
+    /// Of this class.
+    pub class: Option<Class>,
     /// Of this source.
     pub source: Option<SourceName>,
     /// At or after this time.
@@ -84,6 +86,7 @@ impl EventFilter {
         self.address.as_ref().is_none_or(|address| *address == event.address)
             && self.message_id.as_deref().is_none_or(|id| event.message_id.as_deref() == Some(id))
             && self.kind.is_none_or(|kind| kind == event.kind)
+            && self.class.is_none_or(|class| event.class() == Some(class))
             && self.source.as_ref().is_none_or(|source| *source == event.source)
             && self.since.is_none_or(|since| event.at.nanos() >= since.nanos())
             && self.until.is_none_or(|until| event.at.nanos() < until.nanos())

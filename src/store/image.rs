@@ -29,7 +29,7 @@ use crate::journal::open_regular;
 use crate::model::{Gist, Position, Standing};
 
 /// The last byte is the number of the form: another form, of gists too, takes the next.
-const MAGIC: &[u8; 8] = b"SUPIMAG2";
+const MAGIC: &[u8; 8] = b"SUPIMAG3";
 /// A block is ended when it has this many bytes.
 const BLOCK_BYTES: usize = 64 << 10;
 /// Length and checksum of a block, in bytes.
@@ -468,7 +468,8 @@ mod tests {
         let mut standing = Standing::default();
         for reason in [Reason::HardBounce, Reason::Complaint].into_iter().take(grounds) {
             let (at, until, note) = (Time::from_seconds(at), Until::Forever, None);
-            let latest = Latest { at, until, evidence: EventId::from_bytes([7; 16]), note };
+            let (evidence, class) = (EventId::from_bytes([7; 16]), None);
+            let latest = Latest { at, until, evidence, class, note };
             let source = SourceName::operator();
             let fact = Fact::Ground { reason, source, latest };
             standing.merge("User@X.test", fact, &Telling::BY_DATE);

@@ -1,26 +1,27 @@
 //! The verdict on a failure: from what a server said, and what the provider knows, to a class.
 //!
 //! The order is this, and the first that speaks decides:
-//! 1. the administrator's own rows;
-//! 2. what the provider knows itself: its lists, its own refusals;
-//! 3. words of the reply that name the cause;
-//! 4. a bin into which the provider has sorted the reply, where that names the cause;
+//! 1. what the provider knows itself: its DNS, its queue, its own refusals;
+//! 2. a bin into which the provider has sorted the reply, where that names the cause; but where
+//!    the reply clearly says otherwise, no bin holds against the recipient;
+//! 3. codes of the sender's address; 4. words of the reply that name the cause;
 //! 5. an enhanced code that is strong by itself (RFC 3463, IANA's registry), the most exact one;
-//! 6. words that hint; 7. a weak code; 8. the reply code. What is left is unexplained.
+//! 6. words that hint; 7. a weak code; 8. the provider's word where it quotes no server; 9. the
+//!    reply code. What is left is unexplained. An administrator's rows come before all of it.
 //!
 //! Pure: no I/O, no clock. Never looks at the address: what a text echoes is cut out before.
 
-mod class;
 mod codes;
 mod providers;
 mod rulebook;
 mod text;
 mod tree;
 
-pub use class::{Class, Fault};
 pub use codes::{Enhanced, Weight};
 pub use rulebook::{CodeRow, Known, Rule, RuleError, Rulebook};
 pub use text::Reading;
+
+use crate::model::{Class, Fault, Judgement};
 
 /// What is known of a failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,29 +34,21 @@ pub struct Reply<'a> {
     pub text: &'a str,
 }
 
-/// What the provider makes of a failure.
+/// What the provider's own word for a failure is worth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Told {
     /// It decided by itself, without a receiver: its list, its DNS, its queue, its rules.
     Own(Class),
     /// It has sorted the receiver's words into a bin that names the cause.
     Sorts(Class),
+    /// It repeats that a server refused; but where it quotes none, this is its own word. Where it
+    /// blames the sender, it is so too where the reply explains nothing.
+    Alone(Class),
+    /// It says itself whose fault it was; the reply only tells the class more exactly.
+    Within(Class),
     /// It repeats that a server refused, or says nothing.
     #[default]
     Mirrors,
-}
-
-/// A class, and what says so.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Judgement {
-    /// The class.
-    pub class: Class,
-    /// The row, the code or the bin that decided: the file below `verdict/rules`, and what in it.
-    pub rule: String,
-    /// What of the failure it was decided by.
-    pub evidence: String,
-    /// Where that is documented.
-    pub source: String,
 }
 
 impl Rulebook {
@@ -69,8 +62,36 @@ impl Rulebook {
         self.providers.told(provider, word)
     }
 
+    /// Judges a failure by what the provider calls it and by what it quotes. Of several words of
+    /// the provider the first decides that is more than an echo of the reply.
+    pub fn judge_told<'w>(
+        &self,
+        provider: &str,
+        words: impl Iterator<Item = &'w str>,
+        reply: &Reply<'_>,
+    ) -> Judgement {
+        let known = words.filter_map(|word| Some((word, self.told(provider, word)?)));
+        let decides = |(_, told): &(&str, Told)| *told != Told::Mirrors;
+        let (word, told) = { known }.find(decides).unwrap_or_default();
+        let mut judgement = self.judge(reply, told);
+        if judgement.rule == PROVIDERS {
+            judgement.evidence = format!("{provider}: {word}");
+        }
+        judgement
+    }
+
     /// Judges a failure.
     pub fn judge(&self, reply: &Reply<'_>, told: Told) -> Judgement {
+        let judgement = self.judge_in_order(reply, told);
+        match told {
+            Told::Within(class) if !narrows(judgement.class, class) => {
+                Judgement { class, ..judgement }
+            }
+            _ => judgement,
+        }
+    }
+
+    fn judge_in_order(&self, reply: &Reply<'_>, told: Told) -> Judgement {
         if let Told::Own(class) = told
             && class != Class::Unexplained
         {
@@ -80,13 +101,22 @@ impl Rulebook {
         let codes = self.codes_of(reply, &reading);
         let word = self.word(reply, &reading, &codes);
         let clear = word.filter(|rule| !rule.weak);
+        let code = self.best_code(&codes);
         if let Told::Sorts(class) = told
             && class != Class::Unexplained
-            && clear.is_none_or(|rule| !overrules(rule.class, class))
         {
-            return Judgement::of_provider(class);
+            let strong = code.filter(|(_, row)| row.weight >= Weight::Strong);
+            let said = clear.map(|rule| rule.class).or(strong.map(|(_, row)| row.class));
+            let contradicts = match (class.fault(), said.map(Class::fault)) {
+                (Fault::Recipient, Some(Fault::Sender | Fault::Passing)) => true,
+                (Fault::Recipient, _) => reply.is_transient(&reading),
+                (Fault::Passing, Some(fault)) => fault == Fault::Sender,
+                _ => false,
+            };
+            if !contradicts {
+                return Judgement::of_provider(class);
+            }
         }
-        let code = self.best_code(&codes);
         if let Some(code) = code.filter(|code| code.1.weight == Weight::Final) {
             return Judgement::by_code(code);
         }
@@ -102,11 +132,23 @@ impl Rulebook {
         if let Some(code) = code.filter(|code| code.1.weight == Weight::Weak) {
             return Judgement::by_code(code);
         }
-        let replies = reply.smtp.into_iter().chain(reading.replies);
+        self.judge_by_reply(reply, reading.replies, told)
+    }
+
+    /// By the reply code, or by the provider's own word where it quotes no server. That word yields
+    /// to a code that tells of a mailbox which may take the next message.
+    fn judge_by_reply(&self, reply: &Reply<'_>, said: Vec<u16>, told: Told) -> Judgement {
+        let replies = reply.smtp.into_iter().chain(said);
         let row = replies.filter_map(|reply| self.reply(reply)).max_by_key(|row| row.weight);
-        match row.filter(|row| row.weight > Weight::None) {
-            Some(row) => Judgement::new(row.class, "replies", row.code.clone(), &row.source),
-            None => Judgement::new(Class::Unexplained, "", String::new(), ""),
+        let row = row.filter(|row| row.weight > Weight::None);
+        let is_alone = reply.text.trim().is_empty();
+        let passing = row.is_some_and(|row| row.class.fault() == Fault::Passing);
+        match (told, row) {
+            (Told::Alone(class), _) if is_alone && !passing || class.fault() == Fault::Sender => {
+                Judgement::of_provider(class)
+            }
+            (_, Some(row)) => Judgement::new(row.class, "replies", row.code.clone(), &row.source),
+            (_, None) => Judgement::new(Class::Unexplained, "", String::new(), ""),
         }
     }
 
@@ -132,10 +174,25 @@ impl Rulebook {
     }
 }
 
-/// Whether words decide against a provider's bin: only where they blame the sender for what the bin
-/// takes for a dead address, or the other way round.
-fn overrules(words: Class, bin: Class) -> bool {
-    words.fault() == Fault::Sender && bin.fault() == Fault::Recipient
+/// The rule of a judgement by the provider's own word.
+const PROVIDERS: &str = "providers";
+
+/// Whether a class says more exactly what another one says.
+fn narrows(class: Class, other: Class) -> bool {
+    class.fault() == other.fault()
+        || class.fault() == Fault::Sender && other.fault() == Fault::Passing
+}
+
+impl Reply<'_> {
+    /// Whether the server said 4, which asks to try again.
+    fn is_transient(&self, reading: &Reading) -> bool {
+        let given = self.enhanced.and_then(|text| Enhanced::parse(text.trim()));
+        let smtp = self.smtp.or(reading.replies.first().copied());
+        match smtp {
+            Some(code) => (400..500).contains(&code),
+            None => given.or(reading.codes.first().copied()).is_some_and(|code| code.class == 4),
+        }
+    }
 }
 
 impl Judgement {
@@ -144,7 +201,7 @@ impl Judgement {
     }
 
     fn of_provider(class: Class) -> Judgement {
-        Judgement::new(class, "providers", "the provider's own word".to_owned(), "")
+        Judgement::new(class, PROVIDERS, "the provider's own word".to_owned(), "")
     }
 
     fn by(rule: &Rule) -> Judgement {

@@ -5,14 +5,20 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Deserialize;
 
 use super::Told;
-use super::class::Class;
 use super::rulebook::RuleError;
+use crate::model::Class;
 
 const FILE: &str = include_str!("rules/providers.toml");
 
 /// Every word of every provider.
 #[derive(Debug, Default)]
 pub(super) struct Providers(BTreeMap<String, HashMap<String, Told>>);
+
+/// What words of a class are worth.
+type ToldOf = fn(Class) -> Told;
+
+/// Words by the class that they are of.
+type Bins = BTreeMap<String, Vec<String>>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,9 +29,13 @@ struct Table {
     #[serde(default)]
     mirrors: Vec<String>,
     #[serde(default)]
-    own: BTreeMap<String, Vec<String>>,
+    own: Bins,
     #[serde(default)]
-    sorts: BTreeMap<String, Vec<String>>,
+    sorts: Bins,
+    #[serde(default)]
+    alone: Bins,
+    #[serde(default)]
+    within: Bins,
 }
 
 impl Providers {
@@ -38,18 +48,20 @@ impl Providers {
         for (name, table) in tables {
             let mut words: HashMap<String, Told> =
                 table.mirrors.into_iter().map(|word| (word, Told::Mirrors)).collect();
-            let bins =
-                table.own.into_iter().map(|(class, words)| (class, words, Told::Own as fn(_) -> _));
-            let sorted = table
-                .sorts
-                .into_iter()
-                .map(|(class, words)| (class, words, Told::Sorts as fn(_) -> _));
-            for (class, own, told) in bins.chain(sorted) {
-                let class = Class::parse(&class)
-                    .ok_or_else(|| wrong(format!("{name}: no class {class:?}")))?;
-                for word in own {
-                    if words.insert(word.clone(), told(class)).is_some() {
-                        return Err(wrong(format!("{name}: {word:?} stands twice")));
+            let bins: [(Bins, ToldOf); 4] = [
+                (table.own, Told::Own),
+                (table.sorts, Told::Sorts),
+                (table.alone, Told::Alone),
+                (table.within, Told::Within),
+            ];
+            for (bins, told) in bins {
+                for (class, own) in bins {
+                    let class = Class::parse(&class)
+                        .ok_or_else(|| wrong(format!("{name}: no class {class:?}")))?;
+                    for word in own {
+                        if words.insert(word.clone(), told(class)).is_some() {
+                            return Err(wrong(format!("{name}: {word:?} stands twice")));
+                        }
                     }
                 }
             }

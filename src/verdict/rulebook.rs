@@ -6,11 +6,11 @@
 
 use serde::Deserialize;
 
-use super::class::Class;
 use super::codes::{Enhanced, Weight};
 use super::providers::Providers;
 use super::text::Reading;
 use super::tree::{Hit, Tree};
+use crate::model::Class;
 
 /// The files, each with its name.
 pub(super) const FILES: &[(&str, &str)] = include!("rules/list.in");
@@ -63,8 +63,11 @@ pub struct Rulebook {
     tree: Tree,
     pub(super) providers: Providers,
     codes: Vec<(Span, CodeRow)>,
-    replies: Vec<(u16, CodeRow)>,
+    replies: Vec<(Range, CodeRow)>,
 }
+
+/// Reply codes, from one to another.
+type Range = std::ops::RangeInclusive<u16>;
 
 /// What a run of words in the tree is.
 #[derive(Clone, Copy, Debug)]
@@ -161,8 +164,7 @@ impl Rulebook {
                 codes.extend(code_rows(&file.source, row, span).map_err(wrong)?);
             }
             for row in file.reply {
-                let reply = |code: &str| code.parse().ok();
-                replies.extend(code_rows(&file.source, row, reply).map_err(wrong)?);
+                replies.extend(code_rows(&file.source, row, range).map_err(wrong)?);
             }
         }
         let (mut pieces, mut tree) = (Vec::new(), Tree::default());
@@ -239,7 +241,7 @@ impl Rulebook {
 
     /// What a reply code means.
     pub fn reply(&self, reply: u16) -> Option<&CodeRow> {
-        self.replies.iter().find(|(known, _)| *known == reply).map(|(_, row)| row)
+        self.replies.iter().find(|(known, _)| known.contains(&reply)).map(|(_, row)| row)
     }
 }
 
@@ -341,6 +343,12 @@ fn code_rows<C>(
             Ok((read, CodeRow { code: code.clone(), class, weight, source: source.to_owned() }))
         })
         .collect()
+}
+
+/// From `452`, or `4xx`: all that begin so.
+fn range(text: &str) -> Option<Range> {
+    let number = |digits: char| text.replace('x', &digits.to_string()).parse().ok();
+    Some(number('0')?..=number('9')?)
 }
 
 /// From `x.1.1`, `5.1.1` or `x.7.606-649`.

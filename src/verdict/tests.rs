@@ -100,6 +100,17 @@ fn the_order_is_this() {
             Class::Reputation,
         ),
         (sorts(Class::Reputation), 550, "", "", Class::Reputation),
+        (sorts(Class::NoMailbox), 552, "5.2.2", "", Class::Full),
+        (sorts(Class::NoMailbox), 450, "4.2.0", "", Class::System),
+        (sorts(Class::System), 550, "5.7.1", "poor reputation", Class::Reputation),
+        (sorts(Class::Full), 550, "5.1.1", "User unknown", Class::Full),
+        // What the teller says itself, where it quotes nothing, and where it draws the line.
+        (Told::Alone(Class::NoMailbox), 550, "", "", Class::NoMailbox),
+        (Told::Alone(Class::NoMailbox), 452, "", "", Class::Full),
+        (Told::Alone(Class::NoMailbox), 550, "", "refused", Class::Unexplained),
+        (Told::Within(Class::Expired), 550, "5.1.1", "User unknown", Class::Expired),
+        (Told::Within(Class::Expired), 552, "5.2.2", "", Class::Full),
+        (Told::Within(Class::Policy), 550, "5.1.1", "User unknown", Class::Policy),
         (sorts(Class::Unexplained), 550, "5.1.1", "", Class::NoMailbox),
     ] {
         let enhanced = Some(enhanced).filter(|code| !code.is_empty());

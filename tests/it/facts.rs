@@ -44,6 +44,7 @@ pub(crate) fn event(teller: &str, kind: EventKind, at: Time) -> Event {
         told_at: None,
         received_at: at,
         origin: Origin::Webhook,
+        failure: None,
         message_id: None,
         smtp_code: None,
         enhanced_code: None,

@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use suppressd::clock;
 use suppressd::model::{Element, Event, Origin, Reason, SourceName, Time};
 use suppressd::provider::{
-    ALL, Faults, Key, KeyKind, Page, PageRequest, Provider, Query, Setting, Settings, Stamp,
-    Unreadable, Window, by_name,
+    ALL, Judge, Key, KeyKind, Page, PageRequest, Provider, Query, Setting, Settings, Stamp,
+    Unreadable, Window, by_name, read_judged,
 };
 use suppressd::secret::Secret;
 use url::Url;
@@ -203,9 +203,8 @@ impl Case {
             origin: Origin::Poll,
             feed: self.feed(),
             received_at: Time::parse(READ).unwrap(),
-            faults: &Faults::default(),
         };
-        self.provider.read(element, &stamp)
+        read_judged(self.provider, element, &stamp, &Judge::default())
     }
 }
 

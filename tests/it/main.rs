@@ -36,6 +36,7 @@ mod lists_facts;
 mod logs;
 mod lookup;
 mod lookup_postfix;
+mod measured;
 mod mta_exim;
 mod mta_haraka;
 mod mta_opensmtpd;

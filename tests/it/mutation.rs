@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 use suppressd::model::{Element, Event, Origin, SourceName};
-use suppressd::provider::{ALL, Faults, Provider, Stamp, Unreadable};
+use suppressd::provider::{ALL, Judge, Provider, Stamp, Unreadable, read_judged};
 
 use crate::feeds;
 use crate::providers::{Sent, payloads, received};
@@ -64,9 +64,9 @@ const MATTERS: &[Matters] = &[
             "suppressions:/EmailAddress",
         ],
         kind: &[
+            "/Message/$json/bounce/bouncedRecipients/*/diagnosticCode",
             "/Message/$json/bounce/bounceSubType",
             "/Message/$json/bounce/bounceType",
-            "/Message/$json/bounce/bouncedRecipients/*/status",
             "/Message/$json/complaint/complaintFeedbackType",
             "/Message/$json/complaint/complaintSubType",
             "/Message/$json/eventType",
@@ -130,7 +130,7 @@ const MATTERS: &[Matters] = &[
     Matters {
         provider: "custom",
         address: &["events:/to", "unsubscribes:/to"],
-        kind: &["events:/event"],
+        kind: &["events:/text", "events:/event"],
         time: &["events:/at"],
         identity: &["events:/id"],
     },
@@ -144,7 +144,14 @@ const MATTERS: &[Matters] = &[
             "events:/To",
             "unsubscribes:/Email",
         ],
-        kind: &["/Status", "/category", "/status", "events:/EventType", "events:/Message"],
+        kind: &[
+            "events:/Message",
+            "events:/MessageCategory",
+            "/Status",
+            "/category",
+            "/status",
+            "events:/EventType",
+        ],
         time: &[
             "/Date",
             "/date",
@@ -158,7 +165,7 @@ const MATTERS: &[Matters] = &[
     Matters {
         provider: "forward-email",
         address: &["/recipient"],
-        kind: &["/bounce/action", "/bounce/category", "/message"],
+        kind: &["/response", "/bounce/category", "/message"],
         time: &["/bounced_at"],
         identity: &["/email_id"],
     },
@@ -170,7 +177,7 @@ const MATTERS: &[Matters] = &[
             "suppressions:/address",
             "suppressions:/recipient",
         ],
-        kind: &["/event", "/reason", "/smtp_code", "events:/event"],
+        kind: &["events:/reason", "/event", "/reason", "/smtp_code", "events:/event"],
         time: &["/timestamp", "events:/timestamp", "suppressions:/since"],
         identity: &["/event_id", "/message_id", "events:/message_id"],
     },
@@ -211,11 +218,12 @@ const MATTERS: &[Matters] = &[
             "unsubscribes:/address",
         ],
         kind: &[
+            "events:/delivery-status",
+            "events:/delivery-status/message",
             "/event-data/delivery-status/bounce-type",
             "/event-data/delivery-status/code",
             "/event-data/delivery-status/message",
             "/event-data/event",
-            "/event-data/reason",
             "/event-data/severity",
             "events:/event",
             "events:/severity",
@@ -234,7 +242,6 @@ const MATTERS: &[Matters] = &[
         provider: "mailjet",
         address: &["/email", "contacts:/Email"],
         kind: &[
-            "/comment",
             "/error",
             "/error_related_to",
             "/event",
@@ -251,13 +258,12 @@ const MATTERS: &[Matters] = &[
         provider: "mailtrap",
         address: &["/email", "suppressions:/email"],
         kind: &[
-            "/bounce_category",
+            "events:/details/reject_reason",
             "/event",
             "/reason",
             "/response",
             "/sending_stream",
             "events:/details/bounce_category",
-            "events:/details/email_service_provider_status",
             "events:/event_type",
             "suppressions:/sending_stream",
             "suppressions:/type",
@@ -269,9 +275,11 @@ const MATTERS: &[Matters] = &[
         provider: "mandrill",
         address: &["/msg/email", "/reject/email", "events:/email", "suppressions:/email"],
         kind: &[
+            "/msg/bgtools_code",
+            "events:/reject",
+            "events:/reject/reason",
             "/action",
             "/event",
-            "/msg/bounce_description",
             "/msg/diag",
             "/msg/reject/reason",
             "/type",
@@ -304,6 +312,8 @@ const MATTERS: &[Matters] = &[
         provider: "postmark",
         address: &["/Email", "/Recipient", "bounces:/Email", "suppressions:/EmailAddress"],
         kind: &[
+            "/Inactive",
+            "bounces:/Details",
             "/Details",
             "/MessageStream",
             "/Origin",
@@ -351,6 +361,7 @@ const MATTERS: &[Matters] = &[
             "events:/mail_rcpt",
         ],
         kind: &[
+            "/Message/$json/email_error",
             "/Message/$json/email_response_message",
             "/Message/$json/type",
             "events:/data/$json/email_response_message",
@@ -386,7 +397,6 @@ const MATTERS: &[Matters] = &[
             "/bounce_classification",
             "/event",
             "/reason",
-            "/type",
             "events:/event",
             "events:/reason",
             "group_unsubscribes:/group_id",
@@ -407,6 +417,7 @@ const MATTERS: &[Matters] = &[
         provider: "smtp2go",
         address: &["/rcpt", "events:/recipient"],
         kind: &[
+            "events:/error",
             "/bounce",
             "/context",
             "/event",
@@ -464,7 +475,7 @@ const MATTERS: &[Matters] = &[
     Matters {
         provider: "standard-webhooks",
         address: &["/data/recipient", "/recipient"],
-        kind: &["/data/event", "/data/reason", "/type"],
+        kind: &["/reason", "/data/event", "/data/reason", "/type"],
         time: &["/data/timestamp", "/timestamp"],
         identity: &["/data/event_id"],
     },
@@ -472,6 +483,7 @@ const MATTERS: &[Matters] = &[
         provider: "unisender-go",
         address: &["/email", "/event_data/email", "suppressions:/email"],
         kind: &[
+            "/delivery_info",
             "/event_data/delivery_info/delivery_status",
             "/event_data/delivery_info/destination_response",
             "/event_data/status",
@@ -615,9 +627,8 @@ fn told(provider: &dyn Provider, element: &Element) -> Result<Vec<Event>, Unread
         origin: Origin::Webhook,
         feed: "",
         received_at: received(),
-        faults: &Faults::default(),
     };
-    provider.read(element, &stamp)
+    read_judged(provider, element, &stamp, &Judge::default())
 }
 
 #[test]

@@ -14,8 +14,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use suppressd::model::{Address, Element, Event, EventKind, Origin, SourceName, Time};
 use suppressd::provider::{
-    ALL, Check, Draft, Faults, Notification, Provider, Refusal, Setting, Settings, Stamp,
-    checks_of_credentials,
+    ALL, Check, Draft, Judge, Notification, Provider, Refusal, Setting, Settings, Stamp,
+    checks_of_credentials, read_judged,
 };
 use suppressd::secret::Secret;
 
@@ -37,18 +37,13 @@ pub(crate) fn received() -> Time {
 /// Reads an element as the applier does.
 fn read(provider: &dyn Provider, element: &Element) -> Option<Vec<Event>> {
     let source = SourceName::parse("fixture").unwrap();
-    let stamp = Stamp {
-        source: &source,
-        origin: Origin::Webhook,
-        feed: "",
-        received_at: received(),
-        faults: &Faults::default(),
-    };
-    provider.read(element, &stamp).ok()
+    let stamp =
+        Stamp { source: &source, origin: Origin::Webhook, feed: "", received_at: received() };
+    read_judged(provider, element, &stamp, &Judge::default()).ok()
 }
 
 /// An event as `events --json` shows it, less what only the daemon knows; and, where there are any,
-/// the reason, the end and the identity that its adapter gives it.
+/// the class, the reason, the end and the identity that its adapter gives it.
 pub(crate) fn row(event: &Event) -> Value {
     let mut row = json!({
         "kind": event.kind.as_str(),
@@ -68,6 +63,7 @@ pub(crate) fn row(event: &Event) -> Value {
         "provider_event_id": event.provider_event_id,
     });
     for (key, value) in [
+        ("class", event.class().map(|class| class.as_str().to_owned())),
         ("reason", event.reason.map(|reason| reason.as_str().to_owned())),
         ("until", event.until.map(|until| until.to_string())),
         ("identity", event.identity.clone()),

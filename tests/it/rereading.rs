@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use suppressd::ingest::{self, Running, Settings};
 use suppressd::model::{Address, Element, EventKind, Origin, SourceName, Submission, Time};
-use suppressd::provider::{Diagnostic, Faults, Reading};
+use suppressd::provider::{Diagnostic, Judge, Reading};
 use suppressd::rules::Rules;
 use suppressd::store::EventFilter;
 use tokio::runtime::Handle;
@@ -14,8 +14,8 @@ use tokio::runtime::Handle;
 use super::support::client::event;
 use super::support::daemon::PATIENCE;
 
-async fn start(state: &Path, faults: Faults) -> Running {
-    let reading = Arc::new(Reading { faults, ..Reading::default() });
+async fn start(state: &Path, judge: Judge) -> Running {
+    let reading = Arc::new(Reading { judge, ..Reading::default() });
     let retention = Duration::from_secs(90 * 86_400);
     let settings = Settings::new(state.to_owned(), retention, Arc::new(Rules::default()), reading);
     let running = ingest::start(settings, &Handle::current()).unwrap();
@@ -31,7 +31,7 @@ fn kinds(running: &Running, filter: EventFilter) -> Vec<EventKind> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_are_shown_as_they_are_read_now_and_none_is_lost() {
     let folder = tempfile::tempdir().unwrap();
-    let running = start(folder.path(), Faults::default()).await;
+    let running = start(folder.path(), Judge::default()).await;
     let bodies = [
         event("hard_bounce", "a@x.test", "m1", 1),
         event("delivered", "a@x.test", "m0", 0),
@@ -55,7 +55,7 @@ async fn events_are_shown_as_they_are_read_now_and_none_is_lost() {
     running.stop(PATIENCE).await;
 
     let own = vec![Diagnostic { text: "no such user".to_owned(), kind: EventKind::Blocked }];
-    let running = start(folder.path(), Faults { own }).await;
+    let running = start(folder.path(), Judge { own }).await;
     use EventKind::{Blocked, Delivered};
     let of = |address: &str| EventFilter {
         address: Some(Address::parse(address).unwrap()),

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use suppressd::model::{Element, Event, Origin, SourceName};
-use suppressd::provider::{Faults, Stamp, by_name};
+use suppressd::provider::{Judge, Stamp, by_name, read_judged};
 
 use crate::providers::{payloads, received};
 
@@ -47,10 +47,9 @@ fn sparkpost(sent: &Value) -> Option<Value> {
 fn read(provider: &str, feed: &str, row: &Value) -> Option<Vec<Event>> {
     let source = SourceName::parse("fixture").unwrap();
     let origin = if feed.is_empty() { Origin::Webhook } else { Origin::Poll };
-    let faults = &Faults::default();
-    let stamp = Stamp { source: &source, origin, feed, received_at: received(), faults };
+    let stamp = Stamp { source: &source, origin, feed, received_at: received() };
     let element = Element { context: String::new(), body: row.to_string().into_bytes() };
-    by_name(provider).unwrap().read(&element, &stamp).ok()
+    read_judged(by_name(provider).unwrap(), &element, &stamp, &Judge::default()).ok()
 }
 
 /// The elements of a provider's fixtures.

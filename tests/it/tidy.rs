@@ -99,6 +99,7 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("store", "journal", "an index entry points at a record, and the reader fetches it"),
     ("import", "provider", "addresses and times are read as they are in the providers' answers"),
     ("poll", "provider", "a cursor gives the window that an adapter asks for"),
+    ("provider", "verdict", "what an adapter knows of a failure is judged in one place"),
     ("poll", "fetch", "a page is asked for by the only owner of the HTTP client"),
     ("webhook", "fetch", "a certificate that signed a notification may have to be fetched"),
     ("admin", "fetch", "`trigger` posts to our own listener as a provider would"),
@@ -200,7 +201,7 @@ const LINE_CHARS_MAX: usize = 100;
 
 /// Files in `src/provider/` that are no provider that a source can name.
 const NO_PROVIDERS: &[&str] = &[
-    "api", "behind", "fault", "imported", "mod", "operator", "packed", "push", "settings",
+    "api", "behind", "imported", "judge", "mod", "operator", "packed", "push", "settings",
     "verify", "wire",
 ];
 

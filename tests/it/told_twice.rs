@@ -7,7 +7,7 @@ use std::path::Path;
 use http::HeaderMap;
 use serde_json::{Value, json};
 use suppressd::model::{Element, Event, EventKind, Origin, Reason, SourceName};
-use suppressd::provider::{Faults, Notification, Stamp, by_name};
+use suppressd::provider::{Judge, Notification, Stamp, by_name, read_judged};
 
 use crate::providers::received;
 
@@ -15,9 +15,8 @@ use crate::providers::received;
 fn read(provider: &str, feed: &str, element: &Element) -> Event {
     let source = SourceName::parse("fixture").unwrap();
     let origin = if feed.is_empty() { Origin::Webhook } else { Origin::Poll };
-    let faults = &Faults::default();
-    let stamp = Stamp { source: &source, origin, feed, received_at: received(), faults };
-    by_name(provider).unwrap().read(element, &stamp).unwrap().remove(0)
+    let stamp = Stamp { source: &source, origin, feed, received_at: received() };
+    read_judged(by_name(provider).unwrap(), element, &stamp, &Judge::default()).unwrap().remove(0)
 }
 
 /// A polled row: JSON, or a record below its header.

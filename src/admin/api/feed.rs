@@ -34,6 +34,7 @@ impl Question {
             address: query.take("address"),
             message_id: query.take("message_id"),
             kind: query.take("kind"),
+            class: query.take("class"),
             source: query.take("source"),
             since: query.take("since"),
             until: query.take("until"),

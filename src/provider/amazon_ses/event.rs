@@ -5,34 +5,16 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::super::wire::{self, Flag, Id, Part, Parts, Text, Texts, Told, When};
-use super::super::{Class, Said, Stamp, Unreadable};
-use crate::model::{Event, EventKind, Scope};
+use super::super::{Stamp, Unreadable};
+use crate::model::{Event, EventKind, Failure, Scope};
 
-/// What a kind of bounce means.
-enum Meaning {
-    /// This, whatever the server said.
-    Is(EventKind),
-    /// What the server said decides, and else this.
-    Judged(Class),
-}
+/// Sub-types of bounces that say that SES did not send, since the address is on a list. Page
+/// "Notification contents", "Bounce types". All other bounces are judged.
+const LISTED: &[&str] = &["Suppressed", "OnAccountSuppressionList", "OnTenantSuppressionList"];
 
-use Meaning::{Is, Judged};
-
-/// Types and sub-types of bounces; the first row that fits counts, `*` fits all. Page
-/// "Notification contents", "Bounce types". Mail to an address that SES suppresses is reported as
-/// a bounce with the status 5.1.1, and so comes before anything the status says.
-const BOUNCES: &[(&str, &str, Meaning)] = &[
-    ("*", "Suppressed", Is(EventKind::Rejected)),
-    ("*", "OnAccountSuppressionList", Is(EventKind::Rejected)),
-    ("*", "UnsubscribedRecipient", Is(EventKind::Rejected)),
-    ("*", "ContentRejected", Is(EventKind::Blocked)),
-    ("*", "AttachmentRejected", Is(EventKind::Blocked)),
-    ("Permanent", "*", Judged(Class::Hard)),
-    // SES has given up by then: a transient bounce is the end of that message.
-    ("Transient", "*", Judged(Class::Soft)),
-    ("Undetermined", "*", Judged(Class::Soft)),
-    ("*", "*", Judged(Class::Unclear)),
-];
+/// Types of feedback (RFC 5965, RFC 6591) that are no complaint of a recipient: a report about
+/// authentication, one of a virus, and one that takes the message out of the spam folder.
+const NO_COMPLAINTS: &[&str] = &["auth-failure", "virus", "not-spam"];
 
 /// Events about a message as a whole.
 const OF_MESSAGE: &[(&str, EventKind)] = &[
@@ -188,16 +170,16 @@ impl Reader<'_> {
         let class = bounce.bounce_type.as_deref().unwrap_or("");
         let sub_type = bounce.bounce_sub_type.as_deref().unwrap_or("");
         let word = joined(&["Bounce", class, sub_type]);
-        let fits = |row: &str, told: &str| row == "*" || row == told;
-        let row = BOUNCES.iter().find(|row| fits(row.0, class) && fits(row.1, sub_type));
+        // SES has given up by then: a transient bounce is the end of that message.
+        let kind = match LISTED.contains(&sub_type) {
+            true => EventKind::Rejected,
+            false => EventKind::SoftBounce,
+        };
+        let name = format!("{class}/{sub_type}");
+        let failure = (kind == EventKind::SoftBounce).then(|| Failure::of([name.as_str()]));
         let event = |recipient: &Recipient| {
-            let said = recipient.said();
-            let kind = match row {
-                Some((_, _, Is(kind))) => *kind,
-                Some((_, _, Judged(class))) => self.stamp.faults.kind(*class, &said),
-                None => EventKind::Unknown,
-            };
             let event = self.event(kind, &word, recipient.address()?, &bounce.timestamp)?;
+            let event = Event { failure: failure.clone(), ..event };
             Ok(recipient.add_to(event).of_feedback(&bounce.feedback_id))
         };
         each(&bounce.bounced_recipients, event)
@@ -207,12 +189,20 @@ impl Reader<'_> {
         let sub_type = complaint.complaint_sub_type.as_deref().unwrap_or("");
         let feedback = complaint.complaint_feedback_type.as_deref().unwrap_or("");
         let kind = match (sub_type, feedback) {
-            ("OnAccountSuppressionList", _) => EventKind::Rejected,
-            // The recipient took it out of the spam folder: the opposite of a complaint.
-            (_, "not-spam") => EventKind::Unknown,
+            (sub_type, _) if LISTED.contains(&sub_type) => EventKind::Rejected,
+            (_, feedback) if NO_COMPLAINTS.contains(&feedback) => EventKind::Unknown,
+            // Of several it is everyone at that domain who may have complained.
+            _ if complaint.complained_recipients.len() > 1 => EventKind::Unknown,
             _ => EventKind::Complaint,
         };
         let word = joined(&["Complaint", sub_type, feedback]);
+        // A message that was not sent for the list names nobody who complained.
+        if let ([], [address]) =
+            (&complaint.complained_recipients[..], self.mail.destination.as_slice())
+        {
+            let event = self.event(kind, &word, address, &complaint.timestamp)?;
+            return Ok(vec![event.of_feedback(&complaint.feedback_id)]);
+        }
         let event = |recipient: &Recipient| {
             let event = self.event(kind, &word, recipient.address()?, &complaint.timestamp)?;
             let user_agent = complaint.user_agent.clone();
@@ -236,11 +226,13 @@ impl Reader<'_> {
     }
 
     fn delay(&self, delay: &Delay) -> Result<Vec<Event>, Unreadable> {
-        let word = joined(&["DeliveryDelay", delay.delay_type.as_deref().unwrap_or("")]);
+        let kind_of_delay = delay.delay_type.as_deref().unwrap_or("");
+        let word = joined(&["DeliveryDelay", kind_of_delay]);
         each(&delay.delayed_recipients, |recipient: &Recipient| {
             let kind = EventKind::Deferred;
             let event = self.event(kind, &word, recipient.address()?, &delay.timestamp)?;
-            Ok(recipient.add_to(event))
+            let failure = Some(Failure::of([format!("delay/{kind_of_delay}").as_str()]));
+            Ok(recipient.add_to(Event { failure, ..event }))
         })
     }
 
@@ -300,7 +292,9 @@ impl Reader<'_> {
         each(&self.mail.destination, |address: &String| {
             let time = &self.mail.timestamp;
             let event = self.event(kind.unwrap_or(EventKind::Unknown), word, address, time)?;
-            Ok(Event { diagnostic: said.clone(), ..event })
+            let is_failure = event.kind == EventKind::Failed;
+            let failure = is_failure.then(|| Failure::of([word]));
+            Ok(Event { diagnostic: said.clone(), failure, ..event })
         })
     }
 
@@ -329,17 +323,12 @@ impl Recipient {
         self.email_address.need("emailAddress")
     }
 
-    fn said(&self) -> Said<'_> {
-        let text = self.diagnostic_code.as_deref().unwrap_or("");
-        Said { smtp: wire::smtp_code(wire::reply(text)), enhanced: self.status.as_deref(), text }
-    }
-
     fn add_to(&self, event: Event) -> Event {
-        let said = self.said();
-        let status = said.enhanced.and_then(wire::enhanced_code);
+        let text = self.diagnostic_code.as_deref().unwrap_or("");
+        let status = self.status.as_deref().and_then(wire::enhanced_code);
         Event {
-            smtp_code: said.smtp,
-            enhanced_code: status.or_else(|| wire::enhanced_code(said.text)),
+            smtp_code: wire::smtp_code(wire::reply(text)),
+            enhanced_code: status.or_else(|| wire::enhanced_code(text)),
             diagnostic: self.diagnostic_code.clone(),
             ..event
         }

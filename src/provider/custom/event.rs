@@ -8,8 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::wire::{self, Flag, When};
-use super::super::{Class, Said, SettingError, Settings, Stamp, Unreadable};
-use crate::model::{Address, Element, Event, EventKind, Reason, Scope, Time};
+use super::super::{SettingError, Settings, Stamp, Unreadable};
+use crate::model::{Address, Class, Element, Event, EventKind, Failure, Reason, Scope, Time};
 
 /// The `event` table.
 #[derive(Clone, Debug, Deserialize)]
@@ -88,6 +88,8 @@ struct Row {
     reason: Option<String>,
     /// Whether what the server said has the last word.
     fault: Option<bool>,
+    /// The class of failure that this type stands for.
+    class: Option<String>,
     /// Whether it covers its stream only.
     stream: Option<bool>,
 }
@@ -113,8 +115,8 @@ struct Meaning {
     /// `None`: such events are of no interest.
     means: Option<EventKind>,
     reason: Option<Reason>,
-    /// The class of a failure whose kind what the server said decides.
-    fault: Option<Class>,
+    /// What the kind is called in the rules, if it is a failure.
+    failure: Option<String>,
     in_stream: bool,
 }
 
@@ -159,16 +161,14 @@ impl Knobs {
                     settings.problem("event.map.reason", &what, &format!("use one of: {hint}"))
                 })?),
             };
-            let wanted = row.fault.unwrap_or(means == Some(EventKind::HardBounce));
-            let fault = if wanted { class(means) } else { None };
-            if wanted && fault.is_none() {
-                let hint = "use it with hard_bounce, soft_bounce, blocked or failed";
-                return Err(settings.problem("event.map.fault", "is for failures only", hint));
-            }
+            let failure = failure(&row, means, settings)?;
+            // Then the class decides, and what explains nothing may pass.
+            let is_open = row.fault == Some(true) && means == Some(EventKind::Failed);
+            let means = if is_open { Some(EventKind::SoftBounce) } else { means };
             // A dead address is dead in all streams.
             let of_stream = [Some(EventKind::Unsubscribed), Some(EventKind::Resubscribed)];
             let in_stream = row.stream.unwrap_or(of_stream.contains(&means));
-            Ok(Meaning { kind: row.kind, when: row.when, means, reason, fault, in_stream })
+            Ok(Meaning { kind: row.kind, when: row.when, means, reason, failure, in_stream })
         };
         let map = std::mem::take(&mut self.map);
         let map = map.into_iter().map(meaning).collect::<Result<_, _>>()?;
@@ -302,11 +302,8 @@ impl Reader {
         let smtp_code = smtp_code.or_else(|| wire::said_code(said));
         let enhanced_code = knobs.enhanced.first(item, wire::enhanced_code);
         let enhanced_code = enhanced_code.or_else(|| wire::enhanced_code(said));
-        let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text: said };
-        let kind = match meaning.and_then(|meaning| meaning.fault) {
-            Some(class) => stamp.faults.kind(class, &said),
-            None => meaning.and_then(|meaning| meaning.means).unwrap_or(EventKind::Unknown),
-        };
+        let kind = meaning.and_then(|meaning| meaning.means).unwrap_or(EventKind::Unknown);
+        let failure = meaning.and_then(|meaning| meaning.failure.as_deref());
         let event_id = knobs.event_id.text(item);
         let in_stream = meaning.is_some_and(|meaning| meaning.in_stream);
         let stream = knobs.stream.text(item).filter(|_| in_stream);
@@ -324,6 +321,7 @@ impl Reader {
             machine: knobs.machine.find(item).is_some_and(|value| Flag::from(value).is_on()),
             provider_event_id: event_id.clone(),
             identity: event_id,
+            failure: failure.map(|word| Failure::of([word])),
             reason: meaning.and_then(|meaning| meaning.reason),
             ..stamp.event(super::NAME, kind, word.to_owned(), address, at)
         }
@@ -379,15 +377,38 @@ pub(super) fn lookup<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
     }
 }
 
-/// What a failure is before what the server said is looked at.
-fn class(kind: Option<EventKind>) -> Option<Class> {
-    match kind? {
-        EventKind::HardBounce => Some(Class::Hard),
-        EventKind::SoftBounce => Some(Class::Soft),
-        EventKind::Blocked => Some(Class::Blocked),
-        EventKind::Failed => Some(Class::Unclear),
-        _ => None,
+/// What the rules call a failure of that row: by its class; or by its kind, where what the server
+/// said may have the last word. `None`: it is no failure, or is not judged.
+fn failure(
+    row: &Row,
+    means: Option<EventKind>,
+    settings: &Settings,
+) -> Result<Option<String>, SettingError> {
+    let kind = means.filter(|kind| {
+        let judged = [EventKind::HardBounce, EventKind::SoftBounce, EventKind::Blocked];
+        judged.contains(kind) || matches!(kind, EventKind::Failed | EventKind::Deferred)
+    });
+    for (is_there, key) in [(row.fault == Some(true), "fault"), (row.class.is_some(), "class")] {
+        if is_there && kind.is_none() {
+            let hint = "use it with hard_bounce, soft_bounce, blocked, deferred or failed";
+            let key = format!("event.map.{key}");
+            return Err(settings.problem(&key, "is for failures only", hint));
+        }
     }
+    let Some(kind) = kind else { return Ok(None) };
+    if let Some(class) = &row.class {
+        let known = Class::parse(class).ok_or_else(|| {
+            let hint = Class::ALL.map(|(_, name)| name).join(" ");
+            let what = format!("{class:?} is no class of failure");
+            settings.problem("event.map.class", &what, &format!("use one of: {hint}"))
+        })?;
+        return Ok(Some(format!("class {known}")));
+    }
+    Ok(match row.fault {
+        None => Some(kind.to_string()),
+        Some(true) => Some(format!("open {kind}")),
+        Some(false) => Some(format!("own {kind}")),
+    })
 }
 
 fn missing(what: &str) -> Unreadable {

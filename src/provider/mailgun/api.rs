@@ -11,9 +11,9 @@ use url::{Position, Url};
 
 use super::super::wire::{self, Text, Texts, Told, When};
 use super::super::{
-    Feed, Key, KeyKind, Page, PageError, PageRequest, Query, Said, SettingError, Stamp, Unreadable,
+    Feed, Key, KeyKind, Page, PageError, PageRequest, Query, SettingError, Stamp, Unreadable,
 };
-use crate::model::{Element, Event, Reason};
+use crate::model::{Element, Event, Failure, Reason};
 
 /// The data of a domain are in one region only.
 const REGIONS: &[(&str, &str)] =
@@ -142,15 +142,15 @@ pub(super) fn listed(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>,
     let smtp_code = row.code.as_deref().and_then(wire::smtp_code);
     let smtp_code = smtp_code.filter(|code| !super::INTERNAL.contains(code));
     let enhanced_code = wire::enhanced_code(text);
-    let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
     let reason = match stamp.feed {
-        "bounces" => stamp.faults.listed(&said),
+        "bounces" => Some(Reason::HardBounce),
         "complaints" => Some(Reason::Complaint),
         _ => Some(Reason::Unsubscribe),
     };
     let event = stamp.listed(super::NAME, reason, row.address.address("address")?, time);
     let diagnostic = wire::filled(Some(text.to_owned()));
-    let event = Event { smtp_code, enhanced_code, diagnostic, ..event };
+    let failure = (stamp.feed == "bounces").then(Failure::default);
+    let event = Event { failure, smtp_code, enhanced_code, diagnostic, ..event };
     let tags: &[String] = if stamp.feed == "unsubscribes" { &row.tags } else { &[] };
     // `*` stands for all mail of the domain; so does having no tag.
     if tags.is_empty() || tags.iter().any(|tag| tag == "*") {

@@ -14,11 +14,11 @@ use url::Url;
 
 use super::wire::{self, Id, Json, Misfit, Part, Text, Texts, Told, When};
 use super::{
-    Check, Class, Encoding, Feed, Form, Hash, Key, KeyKind, Mac, Notification, Page, PageError,
-    PageRequest, Piece, Place, Provider, Query, Said, Sample, Scheme, SettingError, Settings,
+    Check, Encoding, Feed, Form, Hash, Key, KeyKind, Mac, Notification, Page, PageError,
+    PageRequest, Piece, Place, Provider, Query, Sample, Scheme, SettingError, Settings,
     SignedStamp, Stamp, Unreadable, text_at,
 };
-use crate::model::{Address, Element, Event, EventKind, Time};
+use crate::model::{Address, Element, Event, EventKind, Failure, Time};
 
 const NAME: &str = "mailgun";
 
@@ -31,7 +31,17 @@ const TOKEN: &str = "/signature/token";
 /// of an old signature; and tokens are not remembered for longer than twice this.
 const TOLERANCE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Mailgun's own codes among those of SMTP: no MX, and unspecified.
+/// Mailgun's own codes, and the reasons that they stand for.
+const OWN_CODES: &[(&str, &str)] = &[
+    ("498", "no mx"),
+    ("499", "internal"),
+    ("602", "old"),
+    ("605", "suppress-bounce"),
+    ("606", "suppress-unsubscribe"),
+    ("607", "suppress-complaint"),
+];
+
+/// Those among them that look like codes of SMTP.
 const INTERNAL: [u16; 2] = [498, 499];
 
 /// Page "Event structure", without `failed`, which has its own rules.
@@ -198,11 +208,16 @@ impl Provider for Mailgun {
         }
         let at = wire.timestamp.at("timestamp", stamp.received_at)?;
         let told = wire.told();
-        let (kind, provider_kind) = match name {
-            "failed" => (wire.failure(&told, stamp), wire.failure_word()),
+        let (kind, failure, provider_kind) = match name {
+            "failed" => {
+                let (kind, failure) = wire.failure();
+                (kind, Some(failure), wire.failure_word())
+            }
             word => {
                 let known = KINDS.iter().find(|(known, _)| *known == word);
-                (known.map_or(EventKind::Unknown, |row| row.1), word.to_owned())
+                let kind = known.map_or(EventKind::Unknown, |row| row.1);
+                let failure = (kind == EventKind::Failed).then(|| Failure::of([word]));
+                (kind, failure, word.to_owned())
             }
         };
         // The id is unique within one day (page "Event structure"), and the same in the API.
@@ -216,6 +231,7 @@ impl Provider for Mailgun {
         let message_id = message_id.trim_matches(['<', '>', ' ']).to_owned();
         let client = wire.client_info.as_ref();
         let event = |address: Address| Event {
+            failure: failure.clone(),
             message_id: wire::filled(message_id.clone()),
             smtp_code: told.smtp,
             enhanced_code: told.enhanced.clone(),
@@ -294,34 +310,24 @@ impl Wire {
         }
     }
 
-    /// The kind of a `failed` event: pages "Tracking failures" and "Event structure".
-    fn failure(&self, told: &Outcome, stamp: &Stamp<'_>) -> EventKind {
-        if self.severity.as_deref() == Some("temporary") {
-            return EventKind::Deferred;
-        }
+    /// What a `failed` event is: pages "Tracking failures" and "Event structure". Mailgun's own
+    /// codes say more than its reason.
+    fn failure(&self) -> (EventKind, Failure) {
         let none = Delivery::default();
         let status = self.delivery_status.as_ref().unwrap_or(&none);
         let reason = self.reason.as_deref().unwrap_or("");
         let own = [&status.code, &status.last_code];
-        let is_code = |code: &str| own.iter().any(|own| own.as_deref() == Some(code));
+        let is_own = |(code, _): &&(&str, &str)| own.iter().any(|own| own.as_deref() == Some(code));
+        let word = OWN_CODES.iter().find(is_own).map_or("", |(_, word)| *word);
         // Dropped before any attempt, for what is on Mailgun's lists already.
-        if reason.starts_with("suppress-") || ["605", "606", "607"].into_iter().any(is_code) {
-            return EventKind::Rejected;
-        }
-        if reason == "espblock" {
-            return EventKind::Blocked;
-        }
-        let transient = |code: &Text| code.as_deref().is_some_and(is_transient);
-        let dead = told.enhanced.as_deref().is_some_and(|code| code.starts_with("5.1."));
-        let class = match (reason, status.bounce_type.as_deref()) {
-            ("old", _) | (_, Some("soft")) => Class::Soft,
-            ("bounce", _) | (_, Some("hard")) => Class::Hard,
-            _ if dead => Class::Hard,
-            _ if own.into_iter().any(transient) => Class::Soft,
-            _ => Class::Unclear,
+        let kind = if self.severity.as_deref() == Some("temporary") {
+            EventKind::Deferred
+        } else if reason.starts_with("suppress-") || word.starts_with("suppress-") {
+            EventKind::Rejected
+        } else {
+            EventKind::SoftBounce
         };
-        let enhanced = told.enhanced.as_deref();
-        stamp.faults.kind(class, &Said { smtp: told.smtp, enhanced, text: &told.text })
+        (kind, Failure::of([word, reason, status.bounce_type.as_deref().unwrap_or("")]))
     }
 
     /// As `failed/permanent/bounce`.
@@ -362,11 +368,6 @@ impl Client {
         let named = self.bot.as_deref().is_some_and(|bot| !bot.is_empty() && bot != "gmail");
         named || self.client_type.as_deref() == Some("robot")
     }
-}
-
-/// Whether a code is in the 400s, Mailgun's own among them.
-fn is_transient(code: &str) -> bool {
-    code.len() == 3 && code.starts_with('4')
 }
 
 #[cfg(test)]

@@ -11,10 +11,10 @@ use url::Url;
 
 use super::wire::{self, Flag, Id, Misfit, Text, Told, When};
 use super::{
-    Class, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Said, Sample,
-    SettingError, Stamp, Unreadable,
+    Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Sample, SettingError,
+    Stamp, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Reason, Scope, Time};
+use crate::model::{Address, Element, Event, EventKind, Failure, Reason, Scope, Time};
 
 /// The event types. `sent` is what the recipient's server accepted.
 const TYPES: &[(&str, EventKind)] = &[
@@ -29,31 +29,46 @@ const TYPES: &[(&str, EventKind)] = &[
     ("deferred", EventKind::Deferred),
 ];
 
-/// What `blocked` means, by `error_related_to` and `error`; an empty word is any. The first row
-/// that fits counts. A message that was twice in a campaign is no fault of its recipient's.
-const BLOCKED: &[(&str, &str, EventKind, Option<Reason>)] = &[
-    ("mailjet", "duplicate in campaign", EventKind::Failed, None),
-    ("mailjet", "", EventKind::Rejected, None),
-    ("", "spam reporter", EventKind::Rejected, None),
-    ("", "blacklisted", EventKind::Rejected, None),
-    ("", "user unknown", EventKind::Rejected, None),
-    ("", "mailbox inactive", EventKind::Rejected, None),
-    ("", "quota exceeded", EventKind::SoftBounce, None),
-    ("spam", "", EventKind::Blocked, None),
-    ("domain", "invalid domain", EventKind::Rejected, Some(Reason::Invalid)),
-    ("domain", "no mail host", EventKind::Rejected, Some(Reason::Invalid)),
-    ("domain", "typofix", EventKind::Rejected, Some(Reason::Invalid)),
-    ("", "", EventKind::Failed, None),
+/// What a failure is, beside what the rules make of it.
+#[derive(Clone, Copy)]
+enum Means {
+    /// The rules judge it.
+    Judged,
+    /// Mailjet did not send, for what is on its lists.
+    Listed,
+    /// Mailjet did not send to what can be no address.
+    Invalid,
+    /// It failed at Mailjet, or by what the sender did there.
+    Failed,
+}
+use Means::{Failed, Invalid, Judged, Listed};
+
+/// What an error means for a `bounce`, and for a `blocked`, which was not sent (page "Event API",
+/// "Possible values for errors"). All others are judged, and have failed.
+const ERRORS: &[(&str, Means, Means)] = &[
+    ("user unknown", Judged, Listed),
+    ("mailbox inactive", Judged, Listed),
+    ("quota exceeded", Judged, Judged),
+    ("blacklisted", Listed, Listed),
+    ("spam reporter", Listed, Listed),
+    ("invalid domain", Judged, Invalid),
+    ("typofix", Judged, Invalid),
+    ("no mail host", Judged, Judged),
+    ("relay/access denied", Judged, Judged),
+    ("sender blocked", Judged, Judged),
+    ("content blocked", Judged, Judged),
+    ("policy issue", Judged, Judged),
+    ("preblocked", Listed, Listed),
+    // A message that was twice in a campaign is no fault of its recipient's.
+    ("duplicate in campaign", Failed, Failed),
 ];
 
-/// What a bounce means before its code is looked at. Nothing else is decided by a table.
-const BOUNCED: &[(&str, &str, EventKind)] = &[
-    ("mailjet", "duplicate in campaign", EventKind::Failed),
-    ("mailjet", "", EventKind::Rejected),
-    ("", "spam reporter", EventKind::Rejected),
-    ("", "blacklisted", EventKind::Rejected),
-    ("spam", "", EventKind::Blocked),
-    ("", "quota exceeded", EventKind::SoftBounce),
+/// The same where the error itself is not known, by what it is related to.
+const RELATED: &[(&str, Means, Means)] = &[
+    ("mailjet", Listed, Listed),
+    ("spam", Judged, Judged),
+    ("content", Failed, Failed),
+    ("system", Judged, Failed),
 ];
 
 pub(super) struct Mailjet;
@@ -122,13 +137,16 @@ impl Provider for Mailjet {
         // The reply to a delivery stands in brackets: "sent (250 2.0.0 OK …)".
         let text = words.map_or("", |words| words.strip_prefix("sent (").unwrap_or(words));
         let (smtp_code, enhanced_code) = (wire::smtp_code(text), wire::enhanced_code(text));
-        // What Mailjet calls the error is no server's words, and is not searched for faults.
-        let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
-        let (kind, reason) = wire.kind(known.unwrap_or(EventKind::Unknown), &said, stamp);
+        let (kind, reason) = wire.kind(known.unwrap_or(EventKind::Unknown));
+        // What Mailjet calls the error is no server's words, and is not searched for causes.
+        let is_failure = matches!(kind, EventKind::SoftBounce | EventKind::Failed)
+            || kind == EventKind::Deferred;
+        let failure = is_failure.then(|| Failure { said: Some(text.to_owned()), ..wire.failure() });
         let diagnostic = words.or(wire.error.as_deref()).or(wire.source.as_deref());
         let event = Event {
             scope: campaign.filter(|_| kind == EventKind::Unsubscribed).unwrap_or(wire.scope(kind)),
             message_id: wire.message_id.as_deref().filter(|id| *id != "0").map(str::to_owned),
+            failure,
             smtp_code,
             diagnostic: diagnostic.map(str::to_owned),
             tags: wire.customcampaign.as_deref().into_iter().map(str::to_owned).collect(),
@@ -204,41 +222,34 @@ impl Provider for Mailjet {
 
 impl Wire {
     /// What happened, and the reason where it is not the usual one of the kind.
-    fn kind(
-        &self,
-        named: EventKind,
-        said: &Said<'_>,
-        stamp: &Stamp<'_>,
-    ) -> (EventKind, Option<Reason>) {
-        let related = self.error_related_to.as_deref().unwrap_or("");
-        // Some payloads have the word of the error in the one place, and nothing in the other.
-        let error = self.error.as_deref().unwrap_or(related);
-        let fits = |about: &str, word: &str| {
-            (about.is_empty() || about == related) && (word.is_empty() || word == error)
+    fn kind(&self, named: EventKind) -> (EventKind, Option<Reason>) {
+        let bounced = match named {
+            EventKind::HardBounce => true,
+            EventKind::Rejected => false,
+            kind => return (kind, None),
         };
-        match named {
-            EventKind::Rejected => {
-                let row = BLOCKED.iter().find(|(about, word, ..)| fits(about, word));
-                row.map_or((EventKind::Failed, None), |(_, _, kind, reason)| (*kind, *reason))
-            }
-            EventKind::HardBounce => {
-                let row = BOUNCED.iter().find(|(about, word, _)| fits(about, word));
-                let kind = row.map(|(_, _, kind)| *kind);
-                (kind.unwrap_or_else(|| self.bounce(related, error, said, stamp)), None)
-            }
-            kind => (kind, None),
+        let words = [self.error.as_deref(), self.error_related_to.as_deref()];
+        // Some payloads have the word of the error in the place of what it is related to.
+        let is_error = |word: &str| words.contains(&Some(word));
+        let row = ERRORS.iter().find(|(word, ..)| is_error(word));
+        let row = row.or_else(|| RELATED.iter().find(|(word, ..)| is_error(word)));
+        let means = row.map_or(if bounced { Judged } else { Failed }, |(_, bounce, blocked)| {
+            if bounced { *bounce } else { *blocked }
+        });
+        let again = bounced && *self.hard_bounce != Some(true) && is_error("greylisted");
+        match means {
+            Judged if again => (EventKind::Deferred, None),
+            Judged => (EventKind::SoftBounce, None),
+            Listed => (EventKind::Rejected, None),
+            Invalid => (EventKind::Rejected, Some(Reason::Invalid)),
+            Failed => (EventKind::Failed, None),
         }
     }
 
-    /// A bounce that no table decides.
-    fn bounce(&self, related: &str, error: &str, said: &Said<'_>, stamp: &Stamp<'_>) -> EventKind {
-        let class = match (*self.hard_bounce, related) {
-            (Some(true), "content" | "system") => Class::Unclear,
-            (Some(true), _) => Class::Hard,
-            _ if error == "greylisted" => return EventKind::Deferred,
-            _ => Class::Soft,
-        };
-        stamp.faults.kind(class, said)
+    /// What Mailjet calls the error, in either place.
+    fn failure(&self) -> Failure {
+        let words = [&self.error, &self.error_related_to];
+        Failure::of(words.into_iter().filter_map(|word| word.as_deref()))
     }
 
     /// The type, and what went wrong in Mailjet's words: `bounce:domain:invalid domain`.
@@ -306,7 +317,7 @@ mod tests {
         };
         assert_eq!(told("domain", "typofix"), (EventKind::Rejected, Some(Reason::Invalid)));
         assert_eq!(told("domain", "invalid domain"), (EventKind::Rejected, Some(Reason::Invalid)));
-        assert_eq!(told("domain", "relay/access denied"), (EventKind::Failed, None));
+        assert_eq!(told("domain", "relay/access denied"), (EventKind::Blocked, None));
         assert_eq!(told("mailjet", "preblocked"), (EventKind::Rejected, None));
         assert_eq!(told("mailjet", "duplicate in campaign"), (EventKind::Failed, None));
         assert_eq!(told("novel", "novel"), (EventKind::Failed, None));

@@ -293,7 +293,7 @@ mod tests {
     use zip::ZipWriter;
     use zip::write::SimpleFileOptions;
 
-    use super::super::super::{Faults, Setting, Settings, Window};
+    use super::super::super::{Setting, Settings, Window};
     use super::*;
     use crate::model::{Origin, SourceName, Time};
     use crate::secret::Secret;
@@ -329,7 +329,6 @@ mod tests {
             origin: Origin::Poll,
             feed: "events",
             received_at: Time::from_seconds(1_800_000_000),
-            faults: &Faults::default(),
         };
         let read = |row: serde_json::Value| {
             let element = Element { context: String::new(), body: row.to_string().into() };
@@ -342,7 +341,7 @@ mod tests {
             let mail = json!({ "ts": 1_700_000_000, "_id": "a1", "channel": channel,
                 "state": "bounced", "email": "a@example.com" });
             let event = read(mail).unwrap().unwrap();
-            assert_eq!(event.kind, EventKind::HardBounce);
+            assert_eq!(event.kind, EventKind::SoftBounce);
         }
     }
 

@@ -5,17 +5,18 @@
 
 mod api;
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::json;
 use url::{Url, form_urlencoded};
 
 use super::wire::{self, Id, Json, Part, Parts, Text, Texts, Told, When};
 use super::{
-    Check, Class, Encoding, Feed, Form, Hash, Key, Mac, Notification, Page, PageError, PageRequest,
-    Piece, Place, Provider, Query, Rate, Said, Sample, Scheme, SettingError, Settings, Stamp,
-    Unreadable,
+    Check, Encoding, Feed, Form, Hash, Key, Mac, Notification, Page, PageError, PageRequest, Piece,
+    Place, Provider, Query, Rate, Sample, Scheme, SettingError, Settings, Stamp, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Reason, Time};
+use crate::model::{Address, Element, Event, EventKind, Failure, Reason, Time};
 use http::HeaderName;
 
 const SIGNATURE: HeaderName = HeaderName::from_static("x-mandrill-signature");
@@ -25,50 +26,41 @@ const FIELD: &str = "mandrill_events";
 
 const WEBHOOK_KEYS: &[Key] = &[Key::optional_secret("secret"), Key::optional_text("url")];
 
-/// What an event means.
-enum Meaning {
-    /// This, whatever the server said.
-    Is(EventKind),
-    /// A failure, as the server's words have it, and else this.
-    Judged(Class),
-    /// Nothing about a recipient.
-    Ignored,
-}
+/// What an event means: a kind, or nothing about a recipient. Bounces are judged.
+type Meaning = Option<EventKind>;
 
-use Meaning::{Ignored, Is, Judged};
-
-/// Page "Webhook Format". Mandrill has no other word for a delivery than `send`.
+/// Page "Webhook Format". `send` says that Mandrill took the message, `delivered` that the
+/// recipient's server did.
 const EVENTS: &[(&str, Meaning)] = &[
-    ("send", Is(EventKind::Delivered)),
-    ("deferral", Is(EventKind::Deferred)),
-    ("hard_bounce", Judged(Class::Hard)),
-    ("soft_bounce", Judged(Class::Soft)),
-    ("spam", Is(EventKind::Complaint)),
-    ("unsub", Is(EventKind::Unsubscribed)),
-    ("open", Is(EventKind::Opened)),
-    ("click", Is(EventKind::Clicked)),
-    ("inbound", Ignored),
+    ("send", Some(EventKind::Accepted)),
+    ("delivered", Some(EventKind::Delivered)),
+    ("deferral", Some(EventKind::Deferred)),
+    ("hard_bounce", Some(EventKind::SoftBounce)),
+    ("soft_bounce", Some(EventKind::SoftBounce)),
+    ("spam", Some(EventKind::Complaint)),
+    ("unsub", Some(EventKind::Unsubscribed)),
+    ("open", Some(EventKind::Opened)),
+    ("click", Some(EventKind::Clicked)),
+    ("inbound", None),
 ];
 
-/// `bounce_description`, which says more than the event does.
-const DESCRIPTIONS: &[(&str, Meaning)] = &[
-    ("bad_mailbox", Judged(Class::Hard)),
-    ("invalid_domain", Judged(Class::Hard)),
-    ("mailbox_full", Judged(Class::Soft)),
-    ("general", Judged(Class::Soft)),
-];
+/// Parts of a `bounce_description` that say that the message, or its sender, was not wanted, with
+/// the number that stands for that in `bgtools_code`.
+const UNWANTED: &[(&str, &str)] = &[("spam", "52"), ("policy", "50"), ("block", "50")];
 
-/// Parts of a `bounce_description` that say that the message, or its sender, was not wanted.
-const UNWANTED: &[&str] = &["spam", "policy", "block"];
+const HOUR: Duration = Duration::from_secs(60 * 60);
+const DAY: Duration = Duration::from_secs(24 * HOUR.as_secs());
 
-/// Why a message was not sent, where it was not for the denylist: `reject_reason` in the API's
-/// `/messages/send`.
-const REFUSALS: &[(&str, EventKind, Option<Reason>)] = &[
-    ("invalid", EventKind::Rejected, Some(Reason::Invalid)),
-    ("invalid-sender", EventKind::Failed, None),
-    ("test-mode-limit", EventKind::Failed, None),
-    ("unsigned", EventKind::Failed, None),
-    ("rule", EventKind::Failed, None),
+/// Why a message was not sent: `reject_reason` in the API's `/messages/send`; and for how long an
+/// address stays on the denylist for it ("Reputation and Rejections"). A word that is not here says
+/// of no address that it is listed.
+const REFUSALS: &[(&str, EventKind, Option<Reason>, Option<Duration>)] = &[
+    ("hard-bounce", EventKind::Rejected, None, Some(DAY.saturating_mul(7))),
+    ("soft-bounce", EventKind::Rejected, None, Some(DAY)),
+    ("spam", EventKind::Rejected, None, Some(DAY.saturating_mul(365))),
+    ("unsub", EventKind::Rejected, None, Some(DAY.saturating_mul(365))),
+    ("custom", EventKind::Rejected, None, None),
+    ("invalid", EventKind::Rejected, Some(Reason::Invalid), None),
 ];
 
 /// Why an entry of the denylist is there, where that holds for good, whenever the entry ends. A
@@ -105,6 +97,8 @@ struct Message {
     email: Told,
     diag: Text,
     bounce_description: Text,
+    /// The number of a bounce's class.
+    bgtools_code: Text,
     tags: Texts,
     metadata: Json,
     reject: Json,
@@ -234,7 +228,8 @@ impl Provider for Mandrill {
 
     fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
         let (word, description, said) = match kind {
-            EventKind::Delivered => ("send", "", ""),
+            EventKind::Accepted => ("send", "", ""),
+            EventKind::Delivered => ("delivered", "", ""),
             EventKind::Deferred => ("deferral", "", "smtp;452 4.2.2 The mailbox is full"),
             EventKind::HardBounce => {
                 ("hard_bounce", "bad_mailbox", "smtp;550 5.1.1 The account does not exist")
@@ -291,29 +286,26 @@ impl Wire {
         let description = self.msg.as_ref().unwrap_or(&none).bounce_description.as_deref();
         let kind = match meaning {
             None => EventKind::Unknown,
-            Some(Ignored) => return Ok(None),
-            Some(Is(kind)) => *kind,
-            Some(Judged(class)) => self.bounce(*class, description.unwrap_or(""), stamp),
+            Some(None) => return Ok(None),
+            Some(Some(kind)) => *kind,
         };
+        let is_failure = matches!(kind, EventKind::SoftBounce | EventKind::Deferred);
+        let failure = is_failure.then(|| self.failure(word, description.unwrap_or("")));
         let word = match description.filter(|text| !text.is_empty()) {
             Some(description) => format!("{word}/{description}"),
             None => word.to_owned(),
         };
-        self.about_message(kind, word, stamp).map(Some)
+        let event = self.about_message(kind, word, stamp)?;
+        Ok(Some(Event { failure, ..event }))
     }
 
-    fn bounce(&self, class: Class, description: &str, stamp: &Stamp<'_>) -> EventKind {
-        if UNWANTED.iter().any(|part| description.contains(part)) {
-            return EventKind::Blocked;
-        }
-        let class = match DESCRIPTIONS.iter().find(|(known, _)| *known == description) {
-            Some((_, Judged(class))) => *class,
-            _ => class,
-        };
-        let text = self.said().unwrap_or("");
-        let enhanced = wire::enhanced_code(text);
-        let smtp = wire::smtp_code(wire::reply(text));
-        stamp.faults.kind(class, &Said { smtp, enhanced: enhanced.as_deref(), text })
+    /// What Mandrill calls a bounce: the description with the event, by itself, and its number.
+    fn failure(&self, word: &str, description: &str) -> Failure {
+        let code = self.msg.as_ref().and_then(|msg| msg.bgtools_code.as_deref()).unwrap_or("");
+        let unwanted = UNWANTED.iter().find(|(part, _)| description.contains(part));
+        let unwanted = unwanted.map_or("", |(_, code)| *code);
+        let exact = format!("{word}/{description}");
+        Failure::of([exact.as_str(), description, unwanted, code])
     }
 
     /// A message that Mandrill did not send.
@@ -321,11 +313,13 @@ impl Wire {
         let reject = self.msg.as_ref().and_then(|msg| msg.reject.as_ref());
         let reason = reject.and_then(|value| value.get("reason").unwrap_or(value).as_str());
         let reason = reason.unwrap_or("");
-        let row = REFUSALS.iter().find(|(known, _, _)| *known == reason);
-        let kind = row.map_or(EventKind::Rejected, |row| row.1);
+        let row = REFUSALS.iter().find(|(known, ..)| *known == reason);
+        let kind = row.map_or(EventKind::Failed, |row| row.1);
         let word = if reason.is_empty() { "reject".to_owned() } else { format!("reject/{reason}") };
         let event = self.about_message(kind, word, stamp)?;
-        Ok(Event { reason: row.and_then(|row| row.2), ..event })
+        let until = row.and_then(|row| row.3).map(|term| event.at.plus(term));
+        let failure = (kind == EventKind::Failed).then(|| Failure::of([reason]));
+        Ok(Event { reason: row.and_then(|row| row.2), until, failure, ..event })
     }
 
     /// A change of the denylist. Its entries end by themselves, and their end lifts nothing here.

@@ -12,10 +12,10 @@ use url::Url;
 
 use super::wire::{self, Flag, Id, Json, Text, Texts, Told, When};
 use super::{
-    Class, Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Said, Sample,
-    SettingError, Stamp, Unreadable,
+    Feed, Key, Notification, Page, PageError, PageRequest, Provider, Query, Sample, SettingError,
+    Stamp, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Scope, Time};
+use crate::model::{Address, Element, Event, EventKind, Failure, Scope, Time};
 
 const NAME: &str = "postmark";
 
@@ -28,23 +28,23 @@ enum Meaning {
     Is(EventKind),
     /// This, and only for the stream.
     Covers(EventKind),
-    /// A failure, by whose fault the codes say.
-    Fault(Class),
+    /// A failure that is judged.
+    Failure,
 }
 
 /// Bounce types, by their name: the numbers of `TypeCode` differ among Postmark's own pages.
 /// Source: "Bounce API", "Bounce types".
 const BOUNCES: &[(&str, Meaning)] = &[
-    ("HardBounce", Meaning::Fault(Class::Hard)),
-    ("BadEmailAddress", Meaning::Fault(Class::Hard)),
+    ("HardBounce", Meaning::Failure),
+    ("BadEmailAddress", Meaning::Failure),
     ("Transient", Meaning::Is(EventKind::Deferred)),
-    ("SoftBounce", Meaning::Fault(Class::Soft)),
-    ("DnsError", Meaning::Fault(Class::Soft)),
-    ("Blocked", Meaning::Is(EventKind::Blocked)),
+    ("SoftBounce", Meaning::Failure),
+    ("DnsError", Meaning::Failure),
+    ("Blocked", Meaning::Failure),
     // The receiving server takes the mail for spam; the recipient has not complained.
-    ("SpamNotification", Meaning::Is(EventKind::Blocked)),
-    ("DMARCPolicy", Meaning::Is(EventKind::Blocked)),
-    ("VirusNotification", Meaning::Is(EventKind::Blocked)),
+    ("SpamNotification", Meaning::Failure),
+    ("DMARCPolicy", Meaning::Failure),
+    ("VirusNotification", Meaning::Failure),
     ("SpamComplaint", Meaning::Is(EventKind::Complaint)),
     ("Unsubscribe", Meaning::Covers(EventKind::Unsubscribed)),
     ("Subscribe", Meaning::Covers(EventKind::Resubscribed)),
@@ -88,6 +88,8 @@ struct Wire {
     changed_at: When,
     details: Text,
     description: Text,
+    /// Whether Postmark has stopped the address now.
+    inactive: Flag,
     tag: Texts,
     metadata: Json,
     original_link: Text,
@@ -167,14 +169,18 @@ impl Provider for Postmark {
         let details = wire.details.as_deref().unwrap_or("").trim();
         let smtp_code = wire::said_code(details);
         let enhanced_code = wire::enhanced_code(details);
-        let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text: details };
-        let Verdict { kind, in_stream, provider_kind } = wire.verdict(&said, stamp);
+        let Verdict { kind, in_stream, provider_kind } = wire.verdict();
+        let is_failure = matches!(kind, EventKind::SoftBounce | EventKind::Failed)
+            || kind == EventKind::Deferred;
+        let failure =
+            is_failure.then(|| Failure { said: Some(details.to_owned()), ..wire.failure() });
         let stream = wire.message_stream.as_deref().unwrap_or(DEFAULT_STREAM);
         let scope = if in_stream { wire::stream(stream)? } else { Scope::Global };
         // Postmark's own explanation of the type is no word of a server: it is only shown.
         let diagnostic = [Some(details), wire.description.as_deref()].into_iter().flatten();
         Ok(vec![Event {
             scope,
+            failure,
             smtp_code,
             enhanced_code,
             diagnostic: diagnostic.into_iter().find(|text| !text.is_empty()).map(str::to_owned),
@@ -279,11 +285,11 @@ impl Wire {
         }
     }
 
-    fn verdict(&self, said: &Said<'_>, stamp: &Stamp<'_>) -> Verdict {
+    fn verdict(&self) -> Verdict {
         let name = self.record();
         let plain = |kind| Verdict { kind, in_stream: false, provider_kind: name.to_owned() };
         match name {
-            "Bounce" => self.bounce(said, stamp),
+            "Bounce" => self.bounce(),
             "SubscriptionChange" => self.change(),
             "Delivery" => plain(EventKind::Delivered),
             "SpamComplaint" => plain(EventKind::Complaint),
@@ -293,13 +299,21 @@ impl Wire {
         }
     }
 
-    fn bounce(&self, said: &Said<'_>, stamp: &Stamp<'_>) -> Verdict {
+    /// What Postmark calls a bounce; one that quotes no server counts by whether it has stopped the
+    /// address now.
+    fn failure(&self) -> Failure {
+        let name = self.bounce_type.as_deref().unwrap_or("");
+        let stopped = if self.inactive.is_on() { "inactive" } else { "" };
+        Failure::of([format!("{name}/{stopped}").as_str(), name])
+    }
+
+    fn bounce(&self) -> Verdict {
         let name = self.bounce_type.as_deref().unwrap_or("");
         let row = BOUNCES.iter().find(|(known, _)| *known == name).map(|(_, meaning)| meaning);
         let (kind, in_stream) = match row {
             Some(Meaning::Is(kind)) => (*kind, false),
             Some(Meaning::Covers(kind)) => (*kind, true),
-            Some(Meaning::Fault(class)) => (stamp.faults.kind(*class, said), false),
+            Some(Meaning::Failure) => (EventKind::SoftBounce, false),
             None => (EventKind::Unknown, false),
         };
         let provider_kind = [self.record(), name].join(":");

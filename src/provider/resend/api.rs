@@ -14,8 +14,7 @@ use super::{Data, Notice, TYPES};
 use crate::model::{Element, Event, EventKind};
 use crate::provider::wire::{self, Id, Text, Texts, Told, When};
 use crate::provider::{
-    Class, Feed, Key, Page, PageError, PageRequest, Query, Rate, Said, SettingError, Stamp,
-    Unreadable,
+    Feed, Key, Page, PageError, PageRequest, Query, Rate, SettingError, Stamp, Unreadable,
 };
 
 const API: &str = "https://api.resend.com";
@@ -111,7 +110,6 @@ fn email(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable>
     let Some(last) = last else { return Ok(Vec::new()) };
     let name = format!("email.{last}");
     let kind = match TYPES.iter().find(|(known, _)| *known == name) {
-        Some((_, EventKind::HardBounce)) => stamp.faults.kind(Class::Soft, &Said::default()),
         Some((_, kind)) => *kind,
         None => EventKind::Unknown,
     };

@@ -13,10 +13,10 @@ use url::Url;
 use super::standard_webhooks::{self, SVIX, WEBHOOK};
 use super::wire::{self, Flag, Id, Json, Misfit, Part, Text, Texts, Told, When};
 use super::{
-    Check, Class, Feed, Key, KeyKind, Notification, Page, PageError, PageRequest, Provider, Query,
-    Rate, Said, Sample, SettingError, Settings, Stamp, Unreadable,
+    Check, Feed, Key, KeyKind, Notification, Page, PageError, PageRequest, Provider, Query, Rate,
+    Sample, SettingError, Settings, Stamp, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Origin, Reason, Time};
+use crate::model::{Address, Element, Event, EventKind, Failure, Origin, Reason, Time};
 
 const WEBHOOK_KEYS: &[Key] =
     &[Key::optional_secret("secret"), Key::optional("tolerance", KeyKind::Span)];
@@ -332,6 +332,7 @@ impl Notice<'_> {
             EventKind::Failed => data.failed.as_ref().and_then(|failed| failed.reason.clone()),
             _ => bounce.and_then(|bounce| bounce.message.clone()),
         };
+        let is_quoted = code.is_some();
         let diagnostic = code.or(message);
         let text = diagnostic.as_deref().unwrap_or("");
         // "smtp; 550 5.1.1 …" (RFC 3464, section 2.3.6): the type stands before the words.
@@ -341,14 +342,24 @@ impl Notice<'_> {
         let (kind, details) = match (kind, bounce) {
             (EventKind::HardBounce, bounce) => {
                 let bounce = bounce.unwrap_or(&none);
-                let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text: said };
                 let details = [bounce.class.as_deref(), bounce.sub_type.as_deref()];
-                (bounce.kind(&said, stamp), details)
+                (bounce.kind(), details)
             }
             (kind, _) => (kind, [suppressed.and_then(|s| s.class.as_deref()), None]),
         };
+        let failure = match kind {
+            EventKind::SoftBounce | EventKind::Deferred => {
+                let words = details.map(Option::unwrap_or_default).join("/");
+                // Resend's own sentence about the type is no word of a server.
+                let said = if is_quoted { said } else { "" }.to_owned();
+                Some(Failure { said: Some(said), ..Failure::of([words.as_str()]) })
+            }
+            EventKind::Failed => Some(Failure::of(["failed"])),
+            _ => None,
+        };
         let click = data.click.as_ref();
         Event {
+            failure,
             message_id: data.email_id.clone().or_else(|| data.message_id.as_deref().map(bare)),
             smtp_code,
             enhanced_code,
@@ -380,23 +391,14 @@ impl Notice<'_> {
 
 impl Bounce {
     /// What a bounce is (resend.com/docs/dashboard/emails/email-bounces). That Resend had the
-    /// address on its list, or that the content was refused, is decided before any code.
-    fn kind(&self, said: &Said<'_>, stamp: &Stamp<'_>) -> EventKind {
+    /// address on its list is decided before any code. Old payloads have no type.
+    fn kind(&self) -> EventKind {
         let sub_type = self.sub_type.as_deref().unwrap_or("");
         let message = self.message.as_deref().unwrap_or("");
         if SUPPRESSED.contains(&sub_type) || message.contains("suppression list") {
             return EventKind::Rejected;
         }
-        let class = match (self.class.as_deref(), sub_type) {
-            (Some("Transient"), "ContentRejected" | "AttachmentRejected") => {
-                return EventKind::Blocked;
-            }
-            (Some("Transient" | "Undetermined"), _) => Class::Soft,
-            // Old payloads have no type: there were only permanent bounces.
-            (Some("Permanent") | None, _) => Class::Hard,
-            (Some(_), _) => Class::Unclear,
-        };
-        stamp.faults.kind(class, said)
+        EventKind::SoftBounce
     }
 }
 

@@ -11,9 +11,9 @@ use serde_json::value::RawValue;
 
 use super::super::wire::{self, Id, Text, Told, When};
 use super::super::{
-    Feed, Key, Page, PageError, PageRequest, Query, Said, SettingError, Stamp, Unreadable,
+    Feed, Key, Page, PageError, PageRequest, Query, SettingError, Stamp, Unreadable,
 };
-use crate::model::{Element, Event, EventKind, Reason, Scope};
+use crate::model::{Element, Event, EventKind, Failure, Reason, Scope};
 
 /// Page "Email Logs API": a subuser in the EU has its data there alone.
 const REGIONS: &[(&str, &str)] =
@@ -184,13 +184,7 @@ pub(super) fn listed(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>,
     let smtp_code = wire::said_code(text);
     let enhanced_code = super::enhanced_code(row.status.as_deref().unwrap_or(""), text);
     let reason = LISTS.iter().find(|(feed, ..)| *feed == stamp.feed).and_then(|row| row.2);
-    let reason = match reason {
-        Some(Reason::HardBounce) => {
-            let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
-            stamp.faults.listed(&said)
-        }
-        reason => reason,
-    };
+    let failure = (reason == Some(Reason::HardBounce)).then(Failure::default);
     let address = row.email.address("email")?;
     let event = stamp.listed(super::NAME, reason, address, time);
     // SendGrid goes on sending to who is on this list alone.
@@ -203,5 +197,5 @@ pub(super) fn listed(element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>,
         _ => Scope::Global,
     };
     let diagnostic = wire::filled(text.to_owned());
-    Ok(vec![Event { kind, scope, smtp_code, enhanced_code, diagnostic, ..event }])
+    Ok(vec![Event { kind, scope, failure, smtp_code, enhanced_code, diagnostic, ..event }])
 }

@@ -14,11 +14,11 @@ use url::Url;
 
 use super::wire::{self, Flag, Id, Json, Misfit, Text, Texts, Told, When};
 use super::{
-    Algorithm, Check, Class, Encoding, Feed, Form, Key, Notification, Page, PageError, PageRequest,
-    Piece, Place, Provider, PublicKey, PublicKeyBytes, Query, Said, Sample, Scheme, SettingError,
-    Settings, SignedStamp, Stamp, Unreadable,
+    Algorithm, Check, Encoding, Feed, Form, Key, Notification, Page, PageError, PageRequest, Piece,
+    Place, Provider, PublicKey, PublicKeyBytes, Query, Sample, Scheme, SettingError, Settings,
+    SignedStamp, Stamp, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Origin, Reason, Scope, Time};
+use crate::model::{Address, Element, Event, EventKind, Failure, Origin, Reason, Scope, Time};
 use crate::secret::Secret;
 
 const NAME: &str = "sendgrid";
@@ -60,11 +60,8 @@ const DROPS: &[(&str, EventKind, Option<Reason>)] = &[
 /// The drop that is by an unsubscription, which may be one of a group.
 const UNSUBSCRIBED_DROP: &str = "unsubscribed address";
 
-/// Classes of bounces that are the sender's fault. Source: "Bounce Classifications".
-const SENDERS: &[&str] = &["Reputation", "Content", "Frequency or Volume Too High"];
-
-/// Classes in which a `blocked` bounce is the recipient's server's trouble, not the sender's fault.
-const TROUBLES: &[&str] = &["Mailbox Unavailable", "Technical"];
+/// How SendGrid says that its own search for the recipient's servers has failed.
+const OWN_LOOKUP: &str = "unable to get mx info";
 
 /// SendGrid's own keys that become no field of an event; what is not here is a custom argument.
 const OWN_KEYS: &[&str] = &[
@@ -249,12 +246,12 @@ impl Provider for SendGrid {
         let status = wire.status.as_deref().unwrap_or("");
         let smtp_code = wire::said_code(said).or_else(|| wire::smtp_code(status));
         let enhanced_code = enhanced_code(status, said);
-        let facts = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text: said };
-        let Verdict { kind, reason, scope, provider_kind } = wire.verdict(&facts, stamp)?;
+        let Verdict { kind, reason, scope, provider_kind } = wire.verdict(said)?;
         let event_id = wire.sg_event_id.clone();
         let metadata = wire.arguments(element, stamp.origin).map_err(unfit)?;
         Ok(vec![Event {
             scope,
+            failure: wire.failure(kind, said),
             message_id: wire.message_id(),
             smtp_code,
             enhanced_code,
@@ -336,18 +333,20 @@ impl Wire {
         Ok(wire::own_data(&own.collect()))
     }
 
-    fn verdict(&self, said: &Said<'_>, stamp: &Stamp<'_>) -> Result<Verdict, Unreadable> {
+    fn verdict(&self, said: &str) -> Result<Verdict, Unreadable> {
         let name = self.event.text().unwrap_or("");
         let group = || wire::stream(self.asm_group_id.as_deref().unwrap_or(""));
         let verdict =
             |kind, reason, scope, provider_kind| Ok(Verdict { kind, reason, scope, provider_kind });
         match name {
             "bounce" => {
-                let (kind, word) = self.bounce(said, stamp);
-                verdict(kind, None, Scope::Global, word)
+                let class = self.bounce_classification.as_deref();
+                let words = [Some(name), self.bounce_type.as_deref(), class];
+                let words: Vec<&str> = words.into_iter().flatten().filter(is_some).collect();
+                verdict(EventKind::SoftBounce, None, Scope::Global, words.join(":"))
             }
             name if is_drop(name) => {
-                let why = said.text.to_lowercase();
+                let why = said.to_lowercase();
                 let Some((row, kind, reason)) = DROPS.iter().find(|(row, ..)| is_reason(&why, row))
                 else {
                     return verdict(EventKind::Failed, None, Scope::Global, name.to_owned());
@@ -355,7 +354,7 @@ impl Wire {
                 // What is known is that mail of this group was refused, not all mail.
                 let in_group = *row == UNSUBSCRIBED_DROP && self.asm_group_id.is_some();
                 let scope = if in_group { group()? } else { Scope::Global };
-                verdict(*kind, *reason, scope, format!("{name}:{}", said.text))
+                verdict(*kind, *reason, scope, format!("{name}:{said}"))
             }
             "group_unsubscribe" | "group_resubscribe" => {
                 verdict(known(name), None, group()?, name.to_owned())
@@ -364,27 +363,21 @@ impl Wire {
         }
     }
 
-    /// The kind of a bounce, and its type and class as SendGrid names them.
-    fn bounce(&self, said: &Said<'_>, stamp: &Stamp<'_>) -> (EventKind, String) {
-        let class = self.bounce_classification.as_deref().unwrap_or("");
-        let by_fault = |class| stamp.faults.kind(class, said);
-        let is_senders = SENDERS.contains(&class);
-        let kind = match self.bounce_type.as_deref() {
-            // SendGrid does not suppress these: whatever the code is, the address is not dead.
-            Some("blocked") if TROUBLES.contains(&class) => match by_fault(Class::Soft) {
-                EventKind::Blocked => EventKind::Blocked,
-                _ => EventKind::SoftBounce,
-            },
-            Some("blocked") => EventKind::Blocked,
-            _ if is_senders => EventKind::Blocked,
-            // SendGrid's own test button sends bounces without a type.
-            None | Some("bounce") => by_fault(Class::Hard),
-            Some("expired") => by_fault(Class::Soft),
-            Some(_) => by_fault(Class::Unclear),
-        };
-        let words = [Some("bounce"), self.bounce_type.as_deref(), Some(class)];
-        let words: Vec<&str> = words.into_iter().flatten().filter(is_some).collect();
-        (kind, words.join(":"))
+    /// What SendGrid calls a failure: of a bounce the class first, which says more than the type.
+    fn failure(&self, kind: EventKind, said: &str) -> Option<Failure> {
+        let texts = [&self.bounce_classification, &self.bounce_type];
+        let words = texts.into_iter().filter_map(|word| word.as_deref());
+        match kind {
+            EventKind::SoftBounce if said.starts_with(OWN_LOOKUP) => Some(Failure::of(["no mx"])),
+            EventKind::SoftBounce => Some(Failure::of(words)),
+            EventKind::Deferred => Some(Failure::default()),
+            EventKind::Failed => {
+                let why = said.to_lowercase();
+                let row = DROPS.iter().find(|(row, ..)| is_reason(&why, row));
+                Some(Failure::of(row.map(|(row, ..)| *row)))
+            }
+            _ => None,
+        }
     }
 }
 

@@ -14,10 +14,10 @@ use url::Url;
 
 use super::wire::{self, Id, Json, Misfit, Part, Text, Told, When};
 use super::{
-    Check, Class, Faults, Feed, Key, Notification, PLACEHOLDER, Page, PageError, PageRequest,
-    Provider, Query, Said, Sample, SettingError, Settings, Stamp, Substitute, Unreadable,
+    Check, Feed, Key, Notification, PLACEHOLDER, Page, PageError, PageRequest, Provider, Query,
+    Sample, SettingError, Settings, Stamp, Substitute, Unreadable,
 };
-use crate::model::{Address, Element, Event, EventKind, Origin, Time};
+use crate::model::{Address, Element, Event, EventKind, Failure, Origin, Time};
 
 const WEBHOOK_KEYS: &[Key] = &[Key::optional_secret("secret")];
 
@@ -42,53 +42,42 @@ const STATUSES: &[(&str, EventKind)] = &[
     ("clicked", EventKind::Clicked),
 ];
 
-/// What a detailed status makes of a failure.
-#[derive(Clone, Copy)]
-enum Means {
-    /// This, whatever the server said.
-    Kind(EventKind),
-    /// This, unless what the server said tells otherwise.
-    Class(Class),
-}
-
-/// Detailed statuses of `hard_bounced` (docs.unione.io, "Email statuses", extended ones).
-const DETAILS: &[(&str, Means)] = &[
-    ("err_user_unknown", Means::Class(Class::Hard)),
-    ("err_user_inactive", Means::Class(Class::Hard)),
-    ("err_mailbox_discarded", Means::Class(Class::Hard)),
-    ("err_domain_inactive", Means::Class(Class::Hard)),
-    ("err_no_dns", Means::Class(Class::Hard)),
-    ("err_dest_invalid", Means::Class(Class::Hard)),
-    ("err_spam_rejected", Means::Kind(EventKind::Blocked)),
-    ("err_spam_removed", Means::Kind(EventKind::Blocked)),
-    ("err_spam_skipped", Means::Kind(EventKind::Blocked)),
-    ("err_blacklisted", Means::Kind(EventKind::Blocked)),
-    ("err_mailbox_full", Means::Class(Class::Soft)),
-    ("err_too_large", Means::Class(Class::Soft)),
-    ("err_destination_misconfigured", Means::Class(Class::Soft)),
-    ("err_giveup", Means::Class(Class::Soft)),
-    ("err_delivery_failed", Means::Class(Class::Soft)),
-    ("err_unknown", Means::Class(Class::Soft)),
-    ("err_unsubscribed", Means::Kind(EventKind::Rejected)),
-    ("err_unreachable", Means::Kind(EventKind::Rejected)),
-    ("err_skip_letter", Means::Kind(EventKind::Rejected)),
-    // The sender's address, and failures of the platform: nothing of the recipient.
-    ("err_src_invalid", Means::Kind(EventKind::Failed)),
-    ("err_lost", Means::Kind(EventKind::Failed)),
-    ("err_internal", Means::Kind(EventKind::Failed)),
+/// Detailed statuses of `hard_bounced` (docs.unione.io, "Email statuses", extended ones) that are
+/// no refusal by a server: what is on the platform's list, what is still tried, and what failed on
+/// our side. All others are judged.
+const DETAILS: &[(&str, EventKind)] = &[
+    ("err_unsubscribed", EventKind::Rejected),
+    ("err_unreachable", EventKind::Rejected),
+    ("err_skip_letter", EventKind::Rejected),
+    ("err_not_available", EventKind::Rejected),
+    ("err_will_retry", EventKind::Deferred),
+    ("err_resend", EventKind::Deferred),
+    ("err_retry_letter", EventKind::Deferred),
+    ("err_src_invalid", EventKind::Failed),
+    ("err_not_allowed", EventKind::Failed),
+    ("err_over_quota", EventKind::Failed),
+    ("err_lost", EventKind::Failed),
+    ("err_internal", EventKind::Failed),
 ];
 
 /// How the detailed statuses of mail start that was not sent because of earlier failures.
 const SKIPPED: &str = "skip_dup_";
 
-/// Those of them that say that the address is out of reach for a few days only.
-const SKIPPED_SHORTLY: &[&str] =
-    &["err_skip_letter", "skip_dup_temp_unreachable", "skip_dup_mailbox_full"];
-
-/// How long the platform keeps such an address on its list: about three days.
+/// How long the platform keeps an address on its list: about three days if it is out of reach for
+/// now, half a year if it has been for long.
 const SHORTLY: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+const LONG: Duration = Duration::from_secs(183 * 24 * 60 * 60);
+const LISTED_FOR: &[(&str, Duration)] = &[
+    ("err_skip_letter", SHORTLY),
+    ("err_not_available", SHORTLY),
+    ("skip_dup_temp_unreachable", SHORTLY),
+    ("skip_dup_mailbox_full", SHORTLY),
+    ("err_unreachable", LONG),
+    ("skip_dup_unreachable", LONG),
+];
 
-/// The detailed status of mail that the server put into its spam folder, as no person did.
+/// The detailed status of mail that the server put into its spam folder, as no person did; the
+/// platform lists the address all the same.
 const SPAM_FOLDER: &str = "ok_spam_folder";
 
 pub(super) struct UnisenderGo;
@@ -256,13 +245,16 @@ impl Data {
         let diagnostic: Option<String> = info.destination_response.into();
         let text = diagnostic.as_deref().unwrap_or("");
         let (smtp_code, enhanced_code) = (wire::smtp_code(text), wire::enhanced_code(text));
-        let said = Said { smtp: smtp_code, enhanced: enhanced_code.as_deref(), text };
         let kind = match name {
-            MESSAGE_EVENT => kind(&status, detail.as_deref(), &said, stamp.faults),
+            MESSAGE_EVENT => kind(&status, detail.as_deref()),
             _ => EventKind::Unknown,
         };
-        let shortly = detail.as_deref().is_some_and(|detail| SKIPPED_SHORTLY.contains(&detail));
-        let until = (kind == EventKind::Rejected && shortly).then(|| at.plus(SHORTLY));
+        let is_failure = matches!(kind, EventKind::SoftBounce | EventKind::Failed)
+            || kind == EventKind::Deferred;
+        let failure = is_failure.then(|| Failure::of(detail.as_deref()));
+        let term = LISTED_FOR.iter().find(|(known, _)| detail.as_deref() == Some(known));
+        let until = term.map(|(_, term)| at.plus(*term));
+        let until = until.filter(|_| kind == EventKind::Rejected);
         let url: Option<String> = self.url.into();
         let message_id: Option<String> = self.job_id.into();
         let identity = message_id.as_ref().map(|job| {
@@ -272,6 +264,7 @@ impl Data {
         let word = if name == MESSAGE_EVENT { status } else { name.to_owned() };
         let provider_kind = [word].into_iter().chain(detail).collect::<Vec<_>>().join(":");
         Ok(Event {
+            failure,
             message_id,
             smtp_code,
             enhanced_code,
@@ -303,21 +296,18 @@ fn events(text: &str) -> Option<Vec<&RawValue>> {
 }
 
 /// The kind of an event by its status and, where there is one, its detailed status.
-fn kind(status: &str, detail: Option<&str>, said: &Said<'_>, faults: &Faults) -> EventKind {
+fn kind(status: &str, detail: Option<&str>) -> EventKind {
     if let Some((_, kind)) = STATUSES.iter().find(|(name, _)| *name == status) {
         return *kind;
     }
     match (status, detail) {
-        ("spam", Some(SPAM_FOLDER)) => EventKind::Blocked,
+        ("spam", Some(SPAM_FOLDER)) => EventKind::Listed,
         ("spam", _) => EventKind::Complaint,
-        // Without detailed statuses only the answer tells whose fault it was.
-        ("hard_bounced", None) => faults.kind(Class::Hard, said),
         ("hard_bounced", Some(detail)) if detail.starts_with(SKIPPED) => EventKind::Rejected,
-        ("hard_bounced", Some(detail)) => match DETAILS.iter().find(|(name, _)| *name == detail) {
-            Some((_, Means::Kind(kind))) => *kind,
-            Some((_, Means::Class(class))) => faults.kind(*class, said),
-            None => faults.kind(Class::Unclear, said),
-        },
+        ("hard_bounced", detail) => {
+            let row = DETAILS.iter().find(|(name, _)| Some(*name) == detail);
+            row.map_or(EventKind::SoftBounce, |(_, kind)| *kind)
+        }
         _ => EventKind::Unknown,
     }
 }

@@ -2,10 +2,14 @@
 
 use std::fmt;
 
-use crate::model::EventKind;
+use serde::{Deserialize, Serialize};
+
+use super::EventKind;
 
 /// Why a message did not arrive. README.md and docs/verdict.md explain each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+///
+/// It is stored by its place here: a new one comes last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Class {
     /// There is no such mailbox.
     NoMailbox,
@@ -137,5 +141,38 @@ impl Class {
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// A class, and what says so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// The class.
+    pub class: Class,
+    /// What decided: the file of rules, or the administrator's row.
+    pub rule: String,
+    /// What of the failure it was decided by: words, a code, or the provider's own word.
+    pub evidence: String,
+    /// Where that is documented.
+    pub source: String,
+}
+
+/// What a provider knows of a failure, beside the codes and the text of the event, and what
+/// follows from all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failure {
+    /// The provider's own words for it, the most exact first.
+    pub words: Vec<String>,
+    /// What a server said, where the event's diagnostic says more, or something else.
+    pub said: Option<String>,
+    /// Why it failed. Adapters leave that to `provider::Judge`.
+    pub judgement: Option<Judgement>,
+}
+
+impl Failure {
+    /// Of a provider that calls it so; the most exact word comes first, and empty ones are none.
+    pub fn of<'w>(words: impl IntoIterator<Item = &'w str>) -> Failure {
+        let words = words.into_iter().filter(|word| !word.is_empty());
+        Failure { words: words.map(str::to_owned).collect(), ..Failure::default() }
     }
 }

@@ -1,0 +1,167 @@
+//! Why a message failed: judged here once, for every provider, for webhooks, polls and lists alike.
+//!
+//! Adapters say what they know (`Failure`) and by which kind the provider calls it; none of them
+//! decides. An administrator's rows come before the rules of the program.
+
+use std::sync::LazyLock;
+
+use crate::model::{Class, Event, EventKind, Judgement, Reason};
+use crate::verdict::{Reply, Rulebook};
+
+/// The rules of the program, read once.
+static BOOK: LazyLock<Rulebook> = LazyLock::new(|| {
+    #[expect(clippy::expect_used, reason = "a test reads the same files")]
+    Rulebook::built_in().expect("the rules of the program can be used")
+});
+
+/// A text that tells why something failed, wherever it stands in a diagnostic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// The text, in lower case.
+    pub text: String,
+    /// What it means: `hard_bounce`, `soft_bounce` or `blocked`.
+    pub kind: EventKind,
+}
+
+/// What judges failures: the rules of the program, and an administrator's rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Judge {
+    /// An administrator's rows, which are looked at first.
+    pub own: Vec<Diagnostic>,
+}
+
+impl Judge {
+    /// Judges an event that tells of a failure, and leaves any other as it is.
+    ///
+    /// The class decides between `hard_bounce`, `soft_bounce` and `blocked`, whichever of them the
+    /// provider calls it. What is still tried, what the provider did not send, and what it lists
+    /// has a class too and keeps its kind; but a list of bounces proves nothing where the reply
+    /// says that the address is not dead.
+    pub fn judge(&self, event: &mut Event) {
+        let Some(failure) = &event.failure else { return };
+        let text = failure.said.as_deref().or(event.diagnostic.as_deref()).unwrap_or("");
+        let by_us = self.by_own_row(text);
+        let own_row = by_us.is_some();
+        let (judgement, kind) = by_us.unwrap_or_else(|| {
+            let (smtp, enhanced) = (event.smtp_code, event.enhanced_code.as_deref());
+            let words = failure.words.iter().map(String::as_str);
+            let reply = Reply { smtp, enhanced, text };
+            let judgement = BOOK.judge_told(&event.provider, words, &reply);
+            let kind = judgement.class.kind();
+            (judgement, kind)
+        });
+        match event.kind {
+            EventKind::HardBounce | EventKind::SoftBounce | EventKind::Blocked => event.kind = kind,
+            EventKind::Failed if own_row => event.kind = kind,
+            EventKind::Listed if event.reason == Some(Reason::HardBounce) => {
+                let dead = kind == EventKind::HardBounce || judgement.class == Class::Unexplained;
+                event.reason = event.reason.filter(|_| dead);
+            }
+            _ => {}
+        }
+        if let Some(failure) = &mut event.failure {
+            failure.judgement = Some(judgement);
+        }
+    }
+
+    /// What an administrator's row says of a text, if one does.
+    fn by_own_row(&self, text: &str) -> Option<(Judgement, EventKind)> {
+        if self.own.is_empty() {
+            return None;
+        }
+        let text = text.to_lowercase();
+        let row = self.own.iter().find(|row| text.contains(&row.text))?;
+        let class = match row.kind {
+            EventKind::HardBounce => Class::NoMailbox,
+            EventKind::Blocked => Class::Policy,
+            _ => Class::System,
+        };
+        let (rule, evidence) = ("rules.diagnostics".to_owned(), row.text.clone());
+        let source = "the configuration".to_owned();
+        Some((Judgement { class, rule, evidence, source }, row.kind))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Address, Failure, Origin, SourceName, Time};
+    use crate::provider::Stamp;
+
+    fn event(kind: EventKind, smtp: u16, enhanced: &str, text: &str) -> Event {
+        let source = SourceName::parse("acme").unwrap();
+        let at = Time::from_seconds(1);
+        let stamp = Stamp { source: &source, origin: Origin::Webhook, feed: "", received_at: at };
+        let address = Address::parse("a@x.test").unwrap();
+        Event {
+            smtp_code: Some(smtp).filter(|code| *code > 0),
+            enhanced_code: Some(enhanced.to_owned()).filter(|code| !code.is_empty()),
+            diagnostic: Some(text.to_owned()).filter(|text| !text.is_empty()),
+            failure: Some(Failure::of([kind.as_str()])),
+            ..stamp.event("generic", kind, kind.as_str().to_owned(), address, at)
+        }
+    }
+
+    #[test]
+    fn the_class_decides_between_the_kinds_of_failure_and_no_others() {
+        use EventKind::{Blocked, Deferred, Failed, HardBounce, Listed, Rejected, SoftBounce};
+        for (told, smtp, enhanced, text, kind, class) in [
+            (HardBounce, 550, "5.1.1", "no such user", HardBounce, Class::NoMailbox),
+            (SoftBounce, 550, "5.1.1", "no such user", SoftBounce, Class::Expired),
+            (SoftBounce, 554, "", "message considered spam", Blocked, Class::Content),
+            (Blocked, 550, "5.1.1", "no such user", Blocked, Class::Policy),
+            (HardBounce, 550, "5.7.26", "", Blocked, Class::Authentication),
+            (HardBounce, 552, "5.2.2", "over quota", SoftBounce, Class::Full),
+            (HardBounce, 550, "", "550 refused", SoftBounce, Class::Unexplained),
+            // No server is quoted: the sender of the event says so by itself.
+            (HardBounce, 550, "", "", HardBounce, Class::NoMailbox),
+            (HardBounce, 0, "", "", HardBounce, Class::NoMailbox),
+            (HardBounce, 452, "4.2.2", "", SoftBounce, Class::Full),
+            (SoftBounce, 0, "", "", SoftBounce, Class::Expired),
+            (Deferred, 550, "5.1.1", "no such user", Deferred, Class::NoMailbox),
+            (Failed, 550, "5.1.1", "no such user", Failed, Class::NoMailbox),
+            (Rejected, 550, "5.1.1", "no such user", Rejected, Class::NoMailbox),
+            (Listed, 550, "5.7.1", "blocked using zen.spamhaus.org", Listed, Class::Reputation),
+        ] {
+            let mut event = event(told, smtp, enhanced, text);
+            Judge::default().judge(&mut event);
+            assert_eq!((event.kind, event.class()), (kind, Some(class)), "{told} {smtp} {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_list_of_bounces_proves_nothing_against_the_reply() {
+        for (text, dead) in [
+            ("550 5.1.1 User unknown", true),
+            ("550 bounced", true),
+            ("", true),
+            ("552 5.2.2 Mailbox full", false),
+            ("550 5.7.1 blocked using zen.spamhaus.org", false),
+        ] {
+            let listed = event(EventKind::Listed, 0, "", text);
+            let mut listed = Event { reason: Some(Reason::HardBounce), ..listed };
+            Judge::default().judge(&mut listed);
+            assert_eq!(listed.reason.is_some(), dead, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_administrators_rows_come_first() {
+        let row = |text: &str, kind| Diagnostic { text: text.to_owned(), kind };
+        let own = vec![
+            row("over quota", EventKind::HardBounce),
+            row("no such user", EventKind::SoftBounce),
+        ];
+        for (told, text, kind) in [
+            (EventKind::SoftBounce, "550 Over Quota", EventKind::HardBounce),
+            (EventKind::Blocked, "550 over quota", EventKind::HardBounce),
+            (EventKind::Failed, "550 over quota", EventKind::HardBounce),
+            (EventKind::HardBounce, "550 5.1.1 No such user", EventKind::SoftBounce),
+            (EventKind::Deferred, "450 over quota", EventKind::Deferred),
+        ] {
+            let mut event = event(told, 550, "", text);
+            Judge { own: own.clone() }.judge(&mut event);
+            assert_eq!(event.kind, kind, "{told} {text}");
+        }
+    }
+}
