@@ -138,6 +138,7 @@ async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let settings = ingest::Settings {
+        hold: config.hold,
         memory: config.http.memory,
         ..ingest::Settings::new(
             config.store.path.clone(),

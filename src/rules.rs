@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use crate::model::{
-    Bounce, Filter, Gist, Ground, Never, Reason, Scope, Sole, SourceName, Standing, Suppression,
-    Tally, Term, Time, Until,
+    Bounce, Filter, Gist, Ground, MassId, Never, Reason, Scope, Sole, SourceName, Standing,
+    Suppression, Term, Time, Until,
 };
 
 /// Days, for the defaults.
@@ -32,6 +32,8 @@ pub struct Rules {
     pub blocked: Option<Threshold>,
     /// Who is never suppressed, whatever is told.
     pub never: Never,
+    /// When refusals for good suppress that nothing explains. `None`: never.
+    pub unexplained: Option<Threshold>,
 }
 
 /// A number of distinct messages that failed within a span, and what follows.
@@ -41,6 +43,8 @@ pub struct Threshold {
     pub count: usize,
     /// The longest span from the first to the last of them.
     pub within: Duration,
+    /// The shortest span between two of them that count.
+    pub apart: Duration,
     /// How long the suppression lasts after the last of them.
     pub term: Term,
 }
@@ -56,13 +60,26 @@ impl Default for Rules {
             soft_bounce: Threshold::default(),
             blocked: None,
             never: Never::default(),
+            unexplained: Some(Threshold::UNEXPLAINED),
         }
     }
 }
 
+impl Threshold {
+    /// That of refusals that nothing explains: a receiver that is down for an hour, or dislikes one
+    /// campaign, does not come to it.
+    pub const UNEXPLAINED: Threshold = Threshold {
+        count: 3,
+        within: Duration::from_secs(90 * 24 * 60 * 60),
+        apart: DAY,
+        term: Term::Forever,
+    };
+}
+
 impl Default for Threshold {
     fn default() -> Threshold {
-        Threshold { count: 5, within: 14 * DAY, term: Term::For(30 * DAY) }
+        let apart = Duration::ZERO;
+        Threshold { count: 5, within: 14 * DAY, apart, term: Term::For(30 * DAY) }
     }
 }
 
@@ -83,12 +100,15 @@ pub struct Finding {
     pub note: Option<Box<str>>,
     /// Whether it does not count, because the rules never suppress the address.
     pub exempt: bool,
+    /// The mass with which it is held back, if it is.
+    pub held: Option<MassId>,
 }
 
 impl Finding {
     /// Whether it suppresses at `now`.
     pub fn is_live(&self, now: Time) -> bool {
-        !self.exempt && self.lifted.is_none() && self.until.holds_at(now)
+        let is_counted = !self.exempt && self.held.is_none();
+        is_counted && self.lifted.is_none() && self.until.holds_at(now)
     }
 }
 
@@ -169,11 +189,13 @@ impl Rules {
         };
         let grounds = standing
             .grounds()
-            .filter(|(reason, source, _)| filter.admits(*reason, source.as_str()));
+            .filter(|(reason, source, _)| filter.admits(*reason, source.as_str()))
+            .filter(|(reason, source, _)| standing.held_with(*reason, source).is_none());
         let live = grounds.filter_map(|(reason, source, ground)| {
             self.extent_in(standing, reason, source, ground).verdict(reason, now)
         });
-        let counted = self.counted(standing, filter).filter(|finding| finding.is_live(now));
+        let counted =
+            self.counted(standing, filter).into_iter().filter(|finding| finding.is_live(now));
         let counted = counted.map(|f| Verdict { reason: f.reason, since: f.since, until: f.until });
         live.chain(counted).reduce(Verdict::and)
     }
@@ -219,17 +241,30 @@ impl Rules {
     }
 
     /// The findings that counts of failures make.
-    fn counted(&self, standing: &Standing, filter: &Filter) -> impl Iterator<Item = Finding> {
-        let tallies = [
-            (standing.soft(), Some(&self.soft_bounce)),
-            (standing.blocked(), self.blocked.as_ref()),
-        ];
-        tallies.into_iter().filter_map(move |(tally, threshold)| {
-            let threshold = threshold.filter(|_| !tally.is_empty())?;
-            let admitted =
-                |bounce: &&Bounce| filter.admits(Reason::SoftBounces, bounce.source.as_str());
-            threshold.apply(counted(standing, tally).filter(admitted).collect())
-        })
+    fn counted(&self, standing: &Standing, filter: &Filter) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        let soft: Vec<&Bounce> = standing.soft().iter().collect();
+        let blocked = standing.blocked().iter().collect();
+        let unexplained = standing.unexplained().iter().collect();
+        for (mut bounces, threshold) in [
+            (soft, Some(&self.soft_bounce)),
+            (blocked, self.blocked.as_ref()),
+            (unexplained, self.unexplained.as_ref()),
+        ] {
+            bounces.retain(|bounce| {
+                let source = bounce.source.as_str();
+                filter.admits(Reason::SoftBounces, source) && counts(standing, bounce)
+            });
+            let Some(threshold) = threshold.filter(|_| !bounces.is_empty()) else { continue };
+            let with = |bounce: &&Bounce| standing.held_with(Reason::SoftBounces, &bounce.source);
+            if let Some(mass) = bounces.iter().find_map(with) {
+                let held = threshold.apply(bounces.clone());
+                findings.extend(held.map(|finding| Finding { held: Some(mass), ..finding }));
+                bounces.retain(|bounce| with(bounce).is_none());
+            }
+            findings.extend(threshold.apply(bounces));
+        }
+        findings
     }
 
     fn weigh(
@@ -241,7 +276,8 @@ impl Rules {
     ) -> Finding {
         let Extent { since, until, lifted } = self.extent_in(standing, reason, source, ground);
         let (sources, note) = (vec![source.clone()], ground.latest.note.clone());
-        Finding { reason, sources, since, until, lifted, note, exempt: false }
+        let (held, exempt) = (standing.held_with(reason, source), false);
+        Finding { reason, sources, since, until, lifted, note, exempt, held }
     }
 
     fn extent_in(
@@ -295,38 +331,51 @@ impl Rules {
     }
 }
 
-/// The failures that count: those that no lift covers and no later delivery has reset.
-fn counted<'a>(standing: &'a Standing, tally: &'a Tally) -> impl Iterator<Item = &'a Bounce> {
-    tally.iter().filter(|bounce| {
-        let Bounce { despite, at, source, .. } = bounce;
-        let lift = standing.lifted(Reason::SoftBounces, source, *at, *despite);
-        lift.is_none() && !standing.has_reset(bounce)
-    })
+/// Whether a failure counts: no lift covers it, and no later delivery has reset it.
+fn counts(standing: &Standing, bounce: &Bounce) -> bool {
+    let Bounce { despite, at, source, .. } = bounce;
+    let lift = standing.lifted(Reason::SoftBounces, source, *at, *despite);
+    lift.is_none() && !standing.has_reset(bounce)
 }
 
 impl Threshold {
-    /// The finding that these failures make, if enough of them lie close enough together.
+    /// The finding that these failures make, if enough of them lie close enough together, and far
+    /// enough apart.
     fn apply(&self, mut bounces: Vec<&Bounce>) -> Option<Finding> {
         bounces.sort_unstable_by_key(|bounce| (bounce.at, &bounce.source));
         let mut finding: Option<Finding> = None;
-        for window in bounces.windows(self.count.max(1)) {
-            let (first, last) = (window[0].at, window[window.len() - 1].at);
-            if last.since(first) > self.within {
-                continue;
-            }
+        for end in 0..bounces.len() {
+            let Some(counted) = self.ending_with(&bounces[..=end]) else { continue };
+            let last = bounces[end].at;
             let until = self.term.end(last);
-            let gap = |f: &Finding| !f.until.holds_at(last);
-            let known = finding.take().filter(|f| !gap(f));
+            let known = finding.take().filter(|f| f.until.holds_at(last));
             let since = known.as_ref().map_or(last, |f| f.since);
             let mut sources: Vec<SourceName> = known.map_or_else(Vec::new, |f| f.sources);
-            sources.extend(window.iter().map(|bounce| bounce.source.clone()));
+            sources.extend(counted.into_iter().map(|bounce| bounce.source.clone()));
             sources.sort();
             sources.dedup();
             let reason = Reason::SoftBounces;
-            let (lifted, note, exempt) = (None, None, false);
-            finding = Some(Finding { reason, sources, since, until, lifted, note, exempt });
+            let (lifted, note, exempt, held) = (None, None, false, None);
+            finding = Some(Finding { reason, sources, since, until, lifted, note, exempt, held });
         }
         finding
+    }
+
+    /// So many failures, the last of them and the latest before it that are far enough apart, if
+    /// the first of them is not too long ago.
+    fn ending_with<'b>(&self, bounces: &[&'b Bounce]) -> Option<Vec<&'b Bounce>> {
+        let last = bounces.last()?.at;
+        let mut counted: Vec<&Bounce> = Vec::new();
+        for bounce in bounces.iter().rev() {
+            if counted.len() >= self.count.max(1) || last.since(bounce.at) > self.within {
+                break;
+            }
+            let far = |next: &&Bounce| next.at.since(bounce.at) >= self.apart;
+            if counted.last().is_none_or(far) {
+                counted.push(bounce);
+            }
+        }
+        (counted.len() >= self.count.max(1)).then_some(counted)
     }
 }
 

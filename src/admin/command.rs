@@ -61,6 +61,28 @@ pub enum Command {
         /// Only counts.
         dry_run: bool,
     },
+    /// The masses of new suppressions that are held back: one row each.
+    Held,
+    /// Lets such a mass go: one row.
+    Release {
+        /// Its id.
+        id: u64,
+    },
+    /// Lifts all that such a mass holds, and ends it: one row each.
+    LiftHeld {
+        /// Its id.
+        id: u64,
+        /// Why.
+        note: Option<String>,
+        /// Only shows what would be lifted.
+        dry_run: bool,
+    },
+    /// Reads the journal again under the present rules: a row for each verdict that changes, and
+    /// one with the counts at the end.
+    Rejudge {
+        /// Makes it so.
+        apply: bool,
+    },
     /// The events that match: one row each, oldest first.
     Events {
         /// Which.

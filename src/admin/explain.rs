@@ -9,7 +9,7 @@ use super::suppressions::parse_address;
 use super::{Admin, Failure, Replies, blocking, exports, row, rows};
 use crate::clock;
 use crate::model::{
-    Address, Bounce, Event, Fact, Filter, Reason, Scope, SourceName, Standing, Tally, Term, Time,
+    Address, Bounce, Event, Fact, Filter, Reason, Scope, SourceName, Standing, Term, Time,
 };
 use crate::rules::Threshold;
 use crate::store::EventFilter;
@@ -76,8 +76,7 @@ impl Admin {
     fn standing(&self, of: &Address, scope: &Scope, standing: &Standing, now: Time) -> Value {
         let findings = self.rules.findings(of.key(), standing, &Filter::default());
         let findings: Vec<Value> = findings.iter().map(|f| rows::finding(f, now)).collect();
-        let bounces = |tally: &Tally| -> Vec<Value> {
-            let mut bounces: Vec<_> = tally.iter().collect();
+        let bounces = |mut bounces: Vec<&Bounce>| -> Vec<Value> {
             bounces.sort_by_key(|bounce| (bounce.at, &bounce.source));
             let row = |b: &&Bounce| json!({ "at": b.at.to_string(), "source": b.source.as_str() });
             bounces.iter().map(row).collect()
@@ -97,8 +96,9 @@ impl Admin {
             "findings": findings,
             "lifts": lifts,
             "delivered": rows::time(standing.delivered()),
-            "soft_bounces": bounces(standing.soft()),
-            "blocked": bounces(standing.blocked()),
+            "soft_bounces": bounces(standing.soft().iter().collect()),
+            "blocked": bounces(standing.blocked().iter().collect()),
+            "unexplained": bounces(standing.unexplained().iter().collect()),
         })
     }
 
@@ -111,6 +111,7 @@ impl Admin {
             json!({
                 "count": t.count,
                 "within": show_duration(t.within),
+                "apart": show_duration(t.apart),
                 "for": term(t.term),
             })
         };
@@ -123,6 +124,7 @@ impl Admin {
             "provider_listed": term(rules.provider_listed),
             "soft_bounce": threshold(&rules.soft_bounce),
             "blocked": rules.blocked.as_ref().map(threshold),
+            "unexplained": rules.unexplained.as_ref().map(threshold),
         })
     }
 }

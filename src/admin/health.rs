@@ -109,6 +109,7 @@ impl Admin {
             self.journal_check(),
             self.checkpoint_check(),
             self.quarantine_check(),
+            self.held_check(),
             self.disk_check(),
         ];
         checks.extend(self.certificate.map(|end| certificate_check(end, now)));
@@ -151,6 +152,21 @@ impl Admin {
             format!("{number}{plus} elements or records could not be applied: {hint}")
         });
         HealthCheck::new("records", Health::Degraded, problem, "all could be applied")
+    }
+
+    fn held_check(&self) -> HealthCheck {
+        let (masses, suppressions) = self.all_held();
+        let problem = (masses > 0).then(|| {
+            let hint = "see `suppressd held`; `release` lets one go, `lift --held` ends it";
+            format!("masses of new suppressions: {masses}, with {suppressions} of them: {hint}")
+        });
+        HealthCheck::new("held", Health::Degraded, problem, "nothing is held back")
+    }
+
+    /// How many masses are held back, and how many suppressions.
+    pub(super) fn all_held(&self) -> (usize, u64) {
+        let masses = self.reader.masses().unwrap_or_default();
+        (masses.len(), masses.iter().map(|(_, mass)| mass.count).sum())
     }
 
     fn journal_check(&self) -> HealthCheck {
@@ -232,6 +248,8 @@ impl Admin {
     pub fn measure(&self) {
         let totals = self.reader.totals().unwrap_or_default();
         telemetry::health::totals(totals.standings, totals.quarantined, totals.set_aside);
+        let (masses, suppressions) = self.all_held();
+        telemetry::health::held(masses, suppressions);
         self.lookups.measure();
         let checks = self.checks();
         let overall = worst(&checks);

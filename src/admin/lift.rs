@@ -245,9 +245,10 @@ fn can_suppress(standing: &Standing) -> bool {
 }
 
 /// A lift covers all that is known when it is made: a fact that a fast clock dated ahead too.
-fn last_instant(standing: &Standing, now: Time) -> Time {
+pub(super) fn last_instant(standing: &Standing, now: Time) -> Time {
     let grounds = standing.grounds().map(|(_, _, ground)| ground.latest.at);
-    let bounces = standing.soft().iter().chain(standing.blocked().iter()).map(|b| b.at);
+    let counted = standing.soft().iter().chain(standing.blocked().iter());
+    let bounces = counted.chain(standing.unexplained().iter()).map(|bounce| bounce.at);
     let latest = grounds.chain(bounces).max().unwrap_or(now);
     if latest.nanos() > now.nanos() { latest } else { now }
 }

@@ -13,8 +13,10 @@ mod exports;
 mod health;
 mod import;
 mod lift;
+mod masses;
 mod quarantine;
 mod refused;
+mod rejudge;
 mod replies;
 mod rows;
 mod status;
@@ -159,6 +161,10 @@ impl Admin {
             Command::Retire { source, note, dry_run } => {
                 self.retire(&source, note, dry_run, to).await
             }
+            Command::Held => self.masses(to).await,
+            Command::Release { id } => self.release(id, to).await,
+            Command::LiftHeld { id, note, dry_run } => self.lift_held(id, note, dry_run, to).await,
+            Command::Rejudge { apply } => self.rejudge(apply, to).await,
             Command::Events { query, follow } => self.events(query, follow, to).await,
             Command::Refused { source, follow } => self.refused(source, follow, to).await,
             Command::Poll { source, since } => self.poll(source, since, to).await,

@@ -99,6 +99,7 @@ pub(super) fn finding(finding: &Finding, now: Time) -> Value {
         "live": finding.is_live(now),
         "lifted": time(finding.lifted),
         "exempt": finding.exempt,
+        "held": finding.held.map(|mass| mass.0),
         "note": finding.note,
     })
 }

@@ -63,6 +63,7 @@ impl Admin {
                 "standings": totals.standings,
                 "quarantined": totals.quarantined,
                 "set_aside": totals.set_aside,
+                "held": self.all_held().1,
             },
             "queue": { "waiting": waiting, "limit": limit },
             "exports": self.exports.statuses(),

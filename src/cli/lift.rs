@@ -16,6 +16,10 @@ pub(super) struct Arguments {
     addresses: Vec<String>,
     #[command(flatten)]
     filter: FilterArguments,
+    /// All that a mass holds which is held back, by the id that `held` shows
+    #[arg(long, value_name = "ID", conflicts_with_all = ["addresses", "FilterArguments"],
+        value_parser = clap::value_parser!(u64).range(1..))]
+    held: Option<u64>,
     /// Why, in a line
     #[arg(long, value_parser = arguments::note)]
     note: Option<String>,
@@ -33,6 +37,11 @@ pub(super) struct Arguments {
 impl Arguments {
     /// Asks and prints. Without an address and without a filter it would lift everything: refused.
     pub(super) fn run(self, context: &mut Context) -> Outcome {
+        if let Some(id) = self.held {
+            let (note, dry_run) = (self.note, self.dry_run);
+            let command = Command::LiftHeld { id, note, dry_run };
+            return context.show(&[command], self.json, add::COLUMNS);
+        }
         let filter = self.filter.filter()?;
         let addresses = arguments::addresses(&self.addresses)?;
         if addresses.is_empty() && filter == ListFilter::default() {

@@ -19,6 +19,7 @@ mod explain;
 mod export;
 mod failure;
 mod files;
+mod held;
 mod import;
 mod input;
 mod lift;
@@ -29,6 +30,7 @@ mod output;
 mod poll;
 mod quarantine;
 mod refused;
+mod rejudge;
 mod restore;
 mod row;
 mod run;
@@ -93,6 +95,12 @@ enum Verb {
     Lift(lift::Arguments),
     /// Look after the sources: end the grounds of one that is gone
     Source(source::Arguments),
+    /// List masses of new suppressions that are held back
+    Held(held::Arguments),
+    /// Let such a mass go
+    Release(held::Release),
+    /// Read the journal again under the present rules, and show what changes
+    Rejudge(rejudge::Arguments),
     /// List events, oldest first
     Events(events::Arguments),
     /// Show the webhooks that were turned away last, and why
@@ -161,6 +169,9 @@ fn dispatch(verb: Verb, context: &mut Context) -> Outcome {
         Verb::Add(arguments) => arguments.run(context),
         Verb::Lift(arguments) => arguments.run(context),
         Verb::Source(arguments) => arguments.run(context),
+        Verb::Held(arguments) => arguments.run(context),
+        Verb::Release(arguments) => arguments.run(context),
+        Verb::Rejudge(arguments) => arguments.run(context),
         Verb::Events(arguments) => arguments.run(context),
         Verb::Refused(arguments) => arguments.run(context),
         Verb::Poll(arguments) => arguments.run(context),

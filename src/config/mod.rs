@@ -5,6 +5,7 @@
 
 mod environment;
 mod export;
+mod hold;
 mod listeners;
 mod lookup;
 mod near;
@@ -31,9 +32,10 @@ pub use problem::{Problem, Problems, Weight};
 pub use report::{report, report_json};
 
 use crate::fetch::ProxyUrl;
+use crate::ingest::Hold;
 use crate::listen::Listen;
 use crate::model::{Scope, SourceName};
-use crate::provider::{Provider, Reading};
+use crate::provider::{Judge, Provider, Reading};
 use crate::rules::Rules;
 use crate::telemetry::log::{FORMS, Filter, VARIABLE};
 use crate::{export as exports, http, lookup as lookups, poll as polls, webhook};
@@ -80,6 +82,8 @@ pub struct Config {
     pub log: Option<Filter>,
     /// What suppresses for how long.
     pub rules: Rules,
+    /// What a mass of new suppressions is that is held back. `None`: nothing is.
+    pub hold: Option<Hold>,
     /// Every source, in the order of the file.
     pub sources: Vec<Source>,
     /// What reading events needs.
@@ -199,8 +203,7 @@ fn whole(root: Section<'_>) -> Option<Config> {
         _ => None,
     };
     let log = root.table_or_empty("log").map(|section| log(&root, &section));
-    let rules = root.table_or_empty("rules").map(rules::rules);
-    let (rules, judge) = rules.unzip();
+    let hold = root.take("hold").and_then(|field| field.table()).map(hold::hold);
     let is_local = http.as_ref().is_none_or(|http| http.listen.is_local());
     let sources = root.tables("source");
     if sources.is_empty() && !root.is_bad("source") {
@@ -208,6 +211,8 @@ fn whole(root: Section<'_>) -> Option<Config> {
         root.problem("source", "is missing, so that nothing would be received or polled", hint);
     }
     let mut found = source::sources(sources, is_local);
+    let rules = root.table_or_empty("rules").map(|section| rules::rules(section, &found.names));
+    let (rules, own) = rules.unzip();
     let public_url = http.as_ref().and_then(|http| http.public_url.as_ref());
     for hook in &mut found.webhooks {
         let usual = |base: &Url| public_hook(base, &hook.source);
@@ -238,8 +243,9 @@ fn whole(root: Section<'_>) -> Option<Config> {
         environment_proxy,
         log: log?,
         rules: rules?,
+        hold,
         sources: found.sources,
-        reading: Reading { judge: judge?, described: found.described },
+        reading: Reading { judge: Judge { own: own? }, described: found.described },
         webhooks: found.webhooks,
         polls: found.polls,
         exports,

@@ -1,19 +1,22 @@
 //! The `rules` table: what suppresses for how long.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::EVER;
 use super::section::{Field, Section, shown};
-use crate::model::{EventKind, Never, TALLY_MAX, Term};
-use crate::provider::{Diagnostic, Judge};
+use crate::model::{Class, EventKind, Never, SourceName, TALLY_MAX, Term};
+use crate::provider;
 use crate::rules::{Rules, Threshold};
 use crate::units;
+use crate::verdict::own::{Codes, OwnRow, Words};
 
 const TERMS: RangeInclusive<Duration> = Duration::from_secs(1)..=EVER;
+const GAPS: RangeInclusive<Duration> = Duration::ZERO..=EVER;
 
-/// The `[rules]` table.
-pub(super) fn rules(section: Section<'_>) -> (Rules, Judge) {
+/// The `[rules]` table: what suppresses, and the administrator's own rows in their order.
+pub(super) fn rules(section: Section<'_>, names: &BTreeSet<SourceName>) -> (Rules, Vec<OwnRow>) {
     let default = Rules::default();
     let of = |key: &'static str, default: Term| {
         let table = section.take(key).and_then(|field| rule_table(&field, "{ for = \"forever\" }"));
@@ -27,17 +30,24 @@ pub(super) fn rules(section: Section<'_>) -> (Rules, Judge) {
         provider_listed: of("provider_listed", default.provider_listed),
         soft_bounce: section
             .take("soft_bounce")
-            .and_then(|field| threshold(&field))
+            .and_then(|field| threshold(&field, default.soft_bounce))
             .unwrap_or(default.soft_bounce),
-        blocked: section.take("blocked").and_then(|field| match field.value.as_str() {
-            Some("never") => None,
-            _ => threshold(&field),
-        }),
+        blocked: section.take("blocked").and_then(|field| or_never(&field, Threshold::default())),
+        unexplained: match section.take("unexplained") {
+            Some(field) => or_never(&field, Threshold::UNEXPLAINED),
+            None => default.unexplained,
+        },
         never: section.take("never").map(|field| never(&field)).unwrap_or_default(),
     };
-    let judge = section.take("diagnostics").map(|field| judge(&field)).unwrap_or_default();
+    let replies = section.tables("reply");
+    let replies = replies.iter().enumerate();
+    let mut own: Vec<OwnRow> =
+        replies.filter_map(|(index, row)| reply(row, index + 1, names)).collect();
+    let short = section.take("diagnostics").map(|field| field.list()).unwrap_or_default();
+    let short = short.iter().enumerate();
+    own.extend(short.filter_map(|(index, row)| diagnostic(row, index + 1)));
     section.finish();
-    (rules, judge)
+    (rules, own)
 }
 
 /// Who is never suppressed.
@@ -54,20 +64,97 @@ fn never(field: &Field<'_>) -> Never {
     never
 }
 
-/// The administrator's own rows of diagnostics.
-fn judge(field: &Field<'_>) -> Judge {
-    Judge { own: field.list().iter().filter_map(diagnostic).collect() }
+/// What a row can mean, by kind.
+const KINDS: [&str; 3] = ["hard_bounce", "soft_bounce", "blocked"];
+
+/// A row of `[[rules.reply]]`.
+fn reply(section: &Section<'_>, number: usize, names: &BTreeSet<SourceName>) -> Option<OwnRow> {
+    let text = section.take("text");
+    let pattern = section.take("pattern");
+    let words = match (text, pattern) {
+        (Some(_), Some(pattern)) => {
+            pattern.problem("stands beside text", "keep one of them");
+            return None;
+        }
+        (Some(text), None) => text.text().map(Words::text),
+        (None, Some(pattern)) => pattern.text().and_then(|text| {
+            let hint = "write it as Rust's regex crate reads it, in '…' so that \\ needs no other";
+            Words::pattern(text).map_err(|what| pattern.problem(what, hint)).ok()
+        }),
+        (None, None) => None,
+    };
+    let code = section.take("code").and_then(|field| field.integer(400..=599));
+    let enhanced = section.take("enhanced").and_then(|field| {
+        let text = field.text()?;
+        let hint = "write it as \"5.7.1\", or \"x.7.1\" for any first digit";
+        let codes = Codes::parse(text);
+        if codes.is_none() {
+            field.problem(format!("{} is no enhanced code", shown(text)), hint);
+        }
+        codes
+    });
+    let providers: Vec<&str> = provider::ALL.iter().map(|provider| provider.name()).collect();
+    let of = section.take("provider").and_then(|field| field.choice("a provider", &providers));
+    let source = section.take("source").and_then(|field| {
+        let text = field.text()?;
+        let found = names.iter().find(|name| name.as_str() == text).cloned();
+        if found.is_none() {
+            let hint = "name one of the [[source]] tables";
+            field.problem(format!("{} is not a source", shown(text)), hint);
+        }
+        found
+    });
+    let meaning = meant(section, number);
+    section.finish();
+    let reads = ["text", "pattern", "code", "enhanced"].iter().any(|key| section.has(key));
+    if !reads {
+        let hint = "give it a text or a pattern to look for, or a code or enhanced code";
+        section.problem_here("would hold of every failure", hint);
+    }
+    if section.has_problems() {
+        return None;
+    }
+    Some(OwnRow {
+        words,
+        code: code.and_then(|code| u16::try_from(code).ok()),
+        enhanced,
+        provider: of.map(str::to_owned),
+        source,
+        ..meaning?
+    })
 }
 
-fn diagnostic(field: &Field<'_>) -> Option<Diagnostic> {
+/// What a row says that a failure is: a class, or a kind.
+fn meant(section: &Section<'_>, number: usize) -> Option<OwnRow> {
+    let classes = Class::ALL.map(|(_, name)| name);
+    let class = section.take("class");
+    let kind = section.take("kind");
+    if let (Some(_), Some(kind)) = (&class, &kind) {
+        kind.problem("stands beside class", "keep class: the kind follows from it");
+        return None;
+    }
+    if class.is_none() && kind.is_none() {
+        section.missing("class", "write what such a failure is, such as class = \"full\"");
+    }
+    let class = class.and_then(|field| field.choice("a class of failure", &classes));
+    let kind = kind.and_then(|field| field.choice("a kind of failure", &KINDS));
+    let name = format!("rules.reply[{number}]");
+    match (class.and_then(Class::parse), kind.and_then(EventKind::parse)) {
+        (Some(class), _) => Some(OwnRow::of_class(name, class)),
+        (None, kind) => Some(OwnRow::of_kind(name, kind?)),
+    }
+}
+
+/// A row of `rules.diagnostics`, the short form.
+fn diagnostic(field: &Field<'_>, number: usize) -> Option<OwnRow> {
     let section = rule_table(field, "{ text = \"over quota\", kind = \"soft_bounce\" }")?;
     let hint = "give the words to look for in what a server says";
     let text = section.need("text", hint).and_then(|field| field.text());
     let hint = "write hard_bounce, soft_bounce or blocked";
-    let kinds = ["hard_bounce", "soft_bounce", "blocked"];
-    let kind = section.need("kind", hint).and_then(|f| f.choice("a kind of failure", &kinds));
+    let kind = section.need("kind", hint).and_then(|f| f.choice("a kind of failure", &KINDS));
     section.finish();
-    Some(Diagnostic { text: text?.to_lowercase(), kind: EventKind::parse(kind?)? })
+    let row = OwnRow::of_kind(format!("rules.diagnostics[{number}]"), EventKind::parse(kind?)?);
+    Some(OwnRow { words: Some(Words::text(text?)), ..row })
 }
 
 fn rule_table<'a>(field: &Field<'a>, example: &str) -> Option<Section<'a>> {
@@ -90,20 +177,36 @@ fn only_term(section: Section<'_>) -> Option<Term> {
     term
 }
 
+fn or_never(field: &Field<'_>, default: Threshold) -> Option<Threshold> {
+    match field.value.as_str() {
+        Some("never") => None,
+        _ => threshold(field, default),
+    }
+}
+
 /// What a threshold does not say is as in the default.
-fn threshold(field: &Field<'_>) -> Option<Threshold> {
+fn threshold(field: &Field<'_>, default: Threshold) -> Option<Threshold> {
     let section = rule_table(field, "{ count = 5, within = \"14d\", for = \"30d\" }")?;
-    let default = Threshold::default();
     let most = TALLY_MAX as u64;
     let count = section.take("count").and_then(|field| field.integer(1..=most));
     let within = section.take("within").and_then(|field| field.duration(TERMS));
+    let apart = section.take("apart").and_then(|field| field.duration(GAPS));
     let term = section.take("for").and_then(|field| term(&field));
     section.finish();
-    Some(Threshold {
+    let threshold = Threshold {
         count: count.and_then(|n| usize::try_from(n).ok()).unwrap_or(default.count),
         within: within.unwrap_or(default.within),
+        apart: apart.unwrap_or(default.apart),
         term: term.unwrap_or(default.term),
-    })
+    };
+    let gaps = u32::try_from(threshold.count - 1).unwrap_or(u32::MAX);
+    if !section.has_problems() && threshold.apart.saturating_mul(gaps) > threshold.within {
+        let Threshold { count, apart, within, .. } = &threshold;
+        let (apart, within) = (units::show_duration(*apart), units::show_duration(*within));
+        let what = format!("never comes to {count}, each {apart} apart, within {within}");
+        field.problem(what, "raise within, or lower count or apart");
+    }
+    Some(threshold)
 }
 
 fn term(field: &Field<'_>) -> Option<Term> {

@@ -273,6 +273,8 @@ fn looks(command: &Command) -> bool {
             | C::Events { .. }
             | C::Refused { .. }
             | C::Backup
+            | C::Held
+            | C::Rejudge { apply: false }
             | C::Verify
             | C::QuarantineList
             | C::QuarantineShow { .. }
@@ -290,6 +292,10 @@ fn verb(command: &Command) -> &'static str {
         Command::Retire { .. } => "source-retire",
         Command::Events { .. } => "events",
         Command::Refused { .. } => "refused",
+        Command::Held => "held",
+        Command::Release { .. } => "release",
+        Command::LiftHeld { .. } => "lift-held",
+        Command::Rejudge { .. } => "rejudge",
         Command::Poll { .. } => "poll",
         Command::Drift { .. } => "drift",
         Command::Backup => "backup",

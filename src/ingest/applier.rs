@@ -329,6 +329,7 @@ impl Applier {
             writer,
             rules: &self.settings.rules,
             reading: &self.settings.reading,
+            hold: self.settings.hold.as_ref(),
             batch: Batch::default(),
             now: clock::now(),
             changed: Vec::new(),

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use std::vec;
 
+use super::hold::{self, Hold};
 use crate::model::{
-    Behind, Cursor, Element, Event, EventId, EventKind, Fact, Filter, Lift, Lifts, Origin,
-    QuarantineId, SourceName, Standing, Submission, Telling, Time,
+    Behind, Correction, Cursor, Element, Event, EventId, EventKind, Fact, Filter, Lift, Lifts,
+    Origin, QuarantineId, SourceName, Standing, Submission, Telling, Time,
 };
 use crate::provider::{self, OPERATOR, OWN, Reading};
 use crate::rules::{Finding, Rules};
@@ -24,6 +25,7 @@ pub(super) struct Merge<'a> {
     pub(super) writer: &'a Writer,
     pub(super) rules: &'a Rules,
     pub(super) reading: &'a Reading,
+    pub(super) hold: Option<&'a Hold>,
     pub(super) batch: Batch,
     pub(super) now: Time,
     /// Whom each change of a verdict is about.
@@ -73,6 +75,13 @@ impl Merge<'_> {
         }
         if &*head.provider == OWN {
             self.own(head, place, element)?;
+        }
+        if hold::is_by_operator(&head.provider, &head.source) {
+            if let Some(step) = provider::mass_step(element) {
+                self.mass_step(step)?;
+            } else if let Some(correction) = provider::correction(element) {
+                self.correct(&correction)?;
+            }
         }
         match provider::read_element(self.reading, head, element) {
             Ok(events) => Ok(events.into_iter()),
@@ -179,7 +188,7 @@ impl Merge<'_> {
             return Ok(());
         }
         // The provider's other way may not name the message, and so count it a second time.
-        if seen == Seen::NewOrigin && matches!(fact, Fact::SoftBounce(..) | Fact::Blocked(..)) {
+        if seen == Seen::NewOrigin && counts_a_message(&fact) {
             return Ok(());
         }
         let telling = Telling {
@@ -242,10 +251,29 @@ impl Merge<'_> {
         if !has_changed {
             return Ok(());
         }
-        let after = self.live(address, &standing);
+        let mut after = self.live(address, &standing);
+        if before.is_empty() && !after.is_empty() {
+            self.hold(&event, &mut standing, &after)?;
+            after = self.live(address, &standing);
+        }
         if before != after {
             self.changed.push(address.into());
         }
+        self.writer.put_standing(&mut self.batch, address, scope, &standing)
+    }
+
+    /// Takes what the present rules say of facts that were concluded by earlier ones.
+    fn correct(&mut self, correction: &Correction) -> Result<(), StoreError> {
+        let (address, scope) = (&*correction.address, &correction.scope);
+        let mut standing = self.writer.standing(&mut self.batch, address, scope)?;
+        let (before, held) = (self.live(address, &standing), standing.held().to_vec());
+        if !correction.apply(&mut standing) {
+            return Ok(());
+        }
+        if before != self.live(address, &standing) {
+            self.changed.push(address.into());
+        }
+        self.note_all_freed(&held, &standing, address, scope)?;
         self.writer.put_standing(&mut self.batch, address, scope, &standing)
     }
 
@@ -298,7 +326,7 @@ impl Merge<'_> {
         }
     }
 
-    fn live(&self, key: &str, standing: &Standing) -> Vec<Finding> {
+    pub(super) fn live(&self, key: &str, standing: &Standing) -> Vec<Finding> {
         let mut findings = self.rules.findings(key, standing, &Filter::default());
         findings.retain(|finding| finding.is_live(self.now));
         findings
@@ -325,4 +353,9 @@ fn redated(reading: &Reading, behind: &Behind, head: &Submission, element: &Elem
         }
     }
     events
+}
+
+/// Whether a fact counts a message that failed.
+fn counts_a_message(fact: &Fact) -> bool {
+    matches!(fact, Fact::SoftBounce(..) | Fact::Blocked(..) | Fact::Unexplained(..))
 }

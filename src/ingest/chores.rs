@@ -106,6 +106,10 @@ impl Chores {
         if self.trimmed.is_none_or(|last| last.elapsed() >= TRIM_EVERY) {
             self.trimmed = Some(Instant::now());
             self.trim(settings, journal)?;
+            let mut batch = Batch::default();
+            let horizon = settings.hold.unwrap_or_default().horizon(clock::now());
+            writer.forget_rates(&mut batch, horizon)?;
+            writer.commit_within(batch, writer.applied(), writer.applied_within())?;
         }
         if let Some((start, after)) = self.forgetting.take() {
             let mut batch = Batch::default();

@@ -10,6 +10,7 @@ mod changes;
 mod chores;
 mod clockwatch;
 mod committer;
+mod hold;
 mod progress;
 mod scrub;
 
@@ -33,6 +34,7 @@ use crate::store::{Checkpoints, Paths, Reader, newest_checkpoint};
 use crate::telemetry;
 
 pub use changes::{Changes, Recent};
+pub use hold::Hold;
 
 /// Most submissions waiting to be committed.
 const QUEUE_MAX: usize = 8_192;
@@ -166,6 +168,8 @@ pub struct Settings {
     pub rules: Arc<Rules>,
     /// What reading elements needs.
     pub reading: Arc<Reading>,
+    /// What a mass is that is held back. `None`: nothing is held.
+    pub hold: Option<Hold>,
     /// A checkpoint is written after so many bytes of journal.
     pub checkpoint_bytes: u64,
     /// A checkpoint is written after this time, if there is anything new.
@@ -188,6 +192,7 @@ impl Settings {
             memory: MEMORY,
             rules,
             reading,
+            hold: None,
             checkpoint_bytes: 256 << 20,
             checkpoint_every: Duration::from_secs(24 * 60 * 60),
             sync_every: Duration::from_secs(10),

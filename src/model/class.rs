@@ -165,6 +165,8 @@ pub struct Failure {
     pub words: Vec<String>,
     /// What a server said, where the event's diagnostic says more, or something else.
     pub said: Option<String>,
+    /// The provider calls it final, and nothing says why: so `provider::Judge` has found.
+    pub unexplained: bool,
     /// Why it failed. Adapters leave that to `provider::Judge`.
     pub judgement: Option<Judgement>,
 }

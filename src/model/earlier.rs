@@ -114,6 +114,7 @@ impl From<Standing1> for Standing {
             blocked: tally(old.blocked),
             delivered: old.delivered.map_or_else(Cuts::default, Cuts::of),
             lifts: old.lifts.into_iter().map(|(covers, at)| (covers, Cuts::of(at))).collect(),
+            ..Standing::default()
         }
     }
 }
@@ -127,6 +128,7 @@ impl From<Standing2> for Standing {
             blocked: tally(old.blocked),
             delivered: old.delivered,
             lifts: old.lifts,
+            ..Standing::default()
         }
     }
 }

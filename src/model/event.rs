@@ -231,6 +231,10 @@ impl Event {
         Some(self.failure.as_ref()?.judgement.as_ref()?.class)
     }
 
+    fn is_unexplained(&self) -> bool {
+        self.failure.as_ref().is_some_and(|failure| failure.unexplained)
+    }
+
     /// What it adds to the standing of its address and scope, if anything.
     pub fn fact(&self) -> Option<Fact> {
         match self.kind {
@@ -242,6 +246,9 @@ impl Event {
                 Some(self.ground(Reason::Manual))
             }
             EventKind::Listed => Some(self.ground(Reason::ProviderListed)),
+            EventKind::SoftBounce if self.is_unexplained() => {
+                Some(Fact::Unexplained(self.message_key(), self.bounce()))
+            }
             EventKind::SoftBounce => Some(Fact::SoftBounce(self.message_key(), self.bounce())),
             EventKind::Blocked => Some(Fact::Blocked(self.message_key(), self.bounce())),
             EventKind::Delivered => Some(Fact::Delivered(self.at)),
@@ -281,7 +288,8 @@ impl Event {
         Lift { covers, through: self.at.just_before(), theirs: true }
     }
 
-    fn message_key(&self) -> MessageKey {
+    /// What its message is counted by.
+    pub(super) fn message_key(&self) -> MessageKey {
         let id = self.message_id.as_deref().or(self.identity.as_deref());
         MessageKey::of(&self.source, id, self.told_at.unwrap_or(self.at))
     }

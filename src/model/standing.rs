@@ -11,12 +11,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Bounce, Class, Cuts, EventId, Lifts, MessageKey, Reason, Sole, SourceName, Tally, Telling,
-    Time, Until,
+    Bounce, Class, Cuts, EventId, Held, Lifts, MassId, MessageKey, Reason, Sole, SourceName,
+    Spread, Tally, Telling, Time, Until,
 };
 
 /// One thing to merge into a standing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fact {
     /// A reason to suppress, from a source.
     Ground {
@@ -31,6 +31,8 @@ pub enum Fact {
     SoftBounce(MessageKey, Bounce),
     /// A failure by the sender's fault.
     Blocked(MessageKey, Bounce),
+    /// A refusal for good that nothing explains.
+    Unexplained(MessageKey, Bounce),
     /// A delivery at this time.
     Delivered(Time),
     /// An end of grounds.
@@ -88,7 +90,7 @@ pub struct Despite {
 
 /// A dated end: covers what happened at or before `through`, and nothing later, and nothing that
 /// was recorded after it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lift {
     /// What is lifted.
     pub covers: Lifts,
@@ -109,6 +111,9 @@ pub struct Standing {
     pub(super) blocked: Tally,
     pub(super) delivered: Cuts,
     pub(super) lifts: BTreeMap<Lifts, Cuts>,
+    pub(super) unexplained: Spread,
+    /// What of all this suppresses nobody yet.
+    pub(super) held: Vec<Held>,
 }
 
 impl Standing {
@@ -123,6 +128,7 @@ impl Standing {
             && self.grounds.is_empty()
             && self.soft.is_empty()
             && self.blocked.is_empty()
+            && self.unexplained.is_empty()
             && self.lifts.is_empty()
             && !self.delivered.is_empty();
         only.then_some(&self.delivered)
@@ -145,6 +151,10 @@ impl Standing {
             Fact::Blocked(message, bounce) => {
                 let bounce = self.placed(bounce, telling);
                 self.blocked.add(message, bounce)
+            }
+            Fact::Unexplained(message, bounce) => {
+                let bounce = self.placed(bounce, telling);
+                self.unexplained.add(message, bounce)
             }
             Fact::Delivered(at) => self.delivered.add(at, true, telling),
             Fact::Lift(Lift { covers, through, theirs }) => {
@@ -257,13 +267,84 @@ impl Standing {
 
     /// The ground, if there is one, and nothing that takes anything from it.
     pub fn sole(&self) -> Option<Sole<'_>> {
-        let rest = self.soft.is_empty() && self.blocked.is_empty() && self.lifts.is_empty();
+        let tallies = self.soft.is_empty() && self.blocked.is_empty();
+        let rest = tallies && self.unexplained.is_empty() && self.lifts.is_empty();
         let [((reason, source), ground)] = &self.grounds[..] else { return None };
         let Ground { first, latest: Latest { at, until, .. }, despite: None } = *ground else {
             return None;
         };
         let (spelling, source) = (self.spelling(), source.as_str());
+        let rest = rest && self.held.is_empty();
         rest.then_some(Sole { spelling, reason: *reason, source, first, at, until })
+    }
+
+    /// What of the grounds and failures is held back.
+    pub fn held(&self) -> &[Held] {
+        &self.held
+    }
+
+    /// The mass with which what a source says for a reason is held back, if it is.
+    pub fn held_with(&self, reason: Reason, source: &SourceName) -> Option<MassId> {
+        let same = |held: &&Held| held.reason == reason && held.source == *source;
+        self.held.iter().find(same).map(|held| held.mass)
+    }
+
+    /// Holds back what a source says for a reason. With which mass stays as it was.
+    pub fn hold(&mut self, held: Held) {
+        if self.held_with(held.reason, &held.source).is_none() {
+            self.held.push(held);
+            self.held.sort_unstable_by(|a, b| (a.reason, &a.source).cmp(&(b.reason, &b.source)));
+        }
+    }
+
+    /// Holds back nothing of a mass any more; says whether it did.
+    pub fn free(&mut self, mass: MassId) -> bool {
+        let before = self.held.len();
+        self.held.retain(|held| held.mass != mass);
+        self.held.len() < before
+    }
+
+    /// Drops what is held of that which is not there any more.
+    pub(super) fn free_what_is_gone(&mut self) {
+        let mut held = std::mem::take(&mut self.held);
+        held.retain(|Held { reason, source, .. }| match reason {
+            Reason::SoftBounces => {
+                let counted = self.soft.iter().chain(self.blocked.iter());
+                counted.chain(self.unexplained.iter()).any(|bounce| bounce.source == *source)
+            }
+            _ => self.place_of_ground(*reason, source).is_ok(),
+        });
+        self.held = held;
+    }
+
+    /// Puts what is left in the place of a ground, if this is its latest evidence.
+    pub(super) fn replace_ground(
+        &mut self,
+        reason: Reason,
+        source: &SourceName,
+        evidence: EventId,
+        left: Option<&Ground>,
+    ) {
+        let Ok(place) = self.place_of_ground(reason, source) else { return };
+        if self.grounds[place].1.latest.evidence != evidence {
+            return;
+        }
+        match left {
+            Some(left) => self.grounds[place].1 = left.clone(),
+            None => drop(self.grounds.remove(place)),
+        }
+    }
+
+    /// Whether a message counts as a soft bounce, as the sender's fault, or as unexplained.
+    pub(super) fn counts_message(&self, message: MessageKey) -> [bool; 3] {
+        [self.soft.has(message), self.blocked.has(message), self.unexplained.has(message)]
+    }
+
+    /// Counts a message no longer.
+    pub(super) fn forget_message(&mut self, message: MessageKey) {
+        self.soft.remove(message);
+        self.blocked.remove(message);
+        self.unexplained.remove(message);
     }
 
     /// The address as received.
@@ -292,6 +373,11 @@ impl Standing {
     /// The failures by the sender's fault.
     pub fn blocked(&self) -> &Tally {
         &self.blocked
+    }
+
+    /// The refusals for good that nothing explains.
+    pub fn unexplained(&self) -> &Spread {
+        &self.unexplained
     }
 
     /// The last delivery.

@@ -69,6 +69,21 @@ impl Tally {
         self.0.values()
     }
 
+    /// The failures with their messages.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (MessageKey, &Bounce)> {
+        self.0.iter().map(|(message, bounce)| (*message, bounce))
+    }
+
+    /// Whether a message is among them.
+    pub(super) fn has(&self, message: MessageKey) -> bool {
+        self.0.contains_key(&message)
+    }
+
+    /// Takes a message away; says whether it was there.
+    pub(super) fn remove(&mut self, message: MessageKey) -> bool {
+        self.0.remove(&message).is_some()
+    }
+
     /// How many are kept.
     pub fn len(&self) -> usize {
         self.0.len()

@@ -5,7 +5,8 @@
 
 use std::sync::LazyLock;
 
-use crate::model::{Class, Event, EventKind, Judgement, Reason};
+use crate::model::{Class, Event, EventKind, Reason};
+use crate::verdict::own::{self, OwnRow, Teller};
 use crate::verdict::{Reply, Rulebook};
 
 /// The rules of the program, read once.
@@ -14,20 +15,11 @@ static BOOK: LazyLock<Rulebook> = LazyLock::new(|| {
     Rulebook::built_in().expect("the rules of the program can be used")
 });
 
-/// A text that tells why something failed, wherever it stands in a diagnostic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Diagnostic {
-    /// The text, in lower case.
-    pub text: String,
-    /// What it means: `hard_bounce`, `soft_bounce` or `blocked`.
-    pub kind: EventKind,
-}
-
 /// What judges failures: the rules of the program, and an administrator's rows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Judge {
     /// An administrator's rows, which are looked at first.
-    pub own: Vec<Diagnostic>,
+    pub own: Vec<OwnRow>,
 }
 
 impl Judge {
@@ -40,16 +32,20 @@ impl Judge {
     pub fn judge(&self, event: &mut Event) {
         let Some(failure) = &event.failure else { return };
         let text = failure.said.as_deref().or(event.diagnostic.as_deref()).unwrap_or("");
-        let by_us = self.by_own_row(text);
+        let (smtp, enhanced) = (event.smtp_code, event.enhanced_code.as_deref());
+        let reply = Reply { smtp, enhanced, text };
+        let teller = Teller { provider: Some(&event.provider), source: Some(&event.source) };
+        let by_us = own::judge(&self.own, teller, &reply);
         let own_row = by_us.is_some();
         let (judgement, kind) = by_us.unwrap_or_else(|| {
-            let (smtp, enhanced) = (event.smtp_code, event.enhanced_code.as_deref());
             let words = failure.words.iter().map(String::as_str);
-            let reply = Reply { smtp, enhanced, text };
             let judgement = BOOK.judge_told(&event.provider, words, &reply);
             let kind = judgement.class.kind();
             (judgement, kind)
         });
+        // What the provider calls soft counts as such, explained or not.
+        let unexplained = judgement.class == Class::Unexplained && !own_row;
+        let unexplained = unexplained && event.kind != EventKind::SoftBounce;
         match event.kind {
             EventKind::HardBounce | EventKind::SoftBounce | EventKind::Blocked => event.kind = kind,
             EventKind::Failed if own_row => event.kind = kind,
@@ -60,25 +56,9 @@ impl Judge {
             _ => {}
         }
         if let Some(failure) = &mut event.failure {
+            failure.unexplained = unexplained;
             failure.judgement = Some(judgement);
         }
-    }
-
-    /// What an administrator's row says of a text, if one does.
-    fn by_own_row(&self, text: &str) -> Option<(Judgement, EventKind)> {
-        if self.own.is_empty() {
-            return None;
-        }
-        let text = text.to_lowercase();
-        let row = self.own.iter().find(|row| text.contains(&row.text))?;
-        let class = match row.kind {
-            EventKind::HardBounce => Class::NoMailbox,
-            EventKind::Blocked => Class::Policy,
-            _ => Class::System,
-        };
-        let (rule, evidence) = ("rules.diagnostics".to_owned(), row.text.clone());
-        let source = "the configuration".to_owned();
-        Some((Judgement { class, rule, evidence, source }, row.kind))
     }
 }
 
@@ -87,6 +67,7 @@ mod tests {
     use super::*;
     use crate::model::{Address, Failure, Origin, SourceName, Time};
     use crate::provider::Stamp;
+    use crate::verdict::own::Words;
 
     fn event(kind: EventKind, smtp: u16, enhanced: &str, text: &str) -> Event {
         let source = SourceName::parse("acme").unwrap();
@@ -147,7 +128,10 @@ mod tests {
 
     #[test]
     fn an_administrators_rows_come_first() {
-        let row = |text: &str, kind| Diagnostic { text: text.to_owned(), kind };
+        let row = |text: &str, kind| {
+            let words = Some(Words::text(text));
+            OwnRow { words, ..OwnRow::of_kind("rules.diagnostics[1]".to_owned(), kind) }
+        };
         let own = vec![
             row("over quota", EventKind::HardBounce),
             row("no such user", EventKind::SoftBounce),

@@ -49,8 +49,11 @@ pub use api::{
 };
 pub use behind::{behind_element, behind_stretch};
 pub use imported::{IMPORT, Imported};
-pub use judge::{Diagnostic, Judge};
-pub use operator::{Instruction, OPERATOR, OWN, instruction_element};
+pub use judge::Judge;
+pub use operator::{
+    Instruction, MassStep, OPERATOR, OWN, correction, correction_element, instruction_element,
+    mass_element, mass_step,
+};
 pub use packed::{UNPACKED_MAX, gunzip, is_packed};
 pub use push::{Outlet, Push, Pushing, outlet, push_element, push_step};
 pub use settings::{Key, KeyKind, Setting, SettingError, Settings};

@@ -6,7 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Notification, Provider, Stamp, Unreadable, behind_stretch, push_step, wire};
-use crate::model::{Element, Event, EventKind, Lifts, Reason, Scope, SourceName, Time};
+use crate::model::{
+    Correction, Element, Event, EventKind, Lifts, MassId, Reason, Scope, SourceName, Time,
+};
 
 /// The name that it has in the journal.
 pub const OPERATOR: &str = "operator";
@@ -35,6 +37,56 @@ pub struct Instruction {
     pub note: Option<String>,
     /// What a lift is limited to; of an addition, the reason that it gives, else `manual`.
     pub lifts: Lifts,
+}
+
+/// A step about a mass of suppressions that is held back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MassStep {
+    /// What still comes of it is not held.
+    Pass(MassId),
+    /// An address, by its key, and a scope are held no longer.
+    Free(MassId, String, Scope),
+    /// It is no more.
+    End(MassId),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireStep {
+    mass: MassStep,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireCorrection {
+    correction: Correction,
+}
+
+/// The element that carries a step about a mass.
+pub fn mass_element(step: &MassStep) -> Element {
+    element(&WireStep { mass: step.clone() })
+}
+
+/// The step that an element carries, if it does.
+pub fn mass_step(element: &Element) -> Option<MassStep> {
+    serde_json::from_slice(&element.body).ok().map(|wire: WireStep| wire.mass)
+}
+
+/// The element that carries a correction.
+pub fn correction_element(correction: &Correction) -> Element {
+    element(&WireCorrection { correction: correction.clone() })
+}
+
+/// The correction that an element carries, if it does.
+pub fn correction(element: &Element) -> Option<Correction> {
+    serde_json::from_slice(&element.body).ok().map(|wire: WireCorrection| wire.correction)
+}
+
+fn element(wire: &impl Serialize) -> Element {
+    let body = serde_json::to_vec(wire);
+    #[expect(clippy::expect_used, reason = "texts, numbers and lists always have a JSON form")]
+    Element { context: String::new(), body: body.expect("these have a JSON form") }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -66,9 +118,7 @@ pub fn instruction_element(instruction: &Instruction) -> Element {
         reason: instruction.lifts.reason.map(|reason| reason.to_string()),
         source: instruction.lifts.source.as_ref().map(ToString::to_string),
     };
-    let body = serde_json::to_vec(&wire);
-    #[expect(clippy::expect_used, reason = "a struct of texts always has a JSON form")]
-    Element { context: String::new(), body: body.expect("texts have a JSON form") }
+    element(&wire)
 }
 
 impl Provider for Operator {
@@ -86,8 +136,11 @@ impl Provider for Operator {
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
         // A step of ours, or of the clock, is no event, and must not look like one.
-        let is_step = push_step(element).is_some() || behind_stretch(element).is_some();
-        if self.0 == OWN && is_step {
+        let is_step = match self.0 {
+            OWN => push_step(element).is_some() || behind_stretch(element).is_some(),
+            _ => mass_step(element).is_some() || correction(element).is_some(),
+        };
+        if is_step {
             return Ok(Vec::new());
         }
         let wire: Wire = serde_json::from_slice(&element.body)

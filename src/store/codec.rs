@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Sight, StoreError, keys};
+use super::{Mass, Rate, Sight, StoreError, keys};
 use crate::model::{
     Behind, Cuts, Gist, Origin, Position, Pushed, Standing, Standing1, Standing2, Time,
 };
@@ -189,6 +189,8 @@ pub(super) fn is_newer(prefix: u8, form: u8) -> bool {
         keys::PUSHED => Pushed::NUMBER,
         keys::QUIET => Cuts::NUMBER,
         keys::STANDING => Standing::NUMBER,
+        keys::MASS => Mass::NUMBER,
+        keys::RATE => Rate::NUMBER,
         // A cursor has a notation of its own; a reason is text.
         _ => return false,
     };

@@ -30,6 +30,8 @@ pub struct EventFilter {
     pub since: Option<Time>,
     /// Before this time.
     pub until: Option<Time>,
+    /// Only what the rules judge: failures, and what lists tell.
+    pub judged: bool,
 }
 
 /// An event, and how we were told of it.
@@ -90,6 +92,7 @@ impl EventFilter {
             && self.source.as_ref().is_none_or(|source| *source == event.source)
             && self.since.is_none_or(|since| event.at.nanos() >= since.nanos())
             && self.until.is_none_or(|until| event.at.nanos() < until.nanos())
+            && (!self.judged || event.failure.is_some())
     }
 }
 
@@ -142,7 +145,7 @@ impl Reader {
         Ok(EventScan {
             reader: self.clone(),
             filter,
-            indexed,
+            indexed: VecDeque::new(),
             last: LastRecord::default(),
             ready: VecDeque::new(),
             rest,

@@ -8,8 +8,12 @@
 //! h payload##            where an element that could not be read was first told
 //! m message# address#    which addresses a message's events are about
 //! n source               how a source's events reached us
+//! o                      the number of the last mass that was held
+//! o mass                 a mass that is held
+//! o mass address 0 stream    a standing that it holds
 //! p source 0 address     what we did on a provider's own list
 //! q address 0 stream     the last delivery, where nothing else is known
+//! r source 0 domain 0 class    how many new suppressions there were of late
 //! s address 0 stream     a standing that says more
 //! x quarantine-id        what could not be applied, and why
 //! z quarantine-id        why an element could not be read
@@ -19,8 +23,8 @@
 
 use sha2::{Digest, Sha256};
 
-use super::ListedKey;
-use crate::model::{EventId, Position, QuarantineId, Reason, Scope, SourceName};
+use super::{Kin, ListedKey};
+use crate::model::{EventId, MassId, Position, QuarantineId, Reason, Scope, SourceName};
 
 /// What was applied, and what must be there. The only key without a prefix letter.
 pub(super) const META: &[u8] = b"\0meta";
@@ -32,8 +36,10 @@ pub(super) const HELD: u8 = b'h';
 pub(super) const LISTED: u8 = b'l';
 pub(super) const MESSAGE: u8 = b'm';
 pub(super) const COUNTS: u8 = b'n';
+pub(super) const MASS: u8 = b'o';
 pub(super) const PUSHED: u8 = b'p';
 pub(super) const QUIET: u8 = b'q';
+pub(super) const RATE: u8 = b'r';
 pub(super) const STANDING: u8 = b's';
 pub(super) const SET_ASIDE: u8 = b'x';
 pub(super) const QUARANTINE: u8 = b'z';
@@ -136,6 +142,24 @@ pub(super) fn standing_parts(key: &[u8]) -> Option<(&str, Scope)> {
     let (address, stream) = text.split_once('\0')?;
     let scope = if stream.is_empty() { Scope::Global } else { Scope::Stream(stream.into()) };
     Some((address, scope))
+}
+
+pub(super) fn mass(id: MassId) -> Vec<u8> {
+    [&[MASS], &id.0.to_be_bytes()[..]].concat()
+}
+
+pub(super) fn held_by(id: MassId, address: &str, scope: &Scope) -> Vec<u8> {
+    [&mass(id), &standing(0, address, scope)[1..]].concat()
+}
+
+/// The mass in the key of one, or of a standing that it holds.
+pub(super) fn mass_id(key: &[u8]) -> Option<MassId> {
+    key.get(1..)?.first_chunk().map(|id| MassId(u64::from_be_bytes(*id)))
+}
+
+pub(super) fn rate(kin: &Kin) -> Vec<u8> {
+    let Kin { source, domain, class } = kin;
+    [&[RATE], source.as_bytes(), &[0], domain.as_bytes(), &[0], class.as_bytes()].concat()
 }
 
 /// What makes two tellings of an unreadable element one.

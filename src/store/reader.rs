@@ -71,6 +71,11 @@ impl Reader {
         Reader { state, journal, reading, turn: Arc::default() }
     }
 
+    /// What reading events needs of the configuration.
+    pub fn reading(&self) -> &Reading {
+        &self.reading
+    }
+
     /// The events of one element, as its provider reads them.
     ///
     /// # Errors
@@ -114,6 +119,22 @@ impl Reader {
             State::Open(view) => Ok(Arc::clone(view)),
             State::Failed(error) => Err(error.clone()),
         }
+    }
+
+    /// Where the journal begins.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn journal_start(&self) -> Result<Position, StoreError> {
+        Ok(self.journal.start()?)
+    }
+
+    /// The bytes of the journal between two positions.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn journal_bytes(&self, from: Position, to: Position) -> Result<u64, StoreError> {
+        Ok(self.journal.bytes_between(from, to)?)
     }
 
     /// The cursor of a feed, as last committed.

@@ -16,6 +16,12 @@ pub fn totals(standings: u64, quarantined: u64, set_aside: usize) {
     gauge!("suppressd_quarantine_elements").set(quarantined as f64);
 }
 
+/// Masses of new suppressions that are held back, and how many suppressions those are.
+pub fn held(masses: usize, suppressions: u64) {
+    gauge!("suppressd_held_masses").set(masses as f64);
+    gauge!("suppressd_held_suppressions").set(suppressions as f64);
+}
+
 /// Whether the daemon is ready.
 pub fn ready(ready: bool) {
     gauge!("suppressd_ready").set(f64::from(u8::from(ready)));

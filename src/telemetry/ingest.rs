@@ -205,3 +205,15 @@ pub fn repeated(source: &str, origin: &'static str) {
     counter!("suppressd_repeated_total", "source" => source.to_owned(), "origin" => origin)
         .increment(1);
 }
+
+/// A mass of new suppressions has begun, which is held back.
+pub fn mass_held(id: impl Display, source: &str, domain: &str, class: &str) {
+    warn!(
+        mass = %id,
+        source,
+        domain,
+        class,
+        hint = "look at `suppressd held`; `release` lets it go, `lift --held` ends it",
+        "unusually many new suppressions: what is above the rate is held back"
+    );
+}

@@ -12,6 +12,7 @@
 //! Pure: no I/O, no clock. Never looks at the address: what a text echoes is cut out before.
 
 mod codes;
+pub mod own;
 mod providers;
 mod rulebook;
 mod text;

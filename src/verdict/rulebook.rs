@@ -80,7 +80,7 @@ enum Piece {
 
 /// Enhanced codes of one subject, from one detail to another.
 #[derive(Clone, Copy, Debug)]
-struct Span {
+pub(super) struct Span {
     /// Only those with this first digit, if it is given.
     class: Option<u8>,
     subject: u16,
@@ -231,17 +231,21 @@ impl Rulebook {
 
     /// What an enhanced code means.
     pub fn code(&self, code: Enhanced) -> Option<&CodeRow> {
-        let fits = |span: &Span| {
-            span.subject == code.subject
-                && (span.first..=span.last).contains(&code.detail)
-                && span.class.is_none_or(|class| class == code.class)
-        };
-        self.codes.iter().find(|(span, _)| fits(span)).map(|(_, row)| row)
+        self.codes.iter().find(|(span, _)| span.has(code)).map(|(_, row)| row)
     }
 
     /// What a reply code means.
     pub fn reply(&self, reply: u16) -> Option<&CodeRow> {
         self.replies.iter().find(|(known, _)| known.contains(&reply)).map(|(_, row)| row)
+    }
+}
+
+impl Span {
+    /// Whether a code is one of these.
+    pub(super) fn has(self, code: Enhanced) -> bool {
+        self.subject == code.subject
+            && (self.first..=self.last).contains(&code.detail)
+            && self.class.is_none_or(|class| class == code.class)
     }
 }
 
@@ -352,7 +356,7 @@ fn range(text: &str) -> Option<Range> {
 }
 
 /// From `x.1.1`, `5.1.1` or `x.7.606-649`.
-fn span(text: &str) -> Option<Span> {
+pub(super) fn span(text: &str) -> Option<Span> {
     let mut parts = text.split('.');
     let class = match parts.next()? {
         "x" => None,

@@ -68,7 +68,8 @@ fn journal(steps_back: usize) -> impl Strategy<Value = Vec<Record>> {
 
 /// Every ground holds for good, and each soft bounce is one.
 fn rules() -> Rules {
-    let soft_bounce = Threshold { count: 1, within: Duration::ZERO, term: Term::Forever };
+    let soft_bounce =
+        Threshold { count: 1, within: Duration::ZERO, apart: Duration::ZERO, term: Term::Forever };
     Rules { soft_bounce, ..Rules::default() }
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use suppressd::model::{
-    Address, Event, EventKind, Fact, Filter, Gist, Lifts, Never, Origin, Reason, Scope, SourceName,
-    Standing, Suppression, Telling, Term, Time,
+    Address, Event, EventKind, Fact, Failure, Filter, Gist, Lifts, Never, Origin, Reason, Scope,
+    SourceName, Standing, Suppression, Telling, Term, Time,
 };
 use suppressd::rules::{Rules, Threshold};
 
@@ -68,6 +68,12 @@ pub(crate) fn event(teller: &str, kind: EventKind, at: Time) -> Event {
 /// A failure of a message.
 pub(crate) fn failure(teller: &str, kind: EventKind, message: &str, at: Time) -> Event {
     Event { message_id: Some(message.to_owned()), ..event(teller, kind, at) }
+}
+
+/// A refusal of a message for good that nothing explains.
+pub(crate) fn unexplained(teller: &str, message: &str, at: Time) -> Event {
+    let known = Failure { unexplained: true, ..Failure::default() };
+    Event { failure: Some(known), ..failure(teller, EventKind::SoftBounce, message, at) }
 }
 
 /// An operator's addition.
@@ -153,17 +159,21 @@ pub(crate) fn seconds(count: u64) -> Term {
     Term::For(Duration::from_secs(count))
 }
 
+/// How far apart [`short_rules`] want what nothing explains.
+const GAP: Duration = Duration::from_secs(6);
+
 /// Rules with a different short term for each reason, that count every kind of failure.
 pub(crate) fn short_rules() -> Rules {
-    let within = Duration::from_secs(10);
+    let (within, apart) = (Duration::from_secs(10), Duration::ZERO);
     Rules {
         hard_bounce: seconds(10),
         complaint: seconds(20),
         unsubscribe: seconds(15),
         invalid: seconds(5),
         provider_listed: seconds(30),
-        soft_bounce: Threshold { count: 2, within, term: seconds(12) },
-        blocked: Some(Threshold { count: 1, within: Duration::ZERO, term: seconds(7) }),
+        soft_bounce: Threshold { count: 2, within, apart, term: seconds(12) },
+        blocked: Some(Threshold { count: 1, within: Duration::ZERO, apart, term: seconds(7) }),
+        unexplained: Some(Threshold { count: 2, within, apart: GAP, term: seconds(9) }),
         never: Never::default(),
     }
 }

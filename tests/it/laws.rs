@@ -13,7 +13,8 @@ use suppressd::model::{
 use suppressd::rules::{Rules, Threshold};
 
 use crate::facts::{
-    added, at, event, fact, failure, lifted, precise, short_rules, standing, standings, verdict,
+    added, at, event, fact, failure, lifted, precise, short_rules, standing, standings,
+    unexplained, verdict,
 };
 
 /// Largest subset that is merged in every order.
@@ -40,6 +41,9 @@ fn universe() -> Vec<Event> {
         failure("a", SoftBounce, "m2", precise(at(20))),
         failure("b", SoftBounce, "m3", at(30)),
         failure("a", Blocked, "m4", at(20)),
+        unexplained("a", "m5", at(10)),
+        unexplained("a", "m6", at(15)),
+        unexplained("b", "m7", at(20)),
         event("a", Delivered, at(10)),
         event("b", Delivered, at(20)),
         event("a", Delivered, precise(at(20))),
@@ -177,7 +181,14 @@ fn plain_reading(rules: &Rules, facts: &[&Fact], now: Time) -> Essence {
         Fact::Blocked(message, bounce) => Some((*message, bounce.clone())),
         _ => None,
     };
+    let odd = |fact: &Fact| match fact {
+        Fact::Unexplained(message, bounce) => Some((*message, bounce.clone())),
+        _ => None,
+    };
     found.extend(runs_of(&rules.soft_bounce, facts, soft));
+    if let Some(threshold) = &rules.unexplained {
+        found.extend(runs_of(threshold, facts, odd));
+    }
     if let Some(threshold) = &rules.blocked {
         found.extend(runs_of(threshold, facts, blocked));
     }
@@ -249,13 +260,46 @@ fn runs_of(
     };
     let mut times: Vec<Time> = by_message.values().filter(counts).map(|b| b.at).collect();
     times.sort();
-    let run = |run: &[Time]| {
+    let run = |run: Vec<usize>| {
+        let run: Vec<Time> = run.into_iter().map(|index| times[index]).collect();
         let last = run[run.len() - 1];
         let close = last.since(run[0]) <= threshold.within;
+        let apart = run.windows(2).all(|pair| pair[1].since(pair[0]) >= threshold.apart);
         let end = threshold.term.end(last).time().map_or(i64::MAX, Time::nanos);
-        close.then_some((Reason::SoftBounces, end))
+        (close && apart).then_some((Reason::SoftBounces, end))
     };
-    times.windows(threshold.count).filter_map(run).collect()
+    subsets(times.len(), threshold.count).into_iter().filter_map(run).collect()
+}
+
+/// The day and hour of a failure that nothing explains.
+fn odd(day: i64, hour: i64) -> Event {
+    unexplained("a", &format!("{day}:{hour}"), at(day * 86_400 + hour * 3_600))
+}
+
+#[test]
+fn what_nothing_explains_counts_by_days() {
+    let now = at(90 * 86_400);
+    let suppresses = |events: &[Event]| {
+        verdict(&Rules::default(), &standing(events), now).map(|found| found.reason)
+    };
+    let days = |days: &[i64]| days.iter().map(|day| odd(*day, 0)).collect::<Vec<_>>();
+    assert_eq!(suppresses(&days(&[1, 2, 3])), Some(Reason::SoftBounces));
+    assert_eq!(suppresses(&days(&[1, 45, 91])), Some(Reason::SoftBounces));
+    assert_eq!(suppresses(&days(&[1, 45, 92])), None, "too long ago");
+    assert_eq!(suppresses(&days(&[1, 2])), None);
+    let of_a_day: Vec<Event> = (0..24).map(|hour| odd(1, hour)).collect();
+    assert_eq!(suppresses(&of_a_day), None, "one day, however many");
+    assert_eq!(suppresses(&[odd(1, 10), odd(1, 12), odd(2, 10), odd(3, 10)]).is_some(), true);
+    assert_eq!(suppresses(&[odd(1, 0), odd(1, 23), odd(2, 22)]), None, "not a day apart");
+    let mut reset = days(&[1, 2, 3]);
+    reset.push(event("a", EventKind::Delivered, at(2 * 86_400 + 60)));
+    assert_eq!(suppresses(&reset), None, "a delivery between");
+    // More on each day than are kept one by one.
+    let many: Vec<Event> = (0..3)
+        .flat_map(|day| (0..100).map(move |n| (day, n)))
+        .map(|(day, n)| unexplained("a", &format!("{day} {n}"), at(day * 86_400 + n)))
+        .collect();
+    assert_eq!(suppresses(&many), Some(Reason::SoftBounces));
 }
 
 #[test]
@@ -359,6 +403,25 @@ proptest! {
         prop_assert_eq!(standing(&other), expected.clone());
         other.reverse();
         prop_assert_eq!(standing(&other), expected);
+    }
+
+    #[test]
+    fn what_nothing_explains_is_kept_alike_in_any_order(
+        messages in prop::collection::vec((0..120_u32, 0..60_i64, 0..86_400_i64), 50..300),
+        seed in any::<u64>(),
+    ) {
+        let failed = |(message, day, second): &(u32, i64, i64)| {
+            unexplained("a", &format!("m{message}"), at(day * 86_400 + second))
+        };
+        let events: Vec<Event> = messages.iter().map(failed).collect();
+        let expected = standing(&events);
+        let mut other = events.clone();
+        other.sort_by_key(|event| scatter(event.at.nanos().unsigned_abs(), seed));
+        other.extend(events.iter().take(40).cloned());
+        prop_assert_eq!(standing(&other), expected.clone());
+        other.reverse();
+        prop_assert_eq!(standing(&other), expected.clone());
+        prop_assert!(postcard::to_stdvec(&expected).unwrap().len() < 4 << 10);
     }
 
     #[test]

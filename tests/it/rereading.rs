@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use suppressd::ingest::{self, Running, Settings};
 use suppressd::model::{Address, Element, EventKind, Origin, SourceName, Submission, Time};
-use suppressd::provider::{Diagnostic, Judge, Reading};
+use suppressd::provider::{Judge, Reading};
 use suppressd::rules::Rules;
 use suppressd::store::EventFilter;
+use suppressd::verdict::own::{OwnRow, Words};
 use tokio::runtime::Handle;
 
 use super::support::client::event;
@@ -54,7 +55,8 @@ async fn events_are_shown_as_they_are_read_now_and_none_is_lost() {
     running.ingest.applied(receipt).await;
     running.stop(PATIENCE).await;
 
-    let own = vec![Diagnostic { text: "no such user".to_owned(), kind: EventKind::Blocked }];
+    let own = OwnRow::of_kind("a test".to_owned(), EventKind::Blocked);
+    let own = vec![OwnRow { words: Some(Words::text("no such user")), ..own }];
     let running = start(folder.path(), Judge { own }).await;
     use EventKind::{Blocked, Delivered};
     let of = |address: &str| EventFilter {

@@ -18,7 +18,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Rules under which one soft bounce is enough, so that every reason has one cause.
 fn one_is_enough() -> Rules {
-    let soft_bounce = Threshold { count: 1, within: Duration::ZERO, term: Term::Forever };
+    let soft_bounce =
+        Threshold { count: 1, within: Duration::ZERO, apart: Duration::ZERO, term: Term::Forever };
     Rules { soft_bounce, ..Rules::default() }
 }
 
@@ -106,7 +107,12 @@ fn streams_do_not_touch_each_other() {
 #[test]
 fn an_end_is_exact_for_every_reason() {
     let rules = Rules {
-        soft_bounce: Threshold { count: 1, within: Duration::ZERO, term: seconds(12) },
+        soft_bounce: Threshold {
+            count: 1,
+            within: Duration::ZERO,
+            apart: Duration::ZERO,
+            term: seconds(12),
+        },
         ..short_rules()
     };
     for (told, end) in [
@@ -221,7 +227,8 @@ fn blocked_suppresses_only_when_the_rules_say_so() {
         .collect();
     assert_eq!(standing(&many).blocked().len(), TALLY_MAX, "they are counted all the same");
     assert!(!suppressed(&Rules::default(), &many, at(64)));
-    let blocked = Some(Threshold { count: 3, within: 14 * DAY, term: seconds(100) });
+    let blocked =
+        Some(Threshold { count: 3, within: 14 * DAY, apart: Duration::ZERO, term: seconds(100) });
     let rules = Rules { blocked, ..Rules::default() };
     assert!(suppressed(&rules, &many[..3], at(3)));
     assert!(!suppressed(&rules, &many[..2], at(3)));
@@ -236,7 +243,8 @@ fn the_largest_count_can_be_reached() {
     let bounces: Vec<Event> = (0..TALLY_MAX as i64)
         .map(|n| failure("a", EventKind::SoftBounce, &format!("m{n}"), at(n)))
         .collect();
-    let soft_bounce = Threshold { count: TALLY_MAX, within: DAY, term: Term::Forever };
+    let soft_bounce =
+        Threshold { count: TALLY_MAX, within: DAY, apart: Duration::ZERO, term: Term::Forever };
     let rules = Rules { soft_bounce, ..Rules::default() };
     assert!(suppressed(&rules, &bounces, at(100)));
     assert!(!suppressed(&rules, &bounces[1..], at(100)));
@@ -285,6 +293,7 @@ fn effect(event: &Event) -> Effect {
         Some(Fact::Ground { reason, .. }) => Effect::Ground(reason),
         Some(Fact::SoftBounce(..)) => Effect::SoftBounce,
         Some(Fact::Blocked(..)) => Effect::Blocked,
+        Some(Fact::Unexplained(..)) => unreachable!("nothing here was judged"),
         Some(Fact::Delivered(_)) => Effect::Delivered,
         Some(Fact::Lift(_)) => Effect::Lift,
     }

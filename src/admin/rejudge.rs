@@ -1,0 +1,247 @@
+//! Reading the journal again under the present rules, and making it so.
+//!
+//! Each address that has failed is taken once, with all of its events. What is applied goes the
+//! one way in, together with how far it has come, so that it goes on there after a kill.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use data_encoding::HEXLOWER;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
+
+use super::{Admin, Failure, Replies, Reply, blocking, unheard};
+use crate::clock;
+use crate::model::{
+    Address, Correction, Cursor, Element, Event, Filter, Origin, Position, Reread, Scope,
+    SourceName, Standing, Submission, Suppression, Time,
+};
+use crate::provider::{OPERATOR, correction_element};
+use crate::store::EventFilter;
+
+/// The feed under which it is noted how far it has come.
+const FEED: &str = "rejudge";
+/// Corrections of one submission, and addresses between two words about the progress.
+const AT_ONCE: usize = 500;
+const TOLD_EVERY: u64 = 200;
+
+/// One run.
+struct Run {
+    admin: Arc<Admin>,
+    to: Replies,
+    apply: bool,
+    now: Time,
+    /// By which rules, in short.
+    rules: String,
+    /// Where the journal began, and where it ends, as it began.
+    start: Position,
+    end: Position,
+    waiting: Vec<Element>,
+    rows: Vec<Value>,
+    addresses: u64,
+    changed: u64,
+    corrected: u64,
+}
+
+impl Admin {
+    pub(super) async fn rejudge(
+        self: &Arc<Self>,
+        apply: bool,
+        to: &Replies,
+    ) -> Result<(), Failure> {
+        let (admin, to) = (Arc::clone(self), to.clone());
+        blocking(move || Run::new(admin, to, apply)?.go()).await
+    }
+}
+
+impl Run {
+    fn new(admin: Arc<Admin>, to: Replies, apply: bool) -> Result<Run, Failure> {
+        let rules = format!("{} {:?}", env!("CARGO_PKG_VERSION"), admin.reader.reading().judge);
+        let rules = HEXLOWER.encode(&Sha256::digest(rules)[..8]);
+        let (now, start) = (clock::now(), admin.reader.journal_start()?);
+        let end = admin.reader.totals()?.applied;
+        let (waiting, rows) = (Vec::new(), Vec::new());
+        let (addresses, changed, corrected) = (0, 0, 0);
+        Ok(Run {
+            admin,
+            to,
+            apply,
+            now,
+            rules,
+            start,
+            end,
+            waiting,
+            rows,
+            addresses,
+            changed,
+            corrected,
+        })
+    }
+
+    fn go(mut self) -> Result<(), Failure> {
+        let from = if self.apply { self.left_at()? } else { self.start };
+        let filter = EventFilter { judged: true, ..EventFilter::default() };
+        let reader = self.admin.reader.clone();
+        let mut scan = reader.events_from(filter, (from, 0))?;
+        let mut seen = HashSet::new();
+        while let Some(told) = scan.advance()? {
+            let (record, address) = (told.place.0, told.event.address);
+            if record >= self.end {
+                break;
+            }
+            if !seen.insert(short(&address)) {
+                continue;
+            }
+            self.address(&address)?;
+            self.addresses += 1;
+            if self.addresses.is_multiple_of(TOLD_EVERY) {
+                self.progress(record)?;
+            }
+            if self.waiting.len() >= AT_ONCE {
+                self.flush(Some(record))?;
+            }
+        }
+        self.flush(None)?;
+        let summary = json!({
+            "found": "summary",
+            "addresses": self.addresses,
+            "changed": self.changed,
+            "corrected": self.corrected,
+            "applied": self.apply,
+            "from": from.to_string(),
+        });
+        self.send(Reply::Row { row: summary })
+    }
+
+    /// Judges one address, of which all events are read.
+    fn address(&mut self, address: &Address) -> Result<(), Failure> {
+        let reader = &self.admin.reader;
+        let filter = EventFilter { address: Some(address.clone()), ..EventFilter::default() };
+        let (mut scan, mut told) = (reader.events(filter)?, Vec::new());
+        while let Some(one) = scan.advance()? {
+            told.push(Reread { event: one.event, id: one.id, record: one.place.0.as_u64() });
+        }
+        let known: BTreeMap<Scope, Standing> = reader.standings_of(address)?.into_iter().collect();
+        let mut scopes: Vec<Scope> = told.iter().map(|told| told.event.scope.clone()).collect();
+        scopes.sort();
+        scopes.dedup();
+        for scope in scopes {
+            let standing = known.get(&scope).cloned().unwrap_or_default();
+            let correction = Correction::of(&standing, address.key(), &scope, &told);
+            let Some(correction) = correction else { continue };
+            let mut corrected = standing.clone();
+            correction.apply(&mut corrected);
+            self.corrected += 1;
+            self.row(address, &scope, (&standing, &corrected), &told);
+            if self.apply {
+                self.waiting.push(correction_element(&correction));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells what becomes of a verdict, where anything does.
+    fn row(
+        &mut self,
+        address: &Address,
+        scope: &Scope,
+        (before, after): (&Standing, &Standing),
+        told: &[Reread],
+    ) {
+        let judge = |standing: &Standing| {
+            self.admin.rules.judge(address.key(), standing, scope, &Filter::default(), self.now)
+        };
+        let essence = |found: &Option<Suppression>| found.as_ref().map(|s| (s.reason, s.until));
+        let (from, to) = (judge(before), judge(after));
+        if essence(&from) == essence(&to) {
+            return;
+        }
+        self.changed += 1;
+        let reason = |found: &Option<Suppression>| found.as_ref().map(|s| s.reason.as_str());
+        self.rows.push(json!({
+            "found": "change",
+            "address": address.received(),
+            "scope": scope.to_string(),
+            "from": reason(&from),
+            "to": reason(&to),
+            "why": why(told, scope),
+            "done": self.apply,
+        }));
+    }
+
+    /// Hands in what waits, and tells its rows when it is applied. `at`: where to go on after a
+    /// kill; `None`: nowhere, it is done.
+    fn flush(&mut self, at: Option<Position>) -> Result<(), Failure> {
+        if self.apply {
+            let state = at.map_or(String::new(), |at| format!("{} {}", at.as_u64(), self.rules));
+            let submission = Submission {
+                source: SourceName::operator(),
+                provider: OPERATOR.into(),
+                origin: Origin::Operator,
+                feed: "".into(),
+                received_at: clock::now(),
+                elements: std::mem::take(&mut self.waiting),
+                cursor: Some(Cursor { feed: FEED.to_owned(), state }),
+                released: Vec::new(),
+            };
+            let ingest = &self.admin.ingest;
+            Handle::current().block_on(async {
+                let receipt = ingest.submit(&submission).await?;
+                ingest.applied(receipt).await;
+                Ok::<_, Failure>(())
+            })?;
+        }
+        for row in std::mem::take(&mut self.rows) {
+            self.send(Reply::Row { row })?;
+        }
+        Ok(())
+    }
+
+    /// Where a run by the same rules was broken off, else the beginning.
+    fn left_at(&self) -> Result<Position, Failure> {
+        let state = self.admin.reader.cursor(&SourceName::operator(), FEED)?.unwrap_or_default();
+        let left = state.split_once(' ').filter(|(_, rules)| *rules == self.rules);
+        let at = left.and_then(|(at, _)| at.parse().ok()).map(Position::from_u64);
+        Ok(at.unwrap_or_default().max(self.start))
+    }
+
+    fn progress(&mut self, at: Position) -> Result<(), Failure> {
+        let of = |from, to| self.admin.reader.journal_bytes(from, to);
+        let (done, all) = (of(self.start, at)?, of(self.start, self.end)?);
+        let part = Some(done as f64 / all.max(1) as f64);
+        let (what, pages) = ("journal".to_owned(), u64::from(at.segment));
+        self.send(Reply::Progress { what, pages, rows: self.addresses, part, wait: None })
+    }
+
+    fn send(&self, reply: Reply) -> Result<(), Failure> {
+        self.to.blocking_send(reply).map_err(unheard)
+    }
+}
+
+/// What stands for an address among those that were seen.
+fn short(address: &Address) -> u64 {
+    let digest = Sha256::digest(address.key());
+    digest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+/// What the latest failure is by the present rules, and what says so.
+fn why(told: &[Reread], scope: &Scope) -> Option<String> {
+    let judged = |told: &&Reread| told.event.scope == *scope && told.event.failure.is_some();
+    // The latest of those that read otherwise than when they were applied; else the latest.
+    let otherwise = |told: &&Reread| told.id != told.event.id();
+    let latest = |told: &&Reread| told.event.at;
+    let changed = told.iter().filter(judged).filter(otherwise).max_by_key(latest);
+    let told = changed.or_else(|| told.iter().filter(judged).max_by_key(latest))?;
+    Some(words(&told.event))
+}
+
+fn words(event: &Event) -> String {
+    let judgement = event.failure.as_ref().and_then(|failure| failure.judgement.as_ref());
+    let Some(judgement) = judgement else { return event.kind.to_string() };
+    let by = match (&*judgement.rule, &*judgement.evidence) {
+        ("", _) => String::new(),
+        (rule, evidence) => format!(" by {rule} ({evidence})"),
+    };
+    format!("{} of {} is {}{by}", event.kind, event.at, judgement.class)
+}

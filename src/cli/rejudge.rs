@@ -1,0 +1,86 @@
+//! `suppressd rejudge`: what the present rules make of what the journal holds.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::context::Context;
+use super::failure::Outcome;
+use super::row;
+use super::table::{Column, Table};
+use crate::admin::Command;
+
+/// The arguments of `rejudge`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Make it so; without it nothing is changed
+    #[arg(long)]
+    apply: bool,
+    /// Only show what would change, as without --apply
+    #[arg(long, conflicts_with = "apply")]
+    dry_run: bool,
+    /// Print JSON, one object a line, the last with the counts
+    #[arg(long)]
+    json: bool,
+}
+
+const COLUMNS: &[Column] = &[
+    Column::Field("ADDRESS", "address"),
+    Column::Field("SCOPE", "scope"),
+    Column::Field("FROM", "from"),
+    Column::Field("TO", "to"),
+    Column::Field("WHY", "why"),
+];
+
+impl Arguments {
+    /// Asks, shows progress on a terminal, prints what changes, and counts at the end.
+    pub(super) fn run(self, context: &mut Context) -> Outcome {
+        let mut table = Table::new(COLUMNS);
+        let mut counts = None;
+        let command = Command::Rejudge { apply: self.apply };
+        let asked = context.ask(&command, |out, row| {
+            if self.json {
+                return out.json(&row);
+            }
+            if row::text(&row, "found") == "summary" {
+                counts = Some(summary(&row));
+                return Ok(());
+            }
+            table.row(out, &row)
+        });
+        table.end(&mut context.out)?;
+        asked?;
+        counts.map_or(Ok(()), |line| context.out.line(&line))?;
+        Ok(0)
+    }
+}
+
+fn summary(row: &Value) -> String {
+    let count = |key| row::given(row, key).unwrap_or_else(|| "0".to_owned());
+    let (addresses, changed, corrected) =
+        (count("addresses"), count("changed"), count("corrected"));
+    let end = match (row::is(row, "applied"), &*corrected) {
+        (_, "0") => "",
+        (true, _) => "; it is done",
+        (false, _) => "; nothing was changed: --apply makes it so",
+    };
+    format!(
+        "{addresses} addresses that have failed: {changed} verdicts change, in {corrected} facts \
+         read otherwise{end}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_counts_are_one_line() {
+        let row = json!({"found": "summary", "addresses": 9, "changed": 2, "corrected": 3,
+            "applied": false});
+        let line = "9 addresses that have failed: 2 verdicts change, in 3 facts read otherwise; \
+                    nothing was changed: --apply makes it so";
+        assert_eq!(summary(&row), line);
+    }
+}

@@ -1,0 +1,280 @@
+//! Holding back a mass of new suppressions, until an administrator has looked at it.
+//!
+//! A receiver that is out of order may say of every mailbox that it does not exist. What is above
+//! the usual rate of one source, domain and class is noted like any other fact, but suppresses
+//! nobody yet. It is counted by when it happened, so that history which comes in bulk is no mass.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::apply::Merge;
+use crate::model::{Event, EventKind, Held, MassId, Origin, Scope, SourceName, Standing, Time};
+use crate::provider::{MassStep, OPERATOR};
+use crate::rules::Finding;
+use crate::store::{Kin, Mass, Rate, StoreError};
+use crate::telemetry;
+
+/// Slots that the span is divided into, and the shortest, in seconds.
+const SLOTS: u64 = 60;
+/// What a poll brings that is older is history.
+const HISTORY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What makes a mass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// So many new suppressions are none yet.
+    pub count: u32,
+    /// Within this span.
+    pub within: Duration,
+    /// Those of different sources are different masses.
+    pub by_source: bool,
+    /// Those of different domains are.
+    pub by_domain: bool,
+    /// Those of different classes are.
+    pub by_class: bool,
+}
+
+impl Default for Hold {
+    fn default() -> Hold {
+        let within = Duration::from_secs(60 * 60);
+        Hold { count: 500, within, by_source: true, by_domain: true, by_class: true }
+    }
+}
+
+impl Hold {
+    /// What an event's suppression has in common with others.
+    fn kin(&self, event: &Event) -> Kin {
+        let part = |wanted: bool, text: &str| if wanted { text.into() } else { "".into() };
+        let class = event.class().map_or(event.kind.as_str(), |class| class.as_str());
+        Kin {
+            source: part(self.by_source, event.source.as_str()),
+            domain: part(self.by_domain, event.address.domain()),
+            class: part(self.by_class, class),
+        }
+    }
+
+    /// Counts one more, and says whether it is above what there may be.
+    fn is_above(&self, rate: &mut Rate, event: &Event) -> bool {
+        let (width, span) = self.slots();
+        let slot = u64::try_from(event.at.second()).unwrap_or(0) / width;
+        let newest = rate.slots.last_key_value().map_or(slot, |(newest, _)| slot.max(*newest));
+        if slot + 2 * span < newest {
+            return false;
+        }
+        rate.slots = rate.slots.split_off(&newest.saturating_sub(2 * span));
+        *rate.slots.entry(slot).or_default() += 1;
+        rate.received = rate.received.max(event.received_at.second());
+        // The fullest span that it lies in.
+        let sum = |end: u64| {
+            let span = end.saturating_sub(span - 1)..=end;
+            rate.slots.range(span).map(|(_, count)| u64::from(*count)).sum::<u64>()
+        };
+        let fullest = (slot..slot + span).map(sum).max().unwrap_or(0);
+        let is_above = fullest > u64::from(self.count);
+        rate.passes &= is_above || slot < newest;
+        is_above
+    }
+
+    /// How long a slot is, in seconds, and how many of them make the span.
+    fn slots(&self) -> (u64, u64) {
+        let width = (self.within.as_secs() / SLOTS).max(1);
+        (width, self.within.as_secs().div_ceil(width).max(1))
+    }
+
+    /// Since when something must have been received to matter at `now`.
+    pub(super) fn horizon(&self, now: Time) -> Time {
+        now.minus(self.within.saturating_mul(3)).minus(HISTORY)
+    }
+
+    /// Whether an event can be one of a mass: it happened of late, by all that we know.
+    fn is_of_late(&self, event: &Event) -> bool {
+        match event.origin {
+            Origin::Webhook => true,
+            Origin::Poll => {
+                let old = event.received_at.since(event.at) > HISTORY.max(self.within);
+                !event.undated && !old
+            }
+            Origin::Operator | Origin::Import => false,
+        }
+    }
+}
+
+/// Whether what an event says may be held.
+fn may_be_held(event: &Event, after: &[Finding]) -> bool {
+    let by_a_person = matches!(event.kind, EventKind::Complaint | EventKind::Unsubscribed)
+        || matches!(event.origin, Origin::Operator | Origin::Import);
+    !by_a_person && after.iter().all(|finding| Held::may_be(finding.reason))
+}
+
+impl Merge<'_> {
+    /// Holds what an event has made of a standing that suppressed nobody before, if it came with a
+    /// mass of others.
+    pub(super) fn hold(
+        &mut self,
+        event: &Event,
+        standing: &mut Standing,
+        after: &[Finding],
+    ) -> Result<(), StoreError> {
+        let Some(rules) = self.hold.filter(|_| may_be_held(event, after)) else { return Ok(()) };
+        let reasons: Vec<_> = after
+            .iter()
+            .filter(|finding| finding.sources.contains(&event.source))
+            .map(|finding| finding.reason)
+            .collect();
+        // What else the same source says of an address that is held, such as its list, is no more
+        // to be believed.
+        let joined = standing.held().iter().find(|held| held.source == event.source);
+        let (kin, mass) = match joined.map(|held| held.mass) {
+            Some(mass) => (rules.kin(event), mass),
+            None if !rules.is_of_late(event) => return Ok(()),
+            None => {
+                let kin = rules.kin(event);
+                match self.mass_of(&kin, rules, event)? {
+                    Some(mass) => (kin, mass),
+                    None => return Ok(()),
+                }
+            }
+        };
+        for reason in reasons {
+            standing.hold(Held { reason, source: event.source.clone(), mass });
+        }
+        self.note_held(event, kin, mass)
+    }
+
+    /// The mass that one more new suppression belongs to, if it is one too many.
+    fn mass_of(
+        &mut self,
+        kin: &Kin,
+        rules: &Hold,
+        event: &Event,
+    ) -> Result<Option<MassId>, StoreError> {
+        let mut rate = self.writer.rate(&mut self.batch, kin)?;
+        let is_above = rules.is_above(&mut rate, event);
+        let mut mass = None;
+        if is_above && !rate.passes {
+            mass = match rate.mass {
+                Some(id) if self.writer.mass(&mut self.batch, id)?.is_some() => Some(id),
+                _ => Some(self.writer.next_mass(&mut self.batch)?),
+            };
+            rate.mass = mass;
+        }
+        self.writer.put_rate(&mut self.batch, kin, &rate)?;
+        Ok(mass)
+    }
+
+    fn note_held(&mut self, event: &Event, kin: Kin, id: MassId) -> Result<(), StoreError> {
+        let place = (event.address.key(), &event.scope);
+        if !self.writer.put_held(&mut self.batch, id, place, true)? {
+            return Ok(());
+        }
+        let known = self.writer.mass(&mut self.batch, id)?;
+        if known.is_none() {
+            telemetry::ingest::mass_held(id, &kin.source, &kin.domain, &kin.class);
+        }
+        let (since, last, released) = (event.at, event.at, false);
+        let mut mass = known.unwrap_or(Mass { kin, since, last, count: 0, released });
+        mass.since = mass.since.min(event.at);
+        mass.last = mass.last.max(event.at);
+        mass.count += 1;
+        self.writer.put_mass(&mut self.batch, id, Some(&mass))
+    }
+
+    /// Takes an administrator's step about a mass.
+    pub(super) fn mass_step(&mut self, step: MassStep) -> Result<(), StoreError> {
+        match step {
+            MassStep::Pass(id) => {
+                let Some(mass) = self.writer.mass(&mut self.batch, id)? else { return Ok(()) };
+                let mut rate = self.writer.rate(&mut self.batch, &mass.kin)?;
+                rate.passes = true;
+                self.writer.put_rate(&mut self.batch, &mass.kin, &rate)?;
+                let mass = Mass { released: true, ..mass };
+                self.writer.put_mass(&mut self.batch, id, Some(&mass))
+            }
+            MassStep::Free(id, address, scope) => self.free(id, &address, &scope),
+            MassStep::End(id) => self.writer.put_mass(&mut self.batch, id, None),
+        }
+    }
+
+    /// Holds an address no longer.
+    fn free(&mut self, id: MassId, address: &str, scope: &Scope) -> Result<(), StoreError> {
+        let mut standing = self.writer.standing(&mut self.batch, address, scope)?;
+        let before = self.live(address, &standing);
+        if standing.free(id) {
+            if before != self.live(address, &standing) {
+                self.changed.push(address.into());
+            }
+            self.writer.put_standing(&mut self.batch, address, scope, &standing)?;
+        }
+        self.note_freed(id, address, scope)
+    }
+
+    /// Notes which masses no longer hold an address that they held before.
+    pub(super) fn note_all_freed(
+        &mut self,
+        before: &[Held],
+        standing: &Standing,
+        address: &str,
+        scope: &Scope,
+    ) -> Result<(), StoreError> {
+        let ids = |held: &[Held]| held.iter().map(|held| held.mass).collect::<BTreeSet<_>>();
+        for id in &ids(before) - &ids(standing.held()) {
+            self.note_freed(id, address, scope)?;
+        }
+        Ok(())
+    }
+
+    fn note_freed(&mut self, id: MassId, address: &str, scope: &Scope) -> Result<(), StoreError> {
+        if !self.writer.put_held(&mut self.batch, id, (address, scope), false)? {
+            return Ok(());
+        }
+        let Some(mut mass) = self.writer.mass(&mut self.batch, id)? else { return Ok(()) };
+        mass.count = mass.count.saturating_sub(1);
+        let mass = Some(mass).filter(|mass| mass.count > 0);
+        self.writer.put_mass(&mut self.batch, id, mass.as_ref())
+    }
+}
+
+/// Whose steps about masses count.
+pub(super) fn is_by_operator(provider: &str, source: &SourceName) -> bool {
+    provider == OPERATOR && *source == SourceName::operator()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Address;
+    use crate::provider::{Judge, Stamp};
+
+    fn event(at: i64) -> Event {
+        let source = SourceName::parse("acme").unwrap();
+        let (origin, received_at) = (Origin::Webhook, Time::from_seconds(at));
+        let judge = &Judge::default();
+        let stamp = Stamp { source: &source, origin, feed: "", received_at, faults: judge };
+        let address = Address::parse("a@x.test").unwrap();
+        stamp.event("generic", EventKind::HardBounce, String::new(), address, received_at)
+    }
+
+    #[test]
+    fn what_is_above_the_rate_is_told_by_when_it_happened() {
+        let hold = Hold { count: 3, ..Hold::default() };
+        let mut rate = Rate::default();
+        let mut above = |at: i64| hold.is_above(&mut rate, &event(1_000_000 + at));
+        assert_eq!([0, 60, 120].map(&mut above), [false; 3]);
+        assert!(above(180), "the fourth within an hour");
+        assert!(!above(2 * 3600), "two hours later");
+        assert_eq!([-3600, -7200].map(&mut above), [false; 2], "history, in any order");
+        assert!(above(200), "one that comes late, of the full hour");
+        assert!(!above(86_400));
+        assert!(!above(100), "that hour is long over");
+    }
+
+    #[test]
+    fn short_spans_have_slots_too() {
+        for seconds in [1, 7, 59, 60, 61, 3600, 86_400] {
+            let hold = Hold { within: Duration::from_secs(seconds), ..Hold::default() };
+            let (width, span) = hold.slots();
+            assert!(width * span >= seconds && width * (span - 1) < seconds, "{seconds}");
+            assert!(span <= 2 * SLOTS);
+        }
+    }
+}

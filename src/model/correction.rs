@@ -1,0 +1,195 @@
+//! What the present rules make of facts that were concluded by earlier ones.
+//!
+//! Merging never takes anything back. A correction does, and of nothing but what the journal still
+//! tells: a ground whose evidence is not there any more stays as it is. It names what it takes by
+//! the evidence, so it may be applied again, and over what came later.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::standing::Ground;
+use super::{
+    Event, EventId, EventKind, Fact, Held, Latest, MessageKey, Reason, Scope, SourceName, Standing,
+    Telling, Time,
+};
+
+/// An event of the journal as it reads by the present rules.
+#[derive(Clone, Debug)]
+pub struct Reread {
+    /// The event.
+    pub event: Event,
+    /// Its identity when it was applied.
+    pub id: EventId,
+    /// The record that told it first.
+    pub record: u64,
+}
+
+/// What a standing has to lose and to gain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Correction {
+    /// The key of the address.
+    pub address: Box<str>,
+    /// The scope.
+    pub scope: Scope,
+    grounds: Vec<Replaced>,
+    /// Messages that count otherwise, or no longer.
+    messages: Vec<MessageKey>,
+    facts: Vec<Again>,
+}
+
+/// A ground that rests on this evidence, and what is left of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Replaced {
+    reason: Reason,
+    source: SourceName,
+    evidence: EventId,
+    left: Option<Ground>,
+}
+
+/// A fact, told as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Again {
+    spelling: Box<str>,
+    record: u64,
+    received: Time,
+    fact: Fact,
+}
+
+impl Correction {
+    /// What the events of an address and a scope, in the journal's order, have to change of its
+    /// standing. `None`: nothing.
+    pub fn of(standing: &Standing, address: &str, scope: &Scope, told: &[Reread]) -> Option<Self> {
+        let told: Vec<&Reread> = told.iter().filter(|told| told.event.scope == *scope).collect();
+        let facts = Facts::of(&told);
+        let grounds: Vec<Replaced> = facts.replaced(standing).collect();
+        let gone: BTreeSet<EventId> = grounds.iter().map(|ground| ground.evidence).collect();
+        let messages: Vec<MessageKey> = facts.moved(standing).collect();
+        let again = told.iter().filter_map(|told| told.again(&gone)).collect();
+        let (address, scope) = (address.into(), scope.clone());
+        let correction = Correction { address, scope, grounds, messages, facts: again };
+        let mut corrected = standing.clone();
+        correction.apply(&mut corrected).then_some(correction)
+    }
+
+    /// Applies it; says whether anything changed.
+    pub fn apply(&self, standing: &mut Standing) -> bool {
+        let before = standing.clone();
+        for Replaced { reason, source, evidence, left } in &self.grounds {
+            standing.replace_ground(*reason, source, *evidence, left.as_ref());
+        }
+        for message in &self.messages {
+            standing.forget_message(*message);
+        }
+        for Again { spelling, record, received, fact } in &self.facts {
+            let telling = Telling { record: *record, received: *received, is_new: true };
+            standing.merge(spelling, fact.clone(), &telling);
+        }
+        standing.free_what_is_gone();
+        *standing != before
+    }
+}
+
+impl Reread {
+    /// The fact to merge again. What a list says is merged by its own rules, and only moves from
+    /// one reason to another.
+    fn again(&self, gone: &BTreeSet<EventId>) -> Option<Again> {
+        let event = &self.event;
+        let fact = event.fact()?;
+        let of_a_list = matches!(event.kind, EventKind::Listed | EventKind::Rejected);
+        let wanted = match &fact {
+            Fact::Ground { reason, latest, .. } if of_a_list => {
+                gone.contains(&latest.evidence) && Held::may_be(*reason)
+            }
+            Fact::Ground { reason, .. } => Held::may_be(*reason),
+            Fact::SoftBounce(..) | Fact::Blocked(..) | Fact::Unexplained(..) => true,
+            Fact::Delivered(_) | Fact::Lift(_) => false,
+        };
+        let (spelling, record) = (event.address.received().into(), self.record);
+        wanted.then_some(Again { spelling, record, received: event.received_at, fact })
+    }
+}
+
+/// What the journal says of one address and scope.
+#[derive(Default)]
+struct Facts {
+    /// Every identity that an event has or had.
+    ids: BTreeSet<EventId>,
+    /// When each source's events happened.
+    times: BTreeSet<(SourceName, i64)>,
+    grounds: BTreeMap<(Reason, SourceName), Vec<Latest>>,
+    /// Of each message, in which tallies it counts.
+    messages: BTreeMap<MessageKey, [bool; 3]>,
+}
+
+impl Facts {
+    fn of(told: &[&Reread]) -> Facts {
+        let mut facts = Facts::default();
+        for Reread { event, id, .. } in told.iter().copied() {
+            facts.ids.extend([*id, event.id()]);
+            facts.times.insert((event.source.clone(), event.at.nanos()));
+            let is_failure = event.failure.is_some();
+            let none = [false; 3];
+            let of_message = facts.messages.entry(event.message_key()).or_insert(none);
+            match event.fact() {
+                Some(Fact::Ground { reason, source, latest }) => {
+                    facts.grounds.entry((reason, source)).or_default().push(latest);
+                }
+                Some(Fact::SoftBounce(..)) => of_message[0] = true,
+                Some(Fact::Blocked(..)) => of_message[1] = true,
+                Some(Fact::Unexplained(..)) => of_message[2] = true,
+                _ => {}
+            }
+            if !is_failure && *of_message == none {
+                facts.messages.remove(&event.message_key());
+            }
+        }
+        facts
+    }
+
+    /// The grounds whose latest evidence says something else by now.
+    fn replaced(&self, standing: &Standing) -> impl Iterator<Item = Replaced> {
+        let ours = |(reason, source, ground): &(Reason, &SourceName, &Ground)| {
+            Held::may_be(*reason)
+                && self.ids.contains(&ground.latest.evidence)
+                && !self.stands(*reason, source, ground)
+        };
+        standing.grounds().filter(ours).map(|(reason, source, ground)| {
+            let (source, evidence) = (source.clone(), ground.latest.evidence);
+            let left = self.left_of(reason, &source, ground);
+            Replaced { reason, source, evidence, left }
+        })
+    }
+
+    /// Whether the latest evidence of a ground still says so.
+    fn stands(&self, reason: Reason, source: &SourceName, ground: &Ground) -> bool {
+        let known = self.grounds.get(&(reason, source.clone()));
+        let same = |latest: &Latest| {
+            latest.evidence == ground.latest.evidence && latest.class == ground.latest.class
+        };
+        known.is_some_and(|known| known.iter().any(same))
+    }
+
+    /// What is left of a ground whose latest evidence is none: what the journal still tells, and
+    /// what was told before the journal begins.
+    fn left_of(&self, reason: Reason, source: &SourceName, ground: &Ground) -> Option<Ground> {
+        let told = self.grounds.get(&(reason, source.clone())).into_iter().flatten();
+        let latest = told.clone().max().cloned();
+        let first = told.map(|latest| latest.at).min();
+        let is_older = !self.times.contains(&(source.clone(), ground.first.nanos()));
+        let older = is_older.then_some(ground.first);
+        let first = first.into_iter().chain(older).min()?;
+        let latest =
+            latest.unwrap_or_else(|| Latest { at: first, class: None, ..ground.latest.clone() });
+        Some(Ground { first, latest, despite: None })
+    }
+
+    /// The messages that count in other tallies than they did.
+    fn moved(&self, standing: &Standing) -> impl Iterator<Item = MessageKey> {
+        let moved = |(message, tallies): &(&MessageKey, &[bool; 3])| {
+            let counted = standing.counts_message(**message);
+            counted != [false; 3] && counted != **tallies
+        };
+        self.messages.iter().filter(moved).map(|(message, _)| *message)
+    }
+}

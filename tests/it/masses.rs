@@ -1,0 +1,169 @@
+//! Masses of new suppressions, held back until an administrator has looked at them.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use suppressd::clock;
+
+use crate::support::client::{event, notify};
+use crate::support::daemon::{Daemon, Home, PATIENCE, source};
+use crate::support::feed::{Feed, row};
+use crate::support::wait_for;
+
+/// Twenty an hour are none yet.
+const HOLD: &str = "[hold]\nnew = { count = 20, within = \"1h\" }\n";
+
+/// The addresses of a domain that are told in one notification.
+fn tell(daemon: &Daemon, kind: &str, domain: &str, numbers: std::ops::Range<u32>) {
+    let one = |n: u32| event(kind, &format!("u{n}@{domain}"), &format!("{kind}{n}"), 30 + n);
+    let body: Vec<String> = numbers.map(one).collect();
+    assert_eq!(notify(daemon.http, &format!("[{}]", body.join(","))).status, 200);
+}
+
+/// Waits until so many rows are exported, and nothing else is to come.
+fn until_exported(home: &Home, daemon: &Daemon, rows: usize) {
+    wait_for("the export", PATIENCE, || {
+        let pending = daemon.exported()["pending"] != false;
+        let written = home.export().lines().filter(|line| line.contains('@')).count();
+        (!pending && written == rows).then_some(())
+    });
+}
+
+fn held(daemon: &Daemon) -> Vec<(Value, Value, Value)> {
+    let row = |row: Value| (row["id"].clone(), row["domain"].clone(), row["count"].clone());
+    daemon.rows(&["held"]).into_iter().map(row).collect()
+}
+
+fn is_suppressed(daemon: &Daemon, address: &str) -> bool {
+    daemon.answer(&["lookup", address]).0 == 3
+}
+
+#[test]
+fn a_mass_is_held_and_what_people_say_is_not() {
+    let home = Home::new(HOLD);
+    let daemon = home.start().ready();
+    tell(&daemon, "hard_bounce", "small.example", 0..20);
+    tell(&daemon, "hard_bounce", "big.example", 0..80);
+    tell(&daemon, "spam_complaint", "big.example", 60..62);
+    tell(&daemon, "unsubscribed", "big.example", 62..64);
+    daemon.cli(&["add", "u64@big.example"]);
+    until_exported(&home, &daemon, 20 + 20 + 5);
+    assert_eq!(held(&daemon), [(json!(1), json!("big.example"), json!(60))]);
+    let shown = daemon.rows(&["held"]).remove(0);
+    assert_eq!((&shown["source"], &shown["class"]), (&json!("test"), &json!("no_mailbox")));
+    assert_eq!(shown["since"], json!("2026-06-15T00:00:50Z"));
+    assert_eq!(shown["examples"].as_array().unwrap().len(), 5);
+    for (number, suppressed) in [(19, true), (20, false), (61, true), (63, true), (64, true)] {
+        let address = format!("u{number}@big.example");
+        assert_eq!(is_suppressed(&daemon, &address), suppressed, "{address}");
+    }
+    // It is told where one looks, and the fact is there.
+    daemon.until_logged("unusually many new suppressions");
+    assert_eq!(daemon.metric("suppressd_held_suppressions"), Some(60.0));
+    let status = daemon.rows(&["status"]).remove(0);
+    let check = status["checks"].as_array().unwrap().iter().find(|check| check["name"] == "held");
+    assert!(check.unwrap()["detail"].as_str().unwrap().starts_with("60 new suppressions"));
+    let explained = daemon.rows(&["explain", "u20@big.example"]).remove(0);
+    let finding = &explained["scopes"][0]["findings"][0];
+    assert_eq!((&finding["held"], &finding["live"]), (&json!(1), &json!(false)));
+    let said = String::from_utf8(daemon.cli(&["explain", "u20@big.example"]).stdout).unwrap();
+    assert!(said.contains("held with mass 1"), "{said}");
+    daemon.stop();
+}
+
+#[test]
+fn what_is_held_stays_so_over_kills_and_a_rebuild() {
+    let home = Home::new(HOLD);
+    let daemon = home.start().ready();
+    tell(&daemon, "hard_bounce", "big.example", 0..30);
+    daemon.kill();
+    let daemon = home.start().ready();
+    tell(&daemon, "hard_bounce", "big.example", 30..50);
+    until_exported(&home, &daemon, 20);
+    assert_eq!(held(&daemon), [(json!(1), json!("big.example"), json!(30))]);
+    daemon.stop();
+    for part in ["sled", "checkpoint"] {
+        std::fs::remove_dir_all(home.state().join(part)).unwrap();
+    }
+    let daemon = home.start().ready();
+    until_exported(&home, &daemon, 20);
+    assert_eq!(held(&daemon), [(json!(1), json!("big.example"), json!(30))]);
+    // Told again it is nothing new.
+    tell(&daemon, "hard_bounce", "big.example", 0..50);
+    assert_eq!(held(&daemon), [(json!(1), json!("big.example"), json!(30))]);
+    daemon.stop();
+    // Nor is it forgotten when the table is taken out of the configuration.
+    home.configure(&source());
+    let daemon = home.start().ready();
+    assert!(!is_suppressed(&daemon, "u40@big.example"));
+    assert_eq!(daemon.answer(&["release", "1"]).0, 0);
+    until_exported(&home, &daemon, 50);
+    assert_eq!(held(&daemon), []);
+    daemon.stop();
+}
+
+#[test]
+fn a_mass_is_let_go_or_ended() {
+    let home = Home::new(HOLD);
+    let daemon = home.start().ready();
+    tell(&daemon, "hard_bounce", "true.example", 0..40);
+    tell(&daemon, "hard_bounce", "false.example", 0..40);
+    until_exported(&home, &daemon, 40);
+    let (code, rows) = daemon.answer(&["release", "1"]);
+    assert_eq!((code, &rows[0]["released"]), (0, &json!(20)));
+    until_exported(&home, &daemon, 60);
+    // What still comes of it is not held.
+    tell(&daemon, "hard_bounce", "true.example", 40..50);
+    until_exported(&home, &daemon, 70);
+
+    assert_eq!(daemon.rows(&["lift", "--held", "2", "--dry-run"]).len(), 20);
+    assert_eq!(held(&daemon), [(json!(2), json!("false.example"), json!(20))]);
+    let lifted = daemon.rows(&["lift", "--held", "2", "--note", "an outage"]);
+    assert_eq!((lifted.len(), &lifted[0]["done"]), (20, &json!(true)));
+    assert_eq!(held(&daemon), []);
+    assert!(
+        is_suppressed(&daemon, "u5@false.example") && !is_suppressed(&daemon, "u30@false.example")
+    );
+    // A complaint counts, and a bounce that comes later does too.
+    tell(&daemon, "spam_complaint", "false.example", 30..31);
+    assert!(is_suppressed(&daemon, "u30@false.example"));
+    for verb in [&["release", "2"][..], &["lift", "--held", "2"]] {
+        assert_eq!(daemon.answer(verb).0, 64, "there is none any more");
+    }
+    until_exported(&home, &daemon, 71);
+    daemon.stop();
+}
+
+#[test]
+fn history_that_comes_in_bulk_is_no_mass() {
+    let feed = Feed::start();
+    let ago = |seconds: u64| {
+        let time = clock::now().minus(Duration::from_secs(seconds)).floor_second();
+        time.to_string()
+    };
+    let row = |domain: &str, n: u64, at: u64| {
+        row("hard_bounce", &format!("u{n}@{domain}"), &ago(at), &format!("{domain}{n}"))
+    };
+    // All of an hour, but long ago; of today, but over many hours; and a mass of today.
+    feed.push((0..60).map(|n| row("old.example", n, 20 * 86_400 + n)));
+    feed.push((0..60).map(|n| row("slow.example", n, 600 + n * 1_200)));
+    feed.push((0..60).map(|n| row("new.example", n, 600 + n)));
+    let poll = format!("poll = {{ url = \"{}\", cron = \"0 0 0 29 2 *\" }}\n", feed.url());
+    let home =
+        Home::bare(&format!("[[source]]\nname = \"api\"\nprovider = \"generic\"\n{poll}{HOLD}"));
+    let daemon = home.start().ready();
+    until_exported(&home, &daemon, 60 + 60 + 20);
+    assert_eq!(held(&daemon), [(json!(1), json!("new.example"), json!(40))]);
+    daemon.stop();
+}
+
+#[test]
+fn masses_are_told_apart_as_the_table_says() {
+    let home = Home::new(&format!("{HOLD}by = [\"source\"]\n"));
+    let daemon = home.start().ready();
+    tell(&daemon, "hard_bounce", "a.example", 0..15);
+    tell(&daemon, "hard_bounce", "b.example", 0..15);
+    until_exported(&home, &daemon, 20);
+    assert_eq!(held(&daemon), [(json!(1), Value::Null, json!(10))]);
+    daemon.stop();
+}
