@@ -1,14 +1,17 @@
-//! `suppressd classify`: what a reply means, by the rules of the program. Needs no daemon.
+//! `suppressd classify`: what a reply means, by an administrator's own rows and the rules of the
+//! program. Needs no daemon.
 
 use std::io::{self, BufRead};
+use std::path::Path;
 
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::configuration;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::table::{Column, Table};
-use crate::model::Judgement;
+use crate::verdict::own::{self, OwnRow, Teller};
 use crate::verdict::{Reply, Rulebook, Told};
 
 /// Longest line of standard input, in bytes.
@@ -50,6 +53,7 @@ impl Arguments {
     pub(super) fn run(self, context: &mut Context) -> Outcome {
         let book = Rulebook::built_in().map_err(|error| Failure::Failed(error.to_string()))?;
         let told = self.told(&book)?;
+        let rules = Rules { book, own: own_rows(context.config.as_deref())?, told };
         let mut table = Table::new(COLUMNS);
         let mut show = |row: Value| {
             let out = &mut context.out;
@@ -64,16 +68,11 @@ impl Arguments {
                     let why = format!("a line of standard input is over {LINE_BYTES_MAX} bytes");
                     return Err(Failure::Failed(why));
                 }
-                show(self.line(&book, &line, told))?;
+                show(self.line(&rules, &line))?;
             }
         } else {
-            show(self.row(
-                &book,
-                self.smtp_code,
-                self.enhanced_code.as_deref(),
-                &self.text.join(" "),
-                told,
-            ))?;
+            let text = self.text.join(" ");
+            show(self.row(&rules, self.smtp_code, self.enhanced_code.as_deref(), &text))?;
         }
         table.end(&mut context.out)?;
         Ok(0)
@@ -93,34 +92,50 @@ impl Arguments {
     }
 
     /// A line of standard input: a text, or two codes before it.
-    fn line(&self, book: &Rulebook, line: &str, told: Told) -> Value {
+    fn line(&self, rules: &Rules, line: &str) -> Value {
         let mut parts = line.splitn(3, '\t');
         match (parts.next(), parts.next(), parts.next()) {
             (Some(code), Some(enhanced), Some(text)) => {
                 let enhanced = Some(enhanced.trim()).filter(|code| !code.is_empty());
                 let smtp = code.trim().parse().ok();
-                self.row(book, smtp, enhanced, text, told)
+                self.row(rules, smtp, enhanced, text)
             }
-            _ => self.row(book, self.smtp_code, self.enhanced_code.as_deref(), line, told),
+            _ => self.row(rules, self.smtp_code, self.enhanced_code.as_deref(), line),
         }
     }
 
-    fn row(
-        &self,
-        book: &Rulebook,
-        smtp: Option<u16>,
-        enhanced: Option<&str>,
-        text: &str,
-        told: Told,
-    ) -> Value {
-        let Judgement { class, rule, evidence, .. } =
-            book.judge(&Reply { smtp, enhanced, text }, told);
+    fn row(&self, rules: &Rules, smtp: Option<u16>, enhanced: Option<&str>, text: &str) -> Value {
+        let reply = Reply { smtp, enhanced, text };
+        let teller = Teller { provider: self.provider.as_deref(), source: None };
+        let (judgement, kind) = own::judge(&rules.own, teller, &reply).unwrap_or_else(|| {
+            let judgement = rules.book.judge(&reply, rules.told);
+            let kind = judgement.class.kind();
+            (judgement, kind)
+        });
         json!({
             "text": text,
-            "class": class.as_str(),
-            "kind": class.kind().as_str(),
-            "rule": rule,
-            "evidence": evidence,
+            "class": judgement.class.as_str(),
+            "kind": kind.as_str(),
+            "rule": judgement.rule,
+            "evidence": judgement.evidence,
         })
+    }
+}
+
+/// What judges.
+struct Rules {
+    book: Rulebook,
+    /// The administrator's own rows, which come first.
+    own: Vec<OwnRow>,
+    /// What the provider's word means.
+    told: Told,
+}
+
+/// The rows of the file that is named; else those of the usual one, if it is there and can be read.
+fn own_rows(named: Option<&Path>) -> Result<Vec<OwnRow>, Failure> {
+    match configuration::load(&configuration::file(named)) {
+        Ok(config) => Ok(config.reading.judge.own),
+        Err((problems, _)) if named.is_some() => Err(Failure::Configuration(problems)),
+        Err(_) => Ok(Vec::new()),
     }
 }

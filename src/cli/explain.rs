@@ -78,9 +78,12 @@ fn rule(event: &Value) -> String {
 }
 
 fn stands(finding: &Value) -> String {
+    if let Some(mass) = row::given(finding, "held") {
+        return format!("no, held with mass {mass}");
+    }
     let stands = if row::is(finding, "exempt") {
         "no, exempt"
-    } else if row::is(finding, "lifted") {
+    } else if row::given(finding, "lifted").is_some() {
         "no, lifted"
     } else if row::is(finding, "live") {
         "yes"

@@ -212,7 +212,7 @@ fn whole(root: Section<'_>) -> Option<Config> {
     }
     let mut found = source::sources(sources, is_local);
     let rules = root.table_or_empty("rules").map(|section| rules::rules(section, &found.names));
-    let (rules, own) = rules.unzip();
+    let (rules, judge) = rules.unzip();
     let public_url = http.as_ref().and_then(|http| http.public_url.as_ref());
     for hook in &mut found.webhooks {
         let usual = |base: &Url| public_hook(base, &hook.source);
@@ -245,7 +245,7 @@ fn whole(root: Section<'_>) -> Option<Config> {
         rules: rules?,
         hold,
         sources: found.sources,
-        reading: Reading { judge: Judge { own: own? }, described: found.described },
+        reading: Reading { judge: judge?, described: found.described },
         webhooks: found.webhooks,
         polls: found.polls,
         exports,

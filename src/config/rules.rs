@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::EVER;
 use super::section::{Field, Section, shown};
 use crate::model::{Class, EventKind, Never, SourceName, TALLY_MAX, Term};
-use crate::provider;
+use crate::provider::{self, Judge};
 use crate::rules::{Rules, Threshold};
 use crate::units;
 use crate::verdict::own::{Codes, OwnRow, Words};
@@ -16,7 +16,7 @@ const TERMS: RangeInclusive<Duration> = Duration::from_secs(1)..=EVER;
 const GAPS: RangeInclusive<Duration> = Duration::ZERO..=EVER;
 
 /// The `[rules]` table: what suppresses, and the administrator's own rows in their order.
-pub(super) fn rules(section: Section<'_>, names: &BTreeSet<SourceName>) -> (Rules, Vec<OwnRow>) {
+pub(super) fn rules(section: Section<'_>, names: &BTreeSet<SourceName>) -> (Rules, Judge) {
     let default = Rules::default();
     let of = |key: &'static str, default: Term| {
         let table = section.take(key).and_then(|field| rule_table(&field, "{ for = \"forever\" }"));
@@ -47,7 +47,7 @@ pub(super) fn rules(section: Section<'_>, names: &BTreeSet<SourceName>) -> (Rule
     let short = short.iter().enumerate();
     own.extend(short.filter_map(|(index, row)| diagnostic(row, index + 1)));
     section.finish();
-    (rules, own)
+    (rules, Judge { own, listed_by_rule: section.has("provider_listed") })
 }
 
 /// Who is never suppressed.

@@ -20,6 +20,8 @@ static BOOK: LazyLock<Rulebook> = LazyLock::new(|| {
 pub struct Judge {
     /// An administrator's rows, which are looked at first.
     pub own: Vec<OwnRow>,
+    /// The rules say how long an entry on a provider's list counts, whatever the provider does.
+    pub listed_by_rule: bool,
 }
 
 impl Judge {

@@ -13,6 +13,7 @@ mod forward_email;
 mod generic;
 mod imported;
 mod judge;
+mod listing;
 mod mailersend;
 mod mailgun;
 mod mailjet;
@@ -221,6 +222,9 @@ pub fn read_element(
     let loose = provider.times_differ();
     for event in &mut events {
         event.loose = loose && event.identity.is_none();
+        if !reading.judge.listed_by_rule {
+            listing::end(event);
+        }
     }
     Ok(events)
 }

@@ -57,7 +57,7 @@ async fn events_are_shown_as_they_are_read_now_and_none_is_lost() {
 
     let own = OwnRow::of_kind("a test".to_owned(), EventKind::Blocked);
     let own = vec![OwnRow { words: Some(Words::text("no such user")), ..own }];
-    let running = start(folder.path(), Judge { own }).await;
+    let running = start(folder.path(), Judge { own, ..Judge::default() }).await;
     use EventKind::{Blocked, Delivered};
     let of = |address: &str| EventFilter {
         address: Some(Address::parse(address).unwrap()),

@@ -1,0 +1,76 @@
+//! How long an entry on a provider's own list lasts, where neither the entry nor a row of the list
+//! tells: as long as the provider keeps it, and not for ever.
+//!
+//! An entry that a list still has beyond that lasts while it is there: it is told with every look.
+
+use std::time::Duration;
+
+use crate::model::{Event, EventKind, Origin, Reason, Time};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Providers, the most days that they keep an entry, and where that is documented. Of any other an
+/// entry lasts as long as `rules.provider_listed` says.
+const KEPT: &[(&str, u32, &str)] = &[
+    ("postal", 30, "Postal's suppression list: entries are kept for 30 days"),
+    ("scaleway-tem", 31, "Transactional Email, blocklists: one week, the next time one month"),
+    ("smtp2go", 7, "SMTP2GO, Understanding hard bounces: seven days"),
+    ("unisender-go", 183, "UniOne, suppression list: up to six months"),
+];
+
+/// How long an entry that a list still had is believed without another look: lists are read daily.
+const SEEN: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+
+/// Gives an event that tells of a provider's list the end of the entry, unless it has one.
+pub(super) fn end(event: &mut Event) {
+    let of_a_list = matches!(event.kind, EventKind::Listed | EventKind::Rejected);
+    let is_listing = of_a_list && event.reason.is_none_or(|why| why == Reason::ProviderListed);
+    if !is_listing || event.until.is_some() || event.origin == Origin::Operator {
+        return;
+    }
+    let kept = KEPT.iter().find(|(provider, ..)| *event.provider == **provider);
+    let Some((_, days, _)) = kept else { return };
+    let by_term = event.at.plus(*days * DAY);
+    // By the day, so that a row that stays is not another each time.
+    let day = event.received_at.second().div_euclid(86_400) * 86_400;
+    let still = Time::from_seconds(day).plus(SEEN + DAY);
+    let is_row = event.kind == EventKind::Listed && event.origin == Origin::Poll;
+    event.until = Some(if is_row && still.nanos() > by_term.nanos() { still } else { by_term });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Address, SourceName};
+    use crate::provider::{Judge, Stamp};
+
+    fn days(provider: &'static str, kind: EventKind, origin: Origin, age: u32) -> Option<u64> {
+        let source = SourceName::parse("acme").unwrap();
+        let received_at = Time::from_seconds(20_000 * 86_400);
+        let judge = &Judge::default();
+        let stamp = Stamp { source: &source, origin, feed: "", received_at, faults: judge };
+        let address = Address::parse("a@x.test").unwrap();
+        let at = received_at.minus(age * DAY);
+        let mut event = stamp.event(provider, kind, String::new(), address, at);
+        end(&mut event);
+        event.until.map(|until| until.since(received_at).as_secs() / 86_400)
+    }
+
+    #[test]
+    fn an_entry_lasts_as_long_as_the_provider_keeps_it() {
+        use EventKind::{HardBounce, Listed, Rejected};
+        for (provider, kind, origin, age, left) in [
+            ("smtp2go", Rejected, Origin::Webhook, 0, Some(7)),
+            ("smtp2go", Rejected, Origin::Webhook, 3, Some(4)),
+            ("smtp2go", Listed, Origin::Poll, 0, Some(7)),
+            // It is there for longer: then it stays while it is seen.
+            ("smtp2go", Listed, Origin::Poll, 100, Some(3)),
+            ("smtp2go", Rejected, Origin::Webhook, 100, Some(0)),
+            ("smtp2go", HardBounce, Origin::Webhook, 0, None),
+            ("sendgrid", Rejected, Origin::Webhook, 0, None),
+            ("postal", Rejected, Origin::Webhook, 0, Some(30)),
+        ] {
+            assert_eq!(days(provider, kind, origin, age), left, "{provider} {kind} {age}");
+        }
+    }
+}
