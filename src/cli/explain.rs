@@ -83,7 +83,7 @@ fn stands(finding: &Value) -> String {
     }
     let stands = if row::is(finding, "exempt") {
         "no, exempt"
-    } else if row::given(finding, "lifted").is_some() {
+    } else if finding.get("lifted").is_some_and(|at| at.is_string() || *at == true) {
         "no, lifted"
     } else if row::is(finding, "live") {
         "yes"

@@ -249,7 +249,7 @@ impl Merge<'_> {
             standing.merge(spelling, fact, telling)
         };
         if !has_changed {
-            return Ok(());
+            return self.note_held_again(event, &standing);
         }
         let mut after = self.live(address, &standing);
         if before.is_empty() && !after.is_empty() {

@@ -179,6 +179,20 @@ impl Merge<'_> {
         self.writer.put_mass(&mut self.batch, id, Some(&mass))
     }
 
+    /// Notes again what a standing says of masses: a checkpoint may have it in the standing alone,
+    /// which it wrote later.
+    pub(super) fn note_held_again(
+        &mut self,
+        event: &Event,
+        standing: &Standing,
+    ) -> Result<(), StoreError> {
+        for held in standing.held().iter().filter(|held| held.source == event.source) {
+            let kin = self.hold.map_or_else(Kin::default, |rules| rules.kin(event));
+            self.note_held(event, kin, held.mass)?;
+        }
+        Ok(())
+    }
+
     /// Takes an administrator's step about a mass.
     pub(super) fn mass_step(&mut self, step: MassStep) -> Result<(), StoreError> {
         match step {
@@ -191,7 +205,12 @@ impl Merge<'_> {
                 self.writer.put_mass(&mut self.batch, id, Some(&mass))
             }
             MassStep::Free(id, address, scope) => self.free(id, &address, &scope),
-            MassStep::End(id) => self.writer.put_mass(&mut self.batch, id, None),
+            MassStep::End(id) => {
+                // Unless more of it has come just now.
+                let mass = self.writer.mass(&mut self.batch, id)?;
+                let mass = mass.filter(|mass| mass.count > 0 && !mass.released);
+                self.writer.put_mass(&mut self.batch, id, mass.as_ref())
+            }
         }
     }
 
@@ -228,9 +247,9 @@ impl Merge<'_> {
             return Ok(());
         }
         let Some(mut mass) = self.writer.mass(&mut self.batch, id)? else { return Ok(()) };
+        // Too few are counted where a checkpoint was written meanwhile, never too many.
         mass.count = mass.count.saturating_sub(1);
-        let mass = Some(mass).filter(|mass| mass.count > 0);
-        self.writer.put_mass(&mut self.batch, id, mass.as_ref())
+        self.writer.put_mass(&mut self.batch, id, Some(&mass))
     }
 }
 
@@ -243,13 +262,12 @@ pub(super) fn is_by_operator(provider: &str, source: &SourceName) -> bool {
 mod tests {
     use super::*;
     use crate::model::Address;
-    use crate::provider::{Judge, Stamp};
+    use crate::provider::Stamp;
 
     fn event(at: i64) -> Event {
         let source = SourceName::parse("acme").unwrap();
         let (origin, received_at) = (Origin::Webhook, Time::from_seconds(at));
-        let judge = &Judge::default();
-        let stamp = Stamp { source: &source, origin, feed: "", received_at, faults: judge };
+        let stamp = Stamp { source: &source, origin, feed: "", received_at };
         let address = Address::parse("a@x.test").unwrap();
         stamp.event("generic", EventKind::HardBounce, String::new(), address, received_at)
     }

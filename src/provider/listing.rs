@@ -42,13 +42,12 @@ pub(super) fn end(event: &mut Event) {
 mod tests {
     use super::*;
     use crate::model::{Address, SourceName};
-    use crate::provider::{Judge, Stamp};
+    use crate::provider::Stamp;
 
     fn days(provider: &'static str, kind: EventKind, origin: Origin, age: u32) -> Option<u64> {
         let source = SourceName::parse("acme").unwrap();
         let received_at = Time::from_seconds(20_000 * 86_400);
-        let judge = &Judge::default();
-        let stamp = Stamp { source: &source, origin, feed: "", received_at, faults: judge };
+        let stamp = Stamp { source: &source, origin, feed: "", received_at };
         let address = Address::parse("a@x.test").unwrap();
         let at = received_at.minus(age * DAY);
         let mut event = stamp.event(provider, kind, String::new(), address, at);

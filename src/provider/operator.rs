@@ -47,7 +47,7 @@ pub enum MassStep {
     Pass(MassId),
     /// An address, by its key, and a scope are held no longer.
     Free(MassId, String, Scope),
-    /// It is no more.
+    /// It is no more, if it holds nobody.
     End(MassId),
 }
 

@@ -533,6 +533,7 @@ fn health_and_metrics_are_in_their_forms() {
         "ok records",
         "ok journal",
         "ok checkpoints",
+        "ok held",
         "ok disk",
         "ok export postfix",
     ];
