@@ -133,9 +133,9 @@ struct Rules {
 
 /// The rows of the file that is named; else those of the usual one, if it is there and can be read.
 fn own_rows(named: Option<&Path>) -> Result<Vec<OwnRow>, Failure> {
-    match configuration::load(&configuration::file(named)) {
+    match configuration::load_for_a_look(&configuration::file(named)) {
         Ok(config) => Ok(config.reading.judge.own),
-        Err((problems, _)) if named.is_some() => Err(Failure::Configuration(problems)),
+        Err(problems) if named.is_some() => Err(Failure::Configuration(problems.to_string())),
         Err(_) => Ok(Vec::new()),
     }
 }

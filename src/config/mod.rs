@@ -35,7 +35,7 @@ use crate::fetch::ProxyUrl;
 use crate::ingest::Hold;
 use crate::listen::Listen;
 use crate::model::{Scope, SourceName};
-use crate::provider::{Judge, Provider, Reading};
+use crate::provider::{Provider, Reading};
 use crate::rules::Rules;
 use crate::telemetry::log::{FORMS, Filter, VARIABLE};
 use crate::{export as exports, http, lookup as lookups, poll as polls, webhook};

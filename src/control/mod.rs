@@ -126,7 +126,7 @@ async fn converse<E, F>(
         Request::Command(command) => {
             let (verb, looks) = (verb(&command), looks(&command));
             let follows = matches!(
-                *command,
+                command,
                 Command::Events { follow: true, .. } | Command::Refused { follow: true, .. }
             );
             if follows {

@@ -146,7 +146,7 @@ mod tests {
             (EventKind::Deferred, "450 over quota", EventKind::Deferred),
         ] {
             let mut event = event(told, 550, "", text);
-            Judge { own: own.clone() }.judge(&mut event);
+            Judge { own: own.clone(), ..Judge::default() }.judge(&mut event);
             assert_eq!(event.kind, kind, "{told} {text}");
         }
     }

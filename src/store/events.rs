@@ -145,7 +145,7 @@ impl Reader {
         Ok(EventScan {
             reader: self.clone(),
             filter,
-            indexed: VecDeque::new(),
+            indexed,
             last: LastRecord::default(),
             ready: VecDeque::new(),
             rest,
