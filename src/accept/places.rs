@@ -1,7 +1,9 @@
 //! The places of a listener: who has one, and who gives way when another needs it.
 //!
-//! A place that is worked for is never taken away. One that waits for its client may be: first
-//! those between two requests, then those in the middle of one; of each the one that waits longest.
+//! A place that is worked for is never taken away. One that waits for its client may be, and first
+//! of all from whoever has most of those: so no address takes the places of another by opening many
+//! connections. Of its own go first those between two requests, then those in the middle of one; of
+//! each the one that waits longest.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -14,7 +16,8 @@ use tokio::sync::Notify;
 
 use crate::listen::Connection;
 
-/// How long a client in the middle of something is waited for at least, however short places are.
+/// How long a client in the middle of something is waited for at least, however short places are,
+/// unless its address has more places than that of the one who comes.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Bits of an IPv6 address that tell one subscriber from another (RFC 6177).
@@ -61,7 +64,8 @@ enum Doing {
 
 /// One connection's place.
 struct Seat {
-    subscriber: Option<IpAddr>,
+    /// Whose it is. `None`: of one who speaks for many, or has no address.
+    holder: Option<IpAddr>,
     doing: AtomicU8,
     /// Since when, in milliseconds of the listener's life.
     since: AtomicU64,
@@ -101,21 +105,22 @@ impl Places {
             Connection::Tcp(_, peer) => Some(peer.ip().to_canonical()),
             Connection::Unix(_) => None,
         };
-        let counted = |ip: &IpAddr| !ip.is_loopback() && !is_among(&self.limits.exempt, *ip);
+        let counted = |ip: &IpAddr| !is_among(&self.limits.exempt, *ip);
         self.enter_as(address.filter(counted).map(subscriber))
     }
 
-    fn enter_as(self: &Arc<Self>, subscriber: Option<IpAddr>) -> Option<Place> {
+    fn enter_as(self: &Arc<Self>, holder: Option<IpAddr>) -> Option<Place> {
         let mut taken = self.taken();
-        let own = subscriber.and_then(|own| taken.each.get(&own).copied()).unwrap_or(0);
-        if subscriber.is_some() && own >= self.limits.each {
-            taken.make_room(self.now(), |seat| seat.subscriber == subscriber)?;
-        }
-        if taken.seats.len() >= self.limits.most {
-            taken.make_room(self.now(), |_| true)?;
+        let own = holder.and_then(|own| taken.each.get(&own).copied()).unwrap_or(0);
+        // On this host, it may be a proxy that nobody has named.
+        let is_limited = holder.is_some_and(|own| !own.is_loopback());
+        if is_limited && own >= self.limits.each {
+            taken.make_room(self.now(), GRACE, |seat| seat.holder == holder)?;
+        } else if taken.seats.len() >= self.limits.most {
+            taken.make_fair_room(self.now(), holder)?;
         }
         let seat = Arc::new(Seat {
-            subscriber,
+            holder,
             doing: AtomicU8::new(Doing::Idle as u8),
             since: AtomicU64::new(self.now()),
             gone: AtomicBool::new(false),
@@ -124,7 +129,7 @@ impl Places {
         let number = taken.next;
         taken.next += 1;
         taken.seats.insert(number, Arc::clone(&seat));
-        if let Some(own) = subscriber {
+        if let Some(own) = holder {
             *taken.each.entry(own).or_default() += 1;
         }
         Some(Place { number, seat, places: Arc::clone(self) })
@@ -142,20 +147,45 @@ impl Places {
 
 impl Taken {
     /// Takes the place of the one that has the least need of it. `None`: nobody gives way.
-    fn make_room(&mut self, now: u64, among: impl Fn(&Seat) -> bool) -> Option<()> {
+    fn make_room(
+        &mut self,
+        now: u64,
+        grace: Duration,
+        among: impl Fn(&Seat) -> bool,
+    ) -> Option<()> {
         let candidates = self.seats.iter().filter(|(_, seat)| among(seat));
-        let first = candidates.min_by_key(|(_, seat)| seat.rank()).map(|(number, _)| *number)?;
-        let (doing, since) = self.seats.get(&first)?.rank();
+        let first = candidates.min_by_key(|(number, seat)| (seat.rank(), **number));
+        let (first, (doing, since)) = first.map(|(number, seat)| (*number, seat.rank()))?;
         let waited = Duration::from_millis(now.saturating_sub(since));
         let gives_way = match doing {
             0 => true,
-            1 => waited >= GRACE,
+            1 => waited >= grace,
             _ => false,
         };
-        if !gives_way {
-            return None;
+        if gives_way { self.take(first) } else { None }
+    }
+
+    /// Takes a place from the address that has most of those that wait for their clients, as far as
+    /// there is one that has several. `None`: nobody gives way.
+    fn make_fair_room(&mut self, now: u64, holder: Option<IpAddr>) -> Option<()> {
+        let mut held: HashMap<IpAddr, usize> = HashMap::new();
+        let waiting = self.seats.values().filter(|seat| seat.rank().0 != Doing::Working as u8);
+        for own in waiting.filter_map(|seat| seat.holder) {
+            *held.entry(own).or_default() += 1;
         }
-        let seat = self.leave(first)?;
+        let own = holder.and_then(|own| held.get(&own)).copied().unwrap_or(0);
+        let most = held.into_iter().max_by_key(|(_, count)| *count);
+        let Some((whose, most)) = most.filter(|(_, count)| *count > 1) else {
+            return self.make_room(now, GRACE, |_| true);
+        };
+        let whose = if own >= most { holder } else { Some(whose) };
+        let grace = if most > own + 1 { Duration::ZERO } else { GRACE };
+        self.make_room(now, grace, |seat| seat.holder == whose)
+    }
+
+    /// Takes a place away from whoever has it.
+    fn take(&mut self, number: u64) -> Option<()> {
+        let seat = self.leave(number)?;
         seat.gone.store(true, Ordering::Release);
         seat.wanted.notify_one();
         Some(())
@@ -163,7 +193,7 @@ impl Taken {
 
     fn leave(&mut self, number: u64) -> Option<Arc<Seat>> {
         let seat = self.seats.remove(&number)?;
-        if let Some(own) = seat.subscriber
+        if let Some(own) = seat.holder
             && let Some(count) = self.each.get_mut(&own)
         {
             *count -= 1;
@@ -280,6 +310,27 @@ mod tests {
         drop((first, second));
         assert!(places.enter_as(mine).is_some());
         assert_eq!(places.taken().each.get(&mine.unwrap()), Some(&1));
+    }
+
+    #[test]
+    fn who_has_most_gives_way_to_whoever_has_less() {
+        let places = places(5, 5);
+        let [many, few, new] =
+            ["127.0.0.1", "192.0.2.2", "192.0.2.3"].map(|ip| Some(ip.parse().unwrap()));
+        let proxied = places.enter_as(None).unwrap();
+        let quiet = places.enter_as(few).unwrap();
+        let flood = [(); 3].map(|()| places.enter_as(many).unwrap());
+        flood.iter().for_each(Place::owed);
+        let first = places.enter_as(new).unwrap();
+        assert!(is_gone(&flood[0]), "it has only begun, and its address has the most");
+        assert!(places.enter_as(many).is_none(), "what it has is all in use");
+        flood[1].idle();
+        let again = places.enter_as(many).unwrap();
+        assert!(is_gone(&flood[1]), "it takes its own");
+        assert!(![&proxied, &quiet, &first, &flood[2], &again].into_iter().any(is_gone));
+        [&flood[2], &again].into_iter().for_each(Place::working);
+        let _third = places.enter_as(few).unwrap();
+        assert!(is_gone(&proxied), "one each: the idlest of all");
     }
 
     #[test]

@@ -1,0 +1,109 @@
+//! The places of listeners between clients of several addresses: who floods one displaces itself.
+
+use std::collections::VecDeque;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::net::TcpSocket;
+use tokio::runtime::Runtime;
+
+use super::support::client::{Client, event};
+use super::support::daemon::{Home, PATIENCE, source};
+use super::support::wait_for;
+
+const PLACES: usize = 16;
+
+const LOOKUP: &str = "[[lookup]]\nprotocol = \"tcp-table\"\nlisten = \"127.0.0.1:0\"\n\
+    connections_max = 16\n";
+
+/// Connects from one of this host's many addresses.
+fn connect(runtime: &Runtime, from: Ipv4Addr, to: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = runtime.block_on(async {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((from, 0).into())?;
+        socket.connect(to).await?.into_std()
+    })?;
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    Ok(stream)
+}
+
+/// Opens connections from one address until it is told to end; keeps four for each place.
+fn flood(to: SocketAddr, opened: &AtomicU64, end: &AtomicBool) {
+    let runtime = Runtime::new().unwrap();
+    let mut held = VecDeque::new();
+    while !end.load(Ordering::Relaxed) {
+        let number = opened.load(Ordering::Relaxed);
+        // One that is told that there is no place may be closed at once.
+        if let Ok(mut stream) = connect(&runtime, Ipv4Addr::new(127, 0, 0, 3), to) {
+            let begun: &[u8] = if number.is_multiple_of(2) { b"" } else { b"GET" };
+            let _ = stream.write_all(begun);
+            held.push_back(stream);
+            if held.len() > 4 * PLACES {
+                held.pop_front();
+            }
+        }
+        opened.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Connects from an address of its own among many from another, and asks only after a while, twice.
+fn asks_late(to: SocketAddr, opened: &AtomicU64, ask: impl Fn(TcpStream) -> TcpStream) {
+    let runtime = Runtime::new().unwrap();
+    let many_more = || {
+        let from = opened.load(Ordering::Relaxed);
+        let more = || (opened.load(Ordering::Relaxed) >= from + 4 * PLACES as u64).then_some(());
+        wait_for("many connections", PATIENCE, more);
+    };
+    many_more();
+    let mut stream = connect(&runtime, Ipv4Addr::new(127, 0, 0, 2), to).unwrap();
+    for _ in 0..2 {
+        many_more();
+        stream = ask(stream);
+    }
+}
+
+fn under_a_flood(to: SocketAddr, ask: impl Fn(TcpStream) -> TcpStream) {
+    let (opened, end) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let (counter, ended) = (Arc::clone(&opened), Arc::clone(&end));
+    // Should the test fail, it goes on until the process ends.
+    let flood = std::thread::spawn(move || flood(to, &counter, &ended));
+    for _ in 0..10 {
+        asks_late(to, &opened, &ask);
+    }
+    end.store(true, Ordering::Relaxed);
+    flood.join().unwrap();
+}
+
+#[test]
+fn an_address_that_opens_many_connections_cuts_none_of_another() {
+    let home = Home::new(LOOKUP);
+    let keys = format!("connections_max = {PLACES}");
+    home.configure_http(&keys, &format!("{}{LOOKUP}", source()));
+    let daemon = home.start().ready();
+    let lookup = daemon.listening("tcp-table");
+    let notify = |stream| {
+        let mut client = Client(stream);
+        let body = event("hard_bounce", "honest@x.test", "m", 1);
+        assert_eq!(client.notify(&body).unwrap().status, 200);
+        client.0
+    };
+    let look = |mut stream: TcpStream| {
+        stream.write_all(b"get other@x.test\n").unwrap();
+        let mut answer = [0; 4];
+        stream.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"500 ");
+        let mut rest = [0];
+        while rest != *b"\n" {
+            stream.read_exact(&mut rest).unwrap();
+        }
+        stream
+    };
+    under_a_flood(daemon.http, notify);
+    under_a_flood(lookup, look);
+    let displaced = daemon.metric("suppressd_connections_displaced_total{listener=\"public\"}");
+    assert!(displaced.unwrap() > 100.0, "{displaced:?}");
+}
