@@ -3,23 +3,31 @@
 //! Follows no redirect, keeps no body past its cap, and never shows a URL in an error beyond its
 //! host: a query can hold a token. Waiting and trying again are the caller's.
 
+mod spool;
+mod waits;
+
 use std::error::Error;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
-use jiff::fmt::rfc2822::DateTimeParser;
+use http::{HeaderName, HeaderValue};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Response};
 use url::{Host, Url};
 
+pub use spool::Spool;
+pub use waits::RETRY_AFTER_MAX;
+
 use crate::clock;
 use crate::listen::Listen;
-use crate::model::Time;
 use crate::provider::{Method, PageRequest};
 use crate::resolve::Resolver;
 use crate::secret::Secret;
+use waits::{retry_after, spent, text};
 
 /// Longest wait for a connection, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,30 +44,14 @@ pub const BODY_MAX: usize = 128 << 20;
 /// A body is read in pieces of about so many bytes.
 const PIECE_BYTES: usize = 1 << 20;
 
+/// Largest body that is held in memory, in bytes, where there is a directory for longer ones.
+const HELD_MAX: usize = 2 << 20;
+
 /// Largest part of the body of an answer that is no 200, in bytes. It says why, and no more.
 const REFUSAL_BODY_MAX: usize = 64 << 10;
 
 /// Largest body of our own listener's answer, in bytes.
 const LOCAL_BODY_MAX: usize = 64 << 10;
-
-/// Longest wait that an answer can ask for; more is cut to this.
-pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
-
-/// Above this a reset header holds an instant in Unix seconds, else a number of seconds to wait.
-const EPOCH_FROM: u64 = 1_000_000_000;
-
-/// Headers that tell when a rate limit ends: SendGrid, MailerSend and Mailgun, the IETF's draft
-/// (Resend), Brevo. See `providers/`, each under its rate limits.
-const RESET_HEADERS: &[&str] = &["x-ratelimit-reset", "ratelimit-reset", "x-sib-ratelimit-reset"];
-
-/// Pairs of headers: how many requests are left, and when there are more. The last pair is
-/// MailerSend's daily quota, whose reset is a date (RFC 3339).
-const LEFT_HEADERS: &[(&str, &str)] = &[
-    ("x-ratelimit-remaining", "x-ratelimit-reset"),
-    ("ratelimit-remaining", "ratelimit-reset"),
-    ("x-sib-ratelimit-remaining", "x-sib-ratelimit-reset"),
-    ("x-apiquota-remaining", "x-apiquota-reset"),
-];
 
 const USER_AGENT: &str = concat!("suppressd/", env!("CARGO_PKG_VERSION"));
 
@@ -96,6 +88,9 @@ pub enum FetchError {
     /// The answer ended early, or is not HTTP.
     #[error("the answer was cut short: {0}")]
     Cut(String),
+    /// It is too long for memory, and cannot be kept elsewhere while it is read.
+    #[error("a long answer cannot be put into the state directory to be read: {0}")]
+    Spool(String),
     /// The client could not be made, or cannot reach such a target.
     #[error("{0}")]
     Client(String),
@@ -115,8 +110,10 @@ pub struct Fetched {
     pub content_type: Option<String>,
     /// The `Link` headers, with commas between them; often empty.
     pub links: String,
-    /// The body.
+    /// The body, or the start of a long one.
     pub body: Vec<u8>,
+    /// All of a body that is too long for memory.
+    pub long: Option<Spool>,
 }
 
 /// Our own listener's answer.
@@ -135,6 +132,8 @@ pub struct Fetcher {
     /// For this host, which no proxy can reach for us.
     direct: Client,
     has_roots: bool,
+    /// Where long bodies are put. `None`: they are held in memory.
+    spools: Option<Arc<PathBuf>>,
     /// What a failure to connect says of the proxy, without its password.
     proxy: Option<String>,
 }
@@ -197,7 +196,14 @@ impl Fetcher {
         let direct = builder().no_proxy();
         let direct = if has_roots { direct } else { direct.tls_certs_only([]) };
         let proxy = proxy.map(|proxy| format!("through the proxy {}", proxy.shown()));
-        Ok(Fetcher { client, direct: direct.build().map_err(made)?, has_roots, proxy })
+        let direct = direct.build().map_err(made)?;
+        Ok(Fetcher { client, direct, has_roots, spools: None, proxy })
+    }
+
+    /// The same, where bodies that are too long for memory lie in a directory while they are read.
+    #[must_use]
+    pub fn spooling_in(self, dir: PathBuf) -> Fetcher {
+        Fetcher { spools: Some(Arc::new(dir)), ..self }
     }
 
     /// The same, where failures tell of the proxy that the environment names.
@@ -255,12 +261,37 @@ impl Fetcher {
         let links =
             headers.get_all(http::header::LINK).iter().filter_map(|link| link.to_str().ok());
         let links = links.collect::<Vec<_>>().join(", ");
-        let body = match status {
-            200 => read(response, BODY_MAX).await?,
+        let (body, long) = match status {
+            200 => self.read_long(response).await?,
             // What cannot be read of a refusal changes nothing about it.
-            _ => read(response, REFUSAL_BODY_MAX).await.unwrap_or_default(),
+            _ => (read(response, REFUSAL_BODY_MAX).await.unwrap_or_default(), None),
         };
-        Ok(Fetched { status, retry_after, spent, content_type, links, body })
+        Ok(Fetched { status, retry_after, spent, content_type, links, body, long })
+    }
+
+    /// A body; of one that is too long for memory its start, and all of it elsewhere.
+    async fn read_long(&self, response: Response) -> Result<(Vec<u8>, Option<Spool>), FetchError> {
+        let Some(dir) = &self.spools else { return Ok((read(response, BODY_MAX).await?, None)) };
+        let mut body = Incoming::of(response, BODY_MAX)?;
+        let mut start = Vec::new();
+        while start.len() < HELD_MAX {
+            match body.piece().await? {
+                Some(piece) => start.extend_from_slice(&piece),
+                None => return Ok((start, None)),
+            }
+        }
+        let dir = Arc::clone(dir);
+        let begin = move || {
+            let mut spool = Spool::begin(&dir)?;
+            spool.add(&start)?;
+            start.truncate(PIECE_BYTES);
+            Ok((spool, start))
+        };
+        let (mut spool, start) = on_disk(begin).await?;
+        while let Some(piece) = body.piece().await? {
+            spool = on_disk(move || spool.add(&piece).map(|()| spool)).await?;
+        }
+        Ok((start, Some(spool)))
     }
 
     fn admit(&self, url: &Url) -> Result<(), FetchError> {
@@ -364,30 +395,61 @@ fn sensitive(name: &str, value: &Secret) -> Result<HeaderValue, FetchError> {
     Ok(value)
 }
 
-/// Reads a body chunk by chunk, so that what is too large is never held.
-async fn read(mut response: Response, max: usize) -> Result<Vec<u8>, FetchError> {
-    if response.content_length().is_some_and(|length| length > max as u64) {
-        return Err(FetchError::TooLarge);
-    }
-    let (mut pieces, mut length) = (vec![Vec::new()], 0);
-    while let Some(chunk) = response.chunk().await.map_err(|error| classify(&error))? {
-        length += chunk.len();
-        if length > max {
+/// A body on its way.
+struct Incoming {
+    response: Response,
+    length: usize,
+    max: usize,
+}
+
+impl Incoming {
+    fn of(response: Response, max: usize) -> Result<Incoming, FetchError> {
+        if response.content_length().is_some_and(|length| length > max as u64) {
             return Err(FetchError::TooLarge);
         }
-        // A long body that grew in one place would be there twice each time it moves.
-        match pieces.last_mut().filter(|piece| piece.len() < PIECE_BYTES) {
-            Some(piece) => piece.extend_from_slice(&chunk),
-            None => pieces.push(chunk.to_vec()),
+        Ok(Incoming { response, length: 0, max })
+    }
+
+    /// The next piece of it, so that what is too large is never held. `None`: that was all.
+    async fn piece(&mut self) -> Result<Option<Vec<u8>>, FetchError> {
+        let mut piece = Vec::new();
+        while piece.len() < PIECE_BYTES {
+            let chunk = self.response.chunk().await.map_err(|error| classify(&error))?;
+            let Some(chunk) = chunk else { break };
+            piece.extend_from_slice(&chunk);
+        }
+        self.length += piece.len();
+        match self.length {
+            length if length > self.max => Err(FetchError::TooLarge),
+            _ => Ok(Some(piece).filter(|piece| !piece.is_empty())),
         }
     }
-    if pieces.len() == 1 {
-        return Ok(pieces.pop().unwrap_or_default());
+}
+
+/// Reads a body into memory.
+async fn read(response: Response, max: usize) -> Result<Vec<u8>, FetchError> {
+    let mut incoming = Incoming::of(response, max)?;
+    let (mut body, mut pieces) = (Vec::new(), Vec::new());
+    while let Some(piece) = incoming.piece().await? {
+        pieces.push(piece);
     }
-    let mut body = Vec::with_capacity(length);
+    // A long body that grew in one place would be there twice each time it moves.
+    body.reserve_exact(incoming.length);
     // Each piece is freed as soon as it is copied.
     pieces.into_iter().for_each(|piece| body.extend_from_slice(&piece));
     Ok(body)
+}
+
+/// Reads or writes a long body, where nobody else waits for the disk.
+///
+/// # Errors
+/// When the disk is full or fails.
+pub async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, FetchError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    let done = done.map_err(io::Error::other).and_then(|done| done);
+    done.map_err(|error| FetchError::Spool(error.to_string()))
 }
 
 fn leads_to(response: &Response) -> String {
@@ -424,117 +486,9 @@ fn cause(error: &reqwest::Error) -> String {
     inner.to_string()
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok().map(str::trim)
-}
-
-/// How long an answer asks us to wait: the later of `Retry-After` (RFC 9110 section 10.2.3) and,
-/// for a 429, of the reset headers.
-fn retry_after(headers: &HeaderMap, status: u16, now: Time) -> Option<Duration> {
-    let asked = text(headers, http::header::RETRY_AFTER.as_str())
-        .and_then(|value| seconds(value).or_else(|| until_date(value, now)));
-    let resets = RESET_HEADERS.iter().filter(|_| status == 429);
-    let reset = resets.filter_map(|name| reset(text(headers, name)?, now)).max();
-    asked.max(reset).map(|wait| wait.min(RETRY_AFTER_MAX))
-}
-
-/// How long a rate limit has no more room: the latest reset of those that are used up.
-fn spent(headers: &HeaderMap, now: Time) -> Option<Duration> {
-    let used_up = LEFT_HEADERS.iter().filter(|(left, _)| text(headers, left) == Some("0"));
-    let wait = used_up.filter_map(|(_, name)| reset(text(headers, name)?, now)).max();
-    wait.map(|wait| wait.min(RETRY_AFTER_MAX))
-}
-
-/// Whole seconds; a fraction, which some servers send, is rounded up.
-fn seconds(value: &str) -> Option<Duration> {
-    let (whole, fraction) = value.split_once('.').unwrap_or((value, ""));
-    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    if whole.is_empty() || !digits(whole) || !digits(fraction) {
-        return None;
-    }
-    // Digits that do not fit are an enormous wait, which the cap cuts.
-    let whole = whole.parse::<u64>().unwrap_or(u64::MAX);
-    Some(Duration::from_secs(whole.saturating_add(u64::from(!fraction.is_empty()))))
-}
-
-fn until_date(value: &str, now: Time) -> Option<Duration> {
-    let date = DateTimeParser::new().parse_timestamp(value).ok()?;
-    Some(Time::from_seconds(date.as_second()).since(now))
-}
-
-fn reset(value: &str, now: Time) -> Option<Duration> {
-    let Some(wait) = seconds(value) else {
-        return Time::parse(value).map(|date| date.since(now));
-    };
-    if wait.as_secs() <= EPOCH_FROM {
-        return Some(wait);
-    }
-    let instant = i64::try_from(wait.as_secs()).unwrap_or(i64::MAX);
-    Some(Time::from_seconds(instant).since(now))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn waits_are_read_in_every_form() {
-        let now = Time::parse("2026-06-15T10:00:00Z").unwrap();
-        let epoch = now.second() + 90;
-        for (status, header, value, wait) in [
-            (503, "retry-after", "7", Some(7)),
-            (503, "retry-after", " 7 ", Some(7)),
-            (429, "retry-after", "0", Some(0)),
-            (429, "retry-after", "1.25", Some(2)),
-            (429, "retry-after", "Mon, 15 Jun 2026 10:01:30 GMT", Some(90)),
-            (429, "retry-after", "Mon, 15 Jun 2026 09:00:00 GMT", Some(0)),
-            (429, "retry-after", "86400", Some(3_600)),
-            (429, "retry-after", "99999999999999999999999", Some(3_600)),
-            (429, "retry-after", "soon", None),
-            (429, "retry-after", "-5", None),
-            (429, "retry-after", "", None),
-            (429, "x-ratelimit-reset", "30", Some(30)),
-            (429, "ratelimit-reset", &epoch.to_string(), Some(90)),
-            (429, "x-sib-ratelimit-reset", "12", Some(12)),
-            (429, "x-ratelimit-reset", "2026-06-15", None),
-            (429, "x-ratelimit-reset", "2026-06-15T10:00:40Z", Some(40)),
-            (503, "x-ratelimit-reset", "30", None),
-            (200, "x-ratelimit-reset", "30", None),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(header, value.parse().unwrap());
-            let expected = wait.map(Duration::from_secs);
-            assert_eq!(retry_after(&headers, status, now), expected, "{status} {header}: {value}");
-        }
-    }
-
-    #[test]
-    fn the_later_of_two_waits_counts() {
-        let mut headers = HeaderMap::new();
-        headers.insert("retry-after", "5".parse().unwrap());
-        headers.insert("x-ratelimit-reset", "30".parse().unwrap());
-        let now = Time::from_seconds(0);
-        assert_eq!(retry_after(&headers, 429, now), Some(Duration::from_secs(30)));
-        assert_eq!(retry_after(&headers, 503, now), Some(Duration::from_secs(5)));
-    }
-
-    #[test]
-    fn a_limit_that_is_used_up_is_waited_for() {
-        let now = Time::parse("2026-06-15T10:00:00Z").unwrap();
-        for (left, reset, wait) in [
-            (("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "30"), Some(30)),
-            (("x-ratelimit-remaining", "1"), ("x-ratelimit-reset", "30"), None),
-            (("ratelimit-remaining", "0"), ("ratelimit-reset", "1"), Some(1)),
-            (("x-sib-ratelimit-remaining", "0"), ("x-sib-ratelimit-reset", "9"), Some(9)),
-            (("x-sib-ratelimit-remaining", "0"), ("x-ratelimit-reset", "9"), None),
-            (("x-apiquota-remaining", "0"), ("x-apiquota-reset", "2026-06-15T10:01:00Z"), Some(60)),
-        ] {
-            let mut headers = HeaderMap::new();
-            headers.insert(left.0, left.1.parse().unwrap());
-            headers.insert(reset.0, reset.1.parse().unwrap());
-            assert_eq!(spent(&headers, now), wait.map(Duration::from_secs), "{left:?} {reset:?}");
-        }
-    }
 
     #[test]
     fn only_this_host_is_asked_in_the_clear() {

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
+use url::Url;
 
 use super::Settings;
 use super::budget::Budget;
 use super::caller::Caller;
 use super::outside::Outside;
 use super::problem::RunError;
+use super::slices::Slices;
 use crate::clock;
-use crate::fetch::{Fetched, TOTAL_TIMEOUT};
+use crate::fetch::{Fetched, TOTAL_TIMEOUT, on_disk};
 use crate::provider::{Page, PageRequest, Query, Settings as ProviderSettings, Window};
 use crate::stop::stopped;
 use crate::telemetry;
@@ -29,6 +31,27 @@ pub(super) const WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// Most waits for one page.
 pub(super) const WAITS_MAX: u32 = 5;
+
+/// An answer that may be a page.
+struct Answer {
+    fetched: Fetched,
+    /// What was asked.
+    url: Url,
+}
+
+/// What is left of a page that is too long for memory.
+pub(super) struct Rest {
+    /// `None`: nothing is.
+    slices: Option<Slices>,
+    answer: Answer,
+}
+
+impl Rest {
+    /// Whether nothing is.
+    pub(super) fn is_over(&self) -> bool {
+        self.slices.is_none()
+    }
+}
 
 /// Asks one source, for the length of a run.
 pub(super) struct Asking<'a, O> {
@@ -81,14 +104,72 @@ impl<'a, O: Outside> Asking<'a, O> {
         }
     }
 
-    /// Gets a page as it stands.
+    /// Gets a page as it stands; of one that is too long for memory its first rows, and the rest.
     pub(super) async fn listing(
         &mut self,
         feed: &str,
         window: Window,
         next: Option<&str>,
+    ) -> Result<(Page, Option<Rest>), RunError> {
+        let answer = self.one(feed, window, next).await?;
+        if let Some(long) = answer.fetched.long.clone()
+            && let Some(slices) =
+                on_disk(move || Slices::of(long)).await.map_err(RunError::Fetch)?
+        {
+            let mut rest = Rest { slices: Some(slices), answer };
+            let page = self.further(feed, window, next, &mut rest).await?;
+            return match page.is_plain() {
+                true => Ok((page, Some(rest))),
+                false => self.whole(feed, window, next, rest.answer).await.map(|page| (page, None)),
+            };
+        }
+        self.whole(feed, window, next, answer).await.map(|page| (page, None))
+    }
+
+    /// The next rows of a page that is too long for memory.
+    pub(super) async fn further(
+        &self,
+        feed: &str,
+        window: Window,
+        next: Option<&str>,
+        rest: &mut Rest,
     ) -> Result<Page, RunError> {
-        self.one(feed, window, next).await
+        let Some(mut slices) = rest.slices.take() else { return Ok(Page::default()) };
+        let advance = move || slices.advance().map(|body| (slices, body));
+        let (slices, body) = on_disk(advance).await.map_err(RunError::Fetch)?;
+        rest.slices = Some(slices).filter(|slices| !slices.is_over());
+        self.read(feed, window, next, &rest.answer, &body)
+    }
+
+    /// A page, all of it in memory.
+    async fn whole(
+        &self,
+        feed: &str,
+        window: Window,
+        next: Option<&str>,
+        mut answer: Answer,
+    ) -> Result<Page, RunError> {
+        let body = match answer.fetched.long.take() {
+            Some(long) => {
+                let read = on_disk(move || long.read(0, long.length()));
+                read.await.map_err(RunError::Fetch)?
+            }
+            None => std::mem::take(&mut answer.fetched.body),
+        };
+        self.read(feed, window, next, &answer, &body)
+    }
+
+    fn read(
+        &self,
+        feed: &str,
+        window: Window,
+        next: Option<&str>,
+        answer: &Answer,
+        body: &[u8],
+    ) -> Result<Page, RunError> {
+        let (query, provider) = (query(&self.keyed, feed, window, next), self.settings.provider);
+        let page = provider.linked_page(&query, &answer.url, &answer.fetched.links, body);
+        page.map_err(RunError::Page)
     }
 
     /// Gets what the rows of a page lack. It keeps the tokens of details that stay as they are, to
@@ -104,7 +185,7 @@ impl<'a, O: Outside> Asking<'a, O> {
         page.details.retain(|detail| !known(detail));
         for detail in &page.details {
             self.check()?;
-            match self.one(feed, window, Some(detail)).await {
+            match self.detail(feed, window, detail).await {
                 Ok(more) => page.rows.extend(more.rows),
                 // What has been forgotten meanwhile must not hold up all that is not.
                 Err(RunError::Rejected { status: status @ (404 | 410) }) => {
@@ -122,12 +203,18 @@ impl<'a, O: Outside> Asking<'a, O> {
         Ok(())
     }
 
+    async fn detail(&mut self, feed: &str, window: Window, detail: &str) -> Result<Page, RunError> {
+        let answer = self.one(feed, window, Some(detail)).await?;
+        self.whole(feed, window, Some(detail), answer).await
+    }
+
+    /// The answer to one request, with whatever key is accepted.
     async fn one(
         &mut self,
         feed: &str,
         window: Window,
         next: Option<&str>,
-    ) -> Result<Page, RunError> {
+    ) -> Result<Answer, RunError> {
         loop {
             let request = self.request(feed, window, next)?;
             let fetched = self.fetch(&request).await?;
@@ -139,10 +226,7 @@ impl<'a, O: Outside> Asking<'a, O> {
             }
             self.accepted();
             RunError::check(&fetched)?;
-            let Fetched { links, body, .. } = &fetched;
-            let provider = self.settings.provider;
-            let query = query(&self.keyed, feed, window, next);
-            return provider.linked_page(&query, &request.url, links, body).map_err(RunError::Page);
+            return Ok(Answer { fetched, url: request.url });
         }
     }
 

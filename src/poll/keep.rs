@@ -54,13 +54,14 @@ impl<'a, O: Outside> Keeping<'a, O> {
         Keeping { settings, outside, caller, stop, pages, rows, part, last, deadline }
     }
 
-    /// Commits rows in one record with the cursor behind them. Rows of more than a piece go in
-    /// several, the cursor with the last: so a stop between them repeats rows and loses none.
+    /// Commits rows in one record with the cursor behind them, if they are all that it stands for.
+    /// Rows of more than a piece go in several, the cursor with the last: so a stop between them
+    /// repeats rows and loses none.
     pub(super) async fn commit(
         &mut self,
         feed: &str,
         rows: Vec<Element>,
-        cursor: Cursor,
+        cursor: Option<Cursor>,
     ) -> Result<(), RunError> {
         let mut rows = rows.into_iter().peekable();
         loop {
@@ -73,7 +74,7 @@ impl<'a, O: Outside> Keeping<'a, O> {
                 piece.push(row);
             }
             if rows.peek().is_none() {
-                return self.commit_piece(feed, piece, Some(cursor)).await;
+                return self.commit_piece(feed, piece, cursor).await;
             }
             self.commit_piece(feed, piece, None).await?;
         }

@@ -57,7 +57,7 @@ impl<'f> Listing<'f> {
                 Turn::Page(Sheet { overfull: true, .. }) => return Err(RunError::TooFull),
                 Turn::Page(Sheet { rows, after, .. }) => {
                     match after {
-                        After::Open(_) | After::Again => {}
+                        After::Part | After::Open(_) | After::Again => {}
                         After::End => drop(self.parts.pop()),
                         After::Lost(error) => return Err(error),
                     }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
-use super::ask::Asking;
+use super::ask::{Asking, Rest};
 use super::cursor::Open;
 use super::outside::Outside;
 use super::problem::RunError;
@@ -32,6 +32,16 @@ pub(super) struct Pages<'f> {
     seams: Seams,
     /// `None`: nothing was asked for yet.
     seen: Option<Tokens>,
+    /// What is left of a page that is too long for memory.
+    long: Option<Long>,
+}
+
+/// A page that comes in parts.
+struct Long {
+    rest: Rest,
+    /// What led to it, and what follows it.
+    token: Option<String>,
+    after: After,
 }
 
 /// What a window comes to next.
@@ -54,6 +64,8 @@ pub(super) struct Sheet {
 
 /// What follows a page.
 pub(super) enum After {
+    /// More of the same page: it does not count before its end.
+    Part,
     /// Another page, at this place.
     Open(Open),
     /// The window's first page again: only that shows what this reading skipped.
@@ -68,7 +80,7 @@ impl<'f> Pages<'f> {
     /// A window from its first page on.
     pub(super) fn new(feed: &'f Feed, window: Window) -> Pages<'f> {
         let seams = Seams::default();
-        Pages { feed, window, next: None, count: 0, left: PAGES_MAX, seams, seen: None }
+        Pages { feed, window, next: None, count: 0, left: PAGES_MAX, seams, seen: None, long: None }
     }
 
     /// A window that an earlier run left open.
@@ -88,6 +100,10 @@ impl<'f> Pages<'f> {
         &mut self,
         asking: &mut Asking<'_, O>,
     ) -> Result<Turn, RunError> {
+        asking.check()?;
+        if let Some(long) = self.long.take() {
+            return self.part(asking, long).await.map(Turn::Page);
+        }
         loop {
             asking.check()?;
             if self.seen.is_none() {
@@ -97,7 +113,8 @@ impl<'f> Pages<'f> {
             }
             self.left = self.left.checked_sub(1).ok_or(RunError::TooManyPages)?;
             let next = self.next.take();
-            let mut page = asking.listing(&self.feed.name, self.window, next.as_deref()).await?;
+            let name = &self.feed.name;
+            let (mut page, rest) = asking.listing(name, self.window, next.as_deref()).await?;
             if let Some(halves) = self.window.halves().filter(|_| page.overfull) {
                 return Ok(Turn::Halves(halves));
             }
@@ -110,8 +127,30 @@ impl<'f> Pages<'f> {
             self.count += 1;
             let after = self.after(page.next.take(), is_counted);
             let Page { rows, details, overfull, .. } = page;
+            let after = self.or_part(rest, next, after);
             return Ok(Turn::Page(Sheet { rows, details, overfull, after }));
         }
+    }
+
+    /// The next part of a page that is too long for memory.
+    async fn part<O: Outside>(
+        &mut self,
+        asking: &Asking<'_, O>,
+        long: Long,
+    ) -> Result<Sheet, RunError> {
+        let Long { mut rest, token, after } = long;
+        let name = &self.feed.name;
+        let Page { rows, .. } =
+            asking.further(name, self.window, token.as_deref(), &mut rest).await?;
+        let after = self.or_part(Some(rest), token, after);
+        Ok(Sheet { rows, details: Vec::new(), overfull: false, after })
+    }
+
+    /// What follows a page, or that more of it does.
+    fn or_part(&mut self, rest: Option<Rest>, token: Option<String>, after: After) -> After {
+        let Some(rest) = rest.filter(|rest| !rest.is_over()) else { return after };
+        self.long = Some(Long { rest, token, after });
+        After::Part
     }
 
     fn after(&mut self, next: Option<String>, is_counted: bool) -> After {

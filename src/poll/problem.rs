@@ -188,6 +188,7 @@ mod tests {
             content_type: Some(content_type.to_owned()),
             links: String::new(),
             body: body.into(),
+            long: None,
         }
     }
 

@@ -176,6 +176,7 @@ impl Stage {
                 content_type,
                 links: String::new(),
                 body: body.into_bytes(),
+                long: None,
             });
         }
     }
@@ -260,7 +261,7 @@ fn json(body: String) -> Fetched {
     let content_type = Some("application/json".to_owned());
     let body = body.into_bytes();
     let links = String::new();
-    Fetched { status: 200, retry_after: None, spent: None, content_type, links, body }
+    Fetched { status: 200, retry_after: None, spent: None, content_type, links, body, long: None }
 }
 
 /// A source that polls the stage as a generic feed.

@@ -38,8 +38,8 @@ struct Taken {
     rows: Vec<Element>,
     /// Of its rows, those that stay as they are.
     details: Vec<String>,
-    /// How far the feed is read with it.
-    following: Mark,
+    /// How far the feed is read with it. `None`: as far as before, since more of the page follows.
+    following: Option<Mark>,
 }
 
 impl<O: Outside> Run<'_, O> {
@@ -94,7 +94,7 @@ async fn read<O: Outside>(
             // What could not be committed says so itself.
             _ if !is_taken => return Ok(None),
             After::Lost(error) => return Err(error),
-            After::Open(_) | After::Again => {}
+            After::Part | After::Open(_) | After::Again => {}
         }
         // To be committed at once, unless something is.
         tokio::task::yield_now().await;
@@ -105,11 +105,12 @@ async fn read<O: Outside>(
 ///
 /// One that loses its place is read anew from its window's start by the next run, and cannot be
 /// caught in the same circle for ever.
-fn following(place: &Place<'_>, mark: &Mark, window: Window, after: &After) -> Mark {
+fn following(place: &Place<'_>, mark: &Mark, window: Window, after: &After) -> Option<Mark> {
     match after {
-        After::End => mark.completed(window.until.min(place.settled)),
-        After::Again | After::Lost(_) => Mark { open: None, ..mark.clone() },
-        After::Open(open) => Mark { open: Some(open.clone()), ..mark.clone() },
+        After::Part => None,
+        After::End => Some(mark.completed(window.until.min(place.settled))),
+        After::Again | After::Lost(_) => Some(Mark { open: None, ..mark.clone() }),
+        After::Open(open) => Some(Mark { open: Some(open.clone()), ..mark.clone() }),
     }
 }
 
@@ -121,21 +122,31 @@ async fn keep<O: Outside>(
     mark: &mut Mark,
     details: &mut Vec<(Vec<String>, std::time::Instant)>,
 ) -> Result<(), RunError> {
+    // Of the page of which more follows.
+    let mut part = 0;
     while let Some(Taken { mut rows, details: mut settled, mut following }) = taken.recv().await {
-        let mut counts = vec![rows.len()];
+        let mut counts = Vec::new();
+        let mut count = |rows: &[Element], is_whole: bool| {
+            part += rows.len() as u64;
+            if is_whole {
+                counts.push(std::mem::take(&mut part));
+            }
+        };
+        count(&rows, following.is_some());
         while rows.len() < ROWS_MAX
             && let Ok(next) = taken.try_recv()
         {
-            counts.push(next.rows.len());
+            count(&next.rows, next.following.is_some());
             rows.extend(next.rows);
             settled.extend(next.details);
-            following = next.following;
+            following = next.following.or(following);
         }
-        let cursor = Cursor { feed: place.key.to_owned(), state: following.encode() };
+        let state = following.as_ref().map(Mark::encode);
+        let cursor = state.map(|state| Cursor { feed: place.key.to_owned(), state });
         keeping.commit(&place.feed.name, rows, cursor).await?;
-        counts.into_iter().for_each(|rows| keeping.count(rows as u64));
+        counts.into_iter().for_each(|rows| keeping.count(rows));
         details.push((settled, Instant::now().into_std()));
-        *mark = following;
+        *mark = following.unwrap_or(mark.clone());
     }
     Ok(())
 }

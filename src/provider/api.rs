@@ -388,6 +388,13 @@ impl Page {
         Page { rows, next, ..Page::default() }
     }
 
+    /// Whether it says nothing but its rows and what follows, so that the same page with a part of
+    /// its rows says the same of those.
+    pub fn is_plain(&self) -> bool {
+        let Page { details, overfull, wait, seam, .. } = self;
+        details.is_empty() && !overfull && wait.is_none() && seam.is_none()
+    }
+
     /// A page of a list that is counted, with `from` rows before it. Where there are `more`, it
     /// leads back by some rows, to the `token` of so many before the next page.
     pub fn counted(
