@@ -139,7 +139,8 @@ async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let settings = ingest::Settings {
         hold: config.hold,
-        memory: config.http.memory,
+        // The other half is for reading them.
+        memory: config.http.memory / 2,
         ..ingest::Settings::new(
             config.store.path.clone(),
             config.store.retention,
@@ -275,7 +276,7 @@ async fn start(
         Fetcher::through(config.proxy.as_ref())?.naming(config.environment_proxy.as_ref());
     let (polls, mut intake) = poll::start(
         config.polls,
-        fetcher.clone(),
+        fetcher.clone().spooling_in(settings.state.clone()),
         running,
         Arc::clone(&rules),
         stops.intake.subscribe(),

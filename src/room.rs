@@ -1,7 +1,8 @@
 //! One budget for all bytes that were received and are not yet durable, whoever sent them.
 //!
 //! A body takes its part as it grows. When the budget is short, the bodies that are still being
-//! sent give way, oldest first, beginning with the sender that holds most. Knows no sockets.
+//! sent give way, oldest first, beginning with the sender that holds most. What reading the large
+//! ones takes has a budget of the same size beside it, which they get in turn. Knows no sockets.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -9,14 +10,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// The part of the budget that one sender may hold, as a divisor.
 const SENDERS: usize = 2;
 
+/// A body that is still being sent and holds more than this, in bytes, leaves a part of the budget
+/// to smaller ones, as a divisor: most that matter are small.
+const SMALL: usize = 64 << 10;
+const SMALL_PART: usize = 8;
+
 /// Longest wait for what others were asked to give up.
 const YIELD_WAIT: Duration = Duration::from_millis(500);
+
+/// Longest wait of a body that is whole for its turn to be read.
+const WORK_WAIT: Duration = Duration::from_secs(10);
+
+/// What the room for reading is counted in, in bytes.
+const WORK_UNIT: usize = 1 << 10;
 
 /// There is no room for so much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +43,7 @@ struct Inner {
     total: usize,
     state: Mutex<State>,
     freed: Notify,
+    work: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -61,13 +74,15 @@ pub struct Share {
     sender: Option<IpAddr>,
     bytes: usize,
     yields: Arc<Yields>,
+    work: Option<OwnedSemaphorePermit>,
 }
 
 impl Room {
     /// With so many bytes.
     pub fn new(total: usize) -> Room {
         let (state, freed) = (Mutex::default(), Notify::new());
-        Room(Arc::new(Inner { total, state, freed }))
+        let work = Arc::new(Semaphore::new(total.div_ceil(WORK_UNIT).min(Semaphore::MAX_PERMITS)));
+        Room(Arc::new(Inner { total, state, freed, work }))
     }
 
     /// The share of a body that is being sent, empty at first. Without a sender it is our own, or
@@ -79,7 +94,7 @@ impl Room {
         let yields = Arc::new(Yields::default());
         let unfinished = Unfinished { sender, bytes: 0, yields: Arc::clone(&yields) };
         state.unfinished.insert(number, unfinished);
-        Share { room: self.clone(), number, sender, bytes: 0, yields }
+        Share { room: self.clone(), number, sender, bytes: 0, yields, work: None }
     }
 
     /// A share of our own with so many bytes, or with all where it is more than the budget has.
@@ -145,7 +160,8 @@ impl Share {
     /// # Errors
     /// When they are not there. Then others were asked to give way.
     pub fn grow(&mut self, more: usize) -> Result<(), NoRoom> {
-        let mut state = self.room.state();
+        let room = self.room.clone();
+        let mut state = room.state();
         if let Some(sender) = self.sender {
             let over = state.held_by(sender) + more;
             if over > self.room.0.total / SENDERS {
@@ -153,14 +169,21 @@ impl Share {
                 return Err(NoRoom);
             }
         }
-        if state.used + more > self.room.0.total {
-            state.ask(state.used + more - self.room.0.total, None, self.number);
+        let is_large = self.bytes + more > SMALL && state.unfinished.contains_key(&self.number);
+        let kept = if is_large { self.room.0.total / SMALL_PART } else { 0 };
+        let over = (state.used + kept + more).saturating_sub(self.room.0.total);
+        if over > 0 {
+            state.ask(over, None, self.number);
             return Err(NoRoom);
         }
+        self.add(&mut state, more);
+        Ok(())
+    }
+
+    fn add(&mut self, state: &mut State, more: usize) {
         state.used += more;
         self.bytes += more;
-        self.note(&mut state, more as isize);
-        Ok(())
+        self.note(state, more as isize);
     }
 
     /// Takes more bytes, after a short wait if others must give way.
@@ -181,6 +204,36 @@ impl Share {
                 return Err(NoRoom);
             }
         }
+    }
+
+    /// Takes room for reading what is here, so many bytes, or all there is of it, in turn.
+    ///
+    /// # Errors
+    /// When its turn does not come.
+    pub async fn work(&mut self, bytes: usize) -> Result<(), NoRoom> {
+        let work = Arc::clone(&self.room.0.work);
+        let most = self.room.0.total.div_ceil(WORK_UNIT);
+        let units = u32::try_from(bytes.div_ceil(WORK_UNIT).min(most)).unwrap_or(u32::MAX);
+        let turn = timeout(WORK_WAIT, work.acquire_many_owned(units)).await;
+        self.work = Some(turn.map_err(|_| NoRoom)?.map_err(|_| NoRoom)?);
+        Ok(())
+    }
+
+    /// It is read, and so many bytes are left of it, or all of the budget where they are more. What
+    /// was read in turn has room for them.
+    ///
+    /// # Errors
+    /// When there is none. Then others were asked to give way.
+    pub fn settle(&mut self, bytes: usize) -> Result<(), NoRoom> {
+        let bytes = bytes.min(self.room.0.total);
+        let more = bytes.saturating_sub(self.bytes);
+        if self.work.take().is_some() {
+            self.add(&mut self.room.clone().state(), more);
+        } else {
+            self.grow(more)?;
+        }
+        self.shrink_to(bytes);
+        Ok(())
     }
 
     /// Gives back all but so many bytes.
@@ -273,6 +326,18 @@ mod tests {
     }
 
     #[test]
+    fn large_bodies_leave_a_part_to_small_ones() {
+        let room = Room::new(8 * SMALL);
+        let mut large = room.share(None);
+        assert_eq!(large.grow(8 * SMALL), Err(NoRoom));
+        large.grow(7 * SMALL).unwrap();
+        assert_eq!(room.share(None).grow(SMALL + 1), Err(NoRoom));
+        room.share(None).grow(SMALL).unwrap();
+        large.finish();
+        large.grow(SMALL).unwrap();
+    }
+
+    #[test]
     fn a_sender_with_its_share_makes_its_own_give_way() {
         let room = Room::new(100);
         let mut own = room.share(host(1));
@@ -282,6 +347,28 @@ mod tests {
         let mut late = room.share(host(1));
         assert_eq!(late.grow(25), Err(NoRoom));
         assert!(is_asked(&own) && !is_asked(&other));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_read_has_its_turn_and_room_for_what_comes_of_it() {
+        let room = Room::new(100 << 10);
+        let mut shares = [(); 2].map(|()| room.share(host(1)));
+        for share in &mut shares {
+            share.grow(25 << 10).unwrap();
+            share.finish();
+        }
+        let [first, second] = &mut shares;
+        first.work(60 << 10).await.unwrap();
+        let started = Instant::now();
+        assert_eq!(second.work(60 << 10).await, Err(NoRoom));
+        assert_eq!(started.elapsed(), WORK_WAIT);
+        first.settle(30 << 10).unwrap();
+        assert_eq!(room.used().0, 55 << 10, "beyond the part of one sender");
+        second.work(1 << 30).await.unwrap();
+        second.settle(1 << 30).unwrap();
+        assert_eq!((second.bytes(), room.share(None).settle(1)), (100 << 10, Err(NoRoom)));
+        drop(shares);
+        assert_eq!(room.used().0, 0);
     }
 
     #[tokio::test(start_paused = true)]

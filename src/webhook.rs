@@ -14,13 +14,14 @@ use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use sha2::{Digest as _, Sha256};
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use url::Url;
 
 use crate::clock;
 use crate::fetch::Fetcher;
 use crate::ingest::{Handed, Ingest, Refused};
-use crate::model::{Origin, SourceName, Submission, Time};
+use crate::model::{Element, Origin, SourceName, Submission, Time};
 use crate::provider::{self, Ask, Check, Notification, Provider, UNPACKED_MAX, gunzip, is_packed};
 use crate::room::Share;
 use crate::telemetry;
@@ -41,9 +42,9 @@ const TRY_AGAIN: Duration = Duration::from_secs(10);
 const LIGHT: usize = 64 << 10;
 /// Larger bodies that are read at once.
 const TURNS: usize = 2;
-/// What reading a larger body takes beside it, in bodies of its size: its elements, and the record
-/// that is made of them.
-const WORK_FACTOR: usize = 3;
+/// What reading a larger body takes beside it, in bodies of its size: its elements, and, when it is
+/// gone itself, the record that is made of them.
+const WORK_FACTOR: usize = 2;
 
 /// One source's webhook.
 #[derive(Clone)]
@@ -123,8 +124,6 @@ enum Taken {
     Answer(Answer),
     /// It asks for a subscription to be confirmed.
     Confirm(Url),
-    /// What was signed came before with another body.
-    Replayed,
     /// So many elements are durable already.
     Repeated(usize),
     /// So many elements wait to be made durable.
@@ -216,55 +215,113 @@ impl Webhooks {
         peer: impl Display,
     ) -> Answer {
         let started = Instant::now();
-        let Hook { settings: webhook, meter, skipped } = hook;
+        let packed = hook.settings.provider.takes_gzip() && is_packed(&request.body);
+        let heavy = packed || request.body.len() > LIGHT;
+        let most = if packed { UNPACKED_MAX as usize } else { request.body.len() };
+        let taken = if !heavy {
+            self.read(hook, request, share, &peer).await
+        } else if share.work(most * WORK_FACTOR).await.is_err() {
+            Taken::Refused(Refused::Full { retry_after: TRY_AGAIN })
+        } else {
+            self.read_beside(hook, request, share, peer.to_string()).await
+        };
+        self.answer(hook, taken, started, peer).await
+    }
+
+    /// Reads a large notification where it keeps nobody else from being answered, and not too many
+    /// of them at once. That goes on when its sender goes away.
+    async fn read_beside(
+        &self,
+        hook: &Hook,
+        request: Request<'_>,
+        share: Share,
+        peer: String,
+    ) -> Taken {
+        // It is never closed; without a turn it would only be a little less fair.
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let (webhooks, source) = (self.clone(), hook.settings.source.clone());
+        let Request { headers, query, body } = request;
+        let (headers, query, runtime) = (headers.clone(), query.to_owned(), Handle::current());
+        let reading = move || {
+            let hook = webhooks.find(source.as_str())?;
+            let request = Request { headers: &headers, query: &query, body };
+            let taken = runtime.block_on(webhooks.read(hook, request, share, peer));
+            drop(turn);
+            Some(taken)
+        };
+        let taken = tokio::task::spawn_blocking(reading).await.ok().flatten();
+        taken.unwrap_or(Taken::Refused(Refused::Stopping))
+    }
+
+    /// Verifies a notification, and hands it in.
+    async fn read(
+        &self,
+        hook: &Hook,
+        request: Request<'_>,
+        share: Share,
+        peer: impl Display,
+    ) -> Taken {
+        let (started, now) = (Instant::now(), clock::now());
+        let Hook { settings: webhook, meter, .. } = hook;
         let Request { headers, query, mut body } = request;
-        let packed = webhook.provider.takes_gzip() && is_packed(&body);
-        let heavy = packed || body.len() > LIGHT;
-        let most = if packed { UNPACKED_MAX as usize } else { body.len() };
-        if heavy && share.demand(most * WORK_FACTOR).await.is_err() {
-            return self.no_room(meter, started);
-        }
-        if packed && let Some(plain) = self.work(heavy, || gunzip(&body)).await {
+        if webhook.provider.takes_gzip()
+            && let Some(plain) = gunzip(&body)
+        {
             body = plain;
         }
         let url = webhook.url.as_deref();
-        let now = clock::now();
         let notification = Notification { headers, query, body: &body, url, now };
         if webhook.provider.is_probe(&notification) {
-            return Answer::Accepted;
+            return Taken::Answer(Answer::Accepted);
         }
-        if let Err(refusal) = self.verify(webhook, &notification, heavy).await {
+        let verified = match self.verify(webhook, &notification).await {
+            Ok(()) if !self.is_first_body(webhook, &notification) => {
+                Err(provider::Refusal::Replayed)
+            }
+            verified => verified,
+        };
+        if let Err(refusal) = verified {
             self.refusals.note(webhook.source.as_str(), &peer, &refusal);
             meter.not_authentic(peer, &refusal, started.elapsed());
-            return answer_to(&refusal);
+            return Taken::Answer(answer_to(&refusal));
         }
-        let taken = self.work(heavy, || self.take(webhook, &notification, share)).await;
+        match webhook.provider.asks(&notification) {
+            Some(Ask::Echo(value)) => return Taken::Answer(Answer::Echo(value.to_string())),
+            Some(Ask::Confirm(url)) => return Taken::Confirm(url),
+            None => {}
+        }
+        let elements = webhook.provider.split(&notification);
+        // From here on they are enough.
+        drop(body);
+        self.take(webhook, elements, now, share)
+    }
+
+    /// Answers when what was taken is durable.
+    async fn answer(
+        &self,
+        hook: &Hook,
+        taken: Taken,
+        started: Instant,
+        peer: impl Display,
+    ) -> Answer {
+        let Hook { settings: webhook, meter, skipped } = hook;
+        let now = clock::now();
         let refused = match taken {
             Taken::Answer(answer) => return answer,
             Taken::Confirm(url) => return self.confirm(webhook, url).await,
-            Taken::Replayed => {
-                let refusal = provider::Refusal::Replayed;
-                self.refusals.note(webhook.source.as_str(), &peer, &refusal);
-                meter.not_authentic(peer, &refusal, started.elapsed());
-                return Answer::NotAuthentic;
-            }
             Taken::Repeated(number) => {
                 skipped.note(number, now);
                 meter.repeated(number, started.elapsed());
                 return Answer::Accepted;
             }
-            Taken::Handed(number, digest, handed) => {
-                // The journal has its own copy.
-                drop(body);
-                match handed.durable().await {
-                    Ok(_) => {
-                        self.repeats.note(digest, now);
-                        meter.accepted(number, started.elapsed());
-                        return Answer::Accepted;
-                    }
-                    Err(refused) => refused,
+            Taken::Handed(number, digest, handed) => match handed.durable().await {
+                Ok(_) => {
+                    self.repeats.note(digest, now);
+                    meter.accepted(number, started.elapsed());
+                    return Answer::Accepted;
                 }
-            }
+                Err(refused) => refused,
+            },
             Taken::Refused(refused) => refused,
         };
         self.refusals.note(webhook.source.as_str(), &peer, &refused);
@@ -278,19 +335,10 @@ impl Webhooks {
         }
     }
 
-    /// Cuts an authentic notification and hands it in. From the body's last byte to here there is
-    /// no wait unless it is heavy or a certificate must be fetched: a sender that goes away after
+    /// Hands the elements of an authentic notification in. From the body's last byte to here there
+    /// is no wait unless it is heavy or a certificate must be fetched: a sender that goes away after
     /// that does not take back what it sent.
-    fn take(&self, webhook: &Settings, notification: &Notification<'_>, share: Share) -> Taken {
-        if !self.is_first_body(webhook, notification) {
-            return Taken::Replayed;
-        }
-        match webhook.provider.asks(notification) {
-            Some(Ask::Echo(value)) => return Taken::Answer(Answer::Echo(value.to_string())),
-            Some(Ask::Confirm(url)) => return Taken::Confirm(url),
-            None => {}
-        }
-        let elements = webhook.provider.split(notification);
+    fn take(&self, webhook: &Settings, elements: Vec<Element>, now: Time, share: Share) -> Taken {
         let number = elements.len();
         if number == 0 {
             return Taken::Answer(Answer::Accepted);
@@ -300,13 +348,13 @@ impl Webhooks {
             provider: webhook.provider.name().into(),
             origin: Origin::Webhook,
             feed: "".into(),
-            received_at: notification.now,
+            received_at: now,
             elements,
             cursor: None,
             released: Vec::new(),
         };
         let digest = repeats::digest(&submission);
-        if self.repeats.knows(&digest, notification.now) {
+        if self.repeats.knows(&digest, now) {
             return Taken::Repeated(number);
         }
         let payload = submission.encode();
@@ -317,39 +365,21 @@ impl Webhooks {
         }
     }
 
-    /// Does what a large body takes where it keeps nobody else from being answered, and not for
-    /// too many at once.
-    async fn work<T>(&self, heavy: bool, work: impl FnOnce() -> T) -> T {
-        if !heavy {
-            return work();
-        }
-        // It is never closed; without a turn it would only be a little less fair.
-        let _turn = self.turns.acquire().await;
-        tokio::task::block_in_place(work)
-    }
-
-    fn no_room(&self, meter: &Meter, started: Instant) -> Answer {
-        let refused = Refused::Full { retry_after: TRY_AGAIN };
-        meter.refused(&refused, started.elapsed());
-        Answer::Later(TRY_AGAIN)
-    }
-
     /// Whether every check of the source holds.
     async fn verify(
         &self,
         webhook: &Settings,
         notification: &Notification<'_>,
-        heavy: bool,
     ) -> Result<(), provider::Refusal> {
         for check in &webhook.checks {
-            let fetched = match self.work(heavy, || check.wanted(notification)).await? {
+            let fetched = match check.wanted(notification)? {
                 Some(url) => {
                     let fetched = self.outside.certificate(webhook.source.as_str(), url).await;
                     Some(fetched.ok_or(provider::Refusal::Certificate)?)
                 }
                 None => None,
             };
-            self.work(heavy, || check.verify(notification, fetched.as_deref())).await?;
+            check.verify(notification, fetched.as_deref())?;
         }
         Ok(())
     }

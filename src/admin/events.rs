@@ -2,10 +2,28 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::suppressions::{parse_address, parse_class, parse_source, parse_time};
-use super::{Admin, EventQuery, Failure, Replies, Reply, blocking, rows, unheard};
+use super::{Admin, EventQuery, Failure, Line, Replies, Reply, blocking, rows, unheard};
 use crate::model::EventKind;
-use crate::store::{EventFilter, EventScan};
+use crate::store::{EventFilter, EventScan, Step};
+
+/// Looks at once: each takes a thread, and a record of the journal.
+static LOOKS: Semaphore = Semaphore::const_new(2);
+
+/// Bytes of lines after which a look ends: a client that does not read has no more of them waiting.
+const LOOK_BYTES: usize = 64 << 10;
+/// Elements after which a look ends, whatever it has found: others wait for their turn.
+const LOOK_ELEMENTS: usize = 20_000;
+
+/// What a look has found.
+struct Found {
+    scan: EventScan,
+    lines: Vec<Line>,
+    /// There is more already.
+    more: bool,
+}
 
 impl Admin {
     pub(super) async fn events(
@@ -22,8 +40,18 @@ impl Admin {
         loop {
             // Marked before the look: what comes during it wakes us again.
             progress.mark_unchanged();
-            let heard = to.clone();
-            scan = blocking(move || show(scan, &heard)).await?;
+            let Found { scan: after, lines, more } = {
+                // It is never closed.
+                let _turn = LOOKS.acquire().await;
+                blocking(move || look(scan)).await?
+            };
+            scan = after;
+            for line in lines {
+                to.send_line(line).await.map_err(unheard)?;
+            }
+            if more && !to.is_closed() {
+                continue;
+            }
             if !follow {
                 return Ok(());
             }
@@ -37,12 +65,21 @@ impl Admin {
     }
 }
 
-/// Sends all the events that there are now.
-fn show(mut scan: EventScan, to: &Replies) -> Result<EventScan, Failure> {
-    while let Some(told) = scan.advance()? {
-        to.blocking_send(Reply::Row { row: rows::event(&told) }).map_err(unheard)?;
+/// Finds events, as far as there are any now.
+fn look(mut scan: EventScan) -> Result<Found, Failure> {
+    let (mut lines, mut bytes, mut passed) = (Vec::new(), 0, 0);
+    while bytes < LOOK_BYTES && passed < LOOK_ELEMENTS {
+        match scan.step()? {
+            Step::Told(told) => {
+                let line = Line::of(&Reply::Row { row: rows::event(&told) });
+                bytes += line.text.len();
+                lines.push(line);
+            }
+            Step::Passed(elements) => passed += elements,
+            Step::End => return Ok(Found { scan, lines, more: false }),
+        }
     }
-    Ok(scan)
+    Ok(Found { scan, lines, more: true })
 }
 
 pub(super) fn parse(query: EventQuery) -> Result<EventFilter, Failure> {

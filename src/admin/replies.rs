@@ -12,7 +12,7 @@ use super::Reply;
 /// Replies that wait for a slow client before the command waits too, and bytes of them. A longer
 /// one waits alone.
 const WAITING_MAX: usize = 256;
-const BYTES_MAX: usize = 256 << 10;
+const BYTES_MAX: usize = 64 << 10;
 
 /// A reply as a line of JSON.
 #[derive(Debug)]
@@ -68,8 +68,16 @@ impl Replies {
     /// # Errors
     /// When nobody listens any more.
     pub async fn send(&self, reply: Reply) -> Result<(), Unheard> {
-        let mut line = Line::of(&reply);
+        let line = Line::of(&reply);
         drop(reply);
+        self.send_line(line).await
+    }
+
+    /// Sends a line, when there is room for it.
+    ///
+    /// # Errors
+    /// When nobody listens any more.
+    pub async fn send_line(&self, mut line: Line) -> Result<(), Unheard> {
         let bytes = line.text.len().min(BYTES_MAX) as u32;
         let room = tokio::select! {
             room = Arc::clone(&self.room).acquire_many_owned(bytes) => room.map_err(|_| Unheard)?,

@@ -30,10 +30,10 @@ const BODY_MAX_DEFAULT: usize = 8 << 20;
 pub(super) const CONNECTIONS_MAX: RangeInclusive<u64> = 1..=65_535;
 pub(super) const CONNECTIONS_MAX_DEFAULT: usize = 1024;
 
-/// What is received and not yet durable, in bytes. A body takes up to four times its size while it
-/// is read, and one sender gets no more than half.
+/// What is received and not yet durable, in bytes: one half for what comes, and of that no more
+/// than half for one sender; the other for reading it, which takes twice a body's size.
 const MEMORY: RangeInclusive<u64> = 1 << 20..=64 << 30;
-const MEMORY_BODIES: usize = 8;
+const MEMORY_BODIES: usize = 4;
 
 /// The part of the connections that one address may have, as a divisor, unless it is set.
 const ADDRESSES: usize = 4;
@@ -80,7 +80,7 @@ pub(super) fn http(section: Section<'_>) -> Settings {
         public_url,
         tls,
         trusted_proxies: proxies.unwrap_or_default(),
-        memory: memory.unwrap_or_else(|| ingest::MEMORY.max(MEMORY_BODIES * body_max)),
+        memory: memory.unwrap_or_else(|| (2 * ingest::MEMORY).max(MEMORY_BODIES * body_max)),
         body_max,
         connections_max: connections,
         connections_per_address: each.unwrap_or_else(|| connections.div_ceil(ADDRESSES)),

@@ -34,7 +34,7 @@ pub(super) async fn collect(
                 frame = body.frame() => frame,
                 () = share.unwanted() => return Err(StatusCode::SERVICE_UNAVAILABLE),
             };
-            let Some(frame) = frame else { return join(pieces, length, share).await };
+            let Some(frame) = frame else { return Ok(join(pieces, length)) };
             let frame = frame.map_err(|_| StatusCode::BAD_REQUEST)?;
             let Ok(data) = frame.into_data() else { continue };
             if length + data.len() > max {
@@ -73,22 +73,16 @@ async fn add(
     Ok(())
 }
 
-/// The body in one piece.
-async fn join(
-    mut pieces: Vec<Vec<u8>>,
-    length: usize,
-    share: &mut Share,
-) -> Result<Vec<u8>, StatusCode> {
+/// The body in one piece. Each of its pieces is freed as soon as it is copied.
+fn join(mut pieces: Vec<Vec<u8>>, length: usize) -> Vec<u8> {
     if pieces.len() < 2 {
-        return Ok(pieces.pop().unwrap_or_default());
+        return pieces.pop().unwrap_or_default();
     }
-    share.demand(length).await.map_err(full)?;
     let mut whole = Vec::with_capacity(length);
     for piece in pieces {
         whole.extend_from_slice(&piece);
     }
-    share.shrink_to(length);
-    Ok(whole)
+    whole
 }
 
 fn full(_: NoRoom) -> StatusCode {

@@ -34,7 +34,7 @@ use crate::telemetry;
 /// Most headers of a request.
 const HEADERS_MAX: usize = 100;
 /// Largest head of a request, and most bytes of a body that hyper reads at once.
-pub(super) const HEAD_MAX: usize = 32 << 10;
+pub(super) const HEAD_MAX: usize = 16 << 10;
 
 /// Longest time that the end of a connection takes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -38,8 +38,9 @@ pub use hold::Hold;
 
 /// Most submissions waiting to be committed.
 const QUEUE_MAX: usize = 8_192;
-/// Most bytes that are received and not yet durable, unless the configuration says so.
-pub const MEMORY: usize = 64 << 20;
+/// Most bytes that are received and not yet durable, unless the configuration says so. Reading the
+/// large ones may take as many again.
+pub const MEMORY: usize = 16 << 20;
 /// About how many bytes of elements whoever has many puts into one record: what is applied needs
 /// memory for one record at a time.
 pub const RECORD_BYTES: usize = 4 << 20;
@@ -162,7 +163,8 @@ pub struct Settings {
     pub state: PathBuf,
     /// How long received payloads are kept.
     pub retention: Duration,
-    /// Most bytes that are received and not yet durable.
+    /// Most bytes that are received and not yet durable. Reading the large ones may take as many
+    /// again.
     pub memory: usize,
     /// What a change of a verdict is.
     pub rules: Arc<Rules>,
@@ -380,10 +382,7 @@ impl Ingest {
         if payload.len() > PAYLOAD_MAX {
             return Err(Refused::TooLarge);
         }
-        let (_, most) = self.room.used();
-        let needed = payload.len().min(most);
-        share.grow(needed.saturating_sub(share.bytes())).map_err(|_| FULL)?;
-        share.shrink_to(needed);
+        share.settle(payload.len()).map_err(|_| FULL)?;
         let (reply, answer) = oneshot::channel();
         let waiting = Message::Submit(Waiting { payload, reply, share });
         self.queue.try_send(waiting).map_err(|error| match error {

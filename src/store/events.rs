@@ -76,9 +76,10 @@ pub struct EventScan {
     tail: Tail,
 }
 
-/// Most events that a scan keeps ready: whoever is told of them may take long, and a record may
-/// have very many. What is left of it is read again.
+/// Most events that a scan keeps ready, and after how many bytes of elements it has enough: whoever
+/// is told of them may take long, and a record may have very many. What is left is read again.
 const READY_MAX: usize = 512;
+const READY_BYTES: usize = 128 << 10;
 
 /// An event as the index names it: where it is, to whom, and its id as it was applied.
 type Indexed = (EventRef, Hash, EventId);
@@ -276,16 +277,15 @@ impl EventScan {
             // Nothing in it is believed to have happened so late.
             return Ok(1);
         }
-        let mut looked = 1;
+        payload.go_to(from);
+        let (mut looked, mut bytes) = (1, 0);
         while let Some((number, element)) = payload.advance() {
-            if number < from {
-                continue;
-            }
-            if self.ready.len() >= READY_MAX {
+            if self.ready.len() >= READY_MAX || bytes >= READY_BYTES {
                 self.rest = Some((position, number));
                 return Ok(looked);
             }
             looked += 1;
+            bytes += element.body.len();
             let place = (position, number);
             for event in self.reader.read(payload.head(), &element).unwrap_or_default() {
                 if !self.filter.admits(&event) {

@@ -40,7 +40,7 @@ const TAIL_BYTES: usize = 16;
 const ROOM: u64 = 32 << 20;
 /// As soon as an eighth of the standings has changed, but within these bounds, a new image is
 /// wanted. With twice that, there is none any more: what has changed is kept in memory.
-const CHANGED_MIN: u64 = 1 << 15;
+const CHANGED_MIN: u64 = 1 << 14;
 const CHANGED_MAX: u64 = 1 << 18;
 
 /// The standings that have changed since an image was begun: by their keys their gists, as they are
@@ -147,8 +147,9 @@ impl Images {
             }
         }
         drop(sets);
-        image.take_if(|image| image.changes() >= 2 * room(image.rows));
-        next.take_if(|next| locked(next).len() as u64 >= 2 * CHANGED_MAX);
+        let most = 2 * room(image.as_ref().map_or(0, |image| image.rows));
+        image.take_if(|image| image.changes() >= most);
+        next.take_if(|next| locked(next).len() as u64 >= most);
         Ok(())
     }
 

@@ -20,8 +20,9 @@ use crate::journal::{create_private, open_regular, private_dir};
 use crate::model::Position;
 use crate::telemetry;
 
-/// What sled may keep in memory, in bytes. Its real use is several times as much.
-const CACHE_BYTES: u64 = 48 << 20;
+/// What sled may keep in memory, in bytes as they are stored. Its real use is more than three times
+/// as much.
+const CACHE_BYTES: u64 = 20 << 20;
 /// Keys put at once while loading a checkpoint.
 const LOAD_KEYS: usize = 10_000;
 /// Room that making the store again needs at the very least, in bytes.

@@ -42,6 +42,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("ingest/", 3),
     ("resolve", 3),
     ("fetch", 4),
+    ("fetch/", 4),
     ("webhook", 4),
     ("webhook/", 4),
     ("admin", 4),
@@ -152,6 +153,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("heed", &["export/table/lmdb.rs"]),
     ("cdb2", &["export/table/cdb.rs"]),
     ("rustix", &["ingest/applier.rs"]),
+    ("libmimalloc_sys", &["main.rs"]),
     (
         "nix",
         &[
@@ -182,6 +184,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "export/publish.rs",
             "export/table/",
             "export/whole.rs",
+            "fetch/spool.rs",
             "http/",
             "ingest/clockwatch.rs",
             "journal/",
