@@ -1,5 +1,9 @@
 //! `suppressd run`: the daemon itself, in the foreground.
 
+use std::env;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
 use clap::Args;
 
 use super::configuration;
@@ -8,6 +12,9 @@ use super::failure::{Failure, Outcome};
 use crate::config::Problems;
 use crate::daemon::{Misconfigured, Process};
 
+/// How long the allocator keeps free memory, in milliseconds (mimalloc's "Environment Options").
+const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
+
 /// The arguments of `run`: none.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {}
@@ -15,6 +22,7 @@ pub(super) struct Arguments {}
 impl Arguments {
     /// Runs until the daemon is told to stop.
     pub(super) fn run(self, context: &mut Context) -> Outcome {
+        give_back();
         let failed = |error: anyhow::Error| Failure::Failed(format!("{error:#}"));
         // First, so that a SIGHUP does not kill while the configuration is read either.
         let process = Process::new().map_err(failed)?;
@@ -25,5 +33,19 @@ impl Arguments {
             true => Failure::Configuration(format!("{error:#}")),
             false => failed(error),
         })
+    }
+}
+
+/// Starts the program anew in this process, with an allocator that gives memory back as soon as it
+/// is free. By default that waits until the same thread asks for more, and what one storm took
+/// stays for good; the allocator reads its options before `main`.
+fn give_back() {
+    if env::var_os(PURGE_DELAY).is_some() {
+        return;
+    }
+    let mut arguments = env::args_os();
+    if let (Ok(program), Some(name)) = (env::current_exe(), arguments.next()) {
+        // It returns only where that cannot be done: then more memory is kept, no more.
+        let _ = Command::new(program).arg0(name).args(arguments).env(PURGE_DELAY, "0").exec();
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, BufWriter};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
 use crate::accept::{self, Place, accept_all};
@@ -31,6 +31,8 @@ const STOPPING: &str = "suppressd is stopping";
 struct Limits {
     /// Most connections at once.
     connections: usize,
+    /// Most of them that follow events: those have no end of their own.
+    followers: usize,
     /// Longest wait for the whole request.
     request_wait: Duration,
     /// Longest wait for a client to read on. Long, since people page through a list; when places
@@ -44,6 +46,7 @@ struct Limits {
 
 const LIMITS: Limits = Limits {
     connections: 64,
+    followers: 32,
     request_wait: Duration::from_secs(10),
     read_wait: Duration::from_secs(15 * 60),
     follow_wait: Duration::from_secs(60),
@@ -74,13 +77,15 @@ async fn serve_within<E, F>(
     let most = limits.connections;
     let places = accept::Limits { most, each: most, exempt: Vec::new() };
     let full = failed(&format!("{most} commands are running already; try again"), false);
+    let followers = Arc::new(Semaphore::new(limits.followers));
     let stopping = stop.clone();
     let serve = |connection, place| {
         let (execute, stop) = (execute.clone(), stopping.clone());
+        let followers = Arc::clone(&followers);
         async move {
             // Nothing on a network is let in: its peers have no file permissions.
             if let Connection::Unix(stream) = connection {
-                converse(limits, stream, place, execute, stop).await;
+                converse(limits, stream, place, &followers, execute, stop).await;
             }
         }
     };
@@ -96,6 +101,7 @@ async fn converse<E, F>(
     limits: Limits,
     stream: UnixStream,
     place: Arc<Place>,
+    followers: &Semaphore,
     execute: E,
     mut stop: watch::Receiver<bool>,
 ) where
@@ -129,6 +135,11 @@ async fn converse<E, F>(
                 command,
                 Command::Events { follow: true, .. } | Command::Refused { follow: true, .. }
             );
+            let _turn = match followers.try_acquire() {
+                Ok(turn) if follows => Some(turn),
+                Err(_) if follows => return client.tell(&many_follow(limits.followers)).await,
+                _ => None,
+            };
             if follows {
                 client.wait = limits.follow_wait;
             }
@@ -142,6 +153,11 @@ async fn converse<E, F>(
             }
         }
     }
+}
+
+fn many_follow(most: usize) -> Reply {
+    let told = "follow events already, as many as may; end one, and try again";
+    failed(&format!("{most} commands {told}"), false)
 }
 
 /// How a command ended whose client did not read on.

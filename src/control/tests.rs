@@ -16,6 +16,7 @@ use crate::listen::{Listen, Passed};
 
 const SHORT: Limits = Limits {
     connections: 2,
+    followers: 1,
     request_wait: Duration::from_millis(50),
     read_wait: Duration::from_millis(50),
     follow_wait: Duration::from_millis(50),
@@ -129,6 +130,10 @@ fn poll() -> Command {
     Command::Poll { source: None, since: None }
 }
 
+fn follow() -> Command {
+    Command::Events { query: EventQuery::default(), follow: true }
+}
+
 fn explain() -> Command {
     Command::Explain { address: "a@b.example".into() }
 }
@@ -192,6 +197,24 @@ async fn one_client_too_many_is_told_so() {
 }
 
 #[tokio::test]
+async fn those_that_follow_leave_places_to_others() {
+    let mut served = serve_test(Limits { connections: 2, followers: 1, ..LIMITS });
+    let following = begun(&served.socket, follow()).await;
+    let (_, refused) = call_test(&served.socket, follow()).await;
+    let told = "1 commands follow events already, as many as may; end one, and try again";
+    assert_eq!(refused.unwrap_err().to_string(), told);
+    assert!(call_test(&served.socket, explain()).await.1.is_ok());
+    drop(following);
+    assert_eq!(served.ended.recv().await, Some("closed"));
+    // Its turn is free once the ended command's task is over, very soon after.
+    let begin = |socket: PathBuf| {
+        spawn_blocking(move || call(&socket, &follow(), |_| ControlFlow::Break(())))
+    };
+    let again = async { while begin(served.socket.clone()).await.unwrap().is_err() {} };
+    timeout(Duration::from_secs(10), again).await.unwrap();
+}
+
+#[tokio::test]
 async fn one_that_only_waits_gives_way() {
     let served = serve_test(Limits { connections: 2, ..LIMITS });
     let _idle = [(); 2].map(|()| UnixStream::connect(&served.socket).unwrap());
@@ -231,9 +254,8 @@ async fn a_caller_can_give_the_rest_up() {
 #[tokio::test]
 async fn the_stop_ends_what_follows_and_cuts_off_what_hangs() {
     let mut served = serve_test(SHORT);
-    let follow = Command::Events { query: Default::default(), follow: true };
     let hanging = Command::Export { name: None, force: false };
-    let following = begun(&served.socket, follow).await;
+    let following = begun(&served.socket, follow()).await;
     let hanging = begun(&served.socket, hanging).await;
     served.stop.send(true).unwrap();
     let stopping = Reply::Failed { error: "suppressd is stopping".into(), usage: false };

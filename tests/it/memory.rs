@@ -18,6 +18,7 @@ const RISE_MIB: u64 = 128;
 
 /// What a load holds on to.
 type Held = Box<dyn Any>;
+type Load = fn(&Daemon, &Feed) -> Held;
 
 /// A field of the daemon's status, in MiB.
 fn mib(daemon: &Daemon, field: &str) -> u64 {
@@ -146,7 +147,7 @@ fn memory_has_a_ceiling_under_every_load_and_all_of_them() {
     }
     daemon.until_suppressed(&format!("u{}@x.test", SUPPRESSIONS - 1));
     daemon.stop();
-    let loads: [(&str, fn(&Daemon, &Feed) -> Held); 6] = [
+    let loads: [(&str, Load); 6] = [
         ("unfinished bodies", unfinished),
         ("large bodies", bodies),
         ("a list in one piece", list),

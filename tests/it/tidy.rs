@@ -153,7 +153,6 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("heed", &["export/table/lmdb.rs"]),
     ("cdb2", &["export/table/cdb.rs"]),
     ("rustix", &["ingest/applier.rs"]),
-    ("libmimalloc_sys", &["main.rs"]),
     (
         "nix",
         &[
