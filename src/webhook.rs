@@ -335,9 +335,9 @@ impl Webhooks {
         }
     }
 
-    /// Hands the elements of an authentic notification in. From the body's last byte to here there
-    /// is no wait unless it is heavy or a certificate must be fetched: a sender that goes away after
-    /// that does not take back what it sent.
+    /// Hands in the elements of an authentic notification. From the body's last byte to here there
+    /// is no wait unless it is heavy or a certificate must be fetched: a sender that goes away
+    /// after that does not take back what it sent.
     fn take(&self, webhook: &Settings, elements: Vec<Element>, now: Time, share: Share) -> Taken {
         let number = elements.len();
         if number == 0 {
