@@ -5,8 +5,15 @@ use super::key::each_spelling;
 use super::{Entry, Format, Rows, Shape, Unfit};
 use crate::model::reply::{self, Reply};
 
-const SHAPE: Shape =
-    Shape { head: "{", open: "\n", separator: ": ", close: "", joiner: ",", foot: "\n}\n" };
+const SHAPE: Shape = Shape {
+    head: "{",
+    open: "\n",
+    separator: ": ",
+    close: "",
+    joiner: ",",
+    foot: "\n}\n",
+    ..Shape::LINES
+};
 
 const CONFIG: &str = "\
 -- The policy, such as /opt/kumomta/etc/policy/init.lua

@@ -132,12 +132,21 @@ pub struct Shape {
     pub joiner: &'static str,
     /// After all rows.
     pub foot: &'static str,
+    /// Whether a separator between quotation marks is a part of the key.
+    pub quotes: bool,
 }
 
 impl Shape {
     /// A row a line, without anything around them.
-    pub const LINES: Shape =
-        Shape { head: "", open: "", separator: "", close: "\n", joiner: "", foot: "" };
+    pub const LINES: Shape = Shape {
+        head: "",
+        open: "",
+        separator: "",
+        close: "\n",
+        joiner: "",
+        foot: "",
+        quotes: true,
+    };
 }
 
 /// One MTA's or provider's file format.

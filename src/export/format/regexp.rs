@@ -13,8 +13,9 @@ use crate::model::reply;
 const SPECIAL: &str = "\\^$.[]|()*+?{}/";
 
 /// A row: the expression, and what follows from it.
-const POSTFIX_SHAPE: Shape = Shape { open: "/^", separator: "$/ ", ..Shape::LINES };
-const RSPAMD_SHAPE: Shape = Shape { open: "/^", separator: "$/i", ..Shape::LINES };
+const SHAPE: Shape = Shape { open: "/^", quotes: false, ..Shape::LINES };
+const POSTFIX_SHAPE: Shape = Shape { separator: "$/ ", ..SHAPE };
+const RSPAMD_SHAPE: Shape = Shape { separator: "$/i", ..SHAPE };
 
 /// `postfix-regexp`.
 pub(super) struct Postfix;

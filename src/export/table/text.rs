@@ -124,7 +124,7 @@ fn row<'a>(line: &'a str, shape: &Shape) -> Option<Row<'a>> {
         match byte {
             _ if escaped => escaped = false,
             b'\\' => escaped = quoted && !is_csv,
-            b'"' => quoted = !quoted,
+            b'"' => quoted = !quoted && shape.quotes,
             _ => {}
         }
         if !quoted && inside.as_bytes()[at..].starts_with(shape.separator.as_bytes()) {
@@ -396,6 +396,7 @@ mod tests {
         close: ">\r\n",
         foot: "end\n",
         joiner: "",
+        quotes: true,
     };
 
     fn file(rows: &BTreeMap<String, String>) -> String {
