@@ -14,6 +14,7 @@ const SHAPE: Shape = Shape {
     close: "",
     joiner: ",",
     foot: "\n]}\n",
+    ..Shape::LINES
 };
 
 const CONFIG: &str = "\
