@@ -253,7 +253,7 @@ impl Merge<'_> {
         }
         let mut after = self.live(address, &standing);
         if before.is_empty() && !after.is_empty() {
-            self.hold(&event, &mut standing, &after)?;
+            self.hold(event, &mut standing, &after)?;
             after = self.live(address, &standing);
         }
         if before != after {

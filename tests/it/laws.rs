@@ -289,7 +289,7 @@ fn what_nothing_explains_counts_by_days() {
     assert_eq!(suppresses(&days(&[1, 2])), None);
     let of_a_day: Vec<Event> = (0..24).map(|hour| odd(1, hour)).collect();
     assert_eq!(suppresses(&of_a_day), None, "one day, however many");
-    assert_eq!(suppresses(&[odd(1, 10), odd(1, 12), odd(2, 10), odd(3, 10)]).is_some(), true);
+    assert!(suppresses(&[odd(1, 10), odd(1, 12), odd(2, 10), odd(3, 10)]).is_some());
     assert_eq!(suppresses(&[odd(1, 0), odd(1, 23), odd(2, 22)]), None, "not a day apart");
     let mut reset = days(&[1, 2, 3]);
     reset.push(event("a", EventKind::Delivered, at(2 * 86_400 + 60)));

@@ -62,7 +62,12 @@ fn a_mass_is_held_and_what_people_say_is_not() {
     assert_eq!(daemon.metric("suppressd_held_suppressions"), Some(60.0));
     let status = daemon.rows(&["status"]).remove(0);
     let check = status["checks"].as_array().unwrap().iter().find(|check| check["name"] == "held");
-    assert!(check.unwrap()["detail"].as_str().unwrap().starts_with("60 new suppressions"));
+    assert!(
+        check.unwrap()["detail"]
+            .as_str()
+            .unwrap()
+            .starts_with("masses of new suppressions: 1, with 60")
+    );
     let explained = daemon.rows(&["explain", "u20@big.example"]).remove(0);
     let finding = &explained["scopes"][0]["findings"][0];
     assert_eq!((&finding["held"], &finding["live"]), (&json!(1), &json!(false)));
