@@ -265,7 +265,8 @@ fn explanation(row: &Value) {
     assert_eq!(scope["lifts"].as_array().unwrap().len(), 1, "{scope}");
     assert_eq!(scope["findings"][0]["live"], true, "{scope}");
     assert_eq!(row["rules"]["hard_bounce"], "forever");
-    assert_eq!(row["rules"]["soft_bounce"], json!({"count": 5, "within": "14d", "for": "30d"}));
+    let rule = json!({"count": 5, "within": "14d", "apart": "0s", "for": "30d"});
+    assert_eq!(row["rules"]["soft_bounce"], rule);
     assert_eq!(row["exports"][0]["name"], "postfix");
 }
 
