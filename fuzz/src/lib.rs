@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use suppressd::model::{
     Address, Element, Event, EventKind, Filter, Origin, Scope, SourceName, Standing, Telling, Time,
 };
-use suppressd::provider::{ALL, Faults, Notification, Provider, Setting, Settings, Stamp};
+use suppressd::provider::{ALL, Notification, Provider, Setting, Settings, Stamp};
 use suppressd::rules::Rules;
 use suppressd::secret::Secret;
 
@@ -121,9 +121,8 @@ pub fn read_row(provider: &dyn Provider, row: &Element, feed: &str) {
 
 fn read_as(provider: &dyn Provider, element: &Element, origin: Origin, feed: &str) {
     let source = SourceName::parse("fuzz").expect("a name");
-    let faults = Faults::default();
     let received_at = now();
-    let stamp = Stamp { source: &source, origin, feed, received_at, faults: &faults };
+    let stamp = Stamp { source: &source, origin, feed, received_at };
     let events = provider.read(element, &stamp);
     assert_eq!(events, provider.read(element, &stamp), "reading is deterministic");
     let Ok(events) = events else { return };
