@@ -5,7 +5,9 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::suppressions::{parse_address, parse_class, parse_source, parse_time};
-use super::{Admin, EventQuery, Failure, Line, Replies, Reply, blocking, rows, unheard};
+use super::{
+    Admin, EventQuery, Failure, Line, Replies, Reply, blocking, is_changed, rows, unheard,
+};
 use crate::model::EventKind;
 use crate::store::{EventFilter, EventScan, Step};
 
@@ -52,14 +54,8 @@ impl Admin {
             if more && !to.is_closed() {
                 continue;
             }
-            if !follow {
+            if !follow || !is_changed(&mut progress, to).await? {
                 return Ok(());
-            }
-            tokio::select! {
-                changed = progress.changed() => changed.map_err(|_| {
-                    Failure::failed("suppressd is stopping")
-                })?,
-                () = to.closed() => return Ok(()),
             }
         }
     }

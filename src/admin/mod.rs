@@ -205,6 +205,17 @@ impl Admin {
     }
 }
 
+/// Waits until there is more to tell whoever follows. `false`: they have gone.
+async fn is_changed<T>(progress: &mut watch::Receiver<T>, to: &Replies) -> Result<bool, Failure> {
+    tokio::select! {
+        changed = progress.changed() => {
+            changed.map_err(|_| Failure::failed("suppressd is stopping"))?;
+            Ok(true)
+        }
+        () = to.closed() => Ok(false),
+    }
+}
+
 async fn row(to: &Replies, row: serde_json::Value) -> Result<(), Failure> {
     to.send(Reply::Row { row }).await.map_err(unheard)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Admin, Failure, Replies, row};
+use super::{Admin, Failure, Replies, is_changed, row};
 use crate::webhook::Refusal;
 
 impl Admin {
@@ -23,14 +23,8 @@ impl Admin {
                     row(to, shown(&refusal)).await?;
                 }
             }
-            if !follow {
+            if !follow || !is_changed(&mut progress, to).await? {
                 return Ok(());
-            }
-            tokio::select! {
-                changed = progress.changed() => changed.map_err(|_| {
-                    Failure::failed("suppressd is stopping")
-                })?,
-                () = to.closed() => return Ok(()),
             }
         }
     }

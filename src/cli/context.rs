@@ -9,6 +9,7 @@ use super::configuration;
 use super::failure::{FAILED, Failure, Outcome};
 use super::files::Files;
 use super::output::Output;
+use super::row;
 use super::table::{Column, Table};
 use crate::admin::{Command, Reply};
 use crate::control::client;
@@ -47,6 +48,34 @@ impl Context {
         });
         ended?;
         Ok(called?)
+    }
+
+    /// Sends a command and prints its rows as a table, and the summary as a line; or all as JSON
+    /// lines.
+    pub(super) fn show_counted(
+        &mut self,
+        command: &Command,
+        json: bool,
+        columns: &'static [Column],
+        summary: fn(&Value) -> String,
+    ) -> Outcome {
+        let mut table = Table::new(columns);
+        let mut counts = None;
+        let asked = self.ask(command, |out, row| {
+            if json {
+                return out.json(&row);
+            }
+            if row::text(&row, "found") == "summary" {
+                counts = Some(summary(&row));
+                return Ok(());
+            }
+            table.row(out, &row)
+        });
+        // Rows that came before a failure are true, and are shown.
+        table.end(&mut self.out)?;
+        asked?;
+        counts.map_or(Ok(()), |line| self.out.line(&line))?;
+        Ok(0)
     }
 
     /// Sends commands and prints all their rows as one table, or as JSON lines. A row that tells a

@@ -7,7 +7,7 @@ use super::arguments;
 use super::context::Context;
 use super::failure::Outcome;
 use super::row;
-use super::table::{Column, Table};
+use super::table::Column;
 use crate::admin::Command;
 use crate::model::SourceName;
 
@@ -39,24 +39,12 @@ fn found(row: &Value) -> String {
 impl Arguments {
     /// Asks, shows progress on a terminal, prints the differences, and counts at the end.
     pub(super) fn run(self, context: &mut Context) -> Outcome {
-        let mut table = Table::new(COLUMNS);
-        let mut counts = None;
-        let command = Command::Drift { source: self.source.to_string() };
-        let asked = context.ask(&command, |out, row| {
-            if self.json {
-                return out.json(&row);
-            }
-            if row::text(&row, "found") == "summary" {
-                counts = Some(summary(&row));
-                return Ok(());
-            }
-            table.row(out, &row)
-        });
-        // Rows that came before a failure are true, and are shown.
-        table.end(&mut context.out)?;
-        asked?;
-        counts.map_or(Ok(()), |line| context.out.line(&line))?;
-        Ok(0)
+        context.show_counted(
+            &Command::Drift { source: self.source.to_string() },
+            self.json,
+            COLUMNS,
+            summary,
+        )
     }
 }
 

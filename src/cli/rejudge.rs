@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::context::Context;
 use super::failure::Outcome;
 use super::row;
-use super::table::{Column, Table};
+use super::table::Column;
 use crate::admin::Command;
 
 /// The arguments of `rejudge`.
@@ -34,23 +34,7 @@ const COLUMNS: &[Column] = &[
 impl Arguments {
     /// Asks, shows progress on a terminal, prints what changes, and counts at the end.
     pub(super) fn run(self, context: &mut Context) -> Outcome {
-        let mut table = Table::new(COLUMNS);
-        let mut counts = None;
-        let command = Command::Rejudge { apply: self.apply };
-        let asked = context.ask(&command, |out, row| {
-            if self.json {
-                return out.json(&row);
-            }
-            if row::text(&row, "found") == "summary" {
-                counts = Some(summary(&row));
-                return Ok(());
-            }
-            table.row(out, &row)
-        });
-        table.end(&mut context.out)?;
-        asked?;
-        counts.map_or(Ok(()), |line| context.out.line(&line))?;
-        Ok(0)
+        context.show_counted(&Command::Rejudge { apply: self.apply }, self.json, COLUMNS, summary)
     }
 }
 
