@@ -5,6 +5,7 @@ use std::io::{self, BufRead, Read};
 
 use clap::Args;
 
+use super::completions;
 use super::failure::Failure;
 use crate::admin::ListFilter;
 use crate::clock;
@@ -25,10 +26,10 @@ const PROBLEMS_SHOWN_MAX: usize = 20;
 #[derive(Debug, Args)]
 pub(super) struct FilterArguments {
     /// Only of this reason
-    #[arg(long, value_parser = reason)]
+    #[arg(long, value_parser = reason, add = completions::reasons())]
     reason: Option<Reason>,
     /// Only of this source
-    #[arg(long, value_parser = source)]
+    #[arg(long, value_parser = source, add = completions::sources())]
     source: Option<SourceName>,
     /// Only of this domain, not its subdomains
     #[arg(long, value_parser = domain)]

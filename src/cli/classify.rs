@@ -7,6 +7,7 @@ use std::path::Path;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::completions;
 use super::configuration;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
@@ -24,7 +25,7 @@ pub(super) struct Arguments {
     #[arg(value_name = "TEXT")]
     text: Vec<String>,
     /// The provider that passed it on, such as `sendgrid`
-    #[arg(long, requires = "provider_kind")]
+    #[arg(long, requires = "provider_kind", add = completions::providers())]
     provider: Option<String>,
     /// The provider's own word for the failure, such as `invalid address`
     #[arg(long, requires = "provider")]

@@ -1,23 +1,120 @@
-//! `suppressd completions`: a script that completes our verbs and options in a shell.
+//! `suppressd completions`: a script that completes our verbs, options and their values in a shell.
+//!
+//! The script asks the program itself at each key, so that the names of sources, exports and
+//! lookups are those of the configuration at that moment.
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::path::PathBuf;
 
 use clap::Args;
-use clap_complete::Shell;
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+use clap_complete::env::{CompleteEnv, Shells};
 
+use super::configuration;
 use super::context::Context;
-use super::failure::Outcome;
+use super::failure::{Failure, Outcome};
+use crate::model::{Class, EventKind, Reason};
+use crate::provider;
+
+/// What the script sets, to the name of the shell, where it asks the program.
+const VARIABLE: &str = "SUPPRESSD_COMPLETE";
+
+/// Our name, in the script.
+const PROGRAM: &str = "suppressd";
 
 /// The arguments of `completions`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  suppressd completions bash > /usr/share/bash-completion/completions/suppressd
+  suppressd completions zsh > /usr/share/zsh/vendor-completions/_suppressd
+  suppressd completions fish > ~/.config/fish/completions/suppressd.fish")]
 pub(super) struct Arguments {
     /// The shell
-    shell: Shell,
+    shell: clap_complete::Shell,
 }
 
 impl Arguments {
     /// Prints the script.
     pub(super) fn run(self, context: &mut Context) -> Outcome {
+        let (shells, name) = (Shells::builtins(), self.shell.to_string());
+        let shell = shells.completer(&name);
+        let shell = shell.ok_or_else(|| Failure::Usage(format!("no completions for {name}")))?;
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut super::command(), "suppressd", &mut script);
+        shell
+            .write_registration(VARIABLE, PROGRAM, PROGRAM, &program(), &mut script)
+            .and_then(|()| writeln!(script, "# Completes {}, and their options.", verbs()))
+            .map_err(|error| Failure::Failed(error.to_string()))?;
         context.out.bytes(&script).map(|()| 0)
     }
+}
+
+/// What the script calls: our name where PATH leads to this program, else its path.
+fn program() -> String {
+    let Ok(this) = std::env::current_exe() else { return PROGRAM.to_owned() };
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let same = |file: PathBuf| file.canonicalize().is_ok_and(|file| file == this);
+    let found = std::env::split_paths(&path).any(|directory| same(directory.join(PROGRAM)));
+    if found { PROGRAM.to_owned() } else { this.to_string_lossy().into_owned() }
+}
+
+fn verbs() -> String {
+    let command = super::command();
+    let names: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
+    names.join(", ")
+}
+
+/// Answers the script, and ends the process, if it is the script that asks.
+pub(super) fn answer() {
+    CompleteEnv::with_factory(super::command).var(VARIABLE).bin(PROGRAM).complete();
+}
+
+/// The reasons of suppressions.
+pub(super) fn reasons() -> ArgValueCandidates {
+    fixed(|| Reason::ALL.map(Reason::as_str).into())
+}
+
+/// The kinds of events.
+pub(super) fn kinds() -> ArgValueCandidates {
+    fixed(|| EventKind::ALL.map(EventKind::as_str).into())
+}
+
+/// The classes of failures.
+pub(super) fn classes() -> ArgValueCandidates {
+    fixed(|| Class::ALL.map(|(_, name)| name).into())
+}
+
+/// The providers.
+pub(super) fn providers() -> ArgValueCandidates {
+    fixed(|| provider::ALL.iter().map(|provider| provider.name()).collect())
+}
+
+/// The names of the configured sources.
+pub(super) fn sources() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| configured("source"))
+}
+
+/// The names of the configured exports.
+pub(super) fn exports() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| configured("export"))
+}
+
+fn fixed(names: fn() -> Vec<&'static str>) -> ArgValueCandidates {
+    ArgValueCandidates::new(move || names().into_iter().map(CompletionCandidate::new).collect())
+}
+
+/// The names in a list of tables, from the file that is named on the line, or the default one. None
+/// where it cannot be read: completion says nothing.
+fn configured(list: &str) -> Vec<CompletionCandidate> {
+    let names = configuration::names(named().as_deref(), list);
+    names.into_iter().map(CompletionCandidate::new).collect()
+}
+
+/// The configuration file on the line that is completed, which the script hands on as arguments.
+fn named() -> Option<PathBuf> {
+    let words: Vec<_> = std::env::args_os().collect();
+    let is_option = |word: &OsStr| word == "-c" || word == "--config";
+    let at = words.iter().position(|word| is_option(word))?;
+    words.get(at + 1).map(PathBuf::from)
 }

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::failure::Failure;
@@ -44,6 +45,18 @@ fn text_in(text: &str, section: &str, key: &str) -> Option<PathBuf> {
     DeValue::as_str(value).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
+/// The names in a list of tables, such as `source`, whatever else is wrong with the file. None if it
+/// cannot be read.
+pub(super) fn names(named: Option<&Path>, list: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(file(named)).unwrap_or_default();
+    let (table, _) = DeTable::parse_recoverable(&text);
+    let tables = table.get_ref().get(list).and_then(|list| list.get_ref().as_array());
+    let name = |table: &Spanned<DeValue<'_>>| {
+        table.get_ref().get("name")?.get_ref().as_str().map(str::to_owned)
+    };
+    tables.map_or_else(Vec::new, |tables| tables.iter().filter_map(name).collect())
+}
+
 /// The state directory that the file names, else the default one. The file must be readable.
 pub(super) fn state_directory(named: Option<&Path>) -> Result<PathBuf, Failure> {
     let file = file(named);
@@ -72,6 +85,17 @@ pub(super) fn report(config: &Config) -> (String, serde_json::Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_found_whatever_else_is_wrong() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.toml");
+        let text = "[[source]]\nname = \"a\"\n[[source]]\nprovider = 7\n[[source]]\nname = \"b\"\n";
+        std::fs::write(&file, text).unwrap();
+        assert_eq!(names(Some(&file), "source"), ["a", "b"]);
+        assert!(names(Some(&file), "export").is_empty());
+        assert!(names(Some(&directory.path().join("none")), "source").is_empty());
+    }
 
     #[test]
     fn the_socket_is_found_whatever_else_is_wrong() {

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::arguments;
+use super::completions;
 use super::context::Context;
 use super::failure::Outcome;
 use super::row;
@@ -15,7 +16,7 @@ use crate::model::SourceName;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The source whose provider is asked
-    #[arg(value_parser = arguments::source)]
+    #[arg(value_parser = arguments::source, add = completions::sources())]
     source: SourceName,
     /// Print JSON, one object a line, the last with the counts
     #[arg(long)]

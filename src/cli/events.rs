@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::arguments;
+use super::completions;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::row;
@@ -21,13 +22,13 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "ID")]
     message_id: Option<String>,
     /// Only of this kind
-    #[arg(long, value_parser = arguments::kind)]
+    #[arg(long, value_parser = arguments::kind, add = completions::kinds())]
     kind: Option<EventKind>,
     /// Only failures of this class
-    #[arg(long, value_parser = arguments::class)]
+    #[arg(long, value_parser = arguments::class, add = completions::classes())]
     class: Option<Class>,
     /// Only of this source
-    #[arg(long, value_parser = arguments::source)]
+    #[arg(long, value_parser = arguments::source, add = completions::sources())]
     source: Option<SourceName>,
     /// Only at or after this time
     #[arg(long, value_name = "TIME", value_parser = arguments::time)]

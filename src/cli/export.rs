@@ -4,6 +4,7 @@ use clap::Args;
 
 use serde_json::json;
 
+use super::completions;
 use super::configuration;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
@@ -16,6 +17,7 @@ use crate::export::lines_to_paste;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// One export [default: all]
+    #[arg(add = completions::exports())]
     name: Option<String>,
     /// Write even past the guards, such as `max_shrink`
     #[arg(long)]

@@ -12,6 +12,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde_json::{Value, json};
 
 use super::arguments;
+use super::completions;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::input::Input;
@@ -39,10 +40,10 @@ pub(super) struct Arguments {
         default_value = "auto")]
     format: Format,
     /// The source that the rows are attributed to [default: import]
-    #[arg(long, value_parser = arguments::source)]
+    #[arg(long, value_parser = arguments::source, add = completions::sources())]
     source: Option<SourceName>,
     /// The reason of rows that do not say one
-    #[arg(long, value_parser = arguments::reason)]
+    #[arg(long, value_parser = arguments::reason, add = completions::reasons())]
     reason: Option<Reason>,
     /// The scope of rows that do not say one: `global` or `stream:NAME` [default: global]
     #[arg(long, value_parser = arguments::scope)]

@@ -126,12 +126,13 @@ enum Verb {
     Verify(verify::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Arguments),
-    /// Print the manual page
+    /// Print the manual page, of one verb or of all
     Man(man::Arguments),
 }
 
 /// The whole program, from the process's arguments to its exit status.
 pub fn main() -> ExitCode {
+    completions::answer();
     ExitCode::from(run_with(std::env::args_os().collect()))
 }
 

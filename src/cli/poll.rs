@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::arguments;
+use super::completions;
 use super::context::{Context, is_troubled};
 use super::failure::{FAILED, Outcome};
 use super::row;
@@ -14,7 +15,7 @@ use crate::model::{SourceName, Time};
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// One source [default: all that are polled]
-    #[arg(value_parser = arguments::source)]
+    #[arg(value_parser = arguments::source, add = completions::sources())]
     source: Option<SourceName>,
     /// Read again from this time on, instead of from where the last poll ended
     #[arg(long, value_name = "TIME", value_parser = arguments::time)]

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::completions;
 use super::context::Context;
 use super::failure::Outcome;
 use super::table::{Column, Table};
@@ -16,7 +17,7 @@ Example, to debug a signature while the provider sends its test:
   suppressd refused --source acme-sendgrid --follow")]
 pub(super) struct Arguments {
     /// Only of this source, by the name in the webhook's path
-    #[arg(long)]
+    #[arg(long, add = completions::sources())]
     source: Option<String>,
     /// Go on with them as they come
     #[arg(long)]

@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::arguments;
+use super::completions;
 use super::context::Context;
 use super::failure::{FAILED, Outcome};
 use super::row;
@@ -14,10 +15,10 @@ use crate::model::{EventKind, SourceName};
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The source that it pretends to come from
-    #[arg(value_parser = arguments::source)]
+    #[arg(value_parser = arguments::source, add = completions::sources())]
     source: SourceName,
     /// The kind of event, such as `hard_bounce`
-    #[arg(value_parser = arguments::kind)]
+    #[arg(value_parser = arguments::kind, add = completions::kinds())]
     kind: EventKind,
     /// The recipient
     #[arg(value_parser = arguments::address)]

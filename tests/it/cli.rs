@@ -332,12 +332,50 @@ fn help_version_completions_and_the_manual_need_no_daemon() {
     let manual = run(&["man"], "").out;
     for verb in VERBS {
         assert!(help.contains(&format!("\n  {} ", verb[0])), "{verb:?}");
-        let section = format!(".SS \"suppressd {}\"\n", verb.join(" "));
-        assert!(manual.contains(&section), "{verb:?}");
+        assert!(manual.contains(&format!("\n\\fB{}\\fR\n", verb.join(" "))), "{verb:?}");
+        let page = run(&[&["man"], *verb].concat(), "").out;
+        for section in ["NAME", "SYNOPSIS", "\"EXIT STATUS\"", "ENVIRONMENT", "FILES"] {
+            assert!(page.contains(&format!("\n.SH {section}\n")), "{verb:?}: {section}");
+        }
     }
     assert_eq!(run(&["--version"], "").out, concat!("suppressd ", env!("CARGO_PKG_VERSION"), "\n"));
     for shell in ["bash", "zsh", "fish"] {
         let ended = run(&["completions", shell], "");
         assert!(ended.code == 0 && ended.out.contains("quarantine"), "{shell}");
+    }
+}
+
+/// What bash offers for a line, by the script that is printed for it.
+fn completed(home: &Path, line: &[&str]) -> Vec<String> {
+    let script = run(&["completions", "bash"], "").out;
+    let words = line.join(" ");
+    let text = format!(
+        "{script}\nset -- $(complete -p suppressd)\nwhile [ \"$1\" != -F ]; do shift; done\n\
+         COMP_WORDS=({words} '') COMP_CWORD={} COMP_LINE='{words} '\n\
+         $2 suppressd '' ''\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        line.len()
+    );
+    let bash = std::process::Command::new("bash").args(["-c", &text]).current_dir(home).output();
+    let output = bash.unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{line:?}");
+    String::from_utf8(output.stdout).unwrap().lines().map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn a_shell_completes_the_values_of_options_and_the_names_of_the_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "[[source]]\nname = \"acme\"\n[[export]]\nname = \"transport\"\n";
+    std::fs::write(directory.path().join("config.toml"), text).unwrap();
+    for (line, offered) in [
+        (&["suppressd", "list", "--reason"][..], "soft_bounces"),
+        (&["suppressd", "events", "--kind"], "hard_bounce"),
+        (&["suppressd", "events", "--class"], "no_mailbox"),
+        (&["suppressd", "classify", "--provider"], "sendgrid"),
+        (&["suppressd", "-c", "config.toml", "list", "--source"], "acme"),
+        (&["suppressd", "-c", "config.toml", "export"], "transport"),
+        (&["suppressd", "quarantine"], "replay"),
+    ] {
+        let all = completed(directory.path(), line);
+        assert!(all.iter().any(|value| value == offered), "{line:?}: {all:?}");
     }
 }
