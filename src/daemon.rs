@@ -23,7 +23,7 @@ use crate::fetch::Fetcher;
 use crate::http::{Guard, Limits, Private, Public};
 use crate::ingest::{Ingest, Running};
 use crate::journal::OpenError;
-use crate::listen::{Listen, Listener, Passed, SocketFiles};
+use crate::listen::{Entry, Listen, Listener, Passed};
 use crate::lookup::{Judge, Lookups};
 use crate::rules::Rules;
 use crate::stop::stopped;
@@ -39,8 +39,6 @@ const SYNC: Duration = Duration::from_secs(30);
 /// How long the last exports may take.
 const LAST_EXPORT: Duration = Duration::from_secs(20);
 
-/// Permissions of a listener's Unix socket: for those who share our group, as an MTA or a proxy.
-const LISTENER_MODE: u32 = 0o660;
 /// How long a sender may take for an answer, which is small, and a reader for a page.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const PAGE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -150,7 +148,7 @@ async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
     };
     // Nothing is made of the store before all else is known to be to be had.
     let opened = ingest::open(settings.clone()).map_err(of_store)?;
-    let (listeners, sockets) = bind(&config)?;
+    let listeners = bind(&config)?;
     let running = opened.start(&Handle::current())?;
     let stops = Stops {
         intake: watch::Sender::new(false),
@@ -162,7 +160,6 @@ async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
         Err(error) => {
             // What was begun is not left half made.
             running.stop(SYNC).await;
-            sockets.remove();
             return Err(error);
         }
     };
@@ -180,7 +177,6 @@ async fn live(config: Config, metrics: PrometheusHandle) -> Result<()> {
     };
     systemd::stopping();
     stop(running, parts, &stops).await;
-    sockets.remove();
     telemetry::fold::finish();
     telemetry::health::stopped();
     match failed {
@@ -202,44 +198,49 @@ fn of_store(error: OpenError) -> anyhow::Error {
     error.into()
 }
 
-/// Binds every listener, so that what cannot be had is known before anything is promised. With the
-/// files of the sockets that are ours, and not systemd's.
-fn bind(config: &Config) -> Result<(Listeners, SocketFiles)> {
-    let all = [("http", &config.http.listen), ("admin", &config.admin.listen)].into_iter();
-    let all = all.chain(config.lookups.iter().map(|lookup| ("lookup", &lookup.listen)));
-    let takers = all.filter(|(_, listen)| **listen == Listen::Systemd).map(|(name, _)| name);
-    let mut passed = Passed::receive(&takers.collect::<Vec<_>>())?;
+/// Binds every listener, so that what cannot be had is known before anything is promised.
+fn bind(config: &Config) -> Result<Listeners> {
+    let (public, admin) = (&config.http.listen, &config.admin.listen);
+    let lookups: Vec<Entry> = config.lookups.iter().map(lookup::Settings::entry).collect();
+    let named = public.iter().map(|entry| ("http", entry));
+    let named =
+        named.chain([("admin", admin)]).chain(lookups.iter().map(|entry| ("lookup", entry)));
+    let takers = named.filter(|(_, entry)| entry.listen == Listen::Systemd).map(|(name, _)| name);
+    let passed = Passed::receive(&takers.collect::<Vec<_>>());
+    let mut passed = passed.map_err(|error| Misconfigured(error.to_string()))?;
     let control = passed.control();
-    let mut bound = |key: &str, listen: &Listen, mode, group: Option<u32>| {
-        Listener::bind(listen, mode, group, &mut passed).map_err(|error| {
-            use ErrorKind::{AddrInUse, AddrNotAvailable};
-            let what =
-                format!("{key}: cannot listen on {listen}: {error} ({})", listen.hint(&error));
-            // Another program may go, an address come, and systemd start the socket.
-            let passes = matches!(error.kind(), AddrInUse | AddrNotAvailable);
-            match passes || *listen == Listen::Systemd {
-                true => anyhow!(what),
-                false => Misconfigured(what).into(),
-            }
-        })
-    };
     // In the order of those that take what systemd has passed.
-    let public = bound("http.listen", &config.http.listen, LISTENER_MODE, None)?;
-    let admin = bound("admin.listen", &config.admin.listen, LISTENER_MODE, None)?;
-    let lookup = |lookup: &lookup::Settings| {
-        bound("lookup.listen", &lookup.listen, lookup.mode, lookup.group)
-    };
-    let lookups = config.lookups.iter().map(lookup).collect::<Result<_>>()?;
-    let own = Listen::Unix(config.control.clone());
-    let is_own = control.is_none();
+    let public = bind_all("http.listen", public, &mut passed)?;
+    let admin = private(config, bind_one("admin.listen", admin, &mut passed)?)?;
+    let bind_lookup = |entry: &Entry| bind_one("lookup.listen", entry, &mut passed);
+    let lookups = lookups.iter().map(bind_lookup).collect::<Result<_>>()?;
     let control = match control {
         Some(control) => control,
-        None => bound("control.socket", &own, LISTENER_MODE, None)?,
+        None => bind_one("control.socket", &config.control.entry(), &mut passed)?,
     };
-    let others = [&config.http.listen, &config.admin.listen].into_iter();
-    let others = others.chain(config.lookups.iter().map(|lookup| &lookup.listen));
-    let sockets = SocketFiles::of(others.chain(Some(&own).filter(|_| is_own)));
-    Ok((Listeners { public, admin: private(config, admin)?, control, lookups }, sockets))
+    Ok(Listeners { public, admin, control, lookups })
+}
+
+fn bind_all(key: &str, entries: &[Entry], passed: &mut Passed) -> Result<Listener> {
+    let mut all = Listener::default();
+    for entry in entries {
+        all.join(bind_one(key, entry, passed)?);
+    }
+    Ok(all)
+}
+
+fn bind_one(key: &str, entry: &Entry, passed: &mut Passed) -> Result<Listener> {
+    let listen = &entry.listen;
+    Listener::bind(entry, passed).map_err(|error| {
+        use ErrorKind::{AddrInUse, AddrNotAvailable};
+        let what = format!("{key}: cannot listen on {listen}: {error} ({})", listen.hint(&error));
+        // Another program may go, an address come, and systemd start the socket.
+        let passes = matches!(error.kind(), AddrInUse | AddrNotAvailable);
+        match passes || *listen == Listen::Systemd {
+            true => anyhow!(what),
+            false => Misconfigured(what).into(),
+        }
+    })
 }
 
 /// The private listener, unless a socket that systemd has passed is open to more than it should be.
@@ -298,7 +299,7 @@ async fn start(
         sources: config.sources.into_iter().map(known).collect(),
         started: clock::now(),
         certificate: certificate.flatten(),
-        public: listeners.public.place().unwrap_or_else(|| config.http.listen.clone()),
+        public: listeners.public.place().context("the public listener has no address")?,
         public_tls: tls.is_some(),
         state: settings.state.clone(),
         quarantine: settings.quarantine(),

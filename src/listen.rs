@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::{env, fs, io};
 
@@ -99,12 +100,33 @@ impl fmt::Display for Listen {
     }
 }
 
-/// A bound listener: one socket, or all that systemd has passed for it.
-#[derive(Debug)]
+/// An entry of a listener: where it is to listen, and who may reach it there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Where.
+    pub listen: Listen,
+    /// Permissions of a Unix socket.
+    pub mode: u32,
+    /// The group of a Unix socket, as a group id. `None`: ours.
+    pub group: Option<u32>,
+}
+
+/// A bound listener: the sockets of its entries. Clones share them; one is closed, and its file
+/// removed, when the last of them is dropped.
+#[derive(Clone, Debug, Default)]
 pub struct Listener {
-    sockets: Vec<Socket>,
+    sockets: Vec<Arc<Bound>>,
     /// The socket that is asked first for the next connection, so that each has its turn.
     next: usize,
+}
+
+/// A socket, and what it was bound for.
+#[derive(Debug)]
+struct Bound {
+    socket: Socket,
+    listen: Listen,
+    /// Which file it is, where we have made it: not another process's by now.
+    file: Option<(u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -123,18 +145,13 @@ pub enum Connection {
 }
 
 impl Listener {
-    /// Binds. A Unix socket gets `mode`, and `group` if one is given, as a group id; one that a
-    /// dead process left behind is replaced. What systemd has bound is taken from `passed`.
+    /// Binds an entry. A Unix socket that a dead process left behind is replaced. What systemd has
+    /// bound is taken from `passed`.
     ///
     /// # Errors
     /// When the address is taken or not ours, or the group is not ours.
-    pub fn bind(
-        listen: &Listen,
-        mode: u32,
-        group: Option<u32>,
-        passed: &mut Passed,
-    ) -> io::Result<Listener> {
-        let socket = match listen {
+    pub fn bind(entry: &Entry, passed: &mut Passed) -> io::Result<Listener> {
+        let sockets = match &entry.listen {
             Listen::Tcp(address) => {
                 let socket = match address {
                     SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -142,16 +159,40 @@ impl Listener {
                 };
                 socket.set_reuseaddr(true)?;
                 socket.bind(*address)?;
-                Socket::Tcp(socket.listen(BACKLOG)?)
+                vec![Socket::Tcp(socket.listen(BACKLOG)?)]
             }
             Listen::Unix(path) => {
-                let socket = bind_unix(path, mode, group)?;
+                let socket = bind_unix(path, entry)?;
                 socket.set_nonblocking(true)?;
-                Socket::Unix(UnixListener::from_std(socket)?)
+                vec![Socket::Unix(UnixListener::from_std(socket)?)]
             }
-            Listen::Systemd => return passed.next(),
+            Listen::Systemd => passed.next()?,
         };
-        Ok(Listener { sockets: vec![socket], next: 0 })
+        let file = match &entry.listen {
+            Listen::Unix(path) => identity(path),
+            Listen::Tcp(_) | Listen::Systemd => None,
+        };
+        let bound = |socket| Arc::new(Bound { socket, listen: entry.listen.clone(), file });
+        Ok(Listener { sockets: sockets.into_iter().map(bound).collect(), next: 0 })
+    }
+
+    /// The sockets that are bound for an entry already, if there are any: for what is listened on
+    /// from a reload on. One of them keeps its clients, whoever may reach it from now on.
+    ///
+    /// # Errors
+    /// When the group is not ours.
+    pub fn of_entry(&self, entry: &Entry) -> io::Result<Option<Listener>> {
+        let kept = self.sockets.iter().filter(|bound| bound.listen == entry.listen);
+        let sockets: Vec<Arc<Bound>> = kept.cloned().collect();
+        if let (Listen::Unix(path), false) = (&entry.listen, sockets.is_empty()) {
+            admit(path, entry)?;
+        }
+        Ok((!sockets.is_empty()).then_some(Listener { sockets, next: 0 }))
+    }
+
+    /// Listens on the sockets of another, too.
+    pub fn join(&mut self, other: Listener) {
+        self.sockets.extend(other.sockets);
     }
 
     /// The next connection.
@@ -162,7 +203,7 @@ impl Listener {
         poll_fn(|context| {
             let (last, first) = self.sockets.split_at(self.next);
             for (ahead, socket) in first.iter().chain(last).enumerate() {
-                if let Poll::Ready(accepted) = socket.poll_accept(context) {
+                if let Poll::Ready(accepted) = socket.socket.poll_accept(context) {
                     self.next = (self.next + ahead + 1) % self.sockets.len();
                     return Poll::Ready(accepted);
                 }
@@ -174,18 +215,19 @@ impl Listener {
 
     /// Whether only programs on this host can reach it.
     pub fn is_local(&self) -> bool {
-        self.sockets.iter().all(|socket| socket.place().is_ok_and(|place| place.is_local()))
+        let is_local = |bound: &Arc<Bound>| bound.socket.place().is_ok_and(|at| at.is_local());
+        self.sockets.iter().all(is_local)
     }
 
     /// Where each of its sockets is bound, as the log shows it.
     pub fn shown(&self) -> Vec<String> {
-        let shown = |socket: &Socket| socket.place().map(|place| place.to_string());
-        self.sockets.iter().map(|socket| shown(socket).unwrap_or_default()).collect()
+        let shown = |bound: &Arc<Bound>| bound.socket.place().map(|place| place.to_string());
+        self.sockets.iter().map(|bound| shown(bound).unwrap_or_default()).collect()
     }
 
     /// Where its first socket is bound; tells the port where 0 was asked for.
     pub fn place(&self) -> Option<Listen> {
-        self.sockets.first()?.place().ok()
+        self.sockets.first()?.socket.place().ok()
     }
 }
 
@@ -218,27 +260,14 @@ impl Socket {
     }
 }
 
-/// The files of Unix sockets that were bound, to be removed at a stop in good order.
-#[derive(Debug)]
-pub struct SocketFiles(Vec<(PathBuf, (u64, u64))>);
-
-impl SocketFiles {
-    /// Those of listeners that were just bound.
-    pub fn of<'a>(bound: impl IntoIterator<Item = &'a Listen>) -> SocketFiles {
-        let paths = bound.into_iter().filter_map(|listen| match listen {
-            Listen::Unix(path) => Some((path.clone(), identity(path)?)),
-            Listen::Tcp(_) | Listen::Systemd => None,
-        });
-        SocketFiles(paths.collect())
-    }
-
-    /// Removes those that are still ours, and not another process's by now.
-    pub fn remove(self) {
-        for (path, bound) in self.0 {
-            if identity(&path) == Some(bound) {
-                // One that stays is replaced at the next start.
-                let _ = fs::remove_file(path);
-            }
+impl Drop for Bound {
+    fn drop(&mut self) {
+        if let Listen::Unix(path) = &self.listen
+            && self.file.is_some()
+            && identity(path) == self.file
+        {
+            // One that stays is replaced at the next start.
+            let _ = fs::remove_file(path);
         }
     }
 }
@@ -247,7 +276,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
-fn bind_unix(path: &Path, mode: u32, group: Option<u32>) -> io::Result<StdUnixListener> {
+fn bind_unix(path: &Path, entry: &Entry) -> io::Result<StdUnixListener> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
@@ -256,11 +285,16 @@ fn bind_unix(path: &Path, mode: u32, group: Option<u32>) -> io::Result<StdUnixLi
         fs::remove_file(path)?;
     }
     let socket = StdUnixListener::bind(path)?;
-    if group.is_some() {
-        chown(path, None, group)?;
-    }
-    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    admit(path, entry)?;
     Ok(socket)
+}
+
+/// Lets those reach a Unix socket who may.
+fn admit(path: &Path, entry: &Entry) -> io::Result<()> {
+    if entry.group.is_some() {
+        chown(path, None, entry.group)?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(entry.mode))
 }
 
 /// The `FileDescriptorName=` of a socket that is for the command line.
@@ -292,6 +326,8 @@ impl Passed {
             sockets.push((names.next().unwrap_or_default(), take(&mut given, index)?));
         }
         let (dealt, control) = deal(takers, sockets).map_err(io::Error::other)?;
+        let bound = |socket| Arc::new(Bound { socket, listen: Listen::Systemd, file: None });
+        let control: Vec<Arc<Bound>> = control.into_iter().map(bound).collect();
         let control = (!control.is_empty()).then_some(Listener { sockets: control, next: 0 });
         Ok(Passed { control, dealt: dealt.into() })
     }
@@ -302,10 +338,10 @@ impl Passed {
     }
 
     /// The sockets of the next listener that takes some.
-    fn next(&mut self) -> io::Result<Listener> {
+    fn next(&mut self) -> io::Result<Vec<Socket>> {
         let none = || io::Error::new(io::ErrorKind::NotFound, "systemd passed no socket for it");
         let sockets = self.dealt.pop_front().filter(|sockets| !sockets.is_empty());
-        Ok(Listener { sockets: sockets.ok_or_else(none)?, next: 0 })
+        sockets.ok_or_else(none)
     }
 }
 

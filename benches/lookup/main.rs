@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use suppressd::ingest::Running;
-use suppressd::listen::{Listen, Listener, Passed};
+use suppressd::listen::{Entry, Listen, Listener, Passed};
 use suppressd::lookup::{ALL, Judge, Replies, Settings, listener};
 use suppressd::model::{Filter, Scope, reply};
 use suppressd::rules::Rules;
@@ -109,7 +109,8 @@ fn serve(
     };
     let listener = {
         let mut passed = Passed::default();
-        Listener::bind(&settings.listen, settings.mode, None, &mut passed)?
+        let (listen, mode) = (settings.listen.clone(), settings.mode);
+        Listener::bind(&Entry { listen, mode, group: None }, &mut passed)?
     };
     let (reader, rules) = (running.reader.clone(), Arc::new(Rules::default()));
     let judge = Arc::new(Judge::new(settings, listener.shown().join(", "), reader, rules));

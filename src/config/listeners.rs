@@ -10,17 +10,21 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
-use super::HOUR;
 use super::environment::secrets;
+use super::export::{group, mode};
 use super::poll::is_private;
 use super::section::{Field, Section, checked, shown};
+use super::{Control, HOUR};
 use crate::http::{AdminSettings, Settings, Tls};
 use crate::ingest;
-use crate::listen::Listen;
+use crate::listen::{Entry, Listen};
 
 const HTTP_LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 8025);
 const ADMIN_LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 9025);
 const CONTROL_SOCKET: &str = "/run/suppressd/control.sock";
+
+/// Permissions of a Unix socket: for those who share our group, as an MTA or a proxy.
+const SOCKET_MODE: u32 = 0o660;
 
 /// Bodies, in bytes: the least that holds one event, and what memory can bear.
 const BODY_MAX: RangeInclusive<u64> = 1 << 10..=1 << 30;
@@ -56,7 +60,7 @@ const LISTEN_HINT: &str = "write \"127.0.0.1:8025\", \"[::1]:8025\", \"unix:/pat
 /// The `[http]` table.
 pub(super) fn http(section: Section<'_>) -> Settings {
     let whole = |number: u64| usize::try_from(number).ok();
-    let listen = section.take("listen").and_then(|field| listen(&field));
+    let listen = http_listen(&section);
     let public_url = section.take("public_url").and_then(|field| public_url(&field));
     let tls = section.take("tls").and_then(|field| field.table()).and_then(tls);
     let proxies = section.take("trusted_proxies").map(|field| proxies(&field));
@@ -76,7 +80,7 @@ pub(super) fn http(section: Section<'_>) -> Settings {
     let body_timeout = section.take("body_timeout").and_then(|field| field.duration(TIMEOUTS));
     section.finish();
     Settings {
-        listen: listen.unwrap_or_else(|| Listen::Tcp(SocketAddr::from(HTTP_LISTEN))),
+        listen,
         public_url,
         tls,
         trusted_proxies: proxies.unwrap_or_default(),
@@ -87,6 +91,48 @@ pub(super) fn http(section: Section<'_>) -> Settings {
         header_timeout: header_timeout.unwrap_or(HEADER_TIMEOUT),
         body_timeout: body_timeout.unwrap_or(BODY_TIMEOUT),
     }
+}
+
+/// Where the public listener listens: at one place, or at each of a list.
+fn http_listen(section: &Section<'_>) -> Vec<Entry> {
+    let places = match section.take("listen") {
+        Some(field) if field.value.is_array() => listens(&field),
+        Some(field) => listen(&field).into_iter().collect(),
+        None => vec![Listen::Tcp(SocketAddr::from(HTTP_LISTEN))],
+    };
+    let (mode, group) = admitted(section, &places);
+    places.into_iter().map(|listen| Entry { listen, mode, group }).collect()
+}
+
+/// A list of places, none of which takes another's.
+fn listens(field: &Field<'_>) -> Vec<Listen> {
+    let items = field.list();
+    if items.is_empty() {
+        field.problem("is an empty list", "name at least one place, or remove the key");
+    }
+    let mut found: Vec<Listen> = Vec::new();
+    for item in &items {
+        let Some(listen) = listen(item) else { continue };
+        if let Some(other) = found.iter().find(|other| **other == listen || clash(other, &listen)) {
+            let hint = "name each place once; \"[::]:PORT\" has the port for IPv4 too";
+            item.problem(format!("{listen} is taken by {other}, which is in the list"), hint);
+            continue;
+        }
+        found.push(listen);
+    }
+    found
+}
+
+/// Who may reach the Unix sockets among some places, by `mode` and `group`. No places: they could
+/// not be read, or are known to be sockets.
+pub(super) fn admitted(section: &Section<'_>, places: &[Listen]) -> (u32, Option<u32>) {
+    let on_unix = places.is_empty() || places.iter().any(|at| matches!(at, Listen::Unix(_)));
+    let (mode_field, group_field) = (section.take("mode"), section.take("group"));
+    for field in [&mode_field, &group_field].into_iter().flatten().filter(|_| !on_unix) {
+        field.problem("is for a Unix socket only", "remove it, or listen on \"unix:/path\"");
+    }
+    let chosen = mode_field.and_then(|field| mode(&field));
+    (chosen.unwrap_or(SOCKET_MODE), group_field.and_then(|field| group(&field)))
 }
 
 /// The room for what is not yet durable; a body must fit.
@@ -102,8 +148,10 @@ fn memory(field: &Field<'_>, body_max: usize) -> Option<usize> {
 
 /// The `[admin]` table.
 pub(super) fn admin(section: Section<'_>) -> AdminSettings {
-    let listen = section.take("listen").and_then(|field| listen(&field));
-    let listen = listen.unwrap_or_else(|| Listen::Tcp(SocketAddr::from(ADMIN_LISTEN)));
+    let usual = Listen::Tcp(SocketAddr::from(ADMIN_LISTEN));
+    let listen = section.take("listen").map_or(Some(usual.clone()), |field| listen(&field));
+    let (mode, group) = admitted(&section, listen.as_slice());
+    let listen = listen.unwrap_or(usual);
     let token = section.take("token").map(|field| secrets(&field, true));
     let hosts = section.take("hosts").map(|field| hosts(&field));
     // What systemd passes is looked at when it is there.
@@ -113,7 +161,7 @@ pub(super) fn admin(section: Section<'_>) -> AdminSettings {
     }
     section.finish();
     AdminSettings {
-        listen,
+        listen: Entry { listen, mode, group },
         tokens: token.flatten().unwrap_or_default(),
         hosts: hosts.unwrap_or_default(),
     }
@@ -134,19 +182,21 @@ fn hosts(field: &Field<'_>) -> Vec<String> {
 }
 
 /// The `[control]` table.
-pub(super) fn control(section: Section<'_>) -> PathBuf {
+pub(super) fn control(section: Section<'_>) -> Control {
     let socket = section.take("socket").and_then(|field| bindable(&field, field.path()?));
+    let (mode, group) = admitted(&section, &[]);
     section.finish();
-    socket.unwrap_or_else(|| CONTROL_SOCKET.into())
+    Control { socket: socket.unwrap_or_else(|| CONTROL_SOCKET.into()), mode, group }
 }
 
 /// Notes listeners that cannot both be bound.
-pub(super) fn apart(root: &Section<'_>, http: &Listen, admin: &Listen, control: &Path) {
-    if clash(http, admin) {
+pub(super) fn apart(root: &Section<'_>, http: &[Entry], admin: &Listen, control: &Path) {
+    if http.iter().any(|http| clash(&http.listen, admin)) {
         let hint = "give the private listener an address or port of its own";
         root.problem_in("admin", "listen", format!("{admin} is taken by http.listen"), hint);
     }
-    for (key, listen) in [("http.listen", http), ("admin.listen", admin)] {
+    let all = http.iter().map(|http| ("http.listen", &http.listen));
+    for (key, listen) in all.chain([("admin.listen", admin)]) {
         if matches!(listen, Listen::Unix(path) if path == control) {
             let what = format!("is the same socket as {key}");
             let hint = "give the control socket a path of its own";

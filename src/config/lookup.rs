@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::export::{filter, group, mode};
-use super::listeners::{CONNECTIONS_MAX, CONNECTIONS_MAX_DEFAULT, clash, listen};
+use super::export::filter;
+use super::listeners::{CONNECTIONS_MAX, CONNECTIONS_MAX_DEFAULT, admitted, clash, listen};
 use super::lookups::{ALL, Protocol, Replies, Sender, Settings, Style};
 use super::near::listed;
 use super::section::{Field, Section, checked, shown};
@@ -16,9 +16,6 @@ use crate::model::{Address, Filter, Scope, SourceName, reply};
 /// Longer than Postfix keeps a policy connection that it does not use (300 s).
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 const IDLE_TIMEOUTS: RangeInclusive<Duration> = Duration::from_secs(1)..=DAY;
-
-/// Permissions of a Unix socket: for those who share our group, as an MTA.
-const MODE: u32 = 0o660;
 
 /// What cannot begin an extension: it would not be seen in a local part, or only in quotes.
 const NO_DELIMITERS: &str = "@\"\\";
@@ -52,13 +49,7 @@ fn lookup(
     sources: &BTreeSet<SourceName>,
 ) -> Option<Settings> {
     let protocol = protocol(section);
-    let group = section.take("group").map(|field| (group(&field), field));
-    let mode = section.take("mode").map(|field| (mode(&field), field));
-    let on_unix = listen.as_ref().is_none_or(|listen| matches!(listen, Listen::Unix(_)));
-    let owned = [group.as_ref().map(|(_, field)| field), mode.as_ref().map(|(_, field)| field)];
-    for field in owned.into_iter().flatten().filter(|_| !on_unix) {
-        field.problem("is for a Unix socket only", "remove it, or listen on \"unix:/path\"");
-    }
+    let (mode, group) = admitted(section, listen.as_slice());
     let on_error = section
         .take("on_error")
         .and_then(|field| field.choice("a way to fail", &["open", "closed"]));
@@ -78,8 +69,8 @@ fn lookup(
     Some(Settings {
         protocol: protocol?,
         listen: listen?,
-        mode: mode.and_then(|(mode, _)| mode).unwrap_or(MODE),
-        group: group.and_then(|(group, _)| group),
+        mode,
+        group,
         open_on_error: on_error != Some("closed"),
         filter: Filter { reasons, sources, scopes: Vec::new() },
         scopes,

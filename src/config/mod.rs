@@ -33,7 +33,7 @@ pub use report::{report, report_json};
 
 use crate::fetch::ProxyUrl;
 use crate::ingest::Hold;
-use crate::listen::Listen;
+use crate::listen::{Entry, Listen};
 use crate::model::{Scope, SourceName};
 use crate::provider::{Provider, Reading};
 use crate::rules::Rules;
@@ -73,7 +73,7 @@ pub struct Config {
     /// The private listener.
     pub admin: http::AdminSettings,
     /// The control socket.
-    pub control: PathBuf,
+    pub control: Control,
     /// The proxy that providers are asked through. `None`: what the environment says.
     pub proxy: Option<ProxyUrl>,
     /// The proxy that the environment names, where that counts.
@@ -98,6 +98,24 @@ pub struct Config {
     pub lookups: Vec<lookups::Settings>,
     /// What is no fault, and deserves a word.
     pub remarks: Vec<Problem>,
+}
+
+/// The `[control]` table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    /// The Unix socket.
+    pub socket: PathBuf,
+    /// Its permissions.
+    pub mode: u32,
+    /// Its group, as a group id. `None`: ours.
+    pub group: Option<u32>,
+}
+
+impl Control {
+    /// What its listener is bound by.
+    pub fn entry(&self) -> Entry {
+        Entry { listen: Listen::Unix(self.socket.clone()), mode: self.mode, group: self.group }
+    }
 }
 
 /// The `[store]` table.
@@ -204,7 +222,7 @@ fn whole(root: Section<'_>) -> Option<Config> {
     };
     let log = root.table_or_empty("log").map(|section| log(&root, &section));
     let hold = root.take("hold").and_then(|field| field.table()).map(hold::hold);
-    let is_local = http.as_ref().is_none_or(|http| http.listen.is_local());
+    let is_local = http.as_ref().is_none_or(http::Settings::is_local);
     let sources = root.tables("source");
     if sources.is_empty() && !root.is_bad("source") {
         let hint = "add a [[source]]; if there were some, the file was cut, perhaps by a full disk";
@@ -223,16 +241,16 @@ fn whole(root: Section<'_>) -> Option<Config> {
         &found.names,
         store.as_ref().map(|store: &Store| &*store.path),
     );
-    let taken = [
-        ("http.listen", http.as_ref().map(|http| http.listen.clone())),
-        ("admin.listen", admin.as_ref().map(|admin| admin.listen.clone())),
-        ("control.socket", control.clone().map(Listen::Unix)),
-    ];
-    let taken = taken.into_iter().filter_map(|(key, listen)| Some((key.to_owned(), listen?)));
-    let lookups = lookup::lookups(root.tables("lookup"), &found.names, taken.collect());
+    let mut taken = Vec::new();
     if let (Some(http), Some(admin), Some(control)) = (&http, &admin, &control) {
-        listeners::apart(&root, &http.listen, &admin.listen, control);
+        let public = http.listen.iter().map(|entry| ("http.listen", entry.listen.clone()));
+        let admin = &admin.listen.listen;
+        let socket = Listen::Unix(control.socket.clone());
+        let others = [("admin.listen", admin.clone()), ("control.socket", socket)];
+        taken.extend(public.chain(others).map(|(key, listen)| (key.to_owned(), listen)));
+        listeners::apart(&root, &http.listen, admin, &control.socket);
     }
+    let lookups = lookup::lookups(root.tables("lookup"), &found.names, taken);
     root.finish();
     Some(Config {
         store: store?,

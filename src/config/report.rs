@@ -88,7 +88,7 @@ pub fn report_json(config: &Config) -> Value {
             "retention": show_duration(config.store.retention),
         },
         "http": {
-            "listen": http.listen.to_string(),
+            "listen": places(http).join(", "),
             "public_url": http.public_url.as_ref().map(ToString::to_string),
             "tls": http.tls.is_some(),
         },
@@ -96,8 +96,8 @@ pub fn report_json(config: &Config) -> Value {
             "proxy": config.proxy.as_ref().or(config.environment_proxy.as_ref())
                 .map(ProxyUrl::shown),
         },
-        "admin": { "listen": config.admin.listen.to_string() },
-        "control": { "socket": config.control.display().to_string() },
+        "admin": { "listen": config.admin.listen.listen.to_string() },
+        "control": { "socket": config.control.socket.display().to_string() },
         "sources": config.sources.iter().map(source).collect::<Vec<_>>(),
         "exports": config.exports.iter().map(export).collect::<Vec<_>>(),
         "lookups": config.lookups.iter().map(lookup).collect::<Vec<_>>(),
@@ -131,12 +131,19 @@ fn webhook_row(config: &Config, hook: &webhook::Settings) -> Vec<String> {
 fn webhook_url(config: &Config, source: &SourceName) -> String {
     let http = &config.http;
     let scheme = if http.tls.is_some() { "https" } else { "http" };
-    match (&http.public_url, &http.listen) {
-        (Some(url), _) => public_hook(url, source),
-        (None, Listen::Tcp(address)) => format!("{scheme}://{address}/hooks/{source}"),
-        // Nobody can know the address before the proxy or the unit that has it.
-        (None, Listen::Unix(_) | Listen::Systemd) => format!("{scheme}://HOST/hooks/{source}"),
+    if let Some(url) = &http.public_url {
+        return public_hook(url, source);
     }
+    let address = http.listen.iter().find_map(|entry| match entry.listen {
+        Listen::Tcp(address) => Some(address.to_string()),
+        // Only the proxy, or the socket unit, knows the address.
+        Listen::Unix(_) | Listen::Systemd => None,
+    });
+    format!("{scheme}://{}/hooks/{source}", address.as_deref().unwrap_or("HOST"))
+}
+
+fn places(http: &crate::http::Settings) -> Vec<String> {
+    http.listen.iter().map(|entry| entry.listen.to_string()).collect()
 }
 
 fn poll_row(poll: &polls::Settings) -> Vec<String> {

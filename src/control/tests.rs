@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::client::{CallError, call};
 use super::*;
 use crate::admin::EventQuery;
-use crate::listen::{Listen, Passed};
+use crate::listen::{Entry, Listen, Passed};
 
 const SHORT: Limits = Limits {
     connections: 2,
@@ -40,7 +40,8 @@ fn serve_test(limits: Limits) -> Served {
     let socket = folder.path().join("control.sock");
     let listener = {
         let mut passed = Passed::default();
-        Listener::bind(&Listen::Unix(socket.clone()), 0o660, None, &mut passed).unwrap()
+        let listen = Listen::Unix(socket.clone());
+        Listener::bind(&Entry { listen, mode: 0o660, group: None }, &mut passed).unwrap()
     };
     let (stop, stopping) = watch::channel(false);
     let (end, ended) = mpsc::unbounded_channel();

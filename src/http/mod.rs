@@ -30,15 +30,15 @@ pub use public::Public;
 pub use server::{Caller, Limits, Peer, Service, serve};
 pub use tls::{Identity, TlsError, identity};
 
-use crate::listen::Listen;
+use crate::listen::Entry;
 use crate::secret::Secret;
 use crate::webhook::Answer;
 
 /// The `[http]` table.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where it listens.
-    pub listen: Listen,
+    /// Where it listens. Not empty.
+    pub listen: Vec<Entry>,
     /// What providers call.
     pub public_url: Option<Url>,
     /// TLS, if it is ended here.
@@ -59,11 +59,18 @@ pub struct Settings {
     pub body_timeout: Duration,
 }
 
+impl Settings {
+    /// Whether only programs on this host can reach the listener.
+    pub fn is_local(&self) -> bool {
+        self.listen.iter().all(|entry| entry.listen.is_local())
+    }
+}
+
 /// The `[admin]` table.
 #[derive(Clone, Debug)]
 pub struct AdminSettings {
     /// Where the private listener listens.
-    pub listen: Listen,
+    pub listen: Entry,
     /// What a client shows that comes from elsewhere than this host; any of them is good.
     pub tokens: Vec<Secret>,
     /// Names by which it may be called, beside its addresses and `localhost`.

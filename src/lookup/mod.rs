@@ -18,7 +18,7 @@ use std::time::Duration;
 pub use judge::{Judge, Lookups, Status};
 pub use reply::{Replies, Style};
 
-use crate::listen::Listen;
+use crate::listen::{Entry, Listen};
 use crate::model::{Address, Filter, Scope};
 
 /// Every protocol that a lookup can name. README's table is checked against this list.
@@ -101,6 +101,13 @@ pub struct Settings {
     pub connections_max: usize,
     /// Longest wait for the next query.
     pub idle_timeout: Duration,
+}
+
+impl Settings {
+    /// What its listener is bound by.
+    pub fn entry(&self) -> Entry {
+        Entry { listen: self.listen.clone(), mode: self.mode, group: self.group }
+    }
 }
 
 /// Whom a row of `scopes_by_sender` means.

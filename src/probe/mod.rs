@@ -12,7 +12,7 @@ use std::path::Path;
 
 use crate::config::{Config, Problem};
 use crate::export::{self, find_program};
-use crate::listen::Listen;
+use crate::listen::{Entry, Listen};
 use crate::model::Time;
 
 use paths::Host;
@@ -23,8 +23,7 @@ pub use user::{UserError, become_named, become_units};
 /// One place in the configuration that listens.
 struct Place {
     key: String,
-    listen: Listen,
-    group: Option<u32>,
+    entry: Entry,
 }
 
 /// All that would not work, and what the unit must be told.
@@ -38,12 +37,12 @@ pub fn deep(config: &Config, now: Time) -> Vec<Problem> {
     }
     let places = places(config);
     for place in &places {
-        if let Listen::Unix(path) = &place.listen {
+        if let Listen::Unix(path) = &place.entry.listen {
             found.extend(host.directory(&place.key, None, folder(path)));
-            found.extend(host.group(&place.key, None, place.group));
+            found.extend(host.group(&place.key, None, place.entry.group));
         }
     }
-    found.extend(ports::taken(&places, &config.control));
+    found.extend(ports::taken(&places, &config.control.socket));
     found.extend(config.http.tls.iter().flat_map(|identity| tls::fault(identity, now)));
     found
 }
@@ -71,21 +70,16 @@ fn of_export(host: &Host, index: usize, export: &export::Settings) -> Vec<Proble
 
 /// Everything that listens, with its key.
 fn places(config: &Config) -> Vec<Place> {
-    let place = |key: &str, listen: &Listen, group| Place {
-        key: key.to_owned(),
-        listen: listen.clone(),
-        group,
-    };
-    let mut places = vec![
-        place("http.listen", &config.http.listen, None),
-        place("admin.listen", &config.admin.listen, None),
-        place("control.socket", &Listen::Unix(config.control.clone()), None),
+    let place = |key: &str, entry: Entry| Place { key: key.to_owned(), entry };
+    let public = config.http.listen.iter().map(|entry| place("http.listen", entry.clone()));
+    let others = [
+        place("admin.listen", config.admin.listen.clone()),
+        place("control.socket", config.control.entry()),
     ];
     let lookups = config.lookups.iter().enumerate();
-    places.extend(lookups.map(|(index, lookup)| {
-        place(&format!("lookup[{}].listen", index + 1), &lookup.listen, lookup.group)
-    }));
-    places
+    let lookups = lookups
+        .map(|(index, lookup)| place(&format!("lookup[{}].listen", index + 1), lookup.entry()));
+    public.chain(others).chain(lookups).collect()
 }
 
 /// The directory of a file.

@@ -9,13 +9,13 @@ use tokio::net::TcpSocket;
 
 use super::Place;
 use crate::config::{Problem, Weight};
-use crate::listen::Listen;
+use crate::listen::{Entry, Listen};
 
 /// What cannot be bound. Where the daemon runs already, it may be it that has the place.
 pub(super) fn taken(places: &[Place], control: &Path) -> Vec<Problem> {
     let running = UnixStream::connect(control).is_ok();
     let mut found = Vec::new();
-    for Place { key, listen, .. } in places {
+    for Place { key, entry: Entry { listen, .. } } in places {
         let Err(error) = bind(listen) else { continue };
         let what = format!("cannot listen on {listen}: {error}");
         let problem = Problem::late(key, None, what, &listen.hint(&error));

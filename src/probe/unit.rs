@@ -58,12 +58,12 @@ impl Unit {
         if !self.values("SocketBindDeny").contains(&"any") {
             return Vec::new();
         }
-        let forbidden = |place: &&Place| match &place.listen {
+        let forbidden = |place: &&Place| match &place.entry.listen {
             Listen::Tcp(address) => address.port() != 0 && !self.binds(address.port()),
             Listen::Unix(_) | Listen::Systemd => false,
         };
         let problem = |place: &Place| {
-            let Listen::Tcp(address) = &place.listen else { return None };
+            let Listen::Tcp(address) = &place.entry.listen else { return None };
             let unit =
                 if self.installed { "the unit" } else { "the unit that suppressd comes with" };
             let what = format!("{unit} does not let suppressd bind port {}", address.port());
@@ -143,10 +143,12 @@ fn settings(text: &str) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listen::Entry;
 
     fn place(listen: &str) -> Place {
         let listen = Listen::parse(listen).unwrap();
-        Place { key: "http.listen".to_owned(), listen, group: None }
+        let entry = Entry { listen, mode: 0o660, group: None };
+        Place { key: "http.listen".to_owned(), entry }
     }
 
     #[test]

@@ -186,13 +186,13 @@ fn a_file_with_a_source_alone_takes_every_default() {
     let config = load_text(text, &environment()).unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(config.store.path, Path::new("/var/lib/suppressd"));
     assert_eq!(config.store.retention, Duration::from_secs(90 * 86_400));
-    assert_eq!(config.http.listen.to_string(), "127.0.0.1:8025");
+    assert_eq!(config.http.listen[0].listen.to_string(), "127.0.0.1:8025");
     assert_eq!(config.http.body_max, 8 << 20);
     assert_eq!(config.http.connections_max, 1024);
     assert_eq!(config.http.header_timeout, Duration::from_secs(10));
     assert_eq!(config.http.body_timeout, Duration::from_secs(30));
-    assert_eq!(config.admin.listen.to_string(), "127.0.0.1:9025");
-    assert_eq!(config.control, Path::new("/run/suppressd/control.sock"));
+    assert_eq!(config.admin.listen.listen.to_string(), "127.0.0.1:9025");
+    assert_eq!(config.control.socket, Path::new("/run/suppressd/control.sock"));
     assert_eq!(config.rules, suppressd::rules::Rules::default());
     assert!(config.sources.len() == 1 && config.exports.is_empty());
 }
@@ -269,7 +269,7 @@ fn values_arrive_where_they_belong() {
 fn the_example_loads_as_it_is() {
     let config = config::load(Path::new(EXAMPLE), &environment())
         .unwrap_or_else(|problems| panic!("{problems}"));
-    assert!(config.http.listen.is_local() && config.admin.listen.is_local());
+    assert!(config.http.is_local() && config.admin.listen.listen.is_local());
     assert_eq!(config.webhooks[0].source.as_str(), "example");
     assert_eq!(config.webhooks[0].checks.len(), 1);
     assert_eq!(config.exports[0].name, "postfix");

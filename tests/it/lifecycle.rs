@@ -4,8 +4,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -238,7 +240,8 @@ fn a_socket_too_many_or_too_few_is_a_fault_with_a_hint() {
     passed.env("LISTEN_FDS", "1").env("LISTEN_FDS_FIRST_FD", "0").stdin(bound().1);
     let output = Guarded::spawn(passed.stderr(Stdio::piped())).output();
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && said.contains("http.listen = \"systemd\""), "{said}");
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("http.listen = \"systemd\""), "{said}");
     activate(&home, &["http"]);
     let said = refused(&home, 1);
     assert!(said.contains("http.listen") && said.contains("suppressd.socket"), "{said}");
@@ -276,6 +279,43 @@ fn notifications_come_over_a_unix_socket() {
         assert!(daemon.log().contains(&format!("listener=\"http\" on=unix:{}", socket.display())));
         daemon.stop();
     }
+}
+
+/// The permissions and the group of a file.
+fn owned(path: &Path) -> (u32, u32) {
+    let meta = fs::metadata(path).unwrap();
+    (meta.mode() & 0o777, meta.gid())
+}
+
+#[test]
+fn every_place_of_a_list_is_served_and_every_socket_is_whose_it_is_to_be() {
+    let home = Home::new("");
+    let [one, two, admin] = ["one.sock", "two.sock", "admin.sock"].map(|name| home.dir.join(name));
+    // A group that is surely ours.
+    let group = fs::metadata(&home.dir).unwrap().gid();
+    let list = format!(
+        "listen = [\"127.0.0.1:0\", \"unix:{}\", \"unix:{}\"]\ngroup = {group}\nmode = \"0600\"",
+        one.display(),
+        two.display()
+    );
+    replace(&home, "listen = \"127.0.0.1:0\"\n", &format!("{list}\n"));
+    let on = format!("listen = \"unix:{}\"\nmode = \"0666\"", admin.display());
+    replace(&home, "[admin]\nlisten = \"127.0.0.1:0\"", &format!("[admin]\n{on}"));
+    replace(&home, "control.sock\"", &format!("control.sock\"\ngroup = {group}\nmode = \"0620\""));
+    let daemon = home.start();
+    wait_for("readiness", PATIENCE, || daemon.cli(&["status"]).status.success().then_some(()));
+    for (n, socket) in [&one, &two].into_iter().enumerate() {
+        let body = event("hard_bounce", &format!("user{n}@example.com"), "m", n as u32);
+        let mut client = Client(UnixStream::connect(socket).unwrap());
+        assert_eq!(client.notify(&body).unwrap().status, 200);
+        assert_eq!(owned(socket), (0o600, group));
+    }
+    assert_eq!(notify(daemon.http, &event("complaint", "c@example.com", "m", 3)).status, 200);
+    wait_for("all", PATIENCE, || (daemon.rows(&["list"]).len() == 3).then_some(()));
+    assert_eq!(owned(&admin).0, 0o666);
+    assert_eq!(owned(&home.dir.join("control.sock")), (0o620, group));
+    daemon.stop();
+    assert!(!one.exists() && !two.exists() && !admin.exists());
 }
 
 #[test]
