@@ -185,8 +185,11 @@ pub(super) fn described(
     match provider.configured(webhook, poll) {
         // It lives as long as the process: so does the configuration.
         Ok(described) => described.map(|provider| &*Box::leak(provider)),
-        Err(error) => {
-            note(section, &error);
+        Err(errors) => {
+            // Several may be of one key.
+            let known = |error: &&SettingError| section.is_bad(&error.key);
+            let new: Vec<_> = errors.0.iter().filter(|error| !known(error)).collect();
+            new.into_iter().for_each(|error| tell(section, error));
             None
         }
     }
@@ -268,6 +271,10 @@ fn setting(provider: &str, key: &Key, field: &Field<'_>) -> Option<Setting> {
 /// Notes what an adapter has against its settings, unless the key is known to be bad already.
 pub(super) fn note(section: &Section<'_>, error: &SettingError) {
     if !section.is_bad(&error.key) {
-        section.problem(&error.key, error.problem.as_str(), error.hint.as_str());
+        tell(section, error);
     }
+}
+
+fn tell(section: &Section<'_>, error: &SettingError) {
+    section.problem(&error.key, error.problem.as_str(), error.hint.as_str());
 }

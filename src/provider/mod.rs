@@ -57,7 +57,7 @@ pub use operator::{
 };
 pub use packed::{UNPACKED_MAX, gunzip, is_packed};
 pub use push::{Outlet, Push, Pushing, outlet, push_element, push_step};
-pub use settings::{Key, KeyKind, Setting, SettingError, Settings};
+pub use settings::{Key, KeyKind, Setting, SettingError, SettingErrors, Settings};
 pub use verify::{
     Algorithm, BASIC_CHALLENGE, CREDENTIAL_KEYS, Check, Draft, Encoding, Envelope, Form, Hash, Mac,
     Notification, PLACEHOLDER, Piece, Place, PublicKey, PublicKeyBytes, Refusal, SNS_KEYS, Scheme,
@@ -318,7 +318,7 @@ pub trait Provider: Send + Sync {
         &self,
         _webhook: Option<&Settings>,
         _poll: Option<&Settings>,
-    ) -> Result<Option<Box<dyn Provider>>, SettingError> {
+    ) -> Result<Option<Box<dyn Provider>>, SettingErrors> {
         Ok(None)
     }
 

@@ -94,6 +94,17 @@ pub struct SettingError {
     pub hint: String,
 }
 
+/// All that is wrong with some settings, so that it can be told at once.
+#[derive(Debug, Default)]
+pub struct SettingErrors(pub Vec<SettingError>);
+
+impl SettingErrors {
+    /// What could be used; what could not is noted.
+    pub fn take<T>(&mut self, result: Result<T, SettingError>) -> Option<T> {
+        result.map_err(|error| self.0.push(error)).ok()
+    }
+}
+
 /// The settings of one table, `webhook` or `poll`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings(BTreeMap<String, Setting>);

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::wire::{self, Flag, When};
-use super::super::{SettingError, Settings, Stamp, Unreadable};
+use super::super::{SettingError, SettingErrors, Settings, Stamp, Unreadable};
 use crate::model::{Address, Class, Element, Event, EventKind, Failure, Reason, Scope, Time};
 
 /// The `event` table.
@@ -128,51 +128,65 @@ pub(super) struct Reader {
 }
 
 impl Knobs {
-    /// The reader of a webhook's events, which all say their type and their time.
-    pub(super) fn webhook_reader(self, settings: &Settings) -> Result<Reader, SettingError> {
+    /// The reader of a webhook's events, which all say their type and their time. `None` where an
+    /// error was noted.
+    pub(super) fn webhook_reader(
+        self,
+        settings: &Settings,
+        errors: &mut SettingErrors,
+    ) -> Option<Reader> {
         for (is_there, key) in [(self.has_type(), "type"), (!self.time.all().is_empty(), "time")] {
             if !is_there {
                 let key = format!("event.{key}");
-                return Err(settings.problem(&key, "is missing", super::HINT));
+                errors.0.push(settings.problem(&key, "is missing", super::HINT));
             }
         }
-        self.reader(settings)
+        self.reader(settings, errors)
     }
 
     fn has_type(&self) -> bool {
         !matches!(&self.kind, Kind::At(pointers) if pointers.all().is_empty())
     }
 
-    pub(super) fn reader(mut self, settings: &Settings) -> Result<Reader, SettingError> {
-        let meaning = |row: Row| {
-            let ignore = row.means == "ignore";
-            let means = EventKind::parse(&row.means);
-            if means.is_none() && !ignore {
-                let hint = EventKind::ALL.map(EventKind::as_str).join(" ");
-                let what = format!("{:?} is no kind of event", row.means);
-                let hint = format!("use one of: {hint} ignore");
-                return Err(settings.problem("event.map.kind", &what, &hint));
-            }
-            let reason = match row.reason.as_deref() {
-                None => None,
-                Some(text) => Some(Reason::parse(text).ok_or_else(|| {
-                    let hint = Reason::ALL.map(Reason::as_str).join(" ");
-                    let what = format!("{text:?} is no reason");
-                    settings.problem("event.map.reason", &what, &format!("use one of: {hint}"))
-                })?),
-            };
-            let failure = failure(&row, means, settings)?;
-            // Then the class decides, and what explains nothing may pass.
-            let is_open = row.fault == Some(true) && means == Some(EventKind::Failed);
-            let means = if is_open { Some(EventKind::SoftBounce) } else { means };
-            // A dead address is dead in all streams.
-            let of_stream = [Some(EventKind::Unsubscribed), Some(EventKind::Resubscribed)];
-            let in_stream = row.stream.unwrap_or(of_stream.contains(&means));
-            Ok(Meaning { kind: row.kind, when: row.when, means, reason, failure, in_stream })
+    /// The reader. `None` where an error was noted.
+    pub(super) fn reader(
+        mut self,
+        settings: &Settings,
+        errors: &mut SettingErrors,
+    ) -> Option<Reader> {
+        let rows = std::mem::take(&mut self.map);
+        let count = rows.len();
+        let map = rows.into_iter().filter_map(|row| errors.take(row.meaning(settings)));
+        let map: Vec<Meaning> = map.collect();
+        (map.len() == count).then_some(Reader { knobs: self, map })
+    }
+}
+
+impl Row {
+    fn meaning(self, settings: &Settings) -> Result<Meaning, SettingError> {
+        let means = EventKind::parse(&self.means);
+        if means.is_none() && self.means != "ignore" {
+            let hint = EventKind::ALL.map(EventKind::as_str).join(" ");
+            let what = format!("{:?} is no kind of event", self.means);
+            let hint = format!("use one of: {hint} ignore");
+            return Err(settings.problem("event.map.kind", &what, &hint));
+        }
+        let reason = match self.reason.as_deref() {
+            None => None,
+            Some(text) => Some(Reason::parse(text).ok_or_else(|| {
+                let hint = Reason::ALL.map(Reason::as_str).join(" ");
+                let what = format!("{text:?} is no reason");
+                settings.problem("event.map.reason", &what, &format!("use one of: {hint}"))
+            })?),
         };
-        let map = std::mem::take(&mut self.map);
-        let map = map.into_iter().map(meaning).collect::<Result<_, _>>()?;
-        Ok(Reader { knobs: self, map })
+        let failure = failure(&self, means, settings)?;
+        // Then the class decides, and what explains nothing may pass.
+        let is_open = self.fault == Some(true) && means == Some(EventKind::Failed);
+        let means = if is_open { Some(EventKind::SoftBounce) } else { means };
+        // A dead address is dead in all streams.
+        let of_stream = [Some(EventKind::Unsubscribed), Some(EventKind::Resubscribed)];
+        let in_stream = self.stream.unwrap_or(of_stream.contains(&means));
+        Ok(Meaning { kind: self.kind, when: self.when, means, reason, failure, in_stream })
     }
 }
 

@@ -19,7 +19,7 @@ use url::Url;
 
 use super::{
     Ask, Check, Feed, Key, KeyKind, Notification, Page, PageError, PageRequest, Provider, Query,
-    Scheme, SettingError, Settings, Stamp, Unreadable, wire,
+    Scheme, SettingError, SettingErrors, Settings, Stamp, Unreadable, wire,
 };
 use crate::model::{Element, Event};
 use event::Reader;
@@ -113,26 +113,32 @@ impl Provider for Custom {
         &self,
         webhook: Option<&Settings>,
         poll: Option<&Settings>,
-    ) -> Result<Option<Box<dyn Provider>>, SettingError> {
+    ) -> Result<Option<Box<dyn Provider>>, SettingErrors> {
+        let mut errors = SettingErrors::default();
         let event = webhook.and_then(|settings| settings.tree("event"));
         let (auth, polled) = match poll {
-            Some(settings) => {
-                (poll::Auth::of(settings)?, polled(settings, event.unwrap_or(&Value::Null))?)
-            }
-            None => (poll::Auth::Open, Vec::new()),
+            Some(settings) => (
+                errors.take(poll::Auth::of(settings)),
+                polled(settings, event.unwrap_or(&Value::Null), &mut errors),
+            ),
+            None => (Some(poll::Auth::Open), Vec::new()),
         };
         let asks_by_get = polled.iter().any(|polled| !polled.posts());
-        if let (poll::Auth::Body(_), Some(settings), true) = (&auth, poll, asks_by_get) {
+        if let (Some(poll::Auth::Body(_)), Some(settings), true) = (&auth, poll, asks_by_get) {
             let hint = "let every feed have method = \"POST\", or show the secret otherwise";
-            return Err(settings.problem("auth", "is for a body, which a GET has not", hint));
+            errors.0.push(settings.problem("auth", "is for a body, which a GET has not", hint));
         }
-        let webhook = match (webhook, poll) {
-            (Some(settings), None) => Some(Webhook::new(settings)?),
-            // Its problems have been told without the poll.
-            (settings, _) => settings.and_then(|settings| Webhook::new(settings).ok()),
-        };
-        let feeds = polled.iter().map(|polled| polled.feed.clone()).collect();
-        Ok(Some(Box::new(Described { webhook, auth, feeds, polled })))
+        // With a poll, the webhook's problems have been told without it.
+        let mut told = SettingErrors::default();
+        let of_webhook = if poll.is_some() { &mut told } else { &mut errors };
+        let webhook = webhook.and_then(|settings| Webhook::new(settings, of_webhook));
+        match auth.filter(|_| errors.0.is_empty()) {
+            Some(auth) => {
+                let feeds = polled.iter().map(|polled| polled.feed.clone()).collect();
+                Ok(Some(Box::new(Described { webhook, auth, feeds, polled })))
+            }
+            None => Err(errors),
+        }
     }
 
     fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
@@ -230,31 +236,33 @@ impl Described {
 }
 
 impl Webhook {
-    fn new(settings: &Settings) -> Result<Webhook, SettingError> {
+    /// `None` where an error was noted.
+    fn new(settings: &Settings, errors: &mut SettingErrors) -> Option<Webhook> {
         let lines = match settings.text("format") {
             None | Some("json") => false,
             Some("ndjson") => true,
             Some(_) => {
                 let hint = "write \"json\", or \"ndjson\" for one object a line";
-                return Err(settings.problem("format", "is no format", hint));
+                errors.0.push(settings.problem("format", "is no format", hint));
+                false
             }
         };
-        let optional = |key: &str| settings.tree(key).is_some();
         let items = settings.text("items").unwrap_or("").to_owned();
         if !items.is_empty() && !items.starts_with('/') {
-            return Err(settings.problem("items", "is no JSON pointer", "start it with a /"));
+            errors.0.push(settings.problem("items", "is no JSON pointer", "start it with a /"));
         }
-        Ok(Webhook {
+        let ignore_when = optional(settings, "ignore_when", errors);
+        let echo = optional(settings, "echo", errors);
+        let proof: Option<Option<Proof>> = optional(settings, "verify", errors);
+        let event = errors.take(tree::<event::Knobs>(settings, "event"));
+        let reader = event.and_then(|event| event.webhook_reader(settings, errors));
+        Some(Webhook {
             items,
             lines,
-            ignore_when: if optional("ignore_when") {
-                tree(settings, "ignore_when")?
-            } else {
-                Vec::new()
-            },
-            echo: if optional("echo") { Some(tree(settings, "echo")?) } else { None },
-            once: if optional("verify") { tree::<Proof>(settings, "verify")?.once() } else { None },
-            reader: tree::<event::Knobs>(settings, "event")?.webhook_reader(settings)?,
+            ignore_when: ignore_when?.unwrap_or_default(),
+            echo: echo?,
+            once: proof?.and_then(|proof| proof.once()),
+            reader: reader?,
         })
     }
 
@@ -313,22 +321,41 @@ fn tree<T: DeserializeOwned>(settings: &Settings, key: &str) -> Result<T, Settin
         .map_err(|error| settings.problem(key, &format!("cannot be used: {error}"), HINT))
 }
 
+/// The same of a part that may be left out. `None`: it is there, and an error was noted.
+fn optional<T: DeserializeOwned>(
+    settings: &Settings,
+    key: &str,
+    errors: &mut SettingErrors,
+) -> Option<Option<T>> {
+    match settings.tree(key) {
+        Some(_) => errors.take(tree(settings, key)).map(Some),
+        None => Some(None),
+    }
+}
+
 /// The feeds of a `poll` table. `event`: the webhook's, over which the table's own keys go.
-fn polled(settings: &Settings, event: &Value) -> Result<Vec<poll::Described>, SettingError> {
+fn polled(settings: &Settings, event: &Value, errors: &mut SettingErrors) -> Vec<poll::Described> {
     let own = settings.tree("event").unwrap_or(&Value::Null);
     let event = template::merged(event, own);
-    let feeds: Vec<poll::Knobs> = tree(settings, "feed")?;
+    let Some(feeds) = errors.take(tree::<Vec<Value>>(settings, "feed")) else { return Vec::new() };
     if feeds.is_empty() {
-        return Err(settings.problem("feed", "names no feed", "add a [[source.poll.feed]]"));
+        let hint = "add a [[source.poll.feed]]";
+        errors.0.push(settings.problem("feed", "names no feed", hint));
     }
     let mut polled: Vec<poll::Described> = Vec::new();
-    for knobs in feeds {
-        let described = poll::Described::new(knobs, &event, settings)?;
+    for feed in feeds {
+        let knobs = serde_json::from_value(feed)
+            .map_err(|error| settings.problem("feed", &format!("cannot be used: {error}"), HINT));
+        let Some(knobs) = errors.take(knobs) else { continue };
+        let Some(described) = poll::Described::new(knobs, &event, settings, errors) else {
+            continue;
+        };
         if polled.iter().any(|other| other.feed.name == described.feed.name) {
             let hint = "give each feed a name of its own";
-            return Err(settings.problem("feed", "has two feeds of one name", hint));
+            errors.0.push(settings.problem("feed", "has two feeds of one name", hint));
+            continue;
         }
         polled.push(described);
     }
-    Ok(polled)
+    polled
 }

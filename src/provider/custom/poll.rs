@@ -13,7 +13,7 @@ use url::Url;
 
 use super::super::{
     Feed, Leads, Method, Page, PageError, PageRequest, Query, Rows as ListRows, Seam, SettingError,
-    Settings, row_key, wire,
+    SettingErrors, Settings, row_key, wire,
 };
 use super::event::{Condition, Knobs as EventKnobs, Reader, text};
 use super::link;
@@ -223,34 +223,35 @@ fn number(next: Option<&str>, usual: u64) -> u64 {
 
 impl Described {
     /// A feed as its table says. `event`: where the rows have what, unless the feed says otherwise.
+    /// `None` where an error was noted.
     pub(super) fn new(
         knobs: Knobs,
         event: &Value,
         settings: &Settings,
-    ) -> Result<Described, SettingError> {
+        errors: &mut SettingErrors,
+    ) -> Option<Described> {
         let name = knobs.name.clone();
         let bad =
             |what: &str, hint: &str| settings.problem("feed", &format!("{name:?}: {what}"), hint);
         if let Some((what, hint)) = knobs.problem() {
-            return Err(bad(what, hint));
+            errors.0.push(bad(what, hint));
         }
         if name.len() > FEED_BYTES_MAX {
             let what = format!("the name is longer than {FEED_BYTES_MAX} bytes");
-            return Err(bad(&what, "choose a shorter one"));
+            errors.0.push(bad(&what, "choose a shorter one"));
         }
-        let event = merged(event, &knobs.event);
-        if event.is_null() {
-            return Err(bad("nothing says where a row has what", "add an event table"));
-        }
-        let event: EventKnobs = serde_json::from_value(event)
-            .map_err(|error| bad(&format!("event cannot be used: {error}"), super::HINT))?;
-        let reader = event.reader(settings)?;
-        let span = |text: &Option<String>, usual: Option<Duration>| match text {
-            None => Ok(usual),
-            Some(text) => match units::duration(text) {
-                Some(span) => Ok(Some(span)),
-                None => Err(bad("overlap, settle and kept are durations", "write \"15m\" or so")),
-            },
+        let event = match merged(event, &knobs.event) {
+            Value::Null => Err(bad("nothing says where a row has what", "add an event table")),
+            event => serde_json::from_value::<EventKnobs>(event)
+                .map_err(|error| bad(&format!("event cannot be used: {error}"), super::HINT)),
+        };
+        let reader = errors.take(event).and_then(|event| event.reader(settings, errors));
+        let mut span = |text: &Option<String>, usual: Option<Duration>| match text {
+            None => usual,
+            Some(text) => units::duration(text).or_else(|| {
+                errors.0.push(bad("overlap, settle and kept are durations", "write \"15m\" or so"));
+                None
+            }),
         };
         let usual = match knobs.rows {
             Rows::Events => Feed::events("events"),
@@ -258,17 +259,18 @@ impl Described {
         };
         let by_time = knobs.uses("{since}") || knobs.newest_first;
         let feed = Feed {
-            overlap: span(&knobs.overlap, Some(usual.overlap))?.unwrap_or_default(),
-            settle: span(&knobs.settle, Some(usual.settle))?.unwrap_or_default(),
-            kept: span(&knobs.kept, None)?,
+            overlap: span(&knobs.overlap, Some(usual.overlap)).unwrap_or_default(),
+            settle: span(&knobs.settle, Some(usual.settle)).unwrap_or_default(),
+            kept: span(&knobs.kept, None),
             name: Cow::Owned(name.clone()),
             by_time,
             bounded: by_time && knobs.uses("{until}"),
             ..usual
         };
         let headers = headers(&knobs.headers);
-        let headers = headers.ok_or_else(|| bad("headers has no header's name", super::HINT))?;
-        Ok(Described { feed, reader, knobs, headers })
+        let headers = headers.ok_or_else(|| bad("headers has no header's name", super::HINT));
+        let headers = errors.take(headers);
+        Some(Described { feed, reader: reader?, knobs, headers: headers? })
     }
 
     pub(super) fn request(
