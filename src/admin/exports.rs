@@ -9,8 +9,8 @@ use super::{Admin, Failure};
 use crate::clock;
 use crate::export::Listing;
 
-/// How long a change may take to reach the files before it is told how far it has come.
-const SOON: Duration = Duration::from_secs(2);
+/// How long a change may take to reach the files before it is told to be pending.
+const SOON: Duration = Duration::from_millis(150);
 
 /// Most addresses of one command that are looked up in the files.
 pub(super) const TOLD_MAX: usize = 1_000;

@@ -66,6 +66,11 @@ impl Due {
         Due { at: Some(now), free: now, interval, failure, ends, whole: false }
     }
 
+    /// When something is to be written, if anything is.
+    pub(super) fn at(&self) -> Option<Instant> {
+        self.at
+    }
+
     /// Whether something is to be written, now or later.
     pub(super) fn is_pending(&self) -> bool {
         self.at.is_some()

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::Settings;
 use super::write::Source;
@@ -45,6 +46,9 @@ pub struct Status {
     /// Since when.
     #[serde(skip)]
     pub pending_since: Option<Time>,
+    /// When the next writing or the command is due, if one is.
+    #[serde(skip)]
+    pub due: Option<Instant>,
     /// The least time from one writing to the next.
     #[serde(skip)]
     pub min_interval: Duration,
@@ -140,6 +144,7 @@ impl Status {
             error: None,
             pending: true,
             pending_since: None,
+            due: None,
             min_interval: settings.min_interval,
         }
     }

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::Settings;
@@ -15,6 +16,7 @@ use super::table::kind;
 use super::write::Source;
 use crate::model::{Filter, Gist, Scope, Standing, Time};
 use crate::store::StoreError;
+use crate::units::show_duration;
 
 /// What an export's file says of one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,8 +60,8 @@ impl Exports {
         keys.iter().map(one).collect()
     }
 
-    /// The same, once the files say what they are to say, or are known not to do so by themselves;
-    /// after `limit` as they are then.
+    /// The same, once the files say what they are to say, or are known not to do so within `limit`:
+    /// because nothing is written before, or a writing or a command takes longer.
     ///
     /// # Errors
     /// When the store cannot answer.
@@ -77,13 +79,15 @@ impl Exports {
             let (exports, asked, at) = (self.clone(), Keys::clone(keys), now());
             let looked = tokio::task::spawn_blocking(move || exports.listings(&asked, at)).await;
             let found = looked.map_err(|error| StoreError::Damaged(error.to_string()))??;
-            let unsettled = |export: &usize| {
-                found.iter().any(|of| of.get(*export).is_some_and(|listing| !listing.settled))
+            let soon = |status: &watch::Receiver<Status>| {
+                status.borrow().due.is_none_or(|due| due <= deadline)
             };
-            let waiting = (0..statuses.len()).find(unsettled);
-            let Some(status) = waiting.and_then(|export| statuses.get_mut(export)) else {
-                return Ok(found);
+            let unsettled = |export: usize| {
+                found.iter().any(|of| of.get(export).is_some_and(|listing| !listing.settled))
             };
+            let mut waiting = statuses.iter_mut().enumerate();
+            let waiting = waiting.find(|(export, status)| unsettled(*export) && soon(status));
+            let Some((_, status)) = waiting else { return Ok(found) };
             if !matches!(timeout_at(deadline, status.changed()).await, Ok(Ok(()))) {
                 return Ok(found);
             }
@@ -128,20 +132,20 @@ impl Of<'_> {
             Ok(false) if wanted => match &status.held_back {
                 // Additions are on their way all the same, unless the file is not ours.
                 Some(held) => (format!("not in the file: {held}"), false),
-                None => not_yet("not yet in the file", &status),
+                None => not_yet("not yet in the file", settings, &status),
             },
             Ok(true) if settings.format.shares_keys() && !status.pending => {
                 ("in the file, by another address that its reader cannot tell apart".into(), true)
             }
             Ok(true) => match &status.held_back {
                 Some(held) => (format!("still in the file: {held}"), true),
-                None => not_yet("still in the file", &status),
+                None => not_yet("still in the file", settings, &status),
             },
             Ok(false) if self.is_suppressed() => {
                 ("not of its reasons, sources or scopes".to_owned(), true)
             }
             Ok(false) => ("not in the file".to_owned(), true),
-            Err(error) => not_yet(&format!("the file cannot be read ({error})"), &status),
+            Err(error) => not_yet(&format!("the file cannot be read ({error})"), settings, &status),
         };
         Listing {
             name: settings.name.clone(),
@@ -167,15 +171,20 @@ fn there(settings: &Settings, status: &Status) -> (String, bool) {
     match &status.error {
         Some(error) => (format!("in the file, but: {error}"), true),
         None if status.pending && !settings.command.is_empty() => {
-            ("in the file; its command has yet to run".to_owned(), false)
+            ("in the file; pending: its command has yet to end".to_owned(), false)
         }
         None => ("in the file".to_owned(), true),
     }
 }
 
-fn not_yet(what: &str, status: &Status) -> (String, bool) {
+fn not_yet(what: &str, settings: &Settings, status: &Status) -> (String, bool) {
+    let often = settings.min_interval;
     match &status.error {
         Some(error) => (format!("{what}: {error}"), true),
-        None => (what.to_owned(), false),
+        None if status.pending && !often.is_zero() => {
+            let often = show_duration(often);
+            (format!("{what}; pending: it is written once in {often} at most"), false)
+        }
+        None => (format!("{what}; pending"), false),
     }
 }

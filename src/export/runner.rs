@@ -418,7 +418,8 @@ impl Runner {
         let shown = |(at, _): &&(Instant, String)| at.elapsed() < FOREIGN_SHOWN;
         let foreign = self.foreign.as_ref().filter(shown).map(|(_, at)| at.clone());
         let error = self.due.error().or(self.program.error()).cloned();
-        let pending = self.due.is_pending() || self.program.due().is_some();
+        let due = [self.due.at(), self.program.due()].into_iter().flatten().min();
+        let pending = due.is_some();
         let known = self.status.borrow().pending_since;
         let pending_since = pending.then(|| known.unwrap_or_else(|| (self.world.now)()));
         telemetry::holds(name, self.held.is_some());
@@ -435,6 +436,7 @@ impl Runner {
                 error,
                 pending,
                 pending_since,
+                due,
                 ..std::mem::take(status)
             };
             *status != before
