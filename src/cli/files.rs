@@ -39,7 +39,7 @@ impl Files {
             let of = match addresses {
                 _ if one => String::new(),
                 1 => " (1 address)".to_owned(),
-                many => format!(" ({many} addresses)"),
+                several => format!(" ({several} addresses)"),
             };
             out.line(&format!("{export}: {detail}{of}"))?;
         }

@@ -16,6 +16,7 @@ use super::completions;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::input::Input;
+use super::row::many;
 use crate::admin::Command;
 use crate::clock;
 use crate::import::{self, Count, DateOrder, FORMATS, Format, Refusal, Row, Told, Wanted};
@@ -118,9 +119,9 @@ impl Arguments {
         }
         if !is_taken {
             let why = format!(
-                "{} rows cannot be read, and nothing was imported; mend them, or leave them out \
-                 with `--skip-bad`",
-                count.bad
+                "{} cannot be read, and nothing was imported; mend it, or leave it out with \
+                 `--skip-bad`",
+                many(count.bad, "row")
             );
             return Err(unfit(&input, &why));
         }
@@ -128,7 +129,7 @@ impl Arguments {
             context.out.line(&if self.dry_run {
                 "Nothing was imported: this is what would be.".to_owned()
             } else {
-                format!("Imported {sent} rows.")
+                format!("Imported {}.", many(sent, "row"))
             })?;
         }
         Ok(0)
@@ -176,8 +177,9 @@ impl Arguments {
             Err(failure) => {
                 let sent = batch.sent;
                 context.out.note(&format!(
-                    "{sent} rows were imported before it failed; import the file again: what is \
-                     known changes nothing."
+                    "It failed when {} had been imported; import the file again: what is known \
+                     changes nothing.",
+                    many(sent, "row")
                 ));
                 Err(failure)
             }
@@ -273,7 +275,7 @@ fn lines(count: &Count) -> Vec<String> {
         let import::Recognised { format, list, by } = recognised;
         lines.push(format!("Recognised as {format} ({list}) by {by}."));
     }
-    let rows = |n: u64| if n == 1 { "1 row".to_owned() } else { format!("{n} rows") };
+    let rows = |n| many(n, "row");
     for (reason, n) in &count.reasons {
         lines.push(format!("{reason}: {}", rows(*n)));
     }
@@ -300,10 +302,12 @@ fn remarks(count: &Count) -> Vec<String> {
         remarks.push(format!("The file has {sign}: it may be only a part of the list."));
     }
     if count.undated > 0 {
-        remarks.push(format!("{} rows have no date: they count from now.", count.undated));
+        let rows = many(count.undated, "row");
+        remarks.push(format!("{rows} without a date: what they tell counts from now."));
     }
     if count.unzoned > 0 {
-        remarks.push(format!("{} rows have no time zone: they are taken as UTC.", count.unzoned));
+        let rows = many(count.unzoned, "row");
+        remarks.push(format!("{rows} without a time zone: their times are taken as UTC."));
     }
     remarks
 }

@@ -6,6 +6,7 @@ use super::add;
 use super::arguments::{self, FilterArguments};
 use super::context::Context;
 use super::failure::{Failure, Outcome};
+use super::row::many;
 use crate::admin::{Command, ListFilter};
 
 /// The arguments of `lift`.
@@ -62,7 +63,7 @@ impl Arguments {
                 Ok(())
             })?;
             if count > 0 {
-                context.confirm(&format!("this lifts {count} suppressions"), false)?;
+                context.confirm(&format!("this lifts {}", many(count, "suppression")), false)?;
             }
         }
         let commands: Vec<Command> = if addresses.is_empty() {

@@ -7,6 +7,11 @@ use super::output::clean;
 /// What stands for a field that is absent or empty.
 pub(super) const ABSENT: &str = "-";
 
+/// A number and its noun, whose plural ends in an s.
+pub(super) fn many(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A field as one line of text; `-` when it is absent.
 pub(super) fn text(row: &Value, key: &str) -> String {
     row.get(key).map_or_else(|| ABSENT.to_owned(), show)
