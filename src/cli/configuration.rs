@@ -45,8 +45,8 @@ fn text_in(text: &str, section: &str, key: &str) -> Option<PathBuf> {
     DeValue::as_str(value).filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
-/// The names in a list of tables, such as `source`, whatever else is wrong with the file. None if it
-/// cannot be read.
+/// The names in a list of tables, such as `source`, whatever else is wrong with the file. None if
+/// it cannot be read.
 pub(super) fn names(named: Option<&Path>, list: &str) -> Vec<String> {
     let text = std::fs::read_to_string(file(named)).unwrap_or_default();
     let (table, _) = DeTable::parse_recoverable(&text);

@@ -156,7 +156,8 @@ fn page(program: &Command, command: &Command) -> io::Result<String> {
     Ok(page)
 }
 
-/// Text as roff shows it: a backslash, and a dot or a quote that begins a line, stand for themselves.
+/// Text as roff shows it: a backslash, and a dot or a quote that begins a line, stand for
+/// themselves.
 fn literal(text: &str) -> String {
     let line = |line: &str| {
         let line = line.replace('\\', "\\e").replace('-', "\\-");
