@@ -77,6 +77,8 @@ define(`confDOMAIN_NAME', `mta.test')dnl
 define(`confDELIVERY_MODE', `interactive')dnl
 define(`confSERVICE_SWITCH_FILE', `/etc/mail/service.switch-nodns')dnl
 define(`confBAD_RCPT_THROTTLE', `1000')dnl
+define(`confQUEUE_LA', `1000')dnl
+define(`confREFUSE_LA', `1000')dnl
 define(`SMART_HOST', `relay:[127.0.0.1]')dnl
 define(`RELAY_MAILER_ARGS', `TCP $h {sink}')dnl
 define(`ALIAS_FILE', `/etc/mail/aliases')dnl
