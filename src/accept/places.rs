@@ -2,7 +2,7 @@
 //!
 //! A place that is worked for is never taken away. One that waits for its client may be, and first
 //! of all from whoever has most of those: so no address takes the places of another by opening many
-//! connections. Of its own go first those between two requests, then those in the middle of one; of
+//! connections, and on a Unix socket no user those of another. Of its own go first those between two requests, then those in the middle of one; of
 //! each the one that waits longest.
 
 use std::collections::HashMap;
@@ -62,10 +62,19 @@ enum Doing {
     Working,
 }
 
+/// Whose connections are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Holder {
+    /// A subscriber on the network.
+    Host(IpAddr),
+    /// A user of this host, over a Unix socket.
+    User(u32),
+}
+
 /// One connection's place.
 struct Seat {
-    /// Whose it is. `None`: of one who speaks for many, or has no address.
-    holder: Option<IpAddr>,
+    /// Whose it is. `None`: of one who speaks for many.
+    holder: Option<Holder>,
     doing: AtomicU8,
     /// Since when, in milliseconds of the listener's life.
     since: AtomicU64,
@@ -84,7 +93,7 @@ pub(super) struct Places {
 struct Taken {
     next: u64,
     seats: HashMap<u64, Arc<Seat>>,
-    each: HashMap<IpAddr, usize>,
+    each: HashMap<Holder, usize>,
 }
 
 /// A place that was given. It is free again when this is dropped.
@@ -101,19 +110,22 @@ impl Places {
 
     /// A place for a connection, if need be that of another. `None`: every other is worked for.
     pub(super) fn enter(self: &Arc<Self>, connection: &Connection) -> Option<Place> {
-        let address = match connection {
-            Connection::Tcp(_, peer) => Some(peer.ip().to_canonical()),
-            Connection::Unix(_) => None,
-        };
-        let counted = |ip: &IpAddr| !is_among(&self.limits.exempt, *ip);
-        self.enter_as(address.filter(counted).map(subscriber))
+        self.enter_as(match connection {
+            Connection::Tcp(_, peer) => {
+                let counted = !is_among(&self.limits.exempt, peer.ip());
+                counted.then(|| Holder::Host(subscriber(peer.ip())))
+            }
+            Connection::Unix(stream) => {
+                stream.peer_cred().ok().map(|peer| Holder::User(peer.uid()))
+            }
+        })
     }
 
-    fn enter_as(self: &Arc<Self>, holder: Option<IpAddr>) -> Option<Place> {
+    fn enter_as(self: &Arc<Self>, holder: Option<Holder>) -> Option<Place> {
         let mut taken = self.taken();
         let own = holder.and_then(|own| taken.each.get(&own).copied()).unwrap_or(0);
         // On this host, it may be a proxy that nobody has named.
-        let is_limited = holder.is_some_and(|own| !own.is_loopback());
+        let is_limited = matches!(holder, Some(Holder::Host(host)) if !host.is_loopback());
         if is_limited && own >= self.limits.each {
             taken.make_room(self.now(), GRACE, |seat| seat.holder == holder)?;
         } else if taken.seats.len() >= self.limits.most {
@@ -165,10 +177,10 @@ impl Taken {
         if gives_way { self.take(first) } else { None }
     }
 
-    /// Takes a place from the address that has most of those that wait for their clients, as far as
+    /// Takes a place from the address or user that has most of those that wait for their clients, as far as
     /// there is one that has several. `None`: nobody gives way.
-    fn make_fair_room(&mut self, now: u64, holder: Option<IpAddr>) -> Option<()> {
-        let mut held: HashMap<IpAddr, usize> = HashMap::new();
+    fn make_fair_room(&mut self, now: u64, holder: Option<Holder>) -> Option<()> {
+        let mut held: HashMap<Holder, usize> = HashMap::new();
         let waiting = self.seats.values().filter(|seat| seat.rank().0 != Doing::Working as u8);
         for own in waiting.filter_map(|seat| seat.holder) {
             *held.entry(own).or_default() += 1;
@@ -262,6 +274,10 @@ mod tests {
         Arc::new(Places::new(Limits { most, each, exempt: Vec::new() }))
     }
 
+    fn host(address: &str) -> Option<Holder> {
+        Some(Holder::Host(address.parse().unwrap()))
+    }
+
     fn is_gone(place: &Place) -> bool {
         place.seat.gone.load(Ordering::Acquire)
     }
@@ -298,7 +314,7 @@ mod tests {
     #[test]
     fn one_subscriber_has_its_share_and_takes_no_more_than_its_own() {
         let places = places(10, 2);
-        let [mine, other] = ["192.0.2.1", "192.0.2.2"].map(|ip| Some(ip.parse().unwrap()));
+        let [mine, other] = ["192.0.2.1", "192.0.2.2"].map(host);
         let theirs = places.enter_as(other).unwrap();
         let first = places.enter_as(mine).unwrap();
         let second = places.enter_as(mine).unwrap();
@@ -315,8 +331,7 @@ mod tests {
     #[test]
     fn who_has_most_gives_way_to_whoever_has_less() {
         let places = places(5, 5);
-        let [many, few, new] =
-            ["127.0.0.1", "192.0.2.2", "192.0.2.3"].map(|ip| Some(ip.parse().unwrap()));
+        let [many, few, new] = ["127.0.0.1", "192.0.2.2", "192.0.2.3"].map(host);
         let proxied = places.enter_as(None).unwrap();
         let quiet = places.enter_as(few).unwrap();
         let flood = [(); 3].map(|()| places.enter_as(many).unwrap());
@@ -331,6 +346,19 @@ mod tests {
         [&flood[2], &again].into_iter().for_each(Place::working);
         let _third = places.enter_as(few).unwrap();
         assert!(is_gone(&proxied), "one each: the idlest of all");
+    }
+
+    #[tokio::test]
+    async fn on_a_unix_socket_it_is_the_user_who_has_places() {
+        let places = places(3, 1);
+        let other = Some(Holder::User(u32::MAX));
+        let flood = [(); 2].map(|()| places.enter_as(other).unwrap());
+        let (_client, server) = tokio::net::UnixStream::pair().unwrap();
+        let mine = places.enter(&Connection::Unix(server)).unwrap();
+        let own = rustix::process::geteuid().as_raw();
+        assert_eq!(mine.seat.holder, Some(Holder::User(own)));
+        let _third = places.enter_as(other).unwrap();
+        assert!(is_gone(&flood[0]) && !is_gone(&mine));
     }
 
     #[test]

@@ -102,7 +102,14 @@ fn an_address_that_opens_many_connections_cuts_none_of_another() {
         }
         stream
     };
+    let watch = |stream: TcpStream| {
+        let mut client = Client(stream);
+        client.0.write_all(b"GET /livez HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").unwrap();
+        assert_eq!(client.answer().unwrap().status, 200);
+        client.0
+    };
     under_a_flood(daemon.http, notify);
+    under_a_flood(daemon.admin, watch);
     under_a_flood(lookup, look);
     let displaced = daemon.metric("suppressd_connections_displaced_total{listener=\"public\"}");
     assert!(displaced.unwrap() > 100.0, "{displaced:?}");
