@@ -190,7 +190,7 @@ impl Provider for Mailtrap {
 
     fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
         match lines(notification.body) {
-            Some(lines) => lines.into_iter().map(wire::element).collect(),
+            Some(lines) => wire::elements(notification.body, lines),
             None => wire::split_under("events", notification.body),
         }
     }

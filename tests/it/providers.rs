@@ -272,7 +272,8 @@ fn no_query_makes_a_provider_panic_or_lose_anything() {
 #[test]
 fn an_array_of_any_length_is_cut() {
     let count = 300_000;
-    let array = format!("[{}0]", "0,".repeat(count - 1));
+    // Each of them may name an address.
+    let array = format!("[{}\"@\"]", "\"@\",".repeat(count - 1));
     for provider in ALL {
         let name = provider.name();
         let elements = split(*provider, array.as_bytes());
@@ -281,7 +282,7 @@ fn an_array_of_any_length_is_cut() {
     }
     let mailtrap = suppressd::provider::by_name("mailtrap").unwrap();
     let under = format!("{{\"events\":{array}}}");
-    let lines = "{}\n".repeat(count);
+    let lines = "{\"@\":0}\n".repeat(count);
     for body in [under, lines] {
         assert_eq!(split(mailtrap, body.as_bytes()).len(), count);
     }

@@ -270,7 +270,7 @@ impl Webhook {
         let body = notification.body;
         let mut elements = if self.lines {
             let lines = body.split(|b| *b == b'\n').map(<[u8]>::trim_ascii);
-            lines.filter(|line| !line.is_empty()).map(wire::element).collect()
+            wire::elements(body, lines.filter(|line| !line.is_empty()))
         } else if self.items.is_empty() {
             wire::split_json(body)
         } else {

@@ -2,13 +2,23 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::{first, mended, object, parse, unmarked};
 use crate::model::Element;
 use crate::provider::PageError;
+
+/// A member of an array that is shorter than this, in bytes, and in which no address can be, is of
+/// no use to anybody.
+const USEFUL: usize = 16;
+/// With more of those in a body, the ones that follow each other are kept as one: millions fit into
+/// it.
+const USELESS_MAX: usize = 1_000;
 
 /// Cuts a JSON array into its members, or takes an object as the only one. All else is one
 /// element that nobody will be able to read, and so ends in quarantine.
@@ -23,34 +33,125 @@ pub fn split_json(body: &[u8]) -> Vec<Element> {
 /// Cuts the array under `name` of a JSON object into its members. All else is cut as
 /// [`split_json`] does.
 pub fn split_under(name: &str, body: &[u8]) -> Vec<Element> {
-    match members_under(name, body) {
+    match members_under::<Useful>(name, body) {
         Some(parts) => parts.into_iter().map(element).collect(),
         None => split_json(body),
     }
 }
 
-/// The members of a JSON array, verbatim. `None` when it is none.
+/// The useful members of a JSON array, verbatim. `None` when it is none.
 fn members(body: &[u8]) -> Option<Vec<&[u8]>> {
-    members_by(body, |text| serde_json::from_str(text).ok())
+    parts_by(body, |text| serde_json::from_str::<Useful>(text).ok())
 }
 
 /// The members of the array under `name` of a JSON object, verbatim.
-fn members_under<'b>(name: &str, body: &'b [u8]) -> Option<Vec<&'b [u8]>> {
+fn members_under<'b, P>(name: &str, body: &'b [u8]) -> Option<Vec<&'b [u8]>>
+where
+    P: for<'a> Deserialize<'a> + Into<Vec<Range<usize>>>,
+{
     let body = unmarked(body);
     let is_object = first(body) == Some(b'{');
     let found = || {
-        members_by(body, |text| {
+        parts_by(body, |text| {
             let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
-            serde_json::from_str(fields.get(name)?.get()).ok()
+            serde_json::from_str::<P>(fields.get(name)?.get()).ok()
         })
     };
     is_object.then(found).flatten()
 }
 
-/// The parts of a body that `find` names, verbatim. `None` when it finds none.
+/// The useful parts of a body that `find` names, verbatim. `None` when it finds none.
 pub fn members_by(
     body: &[u8],
     find: impl for<'a> Fn(&'a str) -> Option<Vec<&'a RawValue>>,
+) -> Option<Vec<&[u8]>> {
+    parts_by(body, |text| {
+        let mut useful = Useful::default();
+        find(text)?.into_iter().for_each(|member| useful.add(member.get().as_bytes()));
+        Some(useful)
+    })
+}
+
+/// Where the members of an array lie in memory, each of them.
+struct All(Vec<Range<usize>>);
+
+/// The same, without too many of no use.
+#[derive(Default)]
+struct Useful {
+    places: Vec<Range<usize>>,
+    useless: usize,
+    /// The last one is of no use.
+    joins: bool,
+}
+
+impl Useful {
+    fn add(&mut self, member: &[u8]) {
+        // An `@` may be escaped.
+        let is_useful = member.len() >= USEFUL || member.iter().any(|b| matches!(b, b'@' | b'\\'));
+        self.useless += usize::from(!is_useful);
+        let place = place(member);
+        match self.places.last_mut() {
+            Some(last) if self.joins && !is_useful && self.useless > USELESS_MAX => {
+                last.end = place.end;
+            }
+            _ => self.places.push(place),
+        }
+        self.joins = !is_useful;
+    }
+}
+
+fn place(member: &[u8]) -> Range<usize> {
+    let from = member.as_ptr().addr();
+    from..from + member.len()
+}
+
+impl From<All> for Vec<Range<usize>> {
+    fn from(members: All) -> Self {
+        members.0
+    }
+}
+
+impl From<Useful> for Vec<Range<usize>> {
+    fn from(members: Useful) -> Self {
+        members.places
+    }
+}
+
+impl<'de> Deserialize<'de> for All {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let members = Vec::<&RawValue>::deserialize(input)?;
+        Ok(All(members.into_iter().map(|member| place(member.get().as_bytes())).collect()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Useful {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        input.deserialize_seq(Joining)
+    }
+}
+
+struct Joining;
+
+impl<'de> Visitor<'de> for Joining {
+    type Value = Useful;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut members: A) -> Result<Useful, A::Error> {
+        let mut useful = Useful::default();
+        while let Some(member) = members.next_element::<&RawValue>()? {
+            useful.add(member.get().as_bytes());
+        }
+        Ok(useful)
+    }
+}
+
+/// The parts of a body that `find` places in the text that it is given, verbatim.
+fn parts_by<P: Into<Vec<Range<usize>>>>(
+    body: &[u8],
+    find: impl Fn(&str) -> Option<P>,
 ) -> Option<Vec<&[u8]>> {
     // One member with bytes that are not UTF-8 must not cost the others: the cuts are found in a
     // copy of the same length that has something harmless in their place.
@@ -60,14 +161,23 @@ pub fn members_by(
     };
     let parts = |text: &str| -> Option<Vec<&[u8]>> {
         let start = text.as_ptr().addr();
-        let part = |item: &&RawValue| {
-            let from = item.get().as_ptr().addr().checked_sub(start)?;
-            body.get(from..from + item.get().len())
-        };
-        find(text)?.iter().map(part).collect()
+        find(text)?.into().into_iter().map(|place| cut(body, start, place)).collect()
     };
     // The same for a name with half a surrogate pair in it.
     parts(&text).or_else(|| parts(&mended(&text)?))
+}
+
+/// What lies at a place in memory, by where the body starts there.
+fn cut(body: &[u8], start: usize, place: Range<usize>) -> Option<&[u8]> {
+    body.get(place.start.checked_sub(start)?..place.end.checked_sub(start)?)
+}
+
+/// The elements that parts of a body are, in their order, without too many of no use.
+pub fn elements<'b>(body: &'b [u8], parts: impl IntoIterator<Item = &'b [u8]>) -> Vec<Element> {
+    let mut useful = Useful::default();
+    parts.into_iter().for_each(|part| useful.add(part));
+    let places = useful.places.into_iter();
+    places.filter_map(|place| cut(body, body.as_ptr().addr(), place)).map(element).collect()
 }
 
 /// The bytes, with a `?` for each that is not part of UTF-8.
@@ -117,7 +227,7 @@ pub fn rows(items: &[Box<RawValue>]) -> Vec<Element> {
 /// # Errors
 /// When it is none.
 pub fn rows_under(name: &str, body: &[u8]) -> Result<Vec<Element>, PageError> {
-    let parts = members_under(name, body);
+    let parts = members_under::<All>(name, body);
     let parts = parts.ok_or_else(|| PageError(format!("there is no list of {name}")))?;
     Ok(parts.into_iter().map(element).collect())
 }
@@ -146,6 +256,27 @@ mod tests {
         assert_eq!(bodies(r#"[{"\ud800":1},2]"#), [r#"{"\ud800":1}"#, "2"]);
         assert_eq!(bodies("no"), ["no"]);
         assert_eq!(bodies(""), [""]);
+    }
+
+    #[test]
+    fn a_body_of_millions_of_members_is_few_elements() {
+        let long = format!("{{\"a\":\"{}\"}}", "x".repeat(USEFUL));
+        let zeros = vec!["0"; USELESS_MAX + 9].join(",");
+        let array = format!("[{zeros},{long},{{}},\"a@x\",[],null]");
+        let lines = format!("{}{long}\n{{}}\n", "0\n".repeat(USELESS_MAX + 9));
+        let lines = elements(lines.as_bytes(), lines.as_bytes().split(|b| *b == b'\n'));
+        for (cut, last) in [
+            (split_json(array.as_bytes()), &["{}", "\"a@x\"", "[],null"][..]),
+            (split_under("a", format!("{{\"a\":{array}}}").as_bytes()), &["[],null"]),
+            (lines, &["{}\n"]),
+        ] {
+            let texts: Vec<&str> =
+                cut.iter().map(|element| std::str::from_utf8(&element.body).unwrap()).collect();
+            assert!(texts[..USELESS_MAX - 1].iter().all(|text| *text == "0"));
+            assert_eq!(texts[USELESS_MAX - 1].len(), 2 * 10 - 1, "the last of them");
+            assert_eq!(texts[USELESS_MAX], long);
+            assert!(texts.ends_with(last), "{:?}", &texts[USELESS_MAX..]);
+        }
     }
 
     #[test]
