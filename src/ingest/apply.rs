@@ -16,9 +16,9 @@ use crate::telemetry;
 
 /// A batch is full when it has this many elements and events, looked at so many keys, or holds so
 /// many bytes of them. sled takes some KiB for each key until a batch is through.
-const BATCH_ELEMENTS: usize = 1_024;
+const BATCH_ELEMENTS: usize = 512;
 const BATCH_KEYS: usize = 4 * BATCH_ELEMENTS;
-const BATCH_BYTES: usize = 2 << 20;
+const BATCH_BYTES: usize = 1 << 20;
 
 /// Merges records into a batch.
 pub(super) struct Merge<'a> {
