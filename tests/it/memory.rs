@@ -126,19 +126,20 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// Starts, and waits until memory is as it is some time after a start.
-fn quiet(home: &Home) -> (Daemon, u64) {
+/// Starts, and waits until memory is as it is some time after a start and 20,000 new events.
+fn quiet(home: &Home, tag: &str) -> (Daemon, u64) {
     let daemon = home.start().ready();
     for part in 0..20 {
-        notify(daemon.http, &batch("w", part * 1_000, 1_000));
+        notify(daemon.http, &batch(tag, part * 1_000, 1_000));
     }
-    daemon.until_suppressed("w19999@x.test");
+    daemon.until_suppressed(&format!("{tag}19999@x.test"));
     std::thread::park_timeout(Duration::from_secs(10));
     let quiet = mib(&daemon, "VmRSS:");
     (daemon, quiet)
 }
 
-/// `cargo test --release --test it memory -- --ignored --nocapture`, with `ulimit -n 5000`.
+/// `cargo build --release`, then, with `ulimit -n 5000`,
+/// `SUPPRESSD=target/release/suppressd cargo test --test it memory_has -- --ignored --nocapture`.
 #[test]
 #[ignore = "fills a store with 200,000 suppressions; takes minutes, and prints the peaks"]
 fn memory_has_a_ceiling_under_every_load_and_all_of_them() {
@@ -172,7 +173,7 @@ fn memory_has_a_ceiling_under_every_load_and_all_of_them() {
     for (name, load) in loads {
         let home = Home::bare(&polled);
         copy(&first.state(), &home.state());
-        let (daemon, before) = quiet(&home);
+        let (daemon, before) = quiet(&home, "before");
         // The highest so far is forgotten (proc(5)).
         std::fs::write(format!("/proc/{}/clear_refs", daemon.pid()), "5").unwrap();
         let held = load(&daemon, &feed);
@@ -182,7 +183,7 @@ fn memory_has_a_ceiling_under_every_load_and_all_of_them() {
         std::thread::park_timeout(Duration::from_secs(30));
         let (peak, after) = (mib(&daemon, "VmHWM:"), mib(&daemon, "VmRSS:"));
         daemon.stop();
-        let (daemon, quiet) = quiet(&home);
+        let (daemon, quiet) = quiet(&home, "after");
         daemon.stop();
         println!("{name}: {before} MiB quiet, {peak} at most, {after} after 30 s, {quiet} anew");
         if peak > quiet + RISE_MIB {

@@ -1,5 +1,6 @@
 //! The daemon as a process, in a directory of its own.
 
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -18,6 +19,11 @@ use super::wait_for;
 
 /// The program under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_suppressd");
+
+/// The same, or another build of it that `SUPPRESSD` names, for tests that measure.
+fn program() -> OsString {
+    std::env::var_os("SUPPRESSD").unwrap_or_else(|| PROGRAM.into())
+}
 
 /// How long a start or a stop may take, on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -98,7 +104,7 @@ impl Home {
 
     /// The command that runs the daemon.
     pub(crate) fn run(&self) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program());
         command.args(["run", "-c"]).arg(self.config());
         command
     }
@@ -308,5 +314,5 @@ impl Drop for Daemon {
 
 /// Runs a verb with a configuration.
 pub(crate) fn cli(config: &Path, arguments: &[&str]) -> Output {
-    output(Command::new(PROGRAM).args(arguments).arg("-c").arg(config))
+    output(Command::new(program()).args(arguments).arg("-c").arg(config))
 }
