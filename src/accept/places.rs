@@ -2,8 +2,8 @@
 //!
 //! A place that is worked for is never taken away. One that waits for its client may be, and first
 //! of all from whoever has most of those: so no address takes the places of another by opening many
-//! connections, and on a Unix socket no user those of another. Of its own go first those between two requests, then those in the middle of one; of
-//! each the one that waits longest.
+//! connections, and no user those of another on a Unix socket. Of its own go first those between
+//! two requests, then those in the middle of one; of each the one that waits longest.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -177,8 +177,8 @@ impl Taken {
         if gives_way { self.take(first) } else { None }
     }
 
-    /// Takes a place from the address or user that has most of those that wait for their clients, as far as
-    /// there is one that has several. `None`: nobody gives way.
+    /// Takes a place from the address or user that has most of those that wait for their clients,
+    /// as far as there is one that has several. `None`: nobody gives way.
     fn make_fair_room(&mut self, now: u64, holder: Option<Holder>) -> Option<()> {
         let mut held: HashMap<Holder, usize> = HashMap::new();
         let waiting = self.seats.values().filter(|seat| seat.rank().0 != Doing::Working as u8);

@@ -353,9 +353,6 @@ fn hostile(daemon: &Daemon, lookup: SocketAddr, idle: usize, others: usize) -> V
     streams
 }
 
-/// Rounds of a window.
-const ROUNDS: usize = 50;
-
 const LOOKUP: &str = "[[lookup]]\nprotocol = \"tcp-table\"\nlisten = \"127.0.0.1:0\"\n";
 
 /// How long an honest client waits at one listener.
@@ -367,9 +364,12 @@ struct Waited {
     times: f64,
 }
 
-/// Of two daemons one has hostile clients. They are asked in turn, in windows of some rounds, and the
-/// medians of the windows count: whatever else the machine does then delays both.
-fn under_hostile_clients(idle: usize, others: usize, windows: usize) -> [Waited; 4] {
+/// Of two daemons one has hostile clients. They are asked in turn, in windows of some rounds, and
+/// the medians of the windows count: whatever else the machine does then delays both.
+fn under_hostile_clients(
+    (idle, others): (usize, usize),
+    (windows, rounds): (usize, usize),
+) -> [Waited; 4] {
     let homes = [Home::new(LOOKUP), Home::new(LOOKUP)];
     let daemons = homes.each_ref().map(|home| home.start().ready());
     let lookups = daemons.each_ref().map(|daemon| daemon.listening("tcp-table"));
@@ -383,7 +383,7 @@ fn under_hostile_clients(idle: usize, others: usize, windows: usize) -> [Waited;
             stream
         })
         .collect();
-    let turn = |_| [0, 1].map(|which| waits(&daemons[which], lookups[which], ROUNDS));
+    let turn = |_| [0, 1].map(|which| waits(&daemons[which], lookups[which], rounds));
     let measured: Vec<_> = (0..windows).map(turn).collect();
     drop((streams, followers));
     std::array::from_fn(|listener| {
@@ -403,7 +403,7 @@ fn under_hostile_clients(idle: usize, others: usize, windows: usize) -> [Waited;
 
 #[test]
 fn hostile_clients_delay_nobody() {
-    for (number, waited) in under_hostile_clients(100, 70, 3).into_iter().enumerate() {
+    for (number, waited) in under_hostile_clients((100, 70), (3, 25)).into_iter().enumerate() {
         let Waited { quiet, loud, .. } = waited;
         // A busy machine has its own delays; a place that is held costs seconds.
         let limit = (quiet * 3).max(Duration::from_secs(3));
@@ -418,7 +418,7 @@ fn hostile_clients_delay_nobody() {
 fn ten_thousand_hostile_clients_delay_nobody() {
     let names = ["public", "private", "control", "lookup"];
     let mut late = Vec::new();
-    for (name, waited) in names.iter().zip(under_hostile_clients(3_334, 342, 40)) {
+    for (name, waited) in names.iter().zip(under_hostile_clients((3_334, 342), (40, 50))) {
         let Waited { quiet, loud, times } = waited;
         println!("{name}: p99 {quiet:?} quiet, {loud:?} among 10,000 hostile clients: {times:.2}");
         if times > 3.0 {
