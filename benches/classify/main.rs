@@ -4,7 +4,8 @@
 //!
 //! A FILE has a reply a line: truth, reply code, enhanced code, text, parted by tabs. The truth is
 //! H (the address is dead), S (its mailbox or the way there is in trouble) or B (the sender's fault);
-//! two letters: either is right. Without files, the rows' own examples are judged.
+//! two letters: either is right. The rows' own examples and the fixtures are judged always, and the
+//! files that `SUPPRESSD_REPLIES` names, with `:` between.
 
 #![expect(clippy::print_stdout, reason = "a bench reports on standard output")]
 
@@ -15,6 +16,9 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use suppressd::model::Fault;
 use suppressd::verdict::{Reply, Rulebook, Told};
+
+/// Statements in words of no server.
+const FIXTURES: &str = "tests/fixtures/verdict/statements.tsv";
 
 /// How often each reply is judged for the time.
 const ROUNDS: u32 = 200;
@@ -27,17 +31,18 @@ struct Row {
 }
 
 fn main() -> Result<()> {
-    let files: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let named = std::env::var("SUPPRESSD_REPLIES").unwrap_or_default();
+    let named = named.split(':').filter(|file| !file.is_empty()).map(str::to_owned);
+    let given = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    let files: Vec<String> = [FIXTURES.to_owned()].into_iter().chain(named).chain(given).collect();
     let book = Rulebook::built_in()?;
-    if files.is_empty() {
-        let rows = book.rules().iter().map(|rule| Row {
-            truth: letter(rule.class.fault()).to_owned(),
-            smtp: None,
-            enhanced: None,
-            text: rule.example.clone(),
-        });
-        judge("the rows' own examples", &book, &rows.collect::<Vec<_>>());
-    }
+    let rows = book.rules().iter().map(|rule| Row {
+        truth: letter(rule.class.fault()).to_owned(),
+        smtp: None,
+        enhanced: None,
+        text: rule.example.clone(),
+    });
+    judge("the rows' own examples", &book, &rows.collect::<Vec<_>>());
     for file in files {
         let text = std::fs::read_to_string(&file).with_context(|| file.clone())?;
         let rows: Vec<Row> = text.lines().filter(|line| !line.starts_with('#')).map(row).collect();

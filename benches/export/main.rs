@@ -27,6 +27,7 @@ use suppressd::export::scan::Scan;
 use suppressd::export::{ALL, Format, Hash, Settings, Style, Table, runner};
 use suppressd::ingest::Running;
 use suppressd::model::Filter;
+use suppressd::model::reply::Refusals;
 use suppressd::rules::Rules;
 use suppressd::store::Reader;
 use tokio::runtime::{Handle, Runtime};
@@ -162,11 +163,10 @@ fn changes(
 }
 
 fn settings(format: &'static dyn Format, table: Table, path: &Path) -> Settings {
-    let reply = format.default_reply().unwrap_or_default();
     Settings {
         name: "bench".to_owned(),
         format,
-        style: Style::new(format, table, Hash::Sha256, reply),
+        style: Style::new(format, table, Hash::Sha256, &Refusals::default()),
         path: path.to_owned(),
         filter: Filter::default(),
         min_interval: Duration::ZERO,

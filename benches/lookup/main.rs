@@ -26,7 +26,7 @@ use anyhow::{Context, Result, ensure};
 use suppressd::ingest::Running;
 use suppressd::listen::{Entry, Listen, Listener, Passed};
 use suppressd::lookup::{ALL, Judge, Replies, Settings, listener};
-use suppressd::model::{Filter, Scope, reply};
+use suppressd::model::{Filter, Scope};
 use suppressd::rules::Rules;
 use tokio::sync::watch;
 
@@ -102,7 +102,7 @@ fn serve(
         scopes: vec![Scope::Global],
         scopes_by_sender: Vec::new(),
         recipient_delimiter: String::new(),
-        replies: Replies::parse(reply::DEFAULT).map_err(anyhow::Error::msg)?,
+        replies: Replies::new(&Refusals::default()),
         style: None,
         connections_max: 1024,
         idle_timeout: STOP,

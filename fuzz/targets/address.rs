@@ -3,6 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use suppressd::export::{ALL, Entry, Hash, Rows, Style, Table};
+use suppressd::model::reply::Refusals;
 use suppressd::model::{Address, OCTETS_MAX, Reason, Until};
 use suppressd_fuzz::now;
 
@@ -31,9 +32,8 @@ fuzz_target!(|data: &[u8]| {
 /// Each format carries the address in whole lines, or says that it cannot.
 fn exported(address: &Address) {
     for format in ALL {
-        let reply = format.default_reply().unwrap_or_default();
         for table in format.tables() {
-            let style = Style::new(*format, *table, Hash::Sha256, reply);
+            let style = Style::new(*format, *table, Hash::Sha256, &Refusals::default());
             let entry = Entry {
                 local: address.local(),
                 domain: address.domain(),

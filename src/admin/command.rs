@@ -173,6 +173,12 @@ pub struct ListFilter {
     pub since: Option<String>,
     /// Begun before this RFC 3339 time.
     pub until: Option<String>,
+    /// Only what failures of this class made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// Only what failures made in whose diagnostic this text stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diagnostic: Option<String>,
 }
 
 /// Which events.

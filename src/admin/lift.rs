@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::suppressions::{Wanted, parse_addresses, parse_source};
+use super::suppressions::{Match, Wanted, parse_addresses, parse_source};
 use super::{Admin, Failure, ListFilter, Replies, blocking, exports, row};
 use crate::clock;
 use crate::model::bounds::check_note;
@@ -28,6 +28,8 @@ pub(super) struct Target {
     pub(super) reason: Option<Reason>,
     /// The last instant to cover.
     through: Time,
+    /// The grounds to end.
+    covers: Vec<Lifts>,
     /// Why there is nothing to lift.
     problem: Option<&'static str>,
 }
@@ -36,20 +38,20 @@ impl Target {
     fn new(key: &str, scope: Scope, standing: &Standing, now: Time) -> Target {
         let through = last_instant(standing, now);
         let (address, key) = (standing.spelling().to_owned(), key.to_owned());
-        Target { address, key, scope, reason: None, through, problem: None }
+        Target { address, key, scope, reason: None, through, covers: Vec::new(), problem: None }
     }
 
-    /// What lifts it, as far as `lifts` goes.
-    pub(super) fn lift(&self, lifts: &Lifts, note: Option<&str>) -> Instruction {
-        Instruction {
+    /// What lifts it.
+    pub(super) fn lifts(&self, note: Option<&str>) -> impl Iterator<Item = Instruction> {
+        self.covers.iter().map(move |covers| Instruction {
             add: false,
             address: self.address.clone(),
             scope: self.scope.clone(),
             at: self.through,
             until: None,
             note: note.map(str::to_owned),
-            lifts: lifts.clone(),
-        }
+            lifts: covers.clone(),
+        })
     }
 }
 
@@ -69,13 +71,12 @@ impl Admin {
         check_note(note.as_deref().unwrap_or_default()).map_err(Failure::usage)?;
         let wanted = Wanted::parse(filter)?;
         self.check_sources(&wanted.filter.sources)?;
-        let lifts = wanted.lifts();
         let parsed = parse_addresses(&addresses)?;
         let admin = Arc::clone(self);
         let targets = blocking(move || admin.targets(&parsed, &wanted)).await?;
         let (done, failed) = match dry_run {
             true => (targets.len(), None),
-            false => self.lift_all(&targets, &lifts, note.as_deref(), to).await,
+            false => self.lift_all(&targets, note.as_deref(), to).await,
         };
         self.tell_lifted(&targets[..done], note.as_deref(), dry_run, to).await?;
         failed.map_or(Ok(()), Err)
@@ -85,7 +86,6 @@ impl Admin {
     async fn lift_all(
         &self,
         targets: &[Target],
-        lifts: &Lifts,
         note: Option<&str>,
         to: &Replies,
     ) -> (usize, Option<Failure>) {
@@ -94,9 +94,9 @@ impl Admin {
             if to.is_closed() {
                 return (done, Some(super::unheard(())));
             }
-            let element = |target: &Target| instruction_element(&target.lift(lifts, note));
             let known = chunk.iter().filter(|target| target.problem.is_none());
-            let elements: Vec<_> = known.map(element).collect();
+            let lifts = known.flat_map(|target| target.lifts(note));
+            let elements: Vec<_> = lifts.map(|lift| instruction_element(&lift)).collect();
             if !elements.is_empty()
                 && let Err(failure) = self.instruct(elements, Vec::new()).await
             {
@@ -140,9 +140,9 @@ impl Admin {
         let now = clock::now();
         let mut targets = Vec::new();
         if addresses.is_empty() {
-            self.each_match(wanted, |key, standing, found| {
-                let target = Target::new(key, found.scope, standing, now);
-                targets.push(Target { reason: Some(found.reason), ..target });
+            self.each_match(wanted, |Match { key, standing, suppression, covers }| {
+                let target = Target::new(key, suppression.scope, standing, now);
+                targets.push(Target { reason: Some(suppression.reason), covers, ..target });
                 Ok(())
             })?;
         }
@@ -163,11 +163,16 @@ impl Admin {
                 targets.push(Target { address, problem: Some(problem), ..target });
             }
             for (scope, standing) in standings {
-                let (key, filter) = (address.key(), &wanted.filter);
-                let found = self.rules.judge(key, &standing, &scope, filter, now);
+                let covers = self.meant(wanted, &scope, &standing, now)?;
+                let problem = covers.is_empty().then_some("nothing of it was made by that alone");
+                let key = address.key();
+                let judge = |covers: &Lifts| {
+                    self.rules.judge(key, &standing, &scope, &Filter::of(covers), now)
+                };
+                let reason = covers.iter().find_map(judge).map(|found| found.reason);
                 let target = Target::new(key, scope, &standing, now);
-                let (address, reason) = (address.received().to_owned(), found.map(|f| f.reason));
-                targets.push(Target { address, reason, ..target });
+                let address = address.received().to_owned();
+                targets.push(Target { address, reason, covers, problem, ..target });
             }
         }
         Ok(targets)
@@ -190,10 +195,9 @@ impl Admin {
         self.check_sources(std::slice::from_ref(&name))?;
         let (admin, asked) = (Arc::clone(self), name.clone());
         let (targets, freed) = blocking(move || admin.resting_on(&asked)).await?;
-        let lifts = Lifts { reason: None, source: Some(name) };
         let (done, failed) = match dry_run {
             true => (0, None),
-            false => self.lift_all(&targets, &lifts, note.as_deref(), to).await,
+            false => self.lift_all(&targets, note.as_deref(), to).await,
         };
         let keys = targets[..done].iter().take(exports::TOLD_MAX).map(|t| t.key.clone()).collect();
         let listings = self.listed_soon(keys).await?;
@@ -225,7 +229,9 @@ impl Admin {
             let mut live = findings.iter().filter(|finding| finding.is_live(now)).peekable();
             let alone = |of: &[SourceName]| of.iter().all(|of| of == source);
             freed += u64::from(live.peek().is_some() && live.all(|f| alone(&f.sources)));
-            targets.push(Target::new(&key, scope, &standing, now));
+            let covers = vec![Lifts { reason: None, source: Some(source.clone()) }];
+            let target = Target::new(&key, scope, &standing, now);
+            targets.push(Target { covers, ..target });
         }
         Ok((targets, freed))
     }

@@ -5,6 +5,7 @@
 
 mod actions;
 mod api;
+mod cause;
 mod command;
 mod drift;
 mod events;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cause::Cause;
 use super::{Admin, Failure, ListFilter, Replies, Reply, blocking, exports, row, rows, unheard};
 use crate::clock;
 use crate::export::Keys;
@@ -19,6 +20,16 @@ pub(super) struct Wanted {
     domain: Option<String>,
     since: Option<Time>,
     until: Option<Time>,
+    pub(super) cause: Option<Cause>,
+}
+
+/// A live suppression that matches.
+pub(super) struct Match<'a> {
+    pub(super) key: &'a str,
+    pub(super) standing: &'a Standing,
+    pub(super) suppression: Suppression,
+    /// The grounds that are meant.
+    pub(super) covers: Vec<Lifts>,
 }
 
 impl Wanted {
@@ -27,7 +38,9 @@ impl Wanted {
         let source = filter.source.as_deref().map(parse_source).transpose()?;
         let scope = filter.scope.as_deref().map(parse_scope).transpose()?;
         let domain = filter.domain.as_deref().map(parse_domain).transpose()?;
+        let cause = Cause::parse(&filter)?;
         Ok(Wanted {
+            cause,
             filter: Filter {
                 reasons: reason.into_iter().collect(),
                 sources: source.into_iter().collect(),
@@ -49,11 +62,19 @@ impl Wanted {
             && self.until.is_none_or(|until| suppression.since.nanos() < until.nanos())
     }
 
-    pub(super) fn lifts(&self) -> Lifts {
+    /// The grounds that are meant, where no cause is named.
+    fn lifts(&self) -> Lifts {
         Lifts {
             reason: self.filter.reasons.first().copied(),
             source: self.filter.sources.first().cloned(),
         }
+    }
+
+    /// Whether a ground is meant, as far as its reason and source tell.
+    fn admits_ground(&self, ground: &Lifts) -> bool {
+        let own = self.lifts();
+        own.reason.is_none_or(|reason| ground.reason == Some(reason))
+            && own.source.is_none_or(|source| ground.source == Some(source))
     }
 }
 
@@ -98,8 +119,8 @@ impl Admin {
         self.check_sources(&wanted.filter.sources)?;
         let (admin, to) = (Arc::clone(self), to.clone());
         blocking(move || {
-            admin.each_match(&wanted, |_, _, found| {
-                let row = rows::suppression(&found);
+            admin.each_match(&wanted, |found| {
+                let row = rows::suppression(&found.suppression);
                 to.blocking_send(Reply::Row { row }).map_err(unheard)
             })
         })
@@ -110,7 +131,7 @@ impl Admin {
     pub(super) fn each_match(
         &self,
         wanted: &Wanted,
-        mut each: impl FnMut(&str, &Standing, Suppression) -> Result<(), Failure>,
+        mut each: impl FnMut(Match<'_>) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let now = clock::now();
         for standing in self.reader.standings() {
@@ -118,12 +139,32 @@ impl Admin {
             if !wanted.admits_key(&key) {
                 continue;
             }
-            let found = self.rules.judge(&key, &standing, &scope, &wanted.filter, now);
-            if let Some(found) = found.filter(|found| wanted.admits(found)) {
-                each(&key, &standing, found)?;
+            let judge = |filter: &Filter| self.rules.judge(&key, &standing, &scope, filter, now);
+            let found = judge(&wanted.filter).filter(|found| wanted.admits(found));
+            if found.is_none() {
+                continue;
+            }
+            let covers = self.meant(wanted, &scope, &standing, now)?;
+            let found = covers.iter().find_map(|covers| judge(&Filter::of(covers)));
+            if let Some(suppression) = found {
+                each(Match { key: &key, standing: &standing, suppression, covers })?;
             }
         }
         Ok(())
+    }
+
+    /// The grounds of a standing that are meant.
+    pub(super) fn meant(
+        &self,
+        wanted: &Wanted,
+        scope: &Scope,
+        standing: &Standing,
+        now: Time,
+    ) -> Result<Vec<Lifts>, Failure> {
+        let Some(cause) = &wanted.cause else { return Ok(vec![wanted.lifts()]) };
+        let mut covers = self.made_by(cause, scope, standing, now)?;
+        covers.retain(|ground| wanted.admits_ground(ground));
+        Ok(covers)
     }
 
     pub(super) async fn add(

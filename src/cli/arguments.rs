@@ -43,6 +43,12 @@ pub(super) struct FilterArguments {
     /// Only begun before this time
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<Time>,
+    /// Only what failures of this class made, and nothing else
+    #[arg(long, value_parser = class)]
+    class: Option<Class>,
+    /// Only what failures made, and nothing else, in whose diagnostic this text stands
+    #[arg(long, value_name = "TEXT")]
+    diagnostic: Option<String>,
 }
 
 impl FilterArguments {
@@ -56,6 +62,8 @@ impl FilterArguments {
             scope: text(self.scope.as_ref()),
             since: text(self.since.as_ref()),
             until: text(self.until.as_ref()),
+            class: text(self.class.as_ref()),
+            diagnostic: self.diagnostic.clone(),
         })
     }
 }

@@ -11,8 +11,10 @@ use toml::de::DeValue;
 
 use super::exports::{self, Format, Hash, Style, Table};
 use super::near::listed;
+use super::reply::refusals;
 use super::section::{Field, Section, shown};
 use super::{DAY, scope};
+use crate::model::reply::Refusals;
 use crate::model::{Filter, Reason, Scope, SourceName};
 
 const INTERVALS: RangeInclusive<Duration> = Duration::ZERO..=DAY;
@@ -70,7 +72,7 @@ fn export(
     let path = path(&section, name.as_deref(), ending, taken);
     let usual = format.map_or(&[][..], |format| format.reasons());
     let filter = filter(&section, sources, usual);
-    let reply = section.take("reply").and_then(|field| reply(&field, format));
+    let replies = section.take("reply").and_then(|field| replies(&field, format));
     let interval = section.take("min_interval").and_then(|field| field.duration(INTERVALS));
     let max_shrink = section.take("max_shrink").and_then(|field| percent(&field));
     let command = section.take("command").map(|field| command(&field));
@@ -79,13 +81,13 @@ fn export(
     let mode = section.take("mode").and_then(|field| mode(&field));
     section.finish();
     let format = format?;
-    let reply = reply.or(format.default_reply()).unwrap_or_default();
+    let replies = replies.unwrap_or_default();
     let table = table.unwrap_or(format.tables()[0]);
     let usual_interval = if table == Table::Lmdb { Duration::ZERO } else { INTERVAL };
     Some(exports::Settings {
         name: name?,
         format,
-        style: Style::new(format, table, hash.unwrap_or(Hash::Sha256), reply),
+        style: Style::new(format, table, hash.unwrap_or(Hash::Sha256), &replies),
         path: path?,
         filter,
         min_interval: interval.unwrap_or(usual_interval),
@@ -246,14 +248,13 @@ pub(super) fn filter(
     }
 }
 
-fn reply<'a>(field: &Field<'a>, format: Option<&'static dyn Format>) -> Option<&'a str> {
-    let text = field.text()?;
+fn replies(field: &Field<'_>, format: Option<&'static dyn Format>) -> Option<Refusals> {
     let format = format?;
-    let Err(what) = format.check_reply(text) else { return Some(text) };
-    match format.default_reply() {
-        Some(usual) => field.problem(what, format!("the default is {usual:?}")),
-        None => field.problem(what, "remove the key"),
+    if format.has_replies() {
+        return refusals(field, |text| format.check_reply(text));
     }
+    let what = format!("is of no use: a file of {} holds no reply", format.name());
+    field.problem(what, "remove the key");
     None
 }
 

@@ -8,6 +8,7 @@ use super::export::filter;
 use super::listeners::{CONNECTIONS_MAX, CONNECTIONS_MAX_DEFAULT, admitted, clash, listen};
 use super::lookups::{ALL, Protocol, Replies, Sender, Settings, Style};
 use super::near::listed;
+use super::reply::refusals;
 use super::section::{Field, Section, checked, shown};
 use super::{DAY, scope};
 use crate::listen::Listen;
@@ -56,10 +57,9 @@ fn lookup(
     let Filter { reasons, sources, scopes } = filter(section, sources, &[]);
     let by_sender = section.take("scopes_by_sender").map(|field| by_sender(&field, protocol));
     let delimiter = section.take("recipient_delimiter").and_then(|field| delimiter(&field));
-    let reply = section.take("reply").and_then(|field| {
-        let hint = format!("the default is {:?}", reply::DEFAULT);
-        checked(&field, Replies::parse(field.text()?), &hint)
-    });
+    let reply = section
+        .take("reply")
+        .and_then(|field| refusals(&field, |text| reply::check(text).map(|_| ())));
     let style = section.take("style").and_then(|field| style(&field, protocol));
     let connections =
         section.take("connections_max").and_then(|field| field.integer(CONNECTIONS_MAX));
@@ -76,7 +76,7 @@ fn lookup(
         scopes,
         scopes_by_sender: by_sender.unwrap_or_default(),
         recipient_delimiter: delimiter.unwrap_or_default(),
-        replies: reply.or_else(|| Replies::parse(reply::DEFAULT).ok())?,
+        replies: Replies::new(&reply.unwrap_or_default()),
         style,
         connections_max: connections.and_then(whole).unwrap_or(CONNECTIONS_MAX_DEFAULT),
         idle_timeout: idle.unwrap_or(IDLE_TIMEOUT),

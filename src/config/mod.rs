@@ -12,6 +12,7 @@ mod near;
 mod poll;
 mod problem;
 mod push;
+mod reply;
 mod report;
 mod rules;
 mod section;

@@ -797,7 +797,7 @@ mod tests {
         bench.generation(1).await;
         let text = || fs::read_to_string(bench.path()).unwrap();
         let lines = |keys: &[&str]| -> String {
-            keys.iter().map(|k| format!("{k}@x.test\t550 5.1.1 suppressed: manual\n")).collect()
+            keys.iter().map(|k| format!("{k}@x.test\t550 5.7.1 suppressed: manual\n")).collect()
         };
         bench.set_of(keys(&["a", "b", "c", "not told of"]), &["b"]);
         assert_eq!(bench.generation(2).await.rows, 3);

@@ -367,7 +367,7 @@ mod tests {
         let found = scan.run(|each| test::visit(&standings, each), add).unwrap();
         assert_eq!(
             rows,
-            ["a@x.test 550 5.1.1 suppressed: complaint", "d@x.test 550 5.1.1 suppressed: manual"]
+            ["a@x.test 550 5.7.1 suppressed: complaint", "d@x.test 550 5.7.1 suppressed: manual"]
         );
         assert_eq!(found.unfit, 1);
         assert_eq!(found.gone.count(), 3, "b, and e in both forms; c had ended before");

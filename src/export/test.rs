@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{ALL, Entry, Format, Hash, Rows, Settings, Style, Table, Unfit};
+use crate::model::reply::Refusals;
 use crate::model::{
     Address, EventId, Fact, Filter, Gist, Latest, Lift, Lifts, Reason, Scope, SourceName, Standing,
     Telling, Time, Until,
@@ -22,8 +23,7 @@ pub(super) fn style(format: &dyn Format) -> Style {
 
 /// The same, in that table.
 pub(super) fn style_in(format: &dyn Format, table: Table) -> Style {
-    let reply = format.default_reply().unwrap_or_default();
-    Style::new(format, table, Hash::Sha256, reply)
+    Style::new(format, table, Hash::Sha256, &Refusals::default())
 }
 
 /// An export that fixes nothing.

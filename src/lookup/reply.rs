@@ -3,7 +3,7 @@
 //! All replies are made once, for each reason and style: answering a query copies one of them.
 
 use crate::model::Reason;
-use crate::model::reply::{self, Reply};
+use crate::model::reply::{Refusals, Reply};
 
 /// Which table of an MTA the answer is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,19 +40,13 @@ impl Style {
 pub struct Replies([[Box<str>; Reason::ALL.len()]; Style::ALL.len()]);
 
 impl Replies {
-    /// From a configured reply, in which `{reason}` stands for the reason, in words.
-    ///
-    /// # Errors
-    /// Says what it must be.
-    pub fn parse(reply: &str) -> Result<Replies, String> {
-        reply::check(reply)?;
-        let filled = |reason| reply::fill(reply, reason);
+    /// From the configured replies, each of which was checked.
+    pub fn new(refusals: &Refusals) -> Replies {
         let write = |style, reason| {
-            // The words of a reason change nothing about the codes before them.
-            let filled = filled(reason);
+            let filled = refusals.get(reason);
             Reply::parse(&filled).map_or(Box::default(), |reply| write(&reply, style).into())
         };
-        Ok(Replies(Style::ALL.map(|style| Reason::ALL.map(|reason| write(style, reason)))))
+        Replies(Style::ALL.map(|style| Reason::ALL.map(|reason| write(style, reason))))
     }
 
     /// The reply of a style for a reason.
@@ -92,7 +86,7 @@ mod tests {
     fn a_reply_is_written_in_every_style() {
         for (reply, expected) in [
             (
-                reply::DEFAULT,
+                "5.1.1 suppressed: {reason}",
                 [
                     "550 5.1.1 suppressed: hard bounce",
                     "error:5.1.1 suppressed: hard bounce",
@@ -108,13 +102,20 @@ mod tests {
             ),
             ("550 5.1 x", ["550 5.1 x", "error:5.0.0 5.1 x", "ERROR:5.0.0:\"550 5.1 x\""]),
         ] {
-            let replies = Replies::parse(reply).unwrap();
+            let replies = Replies::new(&Refusals::same(reply));
             let made = Style::ALL.map(|style| replies.get(style, Reason::HardBounce));
             assert_eq!(made, expected, "{reply}");
         }
-        let replies = Replies::parse(reply::DEFAULT).unwrap();
-        for reason in Reason::ALL {
-            let expected = format!("550 5.1.1 suppressed: {}", reason.as_str().replace('_', " "));
+        let replies = Replies::new(&Refusals::default());
+        for (reason, expected) in [
+            (Reason::Complaint, "550 5.7.1 suppressed: complaint"),
+            (Reason::HardBounce, "550 5.1.1 suppressed: hard bounce"),
+            (Reason::Invalid, "550 5.1.3 suppressed: invalid"),
+            (Reason::Unsubscribe, "550 5.7.1 suppressed: unsubscribe"),
+            (Reason::Manual, "550 5.7.1 suppressed: manual"),
+            (Reason::ProviderListed, "550 5.7.1 suppressed: provider listed"),
+            (Reason::SoftBounces, "550 5.2.0 suppressed: soft bounces"),
+        ] {
             assert_eq!(replies.get(Style::Access, reason), expected);
         }
     }

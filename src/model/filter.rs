@@ -1,6 +1,6 @@
 //! Which suppressions an export, a lookup or a listing is about.
 
-use super::{Reason, Scope, SourceName};
+use super::{Lifts, Reason, Scope, SourceName};
 
 /// Narrows a verdict to some reasons and sources, and a view to some scopes. Empty means all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +14,15 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// The grounds that a lift is about, in any scope.
+    pub fn of(lifts: &Lifts) -> Filter {
+        Filter {
+            reasons: lifts.reason.into_iter().collect(),
+            sources: lifts.source.iter().cloned().collect(),
+            scopes: Vec::new(),
+        }
+    }
+
     /// Whether a ground of this reason and source counts.
     pub fn admits(&self, reason: Reason, source: &str) -> bool {
         (self.reasons.is_empty() || self.reasons.contains(&reason))

@@ -4,8 +4,52 @@
 
 use super::Reason;
 
-/// What an MTA says unless it is told otherwise.
-pub const DEFAULT: &str = "5.1.1 suppressed: {reason}";
+/// The reply for each reason, before the reason stands in it in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusals([Box<str>; Reason::ALL.len()]);
+
+impl Default for Refusals {
+    /// What an MTA says unless it is told otherwise.
+    fn default() -> Refusals {
+        Refusals(Reason::ALL.map(|reason| usual(reason).into()))
+    }
+}
+
+impl Refusals {
+    /// The same reply for every reason.
+    pub fn same(reply: &str) -> Refusals {
+        Refusals(Reason::ALL.map(|_| reply.into()))
+    }
+
+    /// Another reply for one reason.
+    pub fn set(&mut self, reason: Reason, reply: &str) {
+        let replies = Reason::ALL.iter().zip(&mut self.0);
+        for (_, known) in replies.filter(|(known, _)| **known == reason) {
+            *known = reply.into();
+        }
+    }
+
+    /// The reply for a reason, with its words.
+    pub fn get(&self, reason: Reason) -> String {
+        let mut replies = Reason::ALL.iter().zip(&self.0);
+        let reply = replies.find(|(known, _)| **known == reason).map_or("", |(_, reply)| reply);
+        fill(reply, reason)
+    }
+}
+
+/// The code that is true of a reason (RFC 3463, section 3; registered by RFC 5248). X.1.1: there is
+/// no such mailbox; X.1.3: there can be none; X.2.0: something is wrong with the mailbox; X.7.1: we
+/// do not deliver, whatever the mailbox.
+pub fn usual(reason: Reason) -> &'static str {
+    match reason {
+        Reason::HardBounce => "5.1.1 suppressed: {reason}",
+        Reason::Invalid => "5.1.3 suppressed: {reason}",
+        Reason::SoftBounces => "5.2.0 suppressed: {reason}",
+        Reason::Complaint | Reason::Unsubscribe | Reason::Manual | Reason::ProviderListed => {
+            "5.7.1 suppressed: {reason}"
+        }
+    }
+}
 
 /// Longest reply with its placeholders filled in, in bytes. SMTP allows 512 for a whole line, and
 /// MTAs add the address.
@@ -102,7 +146,7 @@ pub fn check_permanent(reply: &str) -> Result<Reply<'_>, String> {
     Err("must be a refusal for good: this MTA has no other here".to_owned())
 }
 
-/// The reply for a reason.
+/// A reply with a reason in words.
 pub fn fill(reply: &str, reason: Reason) -> String {
     reply.replace(PLACEHOLDER, words(reason))
 }
@@ -138,6 +182,20 @@ mod tests {
         }
         assert!(check_permanent("450 4.7.1 later").is_err());
         assert_eq!(fill("550 {reason}, {reason}", Reason::Manual), "550 manual, manual");
+    }
+
+    #[test]
+    fn each_reason_has_its_own_reply() {
+        let mut refusals = Refusals::default();
+        for reason in Reason::ALL {
+            assert!(check_permanent(usual(reason)).is_ok());
+        }
+        assert_eq!(refusals.get(Reason::HardBounce), "5.1.1 suppressed: hard bounce");
+        assert_eq!(refusals.get(Reason::Complaint), "5.7.1 suppressed: complaint");
+        refusals.set(Reason::Complaint, "4.7.1 {reason}: later");
+        assert_eq!(refusals.get(Reason::Complaint), "4.7.1 complaint: later");
+        assert_eq!(refusals.get(Reason::Invalid), "5.1.3 suppressed: invalid");
+        assert_eq!(Refusals::same("550 no").get(Reason::Manual), "550 no");
     }
 
     #[test]

@@ -218,7 +218,10 @@ pub(super) fn checksum(key: &[u8], value: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::model::{Lifts, MessageKey, Reason, SourceName, Until};
 
     /// What was one number is two by now.
     #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -242,6 +245,33 @@ mod tests {
         for bad in [&[][..], &[0, 7, 8], &[1], &[2, 7]] {
             assert!(matches!(decode::<Pair>(bad), Err(StoreError::Damaged(_))), "{bad:?}");
         }
+    }
+
+    /// The second form of a standing had no classes, nothing unexplained and nothing held.
+    #[test]
+    fn a_standing_of_the_second_form_is_read() {
+        let (source, at) = (SourceName::parse("acme").unwrap(), Time::from_seconds(1_780_000_000));
+        let message = MessageKey::of(&source, Some("m"), at);
+        let latest = (at, Until::Forever, [7_u8; 16], None::<&str>);
+        let grounds = vec![((Reason::HardBounce, &source), (at, latest, None::<()>))];
+        let soft = BTreeMap::from([(message, (None::<u64>, at, &source))]);
+        let (blocked, lifts) = (BTreeMap::<MessageKey, ()>::new(), BTreeMap::<Lifts, Cuts>::new());
+        let old = ("A@x.test", grounds, soft, blocked, Cuts::of(at), lifts);
+        let mut bytes = postcard::to_extend(&old, vec![2]).unwrap();
+
+        let standing: Standing = decode(&bytes).unwrap();
+        assert_eq!(standing.spelling(), "A@x.test");
+        let grounds: Vec<_> = standing.grounds().collect();
+        let (reason, of, ground) = grounds[0];
+        assert_eq!((grounds.len(), reason, of), (1, Reason::HardBounce, &source));
+        assert_eq!((ground.first, ground.latest.at, ground.latest.class), (at, at, None));
+        assert_eq!(standing.soft().iter().map(|bounce| bounce.at).collect::<Vec<_>>(), [at]);
+        assert!(standing.unexplained().is_empty() && standing.held().is_empty());
+        // It is written in the present form, and reads the same.
+        let now = encode(&standing);
+        assert_eq!((now[0], decode(&now)), (Standing::NUMBER, Ok(standing)));
+        bytes.truncate(20);
+        assert!(matches!(decode::<Standing>(&bytes), Err(StoreError::Damaged(_))));
     }
 
     #[test]

@@ -14,12 +14,13 @@
 mod codes;
 pub mod own;
 mod providers;
+mod rows;
 mod rulebook;
 mod text;
 mod tree;
 
 pub use codes::{Enhanced, Weight};
-pub use rulebook::{CodeRow, Known, Rule, RuleError, Rulebook};
+pub use rulebook::{CodeRow, Found, Known, Rule, RuleError, Rulebook};
 pub use text::Reading;
 
 use crate::model::{Class, Fault, Judgement};
@@ -101,16 +102,20 @@ impl Rulebook {
         let reading = Reading::of(reply.text);
         let codes = self.codes_of(reply, &reading);
         let word = self.word(reply, &reading, &codes);
-        let clear = word.filter(|rule| !rule.weak);
+        let clear = word.as_ref().filter(|found| !found.rule.weak);
+        let transient = reply.is_transient(&reading);
         let code = self.best_code(&codes);
         if let Told::Sorts(class) = told
             && class != Class::Unexplained
         {
-            let strong = code.filter(|(_, row)| row.weight >= Weight::Strong);
-            let said = clear.map(|rule| rule.class).or(strong.map(|(_, row)| row.class));
+            let coded = |least| {
+                code.filter(|(_, row)| row.weight >= least).map(|(_, row)| row.class)
+            };
+            let worded = clear.map(|found| found.class(transient));
+            let said = coded(Weight::Final).or(worded).or(coded(Weight::Strong));
             let contradicts = match (class.fault(), said.map(Class::fault)) {
                 (Fault::Recipient, Some(Fault::Sender | Fault::Passing)) => true,
-                (Fault::Recipient, _) => reply.is_transient(&reading),
+                (Fault::Recipient, _) => transient,
                 (Fault::Passing, Some(fault)) => fault == Fault::Sender,
                 _ => false,
             };
@@ -121,14 +126,14 @@ impl Rulebook {
         if let Some(code) = code.filter(|code| code.1.weight == Weight::Final) {
             return Judgement::by_code(code);
         }
-        if let Some(rule) = clear {
-            return Judgement::by(rule);
+        if let Some(found) = clear {
+            return Judgement::by(found, transient);
         }
         if let Some(code) = code.filter(|code| code.1.weight == Weight::Strong) {
             return Judgement::by_code(code);
         }
-        if let Some(rule) = word {
-            return Judgement::by(rule);
+        if let Some(found) = &word {
+            return Judgement::by(found, transient);
         }
         if let Some(code) = code.filter(|code| code.1.weight == Weight::Weak) {
             return Judgement::by_code(code);
@@ -161,7 +166,7 @@ impl Rulebook {
         codes
     }
 
-    fn word(&self, reply: &Reply<'_>, reading: &Reading, codes: &[Enhanced]) -> Option<&Rule> {
+    fn word(&self, reply: &Reply<'_>, reading: &Reading, codes: &[Enhanced]) -> Option<Found<'_>> {
         let replies: Vec<u16> = reply.smtp.into_iter().chain(reading.replies.clone()).collect();
         self.decide(&reading.words, &Known { replies: &replies, codes })
     }
@@ -205,8 +210,9 @@ impl Judgement {
         Judgement::new(class, PROVIDERS, "the provider's own word".to_owned(), "")
     }
 
-    fn by(rule: &Rule) -> Judgement {
-        Judgement::new(rule.class, rule.family, rule.phrase.clone(), &rule.source)
+    fn by(found: &Found<'_>, transient: bool) -> Judgement {
+        let rule = found.rule;
+        Judgement::new(found.class(transient), rule.family, found.evidence(), &rule.source)
     }
 
     fn by_code((code, row): (Enhanced, &CodeRow)) -> Judgement {

@@ -7,7 +7,7 @@ use regex::{Regex, RegexBuilder};
 
 use super::Reply;
 use super::codes::Enhanced;
-use super::rulebook::{Span, span};
+use super::rows::{Span, span};
 use super::text::Reading;
 use crate::model::{Class, EventKind, Judgement, SourceName};
 

@@ -4,10 +4,9 @@
 //! however many rows there are. Of several phrases in a text the longest decides, unless a row
 //! states another rank.
 
-use serde::Deserialize;
-
 use super::codes::{Enhanced, Weight};
 use super::providers::Providers;
+use super::rows::{File, Groups, Range, Span, code_rows, phrases, range, span, split};
 use super::text::Reading;
 use super::tree::{Hit, Tree};
 use crate::model::Class;
@@ -30,15 +29,17 @@ pub struct Rule {
     pub example: String,
     /// Whether a code that is strong decides against it.
     pub weak: bool,
-    rank: i32,
-    /// Letters of the phrase, without its gaps.
-    length: usize,
+    pub(super) rank: i32,
+    /// Whether the phrase must be all that is said.
+    pub(super) whole: bool,
+    /// What it means where the server said 4, if that is something else.
+    pub(super) soft: Option<Class>,
     /// Only with these codes, if any: an enhanced code's subject and detail, or a reply code.
-    with: Vec<Condition>,
+    pub(super) with: Vec<Condition>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Condition {
+pub(super) enum Condition {
     Reply(u16),
     Enhanced(u16, u16),
 }
@@ -64,70 +65,38 @@ pub struct Rulebook {
     pub(super) providers: Providers,
     codes: Vec<(Span, CodeRow)>,
     replies: Vec<(Range, CodeRow)>,
+    #[cfg(test)]
+    pub(super) groups: Groups,
 }
 
-/// Reply codes, from one to another.
-type Range = std::ops::RangeInclusive<u16>;
-
 /// What a run of words in the tree is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Piece {
-    /// A part of a row's phrase: which row, the place in the phrase, and whether it is the last.
-    Phrase(usize, u8, bool),
+    /// A part of a row's phrase.
+    Phrase(Part),
     /// A frame around the reply of another server.
     Frame,
 }
 
-/// Enhanced codes of one subject, from one detail to another.
+/// A row's phrase, up to its next gap.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Span {
-    /// Only those with this first digit, if it is given.
-    class: Option<u8>,
-    subject: u16,
-    first: u16,
-    last: u16,
+struct Part {
+    rule: usize,
+    /// Its place in the phrase.
+    place: usize,
+    /// Whether the phrase ends here.
+    last: bool,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    source: String,
-    /// Words of the reporting program behind which the reply of another server stands.
-    #[serde(default)]
-    frames: Vec<String>,
-    #[serde(default)]
-    rule: Vec<RuleRow>,
-    #[serde(default)]
-    code: Vec<Row>,
-    #[serde(default)]
-    reply: Vec<Row>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RuleRow {
-    class: String,
-    any: Vec<String>,
-    #[serde(default)]
-    source: Option<String>,
-    #[serde(default)]
-    example: Vec<String>,
-    #[serde(default)]
-    with: Vec<String>,
-    #[serde(default)]
-    weak: bool,
-    #[serde(default)]
-    rank: i32,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Row {
-    codes: Vec<String>,
-    class: String,
-    weight: String,
-    #[serde(default)]
-    source: Option<String>,
+/// A row whose phrase stands in a text.
+#[derive(Clone, Debug)]
+pub struct Found<'r> {
+    /// The row.
+    pub rule: &'r Rule,
+    /// Letters that were recognised.
+    length: usize,
+    /// The words that were recognised, a gap between the parts.
+    words: String,
 }
 
 /// A row of the files cannot be used.
@@ -151,37 +120,64 @@ impl Rulebook {
 
     /// Reads files, each a name and a text.
     pub(crate) fn read(files: &[(&'static str, &str)]) -> Result<Rulebook, RuleError> {
-        let mut rules: Vec<Rule> = Vec::new();
+        let wrong = |file: &str, problem| RuleError { file: file.to_owned(), problem };
+        let (mut rows, mut groups): (Vec<_>, Groups) = (Vec::new(), Groups::new());
         let (mut codes, mut replies, mut frames) = (Vec::new(), Vec::new(), Vec::new());
         for (name, text) in files {
-            let wrong = |problem: String| RuleError { file: (*name).to_owned(), problem };
+            let wrong = |problem: String| wrong(name, problem);
             let file: File = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
             frames.extend(file.frames);
-            for row in file.rule {
-                rules.extend(phrases(name, &file.source, row).map_err(wrong)?);
-            }
+            groups.extend(file.group);
             for row in file.code {
                 codes.extend(code_rows(&file.source, row, span).map_err(wrong)?);
             }
             for row in file.reply {
                 replies.extend(code_rows(&file.source, row, range).map_err(wrong)?);
             }
-        }
-        let (mut pieces, mut tree) = (Vec::new(), Tree::default());
-        for frame in frames {
-            tree.add(Reading::plain(&frame).trim(), pieces.len());
-            pieces.push(Piece::Frame);
-        }
-        for (index, rule) in rules.iter().enumerate() {
-            let own = split(&rule.phrase);
-            let last = own.len().saturating_sub(1);
-            for (place, piece) in own.iter().enumerate() {
-                tree.add(piece, pieces.len());
-                pieces.push(Piece::Phrase(index, place as u8, place == last));
-            }
+            rows.extend(file.rule.into_iter().map(|row| (*name, file.source.clone(), row)));
         }
         let providers = Providers::built_in()?;
-        Ok(Rulebook { rules, pieces, tree, providers, codes, replies })
+        let mut book = Rulebook {
+            rules: Vec::new(),
+            pieces: Vec::new(),
+            tree: Tree::default(),
+            providers,
+            codes,
+            replies,
+            #[cfg(test)]
+            groups: Groups::new(),
+        };
+        for (number, words) in groups.values().enumerate() {
+            for word in words {
+                book.tree.add_to_group(number as u32, Reading::plain(word).trim());
+            }
+        }
+        for frame in frames {
+            for steps in split(&frame, &groups).map_err(|problem| wrong("words", problem))? {
+                book.tree.add(&steps, book.pieces.len());
+                book.pieces.push(Piece::Frame);
+            }
+        }
+        #[cfg(test)]
+        book.groups.clone_from(&groups);
+        for (name, source, row) in rows {
+            let wrong = |problem: String| wrong(name, problem);
+            for rule in phrases(name, &source, row, &groups).map_err(wrong)? {
+                book.add(rule, &groups).map_err(wrong)?;
+            }
+        }
+        Ok(book)
+    }
+
+    fn add(&mut self, rule: Rule, groups: &Groups) -> Result<(), String> {
+        let pieces = split(&rule.phrase, groups)?;
+        for (place, steps) in pieces.iter().enumerate() {
+            self.tree.add(steps, self.pieces.len());
+            let last = place + 1 == pieces.len();
+            self.pieces.push(Piece::Phrase(Part { rule: self.rules.len(), place, last }));
+        }
+        self.rules.push(rule);
+        Ok(())
     }
 
     /// Every row that reads words.
@@ -191,42 +187,60 @@ impl Rulebook {
 
     /// The row that decides about `words`: behind the last frame, if a row speaks there that is not
     /// weak, and anywhere else.
-    pub fn decide(&self, words: &str, known: &Known<'_>) -> Option<&Rule> {
-        let hits = self.tree.hits(words);
+    pub fn decide(&self, words: &str, known: &Known<'_>) -> Option<Found<'_>> {
+        let words: Vec<&str> = words.split(' ').filter(|word| !word.is_empty()).collect();
+        let hits = self.tree.hits(&words);
         let frames = hits.iter().filter(|hit| matches!(self.pieces[hit.piece], Piece::Frame));
         let frame = frames.map(|hit| hit.end).max().unwrap_or(0);
-        let behind = heaviest(self.found(&hits, frame, known));
-        if frame == 0 || behind.is_some_and(|rule| !rule.weak) {
+        let behind = heaviest(self.found(&hits, &words, frame, known));
+        if frame == 0 || behind.as_ref().is_some_and(|found| !found.rule.weak) {
             return behind;
         }
-        behind.or_else(|| heaviest(self.found(&hits, 0, known)))
+        behind.or_else(|| heaviest(self.found(&hits, &words, 0, known)))
     }
 
     /// The rows whose phrases stand behind the word `from`, and whose conditions hold.
-    fn found(&self, hits: &[Hit], from: usize, known: &Known<'_>) -> impl Iterator<Item = &Rule> {
-        // How many pieces of a phrase were found, and where the last of them ended.
-        let mut begun: Vec<(usize, u8, usize)> = Vec::new();
-        let mut found: Vec<usize> = Vec::new();
+    fn found<'r>(
+        &'r self,
+        hits: &[Hit],
+        words: &[&str],
+        from: usize,
+        known: &Known<'_>,
+    ) -> impl Iterator<Item = Found<'r>> {
+        // Phrases of which a part was found: the place of the next, where that may start, and what
+        // was recognised.
+        let mut begun: Vec<(usize, usize, usize, String)> = Vec::new();
+        let mut found: Vec<Found<'r>> = Vec::new();
         for hit in hits.iter().filter(|hit| hit.start >= from) {
-            let Piece::Phrase(rule, place, last) = self.pieces[hit.piece] else { continue };
-            let known = begun.iter_mut().find(|(r, ..)| *r == rule);
-            let whole = match known {
-                Some((_, next, until)) if *next == place && *until <= hit.start => {
-                    (*next, *until) = (place + 1, hit.end);
-                    last
-                }
-                None if place == 0 && last => true,
-                None if place == 0 => {
-                    begun.push((rule, 1, hit.end));
-                    false
-                }
-                _ => false,
+            let Piece::Phrase(Part { rule, place, last }) = self.pieces[hit.piece] else {
+                continue;
             };
-            if whole {
-                found.push(rule);
+            let is_whole = hit.start == from && hit.end == words.len();
+            if self.rules[rule].whole && !is_whole {
+                continue;
+            }
+            let said = words[hit.start..hit.end].join(" ");
+            let known = begun.iter_mut().find(|(known, ..)| *known == rule);
+            let words = match known {
+                Some((_, next, until, words)) if *next == place && *until <= hit.start => {
+                    (*next, *until) = (place + 1, hit.end);
+                    words.push_str(" \u{2026} ");
+                    words.push_str(&said);
+                    words.clone()
+                }
+                None if place == 0 && !last => {
+                    begun.push((rule, 1, hit.end, said));
+                    continue;
+                }
+                None if place == 0 => said,
+                _ => continue,
+            };
+            if last {
+                let length = words.chars().filter(|c| *c != '\u{2026}').count();
+                found.push(Found { rule: &self.rules[rule], length, words });
             }
         }
-        found.into_iter().map(|rule| &self.rules[rule]).filter(|rule| rule.holds(known))
+        found.into_iter().filter(|found| found.rule.holds(known))
     }
 
     /// What an enhanced code means.
@@ -240,19 +254,25 @@ impl Rulebook {
     }
 }
 
-impl Span {
-    /// Whether a code is one of these.
-    pub(super) fn has(self, code: Enhanced) -> bool {
-        self.subject == code.subject
-            && (self.first..=self.last).contains(&code.detail)
-            && self.class.is_none_or(|class| class == code.class)
-    }
+/// The row that decides among those found.
+fn heaviest<'r>(found: impl Iterator<Item = Found<'r>>) -> Option<Found<'r>> {
+    let order = |found: &Found<'_>| (!found.rule.weak, found.rule.rank, found.length);
+    found.reduce(|best, found| if order(&best) < order(&found) { found } else { best })
 }
 
-/// The row that decides among those found.
-fn heaviest<'r>(found: impl Iterator<Item = &'r Rule>) -> Option<&'r Rule> {
-    let order = |rule: &Rule| (!rule.weak, rule.rank, rule.length);
-    found.reduce(|best, rule| if order(best) < order(rule) { rule } else { best })
+impl Found<'_> {
+    /// What it means; `transient`: where the server said 4.
+    pub fn class(&self, transient: bool) -> Class {
+        self.rule.soft.filter(|_| transient).unwrap_or(self.rule.class)
+    }
+
+    /// What was recognised: the phrase, or the words that its groups stood for.
+    pub fn evidence(&self) -> String {
+        match self.rule.phrase.contains('{') {
+            true => self.words.clone(),
+            false => self.rule.phrase.clone(),
+        }
+    }
 }
 
 /// What a row's condition is held against.
@@ -265,11 +285,6 @@ pub struct Known<'a> {
 }
 
 impl Rule {
-    #[cfg(test)]
-    pub(super) fn rank(&self) -> i32 {
-        self.rank
-    }
-
     #[cfg(test)]
     pub(super) fn conditions(&self) -> String {
         format!("{:?}", self.with)
@@ -284,98 +299,4 @@ impl Rule {
         };
         self.with.is_empty() || self.with.iter().any(one)
     }
-}
-
-/// The rows that one row of a file stands for: one a phrase.
-fn phrases(family: &'static str, source: &str, row: RuleRow) -> Result<Vec<Rule>, String> {
-    let class = Class::parse(&row.class).ok_or_else(|| format!("no class {:?}", row.class))?;
-    let with: Vec<Condition> =
-        row.with.iter().map(|text| condition(text)).collect::<Result<_, _>>()?;
-    let source = row.source.as_deref().unwrap_or(source);
-    row.any
-        .iter()
-        .enumerate()
-        .map(|(index, phrase)| {
-            let pieces = split(phrase);
-            let length = pieces.iter().map(|piece| piece.chars().count()).sum();
-            if length < 2 {
-                return Err(format!("the phrase {phrase:?} is too short"));
-            }
-            let example = row.example.get(index).unwrap_or(phrase).clone();
-            Ok(Rule {
-                family,
-                phrase: phrase.clone(),
-                class,
-                source: source.to_owned(),
-                example,
-                weak: row.weak,
-                rank: row.rank,
-                length,
-                with: with.clone(),
-            })
-        })
-        .collect()
-}
-
-fn condition(text: &str) -> Result<Condition, String> {
-    if let Ok(reply) = text.parse() {
-        return Ok(Condition::Reply(reply));
-    }
-    let span = span(text).filter(|span| span.first == span.last);
-    let span = span.ok_or_else(|| format!("{text:?} is neither a reply code nor x.n.n"))?;
-    Ok(Condition::Enhanced(span.subject, span.first))
-}
-
-fn code_rows<C>(
-    source: &str,
-    row: Row,
-    read: impl Fn(&str) -> Option<C>,
-) -> Result<Vec<(C, CodeRow)>, String> {
-    let class = Class::parse(&row.class).ok_or_else(|| format!("no class {:?}", row.class))?;
-    let weight = match row.weight.as_str() {
-        "final" => Weight::Final,
-        "strong" => Weight::Strong,
-        "weak" => Weight::Weak,
-        "none" => Weight::None,
-        other => return Err(format!("no weight {other:?}")),
-    };
-    let source = row.source.as_deref().unwrap_or(source);
-    row.codes
-        .iter()
-        .map(|code| {
-            let read = read(code).ok_or_else(|| format!("{code:?} is no code"))?;
-            Ok((read, CodeRow { code: code.clone(), class, weight, source: source.to_owned() }))
-        })
-        .collect()
-}
-
-/// From `452`, or `4xx`: all that begin so.
-fn range(text: &str) -> Option<Range> {
-    let number = |digits: char| text.replace('x', &digits.to_string()).parse().ok();
-    Some(number('0')?..=number('9')?)
-}
-
-/// From `x.1.1`, `5.1.1` or `x.7.606-649`.
-pub(super) fn span(text: &str) -> Option<Span> {
-    let mut parts = text.split('.');
-    let class = match parts.next()? {
-        "x" => None,
-        digit => Some(digit.parse().ok()?),
-    };
-    let subject = parts.next()?.parse().ok()?;
-    let details = parts.next()?;
-    let (first, last) = details.split_once('-').unwrap_or((details, details));
-    let span = Span { class, subject, first: first.parse().ok()?, last: last.parse().ok()? };
-    parts.next().is_none().then_some(span)
-}
-
-/// The pieces between the gaps (`…`), as they stand in a text's words. `*` at the end of a word
-/// leaves it open, and ends the piece.
-fn split(phrase: &str) -> Vec<String> {
-    let piece = |text: &str| {
-        let open = if text.trim().ends_with('*') { "*" } else { "" };
-        let words = Reading::plain(text);
-        (words.len() > 1).then(|| format!("{}{open}", words.trim()))
-    };
-    phrase.replace("* ", "*\u{2026}").split('\u{2026}').filter_map(piece).collect()
 }

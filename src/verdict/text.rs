@@ -19,8 +19,8 @@ pub struct Reading {
 /// Longest text that is read, in bytes; what is behind it is not looked at.
 const TEXT_MAX: usize = 8 << 10;
 
-/// Begins of names that look like hosts and are Exchange's words for a cause.
-const EXCHANGE: &[&str] = &[
+/// Begins of names that look like hosts or ids, and are a program's words for a cause.
+const CAUSES: &[&str] = &[
     "resolver.adr.",
     "resolver.rst.",
     "resolver.fwd.",
@@ -30,6 +30,90 @@ const EXCHANGE: &[&str] = &[
     "queue.expired",
     "transport.rules.",
     "routing.",
+    "xgemail_",
+];
+
+/// Words that say nothing: `the mailbox is currently full` means what `mailbox full` does.
+const FILL_WORDS: &[&str] = &[
+    "a",
+    "an",
+    "the",
+    "this",
+    "that",
+    "its",
+    "his",
+    "her",
+    "their",
+    "is",
+    "was",
+    "are",
+    "were",
+    "be",
+    "been",
+    "being",
+    "has",
+    "had",
+    "currently",
+    "now",
+    "anymore",
+    "permanently",
+    "sorry",
+    "there",
+    "der",
+    "die",
+    "das",
+    "den",
+    "dem",
+    "ein",
+    "eine",
+    "dieser",
+    "diese",
+    "dieses",
+    "ist",
+    "wurde",
+    "le",
+    "la",
+    "les",
+    "l",
+    "cette",
+    "ce",
+    "cet",
+    "est",
+    "un",
+    "une",
+    "el",
+    "los",
+    "esta",
+    "este",
+    "o",
+    "foi",
+    "il",
+    "lo",
+    "gli",
+    "questa",
+    "questo",
+    "het",
+    "een",
+    "deze",
+    "dit",
+    "jest",
+    "je",
+];
+
+/// Short forms, and what they stand for.
+const SHORT_FORMS: &[(&str, &str)] = &[
+    ("doesnt", "does not"),
+    ("dosnt", "does not"),
+    ("dont", "do not"),
+    ("didnt", "did not"),
+    ("isnt", "not"),
+    ("wasnt", "not"),
+    ("arent", "not"),
+    ("hasnt", "not"),
+    ("cant", "cannot"),
+    ("couldnt", "could not"),
+    ("wont", "will not"),
+    ("theres", ""),
 ];
 
 impl Reading {
@@ -81,6 +165,12 @@ impl Reading {
             self.push(&value);
             return;
         }
+        // `denied...7d39d5299584f4be`: a word, and what comes behind it.
+        if let Some((word, rest)) = bare.split_once("..") {
+            self.token(word);
+            self.token(rest);
+            return;
+        }
         if is_echo(bare) {
             return;
         }
@@ -96,37 +186,64 @@ impl Reading {
     }
 
     fn push(&mut self, token: &str) {
-        let mut open = false;
-        for c in token.chars() {
+        let mut word = String::new();
+        for c in token.chars().flat_map(char::to_lowercase) {
             match c {
-                '\'' | '\u{2019}' | '`' => {}
+                // What is left out in French and Italian: `l'utilisateur`, `n'existe`.
+                '\'' | '\u{2019}' if matches!(&*word, "l" | "d" | "n" | "un" | "dell") => {
+                    self.close(&mut word);
+                }
+                '\'' | '\u{2019}' | '`' | '\u{300}'..='\u{36f}' => {}
                 // Scripts without spaces between words: each sign is one.
                 c if c >= '\u{2e80}' && c.is_alphanumeric() => {
-                    if open {
-                        self.words.push(' ');
-                    }
-                    self.words.push(c);
-                    self.words.push(' ');
-                    open = false;
+                    self.close(&mut word);
+                    word.push(c);
+                    self.close(&mut word);
                 }
-                c if c.is_ascii_alphanumeric() || c == '#' => {
-                    self.words.push(c.to_ascii_lowercase());
-                    open = true;
-                }
-                c if !c.is_ascii() && c.is_alphanumeric() => {
-                    self.words.extend(c.to_lowercase());
-                    open = true;
-                }
-                _ if open => {
-                    self.words.push(' ');
-                    open = false;
-                }
-                _ => {}
+                c if c.is_alphanumeric() || c == '#' => word.push(without_accent(c)),
+                _ => self.close(&mut word),
             }
         }
-        if open {
-            self.words.push(' ');
+        self.close(&mut word);
+    }
+
+    /// Takes a word, unless it says nothing.
+    fn close(&mut self, word: &mut String) {
+        let long = SHORT_FORMS.iter().find(|(short, _)| short == word).map(|(_, long)| *long);
+        let long = long.unwrap_or(word);
+        if !long.is_empty() && !FILL_WORDS.contains(&long) {
+            if long == "mail" && self.words.ends_with(" e ") {
+                self.words.truncate(self.words.len() - 2);
+                self.words.push_str("email ");
+            } else {
+                self.words.push_str(long);
+                self.words.push(' ');
+            }
         }
+        word.clear();
+    }
+}
+
+/// A Latin letter without its accent, and Cyrillic `ё` as it is usually written.
+fn without_accent(c: char) -> char {
+    match c {
+        '\u{e0}'..='\u{e5}' | 'ā' | 'ă' | 'ą' => 'a',
+        'ç' | 'ć' | 'č' => 'c',
+        'ď' => 'd',
+        '\u{e8}'..='\u{eb}' | 'ē' | 'ę' | 'ě' => 'e',
+        'ğ' => 'g',
+        '\u{ec}'..='\u{ef}' | 'ī' | 'ı' => 'i',
+        'ĺ' | 'ľ' | 'ł' => 'l',
+        'ñ' | 'ń' | 'ň' => 'n',
+        '\u{f2}'..='\u{f6}' | 'ø' | 'ő' => 'o',
+        'ŕ' | 'ř' => 'r',
+        'ś' | 'š' | 'ş' => 's',
+        'ť' | 'ţ' => 't',
+        '\u{f9}'..='\u{fc}' | 'ū' | 'ů' | 'ű' => 'u',
+        'ý' | 'ÿ' => 'y',
+        'ź' | 'ż' | 'ž' => 'z',
+        'ё' => 'е',
+        c => c,
     }
 }
 
@@ -169,18 +286,18 @@ fn is_echo(token: &str) -> bool {
     if token.bytes().all(|b| b.is_ascii_alphabetic()) {
         return false;
     }
+    let starts = |start: &&str| {
+        token.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
+    };
+    if CAUSES.iter().any(starts) {
+        return false;
+    }
     token.contains('@') || token.contains("://") || is_host(token) || is_ip(token) || is_id(token)
 }
 
 /// `mx.example.com`, with or without a port or a path, but not `unknown.Please`.
 fn is_host(token: &str) -> bool {
     if !token.contains('.') {
-        return false;
-    }
-    let starts = |start: &&str| {
-        token.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
-    };
-    if EXCHANGE.iter().any(starts) {
         return false;
     }
     let name = token.split(['/', ':', '[', '?']).next().unwrap_or(token);

@@ -1,18 +1,44 @@
 //! A tree of words: finds every phrase of a set in a text, in time that grows with the text alone.
+//!
+//! A step of a phrase is a word, or a group: any of the words, or runs of words, that stand in it.
 
 use std::collections::HashMap;
 
-/// Most words of a phrase.
+/// Most steps of a phrase.
 const DEPTH_MAX: usize = 32;
 
-/// The phrases, by their words.
+/// One step of a phrase.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Step {
+    /// This word.
+    Word(String),
+    /// A word that begins so; always the last step.
+    Open(String),
+    /// Words of the group of this number.
+    Group(u32),
+}
+
+/// The phrases, by their steps.
 #[derive(Default)]
 pub(super) struct Tree {
+    phrases: Trie,
+    /// The words of the groups: what ends there is a group's number.
+    groups: Trie,
+}
+
+#[derive(Default)]
+struct Trie {
     /// The number of each word that stands in any phrase.
     words: HashMap<Box<str>, u32>,
-    /// From a node by a word to a node; the root is 0.
-    edges: HashMap<(u32, u32), u32>,
+    /// From a node by a word, or by a group, to a node; the root is 0.
+    edges: HashMap<(u32, Edge), u32>,
     nodes: Vec<Node>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Edge {
+    Word(u32),
+    Group(u32),
 }
 
 #[derive(Default)]
@@ -21,6 +47,8 @@ struct Node {
     ends: Vec<usize>,
     /// The phrases whose last word begins so: `greylist*`.
     open: Vec<(Box<str>, usize)>,
+    /// Whether any edge by a group leads on.
+    grouped: bool,
 }
 
 /// Where a phrase was found: its number, its first word, and the word behind its last.
@@ -31,22 +59,66 @@ pub(super) struct Hit {
     pub(super) end: usize,
 }
 
+/// The words of a text, and the groups that stand there: by where they start, each with its end.
+struct Text<'t> {
+    words: &'t [&'t str],
+    groups: Vec<Vec<(u32, usize)>>,
+}
+
 impl Tree {
-    /// Adds a phrase: words with a space between, the last of them open if it ends in `*`.
-    pub(super) fn add(&mut self, phrase: &str, number: usize) {
+    /// Adds words to a group.
+    pub(super) fn add_to_group(&mut self, group: u32, words: &str) {
+        let steps: Vec<Step> = words.split(' ').map(|word| Step::Word(word.to_owned())).collect();
+        self.groups.add(&steps, group as usize);
+    }
+
+    /// Adds a phrase.
+    pub(super) fn add(&mut self, phrase: &[Step], number: usize) {
+        self.phrases.add(phrase, number);
+    }
+
+    /// Every phrase in a text of such words, ordered by where it ends.
+    pub(super) fn hits(&self, words: &[&str]) -> Vec<Hit> {
+        let mut text = Text { words, groups: vec![Vec::new(); words.len()] };
+        let mut found = Vec::new();
+        for start in 0..words.len() {
+            self.groups.walk(&text, start, &mut found);
+        }
+        for Hit { piece, start, end } in found {
+            text.groups[start].push((piece as u32, end));
+        }
+        let mut hits = Vec::new();
+        for start in 0..words.len() {
+            self.phrases.walk(&text, start, &mut hits);
+        }
+        hits.sort_by_key(|hit| hit.end);
+        hits
+    }
+}
+
+impl Trie {
+    fn add(&mut self, phrase: &[Step], number: usize) {
         if self.nodes.is_empty() {
             self.nodes.push(Node::default());
         }
         let mut node = 0;
-        for word in phrase.split(' ').take(DEPTH_MAX) {
-            if let Some(stem) = word.strip_suffix('*') {
-                self.nodes[node as usize].open.push((stem.into(), number));
-                return;
-            }
-            let fresh = self.words.len() as u32;
-            let word = *self.words.entry(word.into()).or_insert(fresh);
+        for step in phrase.iter().take(DEPTH_MAX) {
+            let edge = match step {
+                Step::Open(stem) => {
+                    self.nodes[node as usize].open.push((stem.as_str().into(), number));
+                    return;
+                }
+                Step::Word(word) => {
+                    let fresh = self.words.len() as u32;
+                    Edge::Word(*self.words.entry(word.as_str().into()).or_insert(fresh))
+                }
+                Step::Group(group) => {
+                    self.nodes[node as usize].grouped = true;
+                    Edge::Group(*group)
+                }
+            };
             let next = self.nodes.len() as u32;
-            let step = *self.edges.entry((node, word)).or_insert(next);
+            let step = *self.edges.entry((node, edge)).or_insert(next);
             if step == next {
                 self.nodes.push(Node::default());
             }
@@ -55,28 +127,22 @@ impl Tree {
         self.nodes[node as usize].ends.push(number);
     }
 
-    /// Every phrase in a text of such words, ordered by where it ends.
-    pub(super) fn hits(&self, text: &str) -> Vec<Hit> {
-        let words: Vec<(&str, Option<u32>)> = text
-            .split(' ')
-            .filter(|word| !word.is_empty())
-            .map(|word| (word, self.words.get(word).copied()))
-            .collect();
-        let mut hits = Vec::new();
-        for start in 0..words.len() {
-            let mut node = 0;
-            for (end, (word, number)) in words.iter().enumerate().skip(start) {
-                let Some(here) = self.nodes.get(node as usize) else { break };
-                let begins = here.open.iter().filter(|(stem, _)| word.starts_with(&**stem));
-                hits.extend(begins.map(|(_, piece)| Hit { piece: *piece, start, end: end + 1 }));
-                let next = number.and_then(|number| self.edges.get(&(node, number)));
-                let Some(next) = next else { break };
-                node = *next;
-                let ends = &self.nodes[node as usize].ends;
-                hits.extend(ends.iter().map(|piece| Hit { piece: *piece, start, end: end + 1 }));
-            }
+    /// Adds every phrase that starts at a word.
+    fn walk(&self, text: &Text<'_>, start: usize, hits: &mut Vec<Hit>) {
+        let mut open: Vec<(u32, usize)> = vec![(0, start)];
+        while let Some((node, at)) = open.pop() {
+            let Some(here) = self.nodes.get(node as usize) else { continue };
+            hits.extend(here.ends.iter().map(|piece| Hit { piece: *piece, start, end: at }));
+            let Some(word) = text.words.get(at) else { continue };
+            let begins = here.open.iter().filter(|(stem, _)| word.starts_with(&**stem));
+            hits.extend(begins.map(|(_, piece)| Hit { piece: *piece, start, end: at + 1 }));
+            let number = self.words.get(*word).map(|number| Edge::Word(*number));
+            let next = number.and_then(|edge| self.edges.get(&(node, edge)));
+            open.extend(next.map(|next| (*next, at + 1)));
+            let groups = text.groups[at].iter().filter(|_| here.grouped);
+            open.extend(groups.filter_map(|(group, end)| {
+                self.edges.get(&(node, Edge::Group(*group))).map(|next| (*next, *end))
+            }));
         }
-        hits.sort_by_key(|hit| hit.end);
-        hits
     }
 }

@@ -279,7 +279,8 @@ fn the_example_loads_as_it_is() {
 fn is_commented_out(line: &str) -> bool {
     let Some(rest) = line.strip_prefix("# ") else { return false };
     let word = rest.split(" = ").next().unwrap_or_default();
-    let is_key = |word: &str| word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let is_key =
+        |word: &str| word.bytes().all(|b| b.is_ascii_lowercase() || matches!(b, b'_' | b'.'));
     rest.starts_with('[') || (rest.contains(" = ") && is_key(word))
 }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 use suppressd::export::guard::Guard;
 use suppressd::export::publish::Publication;
 use suppressd::export::{self, Entry, Format, Hash, Rows, Settings, Style, Table};
+use suppressd::model::reply::Refusals;
 use suppressd::model::{Address, AddressError, Filter, Reason, Time, Until};
 
 use crate::support::available;
@@ -152,11 +153,10 @@ fn corpus() -> (BTreeMap<String, Address>, usize) {
 }
 
 fn settings(format: &'static dyn Format, table: Table, path: &Path) -> Settings {
-    let reply = format.default_reply().unwrap_or_default();
     Settings {
         name: "hostile".to_owned(),
         format,
-        style: Style::new(format, table, Hash::Sha256, reply),
+        style: Style::new(format, table, Hash::Sha256, &Refusals::default()),
         path: path.to_owned(),
         filter: Filter::default(),
         min_interval: Duration::ZERO,

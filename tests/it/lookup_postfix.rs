@@ -350,8 +350,8 @@ fn queried_by_hand(host: &Host) {
     assert!(host.daemon.cli(&["add", "by-hand@example.com"]).status.success());
     let table = format!("socketmap:unix:{}/lookup.sock", host.home.dir.display());
     for (name, address, expected) in [
-        ("access", "by-hand@example.com", "550 5.1.1 suppressed: manual\n"),
-        ("transport", "By-Hand@Example.com", "error:5.1.1 suppressed: manual\n"),
+        ("access", "by-hand@example.com", "550 5.7.1 suppressed: manual\n"),
+        ("transport", "By-Hand@Example.com", "error:5.7.1 suppressed: manual\n"),
         ("access", "other@example.com", ""),
     ] {
         let table = format!("{table}:{name}");

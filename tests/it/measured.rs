@@ -1,7 +1,7 @@
 //! How often the judgement on a reply is right, told in each provider's own form.
 //!
-//! Always over the examples of the rules; and over the files that `SUPPRESSD_REPLIES` names, with
-//! `:` between: a reply a line, with truth, reply code, enhanced code and text parted by tabs. The
+//! Always over the examples of the rules and the statements in `tests/fixtures/verdict`; and over the
+//! files that `SUPPRESSD_REPLIES` names, with `:` between: a reply a line, with truth, reply code, enhanced code and text parted by tabs. The
 //! truth is H (the address is dead), S (its mailbox or the way there is in trouble) or B (the
 //! sender's fault); two letters: either is right. The shares are printed with `--nocapture`.
 
@@ -215,7 +215,11 @@ fn measure(name: &str, provider: &str, told: Told, replies: &[Reply]) -> Vec<Str
 
 #[test]
 fn verdicts_are_right_whoever_tells() {
-    let mut sets = vec![("the rules' examples".to_owned(), examples())];
+    let statements = "tests/fixtures/verdict/statements.tsv";
+    let mut sets = vec![
+        ("the rules' examples".to_owned(), examples()),
+        (statements.to_owned(), file(statements)),
+    ];
     if let Some(paths) = std::env::var_os("SUPPRESSD_REPLIES") {
         let paths = paths.into_string().unwrap();
         sets.extend(paths.split(':').map(|path| (path.to_owned(), file(path))));

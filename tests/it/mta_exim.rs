@@ -3,7 +3,7 @@
 use crate::support::available;
 use crate::support::daemon::{Daemon, Home, PATIENCE};
 use crate::support::host::{As, Host, free_port};
-use crate::support::mta::Scene;
+use crate::support::mta::{Scene, code_of};
 use crate::support::page::{block, lines, parts};
 use crate::support::sink::Sink;
 use crate::support::smtp::Session;
@@ -91,7 +91,7 @@ fn play(export: &str, more: impl FnOnce(&Scene, &Exim)) {
         daemon: &daemon,
         export: "exim",
         ask: &|address| exim.rcpt(address),
-        refusal: &|reason| format!("5.1.1 suppressed: {reason}"),
+        refusal: &|reason| format!("{} suppressed: {reason}", code_of(reason)),
         patience: PATIENCE,
     };
     scene.promise();
@@ -142,7 +142,7 @@ impl Exim {
         let log = self.host.read("/var/log/exim4/mainlog");
         let refused = "** user@example.com";
         assert_eq!(log.matches(refused).count(), 2, "{log}");
-        assert!(log.contains("R=suppressed: 5.1.1 suppressed: manual"), "{log}");
+        assert!(log.contains("R=suppressed: 5.7.1 suppressed: manual"), "{log}");
         assert!(!self.sink.has("user@example.com"));
     }
 }

@@ -41,7 +41,7 @@ fn a_webhook_makes_haraka_refuse_and_a_lift_makes_it_accept_again() {
             let parameters = if address.is_ascii() { "" } else { "SMTPUTF8" };
             Session::begin(port, parameters).unwrap().rcpt(address)
         },
-        refusal: &|_| "5.1.1 suppressed".to_owned(),
+        refusal: &|_| "5.7.1 suppressed".to_owned(),
         patience: PATIENCE,
     };
     scene.promise();

@@ -55,7 +55,7 @@ fn a_webhook_makes_sendmail_refuse_and_a_lift_makes_it_accept_again() {
 fn other_ways(host: &Host, daemon: &Daemon, scene: &Scene, sink: &Sink) {
     assert!(daemon.cli(&["add", "user@example.com"]).status.success());
     let text = scene.until("user@example.com", 550);
-    assert_eq!(text, "5.1.1 <user@example.com>... suppressed: manual");
+    assert_eq!(text, "5.7.1 <user@example.com>... suppressed: manual");
     for (to, status) in
         [("user@example.com", REFUSED), ("team@mta.test", REFUSED), ("other@example.com", 0)]
     {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use suppressd::export::guard::Guard;
 use suppressd::export::publish::Publication;
 use suppressd::export::{self, Entry, Hash, Rows, Settings, Style, Table};
+use suppressd::model::reply::Refusals;
 use suppressd::model::{Address, Filter, Reason, Time, Until};
 
 use crate::support::available;
@@ -115,11 +116,10 @@ pub(crate) const UNFIT: &[&str] =
 
 fn settings(path: &Path) -> Settings {
     let format = export::ALL.iter().find(|format| format.name() == "postfix-access").unwrap();
-    let reply = format.default_reply().unwrap();
     Settings {
         name: "postfix".to_owned(),
         format: *format,
-        style: Style::new(*format, Table::Text, Hash::Sha256, reply),
+        style: Style::new(*format, Table::Text, Hash::Sha256, &Refusals::default()),
         path: path.to_owned(),
         filter: Filter::default(),
         min_interval: Duration::ZERO,

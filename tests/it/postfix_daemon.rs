@@ -5,11 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::support::client::{event, notify};
 use crate::support::daemon::{Daemon, Home, PATIENCE};
+use crate::support::mta::code_of;
 use crate::support::postfix::Postfix;
 use crate::support::{available, wait_for};
-
-/// Our text, as Postfix gives it with code 550.
-const REFUSAL: &str = "5.1.1 ";
 
 /// A configuration whose export is compiled for Postfix whenever it changes.
 fn host() -> Home {
@@ -48,7 +46,7 @@ fn until_answered(postfix: &Postfix, address: &str, code: u16) -> (Duration, Str
 #[track_caller]
 fn assert_ours(text: &str, reason: &str) {
     let end = format!(": suppressed: {reason}");
-    assert!(text.starts_with(REFUSAL) && text.ends_with(&end), "{text}");
+    assert!(text.starts_with(code_of(reason)) && text.ends_with(&end), "{text}");
 }
 
 #[test]

@@ -313,7 +313,7 @@ fn an_addition_has_its_note_and_its_end() {
     wait_for("its row", PATIENCE, || exported("short@").then_some(()));
     wait_for("its end", PATIENCE, || (!suppressed(&daemon, "short@x.example")).then_some(()));
     wait_for("its row's end", PATIENCE, || (!exported("short@")).then_some(()));
-    assert!(exported("a@x.example\t550 5.1.1 suppressed: manual"));
+    assert!(exported("a@x.example\t550 5.7.1 suppressed: manual"));
     daemon.stop();
 }
 

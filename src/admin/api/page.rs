@@ -33,6 +33,7 @@ impl Question {
             scope: query.take("scope"),
             since: query.take("since"),
             until: query.take("until"),
+            ..ListFilter::default()
         })?;
         let (after, limit) = (query.take(AFTER).unwrap_or_default(), query.limit()?);
         Ok(Question { wanted, after, limit, next: query.finish()? })

@@ -149,9 +149,9 @@ impl Admin {
         if targets.is_empty() {
             return Ok(None);
         }
-        let lifts = wanted.lifts();
-        let lift = |target: &Target| instruction_element(&target.lift(&lifts, note.as_deref()));
-        self.instruct(targets.iter().map(lift).collect(), Vec::new()).await?;
+        let lifts = targets.iter().flat_map(|target| target.lifts(note.as_deref()));
+        let elements = lifts.map(|lift| instruction_element(&lift)).collect();
+        self.instruct(elements, Vec::new()).await?;
         let ended = |target: &Target| {
             json!({
                 "scope": target.scope.to_string(),

@@ -4,7 +4,8 @@
 //! for wildlsearch, which would run what a key says.
 
 use super::key::{each_spelling, require_name, unquoted};
-use super::{Entry, Format, Rows, Shape, Table, Unfit, reply};
+use super::{Entry, Format, Rows, Shape, Table, Unfit};
+use crate::model::reply;
 
 const SHAPE: Shape = Shape { separator: ": ", ..Shape::LINES };
 
@@ -51,8 +52,8 @@ impl Format for Exim {
         &SHAPE
     }
 
-    fn default_reply(&self) -> Option<&'static str> {
-        Some(reply::DEFAULT)
+    fn has_replies(&self) -> bool {
+        true
     }
 
     fn check_reply(&self, reply: &str) -> Result<(), String> {

@@ -16,7 +16,7 @@ conn=false
 mail=false
 rcpt=true
 [deny_msg]
-rcpt=5.1.1 suppressed
+rcpt=5.7.1 suppressed
 
 # config/rcpt_to.access.blacklist is the export, or a link to it that suppressd may touch, since
 # Haraka looks at a file again when something happens in its own folder. In the [[export]] then:

@@ -51,8 +51,8 @@ impl Format for KumoMta {
         &SHAPE
     }
 
-    fn default_reply(&self) -> Option<&'static str> {
-        Some(reply::DEFAULT)
+    fn has_replies(&self) -> bool {
+        true
     }
 
     fn check_reply(&self, reply: &str) -> Result<(), String> {

@@ -25,7 +25,7 @@ mod sendgrid;
 mod sendmail;
 mod ses;
 
-use crate::model::reply;
+use crate::model::reply::Refusals;
 use crate::model::{Reason, Time, Until};
 
 use super::Table;
@@ -111,9 +111,12 @@ pub struct Style {
 }
 
 impl Style {
-    /// The style of an export in that format. `reply` was checked by the format.
-    pub fn new(format: &dyn Format, table: Table, hash: Hash, reply: &str) -> Style {
-        let answer = |reason| format.answer(&reply::fill(reply, reason));
+    /// The style of an export in that format. `replies` were checked by the format.
+    pub fn new(format: &dyn Format, table: Table, hash: Hash, replies: &Refusals) -> Style {
+        let answer = |reason| match format.has_replies() {
+            true => format.answer(&replies.get(reason)),
+            false => String::new(),
+        };
         Style { table, hash, answers: Reason::ALL.into_iter().map(answer).collect() }
     }
 }
@@ -197,10 +200,9 @@ pub trait Format: Send + Sync {
         false
     }
 
-    /// The reply when the export sets none. `{reason}` stands for the reason, in words. `None`:
-    /// the rows hold no reply.
-    fn default_reply(&self) -> Option<&'static str> {
-        None
+    /// Whether its rows hold a reply.
+    fn has_replies(&self) -> bool {
+        false
     }
 
     /// Whether a configured reply can be used.
@@ -208,7 +210,7 @@ pub trait Format: Send + Sync {
     /// # Errors
     /// Says what it must be.
     fn check_reply(&self, _reply: &str) -> Result<(), String> {
-        Err(format!("is of no use: a file of {} holds no reply", self.name()))
+        Ok(())
     }
 
     /// What a row holds to have this reply given, which was checked and has its reason in words.

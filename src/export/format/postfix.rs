@@ -99,8 +99,8 @@ impl Format for Postfix {
         &SHAPE
     }
 
-    fn default_reply(&self) -> Option<&'static str> {
-        Some(reply::DEFAULT)
+    fn has_replies(&self) -> bool {
+        true
     }
 
     fn check_reply(&self, reply: &str) -> Result<(), String> {

@@ -44,8 +44,8 @@ smtpd_recipient_restrictions =
         &POSTFIX_SHAPE
     }
 
-    fn default_reply(&self) -> Option<&'static str> {
-        Some(reply::DEFAULT)
+    fn has_replies(&self) -> bool {
+        true
     }
 
     fn check_reply(&self, reply: &str) -> Result<(), String> {

@@ -55,8 +55,8 @@ impl Format for Sendmail {
         &SHAPE
     }
 
-    fn default_reply(&self) -> Option<&'static str> {
-        Some(reply::DEFAULT)
+    fn has_replies(&self) -> bool {
+        true
     }
 
     fn check_reply(&self, reply: &str) -> Result<(), String> {

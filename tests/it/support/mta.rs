@@ -25,6 +25,16 @@ pub(crate) struct Scene<'a> {
     pub(crate) patience: Duration,
 }
 
+/// The code that is true of a reason, in words.
+pub(crate) fn code_of(reason: &str) -> &'static str {
+    match reason {
+        "hard bounce" => "5.1.1",
+        "invalid" => "5.1.3",
+        "soft bounces" => "5.2.0",
+        _ => "5.7.1",
+    }
+}
+
 impl Scene<'_> {
     /// Waits until the MTA answers with a code; gives the text.
     pub(crate) fn until(&self, address: &str, code: u16) -> String {
