@@ -26,6 +26,7 @@ use anyhow::{Context, Result, ensure};
 use suppressd::ingest::Running;
 use suppressd::listen::{Entry, Listen, Listener, Passed};
 use suppressd::lookup::{ALL, Judge, Replies, Settings, listener};
+use suppressd::model::reply::Refusals;
 use suppressd::model::{Filter, Scope};
 use suppressd::rules::Rules;
 use tokio::sync::watch;

@@ -104,14 +104,14 @@ impl Rulebook {
         let word = self.word(reply, &reading, &codes);
         let clear = word.as_ref().filter(|found| !found.rule.weak);
         let transient = reply.is_transient(&reading);
+        let passing = transient || reading.says_later();
         let code = self.best_code(&codes);
         if let Told::Sorts(class) = told
             && class != Class::Unexplained
         {
-            let coded = |least| {
-                code.filter(|(_, row)| row.weight >= least).map(|(_, row)| row.class)
-            };
-            let worded = clear.map(|found| found.class(transient));
+            let coded =
+                |least| code.filter(|(_, row)| row.weight >= least).map(|(_, row)| row.class);
+            let worded = clear.map(|found| found.class(passing));
             let said = coded(Weight::Final).or(worded).or(coded(Weight::Strong));
             let contradicts = match (class.fault(), said.map(Class::fault)) {
                 (Fault::Recipient, Some(Fault::Sender | Fault::Passing)) => true,
@@ -127,13 +127,13 @@ impl Rulebook {
             return Judgement::by_code(code);
         }
         if let Some(found) = clear {
-            return Judgement::by(found, transient);
+            return Judgement::by(found, passing);
         }
         if let Some(code) = code.filter(|code| code.1.weight == Weight::Strong) {
             return Judgement::by_code(code);
         }
         if let Some(found) = &word {
-            return Judgement::by(found, transient);
+            return Judgement::by(found, passing);
         }
         if let Some(code) = code.filter(|code| code.1.weight == Weight::Weak) {
             return Judgement::by_code(code);
@@ -210,9 +210,9 @@ impl Judgement {
         Judgement::new(class, PROVIDERS, "the provider's own word".to_owned(), "")
     }
 
-    fn by(found: &Found<'_>, transient: bool) -> Judgement {
+    fn by(found: &Found<'_>, passing: bool) -> Judgement {
         let rule = found.rule;
-        Judgement::new(found.class(transient), rule.family, found.evidence(), &rule.source)
+        Judgement::new(found.class(passing), rule.family, found.evidence(), &rule.source)
     }
 
     fn by_code((code, row): (Enhanced, &CodeRow)) -> Judgement {

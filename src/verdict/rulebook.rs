@@ -32,7 +32,7 @@ pub struct Rule {
     pub(super) rank: i32,
     /// Whether the phrase must be all that is said.
     pub(super) whole: bool,
-    /// What it means where the server said 4, if that is something else.
+    /// What it means where the server said 4 or "later", if that is something else.
     pub(super) soft: Option<Class>,
     /// Only with these codes, if any: an enhanced code's subject and detail, or a reply code.
     pub(super) with: Vec<Condition>,
@@ -261,9 +261,9 @@ fn heaviest<'r>(found: impl Iterator<Item = Found<'r>>) -> Option<Found<'r>> {
 }
 
 impl Found<'_> {
-    /// What it means; `transient`: where the server said 4.
-    pub fn class(&self, transient: bool) -> Class {
-        self.rule.soft.filter(|_| transient).unwrap_or(self.rule.class)
+    /// What it means; `passing`: where the server said 4, or that it may be otherwise later.
+    pub fn class(&self, passing: bool) -> Class {
+        self.rule.soft.filter(|_| passing).unwrap_or(self.rule.class)
     }
 
     /// What was recognised: the phrase, or the words that its groups stood for.

@@ -100,6 +100,16 @@ const FILL_WORDS: &[&str] = &[
     "je",
 ];
 
+/// Words by which a server says that it may be otherwise later.
+const LATER: &[&str] = &[
+    " temporarily ",
+    " temporary ",
+    " try again ",
+    " retry later ",
+    " again later ",
+    " will retry ",
+];
+
 /// Short forms, and what they stand for.
 const SHORT_FORMS: &[(&str, &str)] = &[
     ("doesnt", "does not"),
@@ -144,6 +154,11 @@ impl Reading {
         let mut reading = Reading { words: " ".to_owned(), ..Reading::default() };
         text.split_whitespace().for_each(|token| reading.push(token));
         reading.words
+    }
+
+    /// Whether the text itself says that another attempt may succeed.
+    pub fn says_later(&self) -> bool {
+        LATER.iter().any(|words| self.words.contains(words))
     }
 
     fn token(&mut self, token: &str) {
