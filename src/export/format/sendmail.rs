@@ -105,7 +105,7 @@ mod tests {
         let rows = test::rows("sendmail", "#a@x.test").unwrap();
         assert_eq!(
             rows,
-            [("To:#a@x.test".into(), "ERROR:5.1.1:\"550 suppressed: manual\"".into())]
+            [("To:#a@x.test".into(), "ERROR:5.7.1:\"550 suppressed: manual\"".into())]
         );
         assert!(test::rows("sendmail", "a+*@x.test").is_err());
         let rows = test::rows("sendmail", "\"a b@c\"@x.test").unwrap();
