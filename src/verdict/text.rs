@@ -134,7 +134,11 @@ impl Reading {
         while !text.is_char_boundary(end) {
             end -= 1;
         }
-        let mut rest = &text[..end];
+        let mut rest = text[..end].trim_start();
+        // What a DSN has before a reply (RFC 3464, section 2.3.6).
+        if rest.get(..5).is_some_and(|kind| kind.eq_ignore_ascii_case("smtp;")) {
+            rest = &rest[5..];
+        }
         while let Some(start) = rest.find(|c: char| !c.is_whitespace()) {
             rest = &rest[start..];
             rest = match echoed(rest) {

@@ -1,14 +1,19 @@
 //! Suppressions that a class of failure made, or a text: listed and lifted, and nothing else.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use suppressd::clock;
 
 use crate::support::client::{event, notify};
 use crate::support::daemon::{Daemon, Home};
 
-fn tell(daemon: &Daemon, address: &str, second: u32, reason: &str) {
+fn tell(daemon: &Daemon, address: &str, second: u64, reason: &str) {
+    // Soft bounces suppress for a time only: they have to be of today.
+    let at = clock::now().minus(Duration::from_secs(3_600 - second));
     let body = json!({
         "event": "hard_bounce",
-        "timestamp": format!("2026-06-15T10:{:02}:{:02}Z", second / 60, second % 60),
+        "timestamp": at.to_string(),
         "message_id": format!("m{second}"),
         "recipient": address,
         "reason": reason,
