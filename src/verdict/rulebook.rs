@@ -65,8 +65,6 @@ pub struct Rulebook {
     pub(super) providers: Providers,
     codes: Vec<(Span, CodeRow)>,
     replies: Vec<(Range, CodeRow)>,
-    #[cfg(test)]
-    pub(super) groups: Groups,
 }
 
 /// What a run of words in the tree is.
@@ -144,8 +142,6 @@ impl Rulebook {
             providers,
             codes,
             replies,
-            #[cfg(test)]
-            groups: Groups::new(),
         };
         for (number, words) in groups.values().enumerate() {
             for word in words {
@@ -158,8 +154,6 @@ impl Rulebook {
                 book.pieces.push(Piece::Frame);
             }
         }
-        #[cfg(test)]
-        book.groups.clone_from(&groups);
         for (name, source, row) in rows {
             let wrong = |problem: String| wrong(name, problem);
             for rule in phrases(name, &source, row, &groups).map_err(wrong)? {
