@@ -60,7 +60,7 @@ const LIMITS: Limits = Limits {
 pub async fn serve(listener: Listener, admin: Arc<Admin>, stop: watch::Receiver<bool>) {
     let execute = move |command, replies| {
         let admin = Arc::clone(&admin);
-        async move { admin.execute(command, replies).await }
+        async move { admin.execute(*command, replies).await }
     };
     serve_within(LIMITS, listener, execute, stop).await;
 }
@@ -132,7 +132,7 @@ async fn converse<E, F>(
         Request::Command(command) => {
             let (verb, looks) = (verb(&command), looks(&command));
             let follows = matches!(
-                command,
+                *command,
                 Command::Events { follow: true, .. } | Command::Refused { follow: true, .. }
             );
             let _turn = match followers.try_acquire() {
@@ -145,7 +145,7 @@ async fn converse<E, F>(
             }
             let (replies, heard) = replies();
             let forward = forward(heard, reader, client, follows.then_some(stop));
-            let ((), outcome) = tokio::join!(execute(command, replies), forward);
+            let ((), outcome) = tokio::join!(execute(*command, replies), forward);
             match outcome {
                 SLOW => telemetry::control::gave_way(verb, uid),
                 _ if looks => telemetry::control::looked(verb, uid, outcome),
@@ -168,7 +168,7 @@ enum Request {
     None,
     Stopped,
     Malformed(String),
-    Command(Command),
+    Command(Box<Command>),
 }
 
 async fn read_request(reader: &mut BufReader<OwnedReadHalf>, wait: Duration) -> Request {
@@ -184,7 +184,7 @@ async fn read_request(reader: &mut BufReader<OwnedReadHalf>, wait: Duration) -> 
         return Request::Malformed(why);
     }
     match serde_json::from_slice(&request) {
-        Ok(command) => Request::Command(command),
+        Ok(command) => Request::Command(Box::new(command)),
         Err(error) => Request::Malformed(format!("the request is not a command: {error}")),
     }
 }
