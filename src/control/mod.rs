@@ -60,7 +60,7 @@ const LIMITS: Limits = Limits {
 pub async fn serve(listener: Listener, admin: Arc<Admin>, stop: watch::Receiver<bool>) {
     let execute = move |command, replies| {
         let admin = Arc::clone(&admin);
-        async move { admin.execute(*command, replies).await }
+        async move { admin.execute(command, replies).await }
     };
     serve_within(LIMITS, listener, execute, stop).await;
 }

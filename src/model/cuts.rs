@@ -7,12 +7,14 @@
 //! that is recorded behind it. Only earlier places in the journal count, so merging a record again
 //! over what later ones have made changes nothing.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use super::Time;
 
 /// Most ends that are kept beside each other: one, unless a clock was wrong.
-const CUTS_MAX: usize = 4;
+const CUTS_MAX: usize = 8;
 
 /// When, and as which record, something was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,9 +65,21 @@ impl Cuts {
         Cuts(vec![Cut { through, record: 0, known: None }])
     }
 
+    /// The records behind the last end and before this one.
+    pub(super) fn since_last(&self, record: u64) -> Range<u64> {
+        self.0.last().map_or(0, |last| last.record + 1)..record
+    }
+
     /// Adds an end; says whether anything changed. `theirs`: it is dated by a provider's clock,
-    /// which may be ahead of ours as far as it is believed.
-    pub(super) fn add(&mut self, through: Time, theirs: bool, telling: &Telling) -> bool {
+    /// which may be ahead of ours as far as it is believed. `needed`: something that it covers was
+    /// recorded since the last one, and stands despite that.
+    pub(super) fn add(
+        &mut self,
+        through: Time,
+        theirs: bool,
+        needed: bool,
+        telling: &Telling,
+    ) -> bool {
         let Telling { record, received, .. } = *telling;
         let known = if theirs { through.min(received) } else { through };
         let cut = Cut { through, record, known: Some(known).filter(|known| *known != through) };
@@ -79,7 +93,9 @@ impl Cuts {
                 }
             }
             // It covers nothing that the last one does not, unless a clock was wrong between them.
-            Some(last) if through <= last.through && last.known() <= received => return false,
+            Some(last) if !needed && through <= last.through && last.known() <= received => {
+                return false;
+            }
             _ => self.0.push(cut),
         }
         self.settle();

@@ -7,6 +7,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -156,9 +157,16 @@ impl Standing {
                 let bounce = self.placed(bounce, telling);
                 self.unexplained.add(message, bounce)
             }
-            Fact::Delivered(at) => self.delivered.add(at, true, telling),
+            Fact::Delivered(at) => {
+                let since = self.delivered.since_last(telling.record);
+                let needed = self.stands_despite(&since, at.just_before());
+                self.delivered.add(at, true, needed, telling)
+            }
             Fact::Lift(Lift { covers, through, theirs }) => {
-                self.lifts.entry(covers).or_default().add(through, theirs, telling)
+                let last = self.lifts.get(&covers);
+                let since = last.map(|cuts| cuts.since_last(telling.record));
+                let needed = since.is_some_and(|since| self.stands_despite(&since, through));
+                self.lifts.entry(covers).or_default().add(through, theirs, needed, telling)
             }
         };
         changed || respelled
@@ -223,6 +231,21 @@ impl Standing {
             changed = true;
         }
         changed
+    }
+
+    /// Whether anything that is dated up to then was told in these records, and stands despite an
+    /// end.
+    fn stands_despite(&self, records: &Range<u64>, through: Time) -> bool {
+        let told =
+            |record: u64, at: Time| records.contains(&record) && at.nanos() <= through.nanos();
+        let grounds = self.grounds.iter().filter_map(|(_, ground)| ground.despite.as_ref());
+        let failures = self.soft.iter().chain(self.blocked.iter()).chain(self.unexplained.iter());
+        grounds
+            .map(|despite| (despite.record, despite.latest.at))
+            .any(|(record, at)| told(record, at))
+            || failures
+                .filter_map(|bounce| Some((bounce.despite?, bounce.at)))
+                .any(|(record, at)| told(record, at))
     }
 
     /// What stands despite lifts when this is told, if it does itself.
