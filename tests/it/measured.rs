@@ -1,9 +1,10 @@
 //! How often the judgement on a reply is right, told in each provider's own form.
 //!
-//! Always over the examples of the rules and the statements in `tests/fixtures/verdict`; and over the
-//! files that `SUPPRESSD_REPLIES` names, with `:` between: a reply a line, with truth, reply code, enhanced code and text parted by tabs. The
-//! truth is H (the address is dead), S (its mailbox or the way there is in trouble) or B (the
-//! sender's fault); two letters: either is right. The shares are printed with `--nocapture`.
+//! Always over the examples of the rules and the statements in `tests/fixtures/verdict`; and over
+//! the files that `SUPPRESSD_REPLIES` names, with `:` between: a reply a line, with truth, reply
+//! code, enhanced code and text parted by tabs. The truth is H (the address is dead), S (its
+//! mailbox or the way there is in trouble) or B (the sender's fault); two letters: either is right.
+//! The shares are printed with `--nocapture`.
 
 use std::collections::BTreeMap;
 

@@ -224,6 +224,7 @@ const MATTERS: &[Matters] = &[
             "/event-data/delivery-status/code",
             "/event-data/delivery-status/message",
             "/event-data/event",
+            "/event-data/reason",
             "/event-data/severity",
             "events:/event",
             "events:/severity",
@@ -258,6 +259,8 @@ const MATTERS: &[Matters] = &[
         provider: "mailtrap",
         address: &["/email", "suppressions:/email"],
         kind: &[
+            "/bounce_category",
+            "events:/details/email_service_provider_status",
             "events:/details/reject_reason",
             "/event",
             "/reason",

@@ -107,37 +107,55 @@ async fn what_is_larger_than_a_record_is_refused_and_takes_no_room() {
     assert_eq!(running.stop(PATIENCE).await, Vec::<&str>::new());
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn more_submissions_than_may_wait_are_refused() {
-    let state = tempfile::tempdir().unwrap();
-    let running = started(&state).await;
-    let (_, limit) = running.ingest.waiting();
-    // The committer is busy with this one while the others come.
-    let large = submission(vec![bounce("large"), vec![b' '; MEMORY - (16 << 20)]]);
+/// Hands over more than may wait while the committer is busy with a large one; says how many were
+/// refused, and notes who was not.
+async fn fill(
+    ingest: &Ingest,
+    round: usize,
+    limit: usize,
+    expected: &mut BTreeSet<String>,
+) -> usize {
+    let name = |number: usize| format!("small{round}-{number}");
+    let padding = vec![b' '; MEMORY - (16 << 20)];
+    let large = submission(vec![bounce(&format!("large{round}")), padding]);
     let small: Vec<Submission> =
-        (0..limit + 500).map(|n| submission(vec![bounce(&format!("small{n}"))])).collect();
-    let mut expected = BTreeSet::from(["large@x.test".to_owned()]);
-    let mut refused = 0;
-    let large = hand_over(&running.ingest, &large).unwrap();
-    let mut taken = Vec::new();
+        (0..limit + 500).map(|number| submission(vec![bounce(&name(number))])).collect();
+    expected.insert(format!("large{round}@x.test"));
+    let (mut refused, mut taken) = (0, Vec::new());
+    let large = hand_over(ingest, &large).unwrap();
     for (number, submission) in small.iter().enumerate() {
-        match hand_over(&running.ingest, submission) {
+        match hand_over(ingest, submission) {
             Ok(answer) => {
                 taken.push(answer);
-                expected.insert(format!("small{number}@x.test"));
+                expected.insert(format!("{}@x.test", name(number)));
             }
             Err(Err(Refused::Full { .. })) => refused += 1,
             Err(other) => panic!("{other:?}"),
         }
     }
-    assert!(refused > 0, "all of them found room");
     // The large one has a place too until the committer takes it.
     assert!(taken.len() + 1 >= limit, "only {} of {limit} found room", taken.len());
     let mut last = large.await.unwrap();
     for answer in taken {
         last = answer.await.unwrap();
     }
-    running.ingest.applied(last).await;
+    ingest.applied(last).await;
+    refused
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_submissions_than_may_wait_are_refused() {
+    let state = tempfile::tempdir().unwrap();
+    let running = started(&state).await;
+    let (_, limit) = running.ingest.waiting();
+    let mut expected = BTreeSet::new();
+    // On a busy machine the committer may be done with the large one before the others come.
+    for round in 0..20 {
+        if fill(&running.ingest, round, limit, &mut expected).await > 0 {
+            break;
+        }
+        assert!(round < 19, "all of them found room, each time");
+    }
     assert_eq!(addresses(&running), expected, "what was refused is not kept, all else is");
     assert_eq!(running.stop(PATIENCE).await, Vec::<&str>::new());
 }
