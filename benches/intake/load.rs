@@ -48,7 +48,7 @@ impl Connection {
     pub(crate) async fn open(to: SocketAddr) -> Result<Connection> {
         let stream = TcpStream::connect(to).await?;
         stream.set_nodelay(true)?;
-        Ok(Connection { stream, buffer: vec![0; 16 << 10] })
+        Ok(Connection { stream, buffer: vec![0; 256 << 10] })
     }
 
     /// Sends the bytes of a request; gives the status and the body of the answer.
@@ -99,7 +99,7 @@ async fn converse(
     place: u64,
     seen: Option<Seen>,
 ) -> Result<Vec<Duration>> {
-    let key = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes())?;
+    let key = key()?;
     let end = Instant::now() + load.length;
     let (mut request, mut body, mut times) = (String::new(), String::new(), Vec::new());
     let mut ticks = load.rate.map(|rate| ticks(rate, place));
@@ -107,7 +107,7 @@ async fn converse(
         if let Some(ticks) = &mut ticks {
             ticks.tick().await;
         }
-        let first = NEXT.fetch_add(load.events, Ordering::Relaxed);
+        let first = next(load.events, u64::MAX).context("no number is left")?;
         put_request(&mut request, &mut body, &key, first, load.events)?;
         let sent = Instant::now();
         let (status, _) = connection.ask(request.as_bytes()).await?;
@@ -124,6 +124,17 @@ async fn converse(
     Ok(times)
 }
 
+/// Takes that many numbers of events, or those that are left below a bound; says the first.
+pub(crate) fn next(count: u64, below: u64) -> Option<u64> {
+    let take = |next| (next < below).then(|| below.min(next + count));
+    NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).ok()
+}
+
+/// What signs.
+pub(crate) fn key() -> Result<Hmac<Sha256>> {
+    Ok(Hmac::new_from_slice(SECRET.as_bytes())?)
+}
+
 /// When one of the connections sends, so that all of them together keep the rate.
 fn ticks(rate: u64, place: u64) -> Interval {
     let every = Duration::from_secs(CONNECTIONS) / rate as u32;
@@ -133,7 +144,8 @@ fn ticks(rate: u64, place: u64) -> Interval {
     ticks
 }
 
-fn put_request(
+/// Makes the request that tells of these events.
+pub(crate) fn put_request(
     request: &mut String,
     body: &mut String,
     key: &Hmac<Sha256>,
