@@ -103,16 +103,16 @@ impl Applier {
     /// Opens the store and applies to it.
     fn session(&mut self) -> Result<(), StoreError> {
         let started = Instant::now();
-        let opened = store::open(&self.settings.store())?;
+        let end = *self.committed.borrow();
+        let opened = store::open(&self.settings.store(), (self.journal.start()?, end))?;
         if let Some(rebuilt) = &opened.rebuilt {
             let aside = rebuilt.aside.as_deref();
             telemetry::ingest::store_rebuilt(&rebuilt.why, rebuilt.checkpoint, aside);
         }
-        let end = *self.committed.borrow();
         let behind = self.journal.bytes_between(opened.writer.applied(), end)?;
         self.shared.lag.store(behind, Ordering::Relaxed);
-        let from = self.starting_point(opened.writer.applied(), end)?;
-        let store::Opened { writer, view, attempt, .. } = opened;
+        let store::Opened { mut writer, view, attempt, .. } = opened;
+        let from = self.starting_point(&mut writer, end)?;
         let within = if from == writer.applied() { writer.applied_within() } else { 0 };
         let progress = Progress::new(&self.journal, from, within);
         let mut session = Session { writer, progress, attempt, again: true };
@@ -124,7 +124,7 @@ impl Applier {
         loop {
             let stopping = self.committed.has_changed().is_err();
             let committed = *self.committed.borrow_and_update();
-            if !self.again(&mut session)? {
+            if session.writer.is_level() && !self.again(&mut session)? {
                 return chores.finish(&self.settings, &session.writer);
             }
             let bytes = self.batch(&mut session, committed)?;
@@ -161,14 +161,17 @@ impl Applier {
         }
     }
 
-    /// Where to go on: behind what is applied, but no further than there is anything.
-    fn starting_point(&self, applied: Position, end: Position) -> Result<Position, StoreError> {
-        let start = self.journal.start()?;
+    /// Where to go on: behind what is applied, but no further than there is anything; or where the
+    /// index lacks what is applied.
+    fn starting_point(&self, writer: &mut Writer, end: Position) -> Result<Position, StoreError> {
+        let (start, applied) = (self.journal.start()?, writer.applied());
         if applied > end {
             let text = format!("The store had taken it up to {applied}; it now ends at {end}.\n");
             self.note_loss(end, &text)?;
             // What is there may not be what the store has seen, and twice does no harm.
-            return Ok(start.min(end));
+            let from = start.min(end);
+            writer.go_back(from);
+            return Ok(from);
         }
         if applied.segment < start.segment && start.segment > 1 {
             let text = format!("The store has taken it up to {applied}; it starts at {start}.\n");
@@ -179,7 +182,7 @@ impl Applier {
                 format!("It begins at segment {first}, and no checkpoint covers what is before.\n");
             self.note_loss(Position { segment: 1, offset: 0 }, &text)?;
         }
-        Ok(applied.max(start).min(end))
+        Ok(writer.gap(start).unwrap_or(applied.max(start).min(end)))
     }
 
     /// Whether a store that is made again would be without what was told before `start`: nothing is
@@ -216,6 +219,12 @@ impl Applier {
         let bytes = progress.taken() - taken;
         let Merge { batch, changed, unreadable, found, .. } = merge;
         let (record, within) = progress.reached();
+        if writer.is_applied(record, within) {
+            // The index has more of what it lacked: nobody waits for that.
+            writer.commit_within(batch, record, within)?;
+            attempt.done();
+            return Ok(bytes.max(1));
+        }
         *again |= found;
         writer.commit_within(batch, record, within)?;
         attempt.done();
@@ -251,7 +260,7 @@ impl Applier {
             }
             let mut batch = Batch::default();
             writer.end_behind(&mut batch, record)?;
-            writer.commit_within(batch, writer.applied(), writer.applied_within())?;
+            writer.commit_beside(batch)?;
         }
         Ok(true)
     }
@@ -272,7 +281,7 @@ impl Applier {
             return Ok(());
         }
         let Merge { batch, changed, .. } = merge;
-        writer.commit_within(batch, writer.applied(), writer.applied_within())?;
+        writer.commit_beside(batch)?;
         attempt.done();
         self.tell(changed);
         Ok(())

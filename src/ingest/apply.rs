@@ -7,7 +7,7 @@ use std::vec;
 use super::hold::{self, Hold};
 use crate::model::{
     Behind, Correction, Cursor, Element, Event, EventId, EventKind, Fact, Filter, Lift, Lifts,
-    Origin, QuarantineId, SourceName, Standing, Submission, Telling, Time,
+    Origin, Position, QuarantineId, SourceName, Standing, Submission, Telling, Time,
 };
 use crate::provider::{self, OPERATOR, OWN, Reading};
 use crate::rules::{Finding, Rules};
@@ -54,8 +54,8 @@ impl Merge<'_> {
     }
 
     /// Begins with a record, or goes on with one.
-    pub(super) fn begin(&mut self, head: &Submission) -> Result<(), StoreError> {
-        if self.again.is_some() {
+    pub(super) fn begin(&mut self, head: &Submission, at: Position) -> Result<(), StoreError> {
+        if self.again.is_some() || self.writer.is_applied(at, 0) {
             return Ok(());
         }
         let Submission { source, origin, received_at, .. } = head;
@@ -72,6 +72,14 @@ impl Merge<'_> {
         self.elements += 1;
         if let Some(behind) = self.again {
             return Ok(redated(self.reading, behind, head, element).into_iter());
+        }
+        if self.writer.is_applied(place.record, place.element) {
+            // Only the index lacks it; what could not be read then is not applied.
+            if self.writer.is_kept(&mut self.batch, place)? {
+                return Ok(Events::default());
+            }
+            let events = provider::read_element(self.reading, head, element);
+            return Ok(events.unwrap_or_default().into_iter());
         }
         if &*head.provider == OWN {
             self.own(head, place, element)?;
@@ -132,8 +140,13 @@ impl Merge<'_> {
     }
 
     /// Ends a record: only now is what it replaces released, and its cursor to be seen.
-    pub(super) fn end(&mut self, head: &Submission, is_whole: bool) -> Result<(), StoreError> {
-        if self.again.is_some() {
+    pub(super) fn end(
+        &mut self,
+        head: &Submission,
+        at: Position,
+        is_whole: bool,
+    ) -> Result<(), StoreError> {
+        if self.again.is_some() || self.writer.is_applied(at, QuarantineId::WHOLE) {
             return Ok(());
         }
         // What was told again and could not be applied stays where it was.
@@ -156,12 +169,15 @@ impl Merge<'_> {
         feed: &str,
         place: QuarantineId,
     ) -> Result<(), StoreError> {
-        if let Some(at) = self.writer.twin(&mut self.batch, &event)? {
+        if let Some(at) = self.writer.twin(&self.batch, &event, place)? {
             event.at = at;
         }
         let id: EventId = event.id();
         let Noted { seen, dated_by_us } =
             self.writer.note_event(&mut self.batch, &event, id, place)?;
+        if self.writer.is_applied(place.record, place.element) {
+            return Ok(());
+        }
         match seen {
             Seen::First => telemetry::ingest::applied(
                 event.source.as_str(),
@@ -208,7 +224,7 @@ impl Merge<'_> {
         place: QuarantineId,
     ) -> Result<(), StoreError> {
         let Some(fact) = event.fact() else { return Ok(()) };
-        if !self.writer.is_told_first(&mut self.batch, event, place)? || self.is_echo(event)? {
+        if !self.writer.is_told_first(event, place)? || self.is_echo(event)? {
             return Ok(());
         }
         let standing = self.writer.standing(&mut self.batch, event.address.key(), &event.scope)?;

@@ -1,4 +1,5 @@
-//! What the applier sees to beside applying: syncing, checkpoints, the image, and retention.
+//! What the applier sees to beside applying: syncing, checkpoints, the image, the index, and
+//! retention.
 
 use std::fmt::Display;
 use std::io;
@@ -21,6 +22,11 @@ const IMAGE_AGAIN: Duration = Duration::from_secs(10 * 60);
 /// kept were written, or that has not been set while this process runs. Without anything new there
 /// are no new checkpoints, and what is old goes all the same.
 const CLOCK_TRUST: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+/// A run of the index is made after so many bytes of journal at the latest: so much has to be gone
+/// through again after a crash.
+const INDEX_BYTES: u64 = 64 << 20;
+/// The wait before another run is tried.
+const INDEX_AGAIN: Duration = Duration::from_secs(10);
 /// How often retention is looked at.
 const TRIM_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -38,6 +44,13 @@ pub(super) struct Chores {
     imaging: Option<JoinHandle<Result<(), StoreError>>>,
     /// An image could not be written: none is begun before.
     image_after: Instant,
+    /// Bytes applied since the last run of the index.
+    unindexed: u64,
+    merging: Option<JoinHandle<io::Result<()>>>,
+    /// A run could not be written: none is tried before.
+    index_after: Instant,
+    /// There may be events in the store of an earlier version.
+    clearing: bool,
     trimmed: Option<Instant>,
     steps: Steps,
     /// Since when the clock was not set.
@@ -62,6 +75,10 @@ impl Chores {
             verifying: Some(verifying),
             imaging: None,
             image_after: now,
+            unindexed: 0,
+            merging: None,
+            index_after: now,
+            clearing: true,
             trimmed: None,
             steps: Steps::new(clock::now(), now),
             steady: now,
@@ -71,6 +88,7 @@ impl Chores {
 
     pub(super) fn note(&mut self, bytes: u64) {
         self.bytes += bytes;
+        self.unindexed += bytes;
         self.dirty |= bytes > 0;
     }
 
@@ -80,7 +98,7 @@ impl Chores {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.forgetting.is_none() && self.writing.is_none()
+        !self.clearing && self.forgetting.is_none() && self.writing.is_none()
     }
 
     /// Syncs, writes checkpoints, trims and forgets, each when it is due.
@@ -102,22 +120,59 @@ impl Chores {
             self.dirty = false;
             self.synced = Instant::now();
         }
+        self.index(writer)?;
         self.checkpoint(settings, writer)?;
         if self.trimmed.is_none_or(|last| last.elapsed() >= TRIM_EVERY) {
             self.trimmed = Some(Instant::now());
-            self.trim(settings, journal)?;
+            self.trim(settings, journal, writer)?;
             let mut batch = Batch::default();
             let horizon = settings.hold.unwrap_or_default().horizon(clock::now());
             writer.forget_rates(&mut batch, horizon)?;
-            writer.commit_within(batch, writer.applied(), writer.applied_within())?;
+            writer.commit_beside(batch)?;
         }
         if let Some((start, after)) = self.forgetting.take() {
             let mut batch = Batch::default();
             let next = writer.forget(&mut batch, start, &after, FORGET_KEYS)?;
-            writer.commit(batch, writer.applied())?;
+            writer.commit_beside(batch)?;
             self.forgetting = next.map(|after| (start, after));
         }
         Ok(())
+    }
+
+    /// Makes runs of the index when there is enough for one, and one of several in a thread.
+    fn index(&mut self, writer: &mut Writer) -> Result<(), StoreError> {
+        if let Some(Err(error)) = ended(&mut self.merging) {
+            telemetry::ingest::index_failed(error);
+            self.index_after = Instant::now() + INDEX_AGAIN;
+        }
+        let may = Instant::now() >= self.index_after;
+        if may && (self.unindexed >= INDEX_BYTES || writer.index().is_full()) {
+            self.flush_index(writer);
+        }
+        writer.check_index()?;
+        if may && self.merging.is_none() && writer.index().is_merge_due() {
+            let index = Arc::clone(writer.index());
+            let thread = Builder::new().name("index".to_owned()).spawn(move || index.merge());
+            self.merging = Some(thread?);
+        }
+        if self.clearing {
+            let mut batch = Batch::default();
+            self.clearing = writer.clear(&mut batch, FORGET_KEYS)?;
+            writer.commit_beside(batch)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a run of what the index has in memory. Where that fails, it stays there.
+    fn flush_index(&mut self, writer: &Writer) {
+        match writer.flush_index() {
+            Ok(true) => self.unindexed = 0,
+            Ok(false) => {}
+            Err(error) => {
+                telemetry::ingest::index_failed(error);
+                self.index_after = Instant::now() + INDEX_AGAIN;
+            }
+        }
     }
 
     /// Starts a checkpoint when one is due, and looks after the one that is being written.
@@ -140,6 +195,7 @@ impl Chores {
         }
         // What a checkpoint stands for is synced before anything is trimmed on its word.
         writer.sync()?;
+        self.flush_index(writer);
         let snapshot = writer.snapshot()?;
         let checkpoints = Arc::clone(&self.checkpoints);
         self.bytes = 0;
@@ -155,10 +211,15 @@ impl Chores {
     }
 
     /// Waits for what was begun, syncs, and leaves everything so that the next start is quick.
-    pub(super) fn finish(self, settings: &Settings, writer: &Writer) -> Result<(), StoreError> {
-        if let Some(writing) = self.writing {
+    pub(super) fn finish(mut self, settings: &Settings, writer: &Writer) -> Result<(), StoreError> {
+        if let Some(writing) = self.writing.take() {
             let _ = writing.join();
         }
+        if let Some(merging) = self.merging.take() {
+            // What it has not come to do, the next start does.
+            let _ = merging.join();
+        }
+        self.flush_index(writer);
         writer.sync()?;
         writer.leave_clean_mark(&settings.store().checkpoint)?;
         if let Some(imaging) = self.imaging {
@@ -186,7 +247,12 @@ impl Chores {
 
     /// Removes segments beyond the retention, never past the older checkpoint, nor on the word of
     /// a clock by which no two checkpoints were written yet.
-    fn trim(&mut self, settings: &Settings, journal: &journal::Reader) -> Result<(), StoreError> {
+    fn trim(
+        &mut self,
+        settings: &Settings,
+        journal: &journal::Reader,
+        writer: &Writer,
+    ) -> Result<(), StoreError> {
         let now = clock::now();
         let is_steady = self.steady.elapsed() >= CLOCK_TRUST;
         let since = if is_steady { Time::from_seconds(0) } else { now.minus(CLOCK_TRUST) };
@@ -195,7 +261,9 @@ impl Chores {
         let removed = journal.trim(point, cutoff)?;
         if removed > 0 {
             telemetry::ingest::journal_trimmed(removed);
-            self.forgetting = Some((journal.start()?, vec![b'e']));
+            let start = journal.start()?;
+            writer.index().trim(start)?;
+            self.forgetting = Some((start, Vec::new()));
         }
         Ok(())
     }

@@ -101,7 +101,7 @@ impl Progress {
         if open.events.len() == 0 {
             let Some((number, element)) = open.payload.advance() else {
                 let is_whole = open.is_whole(merge.writer)?;
-                merge.end(open.payload.head(), is_whole)?;
+                merge.end(open.payload.head(), open.position, is_whole)?;
                 self.close();
                 return Ok(Step::Done);
             };
@@ -140,7 +140,7 @@ impl Progress {
                 });
             }
         };
-        merge.begin(payload.head())?;
+        merge.begin(payload.head(), position)?;
         if self.applied.0 == before {
             payload.go_to(self.applied.1);
         }

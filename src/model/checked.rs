@@ -7,7 +7,8 @@ use serde::Serialize;
 /// One part that was looked at, or one problem with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Checked {
-    /// Which part: `journal`, `checkpoint`, `mark`, `image`, `store`, `quarantine` or `export`.
+    /// Which part: `journal`, `checkpoint`, `index`, `mark`, `image`, `store`, `quarantine` or
+    /// `export`.
     pub component: &'static str,
     /// The file or folder.
     pub file: PathBuf,

@@ -57,6 +57,12 @@ const WHOLE: &str = "record";
 impl QuarantineId {
     /// The number that stands for a record as a whole: none has so many elements.
     pub const WHOLE: u32 = u32::MAX;
+
+    /// Behind all that there can be.
+    pub const LAST: QuarantineId = QuarantineId {
+        record: Position { segment: u32::MAX, offset: u32::MAX },
+        element: QuarantineId::WHOLE,
+    };
 }
 
 impl fmt::Display for QuarantineId {

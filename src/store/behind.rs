@@ -1,6 +1,6 @@
 //! Stretches of the journal that are to be merged again, since the clock was behind meanwhile.
 
-use super::codec::{EventRef, decode, encode};
+use super::codec::{decode, encode};
 use super::reader::strange_key;
 use super::writer::guarded;
 use super::{Batch, StoreError, Writer, keys};
@@ -43,14 +43,9 @@ impl Writer {
     ///
     /// # Errors
     /// When the store is damaged.
-    pub fn is_told_first(
-        &self,
-        batch: &mut Batch,
-        event: &Event,
-        place: QuarantineId,
-    ) -> Result<bool, StoreError> {
-        let key = keys::event(keys::hash(event.address.key()), event.id());
-        let known = self.get(batch, key)?.map(decode::<EventRef>).transpose()?;
+    pub fn is_told_first(&self, event: &Event, place: QuarantineId) -> Result<bool, StoreError> {
+        let address = keys::hash(event.address.key());
+        let known = self.index.told(address, event.id(), QuarantineId::LAST)?;
         Ok(known
             .is_some_and(|known| (known.record, known.element) == (place.record, place.element)))
     }

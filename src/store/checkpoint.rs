@@ -1,27 +1,27 @@
 //! Checkpoints: the whole store in one plain file, from which it can be made again.
 //!
 //! ```text
-//! "SUPCKPT1" position:u64, then for each key: length:u16 length:u32 key value,
+//! "SUPCKPT2" position:u64, then for each key: length:u16 length:u32 key value,
 //! then 0xffff, the number of keys:u64, and the CRC-32 of all before it:u32
 //! ```
-//! Numbers are little-endian. `Checkpoints` (`checkpoints.rs`) knows which there are.
+//! Numbers are little-endian. The first form had events and messages in it. `Checkpoints`
+//! (`checkpoints.rs`) knows which there are.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
-use super::codec::{EventRef, decode, is_newer, is_newer_form};
-use super::keys::{COUNTS, EVENT, META};
+use super::codec::{is_newer, is_newer_form};
+use super::keys::{COUNTS, EVENT, MESSAGE, META};
 use super::{StoreError, open::Loader};
 use crate::journal::{create_private, open_regular};
 use crate::model::Position;
 
 /// The last byte is the number of the form: another form takes the next.
-const MAGIC: &[u8; 8] = b"SUPCKPT1";
+const MAGIC: &[u8; 8] = b"SUPCKPT2";
+const FIRST_MAGIC: &[u8; 8] = b"SUPCKPT1";
 const END: u16 = u16::MAX;
 /// Longest key, in bytes: the next number means the end. For writing and reading.
 const KEY_BYTES_MAX: u16 = END - 1;
@@ -55,30 +55,6 @@ pub struct Snapshot {
     tree: sled::Tree,
     applied: Position,
     counts: Vec<(Vec<u8>, Vec<u8>)>,
-    earlier: Arc<Earlier>,
-}
-
-/// The events that were told in another way too since a snapshot was taken, as they were there:
-/// when the journal tells it again, that must be news again to be counted.
-#[derive(Default)]
-pub(super) struct Earlier(Mutex<HashMap<Vec<u8>, Vec<u8>>>);
-
-impl Earlier {
-    /// Keeps the value that a key had, unless it changed before.
-    pub(super) fn note(&self, key: &[u8], value: &[u8]) {
-        if key.first() == Some(&EVENT) {
-            self.values().entry(key.to_vec()).or_insert_with(|| value.to_vec());
-        }
-    }
-
-    fn value(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.values().get(key).cloned()
-    }
-
-    fn values(&self) -> MutexGuard<'_, HashMap<Vec<u8>, Vec<u8>>> {
-        // A panic while holding it leaves the map as good as it was.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Snapshot {
@@ -88,12 +64,7 @@ impl Snapshot {
             let (key, value) = pair?;
             counts.push((key.to_vec(), value.to_vec()));
         }
-        Ok(Snapshot { tree: tree.clone(), applied, counts, earlier: Arc::default() })
-    }
-
-    /// Where changes are to be noted as long as this is being written.
-    pub(super) fn earlier(&self) -> Weak<Earlier> {
-        Arc::downgrade(&self.earlier)
+        Ok(Snapshot { tree: tree.clone(), applied, counts })
     }
 
     /// The position it stands for.
@@ -116,13 +87,10 @@ impl Snapshot {
         }
         for pair in &self.tree {
             let (key, value) = pair.map_err(io::Error::other)?;
-            if self.leaves_out(&key, &value) {
-                continue;
+            if !is_left_out(&key) && key.first() != Some(&COUNTS) {
+                out.pair(&key, &value)?;
+                number += 1;
             }
-            // Looked up behind the read: what is changed is noted before.
-            let earlier = self.earlier.value(&key);
-            out.pair(&key, earlier.as_deref().unwrap_or(&value))?;
-            number += 1;
         }
         out.put(&END.to_le_bytes())?;
         out.put(&number.to_le_bytes())?;
@@ -131,18 +99,11 @@ impl Snapshot {
         out.out.into_inner().map_err(|error| error.into_error())?.sync_all()?;
         Ok(number)
     }
+}
 
-    /// Counts were taken at the start; events that are newer come again from the journal, and
-    /// must then be new to be counted.
-    fn leaves_out(&self, key: &[u8], value: &[u8]) -> bool {
-        match key.first() {
-            Some(&COUNTS) => true,
-            Some(&EVENT) => {
-                decode::<EventRef>(value).is_ok_and(|entry| entry.record >= self.applied)
-            }
-            _ => key == META,
-        }
-    }
+/// The position has a place of its own; events and messages of earlier versions are in the index.
+fn is_left_out(key: &[u8]) -> bool {
+    matches!(key.first(), Some(&EVENT | &MESSAGE)) || key == META
 }
 
 /// Reads a checkpoint to its end, and nothing of it is taken; says how many keys it has. It is read
@@ -183,7 +144,9 @@ pub(super) fn load(
     while let Some((key_length, value_length)) = input.lengths()? {
         let key = input.bytes(u64::from(key_length))?;
         let value = input.bytes(u64::from(value_length))?;
-        loader.put(&key, &value)?;
+        if !is_left_out(&key) {
+            loader.put(&key, &value)?;
+        }
         number += 1;
     }
     Ok(input.end(number)?)
@@ -247,7 +210,7 @@ impl Source {
         if is_newer_form(magic, *MAGIC) {
             return Err(Flaw::Newer);
         }
-        if &magic != MAGIC {
+        if ![MAGIC, FIRST_MAGIC].contains(&&magic) {
             return Err(damaged("it does not begin as a checkpoint does"));
         }
         if u64::from_le_bytes(source.take()?) != position.as_u64() {

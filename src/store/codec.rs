@@ -56,7 +56,7 @@ impl Form for Cuts {
     }
 }
 
-/// Where an event's element is, and how we were told of it.
+/// Where an event's element is, and how we were told of it. Earlier versions had it in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct EventRef {
     /// The record that told it first.
@@ -110,8 +110,11 @@ pub struct Counts {
     pub last_poll: Option<Time>,
 }
 
-/// The form of a [`Meta`] that stands within a record.
+/// The forms of a [`Meta`] beside the first: within a record; and of a store whose events are in
+/// the index, where the first releases had them in the store.
 const META_WITHIN: u8 = 2;
+const META_INDEXED: u8 = 3;
+const META_INDEXED_WITHIN: u8 = 4;
 
 /// What was applied, and what must be there then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +124,9 @@ pub(super) struct Meta {
     /// How many elements of the record that starts there are applied already.
     #[serde(skip)]
     pub(super) part: u32,
+    /// Its events are in the index. What is in it of events and messages counts no more.
+    #[serde(skip)]
+    pub(super) indexed: bool,
     /// How many keys there are, but for this one.
     pub(super) keys: u64,
     /// The sum of the checksums of all keys with their values.
@@ -132,29 +138,41 @@ pub(super) struct Meta {
 }
 
 impl Meta {
-    /// At the end of a record it is in the form that every version reads.
     pub(super) fn encode(&self) -> Vec<u8> {
-        if self.part == 0 {
-            return encode(self);
-        }
         let mut bytes = encode(self);
-        bytes[0] = META_WITHIN;
-        bytes.extend_from_slice(&self.part.to_le_bytes());
+        let within = self.part > 0;
+        bytes[0] = match (self.indexed, within) {
+            (false, false) => Meta::NUMBER,
+            (false, true) => META_WITHIN,
+            (true, false) => META_INDEXED,
+            (true, true) => META_INDEXED_WITHIN,
+        };
+        if within {
+            bytes.extend_from_slice(&self.part.to_le_bytes());
+        }
         bytes
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Meta, StoreError> {
-        match bytes.split_first() {
-            Some((&META_WITHIN, rest)) => {
-                let (rest, part) = rest.split_last_chunk().ok_or_else(damaged)?;
-                let meta: Meta = postcard::from_bytes(rest).map_err(|_| damaged())?;
-                Ok(Meta { part: u32::from_le_bytes(*part), ..meta })
+        let (form, mut rest) = bytes.split_first().ok_or_else(damaged)?;
+        let (indexed, within) = match *form {
+            Meta::NUMBER => (false, false),
+            META_WITHIN => (false, true),
+            META_INDEXED => (true, false),
+            META_INDEXED_WITHIN => (true, true),
+            0 => return Err(damaged()),
+            form => {
+                let what = format!("the store (its position is in form {form})");
+                return Err(StoreError::Newer(what));
             }
-            Some((&form, _)) if form > META_WITHIN => {
-                Err(StoreError::Newer(format!("the store (its position is in form {form})")))
-            }
-            _ => decode(bytes),
+        };
+        let mut part = 0;
+        if within {
+            let (before, last) = rest.split_last_chunk().ok_or_else(damaged)?;
+            (rest, part) = (before, u32::from_le_bytes(*last));
         }
+        let meta: Meta = postcard::from_bytes(rest).map_err(|_| damaged())?;
+        Ok(Meta { part, indexed, ..meta })
     }
 }
 
@@ -275,19 +293,26 @@ mod tests {
     }
 
     #[test]
-    fn a_place_within_a_record_takes_a_form_of_its_own() {
+    fn the_position_says_by_its_form_what_is_in_the_store() {
         let applied = Position { segment: 3, offset: 88 };
         let meta = Meta { applied, keys: 1 << 40, sum: 7, standings: 300, ..Meta::default() };
-        // As every version has written it.
+        // As the first release wrote it.
         assert_eq!(meta.encode(), encode(&meta));
         assert_eq!(meta.encode()[0], Meta::NUMBER);
         assert_eq!(Meta::decode(&meta.encode()), Ok(meta));
-        let within = Meta { part: 70_000, ..meta };
-        assert_eq!(within.encode()[0], META_WITHIN);
-        assert_eq!(Meta::decode(&within.encode()), Ok(within));
-        for bytes in [&[][..], &[0, 1], &[Meta::NUMBER], &[META_WITHIN, 1]] {
+        for (part, indexed, form) in [
+            (70_000, false, META_WITHIN),
+            (0, true, META_INDEXED),
+            (70_000, true, META_INDEXED_WITHIN),
+        ] {
+            let other = Meta { part, indexed, ..meta };
+            assert_eq!(other.encode()[0], form);
+            assert_eq!(Meta::decode(&other.encode()), Ok(other));
+        }
+        for bytes in [&[][..], &[0, 1], &[Meta::NUMBER], &[META_WITHIN, 1], &[META_INDEXED]] {
             assert!(matches!(Meta::decode(bytes), Err(StoreError::Damaged(_))), "{bytes:?}");
         }
-        assert!(matches!(Meta::decode(&[META_WITHIN + 1]), Err(StoreError::Newer(_))));
+        let next = META_INDEXED_WITHIN + 1;
+        assert!(matches!(Meta::decode(&[next]), Err(StoreError::Newer(_))));
     }
 }

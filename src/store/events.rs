@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, PoisonError};
 
-use super::codec::{EventRef, decode};
+use super::codec::EventRef;
 use super::keys::{self, Hash};
 use super::record::LastRecord;
 use super::{Reader, StoreError};
 use crate::journal::{Damage, Entry, Tail};
 use crate::model::{
-    Address, Class, Event, EventId, EventKind, Origin, Payload, Position, SourceName, Time, trust,
+    Address, Class, Event, EventId, EventKind, Origin, Payload, Position, QuarantineId, SourceName,
+    Time, trust,
 };
 use crate::telemetry;
 
@@ -117,7 +118,9 @@ impl Reader {
     ) -> Result<EventScan, StoreError> {
         let addresses = match (&filter.address, &filter.message_id) {
             (Some(address), _) => vec![keys::hash(address.key())],
-            (None, Some(message)) => self.addresses_of(message)?,
+            (None, Some(message)) => {
+                self.view()?.index.addresses_of(keys::hash(message))?.into_iter().collect()
+            }
             (None, None) => Vec::new(),
         };
         // Read first: what is applied meanwhile comes through the journal, once and not twice. So
@@ -125,11 +128,8 @@ impl Reader {
         let applied = self.applied()?;
         let mut indexed = BTreeMap::new();
         for address in &addresses {
-            for pair in self.tree()?.scan_prefix(keys::events_of(*address)) {
-                let (key, value) = pair?;
-                let entry: EventRef = decode(&value)?;
-                let is_wanted = entry.record < applied && (entry.record, entry.element) >= from;
-                if let Some(id) = keys::event_id(&key).filter(|_| is_wanted) {
+            for (id, entry) in self.view()?.index.events_of(*address)? {
+                if entry.record < applied && (entry.record, entry.element) >= from {
                     indexed.insert((entry.record, entry.element, id), (entry, *address, id));
                 }
             }
@@ -154,31 +154,19 @@ impl Reader {
         })
     }
 
-    fn addresses_of(&self, message: &str) -> Result<Vec<Hash>, StoreError> {
-        let keys = self.tree()?.scan_prefix(keys::addresses_of(keys::hash(message))).keys();
-        let address = |key: sled::Result<sled::IVec>| Ok(keys::message_address(&key?));
-        keys.map(address).filter_map(Result::transpose).collect()
-    }
-
     /// The entry of an event, under its id or under the one that it had when it was applied.
     fn entry(
         &self,
         event: &Event,
         place: (Position, u32),
     ) -> Result<Option<(EventId, EventRef)>, StoreError> {
-        let tree = self.tree()?;
+        let index = &self.view()?.index;
         let (address, id) = (keys::hash(event.address.key()), event.id());
-        if let Some(bytes) = tree.get(keys::event(address, id))? {
-            return Ok(Some((id, decode(&bytes)?)));
+        if let Some(entry) = index.told(address, id, QuarantineId::LAST)? {
+            return Ok(Some((id, entry)));
         }
-        for pair in tree.scan_prefix(keys::events_of(address)) {
-            let (key, value) = pair?;
-            let entry: EventRef = decode(&value)?;
-            if (entry.record, entry.element) == place {
-                return Ok(keys::event_id(&key).map(|id| (id, entry)));
-            }
-        }
-        Ok(None)
+        let is_there = |(_, entry): &(_, EventRef)| (entry.record, entry.element) == place;
+        Ok(index.events_of(address)?.find(is_there))
     }
 
     fn applied(&self) -> Result<Position, StoreError> {

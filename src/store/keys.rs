@@ -3,10 +3,10 @@
 //! ```text
 //! b record               a stretch of the journal that is still to be merged again
 //! c source 0 feed        a feed's cursor
-//! e address# event-id    where an event's element is in the journal; also what makes it one event
+//! e address# event-id    where an event is in the journal: of earlier versions, now in the index
 //! l source 0 feed 0 address 0 stream 0 reason    a row that a provider's list has told
 //! h payload##            where an element that could not be read was first told
-//! m message# address#    which addresses a message's events are about
+//! m message# address#    which addresses a message's events are about: of earlier versions too
 //! n source               how a source's events reached us
 //! o                      the number of the last mass that was held
 //! o mass                 a mass that is held
@@ -24,7 +24,7 @@
 use sha2::{Digest, Sha256};
 
 use super::{Kin, ListedKey};
-use crate::model::{EventId, MassId, Position, QuarantineId, Reason, Scope, SourceName};
+use crate::model::{MassId, Position, QuarantineId, Reason, Scope, SourceName};
 
 /// What was applied, and what must be there. The only key without a prefix letter.
 pub(super) const META: &[u8] = b"\0meta";
@@ -69,19 +69,6 @@ pub(super) fn cursor(source: &SourceName, feed: &str) -> Vec<u8> {
     [&[CURSOR], source.as_str().as_bytes(), &[0], feed.as_bytes()].concat()
 }
 
-pub(super) fn event(address: Hash, id: EventId) -> Vec<u8> {
-    [&[EVENT], &address[..], id.bytes()].concat()
-}
-
-pub(super) fn events_of(address: Hash) -> Vec<u8> {
-    [&[EVENT], &address[..]].concat()
-}
-
-/// The event's id in the key of an event.
-pub(super) fn event_id(key: &[u8]) -> Option<EventId> {
-    key.last_chunk::<16>().filter(|_| key.len() == 25).map(|bytes| EventId::from_bytes(*bytes))
-}
-
 pub(super) fn listed(row: &ListedKey<'_>) -> Vec<u8> {
     let reason = row.reason.as_str().as_bytes();
     let place = standing(0, row.address, row.scope);
@@ -104,19 +91,6 @@ pub(super) fn listed_parts(rest: &[u8]) -> Option<(String, Scope, Reason)> {
 
 pub(super) fn pushed(source: &SourceName, address: &str) -> Vec<u8> {
     [&[PUSHED], source.as_str().as_bytes(), &[0], address.as_bytes()].concat()
-}
-
-pub(super) fn message(message: Hash, address: Hash) -> Vec<u8> {
-    [&[MESSAGE], &message[..], &address[..]].concat()
-}
-
-pub(super) fn addresses_of(message: Hash) -> Vec<u8> {
-    [&[MESSAGE], &message[..]].concat()
-}
-
-/// The address's hash in the key of a message.
-pub(super) fn message_address(key: &[u8]) -> Option<Hash> {
-    key.last_chunk::<8>().filter(|_| key.len() == 17).copied()
 }
 
 pub(super) fn counts(source: &SourceName) -> Vec<u8> {

@@ -10,10 +10,12 @@ mod checkpoints;
 mod codec;
 mod events;
 mod image;
+mod index;
 mod keys;
 mod known;
 mod listed;
 mod masses;
+mod note;
 mod open;
 mod pushed;
 mod quarantine;
@@ -29,8 +31,10 @@ pub use checkpoints::{Checkpoints, newest_checkpoint, set_aside_checkpoints};
 pub use codec::Counts;
 pub use events::{EventFilter, EventPlace, EventScan, Step, Told};
 pub use image::NextImage;
+pub use index::{Index, verify_index};
 pub use listed::{ListedKey, ListedRow, ListedRows, Sight};
 pub use masses::{HeldRow, Kin, Mass, Rate};
+pub use note::{Noted, Seen};
 pub use open::{Opened, Paths, Rebuilt, Room, View, open, room};
 pub use pushed::PushedRows;
 pub use quarantine::Quarantined;
@@ -38,11 +42,16 @@ pub use reader::{
     Pair, Reader, SET_ASIDE_MAX, StandingRow, StandingRows, Standings, Totals, Visit,
 };
 pub use verify::{verify_checkpoints, verify_stopped};
-pub use writer::{Batch, Noted, Seen, Writer};
+pub use writer::{Batch, Writer};
 
 use std::io;
 
 use nix::errno::Errno;
+
+use crate::model::Position;
+
+/// Where the journal begins and ends.
+pub type Reach = (Position, Position);
 
 /// The store cannot answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

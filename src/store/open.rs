@@ -12,10 +12,11 @@ use nix::sys::statvfs::statvfs;
 use super::attempt::Attempt;
 use super::codec::Meta;
 use super::image::{Draft, Image, Images};
+use super::index::Index;
 use super::keys::META;
 use super::known::{Known, fill_beside};
 use super::scan::Scan;
-use super::{Checkpoints, StoreError, Writer, checkpoints};
+use super::{Checkpoints, Reach, StoreError, Writer, checkpoints};
 use crate::journal::{create_private, open_regular, private_dir};
 use crate::model::Position;
 use crate::telemetry;
@@ -41,6 +42,8 @@ pub struct Paths {
     pub sled: PathBuf,
     /// The checkpoints.
     pub checkpoint: PathBuf,
+    /// The runs of the index.
+    pub index: PathBuf,
     /// Where a sled that cannot be used is moved.
     pub quarantine: PathBuf,
 }
@@ -51,6 +54,7 @@ impl Paths {
         Paths {
             sled: state.join("sled"),
             checkpoint: state.join("checkpoint"),
+            index: state.join("index"),
             quarantine: state.join("quarantine"),
         }
     }
@@ -72,6 +76,7 @@ pub struct View {
     pub(super) tree: sled::Tree,
     pub(super) known: Arc<Known>,
     pub(super) images: Arc<Images>,
+    pub(super) index: Arc<Index>,
 }
 
 /// An open store.
@@ -86,23 +91,24 @@ pub struct Opened {
     pub attempt: Attempt,
 }
 
-/// Opens the store. One that does not open, or whose content does not add up, is moved aside and
-/// loaded from the newest checkpoint.
+/// Opens the store of a journal that reaches so far. One that does not open, or whose content does
+/// not add up, is moved aside and loaded from the newest checkpoint.
 ///
 /// # Errors
 /// When a new one cannot be made either: the disk is full or fails. When a newer version has
 /// written it: then it is left as it is.
-pub fn open(paths: &Paths) -> Result<Opened, StoreError> {
+pub fn open(paths: &Paths, journal: Reach) -> Result<Opened, StoreError> {
     for dir in [&paths.quarantine, &paths.checkpoint] {
         private_dir(dir)?;
     }
     checkpoints::remove_drafts(&paths.checkpoint)?;
     set_newer_aside(paths)?;
     let attempt = Attempt::open(&paths.checkpoint)?;
+    let index = Index::open(&paths.index, journal)?;
     let existed = paths.sled.exists();
     let clean = took_clean_mark(paths);
     let (why, empty) = match try_open(paths, clean) {
-        Ok(Tried::Found(found)) => return Ok(opened(found, paths, attempt, None)),
+        Ok(Tried::Found(found)) => return Ok(opened(found, index, paths, attempt, None)),
         // As a start leaves it that did not come far: nothing is lost, and nothing to be told.
         Ok(Tried::Empty(db)) => ("it was empty".to_owned(), Some(db)),
         Err(StoreError::Damaged(why)) => (why, None),
@@ -127,7 +133,7 @@ pub fn open(paths: &Paths) -> Result<Opened, StoreError> {
     let (meta, image) = loader.finish(newest.unwrap_or_default())?;
     let fresh = is_new && newest.is_none();
     let rebuilt = (!fresh).then_some(Rebuilt { why, checkpoint: newest, aside });
-    Ok(opened(Found { db, meta, image }, paths, attempt, rebuilt))
+    Ok(opened(Found { db, meta, image }, index, paths, attempt, rebuilt))
 }
 
 /// What there is where the store should be.
@@ -144,12 +150,20 @@ struct Found {
     image: Option<Image>,
 }
 
-fn opened(found: Found, paths: &Paths, attempt: Attempt, rebuilt: Option<Rebuilt>) -> Opened {
+fn opened(
+    found: Found,
+    index: Index,
+    paths: &Paths,
+    attempt: Attempt,
+    rebuilt: Option<Rebuilt>,
+) -> Opened {
     let Found { db, meta, image } = found;
+    // What it has of events counts no more, and goes by and by.
+    let meta = Meta { indexed: true, ..meta };
     let (tree, known) = ((*db).clone(), Arc::new(Known::new(meta.standings)));
     let images = Arc::new(Images::new(Image::path(&paths.checkpoint), image));
     fill_beside(&known, Scan::of(&images, tree.clone()));
-    let view = Arc::new(View { tree, known, images });
+    let view = Arc::new(View { tree, known, images, index: Arc::new(index) });
     let writer = Writer::new(db, meta, paths.sled.join("db"), &view);
     Opened { writer, view, rebuilt, attempt }
 }
@@ -174,7 +188,7 @@ fn try_open(paths: &Paths, clean: bool) -> Result<Tried, StoreError> {
         }
         let mut draft = Draft::begin(&path);
         let (found, newer) = survey(&db, &mut draft)?;
-        if found != (Meta { applied: Position::default(), part: 0, ..meta }) {
+        if found != (Meta { applied: Position::default(), part: 0, indexed: false, ..meta }) {
             return Err(StoreError::Damaged("its content did not add up".to_owned()));
         }
         // Only where all is as it was written: damage can look newer, too.
@@ -251,7 +265,7 @@ impl<'a> Loader<'a> {
     }
 
     fn finish(mut self, applied: Position) -> Result<(Meta, Option<Image>), StoreError> {
-        self.meta.applied = applied;
+        (self.meta.applied, self.meta.indexed) = (applied, true);
         self.batch.insert(META, self.meta.encode());
         self.tree.apply_batch(self.batch)?;
         Ok((self.meta, self.draft.finish().ok()))
@@ -370,7 +384,7 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let at = |name: &str| state.path().join(name);
         let (sled, checkpoint) = (at("sled"), at("checkpoint"));
-        let paths = Paths { sled, checkpoint, quarantine: at("quarantine") };
+        let paths = Paths { sled, checkpoint, ..Paths::of(state.path()) };
         let file = paths.sled.join("db");
         fs::create_dir_all(&paths.sled).unwrap();
         fs::create_dir_all(&paths.checkpoint).unwrap();

@@ -78,7 +78,19 @@ impl Writer {
         reason: &str,
     ) -> Result<(), StoreError> {
         let id = QuarantineId { record, element: QuarantineId::WHOLE };
+        if self.is_applied(record, id.element) {
+            return Ok(());
+        }
         self.put(batch, keys::set_aside(id), Some(reason.as_bytes().to_vec()))
+    }
+
+    /// Whether an element was not applied when its turn came, and nobody has taken it out since.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn is_kept(&self, batch: &mut Batch, id: QuarantineId) -> Result<bool, StoreError> {
+        Ok(self.get(batch, keys::set_aside(id))?.is_some()
+            || self.get(batch, keys::quarantine(id))?.is_some())
     }
 
     /// Notes that an element could not be applied. As in quarantine the same bytes of a source are
@@ -95,6 +107,9 @@ impl Writer {
         asked: bool,
         reason: &str,
     ) -> Result<(), StoreError> {
+        if self.is_applied(id.record, id.element) {
+            return Ok(());
+        }
         let held = keys::held(source, &element.context, &element.body);
         let known = self.get(batch, held.clone())?.is_some();
         if known && !asked {

@@ -2,13 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::codec::{Counts, Meta, decode};
-use super::keys::{self, META, QUIET, SET_ASIDE, STANDING};
+use super::codec::{Counts, EventRef, Meta, decode, encode};
+use super::keys::{self, EVENT, Hash, MESSAGE, META, QUIET, SET_ASIDE, STANDING};
 use super::scan::Scan;
 use super::{StoreError, View};
 use crate::journal;
 use crate::model::{
-    Address, Element, Event, Filter, Gist, Position, Reason, Scope, SourceName, Standing,
+    Address, Element, Event, EventId, Filter, Gist, Position, Reason, Scope, SourceName, Standing,
     Submission, Suppression, Time,
 };
 use crate::provider::{Reading, Unreadable, read_element};
@@ -311,8 +311,18 @@ impl Reader {
     /// # Errors
     /// When the store cannot answer.
     pub fn everything(&self) -> Result<Vec<Pair>, StoreError> {
-        let pairs = self.tree()?.iter();
-        pairs.map(|pair| pair.map(|(k, v)| (k.to_vec(), v.to_vec())).map_err(Into::into)).collect()
+        let view = self.view()?;
+        let pairs = view.tree.iter().map(|pair| pair.map(|(k, v)| (k.to_vec(), v.to_vec())));
+        let mut pairs = pairs.collect::<Result<Vec<Pair>, _>>()?;
+        // Those of earlier versions, which go by and by.
+        pairs.retain(|(key, _)| !matches!(key.first(), Some(&EVENT | &MESSAGE)));
+        let (events, names) = view.index.everything()?;
+        let event = |((address, id), entry): ((Hash, EventId), EventRef)| {
+            ([&[EVENT], &address[..], id.bytes()].concat(), encode(&entry))
+        };
+        pairs.extend(events.into_iter().map(event));
+        pairs.extend(names.iter().map(|name| ([&[MESSAGE], &name[..]].concat(), Vec::new())));
+        Ok(pairs)
     }
 }
 

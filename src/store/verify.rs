@@ -18,7 +18,7 @@ use super::keys::{self, META, STANDING};
 use super::open::{clean_mark, free_bytes, is_newer_mark, sled_at};
 use super::reader::{Standings, Visit, strange_key};
 use super::scan::merge;
-use super::{Paths, Reader, StoreError};
+use super::{Paths, Reach, Reader, StoreError};
 use crate::journal::open_regular;
 use crate::model::{Checked, Gist, Position};
 
@@ -27,9 +27,6 @@ const CHECKPOINT: &str = "checkpoint";
 const MARK: &str = "mark";
 const IMAGE: &str = "image";
 const STORE: &str = "store";
-
-/// Where the journal begins and ends.
-type Reach = (Position, Position);
 
 /// How often a store that changes meanwhile is summed up again.
 const TRIES: usize = 3;
@@ -307,8 +304,8 @@ fn meta(tree: &sled::Tree) -> Result<Meta, StoreError> {
 fn store_row(file: &Path, tree: &sled::Tree, (start, end): Reach) -> Result<Checked, StoreError> {
     for _ in 0..TRIES {
         let before = meta(tree)?;
-        let Meta { applied, part, .. } = before;
-        let mut found = Meta { applied, part, ..Meta::default() };
+        let Meta { applied, part, indexed, .. } = before;
+        let mut found = Meta { applied, part, indexed, ..Meta::default() };
         for pair in tree {
             let (key, value) = pair?;
             if let (Some(prefix), Some(form)) = (key.first(), value.first())

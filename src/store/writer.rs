@@ -1,25 +1,22 @@
 //! The one writer: merges into a batch, and commits it with the journal position in it.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
-use super::checkpoint::Earlier;
-use super::codec::{Counts, EventRef, Meta, checksum, decode, encode};
+use super::codec::{Counts, Meta, checksum, decode, encode};
 use super::image::{Images, NextImage};
+use super::index::{Index, Name, Row};
 use super::keys::{self, EVENT, HELD, MESSAGE, META, QUARANTINE, QUIET, STANDING};
 use super::known::Known;
 use super::open::leave_clean_mark;
 use super::{Snapshot, StoreError, View};
-use crate::model::{
-    Event, EventId, EventKind, Origin, Position, QuarantineId, Scope, SourceName, Standing, Time,
-};
+use crate::model::{Origin, Position, Scope, SourceName, Standing, Time};
 
 /// Writes to the store. There is one.
 pub struct Writer {
@@ -31,8 +28,11 @@ pub struct Writer {
     /// Which standings there may be.
     known: Arc<Known>,
     images: Arc<Images>,
-    /// Of the snapshot that was taken last, while it is being written.
-    earlier: Weak<Earlier>,
+    /// Where events were told.
+    pub(super) index: Arc<Index>,
+    /// The end of what was gone through last, and so many elements of the record there: what was
+    /// applied long ago is gone through again where the index lacks it.
+    pub(super) reached: (Position, u32),
 }
 
 /// Changes that become visible together.
@@ -41,13 +41,16 @@ pub struct Batch {
     /// The value of each key that was looked at or changed: as it was, and as it will be.
     values: BTreeMap<Vec<u8>, Value>,
     counts: HashMap<SourceName, Counts>,
-    bytes: usize,
+    /// What is to be in the index.
+    pub(super) told: BTreeMap<Row, u8>,
+    pub(super) names: BTreeSet<Name>,
+    pub(super) bytes: usize,
 }
 
 impl Batch {
     /// How many keys it has looked at.
     pub fn keys(&self) -> usize {
-        self.values.len()
+        self.values.len() + self.told.len()
     }
 
     /// About how many bytes of keys and values it holds.
@@ -61,40 +64,12 @@ struct Value {
     after: Option<Vec<u8>>,
 }
 
-/// By how many seconds the times of one event may differ between a webhook and the API.
-const TOLERANCE: u64 = 2;
-
-/// Whether an event was known, and by whose clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Noted {
-    /// Whether it was known.
-    pub seen: Seen,
-    /// It was told first with a time that was not believed: then it keeps ours for good, even
-    /// should the provider's be believed by now.
-    pub dated_by_us: bool,
-}
-
-/// Whether an event was known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// It is new.
-    First,
-    /// It was known, but not in this way.
-    NewOrigin,
-    /// It was known in this way.
-    Again,
-}
-
-/// The time itself, and those within [`TOLERANCE`] of it, the nearest first.
-fn nearby(at: Time) -> impl Iterator<Item = Time> {
-    let around = (1..=TOLERANCE).map(Duration::from_secs);
-    std::iter::once(at).chain(around.flat_map(move |span| [at.minus(span), at.plus(span)]))
-}
-
 impl Writer {
     pub(super) fn new(db: sled::Db, meta: Meta, file: PathBuf, view: &View) -> Writer {
         let (known, images) = (Arc::clone(&view.known), Arc::clone(&view.images));
-        Writer { tree: view.tree.clone(), db, meta, file, known, images, earlier: Weak::new() }
+        let (tree, index) = (view.tree.clone(), Arc::clone(&view.index));
+        let reached = (meta.applied, meta.part);
+        Writer { tree, db, meta, file, known, images, index, reached }
     }
 
     /// The end of what is applied.
@@ -107,98 +82,10 @@ impl Writer {
         self.meta.part
     }
 
-    /// Notes an event that the element at `place` tells.
-    ///
-    /// # Errors
-    /// When the store is damaged.
-    pub fn note_event(
-        &self,
-        batch: &mut Batch,
-        event: &Event,
-        id: EventId,
-        place: QuarantineId,
-    ) -> Result<Noted, StoreError> {
-        let address = keys::hash(event.address.key());
-        let key = keys::event(address, id);
-        let disbelieved = event.told_at.is_some_and(|told| told != Time::END);
-        let by_us = if disbelieved { EventRef::DATED_BY_US } else { 0 };
-        let bit = EventRef::bit(event.origin);
-        let value = self.value(batch, key)?;
-        let known = value.after.as_deref().map(decode::<EventRef>).transpose()?;
-        let (entry, seen) = match known {
-            Some(known) if known.origins & bit != 0 => (known, Seen::Again),
-            Some(known) => (EventRef { origins: known.origins | bit, ..known }, Seen::NewOrigin),
-            None => {
-                let (record, element, origins) = (place.record, place.element, bit | by_us);
-                (EventRef { record, element, origins }, Seen::First)
-            }
-        };
-        if seen != Seen::Again {
-            value.after = Some(encode(&entry));
-        }
-        let looked_up = !matches!(event.kind, EventKind::Opened | EventKind::Clicked);
-        if let Some(message) = event.message_id.as_deref().filter(|_| looked_up) {
-            let key = keys::message(keys::hash(message), address);
-            let value = self.value(batch, key)?;
-            if value.after.is_none() {
-                value.after = Some(encode(&place.record));
-            }
-        }
-        self.count(batch, event, seen)?;
-        Ok(Noted { seen, dated_by_us: (entry.origins | by_us) & EventRef::DATED_BY_US != 0 })
-    }
-
-    /// The time under which an event is known that the provider's other way has told with a time
-    /// that differs a little. `None`: it has no such twin, or is known by its own time.
-    ///
-    /// # Errors
-    /// When the store is damaged.
-    pub fn twin(&self, batch: &mut Batch, event: &Event) -> Result<Option<Time>, StoreError> {
-        if !event.loose || !matches!(event.origin, Origin::Webhook | Origin::Poll) {
-            return Ok(None);
-        }
-        let address = keys::hash(event.address.key());
-        let own = EventRef::bit(event.origin);
-        let mut told_by_both = None;
-        for at in nearby(event.at) {
-            let key = keys::event(address, event.id_at(at));
-            let Some(known) = self.get(batch, key)? else { continue };
-            let known: EventRef = decode(known)?;
-            if at == event.at {
-                return Ok(None);
-            }
-            if known.origins & own == 0 {
-                return Ok(Some(at));
-            }
-            // One that only this way has told is another event.
-            if !known.is_only_by(event.origin) {
-                told_by_both = told_by_both.or(Some(at));
-            }
-        }
-        Ok(told_by_both)
-    }
-
-    fn count(&self, batch: &mut Batch, event: &Event, seen: Seen) -> Result<(), StoreError> {
-        let counts = self.counts_mut(batch, &event.source)?;
-        match (seen, event.origin) {
-            (Seen::First, Origin::Poll) if event.kind == EventKind::Listed => counts.listed += 1,
-            (Seen::First, Origin::Webhook) => counts.webhook_only += 1,
-            (Seen::First, Origin::Poll) => counts.poll_only += 1,
-            (Seen::NewOrigin, Origin::Webhook) => {
-                counts.poll_only = counts.poll_only.saturating_sub(1);
-                counts.both += 1;
-            }
-            (Seen::NewOrigin, Origin::Poll) => {
-                counts.webhook_only = counts.webhook_only.saturating_sub(1);
-                counts.both += 1;
-            }
-            (Seen::Again, _) => counts.repeated += 1,
-            (Seen::First | Seen::NewOrigin, Origin::Operator | Origin::Import) => {}
-        }
-        if seen == Seen::First && event.kind == EventKind::Blocked {
-            counts.blocked += 1;
-        }
-        Ok(())
+    /// Whether an element, or with 0 the beginning of a record, is applied already: then only the
+    /// index lacks it.
+    pub fn is_applied(&self, record: Position, element: u32) -> bool {
+        (record, element) < (self.meta.applied, self.meta.part)
     }
 
     /// Notes that a submission of a source came in this way at this time.
@@ -290,47 +177,73 @@ impl Writer {
         self.commit_within(batch, applied, 0)
     }
 
-    /// The same, as the state after that many elements of the record that starts at `applied`.
+    /// The same, as the state after that many elements of the record that starts at `applied`. Of
+    /// what was applied already only the index gets anything.
     ///
     /// # Errors
     /// When the store is damaged.
     pub fn commit_within(
         &mut self,
-        mut batch: Batch,
+        batch: Batch,
         applied: Position,
         part: u32,
     ) -> Result<(), StoreError> {
+        self.reached = (applied, part);
+        let is_new = !self.is_applied(applied, part);
+        let (applied, part) = if is_new { (applied, part) } else { self.at() };
+        self.apply(batch, Meta { applied, part, ..self.meta })
+    }
+
+    /// Makes a batch visible that is beside what the journal tells.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn commit_beside(&mut self, batch: Batch) -> Result<(), StoreError> {
+        self.apply(batch, self.meta)
+    }
+
+    /// Goes back to where all is applied again: the journal is not what was applied.
+    pub fn go_back(&mut self, to: Position) {
+        (self.meta.applied, self.meta.part) = (to, 0);
+        self.reached = (to, 0);
+    }
+
+    pub(super) fn at(&self) -> (Position, u32) {
+        (self.meta.applied, self.meta.part)
+    }
+
+    fn apply(&mut self, mut batch: Batch, mut meta: Meta) -> Result<(), StoreError> {
         for (source, counts) in std::mem::take(&mut batch.counts) {
             self.put(&mut batch, keys::counts(&source), Some(encode(&counts)))?;
         }
-        let mut meta = Meta { applied, part, ..self.meta };
-        let mut changes = sled::Batch::default();
-        let earlier = self.earlier.upgrade();
+        let (mut changes, mut any) = (sled::Batch::default(), meta != self.meta);
         let changed = batch.values.iter().filter(|(_, value)| value.before != value.after);
         self.images.note(changed.map(|(key, value)| (&**key, value.after.as_deref())))?;
+        // First: whoever sees how far all is applied finds it there.
+        self.index.add(batch.told, batch.names);
         for (key, value) in batch.values {
             if value.before == value.after {
                 continue;
-            }
-            if let (Some(earlier), Some(before)) = (&earlier, &value.before) {
-                earlier.note(&key, before);
             }
             meta.account(&key, value.before.as_deref(), value.after.as_deref());
             if value.before.is_none() {
                 self.known.insert(&key);
             }
+            any = true;
             match value.after {
                 Some(bytes) => changes.insert(key, bytes),
                 None => changes.remove(key),
             }
         }
-        changes.insert(META, meta.encode());
-        self.tree.apply_batch(changes)?;
-        self.meta = meta;
+        if any {
+            changes.insert(META, meta.encode());
+            self.tree.apply_batch(changes)?;
+            self.meta = meta;
+        }
         Ok(())
     }
 
-    /// Forgets where events are that lie before `start`: the journal no longer has them. Looks at
+    /// Forgets what was held in quarantine before `start`: the journal no longer has it. Looks at
     /// `limit` keys from `after` on; says where to go on, or `None` at the end.
     ///
     /// # Errors
@@ -342,16 +255,12 @@ impl Writer {
         after: &[u8],
         limit: usize,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let from = (Bound::Excluded(after.to_vec()), Bound::Excluded(vec![MESSAGE + 1]));
+        let from = Bound::Excluded(if after.is_empty() { vec![HELD] } else { after.to_vec() });
+        let to = Bound::Excluded(vec![HELD + 1]);
         let mut last = None;
-        for pair in self.tree.range::<Vec<u8>, _>(from).take(limit) {
+        for pair in self.tree.range::<Vec<u8>, _>((from, to)).take(limit) {
             let (key, value) = pair?;
-            let record = match key.first() {
-                Some(&EVENT) => Some(decode::<EventRef>(&value)?.record),
-                Some(&HELD | &MESSAGE) => Some(decode::<Position>(&value)?),
-                _ => None,
-            };
-            if record.is_some_and(|record| record < start) {
+            if decode::<Position>(&value)? < start {
                 self.put(batch, key.to_vec(), None)?;
             }
             last = Some(key.to_vec());
@@ -360,6 +269,22 @@ impl Writer {
             self.forget_quarantine(batch, start)?;
         }
         Ok(last)
+    }
+
+    /// Takes some of the events and messages out that an earlier version had in the store; says
+    /// whether there were any.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn clear(&self, batch: &mut Batch, limit: usize) -> Result<bool, StoreError> {
+        let mut left = limit;
+        for prefix in [EVENT, MESSAGE] {
+            for pair in self.tree.scan_prefix([prefix]).take(left) {
+                self.put(batch, pair?.0.to_vec(), None)?;
+                left -= 1;
+            }
+        }
+        Ok(left < limit)
     }
 
     /// An image of the standings to write beside, if one is wanted.
@@ -390,10 +315,8 @@ impl Writer {
     ///
     /// # Errors
     /// When the store is damaged.
-    pub fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
-        let snapshot = Snapshot::take(&self.tree, self.meta.applied)?;
-        self.earlier = snapshot.earlier();
-        Ok(snapshot)
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        Snapshot::take(&self.tree, self.meta.applied)
     }
 
     pub(super) fn counts_mut<'b>(

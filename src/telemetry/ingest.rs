@@ -146,6 +146,18 @@ pub fn checkpoints_unread(error: impl Display) {
     error!(%error, "store: the checkpoints could not be read; the journal is kept until they are");
 }
 
+/// A run of the index cannot be used. It is removed, and made again of the journal.
+pub fn index_damaged(path: &Path, error: &str) {
+    let hint = "it is made again of the journal, and the daemon is not ready until then";
+    warn!(path = %path.display(), error, hint, "store: a part of the index cannot be used");
+}
+
+/// A run of the index could not be written.
+pub fn index_failed(error: impl Display) {
+    let hint = "look at the disk, and make room; it is tried again, and stays in memory meanwhile";
+    warn!(%error, hint, "store: a part of the index could not be written");
+}
+
 /// An image of the standings could not be written.
 pub fn image_failed(error: impl Display) {
     let hint = "whole exports take longer until one is: look at the disk";

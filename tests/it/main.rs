@@ -27,6 +27,7 @@ mod http_api;
 mod identity;
 mod import_files;
 mod imports;
+mod index;
 mod journal;
 mod kill;
 mod laws;

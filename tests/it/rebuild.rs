@@ -119,7 +119,7 @@ fn any_submission(number: u32, held: Option<QuarantineId>) -> Submission {
 }
 
 /// Submits all kinds, so that several checkpoints are written meanwhile.
-async fn feed(running: &Running, numbers: std::ops::Range<u32>) {
+pub(crate) async fn feed(running: &Running, numbers: std::ops::Range<u32>) {
     let mut held = None;
     for number in numbers {
         let submission = any_submission(number, held);
@@ -144,7 +144,7 @@ pub(crate) async fn everything(state: &Path) -> Vec<Pair> {
 }
 
 /// A state directory with everything in it, stopped, and what its store holds.
-fn fed(runtime: &Runtime) -> (tempfile::TempDir, Vec<Pair>) {
+pub(crate) fn fed(runtime: &Runtime) -> (tempfile::TempDir, Vec<Pair>) {
     let state = tempfile::tempdir().unwrap();
     let pairs = runtime.block_on(async {
         let running = start(state.path());
@@ -415,15 +415,11 @@ fn tell(writer: &mut Writer, event: &Event, offset: u32) {
 #[test]
 fn a_checkpoint_is_the_store_as_it_was_when_it_was_begun() {
     let state = tempfile::tempdir().unwrap();
-    let paths = Paths {
-        sled: state.path().join("sled"),
-        checkpoint: state.path().join("checkpoint"),
-        quarantine: state.path().join("quarantine"),
-    };
+    let paths = Paths::of(state.path());
     let pushed = Event { origin: Origin::Webhook, ..facts::event("a", EventKind::Opened, at(1)) };
     let polled = Event { origin: Origin::Poll, ..pushed.clone() };
     let other = facts::event("a", EventKind::Clicked, at(2));
-    let mut opened = store::open(&paths).unwrap();
+    let mut opened = store::open(&paths, (Position::default(), QuarantineId::LAST.record)).unwrap();
     tell(&mut opened.writer, &pushed, 16);
     let snapshot = opened.writer.snapshot().unwrap();
     // All of this comes while the checkpoint is being written, and again from the journal.
@@ -441,10 +437,13 @@ fn a_checkpoint_is_the_store_as_it_was_when_it_was_begun() {
         reader.everything().unwrap()
     };
     let expected = everything(&opened);
+    // It knows more by now than the checkpoint, and still what was known there.
+    assert!(opened.writer.flush_index().unwrap());
     drop(opened);
     fs::remove_dir_all(&paths.sled).unwrap();
     fs::write(paths.checkpoint.join("1-9.draft"), "half").unwrap();
-    let mut rebuilt = store::open(&paths).unwrap();
+    let mut rebuilt =
+        store::open(&paths, (Position::default(), QuarantineId::LAST.record)).unwrap();
     assert_eq!(rebuilt.writer.applied(), Position { segment: 1, offset: 24 });
     assert!(!paths.checkpoint.join("1-9.draft").exists(), "what a crash left is removed");
     meanwhile(&mut rebuilt.writer);

@@ -19,11 +19,11 @@ fn told(origin: Origin, second: i64) -> Event {
 /// Tells it as the applier does: under its twin's time, if it has one.
 fn tell(writer: &mut Writer, mut event: Event, number: u32) -> (Seen, Time) {
     let record = Position { segment: 1, offset: 8 * number };
+    let place = QuarantineId { record, element: 0 };
     let mut batch = Batch::default();
-    if let Some(at) = writer.twin(&mut batch, &event).unwrap() {
+    if let Some(at) = writer.twin(&batch, &event, place).unwrap() {
         event.at = at;
     }
-    let place = QuarantineId { record, element: 0 };
     let seen = writer.note_event(&mut batch, &event, event.id(), place).unwrap().seen;
     writer.commit(batch, Position { offset: record.offset + 8, ..record }).unwrap();
     (seen, event.at)
@@ -31,12 +31,8 @@ fn tell(writer: &mut Writer, mut event: Event, number: u32) -> (Seen, Time) {
 
 fn scene(tellings: &[(Origin, i64)]) -> Vec<(Seen, i64)> {
     let state = tempfile::tempdir().unwrap();
-    let paths = Paths {
-        sled: state.path().join("sled"),
-        checkpoint: state.path().join("checkpoint"),
-        quarantine: state.path().join("quarantine"),
-    };
-    let mut opened = store::open(&paths).unwrap();
+    let paths = Paths::of(state.path());
+    let mut opened = store::open(&paths, (Position::default(), QuarantineId::LAST.record)).unwrap();
     let told = (1..).zip(tellings).map(|(number, (origin, second))| {
         let (seen, at) = tell(&mut opened.writer, told(*origin, *second), number);
         (seen, at.second() - 1_781_519_600)

@@ -104,7 +104,7 @@ fn a_stopped_directory_is_looked_at_and_left_as_it_is() {
     let home = home();
     let state = home.state();
     let before = everything(&state);
-    assert_clean(&home, &["journal", "checkpoint", "mark", "image", "store"]);
+    assert_clean(&home, &["journal", "checkpoint", "index", "mark", "image", "store"]);
     let (code, rows) = verify(&home, &[state.to_str().unwrap()]);
     assert!(code == 0 && rows.len() >= 6, "{rows:?}");
     assert_eq!(everything(&state), before);
@@ -115,6 +115,7 @@ fn a_stopped_directory_is_looked_at_and_left_as_it_is() {
         ("journal", segment.clone(), 500),
         ("journal", segment.clone(), 2),
         ("checkpoint", newest(&state, "checkpoint", "checkpoint"), 700),
+        ("index", newest(&state, "index", "index"), 40),
         ("image", image.clone(), 300),
         ("image", image, end),
     ] {
@@ -155,17 +156,18 @@ fn a_running_daemon_looks_at_its_own() {
     assert_eq!(notify(daemon.http, &event("complaint", "new@x.test", "n", 1)).status, 200);
     daemon.until_suppressed("new@x.test");
     scrubbed(&daemon);
-    assert_clean(&home, &["journal", "checkpoint", "image", "store"]);
+    assert_clean(&home, &["journal", "checkpoint", "index", "image", "store"]);
     for (part, file, at) in [
         ("journal", files(&state.join("journal")).remove(0), 500),
         ("checkpoint", newest(&state, "checkpoint", "checkpoint"), 700),
+        ("index", newest(&state, "index", "index"), 40),
         ("image", state.join("checkpoint/standings.image"), 300),
     ] {
         turn(&file, at);
         assert_named(&home, part, &file);
         turn(&file, at);
     }
-    assert_clean(&home, &["journal", "checkpoint", "image", "store"]);
+    assert_clean(&home, &["journal", "checkpoint", "index", "image", "store"]);
     let (code, rows) = verify(&home, &[state.to_str().unwrap()]);
     assert!(code == 1 && rows.is_empty(), "another's directory is not looked at: {rows:?}");
     let table = String::from_utf8(daemon.cli(&["verify"]).stdout).unwrap();

@@ -1,0 +1,171 @@
+//! Writing a run: rows and pairs as they are sorted, then what finds them.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use super::filter::Filter;
+use super::row::{Event, NAME, Name, Row, event_of};
+use super::run::{HEAD, MAGIC, NAMES, ROWS, STORED, sum};
+use crate::journal::create_private;
+use crate::model::Position;
+use crate::store::checkpoints::DRAFT;
+use crate::store::keys::Hash;
+
+pub(super) const SUFFIX: &str = "index";
+/// Written so much at a time, and synced so often, in bytes: the journal's syncs on the same disk
+/// never wait for more.
+const BUFFER: usize = 256 << 10;
+const SYNC: u64 = 8 << 20;
+
+/// The file of the run of a stretch.
+pub(super) fn path(dir: &Path, from: Position, to: Position) -> PathBuf {
+    let number = |at: Position| format!("{:010}-{:010}", at.segment, at.offset);
+    dir.join(format!("{}-{}.{SUFFIX}", number(from), number(to)))
+}
+
+/// The stretch that a file's name says.
+pub(super) fn stretch(path: &Path) -> Option<(Position, Position)> {
+    let name = path.file_name()?.to_str()?;
+    let mut numbers = name.strip_suffix(SUFFIX)?.strip_suffix('.')?.split('-').map(str::parse);
+    let mut position = || {
+        let (segment, offset) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
+        Some(Position { segment, offset })
+    };
+    let stretch = (position()?, position()?);
+    numbers.next().is_none().then_some(stretch)
+}
+
+/// A run in the making. All rows come first, in order, then all pairs.
+pub(super) struct Draft {
+    path: PathBuf,
+    draft: PathBuf,
+    head: [u8; HEAD],
+    out: BufWriter<File>,
+    unsynced: u64,
+    block: Vec<u8>,
+    rows: u64,
+    names: u64,
+    events: Vec<Event>,
+    messages: Vec<Hash>,
+    last: Event,
+    filter: Filter,
+}
+
+impl Draft {
+    /// Begins the run of a stretch that has no more than that many rows.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(super) fn begin(
+        dir: &Path,
+        (from, to): (Position, Position),
+        rows: u64,
+    ) -> io::Result<Draft> {
+        let path = path(dir, from, to);
+        let draft = path.with_extension(DRAFT);
+        let mut head = [0; HEAD];
+        head[..8].copy_from_slice(MAGIC);
+        head[8..16].copy_from_slice(&from.as_u64().to_le_bytes());
+        head[16..].copy_from_slice(&to.as_u64().to_le_bytes());
+        let mut out = BufWriter::with_capacity(BUFFER, create_private(&draft)?);
+        out.write_all(&head)?;
+        Ok(Draft {
+            path,
+            draft,
+            head,
+            out,
+            unsynced: 0,
+            block: Vec::new(),
+            rows: 0,
+            names: 0,
+            events: Vec::new(),
+            messages: Vec::new(),
+            last: Event::default(),
+            filter: Filter::new(rows),
+        })
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(super) fn row(&mut self, row: &Row, origins: u8) -> io::Result<()> {
+        let event = event_of(row);
+        if self.block.is_empty() {
+            self.events.push(event);
+        }
+        if self.rows == 0 || event != self.last {
+            self.filter.insert(&event);
+            self.last = event;
+        }
+        self.block.extend_from_slice(row);
+        self.block.push(origins);
+        self.rows += 1;
+        if self.block.len() >= ROWS * STORED { self.flush() } else { Ok(()) }
+    }
+
+    /// Adds a pair; no row follows.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(super) fn name(&mut self, name: &Name) -> io::Result<()> {
+        if self.names == 0 {
+            self.flush()?;
+        }
+        if self.block.is_empty() {
+            let mut message = Hash::default();
+            message.copy_from_slice(&name[..8]);
+            self.messages.push(message);
+        }
+        self.block.extend_from_slice(name);
+        self.names += 1;
+        if self.block.len() >= NAMES * NAME { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.block.is_empty() {
+            return Ok(());
+        }
+        let (events, messages) = (self.events.len() as u64, self.messages.len() as u64);
+        let number = if self.names == 0 { events } else { messages } - 1;
+        self.out.write_all(&self.block)?;
+        self.out.write_all(&sum(number, &self.block).to_le_bytes())?;
+        self.unsynced += self.block.len() as u64;
+        self.block.clear();
+        if self.unsynced >= SYNC {
+            self.out.flush()?;
+            self.out.get_ref().sync_data()?;
+            self.unsynced = 0;
+        }
+        Ok(())
+    }
+
+    /// Puts it in place, synced; says where.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(super) fn finish(mut self) -> io::Result<PathBuf> {
+        self.flush()?;
+        let mut hash = crc32fast::Hasher::new();
+        hash.update(&self.head);
+        let out = &mut self.out;
+        let mut put = |bytes: &[u8]| {
+            hash.update(bytes);
+            out.write_all(bytes)
+        };
+        self.events.iter().try_for_each(|event| put(event))?;
+        self.messages.iter().try_for_each(|message| put(message))?;
+        self.filter.bytes().try_for_each(|word| put(&word))?;
+        put(&self.rows.to_le_bytes())?;
+        put(&self.names.to_le_bytes())?;
+        put(&(self.filter.bytes().count() as u64).to_le_bytes())?;
+        let sum = hash.finalize().to_le_bytes();
+        out.write_all(&sum)?;
+        out.write_all(MAGIC)?;
+        let file = self.out.into_inner().map_err(|error| error.into_error())?;
+        file.sync_all()?;
+        fs::rename(&self.draft, &self.path)?;
+        Ok(self.path)
+    }
+}
