@@ -18,7 +18,7 @@ use suppressd::rules::Rules;
 use tokio::runtime::Handle;
 
 use crate::support::client::{event, notify};
-use crate::support::daemon::{Daemon, Home, PATIENCE, source};
+use crate::support::daemon::{Daemon, Home, PATIENCE, cli, source};
 use crate::support::feed::{Feed, listed, row};
 use crate::support::wait_for;
 
@@ -212,16 +212,29 @@ fn assert_tells(before: &str, now: &[Value], what: &str) {
     }
 }
 
-fn opens(version: &Path, change: Change, rebuilt: Option<&str>) {
-    let home = Home::bare(&asleep());
-    copy(&version.join("state"), &home.state(), unpack);
-    change(&home.state());
+/// Starts with the state that is there, which must be told as the release told it. Gives the log.
+fn tells_the_same(version: &Path, home: &Home) -> String {
     let daemon = home.start().ready();
     for (arguments, file) in SHOWN {
         let before = fs::read_to_string(version.join("expected").join(file)).unwrap();
         assert_tells(&before, &rows(&daemon, arguments), file);
     }
-    let log = daemon.stop();
+    daemon.stop()
+}
+
+/// The folder of each release.
+fn versions() -> Vec<PathBuf> {
+    let all = fs::read_dir(fixtures()).unwrap().map(|entry| entry.unwrap().path());
+    let versions: Vec<PathBuf> = all.filter(|path| path.is_dir()).collect();
+    assert!(!versions.is_empty());
+    versions
+}
+
+fn opens(version: &Path, change: Change, rebuilt: Option<&str>) {
+    let home = Home::bare(&asleep());
+    copy(&version.join("state"), &home.state(), unpack);
+    change(&home.state());
+    let log = tells_the_same(version, &home);
     match rebuilt {
         Some(from) => assert!(log.contains("made again") && log.contains(from), "{log}"),
         None => assert!(!log.contains("made again"), "no need to: {log}"),
@@ -231,17 +244,23 @@ fn opens(version: &Path, change: Change, rebuilt: Option<&str>) {
 
 #[test]
 fn every_release_left_what_this_one_opens() {
-    let mut versions = 0;
-    for entry in fs::read_dir(fixtures()).unwrap() {
-        let version = entry.unwrap().path();
-        if version.is_dir() {
-            for (change, rebuilt) in CHANGES {
-                opens(&version, *change, *rebuilt);
-            }
-            versions += 1;
+    for version in versions() {
+        for (change, rebuilt) in CHANGES {
+            opens(&version, *change, *rebuilt);
         }
     }
-    assert!(versions > 0);
+}
+
+#[test]
+fn every_release_left_a_backup_that_this_one_restores() {
+    for version in versions() {
+        let home = Home::bare(&asleep());
+        let backup = version.join("backup");
+        let restored = cli(&home.config(), &["restore", backup.to_str().unwrap()]);
+        assert!(restored.status.success(), "{restored:?}");
+        let log = tells_the_same(&version, &home);
+        assert!(!log.contains("ERROR"), "{log}");
+    }
 }
 
 /// Run by `tests/fixtures/formats/make`, with the folder to fill in `SUPPRESSD_FIXTURE`.
@@ -271,4 +290,7 @@ fn makes_a_state_directory_of_this_release() {
     }
     daemon.stop();
     copy(&home.state(), &target.join("state"), pack);
+    let backup = target.join("backup");
+    let made = cli(&home.config(), &["backup", backup.to_str().unwrap()]);
+    assert!(made.status.success(), "{made:?}");
 }
