@@ -8,7 +8,7 @@ use super::suppressions::{Match, Wanted, parse_addresses, parse_source};
 use super::{Admin, Failure, ListFilter, Replies, blocking, exports, row};
 use crate::clock;
 use crate::model::bounds::check_note;
-use crate::model::{Address, Filter, Lifts, Reason, Scope, SourceName, Standing, Time};
+use crate::model::{Address, Bounce, Filter, Lifts, Reason, Scope, SourceName, Standing, Time};
 use crate::provider::{Instruction, instruction_element};
 
 /// Most lifts in one submission.
@@ -155,8 +155,8 @@ impl Admin {
             if standings.is_empty() {
                 let scope = wanted.filter.scopes.first().cloned().unwrap_or_default();
                 let problem = match is_known {
-                    true => "it is not suppressed: there is nothing to lift",
-                    false => "nothing is known of it: there is nothing to lift",
+                    true => "was not suppressed: there is nothing to lift",
+                    false => "was not suppressed: nothing is known of it",
                 };
                 let target = Target::new(address.key(), scope, &Standing::default(), now);
                 let address = address.received().to_owned();
@@ -189,7 +189,7 @@ impl Admin {
         check_note(note.as_deref().unwrap_or_default()).map_err(Failure::usage)?;
         let name = parse_source(source)?;
         if name == SourceName::operator() || self.sources.iter().any(|known| known.name == name) {
-            let hint = "take it out of the configuration, and restart suppressd, before";
+            let hint = "take it out of the configuration, and `suppressd reload`, before";
             return Err(Failure::usage(format!("the source {source:?} is in use: {hint}")));
         }
         self.check_sources(std::slice::from_ref(&name))?;
@@ -221,8 +221,7 @@ impl Admin {
         for standing in self.reader.standings() {
             let (key, scope, standing) = standing?;
             let of_ground = standing.grounds().any(|(_, of, _)| of == source);
-            let bounces = standing.soft().iter().chain(standing.blocked().iter());
-            if !of_ground && !bounces.into_iter().any(|bounce| bounce.source == *source) {
+            if !of_ground && !bounces(&standing).any(|bounce| bounce.source == *source) {
                 continue;
             }
             let findings = self.rules.findings(&key, &standing, &Filter::default());
@@ -246,15 +245,19 @@ impl Admin {
 
 /// Whether a standing has anything that suppresses or may come to.
 fn can_suppress(standing: &Standing) -> bool {
-    let bounces = !standing.soft().is_empty() || !standing.blocked().is_empty();
-    bounces || standing.grounds().next().is_some()
+    bounces(standing).next().is_some() || standing.grounds().next().is_some()
+}
+
+/// Every failure that is counted, whatever counts it.
+fn bounces(standing: &Standing) -> impl Iterator<Item = &Bounce> {
+    let counted = standing.soft().iter().chain(standing.blocked().iter());
+    counted.chain(standing.unexplained().iter())
 }
 
 /// A lift covers all that is known when it is made: a fact that a fast clock dated ahead too.
 pub(super) fn last_instant(standing: &Standing, now: Time) -> Time {
     let grounds = standing.grounds().map(|(_, _, ground)| ground.latest.at);
-    let counted = standing.soft().iter().chain(standing.blocked().iter());
-    let bounces = counted.chain(standing.unexplained().iter()).map(|bounce| bounce.at);
+    let bounces = bounces(standing).map(|bounce| bounce.at);
     let latest = grounds.chain(bounces).max().unwrap_or(now);
     if latest.nanos() > now.nanos() { latest } else { now }
 }

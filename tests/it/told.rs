@@ -128,12 +128,28 @@ fn a_file_that_is_held_back_or_cannot_be_written_is_told() {
 }
 
 #[test]
+fn what_is_suppressed_without_an_explanation_can_be_lifted() {
+    let rules = "[rules]\nunexplained = { count = 1, within = \"36500d\", for = \"forever\" }\n";
+    let home = Home::new(rules);
+    let daemon = home.start().ready();
+    let body = json!({ "event": "hard_bounce", "recipient": "odd@x.test", "message_id": "m",
+        "timestamp": "2026-06-15T10:32:11Z", "smtp_code": 554, "reason": "554 qqq" });
+    assert_eq!(notify(daemon.http, &body.to_string()).status, 200);
+    daemon.until_suppressed("odd@x.test");
+    assert_eq!(daemon.rows(&["events"])[0]["class"], "unexplained");
+    let (code, rows) = daemon.answer(&["lift", "odd@x.test"]);
+    assert_eq!((code, &rows[0]["done"]), (0, &json!(true)), "{}", rows[0]);
+    assert_eq!(daemon.looked_up("odd@x.test"), 404);
+    daemon.stop();
+}
+
+#[test]
 fn what_nobody_has_heard_of_is_told_and_changes_nothing() {
     let home = Home::new("");
     let daemon = home.start().ready();
     let (code, rows) = daemon.answer(&["lift", "typo@x.test"]);
     assert_eq!((code, &rows[0]["done"]), (1, &json!(false)));
-    assert!(rows[0]["problem"].as_str().unwrap().contains("nothing is known of it"));
+    assert_eq!(rows[0]["problem"], "was not suppressed: nothing is known of it");
     assert!(daemon.rows(&["events"]).is_empty());
     let shown = text(&daemon, &["explain", "typo@x.test"]);
     assert!(
