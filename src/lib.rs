@@ -5,6 +5,7 @@
 pub mod model;
 
 pub mod clock;
+pub mod current;
 pub mod secret;
 pub mod telemetry;
 pub mod units;

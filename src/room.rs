@@ -40,14 +40,14 @@ pub struct NoRoom;
 pub struct Room(Arc<Inner>);
 
 struct Inner {
-    total: usize,
     state: Mutex<State>,
     freed: Notify,
-    work: Arc<Semaphore>,
 }
 
-#[derive(Default)]
 struct State {
+    total: usize,
+    /// What reading the large ones may take, in units.
+    work: Arc<Semaphore>,
     used: usize,
     senders: HashMap<IpAddr, usize>,
     /// What is still being sent, oldest first.
@@ -80,9 +80,25 @@ pub struct Share {
 impl Room {
     /// With so many bytes.
     pub fn new(total: usize) -> Room {
-        let (state, freed) = (Mutex::default(), Notify::new());
-        let work = Arc::new(Semaphore::new(total.div_ceil(WORK_UNIT).min(Semaphore::MAX_PERMITS)));
-        Room(Arc::new(Inner { total, state, freed, work }))
+        let state = State {
+            total,
+            work: work(total),
+            used: 0,
+            senders: HashMap::new(),
+            unfinished: BTreeMap::new(),
+            next: 0,
+        };
+        Room(Arc::new(Inner { state: Mutex::new(state), freed: Notify::new() }))
+    }
+
+    /// Has so many bytes from now on. What is held beyond them is only given back.
+    pub fn resize(&self, total: usize) {
+        let mut state = self.state();
+        if state.total != total {
+            (state.total, state.work) = (total, work(total));
+        }
+        drop(state);
+        self.0.freed.notify_waiters();
     }
 
     /// The share of a body that is being sent, empty at first. Without a sender it is our own, or
@@ -104,18 +120,24 @@ impl Room {
     pub fn take(&self, bytes: usize) -> Result<Share, NoRoom> {
         let mut share = self.share(None);
         share.finish();
-        share.grow(bytes.min(self.0.total))?;
+        let total = self.state().total;
+        share.grow(bytes.min(total))?;
         Ok(share)
     }
 
     /// Bytes that are held, and how many may be.
     pub fn used(&self) -> (usize, usize) {
-        (self.state().used, self.0.total)
+        let state = self.state();
+        (state.used, state.total)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn work(total: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(total.div_ceil(WORK_UNIT).min(Semaphore::MAX_PERMITS)))
 }
 
 impl State {
@@ -164,14 +186,14 @@ impl Share {
         let mut state = room.state();
         if let Some(sender) = self.sender {
             let over = state.held_by(sender) + more;
-            if over > self.room.0.total / SENDERS {
-                state.ask(over - self.room.0.total / SENDERS, self.sender, self.number);
+            if over > state.total / SENDERS {
+                state.ask(over - state.total / SENDERS, self.sender, self.number);
                 return Err(NoRoom);
             }
         }
         let is_large = self.bytes + more > SMALL && state.unfinished.contains_key(&self.number);
-        let kept = if is_large { self.room.0.total / SMALL_PART } else { 0 };
-        let over = (state.used + kept + more).saturating_sub(self.room.0.total);
+        let kept = if is_large { state.total / SMALL_PART } else { 0 };
+        let over = (state.used + kept + more).saturating_sub(state.total);
         if over > 0 {
             state.ask(over, None, self.number);
             return Err(NoRoom);
@@ -200,7 +222,7 @@ impl Share {
             if self.grow(more).is_ok() {
                 return Ok(());
             }
-            if more > room.0.total || timeout_at(deadline, freed).await.is_err() {
+            if more > room.used().1 || timeout_at(deadline, freed).await.is_err() {
                 return Err(NoRoom);
             }
         }
@@ -211,8 +233,10 @@ impl Share {
     /// # Errors
     /// When its turn does not come.
     pub async fn work(&mut self, bytes: usize) -> Result<(), NoRoom> {
-        let work = Arc::clone(&self.room.0.work);
-        let most = self.room.0.total.div_ceil(WORK_UNIT);
+        let (work, most) = {
+            let state = self.room.state();
+            (Arc::clone(&state.work), state.total.div_ceil(WORK_UNIT))
+        };
         let units = u32::try_from(bytes.div_ceil(WORK_UNIT).min(most)).unwrap_or(u32::MAX);
         let turn = timeout(WORK_WAIT, work.acquire_many_owned(units)).await;
         self.work = Some(turn.map_err(|_| NoRoom)?.map_err(|_| NoRoom)?);
@@ -225,7 +249,7 @@ impl Share {
     /// # Errors
     /// When there is none. Then others were asked to give way.
     pub fn settle(&mut self, bytes: usize) -> Result<(), NoRoom> {
-        let bytes = bytes.min(self.room.0.total);
+        let bytes = bytes.min(self.room.used().1);
         let more = bytes.saturating_sub(self.bytes);
         if self.work.take().is_some() {
             self.add(&mut self.room.clone().state(), more);
@@ -307,6 +331,16 @@ mod tests {
         assert_eq!(room.used(), (0, 100));
         assert!(room.state().senders.is_empty() && room.state().unfinished.is_empty());
         assert_eq!(room.take(1_000).unwrap().bytes(), 100, "the largest takes all");
+    }
+
+    #[test]
+    fn another_size_counts_from_now_on() {
+        let room = Room::new(100);
+        let old = room.take(80).unwrap();
+        room.resize(50);
+        assert_eq!((room.used(), room.take(1).err()), ((80, 50), Some(NoRoom)));
+        drop(old);
+        assert_eq!(room.take(1_000).unwrap().bytes(), 50);
     }
 
     #[test]

@@ -13,6 +13,21 @@ pub fn ready() {
     notify(NotifyState::Ready);
 }
 
+/// Settings are exchanged: systemd waits for what follows, [`reloaded`] above all.
+pub fn reloading() {
+    // Both in one message (sd_notify(3), RELOADING=1).
+    let told = NotifyState::monotonic_usec_now()
+        .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now]));
+    if let Err(error) = told {
+        telemetry::health::notify_failed(error);
+    }
+}
+
+/// They are exchanged, or left as they were; `status` says which, in a line.
+pub fn reloaded(status: &str) {
+    notify_all(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
 /// The daemon drains and ends.
 pub fn stopping() {
     notify(NotifyState::Stopping);
@@ -31,7 +46,11 @@ pub async fn keep_alive(mut stop: watch::Receiver<bool>) {
 }
 
 fn notify(state: NotifyState<'_>) {
-    if let Err(error) = sd_notify::notify(&[state]) {
+    notify_all(&[state]);
+}
+
+fn notify_all(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
         telemetry::health::notify_failed(error);
     }
 }

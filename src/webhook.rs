@@ -22,7 +22,7 @@ use crate::clock;
 use crate::fetch::Fetcher;
 use crate::ingest::{Handed, Ingest, Refused};
 use crate::model::{Element, Origin, SourceName, Submission, Time};
-use crate::provider::{self, Ask, Check, Notification, Provider, UNPACKED_MAX, gunzip, is_packed};
+use crate::provider::{self, Adapter, Ask, Check, Notification, UNPACKED_MAX, gunzip, is_packed};
 use crate::room::Share;
 use crate::telemetry;
 use crate::telemetry::webhook::Meter;
@@ -52,7 +52,7 @@ pub struct Settings {
     /// The source; part of the webhook's path.
     pub source: SourceName,
     /// Its provider.
-    pub provider: &'static dyn Provider,
+    pub provider: Adapter,
     /// All of these must hold. Empty only where the configuration says `auth = "none"`.
     pub checks: Vec<Check>,
     /// The URL that the provider calls, as it was entered there, where that is known.
@@ -103,7 +103,7 @@ pub struct Hook {
     /// How it is called.
     pub settings: Settings,
     meter: Meter,
-    skipped: Skipped,
+    skipped: Arc<Skipped>,
 }
 
 /// The webhooks of all sources.
@@ -155,15 +155,21 @@ struct Tokens {
 impl Webhooks {
     /// Those of these sources.
     pub fn new(settings: Vec<Settings>, ingest: Ingest, fetcher: Fetcher) -> Webhooks {
-        let by_name = |settings: Settings| {
-            let name = settings.source.as_str().to_owned();
-            let meter = Meter::new(&name);
-            (name, Hook { settings, meter, skipped: Skipped::default() })
-        };
-        let hooks = Arc::new(settings.into_iter().map(by_name).collect());
+        let hooks = hooks(settings, |_| Arc::default());
         let (outside, turns) = (Arc::new(Outside::new(fetcher)), Arc::new(Semaphore::new(TURNS)));
         let (tokens, repeats, refusals) = Default::default();
         Webhooks { hooks, ingest, outside, tokens, repeats, refusals, turns }
+    }
+
+    /// Those of other sources, or by other settings: what is remembered of notifications stays.
+    #[must_use]
+    pub fn renewed(&self, settings: Vec<Settings>, fetcher: Fetcher) -> Webhooks {
+        let skipped = |source: &str| {
+            self.find(source).map_or_else(Arc::default, |hook| Arc::clone(&hook.skipped))
+        };
+        let hooks = hooks(settings, skipped);
+        let outside = Arc::new(self.outside.renewed(fetcher));
+        Webhooks { hooks, outside, ..self.clone() }
     }
 
     /// The webhook of a source. `None`: there is no such source, or it has no webhook.
@@ -402,6 +408,19 @@ impl Webhooks {
         telemetry::webhook::confirmed(source, done);
         if done { Answer::Accepted } else { Answer::Later(TRY_AGAIN) }
     }
+}
+
+/// The hooks by their names, each with what was counted of it.
+fn hooks(
+    settings: Vec<Settings>,
+    skipped: impl Fn(&str) -> Arc<Skipped>,
+) -> Arc<HashMap<String, Hook>> {
+    let by_name = |settings: Settings| {
+        let name = settings.source.as_str().to_owned();
+        let (meter, skipped) = (Meter::new(&name), skipped(&name));
+        (name, Hook { settings, meter, skipped })
+    };
+    Arc::new(settings.into_iter().map(by_name).collect())
 }
 
 impl Tokens {

@@ -23,11 +23,11 @@ use serde_json::value::RawValue;
 use suppressd::fetch::Fetcher;
 use suppressd::ingest;
 use suppressd::model::SourceName;
-use suppressd::poll::{self, Every, Settings};
+use suppressd::poll::{self, Every, Polls, Settings};
 use suppressd::provider::{self, PageRequest, Setting};
 use suppressd::rules::Rules;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use measure::{against, median, setting, status_kib};
 
@@ -109,10 +109,9 @@ async fn drain(
         ingest::Settings::new(state.to_owned(), retention, rules.clone(), Arc::default());
     let running = ingest::start(settings, &Handle::current())?;
     running.ingest.ready().await;
-    let (stop, stopping) = watch::channel(false);
     let fetcher = Fetcher::new()?;
-    let (polls, tasks) =
-        poll::start(vec![source(address)?], fetcher, &running, rules, stopping).await?;
+    let (polls, mut parts) =
+        poll::start(vec![source(address)?], fetcher, &running, rules, &Polls::default())?;
     let started = Instant::now();
     let (progress, mut steps) = mpsc::channel::<poll::Progress>(64);
     let watching = tokio::spawn(async move {
@@ -131,9 +130,9 @@ async fn drain(
     let applied = started.elapsed();
     ensure!(summary.error.is_none(), "{:?}", summary.error);
     ensure!(summary.rows == events, "the poller has {} rows", summary.rows);
-    stop.send(true)?;
-    for (_, task) in tasks {
-        task.await?;
+    for part in &mut parts {
+        part.stop();
+        part.ended().await?;
     }
     ensure!(running.stop(SOON).await.is_empty(), "intake did not stop");
     let (committed, quarters) = watching.await?;
@@ -146,7 +145,7 @@ fn source(address: SocketAddr) -> Result<Settings> {
     settings.set("url", Setting::Text(format!("http://{address}/events")));
     Ok(Settings {
         source: SourceName::parse("bench")?,
-        provider,
+        provider: provider.into(),
         settings,
         feeds: provider.feeds()[..1].to_vec(),
         // Never by itself: the order is what is measured.

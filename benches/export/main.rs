@@ -16,15 +16,15 @@ mod measure;
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use suppressd::clock;
 use suppressd::export::guard::Guard;
+use suppressd::export::handle::Exports;
 use suppressd::export::publish::Publication;
 use suppressd::export::scan::Scan;
-use suppressd::export::{ALL, Format, Hash, Settings, Style, Table, runner};
+use suppressd::export::{ALL, Format, Hash, Settings, Style, Table};
 use suppressd::ingest::Running;
 use suppressd::model::Filter;
 use suppressd::model::reply::Refusals;
@@ -129,11 +129,9 @@ fn changes(
     let format = *ALL.iter().find(|f| f.name() == "postfix-access").context("no such format")?;
     let path = directory.join(format!("live.{}", table.as_str()));
     let export = settings(format, table, &path);
-    let (stop, stopping) = tokio::sync::watch::channel(false);
     let (mut bare, mut ours) = (Vec::new(), Vec::new());
     Handle::current().block_on(async {
-        let rules = Arc::new(Rules::default());
-        let (exports, _tasks) = runner::start(vec![export], rules, running, stopping).await;
+        let (exports, _parts) = Exports::none(running).renewed(vec![export]).await;
         let until = async |count: u64| {
             while exports.statuses().iter().any(|status| status.rows != count || status.pending) {
                 tokio::task::yield_now().await;
@@ -154,7 +152,6 @@ fn changes(
         }
         anyhow::Ok(())
     })?;
-    stop.send_replace(true);
     let millis = |times: &[Duration]| median(times.iter().map(|t| t.as_secs_f64() * 1e3));
     let (ours, bare) = (millis(&ours), millis(&bare));
     let what = format!("one change, {}: {ours:.2} ms, bare {bare:.2} ms", table.as_str());

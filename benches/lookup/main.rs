@@ -23,6 +23,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use suppressd::current::Current;
 use suppressd::ingest::Running;
 use suppressd::listen::{Entry, Listen, Listener, Passed};
 use suppressd::lookup::{ALL, Judge, Replies, Settings, listener};
@@ -114,7 +115,8 @@ fn serve(
         Listener::bind(&Entry { listen, mode, group: None }, &mut passed)?
     };
     let (reader, rules) = (running.reader.clone(), Arc::new(Rules::default()));
-    let judge = Arc::new(Judge::new(settings, listener.shown().join(", "), reader, rules));
+    let judge = Judge::new(settings, listener.shown().join(", "), reader, rules);
+    let judge = Arc::new(Current::new(judge));
     Ok(listener::serve(listener, judge, stop.subscribe(), STOP))
 }
 

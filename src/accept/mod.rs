@@ -33,14 +33,34 @@ const FAREWELLS_MAX: usize = 64;
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: u64 = 64 << 20;
 
+/// What connections are accepted from: a listener, which can be exchanged for another meanwhile.
+/// What was accepted goes on.
+#[derive(Clone, Debug)]
+pub struct Door(watch::Receiver<Listener>);
+
+impl Door {
+    /// One with this listener, and what exchanges it.
+    pub fn new(listener: Listener) -> (watch::Sender<Listener>, Door) {
+        let (exchange, door) = watch::channel(listener);
+        (exchange, Door(door))
+    }
+}
+
+impl From<Listener> for Door {
+    fn from(listener: Listener) -> Door {
+        Door::new(listener).1
+    }
+}
+
 /// Serves each connection until `stop` turns true, then lets those that are open end until `drain`
-/// has passed. One that there is no place for is sent `farewell`, and closed. `name` is for logs
-/// and metrics. Says how many connections had to be cut off.
+/// has passed. `limits` are asked for each connection; one that there is no place for is sent
+/// `farewell`, and closed. `name` is for logs and metrics. Says how many connections had to be cut
+/// off.
 pub async fn accept_all<F>(
     name: &str,
-    mut listener: Listener,
-    limits: Limits,
-    farewell: impl Into<Arc<[u8]>>,
+    door: impl Into<Door>,
+    limits: impl Fn() -> Arc<Limits> + Send + Sync + 'static,
+    farewell: impl Fn() -> Arc<[u8]>,
     mut stop: watch::Receiver<bool>,
     drain: Duration,
     serve: impl Fn(Connection, Arc<Place>) -> F,
@@ -49,13 +69,19 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let places = Arc::new(Places::new(limits));
-    let farewell = farewell.into();
+    let Door(mut listeners) = door.into();
+    let mut listener = listeners.borrow_and_update().clone();
     let farewells = Arc::new(Semaphore::new(FAREWELLS_MAX));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             biased;
             () = stopped(&mut stop) => break,
+            // Without anyone who could exchange it, it stays.
+            Ok(()) = listeners.changed() => {
+                listener = listeners.borrow_and_update().clone();
+                continue;
+            }
             accepted = listener.accept() => accepted,
         };
         while connections.try_join_next().is_some() {}
@@ -66,7 +92,7 @@ where
                 } else {
                     telemetry::webhook::no_place(name);
                     if let Ok(turn) = Arc::clone(&farewells).try_acquire_owned() {
-                        let farewell = Arc::clone(&farewell);
+                        let farewell = farewell();
                         connections.spawn(async move {
                             dismiss(connection, &farewell).await;
                             drop(turn);
@@ -81,7 +107,7 @@ where
             }
         }
     }
-    drop(listener);
+    drop((listener, listeners));
     let deadline = Instant::now() + drain;
     while let Ok(Some(_)) = tokio::time::timeout_at(deadline, connections.join_next()).await {}
     let cut = connections.len();

@@ -84,7 +84,8 @@ struct Seat {
 
 /// All places of one listener.
 pub(super) struct Places {
-    limits: Limits,
+    /// The present ones.
+    limits: Box<dyn Fn() -> Arc<Limits> + Send + Sync>,
     born: Instant,
     taken: Mutex<Taken>,
 }
@@ -104,15 +105,15 @@ pub struct Place {
 }
 
 impl Places {
-    pub(super) fn new(limits: Limits) -> Places {
-        Places { limits, born: Instant::now(), taken: Mutex::default() }
+    pub(super) fn new(limits: impl Fn() -> Arc<Limits> + Send + Sync + 'static) -> Places {
+        Places { limits: Box::new(limits), born: Instant::now(), taken: Mutex::default() }
     }
 
     /// A place for a connection, if need be that of another. `None`: every other is worked for.
     pub(super) fn enter(self: &Arc<Self>, connection: &Connection) -> Option<Place> {
         self.enter_as(match connection {
             Connection::Tcp(_, peer) => {
-                let counted = !is_among(&self.limits.exempt, peer.ip());
+                let counted = !is_among(&(self.limits)().exempt, peer.ip());
                 counted.then(|| Holder::Host(subscriber(peer.ip())))
             }
             Connection::Unix(stream) => {
@@ -122,13 +123,14 @@ impl Places {
     }
 
     fn enter_as(self: &Arc<Self>, holder: Option<Holder>) -> Option<Place> {
+        let limits = (self.limits)();
         let mut taken = self.taken();
         let own = holder.and_then(|own| taken.each.get(&own).copied()).unwrap_or(0);
         // On this host, it may be a proxy that nobody has named.
         let is_limited = matches!(holder, Some(Holder::Host(host)) if !host.is_loopback());
-        if is_limited && own >= self.limits.each {
+        if is_limited && own >= limits.each {
             taken.make_room(self.now(), GRACE, |seat| seat.holder == holder)?;
-        } else if taken.seats.len() >= self.limits.most {
+        } else if taken.seats.len() >= limits.most {
             taken.make_fair_room(self.now(), holder)?;
         }
         let seat = Arc::new(Seat {
@@ -271,7 +273,8 @@ mod tests {
     use super::*;
 
     fn places(most: usize, each: usize) -> Arc<Places> {
-        Arc::new(Places::new(Limits { most, each, exempt: Vec::new() }))
+        let limits = Arc::new(Limits { most, each, exempt: Vec::new() });
+        Arc::new(Places::new(move || Arc::clone(&limits)))
     }
 
     fn host(address: &str) -> Option<Holder> {
@@ -290,7 +293,8 @@ mod tests {
 
     #[test]
     fn the_idlest_gives_way_then_who_is_owed_longest_and_nobody_who_waits_for_us() {
-        let mut old = Places::new(Limits { most: 3, each: 3, exempt: Vec::new() });
+        let limits = Arc::new(Limits { most: 3, each: 3, exempt: Vec::new() });
+        let mut old = Places::new(move || Arc::clone(&limits));
         old.born = Instant::now().checked_sub(Duration::from_secs(100)).unwrap();
         let places = Arc::new(old);
         let [one, two, three] = [(); 3].map(|()| places.enter_as(None).unwrap());

@@ -103,7 +103,7 @@ impl Admin {
             Failure::usage(format!("{source:?} is no source with a webhook; there are: {names}"))
         })?;
         let webhook = &hook.settings;
-        let provider = webhook.provider;
+        let provider = &*webhook.provider;
         let address = parse_address(address)?;
         let kind = EventKind::parse(kind)
             .ok_or_else(|| Failure::usage(format!("{kind:?} is no kind of event")))?;

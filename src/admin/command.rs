@@ -119,6 +119,8 @@ pub enum Command {
         /// Waits until the store has applied all that is durable; progress before.
         apply: bool,
     },
+    /// Reads the configuration again: one row, once that is in force or refused.
+    Reload,
     /// Where the state is, and up to where its journal is durable: one row.
     Backup,
     /// Writes exports now: one row each.
@@ -199,6 +201,9 @@ pub struct EventQuery {
     pub since: Option<String>,
     /// Before this RFC 3339 time.
     pub until: Option<String>,
+    /// No more than the last so many of those that are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
 }
 
 /// What an operator is answered: rows and progress, then `Done` or `Failed`.

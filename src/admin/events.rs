@@ -1,5 +1,6 @@
 //! Showing events, and going on with them as they come.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -19,6 +20,9 @@ const LOOK_BYTES: usize = 64 << 10;
 /// Elements after which a look ends, whatever it has found: others wait for their turn.
 const LOOK_ELEMENTS: usize = 20_000;
 
+/// Most events that are kept until the last of them is known.
+const LIMIT_MAX: u32 = 10_000;
+
 /// What a look has found.
 struct Found {
     scan: EventScan,
@@ -34,6 +38,8 @@ impl Admin {
         follow: bool,
         to: &Replies,
     ) -> Result<(), Failure> {
+        let limit = query.limit.map(|limit| limit.min(LIMIT_MAX) as usize);
+        let mut last = limit.map(|_| VecDeque::new());
         let filter = parse(query)?;
         self.check_sources(filter.source.as_slice())?;
         let mut progress = self.ingest.progress();
@@ -48,17 +54,30 @@ impl Admin {
                 blocking(move || look(scan)).await?
             };
             scan = after;
-            for line in lines {
-                to.send_line(line).await.map_err(unheard)?;
+            match &mut last {
+                Some(kept) => {
+                    kept.extend(lines);
+                    let excess = kept.len().saturating_sub(limit.unwrap_or(kept.len()));
+                    kept.drain(..excess);
+                }
+                None => send(lines, to).await?,
             }
             if more && !to.is_closed() {
                 continue;
             }
+            send(last.take().unwrap_or_default(), to).await?;
             if !follow || !is_changed(&mut progress, to).await? {
                 return Ok(());
             }
         }
     }
+}
+
+async fn send(lines: impl IntoIterator<Item = Line>, to: &Replies) -> Result<(), Failure> {
+    for line in lines {
+        to.send_line(line).await.map_err(unheard)?;
+    }
+    Ok(())
 }
 
 /// Finds events, as far as there are any now.

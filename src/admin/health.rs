@@ -111,8 +111,10 @@ impl Admin {
             self.quarantine_check(),
             self.held_check(),
             self.disk_check(),
+            self.configuration_check(),
         ];
-        checks.extend(self.certificate.map(|end| certificate_check(end, now)));
+        let certificate = self.certificate.as_ref().map(|certificate| certificate.get());
+        checks.extend(certificate.and_then(|certificate| certificate_check(&certificate, now)));
         checks.extend(self.exports.statuses().iter().map(|export| export_check(export, now)));
         checks.extend(self.polls.statuses().iter().map(|poll| poll_check(poll, now)));
         checks.extend(self.sources.iter().filter_map(|source| self.silence_check(source, now)));
@@ -219,6 +221,30 @@ impl Admin {
         HealthCheck::new("disk", Health::Degraded, problem, "has room")
     }
 
+    fn configuration_check(&self) -> HealthCheck {
+        let last = self.reloads.last();
+        let problem = last.as_ref().and_then(|last| {
+            let first = last.error.as_ref()?.lines().next().unwrap_or_default();
+            let more = match last.problems.len() {
+                0 | 1 => String::new(),
+                number => format!(" and {} more", number - 1),
+            };
+            let hint = "the settings of before are in force; mend it, then `suppressd reload`";
+            Some(format!("the reload at {} failed: {first}{more}: {hint}", last.at))
+        });
+        let well = last.map_or_else(
+            || "as read at the start".to_owned(),
+            |last| match last.restart.is_empty() {
+                true => format!("as read at {}", last.at),
+                false => {
+                    let keys = last.restart.join(" and ");
+                    format!("as read at {}, but {keys}, which needs a restart", last.at)
+                }
+            },
+        );
+        HealthCheck::new("configuration", Health::Degraded, problem, &well)
+    }
+
     /// Whether a source says anything at all, where the configuration tells how long it may not.
     fn silence_check(&self, source: &SourceInfo, now: Time) -> Option<HealthCheck> {
         let limit = source.silent?;
@@ -264,7 +290,8 @@ impl Admin {
         if let Ok(room) = store::room(&self.state) {
             telemetry::health::disk(room.free, room.size);
         }
-        if let Some(end) = self.certificate {
+        let certificate = self.certificate.as_ref().map(|certificate| certificate.get());
+        if let Some(end) = certificate.and_then(|certificate| certificate.end) {
             telemetry::health::certificate(end.second());
         }
         for SourceInfo { name: source, .. } in &self.sources {
@@ -281,8 +308,24 @@ impl Admin {
 }
 
 /// The certificate that the public listener shows.
-fn certificate_check(end: Time, now: Time) -> HealthCheck {
-    let hint = "renew it, and restart suppressd";
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Certificate {
+    /// When it ends, if that can be told.
+    pub end: Option<Time>,
+    /// Why there is no newer one, if something is wrong.
+    pub problem: Option<String>,
+}
+
+fn certificate_check(certificate: &Certificate, now: Time) -> Option<HealthCheck> {
+    let check =
+        |problem, well: &str| HealthCheck::new("certificate", Health::Degraded, problem, well);
+    if let Some(problem) = &certificate.problem {
+        let end = certificate.end.map_or(String::new(), |end| format!(", until {end}"));
+        let problem = format!("{problem}; the one of before goes on{end}");
+        return Some(check(Some(problem), ""));
+    }
+    let end = certificate.end?;
+    let hint = "renew it; a new one is taken by itself";
     let problem = if now.nanos() >= end.nanos() {
         Some(format!("it has ended at {end}, and no provider trusts it any more: {hint}"))
     } else if end.since(now) < CERTIFICATE_TERM {
@@ -290,8 +333,7 @@ fn certificate_check(end: Time, now: Time) -> HealthCheck {
     } else {
         None
     };
-    let well = format!("good until {end}");
-    HealthCheck::new("certificate", Health::Degraded, problem, &well)
+    Some(check(problem, &format!("good until {end}")))
 }
 
 fn export_check(export: &ExportStatus, now: Time) -> HealthCheck {
@@ -339,10 +381,15 @@ mod tests {
             (86 * DAY + 1, Health::Degraded, "it ends at"),
             (100 * DAY, Health::Degraded, "it has ended"),
         ] {
-            let check = certificate_check(end, at(now));
+            let certificate = Certificate { end: Some(end), problem: None };
+            let check = certificate_check(&certificate, at(now)).unwrap();
             assert_eq!(check.health, health, "{now}");
             assert!(check.detail.starts_with(words), "{}", check.detail);
         }
+        let certificate = Certificate { end: Some(end), problem: Some("no key".to_owned()) };
+        let check = certificate_check(&certificate, at(0)).unwrap();
+        assert_eq!(check.health, Health::Degraded);
+        assert!(check.detail.contains("no key; the one of before"), "{}", check.detail);
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod masses;
 mod quarantine;
 mod refused;
 mod rejudge;
+mod reload;
 mod replies;
 mod rows;
 mod status;
@@ -30,14 +31,16 @@ use std::time::Duration;
 
 pub use api::{Answered, VerdictChange};
 pub use command::{Command, EventQuery, ListFilter, Reply};
-pub use health::{Health, HealthCheck, worst};
+pub use health::{Certificate, Health, HealthCheck, worst};
+pub use reload::{Reloaded, Reloads, Wish};
 pub use replies::{Heard, Line, Replies, replies};
 pub use verify::{Configured, verify_stopped};
 
 use tokio::sync::watch;
 
+use crate::current::Current;
 use crate::export::handle::Exports;
-use crate::ingest::{Changes, Ingest, Receipt, Recent, Refused};
+use crate::ingest::{Changes, Ingest, Receipt, Refused};
 use crate::listen::Listen;
 use crate::lookup::Lookups;
 use crate::model::{Element, Origin, QuarantineId, SourceName, Submission, Time};
@@ -53,10 +56,8 @@ pub struct Admin {
     pub ingest: Ingest,
     /// The way to look.
     pub reader: Reader,
-    /// What has changed.
-    pub changes: watch::Receiver<Changes>,
-    /// Which addresses the last of it was about.
-    pub recent: Arc<Recent>,
+    /// Where every change of a verdict is told.
+    pub changes: Changes,
     /// The rules in force.
     pub rules: Arc<Rules>,
     /// The webhooks, to sign samples for.
@@ -71,8 +72,8 @@ pub struct Admin {
     pub sources: Vec<SourceInfo>,
     /// When the daemon started.
     pub started: Time,
-    /// When the certificate of the public listener ends, if it speaks TLS.
-    pub certificate: Option<Time>,
+    /// How the certificate of the public listener stands, if it speaks TLS.
+    pub certificate: Option<Arc<Current<Certificate>>>,
     /// Where the public listener listens.
     pub public: Listen,
     /// Whether it speaks TLS.
@@ -83,6 +84,8 @@ pub struct Admin {
     pub quarantine: PathBuf,
     /// The checkpoints.
     pub checkpoints: Arc<Checkpoints>,
+    /// The way to a reload.
+    pub reloads: Reloads,
 }
 
 /// A configured source.
@@ -172,6 +175,7 @@ impl Admin {
             Command::Drift { source } => self.drift(&source, to).await,
             Command::Import { source, rows, apply } => self.import(source, rows, apply, to).await,
             Command::Backup => row(to, self.durable()).await,
+            Command::Reload => self.reload(to).await,
             Command::Export { name, force } => self.export(name, force, to).await,
             Command::Verify => self.verify(to).await,
             Command::Trigger { source, kind, address } => {

@@ -19,15 +19,8 @@ use crate::backup::{self, Held};
 use crate::model::{Position, Time};
 use crate::{clock, journal};
 
-const EXAMPLES: &str = "\
-Examples:
-  suppressd backup /var/backups/suppressd.backup
-  suppressd backup - | ssh vault 'cat > suppressd.backup'
-  suppressd verify /var/backups/suppressd.backup";
-
 /// The arguments of `backup`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// The file to write, which is replaced when it is whole; `-` writes to standard output
     file: PathBuf,

@@ -25,11 +25,6 @@ const PROGRAM: &str = "suppressd";
 
 /// The arguments of `completions`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  suppressd completions bash > /usr/share/bash-completion/completions/suppressd
-  suppressd completions zsh > /usr/share/zsh/vendor-completions/_suppressd
-  suppressd completions fish > ~/.config/fish/completions/suppressd.fish")]
 pub(super) struct Arguments {
     /// The shell
     shell: clap_complete::Shell,

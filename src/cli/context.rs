@@ -86,12 +86,26 @@ impl Context {
         json: bool,
         columns: &'static [Column],
     ) -> Outcome {
+        self.show_first(None, commands, json, columns)
+    }
+
+    /// The same, but no more than so many rows.
+    pub(super) fn show_first(
+        &mut self,
+        limit: Option<u64>,
+        commands: &[Command],
+        json: bool,
+        columns: &'static [Column],
+    ) -> Outcome {
+        let mut left = limit.unwrap_or(u64::MAX);
         let mut table = Table::new(columns);
         let mut files = Files::default();
         let mut troubled = 0_u64;
         let mut asked = Ok(());
         for command in commands {
             asked = self.ask(command, |out, row| {
+                // Whoever has enough closes, and that ends the command.
+                left = left.checked_sub(1).ok_or(Failure::Closed)?;
                 troubled += u64::from(is_troubled(&row));
                 files.take(&row);
                 if json { out.json(&row) } else { table.row(out, &row) }
@@ -105,7 +119,10 @@ impl Context {
         if !json {
             files.print(&mut self.out)?;
         }
-        asked?;
+        match asked {
+            Err(Failure::Closed) if left == 0 => {}
+            asked => asked?,
+        }
         if !any && !json {
             self.out.note("Nothing matches.");
         }

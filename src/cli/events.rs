@@ -36,6 +36,9 @@ pub(super) struct Arguments {
     /// Only before this time
     #[arg(long, value_name = "TIME", value_parser = arguments::time)]
     until: Option<Time>,
+    /// No more than the last N of those that are known
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    limit: Option<u32>,
     /// Go on with events as they come
     #[arg(long, conflicts_with = "until")]
     follow: bool,
@@ -98,6 +101,7 @@ impl Arguments {
             source: arguments::text(self.source.as_ref()),
             since: arguments::text(self.since.as_ref()),
             until: arguments::text(self.until.as_ref()),
+            limit: self.limit,
         };
         let command = Command::Events { query, follow: self.follow };
         if self.follow {

@@ -23,16 +23,8 @@ use crate::import::{self, Count, DateOrder, FORMATS, Format, Refusal, Row, Told,
 use crate::model::{Reason, Scope, SourceName};
 use crate::provider::Imported;
 
-const EXAMPLES: &str = "\
-Examples:
-  suppressd import suppression_bounces.csv --dry-run
-  suppressd import rejects.zip --source acme-mandrill
-  aws sesv2 list-suppressed-destinations | suppressd import -
-  suppressd list --json | ssh mx2 suppressd import -";
-
 /// The arguments of `import`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
 pub(super) struct Arguments {
     /// The file, also packed by gzip or zip; `-` reads standard input
     file: PathBuf,

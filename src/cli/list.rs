@@ -14,6 +14,9 @@ use crate::admin::Command;
 pub(super) struct Arguments {
     #[command(flatten)]
     filter: FilterArguments,
+    /// No more than the first N
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
     /// Print JSON, one object a line
     #[arg(long)]
     json: bool,
@@ -33,6 +36,6 @@ impl Arguments {
     /// Asks and prints.
     pub(super) fn run(self, context: &mut Context) -> Outcome {
         let command = Command::List { filter: self.filter.filter()? };
-        context.show(&[command], self.json, COLUMNS)
+        context.show_first(self.limit, &[command], self.json, COLUMNS)
     }
 }

@@ -34,6 +34,9 @@ Wrong usage.
 Wrong or unreadable configuration.
 .SH ENVIRONMENT
 .TP
+\fBSUPPRESSD_CONFIG\fR
+The configuration file, unless --config names one.
+.TP
 \fBSUPPRESSD_LOG\fR
 What the daemon logs: error, warn, info, debug, trace, or directives such as suppressd=debug.
 .TP
@@ -60,11 +63,6 @@ The control socket. Members of the group suppressd may use it.
 
 /// The arguments of `man`.
 #[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  suppressd man | man -l -
-  suppressd man source retire | man -l -
-  suppressd man --directory /usr/local/share/man/man1")]
 pub(super) struct Arguments {
     /// A verb, such as `lift` or `source retire` [default: the program]
     verb: Vec<String>,

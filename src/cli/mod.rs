@@ -15,6 +15,7 @@ mod confirm;
 mod context;
 mod drift;
 mod events;
+mod examples;
 mod explain;
 mod export;
 mod failure;
@@ -31,6 +32,7 @@ mod poll;
 mod quarantine;
 mod refused;
 mod rejudge;
+mod reload;
 mod restore;
 mod row;
 mod run;
@@ -44,7 +46,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use context::Context;
 use failure::{Failure, Outcome};
@@ -52,21 +54,29 @@ use output::Output;
 
 use crate::telemetry::log;
 
+/// The environment variable that names the configuration file.
+const CONFIG: &str = "SUPPRESSD_CONFIG";
+
 const AFTER_HELP: &str = "\
 Times are RFC 3339, a date, or a duration back from now: 2026-06-15T10:32:11Z, 2026-06-15, 2h, 7d.
 An ADDRESS of `-` reads addresses from standard input, one a line (lookup, add, lift).
 
 Exit status: 0 done; 1 failed, or not wholly done; 3 `lookup` found a suppressed address;
 4 `status` is degraded: it serves, and something needs a hand; 64 wrong usage; 78 wrong or
-unreadable configuration.";
+unreadable configuration.
+
+Environment: SUPPRESSD_CONFIG names the configuration file; SUPPRESSD_LOG says what `run` logs.";
 
 /// Keeps a mail host's suppression lists true to what its e-mail providers report.
 #[derive(Debug, Parser)]
 #[command(name = "suppressd", version, after_help = AFTER_HELP)]
 struct Cli {
-    /// The configuration file [default: /etc/suppressd/config.toml]
+    /// The configuration file [default: $SUPPRESSD_CONFIG, else /etc/suppressd/config.toml]
     #[arg(short, long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Print no notes and no progress: only the answer, and what is wrong
+    #[arg(short, long, global = true)]
+    quiet: bool,
 
     #[command(subcommand)]
     verb: Verb,
@@ -81,6 +91,8 @@ enum Verb {
     Check(check::Arguments),
     /// Tell what a reply of a server means: whose fault it is, and which rule says so
     Classify(classify::Arguments),
+    /// Have the daemon read its configuration again: exit 78 if it is wrong, and nothing changes
+    Reload(reload::Arguments),
     /// Show how the sources, the store, the queue and the exports stand
     Status(status::Arguments),
     /// Tell whether addresses are suppressed: exit 0 if none is, 3 if some are
@@ -140,9 +152,11 @@ fn run_with(arguments: Vec<OsString>) -> u8 {
     let mut context = Context { config: None, out: Output::new() };
     // What is no command line may have been meant to start the daemon.
     let mut starts = true;
-    let outcome = match Cli::try_parse_from(arguments) {
+    let outcome = match parse(arguments) {
         Ok(cli) => {
-            context.config = cli.config;
+            let named = || std::env::var_os(CONFIG).filter(|path| !path.is_empty());
+            context.config = cli.config.or_else(|| named().map(PathBuf::from));
+            context.out.quiet(cli.quiet);
             starts = matches!(cli.verb, Verb::Run(_));
             dispatch(cli.verb, &mut context)
         }
@@ -158,11 +172,17 @@ fn run_with(arguments: Vec<OsString>) -> u8 {
     }
 }
 
+fn parse(arguments: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(arguments)?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut command()))
+}
+
 fn dispatch(verb: Verb, context: &mut Context) -> Outcome {
     match verb {
         Verb::Run(arguments) => arguments.run(context),
         Verb::Check(arguments) => arguments.run(context),
         Verb::Classify(arguments) => arguments.run(context),
+        Verb::Reload(arguments) => arguments.run(context),
         Verb::Status(arguments) => arguments.run(context),
         Verb::Lookup(arguments) => arguments.run(context),
         Verb::Explain(arguments) => arguments.run(context),
@@ -191,5 +211,5 @@ fn dispatch(verb: Verb, context: &mut Context) -> Outcome {
 
 /// The command line as clap has it, for completions and the manual page.
 fn command() -> clap::Command {
-    Cli::command()
+    examples::add(Cli::command())
 }

@@ -22,12 +22,19 @@ pub(super) struct Output {
     progress: bool,
     /// When the first progress was shown.
     since: Option<Instant>,
+    /// Nothing is said that is no answer, no question and no complaint.
+    quiet: bool,
 }
 
 impl Output {
     /// On the process's standard output and error.
     pub(super) fn new() -> Output {
-        Output { out: BufWriter::new(io::stdout()), progress: false, since: None }
+        Output { out: BufWriter::new(io::stdout()), progress: false, since: None, quiet: false }
+    }
+
+    /// Says nothing that is no answer, no question and no complaint.
+    pub(super) fn quiet(&mut self, quiet: bool) {
+        self.quiet = quiet;
     }
 
     /// Prints a line.
@@ -60,7 +67,7 @@ impl Output {
     /// Shows how far a command has come, if standard error is a terminal.
     pub(super) fn progress(&mut self, what: &str, pages: u64, rows: u64, part: Option<f64>) {
         let mut terminal = io::stderr();
-        if !terminal.is_terminal() {
+        if self.quiet || !terminal.is_terminal() {
             return;
         }
         let bar = part.map_or(String::new(), bar);
@@ -75,6 +82,12 @@ impl Output {
 
     /// Says something to the person that is no part of the answer.
     pub(super) fn note(&mut self, text: &str) {
+        if !self.quiet {
+            self.say(text);
+        }
+    }
+
+    fn say(&mut self, text: &str) {
         self.wipe();
         let _ = writeln!(io::stderr(), "{text}");
     }
@@ -91,7 +104,7 @@ impl Output {
         let _ = self.flush();
         let text = clean_lines(&failure.to_string());
         if !text.is_empty() {
-            self.note(&if journal { log::as_errors(&text) } else { text });
+            self.say(&if journal { log::as_errors(&text) } else { text });
         }
     }
 

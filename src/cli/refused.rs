@@ -11,10 +11,7 @@ use crate::admin::Command;
 /// The arguments of `refused`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The daemon keeps the last 500 since its start. Nothing of what they held is shown or kept.
-
-Example, to debug a signature while the provider sends its test:
-  suppressd refused --source acme-sendgrid --follow")]
+The daemon keeps the last 500 since its start. Nothing of what they held is shown or kept.")]
 pub(super) struct Arguments {
     /// Only of this source, by the name in the webhook's path
     #[arg(long, add = completions::sources())]

@@ -11,8 +11,8 @@ use super::failure::{Failure, Outcome};
 use super::{backup as made, configuration};
 use crate::{backup, journal};
 
-const EXAMPLES: &str = "\
-Examples:
+const STEPS: &str = "\
+On a host that had a state before:
   systemctl stop suppressd.socket suppressd.service
   mv /var/lib/suppressd /var/lib/suppressd.old
   install -d -m 0700 -o suppressd -g suppressd /var/lib/suppressd
@@ -21,7 +21,7 @@ Examples:
 
 /// The arguments of `restore`.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = STEPS)]
 pub(super) struct Arguments {
     /// The backup; `-` reads standard input
     file: PathBuf,

@@ -121,6 +121,27 @@ pub(super) fn secret(field: &Field<'_>, text: bool) -> Option<Secret> {
     Some(secret)
 }
 
+/// Where a secret is.
+pub(super) enum SecretPlace {
+    /// In a file, which may change.
+    File(PathBuf),
+    /// It is this, or one that cannot be looked at here.
+    Known(Secret),
+}
+
+/// Where the secret of a field is that takes one. It is read once, so that what is wrong is told.
+pub(super) fn secret_place(field: &Field<'_>) -> Option<SecretPlace> {
+    let known = secret(field, false)?;
+    let of = |key: &str| {
+        let table = field.value.as_table()?;
+        table.get(key)?.get_ref().as_str().map(PathBuf::from)
+    };
+    let credentials = &field.walk.environment.credentials;
+    let credential = || Some(credentials.as_ref()?.join(of("credential")?));
+    let path = of("file").or_else(credential);
+    Some(path.map_or(SecretPlace::Known(known), SecretPlace::File))
+}
+
 /// The bytes that a table with exactly one of the three keys refers to.
 fn referred(field: &Field<'_>) -> Option<Vec<u8>> {
     let section: Section<'_> = field.table()?;

@@ -10,12 +10,12 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
-use super::environment::secrets;
+use super::environment::{SecretPlace, secret_place, secrets};
 use super::export::{group, mode};
 use super::poll::is_private;
 use super::section::{Field, Section, checked, shown};
 use super::{Control, HOUR};
-use crate::http::{AdminSettings, Settings, Tls};
+use crate::http::{AdminSettings, Key, Settings, Tls};
 use crate::ingest;
 use crate::listen::{Entry, Listen};
 
@@ -281,16 +281,27 @@ fn doubtful(field: &Field<'_>, url: &Url) {
 fn tls(section: Section<'_>) -> Option<Tls> {
     let hint = "tls takes the files of a certificate chain and its key, both PEM";
     let certificate = section.need("certificate", hint).and_then(|field| readable(&field));
-    let key = section.need("key", hint).and_then(|field| readable(&field));
+    let key = section.need("key", hint).and_then(|field| key(&field));
     section.finish();
     let (certificate, key) = (certificate?, key?);
     if holds(&certificate, "PRIVATE KEY") == Some(true)
         && holds(&certificate, "CERTIFICATE") == Some(false)
-        && holds(&key, "CERTIFICATE") == Some(true)
+        && matches!(&key, Key::File(key) if holds(key, "CERTIFICATE") == Some(true))
     {
         section.problem_here("has the two files swapped", "exchange certificate and key");
     }
     Some(Tls { certificate, key })
+}
+
+/// The private key: a text is a path, unless it is the key itself.
+fn key(field: &Field<'_>) -> Option<Key> {
+    if field.value.is_str() && !field.text()?.trim_start().starts_with("-----BEGIN") {
+        return readable(field).map(Key::File);
+    }
+    match secret_place(field)? {
+        SecretPlace::File(path) => Some(Key::File(path)),
+        SecretPlace::Known(secret) => Some(Key::Secret(secret)),
+    }
 }
 
 /// Whether a PEM file has a block of that kind, as far as it can be read.

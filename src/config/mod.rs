@@ -36,7 +36,7 @@ use crate::fetch::ProxyUrl;
 use crate::ingest::Hold;
 use crate::listen::{Entry, Listen};
 use crate::model::{Scope, SourceName};
-use crate::provider::{Provider, Reading};
+use crate::provider::{Adapter, Reading};
 use crate::rules::Rules;
 use crate::telemetry::log::{FORMS, Filter, VARIABLE};
 use crate::{export as exports, http, lookup as lookups, poll as polls, webhook};
@@ -134,7 +134,7 @@ pub struct Source {
     /// Its name.
     pub name: SourceName,
     /// Its provider.
-    pub provider: &'static dyn Provider,
+    pub provider: Adapter,
     /// How long it may say nothing. `None`: for ever.
     pub silent: Option<Duration>,
 }

@@ -16,7 +16,7 @@ use super::{DAY, polls};
 use crate::clock;
 use crate::model::{SourceName, Time};
 use crate::poll::{Bounds, Every};
-use crate::provider::{Feed, Provider, Query, Settings, Window};
+use crate::provider::{Adapter, Feed, Provider, Query, Settings, Window};
 
 const INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=MONTH;
 
@@ -47,7 +47,7 @@ pub(super) const PRIVATE: &str = "use https; plain http is for a loopback addres
 /// A good `poll` table.
 pub(super) struct Poll {
     settings: Settings,
-    described: Option<&'static dyn Provider>,
+    described: Option<Adapter>,
     feeds: Vec<Feed>,
     timing: Timing,
     trust_removals: bool,
@@ -68,14 +68,14 @@ impl Poll {
     }
 
     /// The provider that the table describes, if it does.
-    pub(super) fn described(&self) -> Option<&'static dyn Provider> {
-        self.described
+    pub(super) fn described(&self) -> Option<Adapter> {
+        self.described.clone()
     }
 
     pub(super) fn into_settings(
         self,
         source: SourceName,
-        provider: &'static dyn Provider,
+        provider: Adapter,
         has_webhook: bool,
         push: Option<polls::PushSettings>,
     ) -> polls::Settings {
@@ -113,7 +113,7 @@ pub(super) fn poll(
     let trust_removals = section.take("trust_removals").and_then(|field| field.flag());
     let settings = settings(&section, provider.name(), &[provider.poll_keys()]);
     let described = described(&section, provider, webhook, Some(&settings));
-    let provider = described.map_or(provider, |described| described);
+    let provider = described.as_deref().unwrap_or(provider);
     let feeds = feeds(&section, provider, &settings);
     try_requests(&section, provider, &feeds, &settings);
     let good = !section.has_problems();

@@ -13,7 +13,7 @@ use super::suspect;
 use super::{EVER, Source, polls, push, webhook};
 use crate::model::SourceName;
 use crate::provider::{
-    self, CREDENTIAL_KEYS, Check, Key, KeyKind, Provider, Setting, SettingError, Settings,
+    self, Adapter, CREDENTIAL_KEYS, Check, Key, KeyKind, Provider, Setting, SettingError, Settings,
     checks_of_credentials,
 };
 
@@ -34,7 +34,7 @@ pub(super) struct Sources {
     pub(super) names: BTreeSet<SourceName>,
     pub(super) sources: Vec<Source>,
     pub(super) webhooks: Vec<webhook::Settings>,
-    pub(super) described: HashMap<SourceName, &'static dyn Provider>,
+    pub(super) described: HashMap<SourceName, Adapter>,
     pub(super) polls: Vec<polls::Settings>,
 }
 
@@ -75,21 +75,21 @@ fn source(section: Section<'_>, is_local: bool, found: &mut Sources) {
     let push = push_field.and_then(|field| field.table());
     let push = push.and_then(|section| push::push(&section, provider, poll.as_ref()));
     let (Some(name), Some(_)) = (name, chosen) else { return };
-    found.sources.push(Source { name: name.clone(), provider, silent });
+    found.sources.push(Source { name: name.clone(), provider: provider.into(), silent });
     let webhook = webhook.flatten();
-    let by_webhook = webhook.as_ref().and_then(|(_, described)| *described);
+    let by_webhook = webhook.as_ref().and_then(|(_, described)| described.clone());
     let described = poll.as_ref().and_then(Poll::described).or(by_webhook);
+    let provider = described.clone().unwrap_or_else(|| provider.into());
     found.described.extend(described.map(|described| (name.clone(), described)));
     if let (Some((checks, _)), Some(settings)) = (webhook, told) {
         found.webhooks.push(webhook::Settings {
             source: name.clone(),
-            provider: described.unwrap_or(provider),
+            provider: provider.clone(),
             checks,
             url: settings.text("url").map(str::to_owned),
             confirm: settings.flag("confirm").unwrap_or(true),
         });
     }
-    let provider = described.unwrap_or(provider);
     found.polls.extend(poll.map(|poll| poll.into_settings(name, provider, has_webhook, push)));
 }
 
@@ -138,7 +138,7 @@ fn of_no_provider(webhook: Option<Field<'_>>, poll: Option<Field<'_>>) {
 }
 
 /// The checks of a `webhook` table, and the provider that it describes, if it does.
-type Webhook = (Vec<Check>, Option<&'static dyn Provider>);
+type Webhook = (Vec<Check>, Option<Adapter>);
 
 /// The settings of a `webhook` table, and what it makes: nothing where a problem was noted.
 fn checks(
@@ -181,10 +181,9 @@ pub(super) fn described(
     provider: &dyn Provider,
     webhook: Option<&Settings>,
     poll: Option<&Settings>,
-) -> Option<&'static dyn Provider> {
+) -> Option<Adapter> {
     match provider.configured(webhook, poll) {
-        // It lives as long as the process: so does the configuration.
-        Ok(described) => described.map(|provider| &*Box::leak(provider)),
+        Ok(described) => described.map(|provider| Adapter::Described(provider.into())),
         Err(errors) => {
             // Several may be of one key.
             let known = |error: &&SettingError| section.is_bad(&error.key);

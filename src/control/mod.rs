@@ -16,9 +16,10 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
-use crate::accept::{self, Place, accept_all};
+use crate::accept::{self, Door, Place, accept_all};
 use crate::admin::{Admin, Command, Heard, Line, Replies, Reply, replies};
-use crate::listen::{Connection, Listener};
+use crate::current::Current;
+use crate::listen::Connection;
 use crate::stop::stopped;
 use crate::telemetry;
 
@@ -57,17 +58,17 @@ const LIMITS: Limits = Limits {
 ///
 /// Then no connection is accepted, a command that follows events is ended, and others have ten
 /// seconds to end by themselves.
-pub async fn serve(listener: Listener, admin: Arc<Admin>, stop: watch::Receiver<bool>) {
+pub async fn serve(door: impl Into<Door>, admin: Arc<Current<Admin>>, stop: watch::Receiver<bool>) {
     let execute = move |command, replies| {
-        let admin = Arc::clone(&admin);
+        let admin = admin.get();
         async move { admin.execute(command, replies).await }
     };
-    serve_within(LIMITS, listener, execute, stop).await;
+    serve_within(LIMITS, door, execute, stop).await;
 }
 
 async fn serve_within<E, F>(
     limits: Limits,
-    listener: Listener,
+    door: impl Into<Door>,
     execute: E,
     stop: watch::Receiver<bool>,
 ) where
@@ -75,7 +76,8 @@ async fn serve_within<E, F>(
     F: Future<Output = ()> + Send + 'static,
 {
     let most = limits.connections;
-    let places = accept::Limits { most, each: most, exempt: Vec::new() };
+    let places = Arc::new(accept::Limits { most, each: most, exempt: Vec::new() });
+    let places = move || Arc::clone(&places);
     let full = failed(&format!("{most} commands are running already; try again"), false);
     let followers = Arc::new(Semaphore::new(limits.followers));
     let stopping = stop.clone();
@@ -89,9 +91,8 @@ async fn serve_within<E, F>(
             }
         }
     };
-    let farewell = Line::of(&full).text;
-    let cut =
-        accept_all("control", listener, places, farewell, stop, limits.stop_wait, serve).await;
+    let farewell = || Line::of(&full).text.into();
+    let cut = accept_all("control", door, places, farewell, stop, limits.stop_wait, serve).await;
     if cut > 0 {
         telemetry::control::cut_off(cut);
     }
@@ -315,6 +316,7 @@ fn verb(command: &Command) -> &'static str {
         Command::Poll { .. } => "poll",
         Command::Drift { .. } => "drift",
         Command::Backup => "backup",
+        Command::Reload => "reload",
         Command::Export { .. } => "export",
         Command::Import { .. } => "import",
         Command::Trigger { .. } => "trigger",

@@ -12,7 +12,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::client::{CallError, call};
 use super::*;
 use crate::admin::EventQuery;
-use crate::listen::{Entry, Listen, Passed};
+use crate::listen::{Entry, Listen, Listener, Passed};
 
 const SHORT: Limits = Limits {
     connections: 2,

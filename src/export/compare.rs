@@ -234,7 +234,7 @@ impl Exports {
     pub async fn verify(&self) -> Vec<Checked> {
         let mut first = Vec::new();
         for entry in self.list.iter() {
-            first.push((entry, entry.compare(&self.source).await));
+            first.push((entry, entry.compare(&self.world.source).await));
         }
         let differ = first.iter().filter(|(_, found)| !matches!(found, Ok(Compared::Same(_))));
         let trails = differ.map(|(entry, _)| 2 * entry.settings.min_interval).max();
@@ -245,7 +245,7 @@ impl Exports {
         for (entry, found) in first {
             let found = match found {
                 Ok(Compared::Same(_)) => found,
-                found => twice(found, entry.compare(&self.source).await),
+                found => twice(found, entry.compare(&self.world.source).await),
             };
             let status: Status = entry.status.borrow().clone();
             let excuse = match status {
@@ -262,7 +262,7 @@ impl Exports {
 impl Entry {
     async fn compare(&self, source: &Source) -> Result<Compared, CompareError> {
         let (settings, source, now) = (Arc::clone(&self.settings), source.clone(), (self.now)());
-        let look = move || compare(&settings, &source.rules, now, &*source.standings);
+        let look = move || compare(&settings, &source.rules.get(), now, &*source.standings);
         let looked = tokio::task::spawn_blocking(look).await;
         looked.unwrap_or_else(|error| Err(io::Error::other(error).into()))
     }

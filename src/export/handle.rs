@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::Settings;
-use super::write::Source;
+use super::write::World;
 use crate::model::Time;
 
 /// How an export stands.
@@ -57,8 +57,8 @@ pub struct Status {
 /// The running exports. Cheap to clone.
 #[derive(Clone)]
 pub struct Exports {
-    pub(super) list: Arc<[Entry]>,
-    pub(super) source: Source,
+    pub(super) list: Arc<[Arc<Entry>]>,
+    pub(super) world: World,
 }
 
 pub(super) struct Entry {
@@ -98,7 +98,7 @@ impl Exports {
     /// # Errors
     /// When no export has the name, or the daemon is stopping.
     pub async fn write(&self, name: Option<&str>, force: bool) -> Result<Vec<Status>, WriteError> {
-        let wanted = |entry: &&Entry| name.is_none_or(|name| entry.settings.name == name);
+        let wanted = |entry: &&Arc<Entry>| name.is_none_or(|name| entry.settings.name == name);
         let mut replies = Vec::new();
         for entry in self.list.iter().filter(wanted) {
             let (reply, answer) = oneshot::channel();

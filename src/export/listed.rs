@@ -13,8 +13,8 @@ use super::Settings;
 use super::handle::{Entry, Exports, Status};
 use super::scan::Scan;
 use super::table::kind;
-use super::write::Source;
 use crate::model::{Filter, Gist, Scope, Standing, Time};
+use crate::rules::Rules;
 use crate::store::StoreError;
 use crate::units::show_duration;
 
@@ -47,9 +47,10 @@ impl Exports {
     pub fn listings(&self, keys: &Keys, now: Time) -> Result<Vec<Vec<Listing>>, StoreError> {
         let files: Vec<io::Result<File>> =
             self.list.iter().map(|export| File::open(&export.settings.path)).collect();
+        let rules = self.world.source.rules.get();
         let one = |key: &String| {
-            let standings = (self.source.of)(key)?;
-            let of = Of { source: &self.source, key, standings: &standings, now };
+            let standings = (self.world.source.of)(key)?;
+            let of = Of { rules: &rules, key, standings: &standings, now };
             Ok(self
                 .list
                 .iter()
@@ -97,7 +98,7 @@ impl Exports {
 
 /// One address, and what the store has of it.
 struct Of<'a> {
-    source: &'a Source,
+    rules: &'a Rules,
     key: &'a str,
     standings: &'a [(Scope, Standing)],
     now: Time,
@@ -107,7 +108,7 @@ impl Of<'_> {
     fn listing(&self, export: &Entry, file: &io::Result<File>) -> Listing {
         let settings = &*export.settings;
         let status = export.status.borrow().clone();
-        let scan = Scan { rules: &self.source.rules, settings, now: self.now, before: None };
+        let scan = Scan { rules: self.rules, settings, now: self.now, before: None };
         let (wanted, rows) = scan.look(self.key, self.standings);
         let fit = rows.is_some();
         let listed = match file {
@@ -159,7 +160,7 @@ impl Of<'_> {
 
     /// Whether it is suppressed at all, for whatever reason and scope.
     fn is_suppressed(&self) -> bool {
-        let (rules, all) = (&self.source.rules, Filter::default());
+        let (rules, all) = (self.rules, Filter::default());
         self.standings.iter().any(|(scope, standing)| {
             rules.verdict(self.key, &Gist::of(standing), scope, &all, self.now).is_some()
         })

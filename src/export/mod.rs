@@ -67,7 +67,7 @@ pub fn lines_to_paste(settings: &Settings) -> String {
 }
 
 /// One `[[export]]`.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Settings {
     /// Its name, unique among the exports.
     pub name: String,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinHandle};
+use tokio::task::JoinError;
 use tokio::time::{Instant, sleep_until};
 
 use super::Settings;
@@ -19,12 +19,11 @@ use super::note;
 use super::publish::{Outcome, PublishError, make_if_missing};
 use super::scan::Found;
 use super::table::Kept;
-use super::write::{Job, Source, Written};
+use super::write::{Job, Source, World, Written};
 use crate::clock::{self, Step, Steps};
-use crate::ingest::{Changes, Recent, Running};
+use crate::ingest::Running;
 use crate::model::Time;
-use crate::rules::Rules;
-use crate::stop::stopped;
+use crate::stop::{Part, stopped};
 use crate::store::{StoreError, Visit};
 use crate::telemetry::export as telemetry;
 
@@ -40,77 +39,73 @@ const GENERATION: &str = "generation";
 /// How long it is shown that somebody has.
 const FOREIGN_SHOWN: Duration = Duration::from_secs(600);
 
-/// Sees to it that each export has a file, if an empty one, and starts a task for each. They end
-/// soon after `stop` holds `true` or has no sender any more, with a last writing if one is pending;
-/// whoever awaits the handles limits the time.
-pub async fn start(
-    settings: Vec<Settings>,
-    rules: Arc<Rules>,
-    running: &Running,
-    stop: watch::Receiver<bool>,
-) -> (Exports, Vec<(String, JoinHandle<()>)>) {
-    for export in settings.clone() {
-        // What cannot be made now is tried again by its task, which shows the error.
-        let _ = tokio::task::spawn_blocking(move || make_if_missing(&export)).await;
-    }
-    let Running { reader, changes, recent, .. } = running;
-    let (every, one) = (reader.clone(), reader.clone());
-    let of = move |key: &str| one.standings_under(key);
-    let standings = Arc::new(move |each: Visit<'_>| every.visit_standings(each));
-    let source = Source { rules, standings, of: Arc::new(of) };
-    let world = World { source, recent: Arc::clone(recent), now: Arc::new(clock::now) };
-    start_in(&world, settings, changes, &stop)
-}
-
-/// What a runner needs of the rest.
-#[derive(Clone)]
-struct World {
-    source: Source,
-    recent: Arc<Recent>,
-    now: Arc<dyn Fn() -> Time + Send + Sync>,
-}
-
-fn start_in(
-    world: &World,
-    settings: Vec<Settings>,
-    changes: &watch::Receiver<Changes>,
-    stop: &watch::Receiver<bool>,
-) -> (Exports, Vec<(String, JoinHandle<()>)>) {
-    let mut list = Vec::new();
-    let mut tasks = Vec::new();
-    for settings in settings {
-        let settings = Arc::new(settings);
-        let name = settings.name.clone();
-        let (send_status, status) = watch::channel(Status::new(&settings));
-        let (commands, receive_commands) = mpsc::channel(COMMANDS_MAX);
-        list.push(Entry {
-            settings: Arc::clone(&settings),
-            now: Arc::clone(&world.now),
-            status,
-            commands,
-        });
-        let runner = Runner {
-            due: Due::now(settings.min_interval),
-            settings,
-            world: world.clone(),
-            seen: Changes::default(),
-            changes: changes.clone(),
-            changes_open: true,
-            commands: receive_commands,
-            stop: stop.clone(),
-            status: send_status,
-            steps: Steps::new((world.now)(), std::time::Instant::now()),
-            base: None,
-            made: None,
-            held: None,
-            stamp: None,
-            watch: Instant::now() + WATCH,
-            foreign: None,
-            program: Program::default(),
+impl Exports {
+    /// No export yet.
+    pub fn none(running: &Running) -> Exports {
+        let (every, one) = (running.reader.clone(), running.reader.clone());
+        let source = Source {
+            rules: Arc::clone(&running.policy.rules),
+            standings: Arc::new(move |each: Visit<'_>| every.visit_standings(each)),
+            of: Arc::new(move |key: &str| one.standings_under(key)),
         };
-        tasks.push((name, tokio::spawn(runner.run())));
+        let (changes, now) = (running.changes.clone(), Arc::new(clock::now));
+        Exports { list: Arc::default(), world: World { source, changes, now } }
     }
-    (Exports { list: list.into(), source: world.source.clone() }, tasks)
+
+    /// The names of those that stay as they are under these settings. The others have to end before
+    /// [`Exports::renewed`] starts others in their place.
+    pub fn staying(&self, settings: &[Settings]) -> Vec<String> {
+        let staying = self.list.iter().filter(|entry| settings.contains(&entry.settings));
+        staying.map(|entry| entry.settings.name.clone()).collect()
+    }
+
+    /// The exports of these settings: those that stay, and others that are started, each with a
+    /// file from the start, if an empty one. One that is stopped writes once more if something is
+    /// pending; whoever awaits its end limits the time.
+    pub async fn renewed(&self, settings: Vec<Settings>) -> (Exports, Vec<Part>) {
+        let (mut list, mut parts) = (Vec::new(), Vec::new());
+        for settings in settings {
+            if let Some(entry) = self.list.iter().find(|entry| *entry.settings == settings) {
+                list.push(Arc::clone(entry));
+                continue;
+            }
+            let export = settings.clone();
+            // What cannot be made now is tried again by its task, which shows the error.
+            let _ = tokio::task::spawn_blocking(move || make_if_missing(&export)).await;
+            let (entry, part) = start(&self.world, settings);
+            list.push(Arc::new(entry));
+            parts.push(part);
+        }
+        (Exports { list: list.into(), world: self.world.clone() }, parts)
+    }
+}
+
+fn start(world: &World, settings: Settings) -> (Entry, Part) {
+    let settings = Arc::new(settings);
+    let (send_status, status) = watch::channel(Status::new(&settings));
+    let (commands, receive_commands) = mpsc::channel(COMMANDS_MAX);
+    let entry =
+        Entry { settings: Arc::clone(&settings), now: Arc::clone(&world.now), status, commands };
+    let runner = |stop| Runner {
+        due: Due::now(settings.min_interval),
+        settings: Arc::clone(&settings),
+        world: world.clone(),
+        seen: 0,
+        changes: world.changes.follow(),
+        commands: receive_commands,
+        stop,
+        status: send_status,
+        steps: Steps::new((world.now)(), std::time::Instant::now()),
+        base: None,
+        made: None,
+        held: None,
+        stamp: None,
+        watch: Instant::now() + WATCH,
+        foreign: None,
+        program: Program::default(),
+    };
+    let part = Part::start(&settings.name, |stop| runner(stop).run());
+    (entry, part)
 }
 
 /// Waits; not at all for what is due. A timer alone would take until the next millisecond.
@@ -146,13 +141,12 @@ struct Held {
 struct Runner {
     settings: Arc<Settings>,
     world: World,
-    changes: watch::Receiver<Changes>,
-    changes_open: bool,
+    changes: watch::Receiver<u64>,
     commands: mpsc::Receiver<Write>,
     stop: watch::Receiver<bool>,
     status: watch::Sender<Status>,
-    /// The changes that the last scan has surely seen.
-    seen: Changes,
+    /// The number of the last change that the last scan has surely seen.
+    seen: u64,
     due: Due,
     steps: Steps,
     /// The file of which a part can be changed. `None`: all of it has to be written.
@@ -180,10 +174,7 @@ impl Runner {
                 () = stopped(&mut self.stop) => break,
                 () = until(wake) => self.on_time().await,
                 Some(write) = self.commands.recv() => self.on_command(write).await,
-                changed = self.changes.changed(), if self.changes_open => match changed {
-                    Ok(()) => self.due.changed(),
-                    Err(_) => self.changes_open = false,
-                },
+                Ok(()) = self.changes.changed() => self.due.changed(),
             }
         }
         if self.due.is_pending() || *self.changes.borrow() != self.seen {
@@ -274,7 +265,7 @@ impl Runner {
 
     /// Scans and publishes; says whether the file is current now.
     async fn write(&mut self, what: What) -> bool {
-        let known = self.seen.verdicts;
+        let known = self.seen;
         self.seen = *self.changes.borrow_and_update();
         let now = (self.world.now)();
         let whole = self.due.take_whole() || self.base.is_none();
@@ -330,7 +321,7 @@ impl Runner {
 
     /// The addresses that have changed or ended. `None`: nobody knows all of them.
     fn changed(&mut self, known: u64, now: Time) -> Option<Vec<Box<str>>> {
-        let mut keys = self.world.recent.since(known)?;
+        let mut keys = self.world.changes.addresses_since(known)?;
         keys.extend(self.due.take_ended(now)?);
         Some(keys)
     }
@@ -346,7 +337,8 @@ impl Runner {
         let (made, base) = (self.made, self.base.take());
         let held = self.held.is_some();
         let left = self.stamp.map(|stamp| (stamp, self.status.borrow().rows));
-        let job = Job { settings, source, now, made, force, held, left, base };
+        let rules = source.rules.get();
+        let job = Job { rules, settings, source, now, made, force, held, left, base };
         tokio::task::spawn_blocking(move || work(job)).await
     }
 
@@ -456,7 +448,8 @@ mod tests {
     use super::super::handle::WriteError;
     use super::super::{Table, test};
     use super::*;
-    use crate::model::{Reason, Scope, Until};
+    use crate::ingest::{Change, Changes};
+    use crate::model::{Position, Reason, Scope, Until};
     use crate::store::StandingRow;
 
     /// When the test's wall clock starts: in the past, so that no file is from before.
@@ -467,11 +460,9 @@ mod tests {
         directory: tempfile::TempDir,
         rows: Arc<Mutex<Result<Vec<StandingRow>, StoreError>>>,
         scans: Arc<AtomicU64>,
-        changes: watch::Sender<Changes>,
-        recent: Arc<Recent>,
-        stop: watch::Sender<bool>,
+        changes: Changes,
         exports: Exports,
-        task: Option<JoinHandle<()>>,
+        part: Part,
         started: Instant,
     }
 
@@ -515,15 +506,13 @@ mod tests {
                 }),
                 of: Arc::new(of),
             };
-            let recent = Arc::new(Recent::default());
+            let changes = Changes::default();
             let started = Instant::now();
             let now = Arc::new(move || Time::from_seconds(START).plus(started.elapsed()));
-            let world = World { source, recent: Arc::clone(&recent), now };
-            let (changes, changed) = watch::channel(Changes::default());
-            let (stop, stopping) = watch::channel(false);
-            let (exports, tasks) = start_in(&world, vec![settings], &changed, &stopping);
-            let task = tasks.into_iter().next().map(|(_, task)| task);
-            Bench { directory, rows, scans, changes, recent, stop, exports, task, started }
+            let world = World { source, changes: changes.clone(), now };
+            let (entry, part) = super::start(&world, settings);
+            let exports = Exports { list: [Arc::new(entry)].into(), world };
+            Bench { directory, rows, scans, changes, exports, part, started }
         }
 
         fn set(&self, rows: Result<Vec<StandingRow>, StoreError>) {
@@ -533,9 +522,17 @@ mod tests {
         /// Changes what is known of these addresses; without any, of nobody knows whom.
         fn set_of(&self, rows: Result<Vec<StandingRow>, StoreError>, of: &[&str]) {
             *self.rows.lock().unwrap() = rows;
-            let last = self.changes.borrow().verdicts + of.len().max(1) as u64;
-            self.recent.note(of.iter().map(|key| format!("{key}@x.test").into()).collect(), last);
-            self.changes.send_modify(|changes| changes.verdicts = last);
+            let change = |key: &&str| Change {
+                address: format!("{key}@x.test").into(),
+                scope: Scope::Global,
+                before: None,
+                after: None,
+                position: Position::default(),
+            };
+            match of {
+                [] => self.changes.tell_all(),
+                of => self.changes.tell(of.iter().map(change).collect()),
+            }
         }
 
         async fn until(&self, holds: impl FnMut(&Status) -> bool) -> Status {
@@ -559,8 +556,8 @@ mod tests {
         }
 
         async fn stop(mut self) -> Bench {
-            self.stop.send_replace(true);
-            self.task.take().unwrap().await.unwrap();
+            self.part.stop();
+            self.part.ended().await.unwrap();
             self
         }
     }
@@ -856,7 +853,7 @@ mod tests {
         again.set_of(keys(&["a", "b", "c"]), &["c"]);
         assert_eq!(again.generation(3).await.rows, 3);
         assert_eq!(again.mapped().1, before.1);
-        again.task.as_ref().unwrap().abort();
+        again.part.abort();
         let Bench { directory, .. } = again;
         let crashed = Bench::start_at(directory, keys(&["a", "b", "c"]), map);
         assert_eq!(crashed.generation(4).await.rows, 3);

@@ -11,6 +11,8 @@ use super::file::Stamp;
 use super::publish::{Outcome, PublishError};
 use super::scan::{Found, Scan};
 use super::table::Kept;
+use crate::current::Current;
+use crate::ingest::Changes;
 use crate::model::{Scope, Standing, Time};
 use crate::rules::Rules;
 use crate::store::{Standings, StoreError};
@@ -20,15 +22,26 @@ type Lookup = dyn Fn(&str) -> Result<Vec<(Scope, Standing)>, StoreError> + Send 
 /// What a writing needs of the store and the rules.
 #[derive(Clone)]
 pub(super) struct Source {
-    pub(super) rules: Arc<Rules>,
+    pub(super) rules: Arc<Current<Rules>>,
     /// Every standing, ordered by the address's key.
     pub(super) standings: Arc<Standings<'static>>,
     /// Those of one address.
     pub(super) of: Arc<Lookup>,
 }
 
+/// What exports need of the rest. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct World {
+    pub(super) source: Source,
+    /// Where every change of a verdict is told.
+    pub(super) changes: Changes,
+    pub(super) now: Arc<dyn Fn() -> Time + Send + Sync>,
+}
+
 /// What a writing is asked for.
 pub(super) struct Job {
+    /// The rules that it is written by.
+    pub(super) rules: Arc<Rules>,
     pub(super) settings: Arc<Settings>,
     pub(super) source: Source,
     /// As of when.
@@ -69,7 +82,7 @@ impl Written {
 
 impl Job {
     pub(super) fn scan(&self, before: Option<Time>) -> Scan<'_> {
-        let (rules, settings) = (&self.source.rules, &self.settings);
+        let (rules, settings) = (&self.rules, &self.settings);
         Scan { rules, settings, now: self.now, before }
     }
 

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use super::{Content, reply};
 use crate::admin::Admin;
+use crate::current::Current;
 use crate::stop::stopped;
 
 /// Parts of a stream that wait for its reader; one part has the changes of one moment.
@@ -23,13 +24,13 @@ const GATHER: Duration = Duration::from_millis(100);
 /// Starts a stream behind change number `seen`, or from now on. It ends with its reader, with its
 /// turn, or with the stop.
 pub(super) fn stream(
-    admin: Arc<Admin>,
+    admin: Arc<Current<Admin>>,
     seen: Option<u64>,
     turn: OwnedSemaphorePermit,
     stop: watch::Receiver<bool>,
 ) -> Response<Content> {
     let (parts, stream) = mpsc::channel(PARTS_MAX);
-    let seen = seen.unwrap_or_else(|| admin.last_change());
+    let seen = seen.unwrap_or_else(|| admin.get().last_change());
     tokio::spawn(async move {
         let _turn = turn;
         follow(admin, seen, parts, stop).await;
@@ -43,7 +44,7 @@ pub(super) fn stream(
 }
 
 async fn follow(
-    admin: Arc<Admin>,
+    admin: Arc<Current<Admin>>,
     mut seen: u64,
     parts: mpsc::Sender<Bytes>,
     mut stop: watch::Receiver<bool>,
@@ -54,8 +55,9 @@ async fn follow(
         if parts.send(part).await.is_err() {
             return;
         }
+        let present = admin.get();
         let changed = tokio::select! {
-            changed = timeout(BEAT, admin.changed(seen)) => changed,
+            changed = timeout(BEAT, present.changed(seen)) => changed,
             () = parts.closed() => return,
             () = stopped(&mut stop) => return,
         };
@@ -64,7 +66,9 @@ async fn follow(
             Ok(None) => return,
             Ok(Some(_)) => {
                 tokio::time::sleep(GATHER).await;
-                let (looks, from, number) = (Arc::clone(&admin), seen, admin.last_change());
+                // By the rules that there are now.
+                let looks = admin.get();
+                let (from, number) = (seen, looks.last_change());
                 let changes = tokio::task::spawn_blocking(move || looks.changes_since(from)).await;
                 let Ok(Ok(changes)) = changes else { return };
                 seen = number;

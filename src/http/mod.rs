@@ -28,7 +28,7 @@ pub use guard::Guard;
 pub use private::Private;
 pub use public::Public;
 pub use server::{Caller, Limits, Peer, Service, serve};
-pub use tls::{Identity, TlsError, identity};
+pub use tls::{Identity, TlsError};
 
 use crate::listen::Entry;
 use crate::secret::Secret;
@@ -77,13 +77,22 @@ pub struct AdminSettings {
     pub hosts: Vec<String>,
 }
 
-/// The files of a TLS identity, both PEM.
+/// A TLS identity, in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
-    /// The chain, leaf first.
+    /// The file of the chain, leaf first.
     pub certificate: PathBuf,
     /// The private key.
-    pub key: PathBuf,
+    pub key: Key,
+}
+
+/// Where a private key is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Key {
+    /// In this file, which is read again when it changes.
+    File(PathBuf),
+    /// It is this.
+    Secret(Secret),
 }
 
 /// The status of each answer to a notification. Never 403 or 406: providers give up on those.

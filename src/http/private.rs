@@ -15,6 +15,7 @@ use super::guard::Guard;
 use super::server::{Caller, Service};
 use super::{Content, body, changes, closing, reply};
 use crate::admin::{Admin, Answered, Health, worst};
+use crate::current::Current;
 use crate::room::Room;
 
 /// Most questions that look at the store at once: each keeps a thread of those for blocking work.
@@ -32,13 +33,12 @@ const OPENAPI: &str = include_str!("openapi.json");
 
 /// Answers the private listener.
 pub struct Private {
-    admin: Arc<Admin>,
+    admin: Arc<Current<Admin>>,
     metrics: PrometheusHandle,
     guard: Guard,
     room: Room,
     looks: Arc<Semaphore>,
     followers: Arc<Semaphore>,
-    stop: watch::Receiver<bool>,
 }
 
 /// What a path stands for.
@@ -115,7 +115,7 @@ impl Service for Private {
             Route::Ready => self.readiness(),
             Route::Metrics => self.metrics(),
             Route::OpenApi => typed(reply(StatusCode::OK, OPENAPI), "application/json"),
-            Route::Changes => self.follow(&head.headers),
+            Route::Changes => self.follow(&head.headers, caller.stop),
             Route::State => self.look(Admin::state).await,
             Route::Events => {
                 let fields = fields();
@@ -127,10 +127,10 @@ impl Service for Private {
                 self.look(move |admin| admin.page(fields)).await
             }
             Route::Suppression(address) if *method == Method::DELETE => {
-                answered(self.admin.unsuppress(&text(address), fields()).await)
+                answered(self.admin.get().unsuppress(&text(address), fields()).await)
             }
             Route::Suppression(address) => {
-                answered(self.admin.suppression(&text(address), fields()))
+                answered(self.admin.get().suppression(&text(address), fields()))
             }
             Route::Explain(address) => {
                 let address = text(address);
@@ -141,22 +141,26 @@ impl Service for Private {
 }
 
 impl Private {
-    /// What answers whom the guard lets in, until the stop.
-    pub fn new(
-        admin: Arc<Admin>,
-        metrics: PrometheusHandle,
-        guard: Guard,
-        stop: watch::Receiver<bool>,
-    ) -> Private {
-        let room = admin.ingest.room();
+    /// What answers whom the guard lets in.
+    pub fn new(admin: Arc<Current<Admin>>, metrics: PrometheusHandle, guard: Guard) -> Private {
+        let room = admin.get().ingest.room();
         let looks = Arc::new(Semaphore::new(LOOKS_MAX));
         let followers = Arc::new(Semaphore::new(FOLLOWERS_MAX));
-        Private { admin, metrics, guard, room, looks, followers, stop }
+        Private { admin, metrics, guard, room, looks, followers }
+    }
+
+    /// The same, and another guard.
+    #[must_use]
+    pub fn renewed(&self, guard: Guard) -> Private {
+        let Private { admin, metrics, room, looks, followers, .. } = self;
+        let (admin, metrics, room) = (Arc::clone(admin), metrics.clone(), room.clone());
+        let (looks, followers) = (Arc::clone(looks), Arc::clone(followers));
+        Private { admin, metrics, guard, room, looks, followers }
     }
 
     /// The word, and a line per check.
     fn readiness(&self) -> Response<Content> {
-        let checks = self.admin.checks();
+        let checks = self.admin.get().checks();
         let health = worst(&checks);
         let status = match health {
             Health::Ready | Health::Degraded => StatusCode::OK,
@@ -170,7 +174,7 @@ impl Private {
     }
 
     fn metrics(&self) -> Response<Content> {
-        self.admin.measure();
+        self.admin.get().measure();
         let text = reply(StatusCode::OK, self.metrics.render());
         typed(text, "text/plain; version=0.0.4; charset=utf-8")
     }
@@ -180,7 +184,7 @@ impl Private {
         &self,
         look: impl FnOnce(&Admin) -> Answered + Send + 'static,
     ) -> Response<Content> {
-        let admin = Arc::clone(&self.admin);
+        let admin = self.admin.get();
         // It is never closed.
         let _turn = self.looks.acquire().await;
         match tokio::task::spawn_blocking(move || look(&admin)).await {
@@ -195,7 +199,7 @@ impl Private {
         let whole = body::collect(body, BODY_MAX, BODY_TIMEOUT, &mut share).await;
         caller.place.working();
         match whole {
-            Ok(body) => answered(self.admin.suppress(&body).await),
+            Ok(body) => answered(self.admin.get().suppress(&body).await),
             Err(status) => {
                 let error = "the body is too large, too slow, or has no room now".to_owned();
                 closing(json(status, &serde_json::json!({ "error": error }).to_string()))
@@ -203,13 +207,13 @@ impl Private {
         }
     }
 
-    fn follow(&self, headers: &HeaderMap) -> Response<Content> {
+    fn follow(&self, headers: &HeaderMap, stop: watch::Receiver<bool>) -> Response<Content> {
         let Ok(turn) = Arc::clone(&self.followers).try_acquire_owned() else {
             let error = format!("{FOLLOWERS_MAX} follow already");
             return answered(Answered::Unavailable(error));
         };
         let seen = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse().ok());
-        changes::stream(Arc::clone(&self.admin), seen, turn, self.stop.clone())
+        changes::stream(Arc::clone(&self.admin), seen, turn, stop)
     }
 }
 

@@ -26,8 +26,9 @@ use tokio_rustls::TlsAcceptor;
 
 use super::stream::{RawHead, Watched};
 use super::{Content, closing, head, reply};
-use crate::accept::{self, Place, accept_all, linger};
-use crate::listen::{Connection, Listener};
+use crate::accept::{self, Door, Place, accept_all, linger};
+use crate::current::Current;
+use crate::listen::Connection;
 use crate::stop::stopped;
 use crate::telemetry;
 
@@ -79,6 +80,8 @@ pub struct Caller {
     pub peer: Peer,
     /// The connection's place.
     pub place: Arc<Place>,
+    /// Turns true when the listener stops.
+    pub stop: watch::Receiver<bool>,
 }
 
 /// What a listener serves.
@@ -97,7 +100,7 @@ pub struct Limits {
     /// What it is called in logs.
     pub name: &'static str,
     /// How many connections there may be.
-    pub places: accept::Limits,
+    pub places: Arc<accept::Limits>,
     /// Longest wait for a handshake, a request's head, or the next request.
     pub header_timeout: Duration,
     /// Longest wait for a client to take its answers.
@@ -107,45 +110,46 @@ pub struct Limits {
 }
 
 /// Serves until `stop` turns true, then answers what is on its way until `drain` has passed.
-/// Says how many connections had to be cut off.
+/// Says how many connections had to be cut off. Each connection is served within the limits that
+/// there are as it comes, and each request by the service that there is then.
 pub async fn serve<S: Service>(
-    listener: Listener,
-    service: Arc<S>,
-    limits: Limits,
+    door: impl Into<Door>,
+    service: Arc<Current<S>>,
+    limits: Arc<Current<Limits>>,
     stop: watch::Receiver<bool>,
     drain: Duration,
 ) -> usize {
-    let (name, places) = (limits.name, limits.places.clone());
+    let (name, present) = (limits.get().name, Arc::clone(&limits));
+    let places = move || Arc::clone(&present.get().places);
     // In plain text to a client that speaks TLS it would be noise.
-    let farewell: &[u8] = if limits.tls.is_some() { &[] } else { NO_PLACE };
+    let farewell = || if limits.get().tls.is_some() { [].into() } else { NO_PLACE.into() };
     let stopping = stop.clone();
-    let limits = Arc::new(limits);
     let serve = |connection, place| {
-        connect(connection, place, Arc::clone(&service), Arc::clone(&limits), stopping.clone())
+        connect(connection, place, Arc::clone(&service), limits.get(), stopping.clone())
     };
-    accept_all(name, listener, places, farewell, stop, drain, serve).await
+    accept_all(name, door, places, farewell, stop, drain, serve).await
 }
 
 async fn connect<S: Service>(
     connection: Connection,
     place: Arc<Place>,
-    service: Arc<S>,
+    service: Arc<Current<S>>,
     limits: Arc<Limits>,
     stop: watch::Receiver<bool>,
 ) {
     match connection {
         Connection::Unix(stream) => {
-            let caller = Caller { peer: Peer::Local, place };
-            converse(stream, caller, service, &limits, stop).await;
+            let caller = Caller { peer: Peer::Local, place, stop };
+            converse(stream, caller, service, &limits).await;
         }
         Connection::Tcp(stream, address) => {
             // A socket for both families shows IPv4 addresses in the form of IPv6.
             let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-            let caller = Caller { peer: Peer::Host(address), place };
+            let caller = Caller { peer: Peer::Host(address), place, stop };
             // Answers are small and whole: waiting to fill packets would only delay them.
             let _ = stream.set_nodelay(true);
             let Some(tls) = &limits.tls else {
-                return converse(stream, caller, service, &limits, stop).await;
+                return converse(stream, caller, service, &limits).await;
             };
             let place = Arc::clone(&caller.place);
             place.owed();
@@ -156,7 +160,7 @@ async fn connect<S: Service>(
             };
             place.idle();
             match shaken {
-                Ok(Ok(stream)) => converse(stream, caller, service, &limits, stop).await,
+                Ok(Ok(stream)) => converse(stream, caller, service, &limits).await,
                 Ok(Err(error)) => telemetry::webhook::connection_failed(limits.name, error),
                 Err(late) => telemetry::webhook::connection_failed(limits.name, late),
             }
@@ -169,19 +173,19 @@ async fn connect<S: Service>(
 async fn converse<S: Service, C>(
     stream: C,
     caller: Caller,
-    service: Arc<S>,
+    service: Arc<Current<S>>,
     limits: &Limits,
-    mut stop: watch::Receiver<bool>,
 ) where
     C: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (place, peer, name) = (Arc::clone(&caller.place), caller.peer, limits.name);
+    let mut stop = caller.stop.clone();
     let (head, refused) = (Arc::new(RawHead::default()), Arc::new(AtomicBool::new(false)));
     let watched =
         Watched::new(stream, Arc::clone(&place), Arc::clone(&head), limits.answer_timeout);
     let (closes, heard, ends) = (Arc::clone(&refused), Arc::clone(&head), stop.clone());
     let answer = service_fn(move |request| {
-        let (service, caller) = (Arc::clone(&service), caller.clone());
+        let (service, caller) = (service.get(), caller.clone());
         let (head, closes, ends) = (Arc::clone(&heard), Arc::clone(&closes), ends.clone());
         Box::pin(async move {
             let response = answer(service, request, caller, &head, name).await;

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use super::apply::Merge;
 use super::chores::Chores;
 use super::progress::{Progress, Step};
-use super::{Changes, Recent, Settings, Shared, report, scrub};
+use super::{Change, Changes, Settings, Shared, report, scrub};
 use crate::clock;
 use crate::journal;
 use crate::model::{Behind, Position, QuarantineId};
@@ -34,8 +34,7 @@ pub(super) struct Applier {
     pub(super) reader: Reader,
     pub(super) committed: watch::Receiver<Position>,
     pub(super) applied: watch::Sender<Position>,
-    pub(super) changes: watch::Sender<Changes>,
-    pub(super) recent: Arc<Recent>,
+    pub(super) changes: Changes,
     pub(super) shared: Arc<Shared>,
     pub(super) runtime: Handle,
     pub(super) checkpoints: Arc<Checkpoints>,
@@ -152,9 +151,7 @@ impl Applier {
         self.shared.ready.send_replace(true);
         self.applied.send_replace(applied);
         // The store may have been made anew: whoever exports looks at all of it.
-        let next = self.changes.borrow().verdicts + 1;
-        self.recent.note(Vec::new(), next);
-        self.changes.send_modify(|changes| changes.verdicts = next);
+        self.changes.tell_all();
         if self.scrub.is_none() {
             let (journal, shared) = (self.journal.clone(), Arc::clone(&self.shared));
             self.scrub = Some(scrub::Scrub::start(journal, applied, shared));
@@ -283,7 +280,7 @@ impl Applier {
         let Merge { batch, changed, .. } = merge;
         writer.commit_beside(batch)?;
         attempt.done();
-        self.tell(changed);
+        self.changes.tell(changed);
         Ok(())
     }
 
@@ -333,12 +330,13 @@ impl Applier {
         Ok(Filled::Full)
     }
 
-    fn merge<'a>(&'a self, writer: &'a Writer, again: Option<&'a Behind>) -> Merge<'a> {
+    fn merge<'a>(&self, writer: &'a Writer, again: Option<&'a Behind>) -> Merge<'a> {
+        let policy = &self.settings.policy;
         Merge {
             writer,
-            rules: &self.settings.rules,
-            reading: &self.settings.reading,
-            hold: self.settings.hold.as_ref(),
+            rules: policy.rules.get(),
+            reading: policy.reading.get(),
+            hold: *policy.hold.get(),
             batch: Batch::default(),
             now: clock::now(),
             changed: Vec::new(),
@@ -350,26 +348,16 @@ impl Applier {
     }
 
     /// Tells everyone who waits how far the store is.
-    fn publish(&self, applied: Position, changed: Vec<Box<str>>, bytes: u64) {
+    fn publish(&self, applied: Position, changed: Vec<Change>, bytes: u64) {
         // The bytes are those of payloads alone: being level is what sets the rest right.
         let level = applied >= *self.committed.borrow();
         let less = |lag: u64| Some(if level { 0 } else { lag.saturating_sub(bytes) });
         let lag = self.shared.lag.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
         telemetry::ingest::lag(lag.ok().and_then(less).unwrap_or(0));
-        self.tell(changed);
+        self.changes.tell(changed);
         // Whoever waits for it looks then: not before all can.
         if *self.shared.ready.borrow() {
             self.applied.send_replace(applied);
-        }
-    }
-
-    /// Tells whose verdicts have changed.
-    fn tell(&self, changed: Vec<Box<str>>) {
-        if !changed.is_empty() {
-            let verdicts = self.changes.borrow().verdicts + changed.len() as u64;
-            // First, so that whoever is woken finds them.
-            self.recent.note(changed, verdicts);
-            self.changes.send_modify(|changes| changes.verdicts = verdicts);
         }
     }
 

@@ -1,13 +1,15 @@
 //! What one record does to the store: its elements are read, and their events merged.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use std::vec;
 
+use super::Change;
 use super::hold::{self, Hold};
 use crate::model::{
     Behind, Correction, Cursor, Element, Event, EventId, EventKind, Fact, Filter, Lift, Lifts,
-    Origin, Position, QuarantineId, SourceName, Standing, Submission, Telling, Time,
+    Origin, Position, QuarantineId, Scope, SourceName, Standing, Submission, Telling, Time,
 };
 use crate::provider::{self, OPERATOR, OWN, Reading};
 use crate::rules::{Finding, Rules};
@@ -23,13 +25,13 @@ const BATCH_BYTES: usize = 1 << 20;
 /// Merges records into a batch.
 pub(super) struct Merge<'a> {
     pub(super) writer: &'a Writer,
-    pub(super) rules: &'a Rules,
-    pub(super) reading: &'a Reading,
-    pub(super) hold: Option<&'a Hold>,
+    pub(super) rules: Arc<Rules>,
+    pub(super) reading: Arc<Reading>,
+    pub(super) hold: Option<Hold>,
     pub(super) batch: Batch,
     pub(super) now: Time,
-    /// Whom each change of a verdict is about.
-    pub(super) changed: Vec<Box<str>>,
+    /// The changes of verdicts.
+    pub(super) changed: Vec<Change>,
     /// Elements that could not be read, by source.
     pub(super) unreadable: BTreeMap<SourceName, u64>,
     /// Elements that were looked at, and events that were merged.
@@ -71,14 +73,14 @@ impl Merge<'_> {
     ) -> Result<Events, StoreError> {
         self.elements += 1;
         if let Some(behind) = self.again {
-            return Ok(redated(self.reading, behind, head, element).into_iter());
+            return Ok(redated(&self.reading, behind, head, element).into_iter());
         }
         if self.writer.is_applied(place.record, place.element) {
             // Only the index lacks it; what could not be read then is not applied.
             if self.writer.is_kept(&mut self.batch, place)? {
                 return Ok(Events::default());
             }
-            let events = provider::read_element(self.reading, head, element);
+            let events = provider::read_element(&self.reading, head, element);
             return Ok(events.unwrap_or_default().into_iter());
         }
         if &*head.provider == OWN {
@@ -86,12 +88,12 @@ impl Merge<'_> {
         }
         if hold::is_by_operator(&head.provider, &head.source) {
             if let Some(step) = provider::mass_step(element) {
-                self.mass_step(step)?;
+                self.mass_step(step, place.record)?;
             } else if let Some(correction) = provider::correction(element) {
-                self.correct(&correction)?;
+                self.correct(&correction, place.record)?;
             }
         }
-        match provider::read_element(self.reading, head, element) {
+        match provider::read_element(&self.reading, head, element) {
             Ok(events) => Ok(events.into_iter()),
             Err(unreadable) => {
                 let (batch, reason) = (&mut self.batch, unreadable.to_string());
@@ -212,7 +214,7 @@ impl Merge<'_> {
             received: event.received_at,
             is_new: seen == Seen::First || is_back,
         };
-        self.merge(&event, standing, fact, &telling)
+        self.merge(&event, standing, fact, &telling, place.record)
     }
 
     /// Merges an event again whose times are put right: where it was told first, and said
@@ -243,7 +245,7 @@ impl Merge<'_> {
         let is_end = matches!(fact, Fact::Delivered(_) | Fact::Lift(_));
         let received = event.received_at.minus(if is_end { Duration::ZERO } else { behind.by });
         let telling = Telling { record: place.record.as_u64(), received, is_new: true };
-        self.merge(event, standing, fact, &telling)
+        self.merge(event, standing, fact, &telling, place.record)
     }
 
     /// Merges a fact into the standing of its address, and notes whether the verdict changes.
@@ -253,6 +255,7 @@ impl Merge<'_> {
         mut standing: Standing,
         fact: Fact,
         telling: &Telling,
+        record: Position,
     ) -> Result<(), StoreError> {
         let (address, scope) = (event.address.key(), &event.scope);
         let before = self.live(address, &standing);
@@ -272,23 +275,20 @@ impl Merge<'_> {
             self.hold(event, &mut standing, &after)?;
             after = self.live(address, &standing);
         }
-        if before != after {
-            self.changed.push(address.into());
-        }
+        self.note_change(address, scope, &before, &after, record);
         self.writer.put_standing(&mut self.batch, address, scope, &standing)
     }
 
     /// Takes what the present rules say of facts that were concluded by earlier ones.
-    fn correct(&mut self, correction: &Correction) -> Result<(), StoreError> {
+    fn correct(&mut self, correction: &Correction, record: Position) -> Result<(), StoreError> {
         let (address, scope) = (&*correction.address, &correction.scope);
         let mut standing = self.writer.standing(&mut self.batch, address, scope)?;
         let (before, held) = (self.live(address, &standing), standing.held().to_vec());
         if !correction.apply(&mut standing) {
             return Ok(());
         }
-        if before != self.live(address, &standing) {
-            self.changed.push(address.into());
-        }
+        let after = self.live(address, &standing);
+        self.note_change(address, scope, &before, &after, record);
         self.note_all_freed(&held, &standing, address, scope)?;
         self.writer.put_standing(&mut self.batch, address, scope, &standing)
     }
@@ -340,6 +340,28 @@ impl Merge<'_> {
             }
             _ => Ok(false),
         }
+    }
+
+    /// Notes the change of a verdict, if it is one.
+    pub(super) fn note_change(
+        &mut self,
+        address: &str,
+        scope: &Scope,
+        before: &[Finding],
+        after: &[Finding],
+        position: Position,
+    ) {
+        if before == after {
+            return;
+        }
+        let weightiest = |found: &[Finding]| found.iter().map(|finding| finding.reason).min();
+        self.changed.push(Change {
+            address: address.into(),
+            scope: scope.clone(),
+            before: weightiest(before),
+            after: weightiest(after),
+            position,
+        });
     }
 
     pub(super) fn live(&self, key: &str, standing: &Standing) -> Vec<Finding> {

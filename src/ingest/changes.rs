@@ -1,54 +1,107 @@
-//! What has changed, for those who export: how much, and which addresses it was about.
+//! The one place where a change of a verdict is told: which address, in which scope, from what to
+//! what, and by which record of the journal.
+//!
+//! Exports, pushes, live pages and whoever else follows verdicts listen here. Only the last changes
+//! are kept one by one, and only in memory: who is further behind, or has just begun, reads all
+//! verdicts from the store. A suppression that ends with its term is no change that is told here.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Most changes whose addresses are known. Who is further behind has to look at all of them.
+use tokio::sync::watch;
+
+use crate::model::{Position, Reason, Scope};
+
+/// Most changes that are known one by one.
 const RECENT_MAX: usize = 65_536;
 
-/// What has changed since the start, for those who export. It only grows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// Changes that can alter an export.
-    pub verdicts: u64,
+/// One change of a verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The key of the address.
+    pub address: Box<str>,
+    /// The scope.
+    pub scope: Scope,
+    /// The weightiest reason that suppressed it before. `None`: nothing did.
+    pub before: Option<Reason>,
+    /// The weightiest that does now. The same as before where only its term or its sources differ.
+    pub after: Option<Reason>,
+    /// The record of the journal that has changed it.
+    pub position: Position,
 }
 
-/// The addresses that the last changes were about.
-#[derive(Debug, Default)]
-pub struct Recent(Mutex<Queue>);
+/// The changes since the start, numbered from 1. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Changes(Arc<Told>);
 
 #[derive(Debug, Default)]
-struct Queue {
-    /// The number of the last change, as in [`Changes::verdicts`].
-    last: u64,
-    /// The keys of the addresses, up to that change.
-    keys: VecDeque<Box<str>>,
+struct Told {
+    /// The number of the last change.
+    last: watch::Sender<u64>,
+    /// The last ones, up to that number.
+    recent: Mutex<VecDeque<Change>>,
 }
 
-impl Recent {
-    /// Notes the changes before number `last`, each with the key of its address. Those that are
-    /// missing were about nobody knows whom.
-    pub fn note(&self, keys: Vec<Box<str>>, last: u64) {
-        let mut queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if queue.last.saturating_add(keys.len() as u64) != last {
-            queue.keys.clear();
+impl Changes {
+    /// Tells changes, in the order in which they were made.
+    pub fn tell(&self, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
         }
-        queue.keys.extend(keys);
-        let excess = queue.keys.len().saturating_sub(RECENT_MAX);
-        queue.keys.drain(..excess);
-        queue.last = last;
+        let mut recent = self.recent();
+        let last = *self.0.last.borrow() + changes.len() as u64;
+        recent.extend(changes);
+        let excess = recent.len().saturating_sub(RECENT_MAX);
+        recent.drain(..excess);
+        // Before the next can be told: whoever is woken finds them.
+        self.0.last.send_replace(last);
     }
 
-    /// The keys of the addresses that have changed since change number `seen`, each once. `None`:
-    /// they are not all known.
-    pub fn since(&self, seen: u64) -> Option<Vec<Box<str>>> {
-        let queue = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let missed = usize::try_from(queue.last.saturating_sub(seen)).ok()?;
-        let start = queue.keys.len().checked_sub(missed)?;
-        let mut keys: Vec<Box<str>> = queue.keys.range(start..).cloned().collect();
+    /// Tells that any verdict may be another: the store was opened, or the rules were exchanged.
+    pub fn tell_all(&self) {
+        let mut recent = self.recent();
+        recent.clear();
+        self.0.last.send_modify(|last| *last += 1);
+    }
+
+    /// The number of the last change.
+    pub fn last(&self) -> u64 {
+        *self.0.last.borrow()
+    }
+
+    /// Follows the number of the last change.
+    pub fn follow(&self) -> watch::Receiver<u64> {
+        self.0.last.subscribe()
+    }
+
+    /// The changes behind number `seen`, oldest first. `None`: they are not all known, and whoever
+    /// asks has to read all verdicts.
+    pub fn since(&self, seen: u64) -> Option<Vec<Change>> {
+        self.with_since(seen, |changes| changes.cloned().collect())
+    }
+
+    /// The keys of the addresses that those are about, each once, sorted.
+    pub fn addresses_since(&self, seen: u64) -> Option<Vec<Box<str>>> {
+        let mut keys: Vec<Box<str>> = self
+            .with_since(seen, |changes| changes.map(|change| change.address.clone()).collect())?;
         keys.sort_unstable();
         keys.dedup();
         Some(keys)
+    }
+
+    fn with_since<T>(
+        &self,
+        seen: u64,
+        take: impl FnOnce(&mut dyn Iterator<Item = &Change>) -> T,
+    ) -> Option<T> {
+        let recent = self.recent();
+        let missed = usize::try_from(self.last().saturating_sub(seen)).ok()?;
+        let start = recent.len().checked_sub(missed)?;
+        Some(take(&mut recent.range(start..)))
+    }
+
+    fn recent(&self) -> MutexGuard<'_, VecDeque<Change>> {
+        self.0.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -56,34 +109,48 @@ impl Recent {
 mod tests {
     use super::*;
 
+    fn changes(addresses: &[&str]) -> Vec<Change> {
+        let change = |address: &&str| Change {
+            address: (*address).into(),
+            scope: Scope::Global,
+            before: None,
+            after: Some(Reason::Manual),
+            position: Position::default(),
+        };
+        addresses.iter().map(change).collect()
+    }
+
     fn keys(keys: &[&str]) -> Vec<Box<str>> {
         keys.iter().map(|key| (*key).into()).collect()
     }
 
     #[test]
     fn what_was_missed_is_known_or_known_to_be_unknown() {
-        let recent = Recent::default();
-        assert_eq!(recent.since(0), Some(vec![]));
-        recent.note(keys(&["b", "a"]), 2);
-        recent.note(keys(&["b"]), 3);
-        assert_eq!(recent.since(0), Some(keys(&["a", "b"])));
-        assert_eq!(recent.since(2), Some(keys(&["b"])));
-        assert_eq!(recent.since(3), Some(vec![]));
-        recent.note(vec![], 4);
-        assert_eq!(recent.since(3), None, "change 4 was about nobody knows whom");
-        assert_eq!(recent.since(4), Some(vec![]));
-        recent.note(keys(&["c"]), 5);
-        assert_eq!(recent.since(4), Some(keys(&["c"])));
-        assert_eq!(recent.since(3), None);
+        let told = Changes::default();
+        let mut follower = told.follow();
+        assert_eq!(told.addresses_since(0), Some(vec![]));
+        told.tell(changes(&["b", "a"]));
+        told.tell(changes(&["b"]));
+        assert_eq!(told.addresses_since(0), Some(keys(&["a", "b"])));
+        assert_eq!(told.since(0), Some(changes(&["b", "a", "b"])));
+        assert_eq!(told.addresses_since(2), Some(keys(&["b"])));
+        assert_eq!((told.since(3), told.last()), (Some(vec![]), 3));
+        told.tell_all();
+        assert_eq!(told.since(3), None, "change 4 was about nobody knows whom");
+        assert_eq!(told.since(4), Some(vec![]));
+        told.tell(changes(&["c"]));
+        assert_eq!(told.addresses_since(4), Some(keys(&["c"])));
+        assert_eq!(told.since(3), None);
+        assert_eq!(*follower.borrow_and_update(), 5);
     }
 
     #[test]
     fn who_is_too_far_behind_must_look_at_all() {
-        let recent = Recent::default();
-        for number in 1..=RECENT_MAX as u64 + 10 {
-            recent.note(keys(&["a"]), number);
+        let told = Changes::default();
+        for _ in 0..RECENT_MAX + 10 {
+            told.tell(changes(&["a"]));
         }
-        assert_eq!(recent.since(9), None);
-        assert_eq!(recent.since(10), Some(keys(&["a"])));
+        assert_eq!(told.since(9), None);
+        assert_eq!(told.addresses_since(10), Some(keys(&["a"])));
     }
 }

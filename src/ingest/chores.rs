@@ -126,7 +126,7 @@ impl Chores {
             self.trimmed = Some(Instant::now());
             self.trim(settings, journal, writer)?;
             let mut batch = Batch::default();
-            let horizon = settings.hold.unwrap_or_default().horizon(clock::now());
+            let horizon = settings.policy.hold.get().unwrap_or_default().horizon(clock::now());
             writer.forget_rates(&mut batch, horizon)?;
             writer.commit_beside(batch)?;
         }
@@ -257,7 +257,7 @@ impl Chores {
         let is_steady = self.steady.elapsed() >= CLOCK_TRUST;
         let since = if is_steady { Time::from_seconds(0) } else { now.minus(CLOCK_TRUST) };
         let Some(point) = self.checkpoints.trim_point(since)? else { return Ok(()) };
-        let cutoff = now.minus(settings.retention);
+        let cutoff = now.minus(*settings.policy.retention.get());
         let removed = journal.trim(point, cutoff)?;
         if removed > 0 {
             telemetry::ingest::journal_trimmed(removed);

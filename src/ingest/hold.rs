@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::apply::Merge;
-use crate::model::{Event, EventKind, Held, MassId, Origin, Scope, SourceName, Standing, Time};
+use crate::model::{
+    Event, EventKind, Held, MassId, Origin, Position, Scope, SourceName, Standing, Time,
+};
 use crate::provider::{MassStep, OPERATOR};
 use crate::rules::Finding;
 use crate::store::{Kin, Mass, Rate, StoreError};
@@ -129,7 +131,7 @@ impl Merge<'_> {
             None if !rules.is_of_late(event) => return Ok(()),
             None => {
                 let kin = rules.kin(event);
-                match self.mass_of(&kin, rules, event)? {
+                match self.mass_of(&kin, &rules, event)? {
                     Some(mass) => (kin, mass),
                     None => return Ok(()),
                 }
@@ -194,7 +196,7 @@ impl Merge<'_> {
     }
 
     /// Takes an administrator's step about a mass.
-    pub(super) fn mass_step(&mut self, step: MassStep) -> Result<(), StoreError> {
+    pub(super) fn mass_step(&mut self, step: MassStep, record: Position) -> Result<(), StoreError> {
         match step {
             MassStep::Pass(id) => {
                 let Some(mass) = self.writer.mass(&mut self.batch, id)? else { return Ok(()) };
@@ -204,7 +206,7 @@ impl Merge<'_> {
                 let mass = Mass { released: true, ..mass };
                 self.writer.put_mass(&mut self.batch, id, Some(&mass))
             }
-            MassStep::Free(id, address, scope) => self.free(id, &address, &scope),
+            MassStep::Free(id, address, scope) => self.free(id, &address, &scope, record),
             MassStep::End(id) => {
                 // Unless more of it has come just now.
                 let mass = self.writer.mass(&mut self.batch, id)?;
@@ -215,13 +217,18 @@ impl Merge<'_> {
     }
 
     /// Holds an address no longer.
-    fn free(&mut self, id: MassId, address: &str, scope: &Scope) -> Result<(), StoreError> {
+    fn free(
+        &mut self,
+        id: MassId,
+        address: &str,
+        scope: &Scope,
+        record: Position,
+    ) -> Result<(), StoreError> {
         let mut standing = self.writer.standing(&mut self.batch, address, scope)?;
         let before = self.live(address, &standing);
         if standing.free(id) {
-            if before != self.live(address, &standing) {
-                self.changed.push(address.into());
-            }
+            let after = self.live(address, &standing);
+            self.note_change(address, scope, &before, &after, record);
             self.writer.put_standing(&mut self.batch, address, scope, &standing)?;
         }
         self.note_freed(id, address, scope)

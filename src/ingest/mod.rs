@@ -24,6 +24,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock;
+use crate::current::Current;
 use crate::journal::{self, Damage, OpenError, PAYLOAD_MAX};
 use crate::model::bounds::{CURSOR_BYTES_MAX, FEED_BYTES_MAX};
 use crate::model::{Position, Submission};
@@ -33,7 +34,7 @@ use crate::rules::Rules;
 use crate::store::{Checkpoints, Paths, Reader, newest_checkpoint};
 use crate::telemetry;
 
-pub use changes::{Changes, Recent};
+pub use changes::{Change, Changes};
 pub use hold::Hold;
 
 /// Most submissions waiting to be committed.
@@ -156,22 +157,30 @@ impl Shared {
     }
 }
 
+/// What decides what is concluded, and what is kept: each may be exchanged while the intake runs.
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Policy {
+    /// What a change of a verdict is.
+    pub rules: Arc<Current<Rules>>,
+    /// What reading elements needs.
+    pub reading: Arc<Current<Reading>>,
+    /// How long received payloads are kept.
+    pub retention: Arc<Current<Duration>>,
+    /// What a mass is that is held back. `None`: nothing is held.
+    pub hold: Arc<Current<Option<Hold>>>,
+}
+
 /// What intake needs to know.
 #[derive(Clone)]
 pub struct Settings {
     /// The state directory.
     pub state: PathBuf,
-    /// How long received payloads are kept.
-    pub retention: Duration,
     /// Most bytes that are received and not yet durable. Reading the large ones may take as many
     /// again.
     pub memory: usize,
-    /// What a change of a verdict is.
-    pub rules: Arc<Rules>,
-    /// What reading elements needs.
-    pub reading: Arc<Reading>,
-    /// What a mass is that is held back. `None`: nothing is held.
-    pub hold: Option<Hold>,
+    /// What may be exchanged while it runs.
+    pub policy: Policy,
     /// A checkpoint is written after so many bytes of journal.
     pub checkpoint_bytes: u64,
     /// A checkpoint is written after this time, if there is anything new.
@@ -188,13 +197,16 @@ impl Settings {
         rules: Arc<Rules>,
         reading: Arc<Reading>,
     ) -> Settings {
+        let policy = Policy {
+            rules: Arc::new(Current::new(rules)),
+            reading: Arc::new(Current::new(reading)),
+            retention: Arc::new(Current::new(retention)),
+            hold: Arc::default(),
+        };
         Settings {
             state,
-            retention,
             memory: MEMORY,
-            rules,
-            reading,
-            hold: None,
+            policy,
             checkpoint_bytes: 256 << 20,
             checkpoint_every: Duration::from_secs(24 * 60 * 60),
             sync_every: Duration::from_secs(10),
@@ -217,10 +229,10 @@ pub struct Running {
     pub ingest: Ingest,
     /// The way to look.
     pub reader: Reader,
-    /// What has changed.
-    pub changes: watch::Receiver<Changes>,
-    /// Which addresses the last of it was about.
-    pub recent: Arc<Recent>,
+    /// Where every change of a verdict is told.
+    pub changes: Changes,
+    /// What may be exchanged.
+    pub policy: Policy,
     /// The checkpoints.
     pub checkpoints: Arc<Checkpoints>,
     committer: oneshot::Receiver<()>,
@@ -271,9 +283,8 @@ impl Opened {
         let (committed_tx, committed) = watch::channel(end);
         let committed_too = committed.clone();
         let (applied_tx, applied) = watch::channel(Position::default());
-        let (changes_tx, changes) = watch::channel(Changes::default());
-        let recent = Arc::new(Recent::default());
-        let reader = Reader::new(journal.clone(), Arc::clone(&settings.reading));
+        let (changes, policy) = (Changes::default(), settings.policy.clone());
+        let reader = Reader::new(journal.clone(), Arc::clone(&policy.reading));
         let (committer_done, committer) = oneshot::channel();
         let (applier_done, applier) = oneshot::channel();
         let (clock, behind) = clockwatch::ClockWatch::start(
@@ -301,8 +312,7 @@ impl Opened {
             reader: reader.clone(),
             committed,
             applied: applied_tx,
-            changes: changes_tx,
-            recent: Arc::clone(&recent),
+            changes: changes.clone(),
             shared: Arc::clone(&shared),
             runtime: runtime.clone(),
             scrub: None,
@@ -316,7 +326,7 @@ impl Opened {
             let _ = applier_done.send(());
         })?;
         let ingest = Ingest { queue, room, shared, committed: committed_too, applied };
-        Ok(Running { ingest, reader, changes, recent, checkpoints, committer, applier })
+        Ok(Running { ingest, reader, changes, policy, checkpoints, committer, applier })
     }
 }
 

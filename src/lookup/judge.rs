@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use serde::Serialize;
 
 use super::{Answer, Query, Sender, Settings, Style};
+use crate::current::Current;
 use crate::model::{Address, Reason, Scope};
 use crate::rules::Rules;
 use crate::store::{Reader, StoreError};
@@ -21,13 +22,13 @@ pub struct Judge {
     pub(super) listen: String,
     reader: Reader,
     rules: Arc<Rules>,
-    counts: Counts,
-    /// Whether the store could not answer when it was last asked.
-    failing: AtomicBool,
+    counts: Arc<Counts>,
 }
 
 #[derive(Default)]
 struct Counts {
+    /// Whether the store could not answer when it was last asked.
+    failing: AtomicBool,
     connections: AtomicU64,
     suppressed: AtomicU64,
     clear: AtomicU64,
@@ -56,12 +57,12 @@ pub struct Status {
 
 /// All listeners, to look at.
 #[derive(Clone, Default)]
-pub struct Lookups(pub Vec<Arc<Judge>>);
+pub struct Lookups(pub Vec<Arc<Current<Judge>>>);
 
 impl Lookups {
     /// How each stands, in the order of the configuration.
     pub fn statuses(&self) -> Vec<Status> {
-        self.0.iter().map(|judge| judge.status()).collect()
+        self.0.iter().map(|judge| judge.get().status()).collect()
     }
 
     /// Brings their metrics up to date.
@@ -77,19 +78,26 @@ impl Lookups {
 }
 
 /// Counts a connection until it is dropped.
-pub(super) struct Connected<'a>(&'a Judge);
+pub(super) struct Connected(Arc<Counts>);
 
-impl Drop for Connected<'_> {
+impl Drop for Connected {
     fn drop(&mut self) {
-        self.0.counts.connections.fetch_sub(1, Relaxed);
+        self.0.connections.fetch_sub(1, Relaxed);
     }
 }
 
 impl Judge {
     /// One that answers at `listen`.
     pub fn new(settings: Settings, listen: String, reader: Reader, rules: Arc<Rules>) -> Judge {
-        let (counts, failing) = (Counts::default(), AtomicBool::default());
-        Judge { settings, listen, reader, rules, counts, failing }
+        Judge { settings, listen, reader, rules, counts: Arc::default() }
+    }
+
+    /// One that answers there by other settings and rules from now on, and counts on.
+    #[must_use]
+    pub fn renewed(&self, settings: Settings, rules: Arc<Rules>) -> Judge {
+        let Judge { listen, reader, counts, .. } = self;
+        let (listen, reader, counts) = (listen.clone(), reader.clone(), Arc::clone(counts));
+        Judge { settings, listen, reader, rules, counts }
     }
 
     /// The answer to one query.
@@ -108,7 +116,7 @@ impl Judge {
             Err(error) => {
                 self.counts.errors.fetch_add(1, Relaxed);
                 let open = self.settings.open_on_error;
-                if !self.failing.swap(true, Relaxed) {
+                if !self.counts.failing.swap(true, Relaxed) {
                     telemetry::lookup::cannot_answer(&self.listen, &error, open);
                 }
                 if open { Answer::Clear } else { Answer::Unavailable }
@@ -124,7 +132,7 @@ impl Judge {
             let base = address.without_extension(&self.settings.recipient_delimiter);
             for address in [Some(address), base].into_iter().flatten() {
                 let found = self.reader.reason(&self.rules, &address, scopes, filter, now)?;
-                if self.failing.load(Relaxed) && self.failing.swap(false, Relaxed) {
+                if self.counts.failing.load(Relaxed) && self.counts.failing.swap(false, Relaxed) {
                     telemetry::lookup::answers_again(&self.listen);
                 }
                 if found.is_some() {
@@ -152,9 +160,9 @@ impl Judge {
         row.map_or(&self.settings.scopes, |(_, scopes)| scopes)
     }
 
-    pub(super) fn connected(&self) -> Connected<'_> {
+    pub(super) fn connected(&self) -> Connected {
         self.counts.connections.fetch_add(1, Relaxed);
-        Connected(self)
+        Connected(Arc::clone(&self.counts))
     }
 
     pub(super) fn malformed(&self) {

@@ -12,9 +12,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Answer, Judge, Protocol, Query, answer_all};
-use crate::accept::{Limits, Place, accept_all, linger};
-use crate::listen::{Connection, Listener};
+use super::{Garbage, Judge, Query, answer_all};
+use crate::accept::{Door, Limits, Place, accept_all, linger};
+use crate::current::Current;
+use crate::listen::Connection;
 use crate::stop::stopped;
 use crate::telemetry;
 
@@ -39,14 +40,17 @@ enum End {
 /// Serves until `stop` turns true, then answers what is on its way, for `drain` at most. Says how
 /// many connections had to be cut off.
 pub async fn serve(
-    listener: Listener,
-    judge: Arc<Judge>,
+    door: impl Into<Door>,
+    judge: Arc<Current<Judge>>,
     stop: watch::Receiver<bool>,
     drain: Duration,
 ) -> usize {
-    let (name, most) = (judge.listen.clone(), judge.settings.connections_max);
-    // Few MTAs ask, with many connections each.
-    let limits = Limits { most, each: most.div_ceil(2), exempt: Vec::new() };
+    let (name, present) = (judge.get().listen.clone(), Arc::clone(&judge));
+    let limits = move || {
+        let most = present.get().settings.connections_max;
+        // Few MTAs ask, with many connections each.
+        Arc::new(Limits { most, each: most.div_ceil(2), exempt: Vec::new() })
+    };
     let stopping = stop.clone();
     let serve = |connection, place: Arc<Place>| {
         let (judge, stop) = (Arc::clone(&judge), stopping.clone());
@@ -59,41 +63,45 @@ pub async fn serve(
         }
     };
     // No protocol has a word for it; a client whose connection is closed tries again.
-    accept_all(&name, listener, limits, Vec::new(), stop, drain, serve).await
+    accept_all(&name, door, limits, || [].into(), stop, drain, serve).await
 }
 
 async fn connected(
     connection: Connection,
-    judge: Arc<Judge>,
+    judge: Arc<Current<Judge>>,
     place: &Place,
     stop: watch::Receiver<bool>,
 ) {
-    let _counted = judge.connected();
-    let (protocol, idle) = (judge.settings.protocol, judge.settings.idle_timeout);
-    let answer = |query: &Query<'_>| judge.answer(query);
+    let first = judge.get();
+    let (_counted, idle) = (first.connected(), first.settings.idle_timeout);
+    // What is asked next may have another judge.
+    let answer = |asked: &[u8], to: &mut Vec<u8>| {
+        let judge = judge.get();
+        answer_all(judge.settings.protocol, asked, to, |query: &Query<'_>| judge.answer(query))
+    };
     let doing = |owed: bool| if owed { place.owed() } else { place.idle() };
     let ended = match connection {
         Connection::Tcp(stream, _) => {
             // Answers are small and whole: waiting to fill packets would only delay them.
             let _ = stream.set_nodelay(true);
-            converse(stream, protocol, idle, answer, doing, stop).await
+            converse(stream, idle, answer, doing, stop).await
         }
-        Connection::Unix(stream) => converse(stream, protocol, idle, answer, doing, stop).await,
+        Connection::Unix(stream) => converse(stream, idle, answer, doing, stop).await,
     };
     match ended {
         Ok(End::Done) => {}
-        Ok(End::Garbage) => judge.malformed(),
-        Err(error) => telemetry::lookup::connection_failed(&judge.listen, error),
+        Ok(End::Garbage) => first.malformed(),
+        Err(error) => telemetry::lookup::connection_failed(&first.listen, error),
     }
 }
 
-/// Answers one client until it has gone, sends garbage, or is too slow, or until the stop. `doing`
-/// is told whether the client owes us something from now on.
-async fn converse<'j, C>(
+/// Answers one client until it has gone, sends garbage, or is too slow, or until the stop. `answer`
+/// takes whole queries off what has come, as [`answer_all`] does. `doing` is told whether the
+/// client owes us something from now on.
+async fn converse<C>(
     mut stream: C,
-    protocol: &dyn Protocol,
     idle: Duration,
-    answer: impl Fn(&Query<'_>) -> Answer<'j>,
+    answer: impl Fn(&[u8], &mut Vec<u8>) -> Result<(usize, bool), Garbage>,
     doing: impl Fn(bool),
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<End>
@@ -107,7 +115,7 @@ where
     // Set again only where it would ring too late, or has rung too early: not for each query.
     let mut alarm = pin!(sleep_until(deadline));
     loop {
-        let judged = answer_all(protocol, &inbox, &mut outbox, &answer);
+        let judged = answer(&inbox, &mut outbox);
         if !outbox.is_empty() {
             doing(true);
             timeout(WRITE_WAIT, stream.write_all(&outbox)).await??;
@@ -165,18 +173,25 @@ mod tests {
     use tokio::io::{DuplexStream, duplex};
     use tokio::task::JoinHandle;
 
-    use super::super::ALL;
+    use super::super::{ALL, Answer, Protocol};
     use super::*;
 
     const IDLE: Duration = Duration::from_secs(600);
+
+    /// Answers that every key is suppressed.
+    fn suppressed(
+        protocol: &'static dyn Protocol,
+    ) -> impl Fn(&[u8], &mut Vec<u8>) -> Result<(usize, bool), Garbage> {
+        move |asked, to| answer_all(protocol, asked, to, |_| Answer::Suppressed("no"))
+    }
 
     /// A conversation over `tcp-table`, in which every key is suppressed.
     fn talk() -> (DuplexStream, watch::Sender<bool>, JoinHandle<io::Result<End>>) {
         let (client, server) = duplex(1 << 20);
         let stop = watch::Sender::new(false);
         let protocol = ALL.iter().find(|protocol| protocol.name() == "tcp-table").unwrap();
-        let answer = |_: &Query<'_>| Answer::Suppressed("no");
-        let conversation = converse(server, *protocol, IDLE, answer, |_| {}, stop.subscribe());
+        let answer = suppressed(*protocol);
+        let conversation = converse(server, IDLE, answer, |_| {}, stop.subscribe());
         (client, stop, tokio::spawn(conversation))
     }
 
@@ -283,10 +298,9 @@ mod tests {
     async fn a_client_that_does_not_read_is_left() {
         let (client, server) = duplex(16);
         let stop = watch::Sender::new(false);
-        let answer = |_: &Query<'_>| Answer::Suppressed("no");
-        let receiver = stop.subscribe();
+        let (answer, receiver) = (suppressed(ALL[1]), stop.subscribe());
         let (mut reader, mut writer) = tokio::io::split(client);
-        let conversation = tokio::spawn(converse(server, ALL[1], IDLE, answer, |_| {}, receiver));
+        let conversation = tokio::spawn(converse(server, IDLE, answer, |_| {}, receiver));
         let sent = tokio::spawn(async move { writer.write_all(&b"get a\n".repeat(99)).await });
         let ended = conversation.await.unwrap();
         assert_eq!(ended.unwrap_err().kind(), io::ErrorKind::TimedOut);

@@ -167,7 +167,7 @@ impl<'a, O: Outside> Asking<'a, O> {
         answer: &Answer,
         body: &[u8],
     ) -> Result<Page, RunError> {
-        let (query, provider) = (query(&self.keyed, feed, window, next), self.settings.provider);
+        let (query, provider) = (query(&self.keyed, feed, window, next), &self.settings.provider);
         let page = provider.linked_page(&query, &answer.url, &answer.fetched.links, body);
         page.map_err(RunError::Page)
     }

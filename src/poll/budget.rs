@@ -202,7 +202,7 @@ mod tests {
         settings.set("api_key", Setting::Secrets(secrets));
         let source = crate::model::SourceName::parse(source).unwrap();
         let feeds = provider.feeds().to_vec();
-        Settings { source, provider, settings, feeds, ..stage::settings() }
+        Settings { source, provider: provider.into(), settings, feeds, ..stage::settings() }
     }
 
     #[test]

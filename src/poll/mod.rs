@@ -37,7 +37,7 @@ pub use runner::{Polls, start};
 pub use trigger::{TriggerError, check_cron};
 
 use crate::model::{Reason, SourceName};
-use crate::provider::{Feed, Provider, Settings as ProviderSettings};
+use crate::provider::{Adapter, Feed, Settings as ProviderSettings};
 
 /// When a source is polled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub struct Settings {
     /// The source.
     pub source: SourceName,
     /// Its provider.
-    pub provider: &'static dyn Provider,
+    pub provider: Adapter,
     /// The provider's own settings.
     pub settings: ProviderSettings,
     /// The feeds to ask, some of the provider's.

@@ -16,7 +16,6 @@ use super::problem::RunError;
 use super::run::Run;
 use super::{PushSettings, PushStatus, Settings, schedule};
 use crate::clock;
-use crate::ingest::Changes;
 use crate::model::{Origin, PushStage, PushVerb, Pushed, SourceName, Submission};
 use crate::provider::{OWN, Outlet, PageRequest, Push, Pushing, outlet, push_element};
 use crate::store::StoreError;
@@ -47,9 +46,10 @@ const REQUESTS_MAX: usize = 500;
 pub(super) struct Outbox {
     outlet: &'static Outlet,
     push: PushSettings,
-    changes: watch::Receiver<Changes>,
-    /// The changes that the last look has seen.
-    seen: Option<Changes>,
+    /// The number of the last change of a verdict.
+    changes: watch::Receiver<u64>,
+    /// The change that the last look has seen.
+    seen: Option<u64>,
     look_from: Instant,
     look_by: Instant,
     jobs: VecDeque<Job>,
@@ -65,7 +65,7 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// For a source that pushes; `None` for others.
-    pub(super) fn new(settings: &Settings, changes: watch::Receiver<Changes>) -> Option<Outbox> {
+    pub(super) fn new(settings: &Settings, changes: watch::Receiver<u64>) -> Option<Outbox> {
         let push = settings.push.clone()?;
         let now = Instant::now();
         Some(Outbox {
@@ -198,7 +198,7 @@ impl Outbox {
             let set = run.asking.budget.current();
             let keyed = self.push.settings.with_secret_set(set);
             let push = Push {
-                provider: settings.provider,
+                provider: &*settings.provider,
                 settings: &keyed,
                 verb: job.verb,
                 address: &job.address,

@@ -349,7 +349,7 @@ mod tests {
     use crate::fetch::TOTAL_TIMEOUT;
     use crate::ingest::Refused;
     use crate::model::Origin;
-    use crate::provider::{Provider, Setting};
+    use crate::provider::{Adapter, Provider, Setting};
     use crate::secret::Secret;
 
     /// What the generic feed is read again behind its cursor.
@@ -626,7 +626,7 @@ mod tests {
     async fn run_capped(stage: &Stage, since: Option<Time>) -> Report {
         let (_stop, stopping) = watch::channel(false);
         let feeds = CAPPED.feeds().to_vec();
-        let settings = Settings { provider: &CAPPED, feeds, ..settings() };
+        let settings = Settings { provider: Adapter::Known(&CAPPED), feeds, ..settings() };
         let mut budget = Budget::default();
         Run::new(&settings, stage, &mut budget, None, stopping).go(since).await
     }
@@ -664,7 +664,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_stays_as_it_was_told_is_asked_for_once() {
         let sendgrid = crate::provider::by_name("sendgrid").unwrap();
-        let mut settings = Settings { provider: sendgrid, ..settings() };
+        let mut settings = Settings { provider: sendgrid.into(), ..settings() };
         settings.feeds = sendgrid.feeds()[..1].to_vec();
         let key = Setting::Secrets(vec![Secret::new(b"key".to_vec())]);
         settings.settings.set("api_key", key);

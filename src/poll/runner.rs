@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::budget::{Allowances, Budget};
@@ -23,11 +22,11 @@ use super::{
 };
 use crate::clock;
 use crate::fetch::Fetcher;
-use crate::ingest::{Changes, Running};
+use crate::ingest::Running;
 use crate::model::{SourceName, Submission, Time, trust};
 use crate::provider::Feed;
 use crate::rules::Rules;
-use crate::stop::stopped;
+use crate::stop::{Part, stopped};
 use crate::telemetry;
 
 /// Most sources that run at once.
@@ -37,7 +36,7 @@ const RUNS_MAX: usize = 4;
 const ORDERS_MAX: usize = 16;
 
 /// The operator's handle on polling. Cheap to clone.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Polls {
     sources: Arc<[Contact]>,
 }
@@ -96,31 +95,32 @@ struct Inbox {
     orders: mpsc::Receiver<Order>,
 }
 
-/// Starts polling: a task per source, and the clockwork. They end with `stop`; a run then ends in
-/// the middle of its page, which is read again at the next start. Await the tasks to drain.
+/// Starts polling: a part per source, and the clockwork. A run that is stopped ends in the middle
+/// of its page, which is read again when the source is next polled. A source that was polled
+/// `before` goes on as it was planned then.
 ///
 /// # Errors
 /// When a cron expression is not one.
-pub async fn start(
+pub fn start(
     settings: Vec<Settings>,
     fetcher: Fetcher,
     running: &Running,
     rules: Arc<Rules>,
-    stop: watch::Receiver<bool>,
-) -> Result<(Polls, Vec<(String, JoinHandle<()>)>), TriggerError> {
+    before: &Polls,
+) -> Result<(Polls, Vec<Part>), TriggerError> {
     let (ingest, reader) = (running.ingest.clone(), running.reader.clone());
     let daemon = Daemon { fetcher, ingest, reader, rules };
-    start_with(settings, daemon, running.changes.clone(), stop).await
+    start_with(settings, daemon, &running.changes.follow(), before)
 }
 
-async fn start_with<O: Outside>(
+fn start_with<O: Outside>(
     settings: Vec<Settings>,
     outside: O,
-    changes: watch::Receiver<Changes>,
-    stop: watch::Receiver<bool>,
-) -> Result<(Polls, Vec<(String, JoinHandle<()>)>), TriggerError> {
+    changes: &watch::Receiver<u64>,
+    before: &Polls,
+) -> Result<(Polls, Vec<Part>), TriggerError> {
     let permits = Arc::new(Semaphore::new(RUNS_MAX));
-    let (mut contacts, mut tasks) = (Vec::new(), Vec::new());
+    let (mut contacts, mut parts) = (Vec::new(), Vec::new());
     let (mut beats, mut calls) = (Vec::new(), Vec::new());
     let (mut ready, mut allowances) = (Vec::new(), Allowances::default());
     for settings in settings {
@@ -136,24 +136,30 @@ async fn start_with<O: Outside>(
         let inbox = Inbox { beats: beat_inbox, calls: call_inbox, orders: order_inbox };
         let outbox = Outbox::new(&settings, changes.clone());
         let budget = allowances.budget(&settings);
-        let (permits, stop) = (permits.clone(), stop.clone());
-        let task = Task::new(settings, outside.clone(), outbox, budget, permits, stop);
-        let has_lists = task.settings.lists().next().is_some();
-        contacts.push(Contact { source, has_lists, orders: order, sheet: task.sheet.clone() });
-        ready.push((task, inbox));
+        let (outside, permits, sheet) = (outside.clone(), permits.clone(), before.sheet(&source));
+        let has_lists = settings.lists().next().is_some();
+        contacts.push(Contact { source, has_lists, orders: order, sheet: sheet.clone() });
+        ready.push((settings, outside, outbox, budget, permits, sheet, inbox));
     }
     if !ready.is_empty() {
-        tasks.push(("poll trigger".to_owned(), trigger::start(beats, calls, stop)?));
+        parts.push(trigger::start(beats, calls)?);
     }
     // Only now, when nothing can fail any more, does anything run.
-    for (task, inbox) in ready {
-        let name = format!("poll {}", task.settings.source);
-        tasks.push((name, tokio::spawn(task.work(inbox))));
+    for (settings, outside, outbox, budget, permits, sheet, inbox) in ready {
+        parts.push(Part::start(format!("poll {}", settings.source), |stop| {
+            Task::new(settings, outside, outbox, budget, permits, stop, sheet).work(inbox)
+        }));
     }
-    Ok((Polls { sources: contacts.into() }, tasks))
+    Ok((Polls { sources: contacts.into() }, parts))
 }
 
 impl Polls {
+    /// What is shown of a source, and known of its past.
+    fn sheet(&self, source: &SourceName) -> Arc<Mutex<Sheet>> {
+        let known = self.sources.iter().find(|contact| contact.source == *source);
+        known.map_or_else(Arc::default, |contact| Arc::clone(&contact.sheet))
+    }
+
     /// Polls one source, or all, after any run that is in flight: by the cursor, or the window
     /// from `since` to now. Progress that is not taken in time is dropped. A run that failed is a
     /// summary with its error. Dropping the future ends the runs after their present page.
@@ -226,11 +232,19 @@ impl<O: Outside> Task<O> {
         budget: Budget,
         permits: Arc<Semaphore>,
         stop: watch::Receiver<bool>,
+        sheet: Arc<Mutex<Sheet>>,
     ) -> Task<O> {
         let by_time = settings.feeds.iter().filter(|feed| feed.by_time);
-        let complete = by_time.map(|feed| (feed.name.to_string(), None)).collect();
-        let sheet = Arc::new(Mutex::new(Sheet { complete, ..Sheet::default() }));
-        let (history, due) = (History::default(), None);
+        let history = {
+            let mut sheet = open(&sheet);
+            let known = std::mem::take(&mut sheet.complete);
+            let complete = |feed: &Feed| known.get(&*feed.name).copied().flatten();
+            sheet.complete = by_time.map(|feed| (feed.name.to_string(), complete(feed))).collect();
+            sheet.running = false;
+            // There may be other credentials now.
+            if sheet.history.refused { History::default() } else { sheet.history }
+        };
+        let due = None;
         Task { settings, outside, outbox, sheet, history, budget, due, permits, stop }
     }
 
@@ -360,6 +374,8 @@ impl<O: Outside> Task<O> {
                 self.history =
                     History { failures: 0, not_before: None, refused: false, ..self.history };
             }
+            // What was cut is due at once, should it be the settings that are exchanged.
+            Some(RunError::Stopping) if regular => self.history.last_start = None,
             Some(RunError::Stopping | RunError::Abandoned) => {}
             Some(RunError::Authentication { .. }) => {
                 self.history.refused = true;
@@ -475,12 +491,14 @@ pub(super) fn chance() -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use tokio::task::JoinHandle;
+
     use super::super::stage::{Answer, Stage, settings};
     use super::*;
 
     /// Nothing ever changes.
-    fn still() -> watch::Receiver<Changes> {
-        watch::channel(Changes::default()).1
+    fn still() -> watch::Receiver<u64> {
+        watch::channel(0).1
     }
 
     /// A task on the stage, with the sending ends of its inbox.
@@ -503,7 +521,8 @@ mod tests {
             let source = settings.source.clone();
             let permits = Arc::new(Semaphore::new(RUNS_MAX));
             let budget = Budget::default();
-            let task = Task::new(settings, stage.clone(), None, budget, permits, stopping);
+            let sheet = Arc::default();
+            let task = Task::new(settings, stage.clone(), None, budget, permits, stopping, sheet);
             let has_lists = task.settings.lists().next().is_some();
             let contact = Contact { source, has_lists, orders, sheet: task.sheet.clone() };
             let inbox = Inbox { beats: beat_inbox, calls: call_inbox, orders: order_inbox };
@@ -685,7 +704,6 @@ mod tests {
     #[tokio::test]
     async fn the_clockwork_starts_the_sources_and_a_stop_drains_them() {
         let (stage, other) = (Stage::default(), Stage::playing([Answer::Slow(3_000)]));
-        let (stop, stopping) = watch::channel(false);
         let named = |name: &str| SourceName::parse(name).unwrap();
         let two = |stage: &Stage| {
             let (a, b) = (named("a"), named("b"));
@@ -694,8 +712,8 @@ mod tests {
             (vec![one, Settings { source: b, every, ..settings() }], stage.clone())
         };
         let (list, outside) = two(&stage);
-        let (polls, tasks) = start_with(list, outside, still(), stopping.clone()).await.unwrap();
-        let names: Vec<&str> = tasks.iter().map(|(name, _)| name.as_str()).collect();
+        let (polls, mut parts) = start_with(list, outside, &still(), &Polls::default()).unwrap();
+        let names: Vec<&str> = parts.iter().map(Part::name).collect();
         assert_eq!(names, ["poll trigger", "poll a", "poll b"]);
         stage.asked_at_least(2).await;
         let (progress, _taken) = mpsc::channel(8);
@@ -703,19 +721,18 @@ mod tests {
         assert!(summaries.iter().all(|summary| summary.error.is_none() && summary.pages == 1));
 
         let (list, outside) = two(&other);
-        let (_, stuck) = start_with(list, outside, still(), stopping).await.unwrap();
+        let (_, mut stuck) = start_with(list, outside, &still(), &Polls::default()).unwrap();
         other.asked_at_least(1).await;
-        stop.send(true).unwrap();
-        for (name, task) in tasks.into_iter().chain(stuck) {
-            assert!(task.await.is_ok(), "{name}");
+        for part in parts.iter_mut().chain(&mut stuck) {
+            part.stop();
+            assert!(part.ended().await.is_ok(), "{}", part.name());
         }
     }
 
     #[tokio::test]
     async fn a_bad_cron_expression_starts_nothing() {
-        let (_stop, stopping) = watch::channel(false);
         let bad = Settings { every: Every::Cron("never".to_owned()), ..settings() };
-        let started = start_with(vec![bad], Stage::default(), still(), stopping).await;
+        let started = start_with(vec![bad], Stage::default(), &still(), &Polls::default());
         assert_eq!(started.err(), Some(TriggerError::Cron("never".to_owned())));
     }
 

@@ -270,7 +270,7 @@ pub(super) fn settings() -> Settings {
     keys.set("url", Setting::Text("http://localhost/events".to_owned()));
     Settings {
         source: SourceName::parse("acme").unwrap(),
-        provider: provider::by_name("generic").unwrap(),
+        provider: provider::by_name("generic").unwrap().into(),
         settings: keys,
         feeds: provider::by_name("generic").unwrap().feeds()[..1].to_vec(),
         every: Every::Interval(Duration::from_secs(300)),

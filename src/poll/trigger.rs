@@ -8,13 +8,12 @@ use std::time::Duration;
 use chrono::DateTime;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::clock;
 use crate::model::Time;
-use crate::stop::stopped;
+use crate::stop::{Part, stopped};
 
 /// Time between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -41,17 +40,16 @@ fn cron(expression: &str) -> Result<Cron, TriggerError> {
 }
 
 /// Starts the clockwork. It sends to every receiver of `beats` each second, and to the receiver of
-/// each call when its expression says so; it ends with `stop`.
+/// each call when its expression says so;
 pub(super) fn start(
     beats: Vec<mpsc::Sender<()>>,
     calls: Vec<(String, mpsc::Sender<()>)>,
-    mut stop: watch::Receiver<bool>,
-) -> Result<JoinHandle<()>, TriggerError> {
+) -> Result<Part, TriggerError> {
     let now = clock::now();
     let call = |(expression, sender): (String, _)| Ok((Call::new(cron(&expression)?, now), sender));
     let mut calls: Vec<(Call, mpsc::Sender<()>)> =
         calls.into_iter().map(call).collect::<Result<_, _>>()?;
-    Ok(tokio::spawn(async move {
+    Ok(Part::start("poll trigger", |mut stop| async move {
         let mut heartbeat = interval(HEARTBEAT);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -144,13 +142,12 @@ mod tests {
     async fn it_beats_and_calls_until_it_is_stopped() {
         let (beat, mut beats) = mpsc::channel(1);
         let (call, mut calls) = mpsc::channel(1);
-        let (stop, stopping) = watch::channel(false);
         let called = vec![("* * * * * *".to_owned(), call)];
-        let task = start(vec![beat], called, stopping).unwrap();
+        let mut part = start(vec![beat], called).unwrap();
         assert_eq!(beats.recv().await, Some(()));
         assert_eq!(calls.recv().await, Some(()));
         assert_eq!(beats.recv().await, Some(()));
-        stop.send(true).unwrap();
-        task.await.unwrap();
+        part.stop();
+        part.ended().await.unwrap();
     }
 }

@@ -3,6 +3,7 @@
 //! An adapter is pure. It cuts a body into elements, reads elements as events, builds requests and
 //! cuts pages. It never sees a socket, a clock or the store: times and keys are arguments.
 
+mod adapter;
 mod amazon_ses;
 mod api;
 mod behind;
@@ -44,6 +45,7 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use url::Url;
 
+pub use adapter::Adapter;
 pub use api::{
     Feed, Leads, Method, Page, PageError, PageRequest, Query, Rate, Rows, Seam, Window, numbered,
     row_key,
@@ -121,7 +123,7 @@ pub struct Reading {
     /// What judges failures.
     pub judge: Judge,
     /// The providers that sources describe.
-    pub described: HashMap<SourceName, &'static dyn Provider>,
+    pub described: HashMap<SourceName, Adapter>,
 }
 
 impl Stamp<'_> {
@@ -193,7 +195,7 @@ pub fn read_element(
     submission: &Submission,
     element: &Element,
 ) -> Result<Vec<Event>, Unreadable> {
-    let described = reading.described.get(&submission.source).copied();
+    let described = reading.described.get(&submission.source).map(|provider| &**provider);
     let described = described.filter(|provider| provider.name() == &*submission.provider);
     let provider = described.or_else(|| by_name(&submission.provider)).ok_or_else(|| {
         Unreadable(format!("this version has no provider {:?}", submission.provider))

@@ -6,6 +6,7 @@ use super::codec::{Counts, EventRef, Meta, decode, encode};
 use super::keys::{self, EVENT, Hash, MESSAGE, META, QUIET, SET_ASIDE, STANDING};
 use super::scan::Scan;
 use super::{StoreError, View};
+use crate::current::Current;
 use crate::journal;
 use crate::model::{
     Address, Element, Event, EventId, Filter, Gist, Position, Reason, Scope, SourceName, Standing,
@@ -19,7 +20,7 @@ use crate::rules::Rules;
 pub struct Reader {
     state: Arc<RwLock<State>>,
     pub(super) journal: journal::Reader,
-    reading: Arc<Reading>,
+    reading: Arc<Current<Reading>>,
     /// Whoever goes through the journal takes it for each record.
     pub(super) turn: Arc<Mutex<()>>,
 }
@@ -66,14 +67,14 @@ pub const SET_ASIDE_MAX: usize = 1_000;
 
 impl Reader {
     /// A reader of a store that is still to be opened.
-    pub fn new(journal: journal::Reader, reading: Arc<Reading>) -> Reader {
+    pub fn new(journal: journal::Reader, reading: Arc<Current<Reading>>) -> Reader {
         let state = Arc::new(RwLock::new(State::Opening));
         Reader { state, journal, reading, turn: Arc::default() }
     }
 
     /// What reading events needs of the configuration.
-    pub fn reading(&self) -> &Reading {
-        &self.reading
+    pub fn reading(&self) -> Arc<Reading> {
+        self.reading.get()
     }
 
     /// The events of one element, as its provider reads them.
@@ -85,7 +86,7 @@ impl Reader {
         submission: &Submission,
         element: &Element,
     ) -> Result<Vec<Event>, Unreadable> {
-        read_element(&self.reading, submission, element)
+        read_element(&self.reading.get(), submission, element)
     }
 
     /// Lets those who ask about an address be told what suppresses it already, while the store is

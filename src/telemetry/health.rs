@@ -3,10 +3,10 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use metrics::gauge;
-use tracing::{Level, error, info, warn};
+use metrics::{counter, gauge};
+use tracing::{error, info, warn};
 
-use super::fold;
+use crate::model::Time;
 use crate::units::show_duration;
 
 /// How much the store holds, and what could not be applied.
@@ -119,12 +119,31 @@ pub fn stopping(signal: &str) {
     info!(signal, "stopping");
 }
 
-/// The daemon was asked to reload.
-pub fn hangup_ignored() {
-    const MESSAGE: &str = "SIGHUP is ignored: reload is not supported yet; restart";
-    if fold::first(Level::WARN, MESSAGE, "", "") {
-        warn!("{MESSAGE}");
-    }
+/// The configuration is read again.
+pub fn reloading(configuration: impl Display) {
+    info!(%configuration, "reloading");
+}
+
+/// It is in force.
+pub fn reloaded(seconds: f64) {
+    info!(seconds, "reloaded");
+    counter!("suppressd_reloads_total", "outcome" => "done").increment(1);
+}
+
+/// It is not.
+pub fn reload_failed() {
+    counter!("suppressd_reloads_total", "outcome" => "failed").increment(1);
+    error!("reload failed: the settings of before are in force");
+}
+
+/// Why it is not.
+pub fn fault(problem: &str) {
+    error!(problem, "the configuration cannot be applied");
+}
+
+/// What has changed in it, and is not in force before a restart.
+pub fn needs_restart(key: &str) {
+    warn!(key, "this has changed in the configuration, and needs a restart");
 }
 
 /// A part of the daemon did not end in time.
@@ -145,4 +164,15 @@ pub fn stopped() {
 /// systemd could not be told something.
 pub fn notify_failed(error: impl Display) {
     warn!(%error, "systemd could not be notified");
+}
+
+/// A new certificate is shown from now on.
+pub fn certificate_read(end: Option<Time>) {
+    let end = end.map_or_else(|| "unknown".to_owned(), |end| end.to_string());
+    info!(end, "the certificate was read again");
+}
+
+/// What has become of the certificate's files cannot be used.
+pub fn certificate_unusable(error: impl Display) {
+    error!(%error, "the certificate has changed, and cannot be used: the one of before goes on");
 }

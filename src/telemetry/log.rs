@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
 
 use tracing::{Event, Level, Subscriber, error};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Format, Full, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload::Handle;
 
 /// The environment variable that sets what is logged, such as `debug` or `suppressd=debug`.
 pub const VARIABLE: &str = "SUPPRESSD_LOG";
@@ -60,16 +62,44 @@ impl Filter {
     }
 }
 
+/// What exchanges the filter of what is logged.
+static EXCHANGE: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
+
+fn filter_of(filter: Option<&Filter>) -> EnvFilter {
+    let wanted = filter.map_or(DEFAULT, |filter| &filter.0);
+    EnvFilter::try_new(wanted).unwrap_or_else(|_| EnvFilter::new(DEFAULT))
+}
+
+/// Logs by another filter from now on.
+pub fn set(filter: Option<&Filter>) {
+    if let Some(exchange) = EXCHANGE.get() {
+        exchange(filter_of(filter));
+    }
+}
+
+/// What exchanges the filter behind that handle.
+fn exchange<S: 'static>(handle: Handle<EnvFilter, S>) {
+    // Once a subscriber is gone there is nothing to filter.
+    let _ = EXCHANGE.set(Box::new(move |filter| drop(handle.reload(filter))));
+}
+
 /// Sends log lines to standard error from now on.
 pub fn start(filter: Option<&Filter>) {
-    let wanted = filter.map_or(DEFAULT, |filter| &filter.0);
-    let filter = EnvFilter::try_new(wanted).unwrap_or_else(|_| EnvFilter::new(DEFAULT));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter_of(filter));
+    let builder = builder.with_writer(io::stderr);
     let started = if is_journal() {
         let plain = Format::default().without_time().with_level(false).with_target(false);
-        builder.with_ansi(false).event_format(Prioritised(plain)).try_init()
+        let builder =
+            builder.with_ansi(false).event_format(Prioritised(plain)).with_filter_reloading();
+        exchange(builder.reload_handle());
+        builder.try_init()
     } else {
-        builder.with_ansi(io::stderr().is_terminal()).with_target(false).try_init()
+        let builder = builder
+            .with_ansi(io::stderr().is_terminal())
+            .with_target(false)
+            .with_filter_reloading();
+        exchange(builder.reload_handle());
+        builder.try_init()
     };
     // Only a test can have started it before; then its lines go where the test wants them.
     drop(started);

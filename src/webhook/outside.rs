@@ -43,7 +43,7 @@ pub(super) trait Outlet: Clone + Send + Sync + 'static {
 pub(super) struct Outside<O = Fetcher> {
     outlet: O,
     flights: Arc<Flights<Url, Body>>,
-    memory: Mutex<Memory>,
+    memory: Arc<Mutex<Memory>>,
 }
 
 /// The certificates that are known, oldest first, and the URLs that failed.
@@ -70,7 +70,13 @@ impl<O: Outlet> Outside<O> {
     /// One that has fetched nothing yet.
     pub(super) fn new(outlet: O) -> Outside<O> {
         let flights = Flights::new(FETCHES_MAX, FETCHES_EACH_MAX);
-        Outside { outlet, flights, memory: Mutex::default() }
+        Outside { outlet, flights, memory: Arc::default() }
+    }
+
+    /// One that asks through another outlet, and knows what this one does.
+    pub(super) fn renewed(&self, outlet: O) -> Outside<O> {
+        let (flights, memory) = (Arc::clone(&self.flights), Arc::clone(&self.memory));
+        Outside { outlet, flights, memory }
     }
 
     /// A certificate, from memory or from where the service keeps it.

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
-use suppressd::ingest::{self, Settings};
+use suppressd::ingest;
 use suppressd::journal;
 use suppressd::model::{Element, Event, Origin, QuarantineId, SourceName, Submission};
-use suppressd::provider::{Notification, Provider, Reading, Stamp, Unreadable, by_name};
+use suppressd::provider::{Adapter, Notification, Provider, Reading, Stamp, Unreadable, by_name};
 use tokio::runtime::Handle;
 
 use super::rebuild::{element, runtime, settings, stop, submission};
@@ -271,8 +271,8 @@ impl Provider for Defective {
 fn a_defect_costs_the_elements_that_it_is_about_and_no_other() {
     let state = tempfile::tempdir().unwrap();
     let source = SourceName::parse("test").unwrap();
-    let defective: &'static Defective = Box::leak(Box::new(Defective { armed: false.into() }));
-    let described = [(source.clone(), defective as &dyn Provider)].into();
+    let defective = Arc::new(Defective { armed: false.into() });
+    let described = [(source.clone(), Adapter::Described(defective.clone()))].into();
     let reading = Arc::new(Reading { described, ..Reading::default() });
     let names = ["a", "bad1", "b", "bad2", "c"];
     let told = |released: Vec<QuarantineId>| Submission {
@@ -280,7 +280,8 @@ fn a_defect_costs_the_elements_that_it_is_about_and_no_other() {
         ..submission(Origin::Webhook, 1, names.map(|name| element(&bounce(name))).to_vec())
     };
     runtime().block_on(async {
-        let settings = Settings { reading, ..settings(state.path()) };
+        let settings = settings(state.path());
+        settings.policy.reading.set(reading);
         let running = ingest::start(settings, &Handle::current()).unwrap();
         let first = running.ingest.submit(&told(Vec::new())).await.unwrap();
         let behind = submission(Origin::Webhook, 2, vec![element(&bounce("d"))]);

@@ -83,7 +83,7 @@ impl Known {
     /// Whether only what it has shown before is said by a changed notification that passes: the
     /// same events, or what the daemon will know by its token and refuse.
     fn says_the_same(&self, changed: &Draft) -> bool {
-        let provider = self.source.provider;
+        let provider = &*self.source.provider;
         let (first, second) = (self.sent.notification(), changed.notification());
         let token = provider.once(&second);
         rows(provider, &second) == rows(provider, &first)
@@ -121,7 +121,7 @@ fn every_provider_has_a_source_and_a_notification_that_it_believes() {
     for known in &known {
         let (source, sent) = (&known.source, known.sent.notification());
         assert!(passes(source, &sent), "{}", source.source);
-        assert!(!rows(source.provider, &sent).is_empty(), "{}", source.source);
+        assert!(!rows(&*source.provider, &sent).is_empty(), "{}", source.source);
     }
 }
 

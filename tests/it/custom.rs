@@ -141,7 +141,7 @@ fn a_description_reads_what_the_adapter_reads() {
         let (described, known) = (described(name), by_name(name).unwrap());
         for payload in payloads(known) {
             let case = payload.file_stem().unwrap().to_string_lossy().into_owned();
-            let ours = reduced(&fixture_rows(described.provider, &payload));
+            let ours = reduced(&fixture_rows(&*described.provider, &payload));
             let theirs = reduced(&fixture_rows(known, &payload));
             let unlike = |row: &usize| ours.get(*row) != theirs.get(*row);
             let unlike: Vec<usize> = (0..ours.len().max(theirs.len())).filter(unlike).collect();
@@ -213,7 +213,7 @@ fn a_description_believes_what_the_adapter_believes() {
 
 #[test]
 fn what_is_signed_counts_once_where_it_says_so() {
-    let [ours, theirs] = [described("mailgun").provider, by_name("mailgun").unwrap()];
+    let [ours, theirs] = [described("mailgun").provider, by_name("mailgun").unwrap().into()];
     let draft = draft("mailgun", &built_in("mailgun")[0]);
     let token = ours.once(&draft.notification());
     assert!(token.is_some());

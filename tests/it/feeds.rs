@@ -17,8 +17,8 @@ use serde_json::{Value, json};
 use suppressd::clock;
 use suppressd::model::{Element, Event, Origin, Reason, SourceName, Time};
 use suppressd::provider::{
-    ALL, Judge, Key, KeyKind, Page, PageRequest, Provider, Query, Setting, Settings, Stamp,
-    Unreadable, Window, by_name, read_judged,
+    ALL, Adapter, Judge, Key, KeyKind, Page, PageRequest, Provider, Query, Setting, Settings,
+    Stamp, Unreadable, Window, by_name, read_judged,
 };
 use suppressd::secret::Secret;
 use url::Url;
@@ -40,7 +40,7 @@ const DAMAGED_MAX: usize = 5_000_000;
 
 /// One file.
 pub(crate) struct Case {
-    pub(crate) provider: &'static dyn Provider,
+    pub(crate) provider: Adapter,
     pub(crate) settings: Settings,
     pub(crate) name: String,
     path: PathBuf,
@@ -61,7 +61,7 @@ pub(crate) fn cases() -> Vec<Case> {
             let settings = settings(provider, &file);
             let described = provider.configured(None, Some(&settings)).unwrap();
             let provider = described.map_or(provider, |described| &*Box::leak(described));
-            cases.push(Case { provider, settings, name, path, file });
+            cases.push(Case { provider: provider.into(), settings, name, path, file });
         }
     }
     cases.sort_by(|a, b| a.path.cmp(&b.path));
@@ -204,7 +204,7 @@ impl Case {
             feed: self.feed(),
             received_at: Time::parse(READ).unwrap(),
         };
-        read_judged(self.provider, element, &stamp, &Judge::default())
+        read_judged(&*self.provider, element, &stamp, &Judge::default())
     }
 }
 

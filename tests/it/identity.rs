@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue};
 use suppressd::ingest::{self, Running, Settings};
 use suppressd::model::{Element, Origin, SourceName, Submission};
-use suppressd::provider::{ALL, Notification, Provider, Reading, by_name};
+use suppressd::provider::{ALL, Adapter, Notification, Provider, Reading, by_name};
 use suppressd::rules::Rules;
 use suppressd::store::Pair;
 use tokio::runtime::Handle;
@@ -21,10 +21,10 @@ use super::support::daemon::PATIENCE;
 /// How often everything is told, at least: as often as the most patient provider tries.
 const TELLINGS: usize = 10;
 
-async fn start(state: &Path, provider: &'static dyn Provider) -> Running {
+async fn start(state: &Path, provider: &Adapter) -> Running {
     let retention = Duration::from_secs(90 * 86_400);
     // As if a source had described it; the built-in ones are no other for that.
-    let described = HashMap::from([(source(provider), provider)]);
+    let described = HashMap::from([(source(&**provider), provider.clone())]);
     let reading = Arc::new(Reading { described, ..Reading::default() });
     let rules = Arc::new(Rules::default());
     let settings = Settings::new(state.to_owned(), retention, rules, reading);
@@ -105,9 +105,9 @@ fn counted(body: &[u8], telling: usize) -> Vec<u8> {
 }
 
 /// Tells everything in `payloads` again and again.
-async fn each_counts_once(provider: &'static dyn Provider, payloads: Vec<PathBuf>) {
+async fn each_counts_once(adapter: Adapter, payloads: Vec<PathBuf>) {
     let folder = tempfile::tempdir().unwrap();
-    let running = start(folder.path(), provider).await;
+    let (running, provider) = (start(folder.path(), &adapter).await, &*adapter);
     let sent: Vec<(PathBuf, Sent)> =
         payloads.into_iter().map(|path| (path.clone(), Sent::of(&path))).collect();
     for (_, one) in &sent {
@@ -141,7 +141,7 @@ async fn each_counts_once(provider: &'static dyn Provider, payloads: Vec<PathBuf
 
     // And the other way round: the batch first, in reverse, comes to the same events.
     let folder = tempfile::tempdir().unwrap();
-    let running = start(folder.path(), provider).await;
+    let running = start(folder.path(), &adapter).await;
     tell(&running, &told(provider, 0, all.into_iter().rev().collect())).await;
     let keys = |pairs: &[Pair]| pairs.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>();
     assert_eq!(keys(&concluded(&running)), keys(&before), "{}: in reverse", provider.name());
@@ -152,7 +152,7 @@ async fn each_counts_once(provider: &'static dyn Provider, payloads: Vec<PathBuf
 async fn every_event_of_every_provider_counts_once_however_often_it_is_told() {
     // What describes itself comes below.
     for provider in ALL.iter().filter(|provider| provider.name() != "custom") {
-        each_counts_once(*provider, payloads(*provider)).await;
+        each_counts_once((*provider).into(), payloads(*provider)).await;
     }
 }
 

@@ -65,6 +65,7 @@ mod queue;
 mod rebuild;
 mod reconcile;
 mod rejudge;
+mod reload;
 mod repeats;
 mod rereading;
 mod restarts;

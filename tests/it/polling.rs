@@ -12,9 +12,9 @@ use suppressd::poll::{self, Every, Polls, Settings, Summary};
 use suppressd::provider::{self, Setting};
 use suppressd::rules::Rules;
 use suppressd::secret::Secret;
+use suppressd::stop::Part;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
 
 use crate::support::feed::{Fault, Feed, row};
 
@@ -25,8 +25,7 @@ const SOON: Duration = Duration::from_secs(20);
 struct Polling {
     running: Running,
     polls: Polls,
-    tasks: Vec<(String, JoinHandle<()>)>,
-    stop: watch::Sender<bool>,
+    parts: Vec<Part>,
 }
 
 impl Polling {
@@ -37,12 +36,11 @@ impl Polling {
         let settings =
             ingest::Settings::new(state.to_owned(), retention, rules.clone(), Arc::default());
         let running = ingest::start(settings, &Handle::current()).unwrap();
-        let (stop, stopping) = watch::channel(false);
         let polls = feeds.iter().map(|(name, feed)| settings_of(name, feed)).collect();
         let fetcher = Fetcher::new().unwrap();
-        let started = poll::start(polls, fetcher, &running, rules, stopping).await;
-        let (polls, tasks) = started.unwrap();
-        Polling { running, polls, tasks, stop }
+        let started = poll::start(polls, fetcher, &running, rules, &Polls::default());
+        let (polls, parts) = started.unwrap();
+        Polling { running, polls, parts }
     }
 
     async fn run(&self, source: &str, since: Option<Time>) -> Summary {
@@ -57,10 +55,10 @@ impl Polling {
         !self.running.reader.standings_of(&address).unwrap().is_empty()
     }
 
-    async fn stop(self) {
-        self.stop.send(true).unwrap();
-        for (_, task) in self.tasks {
-            task.await.unwrap();
+    async fn stop(mut self) {
+        for part in &mut self.parts {
+            part.stop();
+            part.ended().await.unwrap();
         }
         assert_eq!(self.running.stop(SOON).await, Vec::<&str>::new());
     }
@@ -72,7 +70,7 @@ fn settings_of(name: &str, feed: &Feed) -> Settings {
     settings.set("bearer", Setting::Secrets(vec![Secret::new("s3cret")]));
     Settings {
         source: SourceName::parse(name).unwrap(),
-        provider: provider::by_name("generic").unwrap(),
+        provider: provider::by_name("generic").unwrap().into(),
         settings,
         feeds: provider::by_name("generic").unwrap().feeds()[..1].to_vec(),
         every: Every::Cron("0 0 0 29 2 *".to_owned()),

@@ -131,7 +131,7 @@ fn a_description_pushes_as_the_adapter_does() {
         assert_eq!(poll.provider.name(), "custom");
         let settings = &poll.push.as_ref().unwrap().settings;
         for case in fixture(name).1["cases"].as_array().unwrap() {
-            let (asked, comes_to) = drive(poll.provider, settings, case);
+            let (asked, comes_to) = drive(&*poll.provider, settings, case);
             assert_eq!((&json!(asked), &json!(comes_to)), (&case["asked"], &case["comes_to"]));
         }
     }

@@ -15,6 +15,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("model", 0),
     ("model/", 0),
     ("clock", 0),
+    ("current", 0),
     ("secret", 0),
     ("telemetry", 0),
     ("telemetry/", 0),
@@ -203,8 +204,8 @@ const LINE_CHARS_MAX: usize = 100;
 
 /// Files in `src/provider/` that are no provider that a source can name.
 const NO_PROVIDERS: &[&str] = &[
-    "api", "behind", "imported", "judge", "listing", "mod", "operator", "packed", "push",
-    "settings", "verify", "wire",
+    "adapter", "api", "behind", "imported", "judge", "listing", "mod", "operator", "packed",
+    "push", "settings", "verify", "wire",
 ];
 
 /// Files in `src/export/format/` that are no format.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use suppressd::clock;
 
-use crate::support::child::Guarded;
+use crate::support::child::{Guarded, output};
 use crate::support::client::{SECRET, event, notify, request, sign};
 use crate::support::daemon::{Daemon, Home, PATIENCE, PROGRAM, source};
 use crate::support::wait_for;
@@ -537,6 +537,7 @@ fn health_and_metrics_are_in_their_forms() {
         "ok checkpoints",
         "ok held",
         "ok disk",
+        "ok configuration",
         "ok export postfix",
     ];
     let mut lines = ready.body.lines();
@@ -586,4 +587,36 @@ fn samples(text: &str) -> BTreeMap<String, f64> {
         assert_eq!(earlier, None, "{line}");
     }
     samples
+}
+
+#[test]
+fn few_are_shown_where_few_are_wanted() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    for (number, address) in ["a@x.test", "b@x.test", "c@x.test"].iter().enumerate() {
+        tell(&daemon, "test", &at("hard_bounce", address, "m", &ago(30 - number as u64)));
+    }
+    until_events(&daemon, 3);
+    assert_eq!(
+        column(&daemon.rows(&["list", "--limit", "2"]), "address"),
+        ["a@x.test", "b@x.test"]
+    );
+    assert_eq!(column(&daemon.rows(&["events", "--limit", "1"]), "address"), ["c@x.test"]);
+    assert_eq!(daemon.rows(&["list", "--limit", "9"]).len(), 3);
+    daemon.stop();
+}
+
+#[test]
+fn the_environment_names_the_file_and_quiet_says_no_more_than_the_answer() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    let list = |more: &[&str]| {
+        let mut program = Command::new(PROGRAM);
+        program.args(["list", "--domain", "nothing.test"]).args(more);
+        let output = output(program.env("SUPPRESSD_CONFIG", home.config()));
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert_eq!((list(&[]).as_str(), list(&["--quiet"]).as_str()), ("Nothing matches.\n", ""));
+    daemon.stop();
 }

@@ -18,14 +18,13 @@ pub enum VerdictChange {
 impl Admin {
     /// The number of the last change.
     pub fn last_change(&self) -> u64 {
-        self.changes.borrow().verdicts
+        self.changes.last()
     }
 
     /// Waits for a change behind number `seen`. `None`: there are none any more.
     pub async fn changed(&self, seen: u64) -> Option<u64> {
-        let mut changes = self.changes.clone();
-        let now = changes.wait_for(|changes| changes.verdicts > seen).await.ok()?;
-        Some(now.verdicts)
+        let mut last = self.changes.follow();
+        last.wait_for(|last| *last > seen).await.ok().map(|last| *last)
     }
 
     /// The verdicts that have changed since change number `seen`. It blocks on the store.
@@ -37,7 +36,9 @@ impl Admin {
     }
 
     fn verdicts_since(&self, seen: u64) -> Result<Vec<VerdictChange>, Failure> {
-        let Some(keys) = self.recent.since(seen) else { return Ok(vec![VerdictChange::Reset]) };
+        let Some(keys) = self.changes.addresses_since(seen) else {
+            return Ok(vec![VerdictChange::Reset]);
+        };
         let now = clock::now();
         let mut changes = Vec::new();
         for key in keys {

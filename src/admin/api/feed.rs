@@ -38,6 +38,7 @@ impl Question {
             source: query.take("source"),
             since: query.take("since"),
             until: query.take("until"),
+            limit: None,
         })?;
         let from = query.take(AFTER).map(|text| {
             place(&text).ok_or_else(|| Failure::usage("after is not from the `next` of a page"))

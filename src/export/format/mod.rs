@@ -99,8 +99,14 @@ impl<'a> Entry<'a> {
     }
 }
 
+impl PartialEq for dyn Format {
+    fn eq(&self, other: &dyn Format) -> bool {
+        self.name() == other.name()
+    }
+}
+
 /// What an export's configuration says about the writing of its rows, beside the format.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Style {
     /// What holds the rows.
     pub table: Table,
