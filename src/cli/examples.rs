@@ -183,6 +183,7 @@ mod tests {
                 let last = line.rsplit("suppressd ").find(|part| part.starts_with(verb));
                 let words = last.unwrap_or_else(|| panic!("{verb}: {line}"));
                 let words = words.split([';', '|', '<', '>']).next().unwrap();
+                let words = words.split("&&").next().unwrap();
                 // What stands in quotes is one word.
                 let words: Vec<String> = words
                     .split('\'')
@@ -191,7 +192,6 @@ mod tests {
                         0 => text.split_whitespace().map(str::to_owned).collect(),
                         _ => vec![text.to_owned()],
                     })
-                    .filter(|word| word != "&&" && word != "suppressd")
                     .collect();
                 let taken = super::super::command()
                     .try_get_matches_from([vec!["suppressd".to_owned()], words].concat());

@@ -4,14 +4,14 @@
 //! difference is missed once in some billion times, and only until the next writing.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::file::modified;
+use super::file::{self, modified};
 use super::handle::{Entry, Exports, Status};
 use super::scan::Scan;
 use super::table::{Digest, Listed, kind};
@@ -112,12 +112,7 @@ pub(super) fn compare(
     standings: &Standings<'_>,
 ) -> Result<Compared, CompareError> {
     let foreign = |why: String| Ok(Compared::Foreign(why));
-    match fs::metadata(&settings.path) {
-        Ok(meta) if meta.is_file() => {}
-        Ok(_) => return foreign("it is no regular file".to_owned()),
-        Err(error) => return foreign(error.to_string()),
-    }
-    let file = match File::open(&settings.path) {
+    let file = match file::read(&settings.path) {
         Ok(file) => file,
         Err(error) => return foreign(error.to_string()),
     };

@@ -7,7 +7,7 @@ use std::io::{self, BufReader};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use nix::libc::O_NOFOLLOW;
+use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::unistd::geteuid;
 
 use super::Settings;
@@ -208,7 +208,19 @@ pub(super) fn make_directory(path: &Path) -> Result<(), FileError> {
 
 /// Opens a file to be read from its start to its end.
 pub(super) fn open(path: &Path) -> io::Result<BufReader<File>> {
-    Ok(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?))
+    Ok(BufReader::with_capacity(BUFFER_BYTES, read(path)?))
+}
+
+/// Opens what another hand may have put there: a pipe holds nobody up.
+///
+/// # Errors
+/// Also when it is no regular file, which is `Unsupported`.
+pub(super) fn read(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::Unsupported, "it is no regular file"))
 }
 
 pub(super) fn directory_of(path: &Path) -> &Path {

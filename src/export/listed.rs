@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::Settings;
+use super::file;
 use super::handle::{Entry, Exports, Status};
 use super::scan::Scan;
 use super::table::kind;
@@ -46,7 +47,7 @@ impl Exports {
     /// When the store cannot answer.
     pub fn listings(&self, keys: &Keys, now: Time) -> Result<Vec<Vec<Listing>>, StoreError> {
         let files: Vec<io::Result<File>> =
-            self.list.iter().map(|export| File::open(&export.settings.path)).collect();
+            self.list.iter().map(|export| file::read(&export.settings.path)).collect();
         let rules = self.world.source.rules.get();
         let one = |key: &String| {
             let standings = (self.world.source.of)(key)?;

@@ -2,10 +2,10 @@
 //!
 //! Blocking. Gives up where that cannot be told of the changed addresses alone.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use super::Settings;
+use super::file;
 use super::publish::Outcome;
 use super::rows::Edits;
 use super::scan::{Ends, Found};
@@ -33,7 +33,7 @@ impl Job {
             Applied::Same => (kept.rows(), false, kept),
             Applied::InPlace => (kept.rows(), true, kept),
             Applied::Another(made) => {
-                let old = File::open(&self.settings.path).ok()?;
+                let old = file::read(&self.settings.path).ok()?;
                 made.draft.replace(&self.settings, Some(&old)).ok()?;
                 (made.rows, true, (made.keep)(&self.settings.path)?)
             }

@@ -149,10 +149,14 @@ fn place(
     Ok((outcome, keep(&settings.path)))
 }
 
-/// The file that is there, if any.
+/// The file that is there, if any. What is no file is replaced like one.
 fn opened(path: &Path) -> Result<Option<File>, FileError> {
-    match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+    match file::read(path) {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::Unsupported) =>
+        {
+            Ok(None)
+        }
         opened => opened.map(Some).map_err(|e| FileError::new("read", path, e)),
     }
 }
@@ -213,7 +217,7 @@ fn each_row(
     shape: &Shape,
     each: &mut dyn FnMut(Row<'_>) -> io::Result<()>,
 ) -> Result<(), FileError> {
-    let file = File::open(&draft.path).map_err(|e| draft.failed("read", e))?;
+    let file = file::read(&draft.path).map_err(|e| draft.failed("read", e))?;
     kind.rows(&file, shape, each).map_err(|e| draft.failed("read", e))?;
     Ok(())
 }

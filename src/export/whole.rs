@@ -2,12 +2,11 @@
 //!
 //! Blocking. Leaves a file alone that is known to hold just these.
 
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::Settings;
-use super::file::{Stamp, fix_attributes, modified};
+use super::file::{self, Stamp, fix_attributes, modified};
 use super::guard::Guard;
 use super::note;
 use super::publish::{Outcome, Publication, PublishError, Published};
@@ -100,7 +99,7 @@ impl Job {
             return Ok(None);
         }
         let outcome = Outcome { rows: digest.rows, changed: false, held: 0, partial: false };
-        if let Ok(file) = File::open(&self.settings.path) {
+        if let Ok(file) = file::read(&self.settings.path) {
             fix_attributes(&self.settings, &file)?;
         }
         Ok(Some((outcome, found)))

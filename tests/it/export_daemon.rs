@@ -206,6 +206,11 @@ fn what_another_hand_does_to_the_file_is_mended() {
     until_rows(&home, 1);
     assert!(fs::symlink_metadata(file(&home)).unwrap().is_symlink());
     assert!(settled(&daemon)["foreign"].is_string());
+    fs::remove_file(&behind).unwrap();
+    nix::unistd::mkfifo(&behind, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let is_file = || fs::metadata(&behind).is_ok_and(|meta| meta.is_file()).then_some(());
+    wait_for("a file in place of a pipe", PATIENCE, is_file);
+    until_rows(&home, 1);
     let log = daemon.stop();
     assert!(log.contains("somebody else has changed or removed the file of the export"), "{log}");
 }

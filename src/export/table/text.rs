@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::super::file::BUFFER_BYTES;
+use super::super::file::{self, BUFFER_BYTES};
 use super::super::rows::Rows;
 use super::{Applied, Draft, Edits, FileError, Kind, Listed, Made, Making, Row, Shape, Stamp};
 
@@ -318,7 +318,7 @@ impl super::Kept for Kept {
         let gone = edits.deletes.iter().map(|row| (row.key, None));
         let here = edits.puts.iter().map(|row| (row.key, Some(row.value)));
         let edits: BTreeMap<&str, Option<&str>> = gone.chain(here).collect();
-        let file = File::open(&self.path).map_err(failed)?;
+        let file = file::read(&self.path).map_err(failed)?;
         let mut new = Sorted::begin(&self.path, "suppressd-new", self.shape)?;
         let (starts, mut done, mut changed) = (self.starts(), 0, false);
         for (key, value) in edits {
