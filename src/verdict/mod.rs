@@ -4,7 +4,7 @@
 //! 1. what the provider knows itself: its DNS, its queue, its own refusals;
 //! 2. a bin into which the provider has sorted the reply, where that names the cause; but where
 //!    the reply clearly says otherwise, no bin holds against the recipient;
-//! 3. codes of the sender's address; 4. words of the reply that name the cause;
+//! 3. codes of the sender's address and of its proofs; 4. words of the reply that name the cause;
 //! 5. an enhanced code that is strong by itself (RFC 3463, IANA's registry), the most exact one;
 //! 6. words that hint; 7. a weak code; 8. the provider's word where it quotes no server; 9. the
 //!    reply code. What is left is unexplained. An administrator's rows come before all of it.
@@ -104,7 +104,7 @@ impl Rulebook {
         let word = self.word(reply, &reading, &codes);
         let clear = word.as_ref().filter(|found| !found.rule.weak);
         let transient = reply.is_transient(&reading);
-        let passing = transient || reading.says_later();
+        let passing = transient || reading.ends_transient() || reading.says_later();
         let code = self.best_code(&codes);
         if let Told::Sorts(class) = told
             && class != Class::Unexplained

@@ -9,7 +9,7 @@ use super::providers::Providers;
 use super::rows::{File, Groups, Range, Span, code_rows, phrases, range, span, split};
 use super::text::Reading;
 use super::tree::{Hit, Tree};
-use crate::model::Class;
+use crate::model::{Class, Fault};
 
 /// The files, each with its name.
 pub(super) const FILES: &[(&str, &str)] = include!("rules/list.in");
@@ -93,6 +93,8 @@ pub struct Found<'r> {
     pub rule: &'r Rule,
     /// Letters that were recognised.
     length: usize,
+    /// The word behind the last that was recognised.
+    end: usize,
     /// The words that were recognised, a gap between the parts.
     words: String,
 }
@@ -180,12 +182,19 @@ impl Rulebook {
     }
 
     /// The row that decides about `words`: behind the last frame, if a row speaks there that is not
-    /// weak, and anywhere else.
+    /// weak, and anywhere else. What stands behind a row that blames the sender whatever is said
+    /// (by its rank) opens no frame: a callout's server speaks there.
     pub fn decide(&self, words: &str, known: &Known<'_>) -> Option<Found<'_>> {
         let words: Vec<&str> = words.split(' ').filter(|word| !word.is_empty()).collect();
         let hits = self.tree.hits(&words);
-        let frames = hits.iter().filter(|hit| matches!(self.pieces[hit.piece], Piece::Frame));
-        let frame = frames.map(|hit| hit.end).max().unwrap_or(0);
+        let blames =
+            |found: &Found<'_>| found.rule.rank > 0 && found.rule.class.fault() == Fault::Sender;
+        let until = self.found(&hits, &words, 0, known).filter(blames).map(|found| found.end).min();
+        let is_frame = |hit: &&Hit| {
+            matches!(self.pieces[hit.piece], Piece::Frame)
+                && until.is_none_or(|until| hit.start < until)
+        };
+        let frame = hits.iter().filter(is_frame).map(|hit| hit.end).max().unwrap_or(0);
         let behind = heaviest(self.found(&hits, &words, frame, known));
         if frame == 0 || behind.as_ref().is_some_and(|found| !found.rule.weak) {
             return behind;
@@ -231,7 +240,7 @@ impl Rulebook {
             };
             if last {
                 let length = words.chars().filter(|c| *c != '\u{2026}').count();
-                found.push(Found { rule: &self.rules[rule], length, words });
+                found.push(Found { rule: &self.rules[rule], length, end: hit.end, words });
             }
         }
         found.into_iter().filter(|found| found.rule.holds(known))

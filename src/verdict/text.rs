@@ -31,6 +31,8 @@ const CAUSES: &[&str] = &[
     "transport.rules.",
     "routing.",
     "xgemail_",
+    "rfc5321.",
+    "rfc5322.",
 ];
 
 /// Words that say nothing: `the mailbox is currently full` means what `mailbox full` does.
@@ -163,6 +165,11 @@ impl Reading {
     /// Whether the text itself says that another attempt may succeed.
     pub fn says_later(&self) -> bool {
         LATER.iter().any(|words| self.words.contains(words))
+    }
+
+    /// Whether the last server that is quoted said 4, whatever became of the message by then.
+    pub fn ends_transient(&self) -> bool {
+        self.replies.last().is_some_and(|reply| (400..500).contains(reply))
     }
 
     fn token(&mut self, token: &str) {
