@@ -111,8 +111,7 @@ impl Applier {
         let behind = self.journal.bytes_between(opened.writer.applied(), end)?;
         self.shared.lag.store(behind, Ordering::Relaxed);
         let store::Opened { mut writer, view, attempt, .. } = opened;
-        let from = self.starting_point(&mut writer, end)?;
-        let within = if from == writer.applied() { writer.applied_within() } else { 0 };
+        let (from, within) = self.starting_point(&mut writer, end)?;
         let progress = Progress::new(&self.journal, from, within);
         let mut session = Session { writer, progress, attempt, again: true };
         let mut chores = Chores::new(&self.checkpoints)?;
@@ -158,9 +157,13 @@ impl Applier {
         }
     }
 
-    /// Where to go on: behind what is applied, but no further than there is anything; or where the
-    /// index lacks what is applied.
-    fn starting_point(&self, writer: &mut Writer, end: Position) -> Result<Position, StoreError> {
+    /// Where to go on, as a record and an element of it: behind what is applied, but no further than
+    /// there is anything; or where the index lacks what is applied.
+    fn starting_point(
+        &self,
+        writer: &mut Writer,
+        end: Position,
+    ) -> Result<(Position, u32), StoreError> {
         let (start, applied) = (self.journal.start()?, writer.applied());
         if applied > end {
             let text = format!("The store had taken it up to {applied}; it now ends at {end}.\n");
@@ -168,7 +171,7 @@ impl Applier {
             // What is there may not be what the store has seen, and twice does no harm.
             let from = start.min(end);
             writer.go_back(from);
-            return Ok(from);
+            return Ok((from, 0));
         }
         if applied.segment < start.segment && start.segment > 1 {
             let text = format!("The store has taken it up to {applied}; it starts at {start}.\n");
@@ -179,7 +182,9 @@ impl Applier {
                 format!("It begins at segment {first}, and no checkpoint covers what is before.\n");
             self.note_loss(Position { segment: 1, offset: 0 }, &text)?;
         }
-        Ok(writer.gap(start).unwrap_or(applied.max(start).min(end)))
+        let from = applied.max(start).min(end);
+        let within = if from == applied { writer.applied_within() } else { 0 };
+        Ok(writer.gap(start).map_or((from, within), |gap| (gap, 0)))
     }
 
     /// Whether a store that is made again would be without what was told before `start`: nothing is

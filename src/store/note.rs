@@ -149,7 +149,8 @@ impl Writer {
     /// Where to go through the journal again for what the index lacks of what is applied.
     pub fn gap(&mut self, start: Position) -> Option<Position> {
         let from = self.index.covered().max(start);
-        let lacks = from < self.applied();
+        // Of a record that is applied in part, it may lack that part.
+        let lacks = (from, 0) < self.at();
         if lacks {
             self.reached = (from, 0);
         }
