@@ -55,6 +55,11 @@ fuzz_target!(|data: &[u8]| {
             cut_and_read(&*described, &sent);
         }
         Ok(None) => unreachable!("it is always described"),
-        Err(error) => assert!(!error.hint.is_empty() && !error.problem.is_empty()),
+        Err(errors) => {
+            assert!(!errors.0.is_empty());
+            let is_told =
+                |e: &suppressd::provider::SettingError| !e.hint.is_empty() && !e.problem.is_empty();
+            assert!(errors.0.iter().all(is_told));
+        }
     }
 });

@@ -62,7 +62,7 @@ fuzz_target!(|data: &[u8]| {
         let at = data.len() * 31 % (draft.body.len() * 8);
         let whole = draft.body.clone();
         draft.body[at / 8] ^= 1 << (at % 8);
-        let (changed, provider) = (draft.notification(), source.provider);
+        let (changed, provider) = (draft.notification(), &source.provider);
         let says_the_same = || {
             // A form has several spellings; what counts is what is read.
             let before = Notification { body: &whole, ..changed };
