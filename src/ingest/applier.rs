@@ -157,8 +157,8 @@ impl Applier {
         }
     }
 
-    /// Where to go on, as a record and an element of it: behind what is applied, but no further than
-    /// there is anything; or where the index lacks what is applied.
+    /// Where to go on, as a record and an element of it: behind what is applied, but no further
+    /// than there is anything; or where the index lacks what is applied.
     fn starting_point(
         &self,
         writer: &mut Writer,
