@@ -10,7 +10,7 @@ use super::support::asker::Asker;
 use super::support::child::output;
 use super::support::client::{Client, SECRET, event, notify, sign};
 use super::support::daemon::{Daemon, Home, PATIENCE};
-use super::support::{tls, wait_for};
+use super::support::{OnDrop, tls, wait_for};
 
 /// How many reloads the load lasts for, half of them of files with a fault.
 const RELOADS: usize = 100;
@@ -120,15 +120,6 @@ fn reloads_under_load_fail_no_request() {
     assert_eq!(daemon.metric("suppressd_reloads_total{outcome=\"done\"}"), half);
     assert_eq!(daemon.metric("suppressd_reloads_total{outcome=\"failed\"}"), half);
     daemon.stop();
-}
-
-/// Sets a flag at the end of a test, whichever it is.
-struct OnDrop<'a>(&'a AtomicBool);
-
-impl Drop for OnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]

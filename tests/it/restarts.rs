@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::support::client::{Answer, Client, SECRET, event, sign};
 use super::support::daemon::{Daemon, Home, PATIENCE, source};
-use super::support::{tls, wait_for};
+use super::support::{OnDrop, tls, wait_for};
 
 /// Listens on systemd's socket, with or without TLS.
 fn home(tls: bool) -> Home {
@@ -188,15 +188,6 @@ fn under_load(with_tls: bool) {
         }
         daemon.stop();
     });
-}
-
-/// Sets a flag at the end of a test, whichever it is.
-struct OnDrop<'a>(&'a AtomicBool);
-
-impl Drop for OnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 #[test]
