@@ -5,10 +5,11 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::support::client::{Client, notify};
-use super::support::daemon::{Daemon, Home, PATIENCE, source};
+use super::support::daemon::{Daemon, Home, PATIENCE, program, source};
 use super::support::feed::{Feed, listed};
 use super::support::wait_for;
 
@@ -70,8 +71,10 @@ fn list(daemon: &Daemon, feed: &Feed) -> Held {
         row["note"] = "x".repeat(38).into();
         row
     }));
-    let polled = daemon.cli(&["poll", "listed"]);
-    assert!(polled.status.success(), "{}", String::from_utf8_lossy(&polled.stderr));
+    // It returns once all rows are applied, which may take minutes.
+    let mut poll = Command::new(program());
+    poll.args(["poll", "listed", "-c"]).arg(daemon.configuration());
+    assert!(poll.status().unwrap().success());
     Box::new(())
 }
 

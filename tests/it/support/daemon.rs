@@ -21,7 +21,7 @@ use super::wait_for;
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_suppressd");
 
 /// The same, or another build of it that `SUPPRESSD` names, for tests that measure.
-fn program() -> OsString {
+pub(crate) fn program() -> OsString {
     std::env::var_os("SUPPRESSD").unwrap_or_else(|| PROGRAM.into())
 }
 
@@ -230,6 +230,10 @@ impl Daemon {
     /// Runs a verb against it.
     pub(crate) fn cli(&self, arguments: &[&str]) -> Output {
         cli(&self.config, arguments)
+    }
+
+    pub(crate) fn configuration(&self) -> &Path {
+        &self.config
     }
 
     /// The rows that a verb prints with `--json`.
