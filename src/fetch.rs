@@ -4,6 +4,7 @@
 //! host: a query can hold a token. Waiting and trying again are the caller's.
 
 mod spool;
+mod told;
 mod waits;
 
 use std::error::Error;
@@ -233,6 +234,25 @@ impl Fetcher {
         request: &PageRequest,
         total: Duration,
     ) -> Result<Fetched, FetchError> {
+        let response = self.ask(request, total).await?;
+        let status = response.status().as_u16();
+        let (headers, now) = (response.headers(), clock::now());
+        let retry_after = retry_after(headers, status, now);
+        let spent = spent(headers, now);
+        let content_type = text(headers, http::header::CONTENT_TYPE.as_str()).map(str::to_owned);
+        let links =
+            headers.get_all(http::header::LINK).iter().filter_map(|link| link.to_str().ok());
+        let links = links.collect::<Vec<_>>().join(", ");
+        let (body, long) = match status {
+            200 => self.read_long(response).await?,
+            // What cannot be read of a refusal changes nothing about it.
+            _ => (read(response, REFUSAL_BODY_MAX).await.unwrap_or_default(), None),
+        };
+        Ok(Fetched { status, retry_after, spent, content_type, links, body, long })
+    }
+
+    /// The answer to a request, before its body.
+    async fn ask(&self, request: &PageRequest, total: Duration) -> Result<Response, FetchError> {
         self.admit(&request.url)?;
         let method = match request.method {
             Method::Get => http::Method::GET,
@@ -253,20 +273,7 @@ impl Fetcher {
         if response.status().is_redirection() {
             return Err(FetchError::Redirect { host: leads_to(&response) });
         }
-        let status = response.status().as_u16();
-        let (headers, now) = (response.headers(), clock::now());
-        let retry_after = retry_after(headers, status, now);
-        let spent = spent(headers, now);
-        let content_type = text(headers, http::header::CONTENT_TYPE.as_str()).map(str::to_owned);
-        let links =
-            headers.get_all(http::header::LINK).iter().filter_map(|link| link.to_str().ok());
-        let links = links.collect::<Vec<_>>().join(", ");
-        let (body, long) = match status {
-            200 => self.read_long(response).await?,
-            // What cannot be read of a refusal changes nothing about it.
-            _ => (read(response, REFUSAL_BODY_MAX).await.unwrap_or_default(), None),
-        };
-        Ok(Fetched { status, retry_after, spent, content_type, links, body, long })
+        Ok(response)
     }
 
     /// A body; of one that is too long for memory its start, and all of it elsewhere.

@@ -32,6 +32,7 @@ pub mod fetch;
 
 pub mod admin;
 pub mod export;
+pub mod forward;
 pub mod lookup;
 pub mod poll;
 pub mod webhook;

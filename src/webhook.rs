@@ -317,7 +317,7 @@ impl Webhooks {
             Taken::Confirm(url) => return self.confirm(webhook, url).await,
             Taken::Repeated(number) => {
                 skipped.note(number, now);
-                meter.repeated(number, started.elapsed());
+                meter.accepted(number, started.elapsed());
                 return Answer::Accepted;
             }
             Taken::Handed(number, digest, handed) => match handed.durable().await {
@@ -365,7 +365,7 @@ impl Webhooks {
         }
         let payload = submission.encode();
         drop(submission);
-        match self.ingest.hand_in(payload, share) {
+        match self.ingest.hand_in(&webhook.source, payload, share) {
             Ok(handed) => Taken::Handed(number, digest, handed),
             Err(refused) => Taken::Refused(refused),
         }

@@ -68,6 +68,7 @@ pub async fn accept_all<F>(
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    telemetry::webhook::accepting(name);
     let places = Arc::new(Places::new(limits));
     let Door(mut listeners) = door.into();
     let mut listener = listeners.borrow_and_update().clone();

@@ -20,6 +20,24 @@ use crate::secret::Secret;
 const PROGRESS_WAITING: usize = 16;
 
 impl Admin {
+    pub(super) async fn replay(
+        &self,
+        name: &str,
+        since: &str,
+        to: &Replies,
+    ) -> Result<(), Failure> {
+        let since = parse_time(since)?;
+        let now = clock::now();
+        let known = self.forwards.statuses(now).into_iter().find(|forward| forward.name == name);
+        let unknown = || Failure::usage(format!("there is no forward named {name:?}"));
+        let forward = known.ok_or_else(unknown)?;
+        if !self.forwards.replay(name, since).await {
+            return Err(Failure::failed("the daemon is stopping"));
+        }
+        let (name, to_whom, since) = (forward.name, forward.to, since.to_string());
+        row(to, json!({ "name": name, "to": to_whom, "since": since })).await
+    }
+
     pub(super) async fn poll(
         &self,
         source: Option<String>,

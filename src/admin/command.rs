@@ -130,6 +130,13 @@ pub enum Command {
         /// Past the guards.
         force: bool,
     },
+    /// Tells a receiver again what came or turned since a time: one row.
+    ForwardReplay {
+        /// The forward.
+        name: String,
+        /// From this RFC 3339 time on.
+        since: String,
+    },
     /// Sends a signed sample notification to our own listener: one row.
     Trigger {
         /// The source.

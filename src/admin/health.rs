@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::{Admin, SourceInfo};
 use crate::clock;
 use crate::export::handle::Status as ExportStatus;
+use crate::forward::Status as ForwardStatus;
 use crate::journal;
 use crate::model::Time;
 use crate::poll::Status as PollStatus;
 use crate::store::{self, SET_ASIDE_MAX, StoreError};
-use crate::telemetry;
 use crate::units::show_duration;
 
 /// How long before its end a certificate wants a hand.
@@ -19,6 +19,9 @@ const CERTIFICATE_TERM: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 
 /// How long something may wait to be exported, beyond its `min_interval`.
 const EXPORT_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a receiver may leave something waiting.
+const FORWARD_PATIENCE: Duration = Duration::from_secs(60 * 60);
 
 /// After how many failures in a row, and how long without a success, a poll wants a hand.
 const POLL_FAILURES: u32 = 3;
@@ -116,6 +119,7 @@ impl Admin {
         let certificate = self.certificate.as_ref().map(|certificate| certificate.get());
         checks.extend(certificate.and_then(|certificate| certificate_check(&certificate, now)));
         checks.extend(self.exports.statuses().iter().map(|export| export_check(export, now)));
+        checks.extend(self.forwards.statuses(now).iter().map(forward_check));
         checks.extend(self.polls.statuses().iter().map(|poll| poll_check(poll, now)));
         checks.extend(self.sources.iter().filter_map(|source| self.silence_check(source, now)));
         checks.sort_by_key(|check| std::cmp::Reverse(check.health));
@@ -269,42 +273,6 @@ impl Admin {
         });
         Some(HealthCheck::new("source", Health::Degraded, problem, "heard of").of(name))
     }
-
-    /// Brings the metrics up to date that are not kept as things happen.
-    pub fn measure(&self) {
-        let totals = self.reader.totals().unwrap_or_default();
-        telemetry::health::totals(totals.standings, totals.quarantined, totals.set_aside);
-        let (masses, suppressions) = self.all_held();
-        telemetry::health::held(masses, suppressions);
-        self.lookups.measure();
-        let checks = self.checks();
-        let overall = worst(&checks);
-        telemetry::health::ready(overall != Health::NotReady);
-        for state in Health::ALL {
-            telemetry::health::state(state.as_str(), state == overall);
-        }
-        for check in &checks {
-            let of = check.of.as_deref().unwrap_or_default();
-            telemetry::health::check(check.name, of, check.health as u8);
-        }
-        if let Ok(room) = store::room(&self.state) {
-            telemetry::health::disk(room.free, room.size);
-        }
-        let certificate = self.certificate.as_ref().map(|certificate| certificate.get());
-        if let Some(end) = certificate.and_then(|certificate| certificate.end) {
-            telemetry::health::certificate(end.second());
-        }
-        for SourceInfo { name: source, .. } in &self.sources {
-            let counts = self.counts(source);
-            let name = source.as_str();
-            telemetry::health::origins(name, counts.webhook_only, counts.poll_only, counts.both);
-            if let Some(missed) = self.missed(name, counts.poll_only) {
-                telemetry::health::missed(name, missed);
-            }
-            let seconds = |time: Option<Time>| time.map(|time| time.second());
-            telemetry::health::last_webhook(name, seconds(counts.last_webhook));
-        }
-    }
 }
 
 /// The certificate that the public listener shows.
@@ -345,6 +313,16 @@ fn export_check(export: &ExportStatus, now: Time) -> HealthCheck {
     let problem = export.problem().or_else(stale);
     let problem = problem.map(|problem| format!("{}: {problem}", export.path));
     HealthCheck::new("export", Health::Degraded, problem, "current").of(&export.name)
+}
+
+fn forward_check(forward: &ForwardStatus) -> HealthCheck {
+    let late = Duration::from_secs(forward.lag_seconds) > FORWARD_PATIENCE;
+    let problem = late.then(|| {
+        let since = forward.waiting_since.as_deref().unwrap_or("long");
+        let why = forward.error.as_deref().unwrap_or("it takes little at a time");
+        format!("{} has not taken what waits since {since}: {why}", forward.to)
+    });
+    HealthCheck::new("forward", Health::Degraded, problem, "told of everything").of(&forward.name)
 }
 
 fn poll_check(poll: &PollStatus, now: Time) -> HealthCheck {
@@ -417,6 +395,8 @@ mod tests {
             failures,
             last_error: Some("no answer".to_owned()),
             next_due: None,
+            interval: Duration::from_secs(60),
+            pushes: false,
             push: None,
         };
         for (state, failures, last, health) in [

@@ -19,6 +19,15 @@ const EXAMPLES: usize = 5;
 
 impl Admin {
     pub(super) async fn masses(&self, to: &Replies) -> Result<(), Failure> {
+        for answer in self.mass_rows()? {
+            row(to, answer).await?;
+        }
+        Ok(())
+    }
+
+    /// A row for each mass.
+    pub(super) fn mass_rows(&self) -> Result<Vec<Value>, Failure> {
+        let mut rows = Vec::new();
         for (id, mass) in self.reader.masses()? {
             let examples = self.reader.held_by(id, EXAMPLES)?;
             let examples: Vec<String> = examples.into_iter().map(|(address, _)| address).collect();
@@ -28,9 +37,9 @@ impl Admin {
             answer["last"] = mass.last.to_string().into();
             answer["state"] = if mass.released { "releasing" } else { "held" }.into();
             answer["examples"] = examples.into();
-            row(to, answer).await?;
+            rows.push(answer);
         }
-        Ok(())
+        Ok(rows)
     }
 
     /// Lets a mass go: from now on it suppresses, and so does what still comes of it.

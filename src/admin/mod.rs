@@ -6,6 +6,7 @@
 mod actions;
 mod api;
 mod cause;
+mod census;
 mod command;
 mod drift;
 mod events;
@@ -15,6 +16,9 @@ mod health;
 mod import;
 mod lift;
 mod masses;
+mod measure;
+mod overview;
+mod process;
 mod quarantine;
 mod refused;
 mod rejudge;
@@ -23,6 +27,7 @@ mod replies;
 mod rows;
 mod status;
 mod suppressions;
+mod trends;
 mod verify;
 
 use std::path::PathBuf;
@@ -30,16 +35,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use api::{Answered, VerdictChange};
+pub use census::{Census, keep_counting};
 pub use command::{Command, EventQuery, ListFilter, Reply};
 pub use health::{Certificate, Health, HealthCheck, worst};
+pub use overview::Overview;
 pub use reload::{Reloaded, Reloads, Wish};
 pub use replies::{Heard, Line, Replies, replies};
+pub use trends::Point;
 pub use verify::{Configured, verify_stopped};
 
 use tokio::sync::watch;
 
 use crate::current::Current;
 use crate::export::handle::Exports;
+use crate::forward::Forwards;
 use crate::ingest::{Changes, Ingest, Receipt, Refused};
 use crate::listen::Listen;
 use crate::lookup::Lookups;
@@ -66,10 +75,14 @@ pub struct Admin {
     pub exports: Exports,
     /// The polls.
     pub polls: Polls,
+    /// Who is told of events and suppressions.
+    pub forwards: Forwards,
     /// The live lookups.
     pub lookups: Lookups,
     /// The configured sources.
     pub sources: Vec<SourceInfo>,
+    /// How many suppressions there are, and how they and events went.
+    pub census: Arc<Census>,
     /// When the daemon started.
     pub started: Time,
     /// How the certificate of the public listener stands, if it speaks TLS.
@@ -178,6 +191,7 @@ impl Admin {
             Command::Reload => self.reload(to).await,
             Command::Export { name, force } => self.export(name, force, to).await,
             Command::Verify => self.verify(to).await,
+            Command::ForwardReplay { name, since } => self.replay(&name, &since, to).await,
             Command::Trigger { source, kind, address } => {
                 self.trigger(&source, &kind, &address, to).await
             }

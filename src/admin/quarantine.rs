@@ -137,7 +137,7 @@ fn parse(id: &str) -> Result<QuarantineId, Failure> {
     id.parse().map_err(|_| Failure::usage(format!("{id:?} {hint}")))
 }
 
-fn summary(held: &Quarantined) -> Value {
+pub(super) fn summary(held: &Quarantined) -> Value {
     let told = held.told.as_ref();
     let (head, reason) = (told.map(|(head, _)| head), &held.reason);
     let is_lost = told.is_none() && held.id.element != QuarantineId::WHOLE;

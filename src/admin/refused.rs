@@ -30,7 +30,7 @@ impl Admin {
     }
 }
 
-fn shown(refusal: &Refusal) -> Value {
+pub(super) fn shown(refusal: &Refusal) -> Value {
     json!({
         "at": refusal.at.to_string(),
         "source": refusal.source,

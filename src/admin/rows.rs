@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::model::{Class, Suppression, Time, Until};
+use crate::model::{Suppression, Time, Until, row};
 use crate::rules::Finding;
 use crate::store::Told;
 
@@ -50,33 +50,7 @@ pub(super) fn verdict(
 
 /// A row of `events`.
 pub(super) fn event(told: &Told) -> Value {
-    let event = &told.event;
-    let metadata = event.metadata.as_deref();
-    let metadata = metadata.and_then(|text| serde_json::from_str::<Value>(text).ok());
-    json!({
-        "id": told.id.to_string(),
-        "source": event.source.as_str(),
-        "provider": event.provider,
-        "kind": event.kind.as_str(),
-        "class": event.class().map(Class::as_str),
-        "address": event.address.received(),
-        "scope": event.scope.to_string(),
-        "at": event.at.to_string(),
-        "received_at": event.received_at.to_string(),
-        "origin": event.origin.as_str(),
-        "origins": told.origins.iter().map(|origin| origin.as_str()).collect::<Vec<_>>(),
-        "message_id": event.message_id,
-        "smtp_code": event.smtp_code,
-        "enhanced_code": event.enhanced_code,
-        "diagnostic": event.diagnostic,
-        "tags": event.tags,
-        "url": event.url,
-        "user_agent": event.user_agent,
-        "provider_kind": event.provider_kind,
-        "provider_event_id": event.provider_event_id,
-        "machine": event.machine,
-        "metadata": metadata,
-    })
+    row::event(&told.id.to_string(), &told.event, &told.origins)
 }
 
 /// A row of `explain`: an event, and what says of which class it is.

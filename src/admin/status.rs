@@ -68,6 +68,7 @@ impl Admin {
             "queue": { "waiting": waiting, "limit": limit },
             "exports": self.exports.statuses(),
             "lookups": self.lookups.statuses(),
+            "forwards": self.forwards.statuses(now),
         })
     }
 

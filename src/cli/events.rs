@@ -37,9 +37,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = arguments::time)]
     until: Option<Time>,
     /// No more than the last N of those that are known
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    #[arg(short = 'n', long, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(0..=10_000))]
     limit: Option<u32>,
-    /// Go on with events as they come
+    /// Show events as they come, from now on; with --limit or --since, those before too
     #[arg(long, conflicts_with = "until")]
     follow: bool,
     /// Print JSON, one object a line
@@ -101,7 +102,7 @@ impl Arguments {
             source: arguments::text(self.source.as_ref()),
             since: arguments::text(self.since.as_ref()),
             until: arguments::text(self.until.as_ref()),
-            limit: self.limit,
+            limit: self.limit.or((self.follow && self.since.is_none()).then_some(0)),
         };
         let command = Command::Events { query, follow: self.follow };
         if self.follow {

@@ -21,7 +21,13 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("a reply a line", "suppressd classify - < replies.txt"),
         ],
     ),
-    ("status", &[("for monitoring: exit 4 if something needs a hand", "suppressd status --json")]),
+    (
+        "status",
+        &[
+            ("for monitoring: exit 4 if something needs a hand", "suppressd status --json"),
+            ("while something is mended", "suppressd status --watch"),
+        ],
+    ),
     ("lookup", &[("before a mailing", "suppressd lookup - < recipients.txt")]),
     ("explain", &[("why somebody gets no mail", "suppressd explain user@example.com")]),
     (
@@ -50,7 +56,7 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         "events",
         &[
             ("of a message", "suppressd events --message-id msg_8a7f3b2c"),
-            ("the last ten, and those to come", "suppressd events --limit 10 --follow"),
+            ("the last ten, and those to come", "suppressd events -n 10 --follow"),
         ],
     ),
     (
@@ -71,6 +77,10 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("the lines to paste into the MTA", "suppressd export --print-config postfix"),
             ("past the guards, when that is right", "suppressd export postfix --force"),
         ],
+    ),
+    (
+        "forward replay",
+        &[("after a receiver lost its data", "suppressd forward replay app --since 2d")],
     ),
     (
         "import",

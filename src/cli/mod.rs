@@ -20,6 +20,7 @@ mod explain;
 mod export;
 mod failure;
 mod files;
+mod forward;
 mod held;
 mod import;
 mod input;
@@ -78,6 +79,10 @@ struct Cli {
     #[arg(short, long, global = true)]
     quiet: bool,
 
+    /// Show tables in full, however wide the terminal is
+    #[arg(short, long, global = true)]
+    wide: bool,
+
     #[command(subcommand)]
     verb: Verb,
 }
@@ -123,6 +128,8 @@ enum Verb {
     Drift(drift::Arguments),
     /// Write exports now
     Export(export::Arguments),
+    /// Look after those who are told of events and suppressions: tell one again
+    Forward(forward::Arguments),
     /// Import a list of suppressions: a provider's export, ours, CSV, JSON lines or plain addresses
     Import(import::Arguments),
     /// Send a correctly signed sample notification to the running daemon
@@ -157,6 +164,7 @@ fn run_with(arguments: Vec<OsString>) -> u8 {
             let named = || std::env::var_os(CONFIG).filter(|path| !path.is_empty());
             context.config = cli.config.or_else(|| named().map(PathBuf::from));
             context.out.quiet(cli.quiet);
+            context.out.set_wide(cli.wide);
             starts = matches!(cli.verb, Verb::Run(_));
             dispatch(cli.verb, &mut context)
         }
@@ -198,6 +206,7 @@ fn dispatch(verb: Verb, context: &mut Context) -> Outcome {
         Verb::Poll(arguments) => arguments.run(context),
         Verb::Drift(arguments) => arguments.run(context),
         Verb::Export(arguments) => arguments.run(context),
+        Verb::Forward(arguments) => arguments.run(context),
         Verb::Import(arguments) => arguments.run(context),
         Verb::Trigger(arguments) => arguments.run(context),
         Verb::Quarantine(arguments) => arguments.run(context),

@@ -20,6 +20,8 @@ pub(super) struct Output {
     out: BufWriter<Stdout>,
     /// Whether a progress line stands on the terminal, to be wiped before anything else.
     progress: bool,
+    /// How wide lines of tables may be; `None`: as wide as they are.
+    width: Option<usize>,
     /// When the first progress was shown.
     since: Option<Instant>,
     /// Nothing is said that is no answer, no question and no complaint.
@@ -29,12 +31,28 @@ pub(super) struct Output {
 impl Output {
     /// On the process's standard output and error.
     pub(super) fn new() -> Output {
-        Output { out: BufWriter::new(io::stdout()), progress: false, since: None, quiet: false }
+        Output {
+            out: BufWriter::new(io::stdout()),
+            progress: false,
+            width: terminal_width(),
+            since: None,
+            quiet: false,
+        }
     }
 
     /// Says nothing that is no answer, no question and no complaint.
     pub(super) fn quiet(&mut self, quiet: bool) {
         self.quiet = quiet;
+    }
+
+    /// Whether tables are shown in full, however wide the terminal is.
+    pub(super) fn set_wide(&mut self, wide: bool) {
+        self.width = self.width.filter(|_| !wide);
+    }
+
+    /// How wide a line of a table may be, in characters; `None`: as wide as it is.
+    pub(super) fn width(&self) -> Option<usize> {
+        self.width
     }
 
     /// Prints a line.
@@ -113,6 +131,12 @@ impl Output {
             let _ = io::stderr().write_all(b"\r\x1b[K");
         }
     }
+}
+
+/// The columns of the terminal on standard output, if it is one.
+fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 fn unwritten(error: &io::Error) -> Failure {

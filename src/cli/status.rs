@@ -1,5 +1,7 @@
 //! `suppressd status`: how everything stands, in sections.
 
+use std::time::Duration;
+
 use clap::Args;
 use serde_json::Value;
 
@@ -17,7 +19,15 @@ pub(super) struct Arguments {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Show it anew every two seconds, until it is interrupted
+    #[arg(long, conflicts_with = "json")]
+    watch: bool,
 }
+
+/// How often it is shown anew.
+const WATCH: Duration = Duration::from_secs(2);
+/// Clears a terminal, and goes to its first line.
+const CLEAR: &str = "\x1b[H\x1b[2J";
 
 const CHECKS: &[Column] = &[
     Column::Made("CHECK", check),
@@ -53,6 +63,16 @@ const LOOKUPS: &[Column] = &[
     Column::Field("LISTEN", "listen"),
 ];
 
+const FORWARDS: &[Column] = &[
+    Column::Field("FORWARD", "name"),
+    Column::Field("SENT", "sent"),
+    Column::Made("LAG", lag),
+    Column::Field("FAILURES", "failures"),
+    Column::Field("LAST SUCCESS", "last_success"),
+    Column::Field("TO", "to"),
+    Column::Field("ERROR", "error"),
+];
+
 fn lag(row: &Value) -> String {
     row::given(row, "lag_seconds").map_or_else(|| row::ABSENT.to_owned(), |lag| format!("{lag}s"))
 }
@@ -60,6 +80,9 @@ fn lag(row: &Value) -> String {
 impl Arguments {
     /// Asks and prints.
     pub(super) fn run(self, context: &mut Context) -> Outcome {
+        if self.watch {
+            return watch(context);
+        }
         let status = context.ask_one(&Command::Status)?;
         if self.json {
             context.out.json(&status)?;
@@ -71,6 +94,20 @@ impl Arguments {
             "degraded" => DEGRADED,
             _ => FAILED,
         })
+    }
+}
+
+/// Shows it anew and anew, until it is interrupted, or the daemon is gone.
+fn watch(context: &mut Context) -> Outcome {
+    loop {
+        let status = context.ask_one(&Command::Status)?;
+        if context.out.width().is_some() {
+            context.out.text(CLEAR)?;
+        }
+        print(&mut context.out, &status)?;
+        context.out.flush()?;
+        #[expect(clippy::disallowed_methods, reason = "between two looks of a person")]
+        std::thread::sleep(WATCH);
     }
 }
 
@@ -88,7 +125,8 @@ fn print(out: &mut Output, status: &Value) -> Result<(), Failure> {
     fields(out, "store", status.get("store"))?;
     fields(out, "queue", status.get("queue"))?;
     section(out, "exports", export::COLUMNS, row::list(status, "exports"))?;
-    section(out, "lookups", LOOKUPS, row::list(status, "lookups"))
+    section(out, "lookups", LOOKUPS, row::list(status, "lookups"))?;
+    section(out, "forwards", FORWARDS, row::list(status, "forwards"))
 }
 
 /// A head and a table below it; nothing without rows.
@@ -98,7 +136,8 @@ pub(super) fn section(
     columns: &'static [Column],
     rows: &[Value],
 ) -> Result<(), Failure> {
-    let lines = table::lines(columns, rows);
+    let fit = out.width().map(|width| width.saturating_sub(2));
+    let lines = table::lines(columns, rows, fit);
     if !lines.is_empty() {
         out.line(&format!("\n{head}"))?;
     }

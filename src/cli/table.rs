@@ -14,6 +14,12 @@ const MEASURED_ROWS_MAX: usize = 1_000;
 /// Widest that a column is padded to, in characters; a longer text pushes its own line only.
 const WIDTH_MAX: usize = 60;
 
+/// Narrowest that a column is made where the terminal is too narrow.
+const WIDTH_MIN: usize = 6;
+
+/// What stands between two columns.
+const GAP: usize = 2;
+
 /// One column: its head, and its text for a row.
 pub(super) enum Column {
     /// The field of that name.
@@ -44,13 +50,22 @@ pub(super) struct Table {
     waiting: Vec<Vec<String>>,
     measured: usize,
     begun: bool,
+    /// How wide a line may be; `None`: as wide as it is.
+    fit: Option<usize>,
 }
 
 impl Table {
     /// A table whose widths come from its first thousand rows.
     pub(super) fn new(columns: &'static [Column]) -> Table {
         let widths = columns.iter().map(|column| column.head().len()).collect();
-        Table { columns, widths, waiting: Vec::new(), measured: MEASURED_ROWS_MAX, begun: false }
+        Table {
+            columns,
+            widths,
+            waiting: Vec::new(),
+            measured: MEASURED_ROWS_MAX,
+            begun: false,
+            fit: None,
+        }
     }
 
     /// A table whose rows are printed at once, at least this wide.
@@ -77,6 +92,7 @@ impl Table {
     }
 
     fn print(&mut self, out: &mut Output) -> Result<(), Failure> {
+        self.fit = out.width();
         for line in self.take_lines() {
             out.line(&line)?;
         }
@@ -92,18 +108,46 @@ impl Table {
                     *width = (*width).max(text.chars().count().min(WIDTH_MAX));
                 }
             }
+            if let Some(fit) = self.fit {
+                shrink(&mut self.widths, fit);
+            }
             rows.insert(0, self.columns.iter().map(|column| column.head().to_owned()).collect());
+        }
+        if self.fit.is_some() {
+            elide(&mut rows, &self.widths);
         }
         rows.iter().map(|row| aligned(row, &self.widths)).collect()
     }
 }
 
-/// The lines of a small table: its head and its rows; none without rows.
-pub(super) fn lines(columns: &'static [Column], rows: &[Value]) -> Vec<String> {
+/// Takes from the widest columns until a line fits, or no column can give any more.
+fn shrink(widths: &mut [usize], fit: usize) {
+    let gaps = GAP * widths.len().saturating_sub(1);
+    while widths.iter().sum::<usize>() + gaps > fit {
+        let Some(widest) = widths.iter_mut().max_by_key(|width| **width) else { return };
+        if *widest <= WIDTH_MIN {
+            return;
+        }
+        *widest -= 1;
+    }
+}
+
+/// Cuts texts that are wider than their column, and shows that they go on.
+fn elide(rows: &mut [Vec<String>], widths: &[usize]) {
+    for (text, width) in rows.iter_mut().flat_map(|row| row.iter_mut().zip(widths)) {
+        if text.chars().count() > *width {
+            *text = text.chars().take(width.saturating_sub(1)).chain(['…']).collect();
+        }
+    }
+}
+
+/// The lines of a small table: its head and its rows; none without rows. `fit`: how wide a line
+/// may be.
+pub(super) fn lines(columns: &'static [Column], rows: &[Value], fit: Option<usize>) -> Vec<String> {
     if rows.is_empty() {
         return Vec::new();
     }
-    let mut table = Table::new(columns);
+    let mut table = Table { fit, ..Table::new(columns) };
     let cells = |row| columns.iter().map(|column| column.text(row)).collect();
     table.waiting = rows.iter().map(cells).collect();
     table.take_lines()
@@ -113,7 +157,7 @@ fn aligned(cells: &[String], widths: &[usize]) -> String {
     let mut line = String::new();
     for (cell, width) in cells.iter().zip(widths) {
         line.push_str(cell);
-        line.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count()) + 2));
+        line.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count()) + GAP));
     }
     line.truncate(line.trim_end().len());
     line
@@ -137,11 +181,21 @@ mod tests {
         let rows =
             [json!({"name": "a-long-name", "n": 1}), json!({"name": "ä", "reason": "manual"})];
         assert_eq!(
-            lines(COLUMNS, &rows),
+            lines(COLUMNS, &rows, None),
             ["NAME         UNTIL    N", "a-long-name  -        1", "ä            forever  -"]
         );
-        let pushed = lines(COLUMNS, &[json!({"name": long})]);
+        let pushed = lines(COLUMNS, &[json!({"name": long})], None);
         assert_eq!(pushed[1], format!("{long}  -      -"));
-        assert!(lines(COLUMNS, &[]).is_empty());
+        assert!(lines(COLUMNS, &[], None).is_empty());
+    }
+
+    #[test]
+    fn a_narrow_terminal_shortens_the_widest_texts() {
+        let rows = [json!({"name": "a-very-long-name-indeed", "n": 1}), json!({"name": "b"})];
+        let shown = lines(COLUMNS, &rows, Some(24));
+        assert_eq!(
+            shown,
+            ["NAME            UNTIL  N", "a-very-long-n…  -      1", "b               -      -",]
+        );
     }
 }

@@ -5,6 +5,7 @@
 
 mod environment;
 mod export;
+mod forward;
 mod hold;
 mod listeners;
 mod lookup;
@@ -39,7 +40,9 @@ use crate::model::{Scope, SourceName};
 use crate::provider::{Adapter, Reading};
 use crate::rules::Rules;
 use crate::telemetry::log::{FORMS, Filter, VARIABLE};
-use crate::{export as exports, http, lookup as lookups, poll as polls, webhook};
+use crate::{
+    export as exports, forward as forwards, http, lookup as lookups, poll as polls, webhook,
+};
 use section::{Section, shown};
 use walk::{Walk, line_of};
 
@@ -97,6 +100,8 @@ pub struct Config {
     pub exports: Vec<exports::Settings>,
     /// The live lookups.
     pub lookups: Vec<lookups::Settings>,
+    /// Who is told of events and suppressions.
+    pub forwards: Vec<forwards::Settings>,
     /// What is no fault, and deserves a word.
     pub remarks: Vec<Problem>,
 }
@@ -243,6 +248,7 @@ fn whole(root: Section<'_>) -> Option<Config> {
         store.as_ref().map(|store: &Store| &*store.path),
     );
     let mut taken = Vec::new();
+    let forwards = forward::forwards(root.tables("forward"));
     if let (Some(http), Some(admin), Some(control)) = (&http, &admin, &control) {
         let public = http.listen.iter().map(|entry| ("http.listen", entry.listen.clone()));
         let admin = &admin.listen.listen;
@@ -269,6 +275,7 @@ fn whole(root: Section<'_>) -> Option<Config> {
         polls: found.polls,
         exports,
         lookups,
+        forwards,
         remarks: Vec::new(),
     })
 }

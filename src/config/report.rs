@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Config, exports, lookups, polls, public_hook, webhook};
+use super::{Config, exports, forwards, lookups, polls, public_hook, webhook};
 use crate::fetch::ProxyUrl;
 use crate::listen::Listen;
 use crate::model::SourceName;
@@ -45,10 +45,19 @@ pub fn report(config: &Config) -> String {
     list(&mut text, "exports", &exports);
     let lookups: Vec<Vec<String>> = config.lookups.iter().map(lookup_row).collect();
     list(&mut text, "lookups", &lookups);
+    let forwards: Vec<Vec<String>> = config.forwards.iter().map(forward_row).collect();
+    if !forwards.is_empty() {
+        list(&mut text, "forwards", &forwards);
+    }
     for warning in warnings(config) {
         text.push_str(&format!("warning: {warning}\n"));
     }
     text
+}
+
+/// Its name, and who is told.
+fn forward_row(forward: &forwards::Settings) -> Vec<String> {
+    vec![forward.name.clone(), forward.to.to_string()]
 }
 
 /// The same, and where everything listens and lies, as one JSON object.

@@ -318,6 +318,7 @@ fn verb(command: &Command) -> &'static str {
         Command::Backup => "backup",
         Command::Reload => "reload",
         Command::Export { .. } => "export",
+        Command::ForwardReplay { .. } => "forward-replay",
         Command::Import { .. } => "import",
         Command::Trigger { .. } => "trigger",
         Command::Verify => "verify",

@@ -16,11 +16,12 @@ use super::group::Group;
 use super::listeners::{ANSWER_TIMEOUT, Answered, Listeners, PAGE_TIMEOUT, Served};
 use super::{DRAIN, Misconfigured};
 use crate::accept::{self, Door};
-use crate::admin::{Admin, Reloads, SourceInfo};
+use crate::admin::{self, Admin, Census, Reloads, SourceInfo};
 use crate::config::{self, Config};
 use crate::current::Current;
 use crate::export::handle::Exports;
 use crate::fetch::Fetcher;
+use crate::forward::{self, Forwards};
 use crate::http::{self, Guard, Identity, Limits, Private, Public, Tls, TlsError};
 use crate::ingest::Running;
 use crate::listen::{Listen, Listener, Passed};
@@ -101,6 +102,8 @@ pub(super) struct Edges {
     webhooks: Webhooks,
     exports: Exports,
     polls: Polls,
+    forwards: Forwards,
+    census: Arc<Census>,
     answered: Vec<Answered>,
     /// What is listened on.
     pub(super) listeners: Listeners,
@@ -138,6 +141,8 @@ impl Edges {
             webhooks,
             exports: Exports::none(&running),
             polls: Polls::default(),
+            forwards: Forwards::default(),
+            census: Arc::default(),
             answered: Vec::new(),
             listeners: Listeners::default(),
             doors: None,
@@ -167,6 +172,7 @@ impl Edges {
         policy.reading.set(std::mem::take(&mut config.reading));
         policy.retention.set(config.store.retention);
         policy.hold.set(config.hold);
+        policy.turns.set(config.forwards.iter().any(|forward| forward.subjects.has_turns()));
         self.running.ingest.room().resize(config.http.memory / 2);
         let webhooks = std::mem::take(&mut config.webhooks);
         self.webhooks = self.webhooks.renewed(webhooks, fetcher.clone());
@@ -180,6 +186,7 @@ impl Edges {
         self.exports = exports;
         self.exporting.add(parts);
         self.exchange_polls(std::mem::take(&mut config.polls), &fetcher).await?;
+        self.exchange_forwards(std::mem::take(&mut config.forwards), &fetcher).await;
         self.exchange_lookups(std::mem::take(&mut config.lookups), &listeners.lookups).await;
         self.exchange_certificate(identity.as_ref()).await;
         self.exchange_doors(config, &listeners, place, identity);
@@ -205,6 +212,14 @@ impl Edges {
         self.polls = polls;
         self.intake.add(parts);
         Ok(())
+    }
+
+    async fn exchange_forwards(&mut self, settings: Vec<forward::Settings>, fetcher: &Fetcher) {
+        // What is told just now is told again, with the same id.
+        self.intake.end_those(DRAIN, |name| name.starts_with("forward ")).await;
+        let (forwards, parts) = forward::start(settings, fetcher, &self.running, &self.forwards);
+        self.forwards = forwards;
+        self.intake.add(parts);
     }
 
     async fn exchange_lookups(&mut self, settings: Vec<lookup::Settings>, listeners: &[Listener]) {
@@ -274,6 +289,8 @@ impl Edges {
         let (control, door) = Door::new(listeners.control.clone());
         let asked = Arc::clone(&admin);
         intake.add([Part::start("control", |stop| control::serve(door, asked, stop))]);
+        let counted = Arc::clone(&admin);
+        lookers.add([Part::start("census", |stop| admin::keep_counting(counted, stop))]);
         self.doors = Some(Doors { admin, public, private, control });
     }
 
@@ -288,6 +305,8 @@ impl Edges {
             webhooks: self.webhooks.clone(),
             exports: self.exports.clone(),
             polls: self.polls.clone(),
+            forwards: self.forwards.clone(),
+            census: Arc::clone(&self.census),
             lookups: Lookups(self.answered.iter().map(|a| Arc::clone(&a.judge)).collect()),
             sources: config.sources.iter().map(known).collect(),
             started: self.started,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -32,10 +32,6 @@ use reload::Reload;
 /// How long requests, polls and commands in flight may take to end. More than what a new
 /// connection is given for its first request, so that such a one ends by itself.
 const DRAIN: Duration = Duration::from_secs(12);
-
-/// The bounds of histograms, in seconds.
-const BUCKETS: &[f64] =
-    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// A fault of the configuration that is found while the daemon starts, and that no other start will
 /// find gone.
@@ -70,8 +66,7 @@ impl Process {
         telemetry::log::start(config.log.as_ref());
         telemetry::health::starting(env!("CARGO_PKG_VERSION"), file.display());
         reload::remark(&config);
-        let metrics = PrometheusBuilder::new().set_buckets(BUCKETS)?.install_recorder();
-        let metrics = metrics.context("cannot start metrics")?;
+        let metrics = telemetry::series::record().context("cannot start metrics")?;
         let ended = self.runtime.block_on(live(config, file.to_owned(), metrics, self.hangups));
         self.runtime.shutdown_timeout(Duration::from_secs(1));
         telemetry::fold::finish();

@@ -416,7 +416,11 @@ impl Runner {
         let pending_since = pending.then(|| known.unwrap_or_else(|| (self.world.now)()));
         telemetry::holds(name, self.held.is_some());
         if self.made.is_some() && !pending && error.is_none() {
-            telemetry::succeeded(name, (self.world.now)().second());
+            let now = (self.world.now)();
+            telemetry::succeeded(name, now.second());
+            if let Some(since) = known {
+                telemetry::exported(name, now.since(since));
+            }
         }
         self.status.send_if_modified(|status| {
             let before = status.clone();

@@ -6,6 +6,7 @@
 mod body;
 mod changes;
 mod content;
+mod dashboard;
 mod guard;
 mod head;
 mod private;

@@ -1,22 +1,25 @@
-//! The private listener: health, metrics, and what programs ask and tell.
+//! The private listener: health, metrics, the dashboard, and what programs ask and tell.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
+};
 use hyper::{Method, Request, Response, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
 use percent_encoding::percent_decode_str;
 use tokio::sync::{Semaphore, watch};
 use url::form_urlencoded;
 
+use super::dashboard::{self, Act, Asset};
 use super::guard::Guard;
 use super::server::{Caller, Service};
 use super::{Content, body, changes, closing, reply};
-use crate::admin::{Admin, Answered, Health, worst};
+use crate::admin::{self, Admin, Answered, Health, worst};
 use crate::current::Current;
-use crate::room::Room;
+use crate::room::{Room, Share};
 
 /// Most questions that look at the store at once: each keeps a thread of those for blocking work.
 const LOOKS_MAX: usize = 4;
@@ -44,6 +47,10 @@ pub struct Private {
 /// What a path stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route<'a> {
+    Overview,
+    Address,
+    Act,
+    Asset(Asset),
     Live,
     Ready,
     Metrics,
@@ -58,7 +65,13 @@ enum Route<'a> {
 
 impl Route<'_> {
     fn of(path: &str) -> Option<Route<'_>> {
+        if let Some(asset) = Asset::of(path) {
+            return Some(Route::Asset(asset));
+        }
         Some(match path {
+            "/" => Route::Overview,
+            "/address" => Route::Address,
+            dashboard::ACT => Route::Act,
             "/livez" => Route::Live,
             "/readyz" => Route::Ready,
             "/metrics" => Route::Metrics,
@@ -77,6 +90,7 @@ impl Route<'_> {
     /// The methods that it answers.
     fn methods(self) -> &'static str {
         match self {
+            Route::Act => "POST",
             Route::Suppressions => "GET, HEAD, POST",
             Route::Suppression(_) => "GET, HEAD, DELETE",
             _ => "GET, HEAD",
@@ -111,6 +125,10 @@ impl Service for Private {
         };
         let text = |encoded| percent_decode_str(encoded).decode_utf8_lossy().into_owned();
         match route {
+            Route::Overview => self.overview(fields()).await,
+            Route::Address => self.explain(fields()).await,
+            Route::Act => self.act(&head.headers, body, caller).await,
+            Route::Asset(asset) => asset.answer(),
             Route::Live => reply(StatusCode::OK, "ok\n"),
             Route::Ready => self.readiness(),
             Route::Metrics => self.metrics(),
@@ -174,8 +192,8 @@ impl Private {
     }
 
     fn metrics(&self) -> Response<Content> {
-        self.admin.get().measure();
-        let text = reply(StatusCode::OK, self.metrics.render());
+        let process = self.admin.get().measure();
+        let text = reply(StatusCode::OK, self.metrics.render() + &process);
         typed(text, "text/plain; version=0.0.4; charset=utf-8")
     }
 
@@ -195,15 +213,95 @@ impl Private {
 
     async fn write(&self, body: Incoming, caller: Caller) -> Response<Content> {
         let mut share = self.room.share(None);
-        caller.place.owed();
-        let whole = body::collect(body, BODY_MAX, BODY_TIMEOUT, &mut share).await;
-        caller.place.working();
-        match whole {
+        match collect(body, &caller, &mut share).await {
             Ok(body) => answered(self.admin.get().suppress(&body).await),
             Err(status) => {
-                let error = "the body is too large, too slow, or has no room now".to_owned();
-                closing(json(status, &serde_json::json!({ "error": error }).to_string()))
+                closing(json(status, &serde_json::json!({ "error": NO_BODY }).to_string()))
             }
+        }
+    }
+
+    /// Shows a page whose rows are looked up where nobody else waits for them.
+    async fn page(
+        &self,
+        page: impl FnOnce(&Admin, bool) -> Response<Content> + Send + 'static,
+    ) -> Response<Content> {
+        let (admin, may_write) = (self.admin.get(), !self.guard.tokens.is_empty());
+        let _turn = self.looks.acquire().await;
+        let page = tokio::task::spawn_blocking(move || page(&admin, may_write)).await;
+        page.unwrap_or_else(|error| answered(Answered::Unavailable(error.to_string())))
+    }
+
+    async fn overview(&self, fields: Vec<(String, String)>) -> Response<Content> {
+        self.page(move |admin, may_write| {
+            dashboard::overview(&admin.overview(), may_write, field(&fields, "done"))
+        })
+        .await
+    }
+
+    async fn explain(&self, fields: Vec<(String, String)>) -> Response<Content> {
+        self.page(move |admin, may_write| {
+            let asked = field(&fields, "q").unwrap_or_default().trim();
+            let found = admin.explain_row(asked);
+            dashboard::address(asked, found, may_write, field(&fields, "done"))
+        })
+        .await
+    }
+
+    /// Does what a form asks for. The token stands in it, so no other site can send one; a browser
+    /// that says that one has tries in vain, too.
+    async fn act(&self, headers: &HeaderMap, body: Incoming, caller: Caller) -> Response<Content> {
+        if dashboard::is_foreign(headers) {
+            let why = "The form was sent from another site.";
+            return closing(dashboard::problem(StatusCode::FORBIDDEN, why));
+        }
+        let mut share = self.room.share(None);
+        let body = match collect(body, &caller, &mut share).await {
+            Ok(body) => body,
+            Err(status) => return closing(dashboard::problem(status, NO_BODY)),
+        };
+        let act = match Act::parse(form_urlencoded::parse(&body).into_owned().collect()) {
+            Ok(act) => act,
+            Err(why) => return dashboard::problem(StatusCode::BAD_REQUEST, &why),
+        };
+        if !self.guard.is_token(&act.token) {
+            return dashboard::problem(StatusCode::FORBIDDEN, "The token is not right.");
+        }
+        match self.carry_out(act.command).await {
+            Ok(()) => {
+                let mut response = reply(StatusCode::SEE_OTHER, "");
+                match HeaderValue::from_str(&act.then) {
+                    Ok(then) => drop(response.headers_mut().insert(LOCATION, then)),
+                    Err(_) => return dashboard::problem(StatusCode::BAD_REQUEST, "No such page."),
+                }
+                response
+            }
+            Err(why) => dashboard::problem(StatusCode::BAD_REQUEST, &why),
+        }
+    }
+
+    /// Carries out a command to its end, also should the browser go away. What it says is shown by
+    /// the next page, but for why it failed.
+    async fn carry_out(&self, command: admin::Command) -> Result<(), String> {
+        let (replies, mut heard) = admin::replies();
+        tokio::spawn(self.admin.get().execute(command, replies));
+        let ended = tokio::spawn(async move {
+            let mut last = None;
+            while let Some(line) = heard.next().await {
+                last = Some(line);
+            }
+            last
+        });
+        let last = ended.await.ok().flatten();
+        let failed = "it was not carried out to its end; see the log".to_owned();
+        match last {
+            Some(line) if line.outcome == Some("done") => Ok(()),
+            Some(line) => {
+                let error = serde_json::from_slice::<serde_json::Value>(&line.text);
+                let error = error.ok().and_then(|line| Some(line["error"].as_str()?.to_owned()));
+                Err(error.unwrap_or(failed))
+            }
+            None => Err(failed),
         }
     }
 
@@ -215,6 +313,25 @@ impl Private {
         let seen = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse().ok());
         changes::stream(Arc::clone(&self.admin), seen, turn, stop)
     }
+}
+
+/// What is said where a body is not taken.
+const NO_BODY: &str = "the body is too large, too slow, or has no room now";
+
+async fn collect(
+    body: Incoming,
+    caller: &Caller,
+    share: &mut Share,
+) -> Result<Vec<u8>, StatusCode> {
+    caller.place.owed();
+    let whole = body::collect(body, BODY_MAX, BODY_TIMEOUT, share).await;
+    caller.place.working();
+    whole
+}
+
+/// The value of a field of a query, the first where there are several.
+fn field<'a>(fields: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    fields.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
 }
 
 fn answered(answer: Answered) -> Response<Content> {

@@ -121,6 +121,7 @@ pub async fn serve<S: Service>(
 ) -> usize {
     let (name, present) = (limits.get().name, Arc::clone(&limits));
     let places = move || Arc::clone(&present.get().places);
+    telemetry::webhook::serving(name);
     // In plain text to a client that speaks TLS it would be noise.
     let farewell = || if limits.get().tls.is_some() { [].into() } else { NO_PLACE.into() };
     let stopping = stop.clone();

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::apply::Merge;
 use super::chores::Chores;
+use super::flow::Passed;
 use super::progress::{Progress, Step};
 use super::{Change, Changes, Settings, Shared, report, scrub};
 use crate::clock;
@@ -219,7 +220,7 @@ impl Applier {
             return Ok(0);
         }
         let bytes = progress.taken() - taken;
-        let Merge { batch, changed, unreadable, found, .. } = merge;
+        let Merge { batch, changed, unreadable, passed, found, .. } = merge;
         let (record, within) = progress.reached();
         if writer.is_applied(record, within) {
             // The index has more of what it lacked: nobody waits for that.
@@ -230,6 +231,7 @@ impl Applier {
         *again |= found;
         writer.commit_within(batch, record, within)?;
         attempt.done();
+        self.shared.flow.add(passed, clock::now(), *self.shared.ready.borrow());
         for (source, elements) in unreadable {
             telemetry::ingest::quarantined(source.as_str(), elements);
         }
@@ -346,6 +348,9 @@ impl Applier {
             now: clock::now(),
             changed: Vec::new(),
             unreadable: BTreeMap::new(),
+            turns: *policy.turns.get(),
+            place: QuarantineId { record: Position::default(), element: 0 },
+            passed: Passed::default(),
             elements: 0,
             again,
             found: false,

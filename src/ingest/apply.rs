@@ -1,20 +1,21 @@
 //! What one record does to the store: its elements are read, and their events merged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use std::vec;
 
 use super::Change;
+use super::flow::Passed;
 use super::hold::{self, Hold};
 use crate::model::{
     Behind, Correction, Cursor, Element, Event, EventId, EventKind, Fact, Filter, Lift, Lifts,
-    Origin, Position, QuarantineId, Scope, SourceName, Standing, Submission, Telling, Time,
+    Origin, Position, QuarantineId, Scope, SourceName, Standing, Submission, Telling, Time, Turn,
+    Until,
 };
 use crate::provider::{self, OPERATOR, OWN, Reading};
 use crate::rules::{Finding, Rules};
-use crate::store::{Batch, ListedKey, Noted, Seen, Sight, StoreError, Writer};
-use crate::telemetry;
+use crate::store::{Batch, ListedKey, Noted, Seen, Sight, StoreError, TurnPlace, Writer};
 
 /// A batch is full when it has this many elements and events, looked at so many keys, or holds so
 /// many bytes of them. sled takes some KiB for each key until a batch is through.
@@ -34,6 +35,12 @@ pub(super) struct Merge<'a> {
     pub(super) changed: Vec<Change>,
     /// Elements that could not be read, by source.
     pub(super) unreadable: BTreeMap<SourceName, u64>,
+    /// Whether verdicts that turn are noted, for those who are told of them.
+    pub(super) turns: bool,
+    /// The element that is merged.
+    pub(super) place: QuarantineId,
+    /// What is told of the batch once it is committed.
+    pub(super) passed: Passed,
     /// Elements that were looked at, and events that were merged.
     pub(super) elements: usize,
     /// It merges what it has merged before, of a stretch that is dated too early: that alone, and
@@ -72,6 +79,7 @@ impl Merge<'_> {
         element: &Element,
     ) -> Result<Events, StoreError> {
         self.elements += 1;
+        self.place = place;
         if let Some(behind) = self.again {
             return Ok(redated(&self.reading, behind, head, element).into_iter());
         }
@@ -129,6 +137,7 @@ impl Merge<'_> {
         place: QuarantineId,
         events: &mut Events,
     ) -> Result<(), StoreError> {
+        self.place = place;
         while !self.is_full()
             && let Some(event) = events.next()
         {
@@ -155,6 +164,7 @@ impl Merge<'_> {
         for id in head.released.iter().filter(|_| is_whole) {
             self.writer.release(&mut self.batch, *id)?;
         }
+        self.passed.record(&head.source, head.received_at);
         match &head.cursor {
             Some(Cursor { feed, state }) => {
                 self.writer.put_cursor(&mut self.batch, &head.source, feed, state)
@@ -180,16 +190,7 @@ impl Merge<'_> {
         if self.writer.is_applied(place.record, place.element) {
             return Ok(());
         }
-        match seen {
-            Seen::First => telemetry::ingest::applied(
-                event.source.as_str(),
-                event.kind.as_str(),
-                event.origin.as_str(),
-            ),
-            Seen::NewOrigin | Seen::Again => {
-                telemetry::ingest::repeated(event.source.as_str(), event.origin.as_str());
-            }
-        }
+        self.passed.event(&event, seen == Seen::First);
         let Some(mut fact) = event.fact() else { return Ok(()) };
         if self.is_echo(&event)? {
             return Ok(());
@@ -275,7 +276,7 @@ impl Merge<'_> {
             self.hold(event, &mut standing, &after)?;
             after = self.live(address, &standing);
         }
-        self.note_change(address, scope, &before, &after, record);
+        self.note_change((address, scope), &standing, &before, &after, record)?;
         self.writer.put_standing(&mut self.batch, address, scope, &standing)
     }
 
@@ -288,7 +289,7 @@ impl Merge<'_> {
             return Ok(());
         }
         let after = self.live(address, &standing);
-        self.note_change(address, scope, &before, &after, record);
+        self.note_change((address, scope), &standing, &before, &after, record)?;
         self.note_all_freed(&held, &standing, address, scope)?;
         self.writer.put_standing(&mut self.batch, address, scope, &standing)
     }
@@ -345,14 +346,14 @@ impl Merge<'_> {
     /// Notes the change of a verdict, if it is one.
     pub(super) fn note_change(
         &mut self,
-        address: &str,
-        scope: &Scope,
+        (address, scope): (&str, &Scope),
+        standing: &Standing,
         before: &[Finding],
         after: &[Finding],
         position: Position,
-    ) {
+    ) -> Result<(), StoreError> {
         if before == after {
-            return;
+            return Ok(());
         }
         let weightiest = |found: &[Finding]| found.iter().map(|finding| finding.reason).min();
         self.changed.push(Change {
@@ -362,6 +363,42 @@ impl Merge<'_> {
             after: weightiest(after),
             position,
         });
+        self.note_turn(spelling_of(standing, address), scope, before, after)
+    }
+
+    /// Notes that a verdict has turned, if it has, for those who are told of each.
+    fn note_turn(
+        &mut self,
+        address: &str,
+        scope: &Scope,
+        before: &[Finding],
+        after: &[Finding],
+    ) -> Result<(), StoreError> {
+        let added = !after.is_empty();
+        if !self.turns || added != before.is_empty() {
+            return Ok(());
+        }
+        let found = if added { after } else { before };
+        let reason = found.iter().map(|finding| finding.reason).min();
+        let Some(reason) = reason else { return Ok(()) };
+        let sources = found.iter().filter(|_| added).flat_map(|finding| finding.sources.clone());
+        let turn = Turn {
+            address: address.into(),
+            scope: scope.clone(),
+            added,
+            reason,
+            sources: sources.collect::<BTreeSet<_>>().into_iter().collect(),
+            since: found.iter().map(|finding| finding.since).min().filter(|_| added),
+            until: found.iter().map(|finding| finding.until).max().unwrap_or(Until::Forever),
+            note: found.iter().find_map(|finding| finding.note.clone()).filter(|_| added),
+            at: self.now,
+        };
+        // What is merged again comes behind all that was told, and before what follows.
+        let (record, element) = match self.again {
+            Some(_) => (self.writer.applied(), 0),
+            None => (self.place.record, self.place.element.saturating_add(1)),
+        };
+        self.writer.put_turn(&mut self.batch, TurnPlace::of(record, element, &turn), &turn)
     }
 
     pub(super) fn live(&self, key: &str, standing: &Standing) -> Vec<Finding> {
@@ -369,6 +406,11 @@ impl Merge<'_> {
         findings.retain(|finding| finding.is_live(self.now));
         findings
     }
+}
+
+/// The address of a standing as it was received, where that is known.
+fn spelling_of<'a>(standing: &'a Standing, key: &'a str) -> &'a str {
+    if standing.spelling().is_empty() { key } else { standing.spelling() }
 }
 
 /// The events of an element that was received while the clock was behind, dated as they should be.

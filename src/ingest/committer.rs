@@ -5,14 +5,15 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clockwatch::ClockWatch;
-use super::{Message, RETRY_AFTER, Receipt, Refused, Shared, Waiting};
+use super::{Message, RETRY_AFTER, Receipt, Refused, Shared};
 use crate::clock;
 use crate::journal::{AppendError, Placed, Writer};
 use crate::model::{Behind, Origin, Position, SourceName, Submission};
 use crate::provider::{self, OWN};
+use crate::room::Share;
 use crate::telemetry;
 
 /// A group is closed when it has this many bytes; what is left waits for the next.
@@ -31,6 +32,27 @@ pub(super) struct Committer {
     pub(super) clock: ClockWatch,
     /// The clock was behind, and the journal does not say so yet.
     pub(super) behind: Option<Behind>,
+}
+
+/// A submission that waits to be committed, and who waits for it.
+pub(super) struct Waiting {
+    pub(super) source: SourceName,
+    pub(super) since: Instant,
+    pub(super) payload: Vec<u8>,
+    pub(super) reply: oneshot::Sender<Result<Receipt, Refused>>,
+    /// What it holds of the room for all that is not durable.
+    pub(super) share: Share,
+}
+
+impl Waiting {
+    /// Answers whoever asked, who may be gone. Its room is free by then for what comes next.
+    fn answer(self, answer: Result<Receipt, Refused>) {
+        drop(self.share);
+        if answer.is_ok() {
+            telemetry::ingest::durable(self.source.as_str(), self.since.elapsed());
+        }
+        let _ = self.reply.send(answer);
+    }
 }
 
 impl Committer {

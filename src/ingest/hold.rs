@@ -228,7 +228,7 @@ impl Merge<'_> {
         let before = self.live(address, &standing);
         if standing.free(id) {
             let after = self.live(address, &standing);
-            self.note_change(address, scope, &before, &after, record);
+            self.note_change((address, scope), &standing, &before, &after, record)?;
             self.writer.put_standing(&mut self.batch, address, scope, &standing)?;
         }
         self.note_freed(id, address, scope)

@@ -10,6 +10,7 @@ mod changes;
 mod chores;
 mod clockwatch;
 mod committer;
+mod flow;
 mod hold;
 mod progress;
 mod scrub;
@@ -27,14 +28,16 @@ use crate::clock;
 use crate::current::Current;
 use crate::journal::{self, Damage, OpenError, PAYLOAD_MAX};
 use crate::model::bounds::{CURSOR_BYTES_MAX, FEED_BYTES_MAX};
-use crate::model::{Position, Submission};
+use crate::model::{Position, SourceName, Submission};
 use crate::provider::Reading;
 use crate::room::{Room, Share};
 use crate::rules::Rules;
 use crate::store::{Checkpoints, Paths, Reader, newest_checkpoint};
 use crate::telemetry;
+use committer::Waiting;
 
 pub use changes::{Change, Changes};
+pub use flow::Told;
 pub use hold::Hold;
 
 /// Most submissions waiting to be committed.
@@ -118,22 +121,6 @@ enum Message {
     Stop,
 }
 
-/// A submission that waits to be committed, and who waits for it.
-struct Waiting {
-    payload: Vec<u8>,
-    reply: oneshot::Sender<Result<Receipt, Refused>>,
-    /// What it holds of the room for all that is not durable.
-    share: Share,
-}
-
-impl Waiting {
-    /// Answers whoever asked, who may be gone. Its room is free by then for what comes next.
-    fn answer(self, answer: Result<Receipt, Refused>) {
-        drop(self.share);
-        let _ = self.reply.send(answer);
-    }
-}
-
 /// What the threads tell each other, and others who ask.
 #[derive(Default)]
 struct Shared {
@@ -146,6 +133,8 @@ struct Shared {
     stopping: AtomicBool,
     /// Where a record is that only a newer version can apply, and the number of its form.
     halted: OnceLock<(Position, u8)>,
+    /// What went into the store since the start.
+    flow: flow::Flow,
 }
 
 impl Shared {
@@ -169,6 +158,8 @@ pub struct Policy {
     pub retention: Arc<Current<Duration>>,
     /// What a mass is that is held back. `None`: nothing is held.
     pub hold: Arc<Current<Option<Hold>>>,
+    /// Whether verdicts that turn are noted, for those who are told of them.
+    pub turns: Arc<Current<bool>>,
 }
 
 /// What intake needs to know.
@@ -202,6 +193,7 @@ impl Settings {
             reading: Arc::new(Current::new(reading)),
             retention: Arc::new(Current::new(retention)),
             hold: Arc::default(),
+            turns: Arc::default(),
         };
         Settings {
             state,
@@ -374,7 +366,7 @@ impl Ingest {
         let payload = submission.encode();
         // One that is larger than all the room takes all of it.
         let share = self.room.take(payload.len()).map_err(|_| FULL)?;
-        self.hand_in(payload, share)?.durable().await
+        self.hand_in(&submission.source, payload, share)?.durable().await
     }
 
     /// Hands in an encoded submission, with what its body holds of the room so far. It is not taken
@@ -382,7 +374,12 @@ impl Ingest {
     ///
     /// # Errors
     /// When it was not taken; then nothing of it was kept.
-    pub fn hand_in(&self, payload: Vec<u8>, mut share: Share) -> Result<Handed, Refused> {
+    pub fn hand_in(
+        &self,
+        source: &SourceName,
+        payload: Vec<u8>,
+        mut share: Share,
+    ) -> Result<Handed, Refused> {
         if self.shared.stopping.load(Ordering::Acquire) {
             return Err(Refused::Stopping);
         }
@@ -394,7 +391,9 @@ impl Ingest {
         }
         share.settle(payload.len()).map_err(|_| FULL)?;
         let (reply, answer) = oneshot::channel();
-        let waiting = Message::Submit(Waiting { payload, reply, share });
+        let waiting =
+            Waiting { source: source.clone(), since: Instant::now(), payload, reply, share };
+        let waiting = Message::Submit(waiting);
         self.queue.try_send(waiting).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => FULL,
             mpsc::error::TrySendError::Closed(_) => Refused::Stopping,
@@ -436,6 +435,11 @@ impl Ingest {
     /// Bytes that are committed and not applied.
     pub fn lag_bytes(&self) -> u64 {
         self.shared.lag.load(Ordering::Relaxed)
+    }
+
+    /// The events that went into the store since the start.
+    pub fn told(&self) -> Vec<Told> {
+        self.shared.flow.so_far()
     }
 
     /// Submissions that wait to be committed, and how many may.

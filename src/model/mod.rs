@@ -19,6 +19,7 @@ mod never;
 mod payload;
 mod pushed;
 pub mod reply;
+pub mod row;
 mod scope;
 mod source;
 mod spread;
@@ -28,6 +29,7 @@ mod suppression;
 mod tally;
 mod time;
 pub mod trust;
+mod turn;
 
 pub use address::{Address, AddressError, OCTETS_MAX};
 pub use behind::Behind;
@@ -52,3 +54,4 @@ pub use submission::{Cursor, Element, Position, QuarantineId, Submission, Submis
 pub use suppression::{Reason, Suppression};
 pub use tally::{Bounce, TALLY_MAX, Tally};
 pub use time::{Term, Time, Until};
+pub use turn::Turn;

@@ -162,6 +162,12 @@ pub struct Status {
     pub last_error: Option<String>,
     /// When it runs next; `None` while only a cron expression or an operator can say.
     pub next_due: Option<String>,
+    /// The longest time that its schedule leaves between two runs.
+    #[serde(skip)]
+    pub interval: Duration,
+    /// Whether its list is pushed to.
+    #[serde(skip)]
+    pub pushes: bool,
     /// How its pushing stands; `None` where nothing is pushed, and until that is known.
     pub push: Option<PushStatus>,
 }

@@ -47,6 +47,8 @@ struct Contact {
     has_lists: bool,
     orders: mpsc::Sender<Order>,
     sheet: Arc<Mutex<Sheet>>,
+    interval: Duration,
+    pushes: bool,
 }
 
 struct Order {
@@ -138,7 +140,10 @@ fn start_with<O: Outside>(
         let budget = allowances.budget(&settings);
         let (outside, permits, sheet) = (outside.clone(), permits.clone(), before.sheet(&source));
         let has_lists = settings.lists().next().is_some();
-        contacts.push(Contact { source, has_lists, orders: order, sheet: sheet.clone() });
+        let (interval, pushes) = (trigger::longest_wait(&settings.every)?, settings.push.is_some());
+        let contact =
+            Contact { source, has_lists, orders: order, sheet: sheet.clone(), interval, pushes };
+        contacts.push(contact);
         ready.push((settings, outside, outbox, budget, permits, sheet, inbox));
     }
     if !ready.is_empty() {
@@ -219,7 +224,11 @@ impl Polls {
     /// How every polled source stands, in the configuration's order.
     pub fn statuses(&self) -> Vec<Status> {
         let now = clock::now();
-        let status = |contact: &Contact| open(&contact.sheet).status(&contact.source, now);
+        let status = |contact: &Contact| {
+            let Contact { source, interval, pushes, sheet, .. } = contact;
+            let (interval, pushes) = (*interval, *pushes);
+            Status { interval, pushes, ..open(sheet).status(source, now) }
+        };
         self.sources.iter().map(status).collect()
     }
 }
@@ -265,9 +274,6 @@ impl<O: Outside> Task<O> {
 
     /// Runs if it is due.
     async fn beat(&mut self) {
-        if let Some(lag) = open(&self.sheet).lag(clock::now()) {
-            telemetry::poll::lag(&self.settings.source, lag);
-        }
         if self.due.is_some_and(|due| due <= Instant::now()) {
             self.run(None, None).await;
         }
@@ -424,7 +430,7 @@ impl<O: Outside> Task<O> {
         let Some((feed, error)) = &report.failure else {
             sheet.last_success = Some(now);
             sheet.last_error = None;
-            telemetry::poll::run_succeeded(source, now);
+            telemetry::poll::run_succeeded(source);
             return;
         };
         let text = error.to_string();
@@ -463,6 +469,8 @@ impl Sheet {
             last_error: self.last_error.clone(),
             next_due: self.next_due.map(|time| time.floor_second().to_string()),
             push: self.push.clone(),
+            interval: Duration::ZERO,
+            pushes: false,
         }
     }
 
@@ -524,7 +532,8 @@ mod tests {
             let sheet = Arc::default();
             let task = Task::new(settings, stage.clone(), None, budget, permits, stopping, sheet);
             let has_lists = task.settings.lists().next().is_some();
-            let contact = Contact { source, has_lists, orders, sheet: task.sheet.clone() };
+            let (sheet, interval, pushes) = (task.sheet.clone(), Duration::ZERO, false);
+            let contact = Contact { source, has_lists, orders, sheet, interval, pushes };
             let inbox = Inbox { beats: beat_inbox, calls: call_inbox, orders: order_inbox };
             let polls = Polls { sources: [contact].into() };
             Rig { stage, polls, beats, calls, stop, task: tokio::spawn(task.work(inbox)) }

@@ -11,12 +11,17 @@ use croner::parser::{CronParser, Seconds, Year};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::Every;
 use crate::clock;
 use crate::model::Time;
 use crate::stop::{Part, stopped};
 
 /// Time between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// So many calls in a row are looked at for the longest wait between two.
+const LOOKS: usize = 100;
+const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// The clockwork cannot be set up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -102,9 +107,51 @@ fn after(cron: &Cron, time: Time) -> Option<Time> {
     Some(Time::from_seconds(next.timestamp()))
 }
 
+/// The longest time that a schedule leaves between two runs.
+///
+/// # Errors
+/// When a cron expression is not one.
+pub(super) fn longest_wait(every: &Every) -> Result<Duration, TriggerError> {
+    match every {
+        Every::Interval(span) => Ok(*span),
+        Every::Adaptive(bounds) => Ok(bounds.max),
+        Every::Cron(expression) => longest_gap(expression),
+    }
+}
+
+/// The longest time from one call of an expression to the next, as its calls show it from now on.
+fn longest_gap(expression: &str) -> Result<Duration, TriggerError> {
+    let (cron, now) = (cron(expression)?, clock::now());
+    // Gaps of nights and weekends, of which frequent calls in a row show nothing.
+    let hours = (0..35 * 24).map(|hour| now.plus(HOUR * hour));
+    let gaps = hours.filter_map(|time| after(&cron, time).map(|next| next.since(time)));
+    let mut longest = gaps.max().unwrap_or_default();
+    let mut last = after(&cron, now);
+    for _ in 0..LOOKS {
+        let Some(time) = last else { break };
+        last = after(&cron, time);
+        longest = longest.max(last.map_or(Duration::ZERO, |next| next.since(time)));
+    }
+    Ok(longest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_longest_wait_spans_nights_and_weekends() {
+        const DAY: Duration = Duration::from_secs(86_400);
+        for (expression, least, most) in [
+            ("0 */5 * * * *", HOUR / 12, HOUR / 12),
+            ("0 0 3 * * *", DAY, DAY),
+            ("*/10 * 8-17 * * 1-5", 2 * DAY + 13 * HOUR, 2 * DAY + 15 * HOUR),
+            ("0 0 0 1 * *", 31 * DAY, 31 * DAY),
+        ] {
+            let wait = longest_gap(expression).unwrap();
+            assert!(least <= wait && wait <= most, "{expression}: {wait:?}");
+        }
+    }
 
     #[test]
     fn cron_expressions_have_six_fields() {

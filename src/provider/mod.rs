@@ -60,6 +60,7 @@ pub use operator::{
 pub use packed::{UNPACKED_MAX, gunzip, is_packed};
 pub use push::{Outlet, Push, Pushing, outlet, push_element, push_step};
 pub use settings::{Key, KeyKind, Setting, SettingError, SettingErrors, Settings};
+pub use standard_webhooks::signing_key;
 pub use verify::{
     Algorithm, BASIC_CHALLENGE, CREDENTIAL_KEYS, Check, Draft, Encoding, Envelope, Form, Hash, Mac,
     Notification, PLACEHOLDER, Piece, Place, PublicKey, PublicKeyBytes, Refusal, SNS_KEYS, Scheme,

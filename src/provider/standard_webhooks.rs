@@ -176,6 +176,11 @@ impl Trio {
     }
 }
 
+/// The key of a signing secret, as senders and receivers write it: `whsec_…`. `None`: it is none.
+pub fn signing_key(secret: &Secret) -> Option<Secret> {
+    base64_key(secret)
+}
+
 /// A key in base64, with or without `whsec_` before it and padding behind it.
 fn base64_key(secret: &Secret) -> Option<Secret> {
     let text = secret.reveal().trim_ascii();

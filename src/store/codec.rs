@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Mass, Rate, Sight, StoreError, keys};
 use crate::model::{
-    Behind, Cuts, Gist, Origin, Position, Pushed, Standing, Standing1, Standing2, Time,
+    Behind, Cuts, Gist, Origin, Position, Pushed, Standing, Standing1, Standing2, Time, Turn,
 };
 
 /// A type that is a value of the store, or of an image of it.
@@ -28,6 +28,7 @@ impl Form for EventRef {}
 impl Form for Meta {}
 impl Form for Position {}
 impl Form for Pushed {}
+impl Form for Turn {}
 
 impl Form for Standing {
     const NUMBER: u8 = 3;
@@ -205,6 +206,7 @@ pub(super) fn is_newer(prefix: u8, form: u8) -> bool {
         keys::HELD | keys::MESSAGE => Position::NUMBER,
         keys::COUNTS => Counts::NUMBER,
         keys::PUSHED => Pushed::NUMBER,
+        keys::TURN => Turn::NUMBER,
         keys::QUIET => Cuts::NUMBER,
         keys::STANDING => Standing::NUMBER,
         keys::MASS => Mass::NUMBER,

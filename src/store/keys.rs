@@ -5,6 +5,7 @@
 //! c source 0 feed        a feed's cursor
 //! e address# event-id    where an event is in the journal: of earlier versions, now in the index
 //! l source 0 feed 0 address 0 stream 0 reason    a row that a provider's list has told
+//! f record element number    a verdict that has turned there
 //! h payload##            where an element that could not be read was first told
 //! m message# address#    which addresses a message's events are about: of earlier versions too
 //! n source               how a source's events reached us
@@ -23,7 +24,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Kin, ListedKey};
+use super::{Kin, ListedKey, TurnPlace};
 use crate::model::{MassId, Position, QuarantineId, Reason, Scope, SourceName};
 
 /// What was applied, and what must be there. The only key without a prefix letter.
@@ -32,6 +33,7 @@ pub(super) const META: &[u8] = b"\0meta";
 pub(super) const BEHIND: u8 = b'b';
 pub(super) const CURSOR: u8 = b'c';
 pub(super) const EVENT: u8 = b'e';
+pub(super) const TURN: u8 = b'f';
 pub(super) const HELD: u8 = b'h';
 pub(super) const LISTED: u8 = b'l';
 pub(super) const MESSAGE: u8 = b'm';
@@ -67,6 +69,24 @@ pub(super) fn behind_record(key: &[u8]) -> Option<Position> {
 
 pub(super) fn cursor(source: &SourceName, feed: &str) -> Vec<u8> {
     [&[CURSOR], source.as_str().as_bytes(), &[0], feed.as_bytes()].concat()
+}
+
+pub(super) fn turn(place: TurnPlace) -> Vec<u8> {
+    let TurnPlace { record, element, number } = place;
+    let record = record.as_u64().to_be_bytes();
+    [&[TURN], &record[..], &element.to_be_bytes(), &number.to_be_bytes()].concat()
+}
+
+/// The place in the key of a turn.
+pub(super) fn turn_place(key: &[u8]) -> Option<TurnPlace> {
+    let (record, rest) = key.get(1..)?.split_first_chunk::<8>()?;
+    let (element, rest) = rest.split_first_chunk::<4>()?;
+    let number = rest.first_chunk::<4>().filter(|_| rest.len() == 4)?;
+    Some(TurnPlace {
+        record: Position::from_u64(u64::from_be_bytes(*record)),
+        element: u32::from_be_bytes(*element),
+        number: u32::from_be_bytes(*number),
+    })
 }
 
 pub(super) fn listed(row: &ListedKey<'_>) -> Vec<u8> {

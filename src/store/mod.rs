@@ -22,6 +22,7 @@ mod quarantine;
 mod reader;
 mod record;
 mod scan;
+mod turns;
 mod verify;
 mod writer;
 
@@ -41,6 +42,7 @@ pub use quarantine::Quarantined;
 pub use reader::{
     Pair, Reader, SET_ASIDE_MAX, StandingRow, StandingRows, Standings, Totals, Visit,
 };
+pub use turns::{TURNS, TurnPlace};
 pub use verify::{verify_checkpoints, verify_stopped};
 pub use writer::{Batch, Writer};
 

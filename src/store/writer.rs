@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::codec::{Counts, Meta, checksum, decode, encode};
 use super::image::{Images, NextImage};
 use super::index::{Index, Name, Row};
-use super::keys::{self, EVENT, HELD, MESSAGE, META, QUARANTINE, QUIET, STANDING};
+use super::keys::{self, EVENT, HELD, MESSAGE, META, QUARANTINE, QUIET, STANDING, TURN};
 use super::known::Known;
 use super::open::leave_clean_mark;
 use super::{Snapshot, StoreError, View};
@@ -243,8 +243,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Forgets what was held in quarantine before `start`: the journal no longer has it. Looks at
-    /// `limit` keys from `after` on; says where to go on, or `None` at the end.
+    /// Forgets what turned, and what was held in quarantine, before `start`: the journal no longer
+    /// has it. Looks at `limit` keys from `after` on; says where to go on, or `None` at the end.
     ///
     /// # Errors
     /// When the store is damaged.
@@ -255,12 +255,16 @@ impl Writer {
         after: &[u8],
         limit: usize,
     ) -> Result<Option<Vec<u8>>, StoreError> {
-        let from = Bound::Excluded(if after.is_empty() { vec![HELD] } else { after.to_vec() });
+        let from = Bound::Excluded(if after.is_empty() { vec![TURN] } else { after.to_vec() });
         let to = Bound::Excluded(vec![HELD + 1]);
         let mut last = None;
         for pair in self.tree.range::<Vec<u8>, _>((from, to)).take(limit) {
             let (key, value) = pair?;
-            if decode::<Position>(&value)? < start {
+            let record = match keys::turn_place(&key).filter(|_| key.first() == Some(&TURN)) {
+                Some(place) => place.record,
+                None => decode::<Position>(&value)?,
+            };
+            if record < start {
                 self.put(batch, key.to_vec(), None)?;
             }
             last = Some(key.to_vec());

@@ -1,8 +1,9 @@
 //! What operators read about exports: log lines and metrics.
 
 use std::path::Path;
+use std::time::Duration;
 
-use metrics::{counter, gauge};
+use metrics::{Histogram, counter, gauge, histogram};
 use tracing::Level;
 
 use super::fold;
@@ -29,6 +30,37 @@ pub fn current(export: &str, rows: u64) {
 pub fn succeeded(export: &str, seconds: i64) {
     let name = "suppressd_export_last_success_timestamp_seconds";
     gauge!(name, "export" => export.to_owned()).set(seconds as f64);
+}
+
+/// What the file lacked is in it, and its command is done.
+pub fn exported(export: &str, took: Duration) {
+    exported_of(export).record(took.as_secs_f64());
+}
+
+fn exported_of(export: &str) -> Histogram {
+    histogram!("suppressd_exported_seconds", "export" => export.to_owned())
+}
+
+/// An export is there, and has lacked a change for so long.
+pub fn known(export: &str, pending: Duration) {
+    let label = || export.to_owned();
+    for name in [
+        "suppressd_export_writes_total",
+        "suppressd_export_errors_total",
+        "suppressd_export_foreign_total",
+    ] {
+        counter!(name, "export" => label()).increment(0);
+    }
+    for name in [
+        "suppressd_export_rows",
+        "suppressd_export_unfit",
+        "suppressd_export_held_back",
+        "suppressd_export_last_success_timestamp_seconds",
+    ] {
+        gauge!(name, "export" => label()).increment(0.0);
+    }
+    gauge!("suppressd_export_pending_seconds", "export" => label()).set(pending.as_secs_f64());
+    drop(exported_of(export));
 }
 
 /// Whether the guard holds removals back.

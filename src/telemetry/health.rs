@@ -66,8 +66,14 @@ pub fn doubtful(key: &str, what: &str, hint: &str) {
     warn!(key, what, hint, "the configuration may not say what is meant");
 }
 
+/// What the wall clock shows, in seconds since the epoch.
+pub fn clock(seconds: i64) {
+    gauge!("suppressd_clock_timestamp_seconds").set(seconds as f64);
+}
+
 /// The wall clock was set ahead, or the host slept.
 pub fn clock_ahead(by: Duration) {
+    counter!("suppressd_clock_steps_total", "direction" => "ahead").increment(1);
     let by = show_duration(Duration::from_secs(by.as_secs()));
     warn!(
         by,
@@ -78,6 +84,7 @@ pub fn clock_ahead(by: Duration) {
 
 /// The wall clock was set back.
 pub fn clock_back(by: Duration) {
+    counter!("suppressd_clock_steps_total", "direction" => "back").increment(1);
     let by = show_duration(Duration::from_secs(by.as_secs()));
     warn!(
         by,
@@ -98,10 +105,20 @@ pub fn clock_was_behind(by: Duration) {
 
 /// When a source's last webhook came, in seconds since the epoch.
 pub fn last_webhook(source: &str, at: Option<i64>) {
-    if let Some(at) = at {
-        gauge!("suppressd_last_webhook_timestamp_seconds", "source" => source.to_owned())
-            .set(at as f64);
-    }
+    gauge!("suppressd_last_webhook_timestamp_seconds", "source" => source.to_owned())
+        .set(at.unwrap_or(0) as f64);
+}
+
+/// How long a source may say nothing.
+pub fn silence_limit(source: &str, limit: Option<Duration>) {
+    gauge!("suppressd_silence_limit_seconds", "source" => source.to_owned())
+        .set(limit.unwrap_or_default().as_secs_f64());
+}
+
+/// How many suppressions of one reason and source are in force.
+pub fn suppressions(reason: &'static str, source: &str, number: u64) {
+    gauge!("suppressd_suppressions", "reason" => reason, "source" => source.to_owned())
+        .set(number as f64);
 }
 
 /// The daemon starts.

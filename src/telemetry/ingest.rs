@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
 
-use metrics::{counter, gauge, histogram};
+use metrics::{Histogram, counter, gauge, histogram};
 use tracing::{Level, error, info, warn};
 
 use super::fold;
@@ -203,19 +203,52 @@ pub fn quarantined(source: &str, elements: u64) {
     }
 }
 
-/// Events were applied.
-pub fn applied(source: &str, kind: &'static str, origin: &'static str) {
-    counter!(
-        "suppressd_events_total",
-        "source" => source.to_owned(), "kind" => kind, "origin" => origin
-    )
-    .increment(1);
+/// How old an event was when it came.
+pub fn aged(source: &str, origin: &'static str, age: Duration) {
+    age_of(source, origin).record(age.as_secs_f64());
 }
 
-/// Tellings of events that were known.
-pub fn repeated(source: &str, origin: &'static str) {
+fn age_of(source: &str, origin: &'static str) -> Histogram {
+    let name = "suppressd_event_age_seconds";
+    histogram!(name, "source" => source.to_owned(), "origin" => origin)
+}
+
+/// A submission is durable.
+pub fn durable(source: &str, took: Duration) {
+    durable_of(source).record(took.as_secs_f64());
+}
+
+fn durable_of(source: &str) -> Histogram {
+    histogram!("suppressd_durable_seconds", "source" => source.to_owned())
+}
+
+/// A submission is applied.
+pub fn applied(source: &str, took: Duration) {
+    applied_of(source).record(took.as_secs_f64());
+}
+
+fn applied_of(source: &str) -> Histogram {
+    histogram!("suppressd_applied_seconds", "source" => source.to_owned())
+}
+
+/// A source is there, whether it has said anything or not.
+pub fn known(source: &str) {
+    drop((durable_of(source), applied_of(source)));
+    counter!("suppressd_quarantined_total", "source" => source.to_owned()).increment(0);
+}
+
+/// How many events of each kind have come by one way since the start.
+pub fn told(source: &str, origin: &'static str, new: &[(&'static str, u64)], again: u64) {
+    for (kind, events) in new {
+        counter!(
+            "suppressd_events_total",
+            "source" => source.to_owned(), "origin" => origin, "kind" => *kind
+        )
+        .absolute(*events);
+    }
     counter!("suppressd_repeated_total", "source" => source.to_owned(), "origin" => origin)
-        .increment(1);
+        .absolute(again);
+    drop(age_of(source, origin));
 }
 
 /// A mass of new suppressions has begun, which is held back.

@@ -6,10 +6,12 @@
 pub mod control;
 pub mod export;
 pub mod fold;
+pub mod forward;
 pub mod health;
 pub mod ingest;
 pub mod log;
 pub mod lookup;
 pub mod poll;
 pub mod push;
+pub mod series;
 pub mod webhook;

@@ -91,11 +91,8 @@ pub fn feed_finished(source: &SourceName, feed: &str, pages: u64, rows: u64, too
 }
 
 /// A run has succeeded.
-pub fn run_succeeded(source: &SourceName, now: Time) {
+pub fn run_succeeded(source: &SourceName) {
     outcome(source, "success");
-    // Unix seconds are far below 2^52, so the number is exact.
-    gauge!("suppressd_poll_last_success_timestamp_seconds", "source" => source.to_string())
-        .set(now.second() as f64);
 }
 
 /// A run has failed, and the next is due in `retry_in`.
@@ -137,9 +134,45 @@ pub fn removals_refused(source: &SourceName, feed: &str, why: &str) {
     error!(%source, feed, why, "what is gone from the provider's list is not believed");
 }
 
-/// How far behind the present a source's feeds are.
-pub fn lag(source: &SourceName, lag: Duration) {
-    gauge!("suppressd_poll_lag_seconds", "source" => source.to_string()).set(lag.as_secs_f64());
+/// How the polling of a source stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Stand {
+    /// When it last succeeded, if it ever did.
+    pub last_success: Option<Time>,
+    /// The longest time from one poll to the next.
+    pub interval: Duration,
+    /// How far the least complete feed is behind.
+    pub lag: Duration,
+    /// Whether the credentials are refused.
+    pub stopped: bool,
+    /// How often it has failed since it succeeded.
+    pub failures: u32,
+}
+
+/// A source is polled, and stands so.
+pub fn stands(source: &str, stand: &Stand) {
+    let label = || source.to_owned();
+    for outcome in ["success", "failure", "authentication", "interrupted"] {
+        counter!("suppressd_poll_runs_total", "source" => label(), "outcome" => outcome)
+            .increment(0);
+    }
+    for name in
+        ["suppressd_poll_pages_total", "suppressd_poll_rows_total", "suppressd_poll_removals_total"]
+    {
+        counter!(name, "source" => label()).increment(0);
+    }
+    for (name, value) in [
+        // Unix seconds are far below 2^52, so the number is exact.
+        ("suppressd_poll_last_success_timestamp_seconds", {
+            stand.last_success.map_or(0, Time::second) as f64
+        }),
+        ("suppressd_poll_interval_seconds", stand.interval.as_secs_f64()),
+        ("suppressd_poll_lag_seconds", stand.lag.as_secs_f64()),
+        ("suppressd_poll_stopped", f64::from(u8::from(stand.stopped))),
+        ("suppressd_poll_failures", f64::from(stand.failures)),
+    ] {
+        gauge!(name, "source" => label()).set(value);
+    }
 }
 
 fn outcome(source: &SourceName, outcome: &'static str) {

@@ -16,6 +16,17 @@ pub fn stands(source: &SourceName, waiting: u64, pushed: u64, refused: u64) {
     set("suppressd_push_refused", refused);
 }
 
+/// A source's list is pushed to, whether anything has been or not.
+pub fn known(source: &str) {
+    for verb in ["add", "remove"] {
+        counter!("suppressd_pushes_total", "source" => source.to_owned(), "verb" => verb)
+            .increment(0);
+    }
+    for name in ["suppressd_push_waiting", "suppressd_push_listed", "suppressd_push_refused"] {
+        gauge!(name, "source" => source.to_owned()).increment(0.0);
+    }
+}
+
 /// An address was put on the provider's list, or taken off it, or refused for good.
 pub fn done(source: &SourceName, add: bool) {
     let verb = if add { "add" } else { "remove" };

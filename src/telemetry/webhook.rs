@@ -14,7 +14,6 @@ use super::fold;
 pub struct Meter {
     source: Box<str>,
     accepted: Counter,
-    repeated: Counter,
     not_authentic: Counter,
     refused: Counter,
     seconds: Histogram,
@@ -31,9 +30,6 @@ impl Meter {
         Meter {
             source: source.into(),
             accepted: outcome("accepted"),
-            repeated: counter!(
-                "suppressd_repeated_total", "source" => source.to_owned(), "origin" => "webhook"
-            ),
             not_authentic: outcome("not_authentic"),
             refused: outcome("refused"),
             seconds: histogram!("suppressd_webhook_seconds"),
@@ -45,12 +41,6 @@ impl Meter {
         self.accepted.increment(1);
         self.seconds.record(took.as_secs_f64());
         debug!(source = &*self.source, elements, "webhook: accepted");
-    }
-
-    /// A notification was durable already.
-    pub fn repeated(&self, elements: usize, took: Duration) {
-        self.repeated.increment(elements as u64);
-        self.accepted(elements, took);
     }
 
     /// A notification was not authentic.
@@ -116,6 +106,25 @@ pub fn request_refused(
 fn fold_status(listener: &str, status: u16) -> bool {
     let about = format!("{listener} {status}");
     fold::first(Level::INFO, "http: request refused", &about, "")
+}
+
+/// A listener begins to accept: what it may have to refuse is counted from now on.
+pub fn accepting(listener: &str) {
+    gauge!("suppressd_connections", "listener" => listener.to_owned()).set(0.0);
+    for name in ["suppressd_connections_refused_total", "suppressd_connections_displaced_total"] {
+        counter!(name, "listener" => listener.to_owned()).increment(0);
+    }
+}
+
+/// The statuses with which an HTTP listener refuses requests.
+const REFUSALS: [u16; 12] = [400, 401, 403, 404, 405, 408, 411, 413, 415, 421, 431, 503];
+
+/// An HTTP listener begins to serve.
+pub fn serving(listener: &'static str) {
+    for status in REFUSALS {
+        let labels = [("listener", listener.to_owned()), ("status", status.to_string())];
+        counter!("suppressd_requests_refused_total", &labels).increment(0);
+    }
 }
 
 /// A listener is bound.

@@ -110,7 +110,7 @@ fn an_interrupt_stops_it_too_and_followers_do_not_hold_it_up() {
     let body = event("delivered", "user@example.com", "m", 1);
     assert_eq!(notify(daemon.http, &body).status, 200);
     let mut follow = Command::new(PROGRAM);
-    follow.args(["events", "--follow", "--json", "-c"]).arg(home.config());
+    follow.args(["events", "--follow", "-n", "1", "--json", "-c"]).arg(home.config());
     let mut follow = Guarded::spawn(follow.stdout(Stdio::piped()).stderr(Stdio::null()));
     follow.stdout.as_mut().unwrap().read_exact(&mut [0; 10]).unwrap();
     let before = Instant::now();

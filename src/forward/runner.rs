@@ -1,0 +1,361 @@
+//! A task per forward: reads what is behind its cursor, tells it, and journals how far it has come.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::file::Lines;
+use super::post::{Outcome, Post};
+use super::wire::Message;
+use super::{Entry, Forwards, Receiver, Settings, Stand, Status};
+use crate::clock;
+use crate::fetch::Fetcher;
+use crate::ingest::{Ingest, Running};
+use crate::model::{Cursor, Origin, Position, SourceName, Submission, Time};
+use crate::provider::OWN;
+use crate::stop::{Part, stopped};
+use crate::store::{EventFilter, Reader, Step, StoreError, Told, TurnPlace};
+use crate::telemetry;
+
+/// Most messages of one turn: the cursor is journalled behind them.
+const MESSAGES_MAX: usize = 512;
+/// Most elements that are looked at for them.
+const LOOKS_MAX: usize = 20_000;
+/// The wait before what failed is tried again: the store, or the file.
+const AGAIN: Duration = Duration::from_secs(2);
+/// What a cursor's feed starts with.
+const FEED: &str = "forward/";
+
+/// How far a forward has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Mark {
+    /// All up to here is told.
+    place: TurnPlace,
+    /// What came or turned before is passed over.
+    since: Option<Time>,
+}
+
+/// What is behind a mark.
+struct Found {
+    messages: Vec<Message>,
+    /// The mark behind them.
+    next: TurnPlace,
+    /// Whether there may be more at once.
+    more: bool,
+}
+
+struct Task {
+    settings: Settings,
+    reader: Reader,
+    ingest: Ingest,
+    stand: Arc<Mutex<Stand>>,
+    sink: Sink,
+    mark: Mark,
+}
+
+enum Sink {
+    Post(Box<Post>),
+    Lines(Arc<Mutex<Lines>>),
+}
+
+/// Starts a part for each. They journal nothing behind their stop. One that was there `before`, and
+/// tells the same receiver, goes on with its numbers.
+pub fn start(
+    all: Vec<Settings>,
+    fetcher: &Fetcher,
+    running: &Running,
+    before: &Forwards,
+) -> (Forwards, Vec<Part>) {
+    let (mut entries, mut parts) = (Vec::new(), Vec::new());
+    for settings in all {
+        let (to, name) = (settings.to.to_string(), settings.name.clone());
+        telemetry::forward::known(&name);
+        let known = before.0.iter().find(|entry| entry.name == name && entry.to() == to);
+        let stand = known.map(|entry| Arc::clone(&entry.stand)).unwrap_or_else(|| {
+            let status = Status { name: name.clone(), to, ..Status::default() };
+            Arc::new(Mutex::new(Stand { status, ..Stand::default() }))
+        });
+        let (replays, orders) = mpsc::channel(1);
+        entries.push(Entry { name: name.clone(), stand: Arc::clone(&stand), replays });
+        let sink = match settings.to.clone() {
+            Receiver::Url { url, keys } => {
+                Sink::Post(Box::new(Post { url, keys, fetcher: fetcher.clone() }))
+            }
+            Receiver::File(path) => Sink::Lines(Arc::new(Mutex::new(Lines::new(path)))),
+        };
+        let (reader, ingest) = (running.reader.clone(), running.ingest.clone());
+        let task = Task { settings, reader, ingest, stand, sink, mark: Mark::default() };
+        parts.push(Part::start(format!("forward {name}"), |mut stop| async move {
+            tokio::select! {
+                () = stopped(&mut stop) => {}
+                () = task.work(orders) => {}
+            }
+        }));
+    }
+    (Forwards(entries.into()), parts)
+}
+
+impl Task {
+    async fn work(mut self, mut orders: mpsc::Receiver<Time>) {
+        self.ingest.ready().await;
+        let mut progress = self.ingest.progress();
+        while !self.begin().await {
+            tokio::time::sleep(AGAIN).await;
+        }
+        loop {
+            progress.mark_unchanged();
+            let more = tokio::select! {
+                biased;
+                Some(since) = orders.recv() => {
+                    self.mark = Mark { place: TurnPlace::default(), since: Some(since) };
+                    true
+                }
+                more = self.turn() => more,
+            };
+            if more {
+                continue;
+            }
+            tokio::select! {
+                changed = progress.changed() => if changed.is_err() { return },
+                Some(since) = orders.recv() => {
+                    self.mark = Mark { place: TurnPlace::default(), since: Some(since) };
+                }
+            }
+        }
+    }
+
+    /// Goes to the journalled cursor; a new forward begins with what comes from now on.
+    async fn begin(&mut self) -> bool {
+        match self.reader.cursor(&SourceName::operator(), &self.feed()) {
+            Ok(Some(text)) => {
+                // One that cannot be read is of a newer version: everything is told again.
+                self.mark = Mark::parse(&text).unwrap_or_default();
+                true
+            }
+            Ok(None) => match self.reader.totals() {
+                Ok(totals) => {
+                    self.mark = Mark { place: start_of(totals.applied), since: None };
+                    self.keep().await
+                }
+                Err(_) => false,
+            },
+            Err(_) => false,
+        }
+    }
+
+    /// Tells what is behind the mark. Says whether to go on at once.
+    async fn turn(&mut self) -> bool {
+        let (reader, mark) = (self.reader.clone(), self.mark);
+        let subjects = self.settings.subjects.clone();
+        let found = tokio::task::spawn_blocking(move || look(&reader, &subjects, mark)).await;
+        let found = match found {
+            Ok(Ok(found)) => found,
+            // The checks tell of the store.
+            _ => {
+                tokio::time::sleep(AGAIN).await;
+                return true;
+            }
+        };
+        let Found { messages, next, more } = found;
+        open(&self.stand).waiting = messages.first().map(|message| message.at);
+        let is_news = !messages.is_empty();
+        if is_news {
+            self.tell(messages).await;
+        }
+        self.mark.place = next;
+        if !more {
+            self.mark.since = None;
+            open(&self.stand).waiting = None;
+        }
+        // What nobody was told of needs no record: it is passed over again after a start.
+        if is_news {
+            while !self.keep().await {
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+        more
+    }
+
+    async fn tell(&self, messages: Vec<Message>) {
+        let (stand, name) = (Arc::clone(&self.stand), self.settings.name.clone());
+        let note = move |outcome: Outcome| note(&stand, &name, outcome);
+        match &self.sink {
+            Sink::Post(post) => post.tell(messages, note).await,
+            Sink::Lines(lines) => {
+                let messages = Arc::new(messages);
+                loop {
+                    let (lines, messages) = (Arc::clone(lines), Arc::clone(&messages));
+                    let add =
+                        move || lines.lock().unwrap_or_else(PoisonError::into_inner).add(&messages);
+                    match tokio::task::spawn_blocking(add).await {
+                        Ok(Ok(())) => break,
+                        Ok(Err(error)) => note(Outcome::Failed(error.to_string())),
+                        Err(error) => note(Outcome::Failed(error.to_string())),
+                    }
+                    tokio::time::sleep(AGAIN).await;
+                }
+                messages.iter().for_each(|_| note(Outcome::Taken));
+            }
+        }
+    }
+
+    /// Journals how far it has come.
+    async fn keep(&self) -> bool {
+        let submission = Submission {
+            source: SourceName::operator(),
+            provider: OWN.into(),
+            origin: Origin::Operator,
+            feed: "".into(),
+            received_at: clock::now(),
+            elements: Vec::new(),
+            cursor: Some(Cursor { feed: self.feed(), state: self.mark.to_string() }),
+            released: Vec::new(),
+        };
+        self.ingest.submit(&submission).await.is_ok()
+    }
+
+    fn feed(&self) -> String {
+        format!("{FEED}{}", self.settings.name)
+    }
+}
+
+fn note(stand: &Mutex<Stand>, name: &str, outcome: Outcome) {
+    let mut stand = open(stand);
+    match outcome {
+        Outcome::Taken => {
+            stand.status.sent += 1;
+            stand.last_success = Some(clock::now());
+            if stand.status.error.take().is_some() {
+                telemetry::forward::recovered(name);
+            }
+            stand.status.failures = 0;
+            telemetry::forward::taken(name);
+        }
+        Outcome::Failed(why) => {
+            stand.status.failures += 1;
+            telemetry::forward::failed(name, &why);
+            stand.status.error = Some(why);
+        }
+    }
+}
+
+fn open(stand: &Mutex<Stand>) -> MutexGuard<'_, Stand> {
+    stand.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The place before everything of a record.
+fn start_of(record: Position) -> TurnPlace {
+    TurnPlace { record, element: 0, number: 0 }
+}
+
+/// What is behind a mark, in the order of the journal. It blocks on the store.
+fn look(reader: &Reader, subjects: &super::Subjects, mark: Mark) -> Result<Found, StoreError> {
+    let mut all: Vec<(TurnPlace, Message)> = Vec::new();
+    let mut bound = start_of(reader.totals()?.applied).max(mark.place);
+    let mut more = false;
+    if !subjects.kinds.is_empty() {
+        let (events, reached) = events(reader, subjects, mark)?;
+        more = reached.is_some();
+        bound = reached.unwrap_or(bound);
+        all.extend(events);
+    }
+    if subjects.has_turns() {
+        let turns = reader.turns_behind(mark.place, MESSAGES_MAX)?;
+        if turns.len() == MESSAGES_MAX
+            && let Some((last, _)) = turns.last().filter(|(last, _)| *last < bound)
+        {
+            (bound, more) = (*last, true);
+        }
+        let wanted = turns.into_iter().filter(|(_, turn)| match turn.added {
+            true => subjects.added,
+            false => subjects.lifted,
+        });
+        all.extend(wanted.map(|(place, turn)| (place, Message::of_turn(place, &turn))));
+    }
+    all.retain(|(place, message)| {
+        let is_late = mark.since.is_none_or(|since| message.at.nanos() >= since.nanos());
+        *place > mark.place && *place <= bound && is_late
+    });
+    all.sort_by_key(|(place, _)| *place);
+    let messages = all.into_iter().map(|(_, message)| message).collect();
+    Ok(Found { messages, next: bound, more })
+}
+
+/// The events behind a mark, each with its place; and the place up to which all are there, if that
+/// is not the end.
+type Events = (Vec<(TurnPlace, Message)>, Option<TurnPlace>);
+
+fn events(reader: &Reader, subjects: &super::Subjects, mark: Mark) -> Result<Events, StoreError> {
+    let TurnPlace { record, element, .. } = mark.place;
+    let mut scan =
+        reader.events_from(EventFilter::default(), (record, element.saturating_sub(1)))?;
+    let (mut found, mut looked) = (Vec::new(), 0);
+    let (mut last, mut number) = (None, 0);
+    loop {
+        let (record, element) = scan.place();
+        // The events of one element stay together.
+        let is_next = last.is_none_or(|last| last != (record, element));
+        if is_next && (found.len() >= MESSAGES_MAX || looked >= LOOKS_MAX) {
+            let place = TurnPlace { record, element: element + 1, number: 0 };
+            return Ok((found, Some(place.max(mark.place))));
+        }
+        match scan.step()? {
+            Step::Told(told) => {
+                looked += 1;
+                number = if last == Some(told.place) { number + 1 } else { 1 };
+                last = Some(told.place);
+                if let Some(message) = wanted(subjects, &told) {
+                    let (record, element) = told.place;
+                    found.push((TurnPlace { record, element: element + 1, number }, message));
+                }
+            }
+            Step::Passed(number) => looked += number.max(1),
+            Step::End => return Ok((found, None)),
+        }
+    }
+}
+
+fn wanted(subjects: &super::Subjects, told: &Told) -> Option<Message> {
+    subjects.kinds.contains(&told.event.kind).then(|| Message::of_event(told))
+}
+
+impl std::fmt::Display for Mark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let TurnPlace { record, element, number } = self.place;
+        write!(f, "{}.{}.{element}.{number}", record.segment, record.offset)?;
+        self.since.map_or(Ok(()), |since| write!(f, "@{since}"))
+    }
+}
+
+impl Mark {
+    fn parse(text: &str) -> Option<Mark> {
+        let (place, since) = match text.split_once('@') {
+            Some((place, since)) => (place, Some(Time::parse(since)?)),
+            None => (text, None),
+        };
+        let mut numbers = place.split('.').map(|number| number.parse::<u32>().ok());
+        let mut next = || numbers.next().flatten();
+        let record = Position { segment: next()?, offset: next()? };
+        let place = TurnPlace { record, element: next()?, number: next()? };
+        numbers.next().is_none().then_some(Mark { place, since })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_read_as_it_was_written() {
+        let record = Position { segment: 3, offset: 88 };
+        let place = TurnPlace { record, element: 2, number: u32::MAX };
+        for since in [None, Time::parse("2026-06-15T10:32:11.5Z")] {
+            let mark = Mark { place, since };
+            assert_eq!(Mark::parse(&mark.to_string()), Some(mark));
+        }
+        for bad in ["", "1.2.3", "1.2.3.4.5", "1.2.3.x", "1.2.3.4@yesterday"] {
+            assert_eq!(Mark::parse(bad), None, "{bad}");
+        }
+    }
+}

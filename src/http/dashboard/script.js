@@ -1,0 +1,42 @@
+// Keeps the page current: on each change of a verdict, and every few seconds. Without it the page
+// is the same, as of when it was loaded.
+"use strict";
+
+let waiting = false;
+
+async function refresh() {
+  if (waiting || document.hidden) return;
+  waiting = true;
+  try {
+    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+    if (!answer.ok) return;
+    const next = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const section of document.querySelectorAll("main section[id]")) {
+      const fresh = next.getElementById(section.id);
+      // Nobody's typing, reading or scrolling is taken away.
+      const busy = section.contains(document.activeElement) || section.querySelector("form");
+      if (fresh && !busy && fresh.innerHTML !== section.innerHTML) {
+        section.replaceChildren(...fresh.childNodes);
+      }
+    }
+  } catch {
+    // The daemon is away; the next beat tries again.
+  } finally {
+    waiting = false;
+  }
+}
+
+function follow() {
+  const changes = new EventSource("/v1/changes");
+  let soon;
+  for (const kind of ["verdict", "reset"]) {
+    changes.addEventListener(kind, () => {
+      clearTimeout(soon);
+      soon = setTimeout(refresh, 500);
+    });
+  }
+}
+
+// Few may follow at once: who only passes by does not.
+setTimeout(follow, 2000);
+setInterval(refresh, 10000);
