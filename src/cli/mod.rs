@@ -28,6 +28,7 @@ mod lift;
 mod list;
 mod lookup;
 mod man;
+mod maps;
 mod output;
 mod poll;
 mod quarantine;
@@ -147,6 +148,9 @@ enum Verb {
     Completions(completions::Arguments),
     /// Print the manual page, of one verb or of all
     Man(man::Arguments),
+    /// Write LMDB maps for the daemon that starts this
+    #[command(name = maps::VERB, hide = true)]
+    Maps(maps::Arguments),
 }
 
 /// The whole program, from the process's arguments to its exit status.
@@ -215,6 +219,7 @@ fn dispatch(verb: Verb, context: &mut Context) -> Outcome {
         Verb::Verify(arguments) => arguments.run(context),
         Verb::Completions(arguments) => arguments.run(context),
         Verb::Man(arguments) => arguments.run(context),
+        Verb::Maps(arguments) => arguments.run(),
     }
 }
 

@@ -9,8 +9,10 @@ use clap::Args;
 use super::configuration;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
+use super::maps;
 use crate::config::Problems;
 use crate::daemon::{Misconfigured, Process};
+use crate::export;
 
 /// How long the allocator keeps free memory, in milliseconds (mimalloc's "Environment Options").
 const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
@@ -23,6 +25,7 @@ impl Arguments {
     /// Runs until the daemon is told to stop.
     pub(super) fn run(self, context: &mut Context) -> Outcome {
         give_back();
+        export::write_maps_by(maps::VERB);
         let failed = |error: anyhow::Error| Failure::Failed(format!("{error:#}"));
         // First, so that a SIGHUP does not kill while the configuration is read either.
         let process = Process::new().map_err(failed)?;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
 use nix::unistd::geteuid;
+use serde::{Deserialize, Serialize};
 
 use super::Settings;
 use crate::model::Time;
@@ -40,7 +41,7 @@ impl FileError {
 }
 
 /// Which version of a file there is: what any writing or replacing changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stamp {
     pub(super) inode: u64,
     pub(super) bytes: u64,
@@ -189,6 +190,15 @@ impl Settings {
                         return Err(failed(io::Error::other("it is another user's")));
                     }
                     path = directory_of(&path).join(fs::read_link(&path).map_err(failed)?);
+                }
+                // A link that leads nowhere is no wish to have directories made there.
+                _ if path != self.path && !directory_of(&path).is_dir() => {
+                    let what = format!("{} is no directory", directory_of(&path).display());
+                    return Err(FileError::new(
+                        "follow the link",
+                        &self.path,
+                        io::Error::other(what),
+                    ));
                 }
                 // Whatever is in the way is told by who writes.
                 _ => return Ok(Settings { path, ..self.clone() }),

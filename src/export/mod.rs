@@ -33,6 +33,7 @@ pub use compare::{not_compared, verify_stopped};
 pub use format::{ALL, Entry, Format, Hash, Shape, Style, Unfit};
 pub use listed::{Keys, Listing};
 pub use rows::{Row, Rows};
+pub use table::{serve_maps, write_maps_by};
 
 /// What holds the rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

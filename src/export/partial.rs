@@ -5,43 +5,56 @@
 use std::sync::Arc;
 
 use super::Settings;
-use super::file;
+use super::file::{self, Stamp};
 use super::publish::Outcome;
 use super::rows::Edits;
 use super::scan::{Ends, Found};
-use super::table::Applied;
+use super::table::{Applied, Kept, Made};
 use super::write::{Job, Written};
 use crate::telemetry::export as telemetry;
 
 impl Job {
-    /// Changes the rows of these addresses in the file that is there. `None`: all of it has to be
-    /// written.
-    pub(super) fn changes(mut self, keys: &[Box<str>]) -> Option<Written> {
-        let mut kept = self.base.take()?;
-        self.settings = Arc::new(self.settings.placed().ok()?);
+    /// Changes the rows of these addresses in the file that is there.
+    ///
+    /// # Errors
+    /// When all of it has to be written; with the version of the file that we have left, if a
+    /// failure of ours may have left another.
+    pub(super) fn changes(mut self, keys: &[Box<str>]) -> Result<Written, Option<Stamp>> {
+        let mut kept = self.base.take().ok_or(None)?;
+        self.settings = Arc::new(self.settings.placed().map_err(|_| None)?);
+        let (edits, ends) = self.edits(keys).ok_or(None)?;
+        let applied = kept.apply(&edits).map_err(|error| {
+            let Settings { name, path, .. } = &*self.settings;
+            telemetry::not_in_place(name, path, &error.to_string());
+            kept.left()
+        })?;
+        let (rows, changed, base) = match applied {
+            Applied::Same => (kept.rows(), false, kept),
+            Applied::InPlace => (kept.rows(), true, kept),
+            Applied::Another(made) => (made.rows, true, self.put(made).ok_or(None)?),
+            Applied::Foreign => return Err(None),
+        };
+        // What is held back stays so.
+        let outcome = Outcome { rows, changed, held: 0, partial: true };
+        let found = Found { ends, ..Found::default() };
+        Ok(Written::new(&self.settings.path, Ok(outcome), found, Some(base)))
+    }
+
+    /// What the store says of these addresses, and when that ends.
+    fn edits(&self, keys: &[Box<str>]) -> Option<(Edits, Ends)> {
         let (mut edits, mut ends) = (Edits::default(), Ends::default());
         let scan = self.scan(self.made.filter(|_| self.held));
         for key in keys {
             let standings = (self.source.of)(key).ok()?;
             scan.one(key, &standings, &mut ends, &mut edits)?;
         }
-        let applied = kept.apply(&edits).inspect_err(|error| {
-            let Settings { name, path, .. } = &*self.settings;
-            telemetry::not_in_place(name, path, &error.to_string());
-        });
-        let (rows, changed, base) = match applied.ok()? {
-            Applied::Same => (kept.rows(), false, kept),
-            Applied::InPlace => (kept.rows(), true, kept),
-            Applied::Another(made) => {
-                let old = file::read(&self.settings.path).ok()?;
-                made.draft.replace(&self.settings, Some(&old)).ok()?;
-                (made.rows, true, (made.keep)(&self.settings.path)?)
-            }
-            Applied::Foreign => return None,
-        };
-        // What is held back stays so.
-        let outcome = Outcome { rows, changed, held: 0, partial: true };
-        let found = Found { ends, ..Found::default() };
-        Some(Written::new(&self.settings.path, Ok(outcome), found, Some(base)))
+        Some((edits, ends))
+    }
+
+    /// Puts a table in the place of the file.
+    fn put(&self, made: Made) -> Option<Box<dyn Kept>> {
+        let old = file::read(&self.settings.path).ok()?;
+        made.draft.replace(&self.settings, Some(&old)).ok()?;
+        (made.keep)(&self.settings.path)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use serde::{Deserialize, Serialize};
+
 /// One row: what the reader looks up, and what it finds there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Row<'a> {
@@ -12,7 +14,7 @@ pub struct Row<'a> {
 }
 
 /// Rows, in the order in which they were added.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Rows {
     text: String,
     /// Where each key and each value ends.
@@ -78,7 +80,7 @@ impl Rows {
 }
 
 /// Changes to make together.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Edits {
     /// Rows as they are to be.
     pub(super) puts: Rows,

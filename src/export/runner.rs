@@ -276,8 +276,11 @@ impl Runner {
         let force = matches!(what, What::Whole { force: true });
         let written = match changed {
             Some(keys) => match self.job(now, force, move |job| job.changes(&keys)).await {
-                Ok(Some(written)) => Ok(written),
-                Ok(None) => self.job(now, force, Job::whole).await,
+                Ok(Ok(written)) => Ok(written),
+                Ok(Err(left)) => {
+                    self.stamp = left.or(self.stamp);
+                    self.job(now, force, Job::whole).await
+                }
                 Err(panic) => Err(panic),
             },
             None => self.job(now, force, Job::whole).await,

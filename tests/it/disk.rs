@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::support::client::{Answer, event, notify, request};
-use super::support::daemon::{Daemon, Home, PATIENCE, PROGRAM};
+use super::support::daemon::{Daemon, Home, PATIENCE, PROGRAM, source};
 use super::support::{available, wait_for};
 
 /// Whether a test may run.
@@ -231,4 +231,69 @@ fn a_start_on_a_full_disk_waits_for_room() {
         let made_again = log.contains("store: made again");
         assert!(!made_again || matches!(case, "no sled" | "new"), "{case}: {log}");
     }
+}
+
+/// What a full disk leaves of a change of our own is ours, and not somebody else's.
+#[test]
+fn a_full_disk_of_a_map_is_told_as_such_and_goes_on() {
+    if !possible("disk::a_full_disk_of_a_map_is_told_as_such_and_goes_on") {
+        return;
+    }
+    let home = Home::new("");
+    let maps = home.dir.join("maps");
+    fs::create_dir(&maps).unwrap();
+    let export = format!(
+        "[[export]]\nname = \"map\"\nformat = \"postfix-transport\"\ntable = \"lmdb\"\n\
+         path = \"{}/x.lmdb\"\n",
+        maps.display()
+    );
+    home.configure(&(source() + &export));
+    let script = format!(
+        "mount -t tmpfs -o size=1m tmpfs {} && exec {PROGRAM} run -c {}",
+        maps.display(),
+        home.config().display()
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-rm", "sh", "-c", &script]);
+    let daemon = home.start_by(command).ready();
+    let seen = Path::new("/proc").join(daemon.pid().to_string()).join("root");
+    let seen = seen.join(maps.strip_prefix("/").unwrap());
+    let map = || {
+        let rows = daemon.rows(&["status"]);
+        let exports = rows[0]["exports"].as_array().unwrap().clone();
+        exports.into_iter().find(|export| export["name"] == "map").unwrap()
+    };
+    let (body, addresses) = batch("first", 100);
+    assert_eq!(notify(daemon.http, &body).status, 200);
+    let rows = |count: usize| (map()["rows"] == count).then_some(());
+    wait_for("the map", PATIENCE, || rows(addresses.len()));
+    fill(&seen);
+    let (body, _) = batch("second", 900);
+    assert_eq!(notify(daemon.http, &body).status, 200);
+    let said = |text: &str| map()["error"].as_str().is_some_and(|e| e.contains(text)).then_some(());
+    wait_for("a word", PATIENCE, || said("free some space"));
+    assert!(map()["foreign"].is_null(), "{}", map());
+    fs::remove_file(seen.join("ballast")).unwrap();
+    wait_for("the map", PATIENCE, || rows(1000));
+    assert!(map()["foreign"].is_null() && map()["error"].is_null(), "{}", map());
+    daemon.stop();
+}
+
+/// A file system that an error has made read-only may be mended: systemd must try again.
+#[test]
+fn a_start_on_a_read_only_disk_can_be_tried_again() {
+    if !possible("disk::a_start_on_a_read_only_disk_can_be_tried_again") {
+        return;
+    }
+    let home = Home::new("");
+    fs::create_dir_all(home.state()).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o ro tmpfs {} && exec {PROGRAM} run -c {}",
+        home.state().display(),
+        home.config().display()
+    );
+    let output = Command::new("unshare").args(["-rm", "sh", "-c", &script]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("store.path") && said.contains("mount the file system"), "{said}");
 }

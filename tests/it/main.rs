@@ -40,6 +40,7 @@ mod lists_facts;
 mod logs;
 mod lookup;
 mod lookup_postfix;
+mod map_cut;
 mod masses;
 mod measured;
 mod memory;

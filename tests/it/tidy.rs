@@ -157,7 +157,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("metrics", &["telemetry/"]),
     ("metrics_exporter_prometheus", &["telemetry/", "daemon/", "http/"]),
     ("tracing", &["telemetry/"]),
-    ("heed", &["export/table/lmdb.rs"]),
+    ("heed", &["export/table/lmdb/map.rs"]),
     ("cdb2", &["export/table/cdb.rs"]),
     ("rustix", &["cli/output.rs", "ingest/applier.rs"]),
     (
@@ -167,7 +167,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "control/",
             "export/file.rs",
             "export/note.rs",
-            "export/table/lmdb.rs",
+            "export/table/lmdb/",
             "journal/",
             "listen.rs",
             "probe/",

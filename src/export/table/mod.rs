@@ -14,9 +14,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use super::file::{Draft, FileError, Stamp};
 use super::rows::{Edits, Row};
 use super::{Shape, Table};
+
+pub use lmdb::{serve as serve_maps, write_maps_by};
 
 #[cfg(test)]
 pub(super) use lmdb::rows as rows_of_map;
@@ -96,6 +100,11 @@ pub(super) trait Kept: Send {
     /// Makes all the edits visible at once.
     fn apply(&mut self, edits: &Edits) -> Result<Applied, FileError>;
 
+    /// Which version of the file we have left, where also a change that fails may leave another.
+    fn left(&self) -> Option<Stamp> {
+        None
+    }
+
     /// Leaves what the next start needs to go on with it.
     fn leave(&self) {}
 }
@@ -123,7 +132,7 @@ pub(super) fn kind(table: Table) -> &'static dyn Kind {
 
 /// What a map holds: the number of its rows, and a sum over all of them that does not depend on
 /// their order. Two maps of the same digest have the same rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Digest {
     pub(super) rows: u64,
     pub(super) sum: u64,
@@ -133,6 +142,11 @@ impl Digest {
     pub(super) fn add(&mut self, row: Row<'_>) {
         self.rows = self.rows.wrapping_add(1);
         self.sum = self.sum.wrapping_add(hash(row.key.as_bytes(), row.value.as_bytes()));
+    }
+
+    /// Of the rows of both, which have no key in common.
+    fn and(self, other: Digest) -> Digest {
+        Digest { rows: self.rows.wrapping_add(other.rows), sum: self.sum.wrapping_add(other.sum) }
     }
 
     fn remove(&mut self, hash: u64) {
