@@ -284,6 +284,22 @@ pub struct Certificate {
     pub problem: Option<String>,
 }
 
+impl Certificate {
+    /// Whether its term has ended.
+    pub fn has_ended(&self, now: Time) -> bool {
+        self.end.is_some_and(|end| now.nanos() >= end.nanos())
+    }
+
+    /// What is wrong with its term, if it has ended or soon will.
+    pub fn term(&self, now: Time) -> Option<String> {
+        let end = self.end?;
+        if self.has_ended(now) {
+            return Some(format!("it has ended at {end}, and no provider trusts it any more"));
+        }
+        (end.since(now) < CERTIFICATE_TERM).then(|| format!("it ends at {end}"))
+    }
+}
+
 fn certificate_check(certificate: &Certificate, now: Time) -> Option<HealthCheck> {
     let check =
         |problem, well: &str| HealthCheck::new("certificate", Health::Degraded, problem, well);
@@ -294,13 +310,7 @@ fn certificate_check(certificate: &Certificate, now: Time) -> Option<HealthCheck
     }
     let end = certificate.end?;
     let hint = "renew it; a new one is taken by itself";
-    let problem = if now.nanos() >= end.nanos() {
-        Some(format!("it has ended at {end}, and no provider trusts it any more: {hint}"))
-    } else if end.since(now) < CERTIFICATE_TERM {
-        Some(format!("it ends at {end}: {hint}"))
-    } else {
-        None
-    };
+    let problem = certificate.term(now).map(|term| format!("{term}: {hint}"));
     Some(check(problem, &format!("good until {end}")))
 }
 

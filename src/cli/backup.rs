@@ -4,6 +4,7 @@
 //! may.
 
 use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind::{FileTooLarge, NotADirectory, NotFound, QuotaExceeded, StorageFull};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -51,14 +52,15 @@ impl Arguments {
                     progress(context, done, all);
                 },
             );
-            made.and_then(|(mut out, held)| out.flush().map(|()| held))
+            let made = made.and_then(|(mut out, held)| out.flush().map(|()| held));
+            made.map_err(|error| failed(&error, &state))
         } else {
-            write(&self.file, |out| {
+            write(&self.file, &state, |out| {
                 let sync = File::sync_data;
                 backup::make(&state, end, now, out, sync, |done, all| progress(context, done, all))
             })
         };
-        let held = made.map_err(|error| failed(&error, &state))?;
+        let held = made?;
         let row = row(&held);
         if is_stdout {
             context.out.note(&shown("Made", &held));
@@ -93,19 +95,31 @@ fn source(context: &mut Context) -> Result<(PathBuf, Option<Position>), Failure>
     }
 }
 
-/// Writes a file beside, and puts it in its place when it is whole and durable.
-fn write(path: &Path, make: impl FnOnce(File) -> io::Result<(File, Held)>) -> io::Result<Held> {
-    let name = path.file_name().ok_or_else(|| io::Error::other("it is no name of a file"))?;
+/// Writes a file beside, and puts it in its place when it is whole and durable. A failure is that
+/// of the target, unless it is one of reading the state.
+fn write(
+    path: &Path,
+    state: &Path,
+    make: impl FnOnce(File) -> io::Result<(File, Held)>,
+) -> Result<Held, Failure> {
+    let no_name = || Failure::Usage(format!("{}: it is no name of a file", path.display()));
+    let name = path.file_name().ok_or_else(no_name)?;
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
     let draft = folder.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    let made = make(file).and_then(|(file, held)| {
-        file.sync_all()?;
-        fs::rename(&draft, path)?;
-        File::open(folder)?.sync_all()?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
+    let file = file.map_err(|error| failed(&error, folder))?;
+    let of_part = |error: io::Error| {
+        let of_target = matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge);
+        failed(&error, if of_target { folder } else { state })
+    };
+    let made = make(file).map_err(of_part).and_then(|(file, held)| {
+        let placed = file.sync_all().and_then(|()| fs::rename(&draft, path));
+        placed.map_err(|error| failed(&error, path))?;
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|error| failed(&error, folder))?;
         Ok(held)
     });
     if made.is_err() {
@@ -116,6 +130,8 @@ fn write(path: &Path, make: impl FnOnce(File) -> io::Result<(File, Held)>) -> io
 
 fn failed(error: &io::Error, path: &Path) -> Failure {
     let hint = match error.kind() {
+        NotFound | NotADirectory => "; make the directory, or name another",
+        StorageFull | QuotaExceeded => "; free some space, or name another place",
         io::ErrorKind::PermissionDenied => "; run this as root, or as the user of the daemon",
         _ => "",
     };

@@ -13,6 +13,13 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("and what the daemon's user may do", "suppressd check --deep --user suppressd"),
         ],
     ),
+    (
+        "config",
+        &[
+            ("what is not as by default", "suppressd config"),
+            ("what a key means", "suppressd config http.body_max"),
+        ],
+    ),
     ("reload", &[("after a change of the file", "suppressd check && suppressd reload")]),
     (
         "classify",

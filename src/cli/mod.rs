@@ -1,8 +1,8 @@
 //! The command line: one file per verb, each a set of arguments and a `run`.
 //!
-//! Verbs other than `run`, `check`, `classify`, `completions` and `man` send one command over the
-//! control socket and print what comes back; `verify` looks by itself where no daemon is running.
-//! Nothing here opens the store or talks to a provider.
+//! Verbs other than `run`, `check`, `config`, `classify`, `completions` and `man` send one command
+//! over the control socket and print what comes back; `verify` looks by itself where no daemon is
+//! running. Nothing here opens the store or talks to a provider.
 
 mod add;
 mod arguments;
@@ -10,6 +10,7 @@ mod backup;
 mod check;
 mod classify;
 mod completions;
+mod config;
 mod configuration;
 mod confirm;
 mod context;
@@ -95,6 +96,8 @@ enum Verb {
     Run(run::Arguments),
     /// Check the configuration, and show the webhooks, polls and exports it makes
     Check(check::Arguments),
+    /// Show what the configuration sets that is not so by default; of a key, what it means
+    Config(config::Arguments),
     /// Tell what a reply of a server means: whose fault it is, and which rule says so
     Classify(classify::Arguments),
     /// Have the daemon read its configuration again: exit 78 if it is wrong, and nothing changes
@@ -148,13 +151,13 @@ enum Verb {
     Completions(completions::Arguments),
     /// Print the manual page, of one verb or of all
     Man(man::Arguments),
-    /// Write LMDB maps for the daemon that starts this
-    #[command(name = maps::VERB, hide = true)]
-    Maps(maps::Arguments),
 }
 
 /// The whole program, from the process's arguments to its exit status.
 pub fn main() -> ExitCode {
+    if maps::served() {
+        return ExitCode::SUCCESS;
+    }
     completions::answer();
     ExitCode::from(run_with(std::env::args_os().collect()))
 }
@@ -193,6 +196,7 @@ fn dispatch(verb: Verb, context: &mut Context) -> Outcome {
     match verb {
         Verb::Run(arguments) => arguments.run(context),
         Verb::Check(arguments) => arguments.run(context),
+        Verb::Config(arguments) => arguments.run(context),
         Verb::Classify(arguments) => arguments.run(context),
         Verb::Reload(arguments) => arguments.run(context),
         Verb::Status(arguments) => arguments.run(context),
@@ -219,7 +223,6 @@ fn dispatch(verb: Verb, context: &mut Context) -> Outcome {
         Verb::Verify(arguments) => arguments.run(context),
         Verb::Completions(arguments) => arguments.run(context),
         Verb::Man(arguments) => arguments.run(context),
-        Verb::Maps(arguments) => arguments.run(),
     }
 }
 

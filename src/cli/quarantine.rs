@@ -34,7 +34,17 @@ enum Verb {
         json: bool,
     },
     /// Read payloads again, as after an upgrade or a mended kind map
-    Replay(Which),
+    Replay {
+        /// Their ids, as `list` shows them [default: all]
+        #[arg(value_name = "ID")]
+        ids: Vec<String>,
+        /// All of them, as without an id
+        #[arg(long, conflicts_with = "ids")]
+        all: bool,
+        /// Print JSON, one object a line
+        #[arg(long)]
+        json: bool,
+    },
     /// Forget payloads for good
     Drop(Which),
 }
@@ -85,9 +95,9 @@ impl Arguments {
                 }
                 Ok(0)
             }
-            Verb::Replay(which) => {
-                let command = Command::QuarantineReplay { ids: which.ids };
-                context.show(&[command], which.json, DONE_COLUMNS)
+            // It can be done again and loses nothing, so that none need be named.
+            Verb::Replay { ids, json, .. } => {
+                context.show(&[Command::QuarantineReplay { ids }], json, DONE_COLUMNS)
             }
             Verb::Drop(which) => {
                 let command = Command::QuarantineDrop { ids: which.ids };

@@ -51,6 +51,12 @@ impl Environment {
         Environment { variable: Box::new(variable), credentials, looks_only: false }
     }
 
+    /// A variable.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        let value = (self.variable)(name)?;
+        Some(value.to_string_lossy().into_owned())
+    }
+
     /// The same for a look from outside the unit, where there are no credentials. What is loaded so
     /// is shown, and never run.
     #[must_use]
@@ -62,8 +68,7 @@ impl Environment {
 impl Section<'_> {
     /// A variable of the environment.
     pub(super) fn variable(&self, name: &str) -> Option<String> {
-        let value = (self.environment().variable)(name)?;
-        Some(value.to_string_lossy().into_owned())
+        self.environment().text(name)
     }
 }
 

@@ -149,7 +149,7 @@ fn path(
     taken: &mut Taken,
 ) -> Option<PathBuf> {
     let field = section.need("path", "name the file that the MTA reads")?;
-    let path = field.path()?;
+    let path = field.place()?;
     let text = path.to_string_lossy();
     if text.ends_with('/') || path.file_name().is_none() || path.is_dir() {
         field.problem(format!("{} is a directory", shown(&text)), "name a file in it");
@@ -170,6 +170,14 @@ fn path(
         let what = format!("{} is written by export {other:?} already", shown(&text));
         field.problem(what, "give each export a file of its own");
         return None;
+    }
+    if !path.parent().is_none_or(|directory| field.is_open_to(directory)) {
+        return None;
+    }
+    if taken.store.is_some() && taken.store.as_deref() == place.parent() {
+        let what = format!("{} is among the store's own directories", shown(&text));
+        let hint = "choose another directory, such as \"export\" beside them";
+        field.warn(what, hint);
     }
     missing_directory(&field, &path, taken);
     taken.paths.insert(place, name.unwrap_or("?").to_owned());

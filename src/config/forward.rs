@@ -1,6 +1,7 @@
 //! The `[[forward]]` tables: who is told of what.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use url::Url;
 
@@ -37,7 +38,8 @@ fn forward(section: &Section<'_>, names: &mut BTreeSet<String>) -> Option<Settin
             if let Some(keys) = &keys {
                 keys.problem("signs nothing: a file is not signed", "remove it");
             }
-            file.path().map(Receiver::File)
+            let is_open = |path: &PathBuf| path.parent().is_none_or(|at| file.is_open_to(at));
+            file.place().filter(is_open).map(Receiver::File)
         }
         (None, None) => {
             section.missing("url", "write url = \"https://…\", or file = \"/path\"");

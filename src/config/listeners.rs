@@ -26,6 +26,13 @@ const CONTROL_SOCKET: &str = "/run/suppressd/control.sock";
 /// Permissions of a Unix socket: for those who share our group, as an MTA or a proxy.
 const SOCKET_MODE: u32 = 0o660;
 
+/// The permission to connect, for everybody (unix(7)).
+const OTHERS_WRITE: u32 = 0o002;
+
+/// The largest blocks whose hosts can all be proxies, as the least lengths of their prefixes.
+const PREFIX_MIN_V4: u8 = 8;
+const PREFIX_MIN_V6: u8 = 7;
+
 /// Bodies, in bytes: the least that holds one event, and what memory can bear.
 const BODY_MAX: RangeInclusive<u64> = 1 << 10..=1 << 30;
 const BODY_MAX_DEFAULT: usize = 8 << 20;
@@ -101,6 +108,11 @@ fn http_listen(section: &Section<'_>) -> Vec<Entry> {
         None => vec![Listen::Tcp(SocketAddr::from(HTTP_LISTEN))],
     };
     let (mode, group) = admitted(section, &places);
+    let bare = |listen: &&Listen| !listen.is_local() && **listen != Listen::Systemd;
+    if let (Some(listen), false) = (places.iter().find(bare), section.has("tls")) {
+        let hint = "set tls, or listen on a loopback address behind a proxy that speaks it";
+        section.warn("listen", format!("{listen} is open to other hosts without TLS"), hint);
+    }
     places.into_iter().map(|listen| Entry { listen, mode, group }).collect()
 }
 
@@ -135,6 +147,14 @@ pub(super) fn admitted(section: &Section<'_>, places: &[Listen]) -> (u32, Option
     (chosen.unwrap_or(SOCKET_MODE), group_field.and_then(|field| group(&field)))
 }
 
+/// Says what is odd about a socket that every user may use, and that shows or changes all there is.
+fn private(section: &Section<'_>, mode: u32) {
+    if mode & OTHERS_WRITE != 0 {
+        let hint = "use \"0660\", and set group to whoever may";
+        section.warn("mode", "lets every user of this host use the socket", hint);
+    }
+}
+
 /// The room for what is not yet durable; a body must fit.
 fn memory(field: &Field<'_>, body_max: usize) -> Option<usize> {
     let size = usize::try_from(field.size(MEMORY)?).ok()?;
@@ -151,6 +171,7 @@ pub(super) fn admin(section: Section<'_>) -> AdminSettings {
     let usual = Listen::Tcp(SocketAddr::from(ADMIN_LISTEN));
     let listen = section.take("listen").map_or(Some(usual.clone()), |field| listen(&field));
     let (mode, group) = admitted(&section, listen.as_slice());
+    private(&section, mode);
     let listen = listen.unwrap_or(usual);
     let token = section.take("token").map(|field| secrets(&field, true));
     let hosts = section.take("hosts").map(|field| hosts(&field));
@@ -183,8 +204,9 @@ fn hosts(field: &Field<'_>) -> Vec<String> {
 
 /// The `[control]` table.
 pub(super) fn control(section: Section<'_>) -> Control {
-    let socket = section.take("socket").and_then(|field| bindable(&field, field.path()?));
+    let socket = section.take("socket").and_then(|field| bindable(&field, field.place()?));
     let (mode, group) = admitted(&section, &[]);
+    private(&section, mode);
     section.finish();
     Control { socket: socket.unwrap_or_else(|| CONTROL_SOCKET.into()), mode, group }
 }
@@ -220,7 +242,10 @@ pub(super) fn clash(a: &Listen, b: &Listen) -> bool {
 pub(super) fn listen(field: &Field<'_>) -> Option<Listen> {
     let text = field.text()?;
     match checked(field, Listen::parse(text), &listen_hint(text))? {
-        Listen::Unix(path) => bindable(field, path).map(Listen::Unix),
+        Listen::Unix(path) => {
+            field.told_if_relative(&path);
+            bindable(field, path).map(Listen::Unix)
+        }
         listen => Some(listen),
     }
 }
@@ -240,6 +265,9 @@ fn listen_hint(text: &str) -> String {
 }
 
 fn bindable(field: &Field<'_>, path: PathBuf) -> Option<PathBuf> {
+    if !path.parent().is_none_or(|directory| field.is_open_to(directory)) {
+        return None;
+    }
     if path.as_os_str().len() <= SOCKET_PATH_MAX {
         return Some(path);
     }
@@ -334,7 +362,13 @@ fn proxies(field: &Field<'_>) -> Vec<IpNet> {
         let text = item.text()?;
         let net = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         let wrong = format!("{} is not an IP address or a CIDR block", shown(text));
-        checked(item, net.map_err(|_| wrong), hint)
+        let net = checked(item, net.map_err(|_| wrong), hint)?;
+        let least = if net.addr().is_ipv4() { PREFIX_MIN_V4 } else { PREFIX_MIN_V6 };
+        if net.prefix_len() < least {
+            let hint = "name the proxies alone: whoever is believed can call from any address";
+            item.warn(format!("{net} has whole parts of the Internet in it"), hint);
+        }
+        Some(net)
     };
     field.list().iter().filter_map(one).collect()
 }

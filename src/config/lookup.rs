@@ -36,6 +36,11 @@ pub(super) fn lookups(
                 let hint = "give each listener an address, a port or a path of its own";
                 field.problem(format!("{listen} is taken by {key}"), hint);
             }
+            if !listen.is_local() && listen != Listen::Systemd {
+                let hint = "let a firewall admit your MTAs alone, or listen on loopback";
+                let what = "other hosts reach it, and whoever does can ask about any address";
+                field.warn(format!("{listen}: {what}"), hint);
+            }
             taken.push((format!("lookup[{}].listen", index + 1), listen.clone()));
             Some(listen)
         });

@@ -3,12 +3,14 @@
 //! Reads files and the environment, and opens nothing that it keeps. A configuration that loads
 //! is one that `run` can start with, unless an address is taken or a disk is full.
 
+mod effective;
 mod environment;
 mod export;
 mod forward;
 mod hold;
 mod listeners;
 mod lookup;
+mod manual;
 mod near;
 mod poll;
 mod problem;
@@ -29,7 +31,9 @@ use std::time::Duration;
 use toml::de::DeTable;
 use url::Url;
 
+pub use effective::{Setting, settings};
 pub use environment::Environment;
+pub use manual::{about, is_within};
 pub use problem::{Problem, Problems, Weight};
 pub use report::{report, report_json};
 
@@ -286,7 +290,7 @@ fn public_hook(base: &Url, source: &SourceName) -> String {
 }
 
 fn store(section: Section<'_>) -> Store {
-    let path = section.take("path").and_then(|field| field.path());
+    let path = section.take("path").and_then(|field| field.directory());
     let retention = section.take("retention").and_then(|field| field.duration(DAY..=EVER));
     section.finish();
     Store {

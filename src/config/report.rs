@@ -49,9 +49,6 @@ pub fn report(config: &Config) -> String {
     if !forwards.is_empty() {
         list(&mut text, "forwards", &forwards);
     }
-    for warning in warnings(config) {
-        text.push_str(&format!("warning: {warning}\n"));
-    }
     text
 }
 
@@ -110,23 +107,8 @@ pub fn report_json(config: &Config) -> Value {
         "sources": config.sources.iter().map(source).collect::<Vec<_>>(),
         "exports": config.exports.iter().map(export).collect::<Vec<_>>(),
         "lookups": config.lookups.iter().map(lookup).collect::<Vec<_>>(),
-        "warnings": warnings(config),
+        "warnings": [],
     })
-}
-
-/// What can be meant, and is dangerous if it is not.
-fn warnings(config: &Config) -> Vec<String> {
-    let open = |lookup: &&lookups::Settings| {
-        !lookup.listen.is_local() && !matches!(lookup.listen, Listen::Systemd)
-    };
-    let warning = |lookup: &lookups::Settings| {
-        format!(
-            "lookup on {}: other hosts reach it, and whoever does can ask about any address; \
-             let a firewall admit your MTAs alone",
-            lookup.listen
-        )
-    };
-    config.lookups.iter().filter(open).map(warning).collect()
 }
 
 fn webhook_row(config: &Config, hook: &webhook::Settings) -> Vec<String> {

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::{DeString, DeTable, DeValue};
@@ -17,7 +17,7 @@ use super::walk::{Place, Walk};
 use crate::units;
 
 /// Most characters of a value that a problem shows.
-const SHOWN_MAX: usize = 60;
+pub(super) const SHOWN_MAX: usize = 60;
 
 /// One table of the file.
 pub(super) struct Section<'a> {
@@ -82,6 +82,12 @@ impl<'a> Section<'a> {
     /// Notes a problem with a key of this section, present or not.
     pub(super) fn problem(&self, key: &str, what: impl Into<String>, hint: impl Into<String>) {
         self.walk.problem(&self.place_of(key), what, hint);
+    }
+
+    /// Notes that a key of this section, present or not, can be meant as it is, and is wrong most
+    /// times.
+    pub(super) fn warn(&self, key: &str, what: impl Into<String>, hint: impl Into<String>) {
+        self.walk.warn(&self.place_of(key), what, hint);
     }
 
     /// Notes a problem with this section as a whole.
@@ -209,14 +215,47 @@ impl<'a> Field<'a> {
         Some(text)
     }
 
-    /// A file's path, relative to the working directory unless it is absolute.
+    /// The path of a file to read, relative to the working directory unless it is absolute.
     pub(super) fn path(&self) -> Option<PathBuf> {
         let path = self.text().map(PathBuf::from)?;
-        if self.walk.installed && path.is_relative() {
-            let hint = "under the unit it would be below /: write the whole path";
-            self.warn(format!("{} is a relative path", shown(&path.to_string_lossy())), hint);
+        if self.walk.installed {
+            self.told_if_relative(&path);
         }
         Some(path)
+    }
+
+    /// The path of what will be made.
+    pub(super) fn place(&self) -> Option<PathBuf> {
+        let path = self.text().map(PathBuf::from)?;
+        self.told_if_relative(&path);
+        Some(path)
+    }
+
+    /// Says that a path is relative, where that is wrong most times.
+    pub(super) fn told_if_relative(&self, path: &Path) {
+        // What begins with a dot is meant to be relative, but not where the unit has its file.
+        if path.is_relative() && (self.walk.installed || !path.starts_with(".")) {
+            let hint = match self.walk.installed {
+                true => "under the unit it would be below /: write the whole path",
+                false => "it depends on where suppressd is started: write the whole path, or ./",
+            };
+            self.warn(format!("{} is a relative path", shown(&path.to_string_lossy())), hint);
+        }
+    }
+
+    /// The path of a directory, which is there or can be made, as far as that can be told here.
+    pub(super) fn directory(&self) -> Option<PathBuf> {
+        let path = self.place()?;
+        self.is_open_to(&path).then_some(path)
+    }
+
+    /// Whether no file stands where a directory is to be.
+    pub(super) fn is_open_to(&self, directory: &Path) -> bool {
+        let there = directory.ancestors().find_map(|at| Some((at, at.metadata().ok()?)));
+        let Some((file, _)) = there.filter(|(_, meta)| !meta.is_dir()) else { return true };
+        let what = format!("{} is a file, and no directory", shown(&file.to_string_lossy()));
+        self.problem(what, "choose another path");
+        false
     }
 
     /// A whole number within limits.
@@ -373,7 +412,7 @@ impl<'a> Field<'a> {
 }
 
 /// The JSON of the same shape: what an adapter reads that takes a tree.
-fn json_of(value: &DeValue<'_>) -> serde_json::Value {
+pub(super) fn json_of(value: &DeValue<'_>) -> serde_json::Value {
     match value {
         DeValue::String(text) => text.as_ref().into(),
         DeValue::Integer(number) => {

@@ -76,6 +76,7 @@ pub(super) fn prepare(
 ) -> Result<Prepared> {
     let shown = |tls: &Tls| {
         let identity = Identity::read(tls)?;
+        identity.tell_term();
         let acceptor = identity.acceptor()?;
         Ok(Shown { identity, acceptor })
     };

@@ -88,12 +88,16 @@ pub(super) fn passed(config: &Config) -> Result<Passed> {
 }
 
 fn unbound(key: &str, entry: &Entry, error: &std::io::Error) -> anyhow::Error {
-    use ErrorKind::{AddrInUse, AddrNotAvailable};
+    use ErrorKind::{AddrInUse, AddrNotAvailable, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     let listen = &entry.listen;
     let what = format!("{key}: cannot listen on {listen}: {error} ({})", listen.hint(error));
-    // Another program may go, an address come, and systemd start the socket.
-    let passes = matches!(error.kind(), AddrInUse | AddrNotAvailable);
-    match passes || *listen == Listen::Systemd {
+    // Another program may go, an address come, and a disk be mended. A socket of systemd's that is
+    // not there by now does not come to a process that runs already: its unit starts one.
+    let passes = matches!(
+        error.kind(),
+        AddrInUse | AddrNotAvailable | QuotaExceeded | ReadOnlyFilesystem | StorageFull
+    );
+    match passes && *listen != Listen::Systemd {
         true => anyhow!(what),
         false => Misconfigured(what).into(),
     }

@@ -15,7 +15,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -164,15 +164,20 @@ async fn run(
     }
 }
 
-/// Tells a state directory that cannot be had from what may pass.
+/// Tells a state directory that cannot be had from what may pass: a file system that an error has
+/// made read-only is mended or mounted anew.
 fn of_store(error: OpenError) -> anyhow::Error {
     use ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
     let kind = match &error {
         OpenError::Io { error, .. } => error.kind(),
         _ => return error.into(),
     };
-    if matches!(kind, NotADirectory | PermissionDenied | ReadOnlyFilesystem) {
-        return Misconfigured(format!("store.path: {error}")).into();
+    match kind {
+        NotADirectory | PermissionDenied => Misconfigured(format!("store.path: {error}")).into(),
+        ReadOnlyFilesystem => anyhow!(
+            "store.path: {error} (mount the file system writable, and see `dmesg` for why it is \
+             not; or add the path to ReadWritePaths= of the unit)"
+        ),
+        _ => error.into(),
     }
-    error.into()
 }

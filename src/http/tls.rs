@@ -20,6 +20,7 @@ use x509_cert::der::Decode;
 
 use super::{Key, Tls};
 use crate::admin::Certificate;
+use crate::clock;
 use crate::current::Current;
 use crate::model::Time;
 use crate::stop::stopped;
@@ -77,6 +78,13 @@ impl Identity {
         Arc::clone(&self.state)
     }
 
+    /// Tells if the term of its certificate has ended or soon will.
+    pub fn tell_term(&self) {
+        if let Some(term) = self.state.get().term(clock::now()) {
+            telemetry::health::certificate_term(&term);
+        }
+    }
+
     /// Begins TLS with the certificate that there is then.
     ///
     /// # Errors
@@ -117,6 +125,7 @@ impl Identity {
                 self.shown.set(shown);
                 self.state.set(Certificate { end, problem: None });
                 telemetry::health::certificate_read(end);
+                self.tell_term();
             }
             Err(error) => {
                 let end = self.state.get().end;

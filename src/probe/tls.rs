@@ -1,10 +1,11 @@
 //! Whether a certificate can be served: it has its key, and its term has not ended.
 
-use crate::config::Problem;
+use crate::config::{Problem, Weight};
 use crate::http::{Identity, Tls};
 use crate::model::Time;
 
 const KEY: &str = "http.tls";
+const RENEW: &str = "renew it; the running daemon takes a new one by itself";
 
 /// What is wrong with an identity.
 pub(super) fn fault(tls: &Tls, now: Time) -> Option<Problem> {
@@ -12,9 +13,13 @@ pub(super) fn fault(tls: &Tls, now: Time) -> Option<Problem> {
     match Identity::read(tls) {
         Err(error) => Some(Problem::late(KEY, None, error.to_string(), hint)),
         Ok(identity) => {
-            let end = identity.state().get().end.filter(|end| end.second() < now.second())?;
-            let what = format!("the certificate ended at {end}");
-            Some(Problem::late(KEY, None, what, "renew it"))
+            let what = identity.state().get().term(now)?;
+            let problem = Problem::late(KEY, None, format!("the certificate: {what}"), RENEW);
+            let weight = match identity.state().get().has_ended(now) {
+                true => Weight::Fault,
+                false => Weight::Warning,
+            };
+            Some(Problem { weight, ..problem })
         }
     }
 }

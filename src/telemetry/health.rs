@@ -193,3 +193,8 @@ pub fn certificate_read(end: Option<Time>) {
 pub fn certificate_unusable(error: impl Display) {
     error!(%error, "the certificate has changed, and cannot be used: the one of before goes on");
 }
+
+/// The term of the certificate has ended, or soon will.
+pub fn certificate_term(term: &str) {
+    warn!("the certificate of the public listener: {term}; renew it: a new one is taken by itself");
+}

@@ -141,7 +141,7 @@ fn a_record_in_no_form_is_set_aside_and_can_be_dropped() {
     let daemon = home.start().ready();
     assert_eq!(listed(&daemon), ["a", "b"]);
     check_told(&daemon, 2);
-    let replayed = daemon.answer(&["quarantine", "replay", "--all"]).1;
+    let replayed = daemon.answer(&["quarantine", "replay"]).1;
     assert!(replayed.iter().all(|row| row["done"] == false), "{replayed:?}");
     daemon.rows(&["quarantine", "drop", &ids[1].to_string(), &ids[3].to_string()]);
     check_told(&daemon, 0);

@@ -157,7 +157,9 @@ fn a_state_that_is_there_is_never_written_over() {
     assert!(output.status.code() == Some(1) && said(&output).contains("stop that first"));
     // Nor is a backup, by one that cannot be made.
     let missing = home.dir.join("missing/b.backup");
-    assert_eq!(daemon.cli(&["backup", text(&missing)]).status.code(), Some(1));
+    let output = daemon.cli(&["backup", text(&missing)]);
+    let named = format!("{}: ", home.dir.join("missing").display());
+    assert!(output.status.code() == Some(1) && said(&output).contains(&named), "{output:?}");
     assert_eq!(fs::read(&file).unwrap(), whole);
 }
 

@@ -55,6 +55,15 @@ const MISTAKES: &[Case] = &[
     ("listen = ", "listen: ", 78, "this is YAML"),
     ("[http]", "{ \"http\":", 78, "this is JSON"),
     ("[http]", "[admin]\nlisten = \"0.0.0.0:9025\"\n[http]", 78, "is open to other hosts"),
+    ("127.0.0.1:8025", "0.0.0.0:443", 0, "0.0.0.0:443 is open to other hosts without TLS"),
+    ("[store]", "trusted_proxies = [\"0.0.0.0/0\"]\n[store]", 0, "whole parts of the Internet"),
+    ("[store]", "trusted_proxies = [\"::/0\"]\n[store]", 0, "whole parts of the Internet"),
+    ("[store]", BODIES, 78, "use at least 4 times http.body_max"),
+    ("l.sock\"", "l.sock\"\nmode = \"0666\"", 0, "lets every user of this host use the socket"),
+    ("[store]", OPEN_ADMIN, 0, "admin.mode: lets every user of this host use the socket"),
+    ("DIR/state", "state", 0, "store.path: \"state\" is a relative path"),
+    ("DIR/state", "/etc/passwd/x", 78, "store.path: \"/etc/passwd\" is a file, and no directory"),
+    ("DIR/control", "/etc/passwd/x", 78, "\"/etc/passwd\" is a file, and no directory"),
     ("[store]", "[rules]\ncomplaint = \"never\"\n[store]", 78, "leave it out of `reasons`"),
     ("{ secret =", "{ signing_key =", 78, "did you mean \"secret\"?"),
     ("generic", "ses", 78, "did you mean \"amazon-ses\"?"),
@@ -73,9 +82,16 @@ const MISTAKES: &[Case] = &[
     ),
 ];
 
+const BODIES: &str = "body_max = \"64MiB\"\nmemory = \"32MiB\"\n[store]";
+
+const OPEN_ADMIN: &str = "[admin]\nlisten = \"unix:DIR/admin.sock\"\nmode = \"0666\"\n[store]";
+
 /// The same, behind the whole file.
 const ADDED: &[Case] = &[
     ("DIR/state/export/x\"", "DIR/exprot/x\"", 0, "DIR/exprot\" is no directory"),
+    ("DIR/state/export/x\"", "DIR/state/x\"", 0, "is among the store's own directories"),
+    ("DIR/state/export/x\"", "/etc/passwd/x\"", 78, "\"/etc/passwd\" is a file"),
+    ("DIR/state/export/x\"", OPEN_LOOKUP, 0, "config.toml:18: warning: lookup[1].listen: 0.0.0.0:"),
     ("DIR/state/export/x\"", "DIR/state/export/x\"\nmode = 0644", 78, "write the mode in quotes"),
     ("DIR/state/export/x\"", "DIR/state/journal/x\"", 78, "is in a directory of the store"),
     (
@@ -91,6 +107,9 @@ const ADDED: &[Case] = &[
         "is one text with blanks",
     ),
 ];
+
+const OPEN_LOOKUP: &str =
+    "DIR/state/export/x\"\n[[lookup]]\nprotocol = \"socketmap\"\nlisten = \"0.0.0.0:10031\"";
 
 const SOURCES: &[Case] = &[
     (
@@ -292,16 +311,26 @@ fn a_deep_check_tries_what_a_start_will_need() {
     }
     let (code, said) = deep(free(tls("DIR/good.pem", "DIR/good.key")));
     assert_eq!(code, 0, "{said}");
-    assert!(said.contains("checked as user root"), "{said}");
+    assert!(said.contains("checked as user root") && !said.contains("ends at"), "{said}");
+    certificate(directory, "soon", "3");
+    let (code, said) = deep(free(tls("DIR/soon.pem", "DIR/soon.key")));
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("warning: http.tls: the certificate: it ends at "), "{said}");
     let (pem, key) = (ended.join("ended.pem"), ended.join("key.pem"));
     for (text, word) in [
         (free(tls("DIR/good.pem", "DIR/other.key")), "http.tls"),
         (free(tls("DIR/good.key", "DIR/good.pem")), "has the two files swapped"),
-        (free(tls(pem.to_str().unwrap(), key.to_str().unwrap())), "the certificate ended at "),
-        (free(GOOD.replace("DIR/state", "DIR/file/state")), "DIR/file is a file, and no directory"),
+        (
+            free(tls(pem.to_str().unwrap(), key.to_str().unwrap())),
+            "the certificate: it has ended at ",
+        ),
+        (
+            free(GOOD.replace("DIR/state", "DIR/file/state")),
+            "\"DIR/file\" is a file, and no directory",
+        ),
         (
             free(GOOD.replace("DIR/control", "DIR/file/control")),
-            "control.socket: DIR/file is a file",
+            "control.socket: \"DIR/file\" is a file",
         ),
         (free(format!("{GOOD}{EXPORT}command = [\"/no/such\"]\n")), "export[1].command (\"x\")"),
         (GOOD.replace("8025", &port.to_string()), "another program has it"),
@@ -352,7 +381,7 @@ fn a_fault_that_is_found_late_is_one_of_the_configuration() {
     for (text, word) in [
         (good.replace("[store]", tls), "http.tls: "),
         (good.replace("DIR/state", "DIR/file/state"), "store.path: "),
-        (good.replace("DIR/control", "DIR/file/control"), "control.socket: cannot listen on"),
+        (good.replace("DIR/control", "DIR/file/control"), "control.socket: "),
         (good.replace("127.0.0.1:0\"\npublic", "unix:/proc/x\"\npublic"), "http.listen: cannot"),
     ] {
         place.write(&text);

@@ -4,6 +4,8 @@
 //! what is then read (`.txt`). With `BLESS=1` the latter are written anew.
 
 use crate::support::child::Guarded;
+use crate::support::client::SECRET;
+use crate::support::daemon::{Home, PROGRAM};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -378,4 +380,34 @@ fn a_shell_completes_the_values_of_options_and_the_names_of_the_configuration() 
         let all = completed(directory.path(), line);
         assert!(all.iter().any(|value| value == offered), "{line:?}: {all:?}");
     }
+}
+
+#[test]
+fn what_is_set_and_what_a_key_means_is_told_without_secrets() {
+    let home = Home::new("");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.arg("config").args(arguments).arg("-c").arg(home.config());
+        let output = command.env("SUPPRESSD_LOG", "debug").output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    let (code, said) = run(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    for word in
+        ["http.listen", "127.0.0.1:0", "line 4", "source[1].webhook.secret", "SUPPRESSD_LOG"]
+    {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    let (_, json) = run(&["--json"]);
+    for told in [&said, &json] {
+        assert!(!told.contains(SECRET), "{told}");
+    }
+    let row = json.lines().next().unwrap();
+    let row: Value = serde_json::from_str(row).unwrap();
+    assert!(row["key"].is_string() && row["line"].is_u64(), "{row}");
+    let (code, said) = run(&["http.listen"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("\"systemd\"") && said.contains("here: http.listen"), "{said}");
+    let (code, said) = run(&["no_such_key"]);
+    assert_eq!(code, Some(64), "{said}");
 }

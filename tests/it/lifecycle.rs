@@ -243,7 +243,7 @@ fn a_socket_too_many_or_too_few_is_a_fault_with_a_hint() {
     assert_eq!(output.status.code(), Some(78), "{said}");
     assert!(said.contains("http.listen = \"systemd\""), "{said}");
     activate(&home, &["http"]);
-    let said = refused(&home, 1);
+    let said = refused(&home, 78);
     assert!(said.contains("http.listen") && said.contains("suppressd.socket"), "{said}");
 }
 

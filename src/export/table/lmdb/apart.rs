@@ -150,7 +150,7 @@ impl Writer {
     /// Why there is no answer.
     fn ended(&mut self) -> io::Error {
         let how = match &mut self.place {
-            Apart::Process(child) => child.wait().map(|status| how(status)),
+            Apart::Process(child) => child.wait().map(how),
             Apart::Thread(_) => Ok("a fault of its own".to_owned()),
         };
         let how = how.unwrap_or_else(|error| error.to_string());
