@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use super::{Admin, Failure, Replies, Reply, blocking, unheard};
 use crate::clock;
 use crate::model::{
-    Address, Correction, Cursor, Element, Event, Filter, Origin, Position, Reread, Scope,
+    Address, Correction, Cursor, Element, Event, Filter, MassId, Origin, Position, Reread, Scope,
     SourceName, Standing, Submission, Suppression, Time,
 };
 use crate::provider::{OPERATOR, correction_element};
@@ -38,10 +38,13 @@ struct Run {
     start: Position,
     end: Position,
     waiting: Vec<Element>,
-    rows: Vec<Value>,
+    /// What becomes of verdicts, by address key and scope.
+    rows: Vec<(Box<str>, Scope, Value)>,
     addresses: u64,
     changed: u64,
     corrected: u64,
+    /// How many of the changes are held back with a mass.
+    held: u64,
 }
 
 impl Admin {
@@ -62,7 +65,7 @@ impl Run {
         let (now, start) = (clock::now(), admin.reader.journal_start()?);
         let end = admin.reader.totals()?.applied;
         let (waiting, rows) = (Vec::new(), Vec::new());
-        let (addresses, changed, corrected) = (0, 0, 0);
+        let (addresses, changed, corrected, held) = (0, 0, 0, 0);
         Ok(Run {
             admin,
             to,
@@ -76,6 +79,7 @@ impl Run {
             addresses,
             changed,
             corrected,
+            held,
         })
     }
 
@@ -108,6 +112,7 @@ impl Run {
             "addresses": self.addresses,
             "changed": self.changed,
             "corrected": self.corrected,
+            "held": self.held,
             "applied": self.apply,
             "from": from.to_string(),
         });
@@ -159,7 +164,7 @@ impl Run {
         }
         self.changed += 1;
         let reason = |found: &Option<Suppression>| found.as_ref().map(|s| s.reason.as_str());
-        self.rows.push(json!({
+        let row = json!({
             "found": "change",
             "address": address.received(),
             "scope": scope.to_string(),
@@ -167,7 +172,9 @@ impl Run {
             "to": reason(&to),
             "why": why(told, scope),
             "done": self.apply,
-        }));
+            "held": null,
+        });
+        self.rows.push((address.key().into(), scope.clone(), row));
     }
 
     /// Hands in what waits, and tells its rows when it is applied. `at`: where to go on after a
@@ -192,10 +199,26 @@ impl Run {
                 Ok::<_, Failure>(())
             })?;
         }
-        for row in std::mem::take(&mut self.rows) {
+        for (address, scope, mut row) in std::mem::take(&mut self.rows) {
+            if self.apply && !row["to"].is_null() {
+                let held = self.held_with(&address, &scope)?;
+                self.held += u64::from(held.is_some());
+                row["held"] = held.map(|MassId(id)| id).into();
+            }
             self.send(Reply::Row { row })?;
         }
         Ok(())
+    }
+
+    /// The mass with which an address is held back, if it is, and suppressed no more for it.
+    fn held_with(&self, address: &str, scope: &Scope) -> Result<Option<MassId>, Failure> {
+        let standings = self.admin.reader.standings_under(address)?;
+        let standing = standings.iter().find(|(known, _)| known == scope);
+        let Some((_, standing)) = standing else { return Ok(None) };
+        let filter = Filter::default();
+        let judged = self.admin.rules.judge(address, standing, scope, &filter, self.now);
+        let held = standing.held().first().filter(|_| judged.is_none());
+        Ok(held.map(|held| held.mass))
     }
 
     /// Where a run by the same rules was broken off, else the beginning.

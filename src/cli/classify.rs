@@ -1,7 +1,8 @@
 //! `suppressd classify`: what a reply means, by an administrator's own rows and the rules of the
 //! program. Needs no daemon.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read as _};
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use clap::Args;
@@ -13,9 +14,9 @@ use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::table::{Column, Table};
 use crate::verdict::own::{self, OwnRow, Teller};
-use crate::verdict::{Reply, Rulebook, Told};
+use crate::verdict::{Enhanced, Reply, Rulebook};
 
-/// Longest line of standard input, in bytes.
+/// So much of a line of standard input is read, in bytes.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
 /// The arguments of `classify`.
@@ -25,16 +26,17 @@ pub(super) struct Arguments {
     #[arg(value_name = "TEXT")]
     text: Vec<String>,
     /// The provider that passed it on, such as `sendgrid`
-    #[arg(long, requires = "provider_kind", add = completions::providers())]
+    #[arg(long, add = completions::providers())]
     provider: Option<String>,
-    /// The provider's own word for the failure, such as `invalid address`
+    /// The provider's own word for the failure, such as `invalid address`, or what `events` shows as
+    /// `provider_kind`, such as `Bounce/Permanent/NoEmail`
     #[arg(long, requires = "provider")]
     provider_kind: Option<String>,
     /// The SMTP reply code
     #[arg(long, value_name = "CODE", value_parser = clap::value_parser!(u16).range(200..600))]
     smtp_code: Option<u16>,
     /// The enhanced status code
-    #[arg(long, value_name = "CODE")]
+    #[arg(long, value_name = "CODE", value_parser = enhanced)]
     enhanced_code: Option<String>,
     /// Print JSON, one object a line
     #[arg(long)]
@@ -53,63 +55,73 @@ impl Arguments {
     /// Judges and prints.
     pub(super) fn run(self, context: &mut Context) -> Outcome {
         let book = Rulebook::built_in().map_err(|error| Failure::Failed(error.to_string()))?;
-        let told = self.told(&book)?;
-        let rules = Rules { book, own: own_rows(context.config.as_deref())?, told };
+        self.check_provider(&book)?;
+        let rules = Rules { book, own: own_rows(context.config.as_deref())? };
         let mut table = Table::new(COLUMNS);
-        let mut show = |row: Value| {
-            let out = &mut context.out;
-            if self.json { out.json(&row) } else { table.row(out, &row) }
-        };
         let nothing =
             self.text.is_empty() && self.smtp_code.is_none() && self.enhanced_code.is_none();
-        if self.text == ["-"] || (nothing && self.provider.is_none()) {
-            for line in io::stdin().lock().lines() {
-                let line = line.map_err(|e| Failure::Failed(format!("standard input: {e}")))?;
-                if line.len() > LINE_BYTES_MAX {
-                    let why = format!("a line of standard input is over {LINE_BYTES_MAX} bytes");
-                    return Err(Failure::Failed(why));
+        if self.text == ["-"] || (nothing && self.provider_kind.is_none()) {
+            let (mut input, mut number) = (io::stdin().lock(), 0_u64);
+            while let Some(line) = Line::read(&mut input)? {
+                number += 1;
+                let (row, problem) = self.line(&rules, line);
+                if let Some(problem) = problem {
+                    context.out.note(&format!("line {number}: {problem}"));
                 }
-                show(self.line(&rules, &line))?;
+                self.show(context, &mut table, &row)?;
             }
         } else {
             let text = self.text.join(" ");
-            show(self.row(&rules, self.smtp_code, self.enhanced_code.as_deref(), &text))?;
+            let row = self.row(&rules, self.smtp_code, self.enhanced_code.as_deref(), &text);
+            self.show(context, &mut table, &row)?;
         }
         table.end(&mut context.out)?;
         Ok(0)
     }
 
-    /// What the provider's word means.
-    fn told(&self, book: &Rulebook) -> Result<Told, Failure> {
-        let (Some(provider), Some(kind)) = (&self.provider, &self.provider_kind) else {
-            return Ok(Told::Mirrors);
-        };
-        if !book.providers().any(|known| known == provider) {
-            let known: Vec<&str> = book.providers().collect();
-            let why = format!("no provider {provider:?}; there are: {}", known.join(", "));
-            return Err(Failure::Usage(why));
-        }
-        Ok(book.told(provider, kind).unwrap_or_default())
+    fn show(&self, context: &mut Context, table: &mut Table, row: &Value) -> Result<(), Failure> {
+        let out = &mut context.out;
+        if self.json { out.json(row) } else { table.row(out, row) }
     }
 
-    /// A line of standard input: a text, or two codes before it.
-    fn line(&self, rules: &Rules, line: &str) -> Value {
-        let mut parts = line.splitn(3, '\t');
-        match (parts.next(), parts.next(), parts.next()) {
-            (Some(code), Some(enhanced), Some(text)) => {
-                let enhanced = Some(enhanced.trim()).filter(|code| !code.is_empty());
-                let smtp = code.trim().parse().ok();
-                self.row(rules, smtp, enhanced, text)
-            }
-            _ => self.row(rules, self.smtp_code, self.enhanced_code.as_deref(), line),
+    fn check_provider(&self, book: &Rulebook) -> Result<(), Failure> {
+        let Some(provider) = &self.provider else { return Ok(()) };
+        if book.providers().any(|known| known == provider) {
+            return Ok(());
         }
+        let known: Vec<&str> = book.providers().collect();
+        let why = format!("no provider {provider:?}; there are: {}", known.join(", "));
+        Err(Failure::Usage(why))
+    }
+
+    /// A line of standard input: a text, or two codes before it. Judged whatever is wrong with it,
+    /// which is told.
+    fn line(&self, rules: &Rules, line: Line) -> (Value, Option<String>) {
+        let (text, mut problem) = line.text();
+        let mut parts = text.splitn(3, '\t');
+        let (Some(code), Some(given), Some(said)) = (parts.next(), parts.next(), parts.next())
+        else {
+            let row = self.row(rules, self.smtp_code, self.enhanced_code.as_deref(), &text);
+            return (row, problem);
+        };
+        let (code, given) = (code.trim(), given.trim());
+        let smtp = code.parse().ok().filter(|code| CODES.contains(code));
+        let known = enhanced(given).ok();
+        if smtp.is_none() && !code.is_empty() {
+            problem = Some(format!("{code:?} is no reply code, and does not count"));
+        } else if known.is_none() && !given.is_empty() {
+            problem = Some(format!("{given:?} is no enhanced code, and does not count"));
+        }
+        (self.row(rules, smtp, known.as_deref(), said), problem)
     }
 
     fn row(&self, rules: &Rules, smtp: Option<u16>, enhanced: Option<&str>, text: &str) -> Value {
         let reply = Reply { smtp, enhanced, text };
         let teller = Teller { provider: self.provider.as_deref(), source: None };
         let (judgement, kind) = own::judge(&rules.own, teller, &reply).unwrap_or_else(|| {
-            let judgement = rules.book.judge(&reply, rules.told);
+            let provider = teller.provider.unwrap_or_default();
+            let kind = self.provider_kind.as_deref().unwrap_or_default();
+            let judgement = rules.book.judge_shown(provider, kind, &reply);
             let kind = judgement.class.kind();
             (judgement, kind)
         });
@@ -128,8 +140,59 @@ struct Rules {
     book: Rulebook,
     /// The administrator's own rows, which come first.
     own: Vec<OwnRow>,
-    /// What the provider's word means.
-    told: Told,
+}
+
+/// A line of standard input, as far as it is read.
+struct Line {
+    bytes: Vec<u8>,
+    /// There was more of it.
+    is_cut: bool,
+}
+
+impl Line {
+    /// The next one, if there is one.
+    fn read(input: &mut impl BufRead) -> Result<Option<Line>, Failure> {
+        let failed = |error: io::Error| Failure::Failed(format!("standard input: {error}"));
+        let mut bytes = Vec::new();
+        // Room for the line's end.
+        let mut most = input.by_ref().take(LINE_BYTES_MAX as u64 + 2);
+        if most.read_until(b'\n', &mut bytes).map_err(failed)? == 0 {
+            return Ok(None);
+        }
+        let is_ended = bytes.last() == Some(&b'\n');
+        while matches!(bytes.last(), Some(b'\n' | b'\r')) {
+            bytes.pop();
+        }
+        let is_cut = bytes.len() > LINE_BYTES_MAX;
+        bytes.truncate(LINE_BYTES_MAX);
+        if !is_ended && is_cut {
+            input.skip_until(b'\n').map_err(failed)?;
+        }
+        Ok(Some(Line { bytes, is_cut }))
+    }
+
+    /// Its text, and what is wrong with it.
+    fn text(self) -> (String, Option<String>) {
+        let is_cut = self.is_cut.then(|| format!("is cut behind {LINE_BYTES_MAX} bytes"));
+        match String::from_utf8(self.bytes) {
+            Ok(text) => (text, is_cut),
+            Err(error) => {
+                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                let strange = "has bytes that are no UTF-8, and do not count".to_owned();
+                (text, is_cut.or(Some(strange)))
+            }
+        }
+    }
+}
+
+/// The reply codes that there are.
+const CODES: RangeInclusive<u16> = 200..=599;
+
+/// An enhanced status code (RFC 3463), as it is written.
+fn enhanced(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let known = Enhanced::parse(text).map(|_| text.to_owned());
+    known.ok_or_else(|| "write three numbers, the first of them 2, 4 or 5, as in 5.1.1".to_owned())
 }
 
 /// The rows of the file that is named; else those of the usual one, if it is there and can be read.

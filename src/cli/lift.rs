@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     /// Only show what would be lifted
     #[arg(long)]
     dry_run: bool,
-    /// Lift all that the filter matches without asking
+    /// Lift all that the filter matches, or the mass holds, without asking
     #[arg(long)]
     yes: bool,
     /// Print JSON, one object a line
@@ -39,9 +39,10 @@ impl Arguments {
     /// Asks and prints. Without an address and without a filter it would lift everything: refused.
     pub(super) fn run(self, context: &mut Context) -> Outcome {
         if let Some(id) = self.held {
-            let (note, dry_run) = (self.note, self.dry_run);
-            let command = Command::LiftHeld { id, note, dry_run };
-            return context.show(&[command], self.json, add::COLUMNS);
+            let note = &self.note;
+            let command = |dry_run| Command::LiftHeld { id, note: note.clone(), dry_run };
+            self.ask_first(context, &command(true))?;
+            return context.show(&[command(self.dry_run)], self.json, add::COLUMNS);
         }
         let filter = self.filter.filter()?;
         let addresses = arguments::addresses(&self.addresses)?;
@@ -56,15 +57,8 @@ impl Arguments {
             note: self.note.clone(),
             dry_run,
         };
-        if addresses.is_empty() && !self.dry_run && !self.yes {
-            let mut count = 0_u64;
-            context.ask(&command(Vec::new(), true), |_, _| {
-                count += 1;
-                Ok(())
-            })?;
-            if count > 0 {
-                context.confirm(&format!("this lifts {}", many(count, "suppression")), false)?;
-            }
+        if addresses.is_empty() {
+            self.ask_first(context, &command(Vec::new(), true))?;
         }
         let commands: Vec<Command> = if addresses.is_empty() {
             vec![command(Vec::new(), self.dry_run)]
@@ -72,5 +66,21 @@ impl Arguments {
             arguments::portions(&addresses).map(|some| command(some, self.dry_run)).collect()
         };
         context.show(&commands, self.json, add::COLUMNS)
+    }
+
+    /// Asks whether to lift as much as this command, which only looks, finds.
+    fn ask_first(&self, context: &mut Context, look: &Command) -> Result<(), Failure> {
+        if self.dry_run || self.yes {
+            return Ok(());
+        }
+        let mut count = 0_u64;
+        context.ask(look, |_, _| {
+            count += 1;
+            Ok(())
+        })?;
+        if count == 0 {
+            return Ok(());
+        }
+        context.confirm(&format!("this lifts {}", many(count, "suppression")), false)
     }
 }

@@ -28,6 +28,7 @@ const COLUMNS: &[Column] = &[
     Column::Field("SCOPE", "scope"),
     Column::Field("FROM", "from"),
     Column::Field("TO", "to"),
+    Column::Field("HELD", "held"),
     Column::Field("WHY", "why"),
 ];
 
@@ -47,9 +48,13 @@ fn summary(row: &Value) -> String {
         (true, _) => "; it is done",
         (false, _) => "; nothing was changed: --apply makes it so",
     };
+    let held = match &*count("held") {
+        "0" => String::new(),
+        held => format!("; held back with a mass: {held}, see `suppressd held`"),
+    };
     format!(
         "{addresses} addresses that have failed: {changed} verdicts change, in {corrected} facts \
-         read otherwise{end}"
+         read otherwise{end}{held}"
     )
 }
 
@@ -66,5 +71,8 @@ mod tests {
         let line = "9 addresses that have failed: 2 verdicts change, in 3 facts read otherwise; \
                     nothing was changed: --apply makes it so";
         assert_eq!(summary(&row), line);
+        let row = json!({"addresses": 9, "changed": 2, "corrected": 3, "applied": true, "held": 1});
+        let end = "it is done; held back with a mass: 1, see `suppressd held`";
+        assert!(summary(&row).ends_with(end), "{}", summary(&row));
     }
 }

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::section::{Field, Section, shown};
-use crate::ingest::Hold;
+use crate::model::Hold;
 
 const COUNTS: RangeInclusive<u64> = 1..=1_000_000;
 const SPANS: RangeInclusive<Duration> =

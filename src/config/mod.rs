@@ -38,9 +38,8 @@ pub use problem::{Problem, Problems, Weight};
 pub use report::{report, report_json};
 
 use crate::fetch::ProxyUrl;
-use crate::ingest::Hold;
 use crate::listen::{Entry, Listen};
-use crate::model::{Scope, SourceName};
+use crate::model::{Hold, Scope, SourceName};
 use crate::provider::{Adapter, Reading};
 use crate::rules::Rules;
 use crate::telemetry::log::{FORMS, Filter, VARIABLE};

@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::EVER;
+use super::near::nearest;
 use super::section::{Field, Section, shown};
 use crate::model::{Class, EventKind, Never, SourceName, TALLY_MAX, Term};
 use crate::provider::{self, Judge};
@@ -180,7 +181,15 @@ fn only_term(section: Section<'_>) -> Option<Term> {
 fn or_never(field: &Field<'_>, default: Threshold) -> Option<Threshold> {
     match field.value.as_str() {
         Some("never") => None,
-        _ => threshold(field, default),
+        Some(word) => {
+            let meant = match nearest(word, ["never"]) {
+                Some(_) => "did you mean \"never\"?",
+                None => "write \"never\", or { count = 5, within = \"14d\", for = \"30d\" }",
+            };
+            field.problem(format!("{} is neither \"never\" nor a table", shown(word)), meant);
+            None
+        }
+        None => threshold(field, default),
     }
 }
 

@@ -130,6 +130,9 @@ impl Applier {
             chores.note(bytes);
             let (reached, _) = session.progress.reached();
             if reached >= end && !*self.shared.ready.borrow() {
+                let told = session.writer.hold(&mut Batch::default())?.flatten();
+                let differs = told != *self.settings.policy.hold.get();
+                self.shared.hold_differs.store(differs, Ordering::Relaxed);
                 self.become_ready(&view, reached);
                 telemetry::ingest::store_ready(started.elapsed().as_secs_f64());
             }
@@ -205,7 +208,7 @@ impl Applier {
     fn batch(&self, session: &mut Session, end: Position) -> Result<u64, StoreError> {
         let Session { writer, progress, attempt, again } = session;
         let (start, first, taken) = (progress.reached(), progress.place(), progress.taken());
-        let mut merge = self.merge(writer, None);
+        let mut merge = self.merge(writer, None)?;
         let aside = match self.fill(&mut merge, progress, attempt, end)? {
             Filled::Full => None,
             Filled::Aside(id, why) => Some((id, why)),
@@ -278,7 +281,7 @@ impl Applier {
         (end, behind): (Position, &Behind),
     ) -> Result<(), StoreError> {
         let (record, within) = progress.reached();
-        let mut merge = self.merge(writer, Some(behind));
+        let mut merge = self.merge(writer, Some(behind))?;
         if let Filled::Panicked(place) = self.fill(&mut merge, progress, attempt, end)? {
             attempt.failed(place);
             progress.rewind(&self.journal, record, within);
@@ -337,14 +340,21 @@ impl Applier {
         Ok(Filled::Full)
     }
 
-    fn merge<'a>(&self, writer: &'a Writer, again: Option<&'a Behind>) -> Merge<'a> {
+    fn merge<'a>(
+        &self,
+        writer: &'a Writer,
+        again: Option<&'a Behind>,
+    ) -> Result<Merge<'a>, StoreError> {
         let policy = &self.settings.policy;
-        Merge {
+        let mut batch = Batch::default();
+        let hold = writer.hold(&mut batch)?;
+        Ok(Merge {
             writer,
             rules: policy.rules.get(),
             reading: policy.reading.get(),
-            hold: *policy.hold.get(),
-            batch: Batch::default(),
+            // Of what earlier versions have recorded, the journal does not say.
+            hold: hold.unwrap_or(*policy.hold.get()),
+            batch,
             now: clock::now(),
             changed: Vec::new(),
             unreadable: BTreeMap::new(),
@@ -354,7 +364,7 @@ impl Applier {
             elements: 0,
             again,
             found: false,
-        }
+        })
     }
 
     /// Tells everyone who waits how far the store is.

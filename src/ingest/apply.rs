@@ -7,11 +7,11 @@ use std::vec;
 
 use super::Change;
 use super::flow::Passed;
-use super::hold::{self, Hold};
+use super::hold;
 use crate::model::{
-    Behind, Correction, Cursor, Element, Event, EventId, EventKind, Fact, Filter, Lift, Lifts,
-    Origin, Position, QuarantineId, Scope, SourceName, Standing, Submission, Telling, Time, Turn,
-    Until,
+    Behind, Correction, Cursor, Element, Event, EventId, EventKind, Fact, Filter, Hold, Lift,
+    Lifts, Origin, Position, QuarantineId, Scope, SourceName, Standing, Submission, Telling, Time,
+    Turn, Until,
 };
 use crate::provider::{self, OPERATOR, OWN, Reading};
 use crate::rules::{Finding, Rules};
@@ -28,6 +28,7 @@ pub(super) struct Merge<'a> {
     pub(super) writer: &'a Writer,
     pub(super) rules: Arc<Rules>,
     pub(super) reading: Arc<Reading>,
+    /// By which rule masses are held here in the journal.
     pub(super) hold: Option<Hold>,
     pub(super) batch: Batch,
     pub(super) now: Time,
@@ -98,7 +99,7 @@ impl Merge<'_> {
             if let Some(step) = provider::mass_step(element) {
                 self.mass_step(step, place.record)?;
             } else if let Some(correction) = provider::correction(element) {
-                self.correct(&correction, place.record)?;
+                self.correct(&correction, place.record, head.received_at)?;
             }
         }
         match provider::read_element(&self.reading, head, element) {
@@ -126,6 +127,10 @@ impl Merge<'_> {
         if let Some(behind) = provider::behind_stretch(element) {
             self.writer.put_behind(&mut self.batch, place.record, &behind)?;
             self.found = true;
+        }
+        if let Some(hold) = provider::hold_rule(element) {
+            self.writer.put_hold(&mut self.batch, hold)?;
+            self.hold = hold;
         }
         Ok(())
     }
@@ -281,14 +286,24 @@ impl Merge<'_> {
     }
 
     /// Takes what the present rules say of facts that were concluded by earlier ones.
-    fn correct(&mut self, correction: &Correction, record: Position) -> Result<(), StoreError> {
+    fn correct(
+        &mut self,
+        correction: &Correction,
+        record: Position,
+        received: Time,
+    ) -> Result<(), StoreError> {
         let (address, scope) = (&*correction.address, &correction.scope);
         let mut standing = self.writer.standing(&mut self.batch, address, scope)?;
         let (before, held) = (self.live(address, &standing), standing.held().to_vec());
         if !correction.apply(&mut standing) {
             return Ok(());
         }
-        let after = self.live(address, &standing);
+        let mut after = self.live(address, &standing);
+        if before.is_empty() && !after.is_empty() {
+            let place = (address, scope);
+            self.hold_corrected(place, &held, &mut standing, &after, received)?;
+            after = self.live(address, &standing);
+        }
         self.note_change((address, scope), &standing, &before, &after, record)?;
         self.note_all_freed(&held, &standing, address, scope)?;
         self.writer.put_standing(&mut self.batch, address, scope, &standing)

@@ -10,8 +10,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::clockwatch::ClockWatch;
 use super::{Message, RETRY_AFTER, Receipt, Refused, Shared};
 use crate::clock;
+use crate::current::Current;
 use crate::journal::{AppendError, Placed, Writer};
-use crate::model::{Behind, Origin, Position, SourceName, Submission};
+use crate::model::{Behind, Element, Hold, Origin, Position, SourceName, Submission};
 use crate::provider::{self, OWN};
 use crate::room::Share;
 use crate::telemetry;
@@ -32,6 +33,9 @@ pub(super) struct Committer {
     pub(super) clock: ClockWatch,
     /// The clock was behind, and the journal does not say so yet.
     pub(super) behind: Option<Behind>,
+    /// By which rule masses are held, and which of them the journal tells of, as far as we know.
+    pub(super) hold: Arc<Current<Option<Hold>>>,
+    pub(super) told_hold: Option<Hold>,
 }
 
 /// A submission that waits to be committed, and who waits for it.
@@ -91,6 +95,7 @@ impl Committer {
     /// Looks whether what comes could be committed, so that nobody is told otherwise.
     pub(super) fn look(&mut self) {
         self.watch_clock();
+        self.watch_hold();
         match self.writer.check() {
             Ok(()) if std::mem::take(&mut self.waits) => self.resume(),
             Ok(()) => {}
@@ -123,31 +128,48 @@ impl Committer {
             self.behind = self.clock.look(clock::now(), now, end);
         }
         let Some(behind) = self.behind else { return };
+        if self.append_own(provider::behind_element(&behind)) {
+            self.behind = None;
+            self.clock.note(now);
+            telemetry::health::clock_was_behind(behind.by);
+        }
+    }
+
+    /// Has the journal say by which rule masses are held from here on, if that is another one.
+    fn watch_hold(&mut self) {
+        let hold = *self.hold.get();
+        let differs = self.shared.hold_differs.load(Ordering::Relaxed);
+        if (differs || hold != self.told_hold) && self.append_own(provider::hold_element(hold)) {
+            self.shared.hold_differs.store(false, Ordering::Relaxed);
+            self.told_hold = hold;
+        }
+    }
+
+    /// Writes an element of our own, before all that waits; says whether it could.
+    fn append_own(&mut self, element: Element) -> bool {
         let submission = Submission {
             source: SourceName::operator(),
             provider: OWN.into(),
             origin: Origin::Operator,
             feed: "".into(),
             received_at: clock::now(),
-            elements: vec![provider::behind_element(&behind)],
+            elements: vec![element],
             cursor: None,
             released: Vec::new(),
         };
         let payload = submission.encode();
         let bytes = payload.len() as u64;
-        match self.writer.append(&[payload]) {
-            Ok(placed) => {
-                self.behind = None;
-                self.clock.note(now);
-                telemetry::health::clock_was_behind(behind.by);
-                self.acknowledge(Vec::new(), &placed, bytes);
-            }
-            Err(error) => self.refuse(Vec::new(), &error),
+        let appended = self.writer.append(&[payload]);
+        match &appended {
+            Ok(placed) => self.acknowledge(Vec::new(), placed, bytes),
+            Err(error) => self.refuse(Vec::new(), error),
         }
+        appended.is_ok()
     }
 
     fn commit(&mut self, mut group: Vec<Waiting>) {
         self.watch_clock();
+        self.watch_hold();
         let payloads: Vec<Vec<u8>> =
             group.iter_mut().map(|waiting| std::mem::take(&mut waiting.payload)).collect();
         let bytes = payloads.iter().map(Vec::len).sum::<usize>();

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use super::apply::Merge;
 use crate::model::{
-    Event, EventKind, Held, MassId, Origin, Position, Scope, SourceName, Standing, Time,
+    Event, EventKind, Held, Hold, MassId, Origin, Position, Reason, Scope, SourceName, Standing,
+    Time,
 };
 use crate::provider::{MassStep, OPERATOR};
 use crate::rules::Finding;
@@ -21,51 +22,54 @@ const SLOTS: u64 = 60;
 /// What a poll brings that is older is history.
 const HISTORY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What makes a mass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hold {
-    /// So many new suppressions are none yet.
-    pub count: u32,
-    /// Within this span.
-    pub within: Duration,
-    /// Those of different sources are different masses.
-    pub by_source: bool,
-    /// Those of different domains are.
-    pub by_domain: bool,
-    /// Those of different classes are.
-    pub by_class: bool,
+/// A suppression that is new, by what it is told apart from others.
+struct New<'a> {
+    source: &'a SourceName,
+    /// The key of the address.
+    address: &'a str,
+    scope: &'a Scope,
+    /// The class of the failure, or what else it is.
+    class: &'a str,
+    at: Time,
+    received: Time,
 }
 
-impl Default for Hold {
-    fn default() -> Hold {
-        let within = Duration::from_secs(60 * 60);
-        Hold { count: 500, within, by_source: true, by_domain: true, by_class: true }
+impl<'a> New<'a> {
+    fn by(event: &'a Event) -> New<'a> {
+        New {
+            source: &event.source,
+            address: event.address.key(),
+            scope: &event.scope,
+            class: event.class().map_or(event.kind.as_str(), |class| class.as_str()),
+            at: event.at,
+            received: event.received_at,
+        }
     }
 }
 
 impl Hold {
-    /// What an event's suppression has in common with others.
-    fn kin(&self, event: &Event) -> Kin {
+    /// What a new suppression has in common with others.
+    fn kin(&self, new: &New<'_>) -> Kin {
         let part = |wanted: bool, text: &str| if wanted { text.into() } else { "".into() };
-        let class = event.class().map_or(event.kind.as_str(), |class| class.as_str());
+        let domain = new.address.rsplit_once('@').map_or("", |(_, domain)| domain);
         Kin {
-            source: part(self.by_source, event.source.as_str()),
-            domain: part(self.by_domain, event.address.domain()),
-            class: part(self.by_class, class),
+            source: part(self.by_source, new.source.as_str()),
+            domain: part(self.by_domain, domain),
+            class: part(self.by_class, new.class),
         }
     }
 
     /// Counts one more, and says whether it is above what there may be.
-    fn is_above(&self, rate: &mut Rate, event: &Event) -> bool {
+    fn is_above(&self, rate: &mut Rate, at: Time, received: Time) -> bool {
         let (width, span) = self.slots();
-        let slot = u64::try_from(event.at.second()).unwrap_or(0) / width;
+        let slot = u64::try_from(at.second()).unwrap_or(0) / width;
         let newest = rate.slots.last_key_value().map_or(slot, |(newest, _)| slot.max(*newest));
         if slot + 2 * span < newest {
             return false;
         }
         rate.slots = rate.slots.split_off(&newest.saturating_sub(2 * span));
         *rate.slots.entry(slot).or_default() += 1;
-        rate.received = rate.received.max(event.received_at.second());
+        rate.received = rate.received.max(received.second());
         // The fullest span that it lies in.
         let sum = |end: u64| {
             let span = end.saturating_sub(span - 1)..=end;
@@ -126,21 +130,61 @@ impl Merge<'_> {
         // What else the same source says of an address that is held, such as its list, is no more
         // to be believed.
         let joined = standing.held().iter().find(|held| held.source == event.source);
-        let (kin, mass) = match joined.map(|held| held.mass) {
-            Some(mass) => (rules.kin(event), mass),
-            None if !rules.is_of_late(event) => return Ok(()),
-            None => {
-                let kin = rules.kin(event);
-                match self.mass_of(&kin, &rules, event)? {
-                    Some(mass) => (kin, mass),
-                    None => return Ok(()),
-                }
-            }
-        };
-        for reason in reasons {
-            standing.hold(Held { reason, source: event.source.clone(), mass });
+        let joined = joined.map(|held| held.mass);
+        if joined.is_none() && !rules.is_of_late(event) {
+            return Ok(());
         }
-        self.note_held(event, kin, mass)
+        self.hold_new(&rules, &New::by(event), standing, &reasons, joined)
+    }
+
+    /// Holds what a correction has made of a standing that suppressed nobody before, if it came
+    /// with a mass of others. However old the failures are, it is now that they become so.
+    pub(super) fn hold_corrected(
+        &mut self,
+        (address, scope): (&str, &Scope),
+        before: &[Held],
+        standing: &mut Standing,
+        after: &[Finding],
+        received: Time,
+    ) -> Result<(), StoreError> {
+        let Some(rules) = self.hold else { return Ok(()) };
+        if !after.iter().all(|finding| Held::may_be(finding.reason)) {
+            return Ok(());
+        }
+        let mut sources: Vec<&SourceName> = after.iter().flat_map(|f| &f.sources).collect();
+        sources.sort();
+        sources.dedup();
+        for source in sources {
+            let of_source = after.iter().filter(|finding| finding.sources.contains(source));
+            let reasons: Vec<Reason> = of_source.map(|finding| finding.reason).collect();
+            // What was held for one reason stays so for another.
+            let joined = before.iter().find(|held| held.source == *source);
+            let class = standing.class_of(&reasons, source);
+            let class = class.map_or(reasons[0].as_str(), |class| class.as_str());
+            let new = New { source, address, scope, class, at: received, received };
+            self.hold_new(&rules, &new, standing, &reasons, joined.map(|held| held.mass))?;
+        }
+        Ok(())
+    }
+
+    fn hold_new(
+        &mut self,
+        rules: &Hold,
+        new: &New<'_>,
+        standing: &mut Standing,
+        reasons: &[Reason],
+        joined: Option<MassId>,
+    ) -> Result<(), StoreError> {
+        let kin = rules.kin(new);
+        let mass = match joined {
+            Some(mass) => Some(mass),
+            None => self.mass_of(&kin, rules, new)?,
+        };
+        let Some(mass) = mass else { return Ok(()) };
+        for reason in reasons {
+            standing.hold(Held { reason: *reason, source: new.source.clone(), mass });
+        }
+        self.note_held(new, kin, mass)
     }
 
     /// The mass that one more new suppression belongs to, if it is one too many.
@@ -148,10 +192,10 @@ impl Merge<'_> {
         &mut self,
         kin: &Kin,
         rules: &Hold,
-        event: &Event,
+        new: &New<'_>,
     ) -> Result<Option<MassId>, StoreError> {
         let mut rate = self.writer.rate(&mut self.batch, kin)?;
-        let is_above = rules.is_above(&mut rate, event);
+        let is_above = rules.is_above(&mut rate, new.at, new.received);
         let mut mass = None;
         if is_above && !rate.passes {
             mass = match rate.mass {
@@ -164,8 +208,8 @@ impl Merge<'_> {
         Ok(mass)
     }
 
-    fn note_held(&mut self, event: &Event, kin: Kin, id: MassId) -> Result<(), StoreError> {
-        let place = (event.address.key(), &event.scope);
+    fn note_held(&mut self, new: &New<'_>, kin: Kin, id: MassId) -> Result<(), StoreError> {
+        let place = (new.address, new.scope);
         if !self.writer.put_held(&mut self.batch, id, place, true)? {
             return Ok(());
         }
@@ -173,10 +217,10 @@ impl Merge<'_> {
         if known.is_none() {
             telemetry::ingest::mass_held(id, &kin.source, &kin.domain, &kin.class);
         }
-        let (since, last, released) = (event.at, event.at, false);
+        let (since, last, released) = (new.at, new.at, false);
         let mut mass = known.unwrap_or(Mass { kin, since, last, count: 0, released });
-        mass.since = mass.since.min(event.at);
-        mass.last = mass.last.max(event.at);
+        mass.since = mass.since.min(new.at);
+        mass.last = mass.last.max(new.at);
         mass.count += 1;
         self.writer.put_mass(&mut self.batch, id, Some(&mass))
     }
@@ -189,8 +233,9 @@ impl Merge<'_> {
         standing: &Standing,
     ) -> Result<(), StoreError> {
         for held in standing.held().iter().filter(|held| held.source == event.source) {
-            let kin = self.hold.map_or_else(Kin::default, |rules| rules.kin(event));
-            self.note_held(event, kin, held.mass)?;
+            let new = New::by(event);
+            let kin = self.hold.map_or_else(Kin::default, |rules| rules.kin(&new));
+            self.note_held(&new, kin, held.mass)?;
         }
         Ok(())
     }
@@ -268,22 +313,15 @@ pub(super) fn is_by_operator(provider: &str, source: &SourceName) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Address;
-    use crate::provider::Stamp;
-
-    fn event(at: i64) -> Event {
-        let source = SourceName::parse("acme").unwrap();
-        let (origin, received_at) = (Origin::Webhook, Time::from_seconds(at));
-        let stamp = Stamp { source: &source, origin, feed: "", received_at };
-        let address = Address::parse("a@x.test").unwrap();
-        stamp.event("generic", EventKind::HardBounce, String::new(), address, received_at)
-    }
 
     #[test]
     fn what_is_above_the_rate_is_told_by_when_it_happened() {
         let hold = Hold { count: 3, ..Hold::default() };
         let mut rate = Rate::default();
-        let mut above = |at: i64| hold.is_above(&mut rate, &event(1_000_000 + at));
+        let mut above = |at: i64| {
+            let at = Time::from_seconds(1_000_000 + at);
+            hold.is_above(&mut rate, at, at)
+        };
         assert_eq!([0, 60, 120].map(&mut above), [false; 3]);
         assert!(above(180), "the fourth within an hour");
         assert!(!above(2 * 3600), "two hours later");

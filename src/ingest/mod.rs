@@ -28,7 +28,7 @@ use crate::clock;
 use crate::current::Current;
 use crate::journal::{self, Damage, OpenError, PAYLOAD_MAX};
 use crate::model::bounds::{CURSOR_BYTES_MAX, FEED_BYTES_MAX};
-use crate::model::{Position, SourceName, Submission};
+use crate::model::{Hold, Position, SourceName, Submission};
 use crate::provider::Reading;
 use crate::room::{Room, Share};
 use crate::rules::Rules;
@@ -38,7 +38,6 @@ use committer::Waiting;
 
 pub use changes::{Change, Changes};
 pub use flow::Told;
-pub use hold::Hold;
 
 /// Most submissions waiting to be committed.
 const QUEUE_MAX: usize = 8_192;
@@ -135,6 +134,8 @@ struct Shared {
     halted: OnceLock<(Position, u8)>,
     /// What went into the store since the start.
     flow: flow::Flow,
+    /// The journal tells of another rule for masses than that which holds.
+    hold_differs: AtomicBool,
 }
 
 impl Shared {
@@ -294,6 +295,8 @@ impl Opened {
             waits: false,
             clock,
             behind,
+            hold: Arc::clone(&policy.hold),
+            told_hold: *policy.hold.get(),
         };
         commit.look();
         let checkpoints = Arc::new(Checkpoints::new(&settings.store()));

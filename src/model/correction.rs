@@ -63,7 +63,13 @@ impl Correction {
         let told: Vec<&Reread> = told.iter().filter(|told| told.event.scope == *scope).collect();
         let facts = Facts::of(&told);
         let grounds: Vec<Replaced> = facts.replaced(standing).collect();
-        let gone: BTreeSet<EventId> = grounds.iter().map(|ground| ground.evidence).collect();
+        let gone = |ground: &Replaced| {
+            let place = standing
+                .grounds()
+                .find(|(reason, source, _)| *reason == ground.reason && **source == ground.source);
+            Some((ground.evidence, place?.2.latest.at))
+        };
+        let gone: BTreeMap<EventId, Time> = grounds.iter().filter_map(gone).collect();
         let messages: Vec<MessageKey> = facts.moved(standing).collect();
         let again = told.iter().filter_map(|told| told.again(&gone)).collect();
         let (address, scope) = (address.into(), scope.clone());
@@ -93,13 +99,16 @@ impl Correction {
 impl Reread {
     /// The fact to merge again. What a list says is merged by its own rules, and only moves from
     /// one reason to another.
-    fn again(&self, gone: &BTreeSet<EventId>) -> Option<Again> {
+    fn again(&self, gone: &BTreeMap<EventId, Time>) -> Option<Again> {
         let event = &self.event;
-        let fact = event.fact()?;
+        let mut fact = event.fact()?;
         let of_a_list = matches!(event.kind, EventKind::Listed | EventKind::Rejected);
-        let wanted = match &fact {
+        let wanted = match &mut fact {
             Fact::Ground { reason, latest, .. } if of_a_list => {
-                gone.contains(&latest.evidence) && Held::may_be(*reason)
+                let stood_at = gone.get(&latest.evidence);
+                // A row that had gone and is back stands from then on, whatever it means.
+                latest.at = stood_at.map_or(latest.at, |at| latest.at.max(*at));
+                stood_at.is_some() && Held::may_be(*reason)
             }
             Fact::Ground { reason, .. } => Held::may_be(*reason),
             Fact::SoftBounce(..) | Fact::Blocked(..) | Fact::Unexplained(..) => true,
@@ -113,7 +122,7 @@ impl Reread {
 /// What the journal says of one address and scope.
 #[derive(Default)]
 struct Facts {
-    /// Every identity that an event has or had.
+    /// Every identity that an event had, has, or has had by other rules meanwhile.
     ids: BTreeSet<EventId>,
     /// When each source's events happened.
     times: BTreeSet<(SourceName, i64)>,
@@ -126,7 +135,7 @@ impl Facts {
     fn of(told: &[&Reread]) -> Facts {
         let mut facts = Facts::default();
         for Reread { event, id, .. } in told.iter().copied() {
-            facts.ids.extend([*id, event.id()]);
+            facts.ids.extend(event.ids().chain([*id]));
             facts.times.insert((event.source.clone(), event.at.nanos()));
             let is_failure = event.failure.is_some();
             let none = [false; 3];
@@ -147,17 +156,23 @@ impl Facts {
         facts
     }
 
-    /// The grounds whose latest evidence says something else by now.
+    /// The grounds that begin otherwise by now, or whose latest evidence says something else.
     fn replaced(&self, standing: &Standing) -> impl Iterator<Item = Replaced> {
-        let ours = |(reason, source, ground): &(Reason, &SourceName, &Ground)| {
-            Held::may_be(*reason)
-                && self.ids.contains(&ground.latest.evidence)
-                && !self.stands(*reason, source, ground)
+        let ours = |(reason, _, ground): &(Reason, &SourceName, &Ground)| {
+            Held::may_be(*reason) && self.ids.contains(&ground.latest.evidence)
         };
-        standing.grounds().filter(ours).map(|(reason, source, ground)| {
+        standing.grounds().filter(ours).filter_map(|(reason, source, ground)| {
+            let mut left = self.left_of(reason, source, ground);
+            if self.stands(reason, source, ground) {
+                // Only the first may be another; of one that stands, the date may not be the event's.
+                let first = left.as_ref().map_or(ground.first, |left| left.first);
+                if first <= ground.first || ground.first == ground.latest.at {
+                    return None;
+                }
+                left = Some(Ground { first, ..ground.clone() });
+            }
             let (source, evidence) = (source.clone(), ground.latest.evidence);
-            let left = self.left_of(reason, &source, ground);
-            Replaced { reason, source, evidence, left }
+            Some(Replaced { reason, source, evidence, left })
         })
     }
 

@@ -67,6 +67,10 @@ impl EventKind {
         EventKind::Unknown,
     ];
 
+    /// Those among which rules decide.
+    const JUDGED: [EventKind; 4] =
+        [EventKind::SoftBounce, EventKind::HardBounce, EventKind::Blocked, EventKind::Failed];
+
     /// Its name in output.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -215,9 +219,20 @@ impl Event {
 
     /// Its identity, if it had happened at that time.
     pub fn id_at(&self, at: Time) -> EventId {
+        self.id_as(self.kind, at)
+    }
+
+    /// Every identity that rules may give it: of a failure, they say the kind.
+    pub(super) fn ids(&self) -> impl Iterator<Item = EventId> {
+        let judged = if self.failure.is_some() { &EventKind::JUDGED[..] } else { &[] };
+        let kinds = judged.iter().copied().chain([self.kind]);
+        kinds.map(|kind| self.id_as(kind, self.at))
+    }
+
+    fn id_as(&self, kind: EventKind, at: Time) -> EventId {
         EventId::of(&IdentityParts {
             source: &self.source,
-            kind: self.kind,
+            kind,
             address: self.address.key(),
             scope: &self.scope,
             strong: self.identity.as_deref(),

@@ -1,10 +1,33 @@
 //! Grounds that are held back, since they came with a mass of others.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Reason, SourceName};
+
+/// What makes a mass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// So many new suppressions are none yet.
+    pub count: u32,
+    /// Within this span.
+    pub within: Duration,
+    /// Those of different sources are different masses.
+    pub by_source: bool,
+    /// Those of different domains are.
+    pub by_domain: bool,
+    /// Those of different classes are.
+    pub by_class: bool,
+}
+
+impl Default for Hold {
+    fn default() -> Hold {
+        let within = Duration::from_secs(60 * 60);
+        Hold { count: 500, within, by_source: true, by_domain: true, by_class: true }
+    }
+}
 
 /// The number of a mass, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

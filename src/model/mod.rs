@@ -41,7 +41,7 @@ pub use earlier::{Standing1, Standing2};
 pub use event::{Event, EventKind, Lifts, Origin};
 pub use filter::Filter;
 pub use gist::{Gist, Sole};
-pub use held::{Held, MassId};
+pub use held::{Held, Hold, MassId};
 pub use id::{EventId, IdentityParts, MessageKey};
 pub use never::Never;
 pub use payload::{Payload, PayloadError};

@@ -358,6 +358,17 @@ impl Standing {
         }
     }
 
+    /// Why what a source says failed, the latest for one of these reasons, where that is known.
+    pub fn class_of(&self, reasons: &[Reason], source: &SourceName) -> Option<Class> {
+        let grounds =
+            self.grounds().filter(|(reason, of, _)| reasons.contains(reason) && *of == source);
+        let counted = self.soft.iter().chain(self.blocked.iter()).chain(self.unexplained.iter());
+        let counted = counted
+            .filter(|bounce| reasons.contains(&Reason::SoftBounces) && bounce.source == *source);
+        let grounds = grounds.map(|(_, _, ground)| (ground.latest.at, ground.latest.class));
+        grounds.chain(counted.map(|bounce| (bounce.at, bounce.class))).max()?.1
+    }
+
     /// Whether a message counts as a soft bounce, as the sender's fault, or as unexplained.
     pub(super) fn counts_message(&self, message: MessageKey) -> [bool; 3] {
         [self.soft.has(message), self.blocked.has(message), self.unexplained.has(message)]

@@ -28,10 +28,14 @@ impl Judge {
     /// Judges an event that tells of a failure, and leaves any other as it is.
     ///
     /// The class decides between `hard_bounce`, `soft_bounce` and `blocked`, whichever of them the
-    /// provider calls it. What is still tried, what the provider did not send, and what it lists
-    /// has a class too and keeps its kind; but a list of bounces proves nothing where the reply
-    /// says that the address is not dead.
+    /// provider calls it. What is still tried, what failed at the provider, and what it lists has a
+    /// class too and keeps its kind; but a list of bounces proves nothing where the reply says that
+    /// the address is not dead. What was not sent for what is on the provider's list has failed
+    /// nowhere, and has no class, whatever that list's own text is about.
     pub fn judge(&self, event: &mut Event) {
+        if event.kind == EventKind::Rejected {
+            event.failure = None;
+        }
         let Some(failure) = &event.failure else { return };
         let text = failure.said.as_deref().or(event.diagnostic.as_deref()).unwrap_or("");
         let (smtp, enhanced) = (event.smtp_code, event.enhanced_code.as_deref());
@@ -87,10 +91,11 @@ mod tests {
 
     #[test]
     fn the_class_decides_between_the_kinds_of_failure_and_no_others() {
-        use EventKind::{Blocked, Deferred, Failed, HardBounce, Listed, Rejected, SoftBounce};
+        use EventKind::{Blocked, Deferred, Failed, HardBounce, Listed, SoftBounce};
         for (told, smtp, enhanced, text, kind, class) in [
             (HardBounce, 550, "5.1.1", "no such user", HardBounce, Class::NoMailbox),
-            (SoftBounce, 550, "5.1.1", "no such user", SoftBounce, Class::Expired),
+            // Soft by its word and dead by the reply: neither is proven.
+            (SoftBounce, 550, "5.1.1", "no such user", SoftBounce, Class::Unexplained),
             (SoftBounce, 554, "", "message considered spam", Blocked, Class::Content),
             (Blocked, 550, "5.1.1", "no such user", Blocked, Class::Policy),
             (HardBounce, 550, "5.7.26", "", Blocked, Class::Authentication),
@@ -103,12 +108,23 @@ mod tests {
             (SoftBounce, 0, "", "", SoftBounce, Class::Expired),
             (Deferred, 550, "5.1.1", "no such user", Deferred, Class::NoMailbox),
             (Failed, 550, "5.1.1", "no such user", Failed, Class::NoMailbox),
-            (Rejected, 550, "5.1.1", "no such user", Rejected, Class::NoMailbox),
             (Listed, 550, "5.7.1", "blocked using zen.spamhaus.org", Listed, Class::Reputation),
         ] {
             let mut event = event(told, smtp, enhanced, text);
             Judge::default().judge(&mut event);
             assert_eq!((event.kind, event.class()), (kind, Some(class)), "{told} {smtp} {text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_sent_for_the_providers_list_has_no_class() {
+        let words = Some(Words::text("bounced"));
+        let own = OwnRow { words, ..OwnRow::of_class("rules.reply[1]".to_owned(), Class::Full) };
+        for own in [vec![], vec![own]] {
+            let text = "Not delivering to previously bounced address: 550 5.1.1 no such user";
+            let mut event = event(EventKind::Rejected, 550, "5.1.1", text);
+            Judge { own, ..Judge::default() }.judge(&mut event);
+            assert_eq!((event.kind, event.class()), (EventKind::Rejected, None));
         }
     }
 

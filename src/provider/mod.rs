@@ -12,6 +12,7 @@ mod custom;
 mod elastic_email;
 mod forward_email;
 mod generic;
+mod held;
 mod imported;
 mod judge;
 mod listing;
@@ -51,6 +52,7 @@ pub use api::{
     row_key,
 };
 pub use behind::{behind_element, behind_stretch};
+pub use held::{hold_element, hold_rule};
 pub use imported::{IMPORT, Imported};
 pub use judge::Judge;
 pub use operator::{

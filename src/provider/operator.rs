@@ -5,7 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Notification, Provider, Stamp, Unreadable, behind_stretch, push_step, wire};
+use super::{
+    Notification, Provider, Stamp, Unreadable, behind_stretch, hold_rule, push_step, wire,
+};
 use crate::model::{
     Correction, Element, Event, EventKind, Lifts, MassId, Reason, Scope, SourceName, Time,
 };
@@ -135,9 +137,13 @@ impl Provider for Operator {
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
-        // A step of ours, or of the clock, is no event, and must not look like one.
+        // A step of ours, of the clock or of the configuration, is no event, and must not look like one.
         let is_step = match self.0 {
-            OWN => push_step(element).is_some() || behind_stretch(element).is_some(),
+            OWN => {
+                push_step(element).is_some()
+                    || behind_stretch(element).is_some()
+                    || hold_rule(element).is_some()
+            }
             _ => mass_step(element).is_some() || correction(element).is_some(),
         };
         if is_step {

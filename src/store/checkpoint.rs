@@ -14,7 +14,7 @@ use std::path::Path;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::codec::{is_newer, is_newer_form};
-use super::keys::{COUNTS, EVENT, MESSAGE, META};
+use super::keys::{COUNTS, EVENT, HOLD, MESSAGE, META};
 use super::{StoreError, open::Loader};
 use crate::journal::{create_private, open_regular};
 use crate::model::Position;
@@ -50,21 +50,22 @@ fn damaged(why: &str) -> Flaw {
 }
 
 /// The start of a checkpoint. The store goes on changing while it is written: merging is
-/// idempotent, so what is newer does no harm. Only what is counted must be as it was here.
+/// idempotent, so what is newer does no harm. Only what is counted, and the rule for masses, must
+/// be as it was here.
 pub struct Snapshot {
     tree: sled::Tree,
     applied: Position,
-    counts: Vec<(Vec<u8>, Vec<u8>)>,
+    fixed: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Snapshot {
     pub(super) fn take(tree: &sled::Tree, applied: Position) -> Result<Snapshot, StoreError> {
-        let mut counts = Vec::new();
-        for pair in tree.scan_prefix([COUNTS]) {
+        let mut fixed = Vec::new();
+        for pair in [COUNTS, HOLD].into_iter().flat_map(|prefix| tree.scan_prefix([prefix])) {
             let (key, value) = pair?;
-            counts.push((key.to_vec(), value.to_vec()));
+            fixed.push((key.to_vec(), value.to_vec()));
         }
-        Ok(Snapshot { tree: tree.clone(), applied, counts })
+        Ok(Snapshot { tree: tree.clone(), applied, fixed })
     }
 
     /// The position it stands for.
@@ -81,13 +82,13 @@ impl Snapshot {
         out.put(MAGIC)?;
         out.put(&self.applied.as_u64().to_le_bytes())?;
         let mut number: u64 = 0;
-        for (key, value) in &self.counts {
+        for (key, value) in &self.fixed {
             out.pair(key, value)?;
             number += 1;
         }
         for pair in &self.tree {
             let (key, value) = pair.map_err(io::Error::other)?;
-            if !is_left_out(&key) && key.first() != Some(&COUNTS) {
+            if !is_left_out(&key) && !matches!(key.first(), Some(&COUNTS | &HOLD)) {
                 out.pair(&key, &value)?;
                 number += 1;
             }

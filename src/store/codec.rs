@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Mass, Rate, Sight, StoreError, keys};
 use crate::model::{
-    Behind, Cuts, Gist, Origin, Position, Pushed, Standing, Standing1, Standing2, Time, Turn,
+    Behind, Cuts, Gist, Hold, Origin, Position, Pushed, Standing, Standing1, Standing2, Time,
+    Turn,
 };
 
 /// A type that is a value of the store, or of an image of it.
@@ -211,6 +212,7 @@ pub(super) fn is_newer(prefix: u8, form: u8) -> bool {
         keys::STANDING => Standing::NUMBER,
         keys::MASS => Mass::NUMBER,
         keys::RATE => Rate::NUMBER,
+        keys::HOLD => Option::<Hold>::NUMBER,
         // A cursor has a notation of its own; a reason is text.
         _ => return false,
     };

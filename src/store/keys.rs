@@ -16,6 +16,7 @@
 //! q address 0 stream     the last delivery, where nothing else is known
 //! r source 0 domain 0 class    how many new suppressions there were of late
 //! s address 0 stream     a standing that says more
+//! t                      by which rule masses are held
 //! x quarantine-id        what could not be applied, and why
 //! z quarantine-id        why an element could not be read
 //! ```
@@ -43,6 +44,7 @@ pub(super) const PUSHED: u8 = b'p';
 pub(super) const QUIET: u8 = b'q';
 pub(super) const RATE: u8 = b'r';
 pub(super) const STANDING: u8 = b's';
+pub(super) const HOLD: u8 = b't';
 pub(super) const SET_ASIDE: u8 = b'x';
 pub(super) const QUARANTINE: u8 = b'z';
 

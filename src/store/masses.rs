@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::codec::{Form, decode, encode};
-use super::keys::{self, MASS, RATE};
+use super::keys::{self, HOLD, MASS, RATE};
 use super::reader::strange_key;
 use super::{Batch, Reader, StoreError, Writer};
-use crate::model::{MassId, Scope, Time};
+use crate::model::{Hold, MassId, Scope, Time};
 
 /// What the suppressions of a mass have in common. What masses are not told apart by is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,11 +56,29 @@ impl Form for Mass {}
 impl Form for Rate {}
 
 impl Form for MassId {}
+impl Form for Option<Hold> {}
 
 /// An address and a scope that a mass holds.
 pub type HeldRow = (String, Scope);
 
 impl Writer {
+    /// By which rule masses are held, by the journal: `Some(None)`, nothing is; `None`, it does not
+    /// say so.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn hold(&self, batch: &mut Batch) -> Result<Option<Option<Hold>>, StoreError> {
+        self.get(batch, vec![HOLD])?.map(decode).transpose()
+    }
+
+    /// Notes that.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn put_hold(&self, batch: &mut Batch, hold: Option<Hold>) -> Result<(), StoreError> {
+        self.put(batch, vec![HOLD], Some(encode(&hold)))
+    }
+
     /// How many new suppressions of a kin there were of late.
     ///
     /// # Errors

@@ -82,12 +82,22 @@ impl Rulebook {
         judgement
     }
 
+    /// Judges a failure by what an event shows as the provider's kind, such as
+    /// `Bounce/Permanent/NoEmail`: the provider's words for it stand there, and others beside them.
+    pub fn judge_shown(&self, provider: &str, kind: &str, reply: &Reply<'_>) -> Judgement {
+        let words = providers::words_in(kind);
+        self.judge_told(provider, words.iter().map(String::as_str), reply)
+    }
+
     /// Judges a failure.
     pub fn judge(&self, reply: &Reply<'_>, told: Told) -> Judgement {
         let judgement = self.judge_in_order(reply, told);
         match told {
+            // What it calls passing and the reply calls dead is neither, for all that is known.
             Told::Within(class) if !narrows(judgement.class, class) => {
-                Judgement { class, ..judgement }
+                let is_dead = judgement.class.fault() == Fault::Recipient;
+                let contradicts = is_dead && class.fault() == Fault::Passing;
+                Judgement::of_provider(if contradicts { Class::Unexplained } else { class })
             }
             _ => judgement,
         }

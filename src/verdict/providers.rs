@@ -80,3 +80,24 @@ impl Providers {
         self.0.get(provider)?.get(&word.trim().to_lowercase()).copied()
     }
 }
+
+/// The words that may be meant in what an event shows as the provider's kind: all of it, then what
+/// stands between its marks, of several parts before of one, and the last, which is the most exact,
+/// before the first.
+pub(super) fn words_in(kind: &str) -> Vec<String> {
+    let parts: Vec<&str> = kind.split(['/', ':', '.']).map(str::trim).collect();
+    let runs = |length: usize| parts.windows(length).rev().map(|run| run.join("/"));
+    [kind.to_owned()].into_iter().chain((1..=parts.len()).rev().flat_map(runs)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_exact_words_come_first() {
+        let words = ["a:b/c d", "a/b/c d", "b/c d", "a/b", "c d", "b", "a"];
+        assert_eq!(words_in("a:b/c d"), words);
+        assert_eq!(words_in("bounce"), ["bounce", "bounce"]);
+    }
+}

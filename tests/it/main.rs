@@ -13,6 +13,7 @@ mod cli;
 mod clock;
 mod config;
 mod contradictions;
+mod corrections;
 mod counted;
 mod custom;
 mod dashboard;

@@ -108,6 +108,78 @@ fn what_is_held_stays_so_over_kills_and_a_rebuild() {
 }
 
 #[test]
+fn what_was_held_stays_so_by_whatever_rule_the_store_is_made_again() {
+    let home = Home::new(HOLD);
+    let daemon = home.start().ready();
+    tell(&daemon, "hard_bounce", "big.example", 0..50);
+    daemon.stop();
+    for other in [HOLD.replace("20", "9000"), String::new()] {
+        for part in ["sled", "checkpoint"] {
+            std::fs::remove_dir_all(home.state().join(part)).unwrap();
+        }
+        home.configure(&format!("{}{other}", source()));
+        let daemon = home.start().ready();
+        assert_eq!(held(&daemon), [(json!(1), json!("big.example"), json!(30))], "{other}");
+        daemon.stop();
+    }
+    // What comes from then on follows the new rule; and back, at a reload.
+    let daemon = home.start().ready();
+    tell(&daemon, "hard_bounce", "later.example", 0..50);
+    assert_eq!(held(&daemon).len(), 1);
+    home.configure(&format!("{}{HOLD}", source()));
+    assert!(daemon.cli(&["reload"]).status.success());
+    tell(&daemon, "hard_bounce", "last.example", 0..50);
+    let both =
+        [(json!(1), json!("big.example"), json!(30)), (json!(2), json!("last.example"), json!(30))];
+    assert_eq!(held(&daemon), both);
+    daemon.stop();
+    for part in ["sled", "checkpoint"] {
+        std::fs::remove_dir_all(home.state().join(part)).unwrap();
+    }
+    let daemon = home.start().ready();
+    assert_eq!(held(&daemon), both);
+    assert!(is_suppressed(&daemon, "u45@later.example"));
+    daemon.stop();
+}
+
+/// Rows by which what was nobody's fault is dead.
+const HOUSE: &str = "[[rules.reply]]\ntext = \"zz-house\"\nclass = \"no_mailbox\"\n";
+
+#[test]
+fn what_is_judged_again_in_mass_is_held_too() {
+    let home = Home::new(HOLD);
+    let daemon = home.start().ready();
+    let one = |n: u32| {
+        let told = event("hard_bounce", &format!("u{n}@big.example"), &format!("m{n}"), 30 + n);
+        let mut told: Value = serde_json::from_str(&told).unwrap();
+        told["reason"] = json!("550 zz-house");
+        told
+    };
+    let body = Value::Array((0..50).map(one).collect()).to_string();
+    assert_eq!(notify(daemon.http, &body).status, 200);
+    daemon.stop();
+    home.configure(&format!("{}{HOLD}{HOUSE}", source()));
+    let daemon = home.start().ready();
+    let summary = daemon.rows(&["rejudge", "--apply"]).pop().unwrap();
+    assert_eq!((&summary["changed"], &summary["held"]), (&json!(50), &json!(30)));
+    until_exported(&home, &daemon, 20);
+    assert_eq!(held(&daemon), [(json!(1), json!("big.example"), json!(30))]);
+    let class = daemon.rows(&["held"]).remove(0)["class"].clone();
+    assert_eq!(class, json!("no_mailbox"));
+    assert_eq!(daemon.rows(&["rejudge"]).pop().unwrap()["corrected"], json!(0));
+    assert_eq!(daemon.answer(&["release", "1"]).0, 0);
+    until_exported(&home, &daemon, 50);
+    daemon.stop();
+    // Without the row nobody is dead any more.
+    home.configure(&format!("{}{HOLD}", source()));
+    let daemon = home.start().ready();
+    assert_eq!(daemon.rows(&["rejudge", "--apply"]).pop().unwrap()["changed"], json!(50));
+    until_exported(&home, &daemon, 0);
+    assert_eq!(held(&daemon), []);
+    daemon.stop();
+}
+
+#[test]
 fn a_mass_is_let_go_or_ended() {
     let home = Home::new(HOLD);
     let daemon = home.start().ready();
@@ -123,7 +195,13 @@ fn a_mass_is_let_go_or_ended() {
 
     assert_eq!(daemon.rows(&["lift", "--held", "2", "--dry-run"]).len(), 20);
     assert_eq!(held(&daemon), [(json!(2), json!("false.example"), json!(20))]);
-    let lifted = daemon.rows(&["lift", "--held", "2", "--note", "an outage"]);
+    // Nobody is there to be asked.
+    let refused = daemon.cli(&["lift", "--held", "2"]);
+    assert_eq!(refused.status.code(), Some(64));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("this lifts 20 suppressions: nothing was done"), "{said}");
+    assert_eq!(held(&daemon), [(json!(2), json!("false.example"), json!(20))]);
+    let lifted = daemon.rows(&["lift", "--held", "2", "--yes", "--note", "an outage"]);
     assert_eq!((lifted.len(), &lifted[0]["done"]), (20, &json!(true)));
     assert_eq!(held(&daemon), []);
     assert!(

@@ -145,6 +145,40 @@ fn what_an_operator_or_a_recipient_has_said_stays() {
     daemon.stop();
 }
 
+/// What an earlier run has made is taken back like anything else.
+#[test]
+fn what_other_rules_made_of_it_meanwhile_is_taken_back() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    tell(&daemon, "a@x.example", 1, "550 zz-one");
+    tell(&daemon, "b@x.example", 2, "550 5.1.1 user unknown zz-two");
+    daemon.stop();
+    let row = |text: &str, class: &str| {
+        format!("[[rules.reply]]\ntext = \"{text}\"\nclass = \"{class}\"\n")
+    };
+    let other = |class: &str| format!("{}{}", row("zz-one", class), row("zz-two", "full"));
+    let (dead, clear) = (json!("hard_bounce"), Value::Null);
+    for (rows, a, b) in [
+        (other("no_mailbox"), &dead, &clear),
+        (other("disabled"), &dead, &clear),
+        (String::new(), &clear, &dead),
+        (other("moved"), &dead, &clear),
+        (other("policy"), &clear, &clear),
+        (String::new(), &clear, &dead),
+    ] {
+        let daemon = start(&home, &rows);
+        rejudged(&daemon, &["--apply"]);
+        let reasons = [reason(&daemon, "a@x.example"), reason(&daemon, "b@x.example")];
+        assert_eq!(reasons, [a.clone(), b.clone()], "{rows}");
+        assert_eq!(rejudged(&daemon, &[]).1["corrected"], json!(0), "{rows}");
+        let explained = daemon.rows(&["explain", "a@x.example"]).remove(0);
+        let findings = explained["scopes"][0]["findings"].as_array().unwrap().clone();
+        let is_dead = findings.iter().any(|finding| finding["reason"] == dead);
+        assert_eq!(is_dead, *a == dead, "{explained}");
+        daemon.stop();
+    }
+}
+
 #[test]
 fn it_is_broken_off_by_a_kill_and_goes_on() {
     let home = Home::new("");

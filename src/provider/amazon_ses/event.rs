@@ -231,7 +231,7 @@ impl Reader<'_> {
         each(&delay.delayed_recipients, |recipient: &Recipient| {
             let kind = EventKind::Deferred;
             let event = self.event(kind, &word, recipient.address()?, &delay.timestamp)?;
-            let failure = Some(Failure::of([format!("delay/{kind_of_delay}").as_str()]));
+            let failure = Some(Failure::of([word.as_str()]));
             Ok(recipient.add_to(Event { failure, ..event }))
         })
     }

@@ -295,8 +295,14 @@ impl Wire {
             let code = text.as_deref().and_then(wire::smtp_code);
             code.filter(|code| !INTERNAL.contains(code))
         };
-        let texts = [&status.message, &status.description, &status.last_message];
+        let texts = [&status.message, &status.description];
         let text = texts.into_iter().find_map(|text| (**text).clone());
+        // Beside a code of Mailgun's own stands what the server has said to the last attempt.
+        let last = status.last_message.clone().filter(|_| code(&status.code).is_none());
+        let text = match (text, last) {
+            (Some(text), Some(last)) if text != last => Some(format!("{text}: {last}")),
+            (text, last) => text.or(last),
+        };
         let reject = self.reject.as_ref().map(|reject| {
             let parts = [&reject.reason, &reject.description].into_iter();
             parts.filter_map(|part| part.as_deref()).collect::<Vec<_>>().join(": ")
