@@ -28,8 +28,8 @@ pub(super) struct Arguments {
     /// The provider that passed it on, such as `sendgrid`
     #[arg(long, add = completions::providers())]
     provider: Option<String>,
-    /// The provider's own word for the failure, such as `invalid address`, or what `events` shows as
-    /// `provider_kind`, such as `Bounce/Permanent/NoEmail`
+    /// The provider's own word for the failure, such as `invalid address`, or what `events` shows
+    /// as `provider_kind`, such as `Bounce/Permanent/NoEmail`
     #[arg(long, requires = "provider")]
     provider_kind: Option<String>,
     /// The SMTP reply code

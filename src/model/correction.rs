@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use super::standing::Ground;
 use super::{
-    Event, EventId, EventKind, Fact, Held, Latest, MessageKey, Reason, Scope, SourceName, Standing,
-    Telling, Time,
+    Bounce, Event, EventId, EventKind, Fact, Held, Latest, MessageKey, Reason, Scope, SourceName,
+    Standing, Telling, Time,
 };
 
 /// An event of the journal as it reads by the present rules.
@@ -127,8 +127,16 @@ struct Facts {
     /// When each source's events happened.
     times: BTreeSet<(SourceName, i64)>,
     grounds: BTreeMap<(Reason, SourceName), Vec<Latest>>,
-    /// Of each message, in which tallies it counts.
-    messages: BTreeMap<MessageKey, [bool; 3]>,
+    messages: BTreeMap<MessageKey, Counted>,
+}
+
+/// What the journal says of one message.
+#[derive(Default)]
+struct Counted {
+    /// When its failures happened, in nanoseconds.
+    times: BTreeSet<i64>,
+    /// The latest in each of the tallies.
+    latest: [Option<Bounce>; 3],
 }
 
 impl Facts {
@@ -137,20 +145,23 @@ impl Facts {
         for Reread { event, id, .. } in told.iter().copied() {
             facts.ids.extend(event.ids().chain([*id]));
             facts.times.insert((event.source.clone(), event.at.nanos()));
-            let is_failure = event.failure.is_some();
-            let none = [false; 3];
-            let of_message = facts.messages.entry(event.message_key()).or_insert(none);
-            match event.fact() {
-                Some(Fact::Ground { reason, source, latest }) => {
-                    facts.grounds.entry((reason, source)).or_default().push(latest);
+            let fact = event.fact();
+            let counted = match &fact {
+                Some(Fact::SoftBounce(_, bounce)) => Some((0, bounce)),
+                Some(Fact::Blocked(_, bounce)) => Some((1, bounce)),
+                Some(Fact::Unexplained(_, bounce)) => Some((2, bounce)),
+                _ => None,
+            };
+            if event.failure.is_some() || counted.is_some() {
+                let of_message = facts.messages.entry(event.message_key()).or_default();
+                of_message.times.insert(event.at.nanos());
+                if let Some((tally, bounce)) = counted {
+                    let latest = &mut of_message.latest[tally];
+                    *latest = latest.take().max(Some(bounce.clone()));
                 }
-                Some(Fact::SoftBounce(..)) => of_message[0] = true,
-                Some(Fact::Blocked(..)) => of_message[1] = true,
-                Some(Fact::Unexplained(..)) => of_message[2] = true,
-                _ => {}
             }
-            if !is_failure && *of_message == none {
-                facts.messages.remove(&event.message_key());
+            if let Some(Fact::Ground { reason, source, latest }) = fact {
+                facts.grounds.entry((reason, source)).or_default().push(latest);
             }
         }
         facts
@@ -164,7 +175,7 @@ impl Facts {
         standing.grounds().filter(ours).filter_map(|(reason, source, ground)| {
             let mut left = self.left_of(reason, source, ground);
             if self.stands(reason, source, ground) {
-                // Only the first may be another; of one that stands, the date may not be the event's.
+                // Only the first may be another; the date of what stands need not be the event's.
                 let first = left.as_ref().map_or(ground.first, |left| left.first);
                 if first <= ground.first || ground.first == ground.latest.at {
                     return None;
@@ -199,11 +210,19 @@ impl Facts {
         Some(Ground { first, latest, despite: None })
     }
 
-    /// The messages that count in other tallies than they did.
+    /// The messages that count in other tallies than they did, or otherwise.
     fn moved(&self, standing: &Standing) -> impl Iterator<Item = MessageKey> {
-        let moved = |(message, tallies): &(&MessageKey, &[bool; 3])| {
-            let counted = standing.counts_message(**message);
-            counted != [false; 3] && counted != **tallies
+        let moved = |(message, now): &(&MessageKey, &Counted)| {
+            let counted = standing.counted(**message);
+            let differs = |(was, now_is): (&Option<&Bounce>, &Option<Bounce>)| match (was, now_is) {
+                // What is known of another telling alone stays.
+                (Some(was), Some(now_is)) => {
+                    let same = was.at == now_is.at && was.class == now_is.class;
+                    !same && now.times.contains(&was.at.nanos())
+                }
+                (was, now_is) => was.is_some() != now_is.is_some(),
+            };
+            counted.iter().any(Option::is_some) && counted.iter().zip(&now.latest).any(differs)
         };
         self.messages.iter().filter(moved).map(|(message, _)| *message)
     }

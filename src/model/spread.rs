@@ -50,9 +50,10 @@ impl Spread {
         each.into_values()
     }
 
-    /// Whether a message is among them.
-    pub(super) fn has(&self, message: MessageKey) -> bool {
-        self.recent.has(message) || self.days.values().any(|(_, known)| *known == message)
+    /// The latest of a message.
+    pub(super) fn get(&self, message: MessageKey) -> Option<&Bounce> {
+        let of_days = self.days.values().filter(|(_, known)| *known == message);
+        self.recent.get(message).into_iter().chain(of_days.map(|(bounce, _)| bounce)).max()
     }
 
     /// Takes away what is known of a message; says whether anything was.

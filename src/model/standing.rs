@@ -369,9 +369,9 @@ impl Standing {
         grounds.chain(counted.map(|bounce| (bounce.at, bounce.class))).max()?.1
     }
 
-    /// Whether a message counts as a soft bounce, as the sender's fault, or as unexplained.
-    pub(super) fn counts_message(&self, message: MessageKey) -> [bool; 3] {
-        [self.soft.has(message), self.blocked.has(message), self.unexplained.has(message)]
+    /// What counts of a message as a soft bounce, as the sender's fault, and as unexplained.
+    pub(super) fn counted(&self, message: MessageKey) -> [Option<&Bounce>; 3] {
+        [self.soft.get(message), self.blocked.get(message), self.unexplained.get(message)]
     }
 
     /// Counts a message no longer.

@@ -74,9 +74,9 @@ impl Tally {
         self.0.iter().map(|(message, bounce)| (*message, bounce))
     }
 
-    /// Whether a message is among them.
-    pub(super) fn has(&self, message: MessageKey) -> bool {
-        self.0.contains_key(&message)
+    /// That of a message.
+    pub(super) fn get(&self, message: MessageKey) -> Option<&Bounce> {
+        self.0.get(&message)
     }
 
     /// Takes a message away; says whether it was there.

@@ -137,7 +137,7 @@ impl Provider for Operator {
     }
 
     fn read(&self, element: &Element, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
-        // A step of ours, of the clock or of the configuration, is no event, and must not look like one.
+        // A step of ours, of the clock or of the configuration, is no event, nor looks like one.
         let is_step = match self.0 {
             OWN => {
                 push_step(element).is_some()

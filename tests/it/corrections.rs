@@ -3,7 +3,8 @@
 
 use proptest::prelude::*;
 use suppressd::model::{
-    Correction, Event, EventKind, Failure, Reread, Scope, Standing, TALLY_MAX, Telling,
+    Class, Correction, Event, EventKind, Failure, Judgement, Reread, Scope, Standing, TALLY_MAX,
+    Telling,
 };
 
 use crate::facts::{added, at, event, failure, lifted};
@@ -14,14 +15,8 @@ const REPLIES: usize = 3;
 /// What rules make of each of the replies.
 type Judging = [Meaning; REPLIES];
 
-#[derive(Clone, Copy, Debug)]
-enum Meaning {
-    Dead,
-    Trouble,
-    Sender,
-    Unexplained,
-    Nothing,
-}
+/// A kind of failure and its class; `None`: the rules make nothing of it.
+type Meaning = Option<Class>;
 
 /// What the journal holds of one address.
 #[derive(Clone, Copy, Debug)]
@@ -43,14 +38,19 @@ fn events(records: &[Record], judging: Judging) -> Vec<Event> {
         let at = at(i64::try_from(place).unwrap());
         match *record {
             Record::Failed { source, message, reply } => {
-                let (kind, unexplained) = match judging[reply] {
-                    Meaning::Dead => (EventKind::HardBounce, false),
-                    Meaning::Trouble => (EventKind::SoftBounce, false),
-                    Meaning::Sender => (EventKind::Blocked, false),
-                    Meaning::Unexplained => (EventKind::SoftBounce, true),
-                    Meaning::Nothing => (EventKind::Failed, false),
+                let class = judging[reply];
+                let kind = class.map_or(EventKind::Failed, Class::kind);
+                let of_class = |class| Judgement {
+                    class,
+                    rule: String::new(),
+                    evidence: String::new(),
+                    source: String::new(),
                 };
-                let known = Failure { unexplained, ..Failure::default() };
+                let known = Failure {
+                    unexplained: class == Some(Class::Unexplained),
+                    judgement: class.map(of_class),
+                    ..Failure::default()
+                };
                 let event = failure(teller(source), kind, &format!("m{message}"), at);
                 Event { failure: Some(known), ..event }
             }
@@ -91,8 +91,9 @@ fn rejudged(standing: &Standing, first: &[Event], now: &[Event]) -> Standing {
 }
 
 fn meaning() -> impl Strategy<Value = Meaning> {
-    use Meaning::{Dead, Nothing, Sender, Trouble, Unexplained};
-    prop::sample::select(vec![Dead, Trouble, Sender, Unexplained, Nothing])
+    use Class::{Disabled, Full, NoMailbox, Policy, Rate, System, Unexplained};
+    let classes = [NoMailbox, Disabled, Full, System, Policy, Rate, Unexplained];
+    prop::sample::select(classes.map(Some).into_iter().chain([None]).collect::<Vec<_>>())
 }
 
 fn record() -> impl Strategy<Value = Record> {
@@ -135,8 +136,8 @@ fn more_messages_than_are_kept_come_back_as_they_were() {
         reply: number % 2,
     };
     let records: Vec<Record> = (0..TALLY_MAX + 9).map(failed).collect();
-    let (mixed, soft) = ([Meaning::Dead, Meaning::Trouble], [Meaning::Trouble; 2]);
-    let judging = |[first, second]: [Meaning; 2]| [first, second, Meaning::Nothing];
+    let (mixed, soft) = ([Class::NoMailbox, Class::Full], [Class::Full; 2]);
+    let judging = |[first, second]: [Class; 2]| [Some(first), Some(second), None];
     let first = events(&records, judging(mixed));
     let now = events(&records, judging(soft));
     let after = rejudged(&applied(&first), &first, &now);

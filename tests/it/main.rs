@@ -9,6 +9,7 @@ mod backups;
 mod causes;
 mod check;
 mod checkpoints;
+mod classify;
 mod cli;
 mod clock;
 mod config;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use suppressd::ingest::{self, Running, Settings};
-use suppressd::model::{Address, Element, Filter, Origin, Scope, SourceName, Submission, Time};
+use suppressd::model::{
+    Address, Element, Filter, Hold, Origin, Scope, SourceName, Submission, Time,
+};
 use suppressd::rules::Rules;
 use suppressd::store::EventFilter;
 use tokio::runtime::Handle;
@@ -17,11 +19,31 @@ use super::support::daemon::PATIENCE;
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn start(state: &Path) -> Running {
+    start_holding(state, None)
+}
+
+fn start_holding(state: &Path, hold: Option<Hold>) -> Running {
     let rules = Arc::new(Rules::default());
     let usual = Settings::new(state.to_owned(), 90 * DAY, rules, Arc::default());
     // Every submission is worth a checkpoint, so that there are two soon.
     let settings = Settings { checkpoint_bytes: 1, sync_every: Duration::from_millis(20), ..usual };
+    settings.policy.hold.set(hold);
     ingest::start(settings, &Handle::current()).unwrap()
+}
+
+fn is_suppressed(running: &Running, address: &str) -> bool {
+    let (rules, now) = (Rules::default(), suppressd::clock::now());
+    let address = Address::parse(address).unwrap();
+    let (scopes, filter) = ([Scope::Global], Filter::default());
+    running.reader.verdict(&rules, &address, &scopes, &filter, now).unwrap().is_some()
+}
+
+/// Has a segment be a hundred days old.
+fn make_old(segment: &Path) {
+    let hundred_days_ago = SystemTime::UNIX_EPOCH
+        + Duration::from_nanos(u64::try_from(suppressd::clock::now().nanos()).unwrap())
+        - 100 * DAY;
+    File::open(segment).unwrap().set_modified(hundred_days_ago).unwrap();
 }
 
 async fn submit(running: &Running, bodies: &[&str]) {
@@ -80,24 +102,50 @@ async fn old_payloads_go_and_what_follows_from_them_stays() {
         running.stop(PATIENCE).await;
     }
     let segments = files(&journal, "seg");
-    let hundred_days_ago = SystemTime::UNIX_EPOCH
-        + Duration::from_nanos(u64::try_from(suppressd::clock::now().nanos()).unwrap())
-        - 100 * DAY;
-    File::open(&segments[0]).unwrap().set_modified(hundred_days_ago).unwrap();
+    make_old(&segments[0]);
 
     let running = start(folder.path());
     tokio::time::timeout(PATIENCE, running.ingest.ready()).await.unwrap();
     until("the old segment gone", || !segments[0].exists()).await;
     until("the old element forgotten", || running.reader.quarantined().unwrap().is_empty()).await;
     assert_eq!(addresses(&running), ["new@x.test"], "the event goes with its payload");
-    let verdict = |address: &str| {
-        let (rules, now) = (Rules::default(), suppressd::clock::now());
-        let address = Address::parse(address).unwrap();
-        let (scopes, filter) = ([Scope::Global], Filter::default());
-        let found = running.reader.verdict(&rules, &address, &scopes, &filter, now);
-        found.unwrap().is_some()
-    };
+    let verdict = |address: &str| is_suppressed(&running, address);
     assert!(verdict("old@x.test") && verdict("new@x.test"), "suppressions stay");
     assert!(segments[1].exists(), "what is young enough stays");
+    running.stop(PATIENCE).await;
+}
+
+/// Neither a restart, nor a checkpoint in the place of the journal, nor a configuration without the
+/// table lets a mass go.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_stays_so_when_its_payloads_are_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, checkpoint) = (folder.path().join("journal"), folder.path().join("checkpoint"));
+    let hold = Some(Hold { count: 3, ..Hold::default() });
+    let bounce = |n: u32| event("hard_bounce", &format!("u{n}@x.test"), &format!("m{n}"), n);
+    let mass: Vec<String> = (0..8).map(bounce).collect();
+    let other = event("hard_bounce", "new@y.test", "m9", 9);
+    for bodies in [mass, vec![other]] {
+        let running = start_holding(folder.path(), hold);
+        tokio::time::timeout(PATIENCE, running.ingest.ready()).await.unwrap();
+        let before = files(&checkpoint, "checkpoint").len();
+        submit(&running, &bodies.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        until("a checkpoint", || files(&checkpoint, "checkpoint").len() > before).await;
+        running.stop(PATIENCE).await;
+    }
+    let segments = files(&journal, "seg");
+    make_old(&segments[0]);
+    let running = start_holding(folder.path(), hold);
+    until("the old segment gone", || !segments[0].exists()).await;
+    running.stop(PATIENCE).await;
+    fs::remove_dir_all(folder.path().join("sled")).unwrap();
+
+    let running = start(folder.path());
+    tokio::time::timeout(PATIENCE, running.ingest.ready()).await.unwrap();
+    let masses = running.reader.masses().unwrap();
+    assert_eq!(masses.iter().map(|(_, mass)| mass.count).collect::<Vec<_>>(), [5]);
+    for (address, expected) in [("u2@x.test", true), ("u3@x.test", false), ("new@y.test", true)] {
+        assert_eq!(is_suppressed(&running, address), expected, "{address}");
+    }
     running.stop(PATIENCE).await;
 }

@@ -297,6 +297,8 @@ impl Wire {
         };
         let texts = [&status.message, &status.description];
         let text = texts.into_iter().find_map(|text| (**text).clone());
+        let enhanced = status.enhanced_code.as_deref().and_then(wire::enhanced_code);
+        let enhanced = enhanced.or_else(|| text.as_deref().and_then(wire::enhanced_code));
         // Beside a code of Mailgun's own stands what the server has said to the last attempt.
         let last = status.last_message.clone().filter(|_| code(&status.code).is_none());
         let text = match (text, last) {
@@ -308,12 +310,7 @@ impl Wire {
             parts.filter_map(|part| part.as_deref()).collect::<Vec<_>>().join(": ")
         });
         let text = text.or(reject).unwrap_or_default();
-        let enhanced = status.enhanced_code.as_deref().and_then(wire::enhanced_code);
-        Outcome {
-            smtp: code(&status.code).or_else(|| code(&status.last_code)),
-            enhanced: enhanced.or_else(|| wire::enhanced_code(&text)),
-            text,
-        }
+        Outcome { smtp: code(&status.code).or_else(|| code(&status.last_code)), enhanced, text }
     }
 
     /// What a `failed` event is: pages "Tracking failures" and "Event structure". Mailgun's own
