@@ -17,8 +17,9 @@ use anyhow::{Context, Result};
 use suppressd::model::Fault;
 use suppressd::verdict::{Reply, Rulebook, Told};
 
-/// Statements in words of no server.
-const FIXTURES: &str = "tests/fixtures/verdict/statements.tsv";
+/// Statements in words of no server, and replies of many.
+const FIXTURES: [&str; 2] =
+    ["tests/fixtures/verdict/statements.tsv", "tests/fixtures/verdict/replies.tsv"];
 
 /// How often each reply is judged for the time.
 const ROUNDS: u32 = 200;
@@ -34,7 +35,8 @@ fn main() -> Result<()> {
     let named = std::env::var("SUPPRESSD_REPLIES").unwrap_or_default();
     let named = named.split(':').filter(|file| !file.is_empty()).map(str::to_owned);
     let given = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
-    let files: Vec<String> = [FIXTURES.to_owned()].into_iter().chain(named).chain(given).collect();
+    let fixtures = FIXTURES.map(str::to_owned).into_iter();
+    let files: Vec<String> = fixtures.chain(named).chain(given).collect();
     let book = Rulebook::built_in()?;
     let rows = book.rules().iter().map(|rule| Row {
         truth: letter(rule.class.fault()).to_owned(),

@@ -72,17 +72,21 @@ fn ways(phrase: &str, groups: &std::collections::BTreeMap<String, Vec<String>>) 
     groups[name].iter().flat_map(with).collect()
 }
 
-/// What servers say of a dead address, of a mailbox or a way in trouble, and of a sender, in words
-/// of no server: H, S or B, and the text.
+/// What is said of a dead address, of a mailbox or a way in trouble, and of a sender, in words of no
+/// server and of many: H, S or B, and the text.
 #[test]
 fn statements_are_read_in_any_words_and_tongue() {
     let book = book();
-    let rows = include_str!("../../tests/fixtures/verdict/statements.tsv");
+    let files = [
+        include_str!("../../tests/fixtures/verdict/statements.tsv"),
+        include_str!("../../tests/fixtures/verdict/replies.tsv"),
+    ];
     let mut wrong = Vec::new();
-    for row in rows.lines().filter(|row| !row.starts_with('#')) {
+    for row in files.iter().flat_map(|rows| rows.lines()).filter(|row| !row.starts_with('#')) {
         let columns: Vec<&str> = row.split('\t').collect();
-        let &[truth, "", "", said] = &*columns else { panic!("{row}") };
-        let judged = book.judge(&text(said), Told::Mirrors);
+        let &[truth, smtp, enhanced, said] = &*columns else { panic!("{row}") };
+        let (smtp, enhanced) = (smtp.parse().ok(), Some(enhanced).filter(|code| !code.is_empty()));
+        let judged = book.judge(&Reply { smtp, enhanced, text: said }, Told::Mirrors);
         let letter = match judged.class.fault() {
             Fault::Recipient => "H",
             Fault::Passing => "S",
