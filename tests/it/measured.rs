@@ -216,11 +216,11 @@ fn measure(name: &str, provider: &str, told: Told, replies: &[Reply]) -> Vec<Str
 
 #[test]
 fn verdicts_are_right_whoever_tells() {
-    let statements = "tests/fixtures/verdict/statements.tsv";
-    let mut sets = vec![
-        ("the rules' examples".to_owned(), examples()),
-        (statements.to_owned(), file(statements)),
-    ];
+    let mut sets = vec![("the rules' examples".to_owned(), examples())];
+    for name in ["statements", "replies"] {
+        let path = format!("tests/fixtures/verdict/{name}.tsv");
+        sets.push((path.clone(), file(&path)));
+    }
     if let Some(paths) = std::env::var_os("SUPPRESSD_REPLIES") {
         let paths = paths.into_string().unwrap();
         sets.extend(paths.split(':').map(|path| (path.to_owned(), file(path))));
