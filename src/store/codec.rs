@@ -7,8 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Mass, Rate, Sight, StoreError, keys};
 use crate::model::{
-    Behind, Cuts, Gist, Hold, Origin, Position, Pushed, Standing, Standing1, Standing2, Time,
-    Turn,
+    Behind, Cuts, Gist, Hold, Origin, Position, Pushed, Standing, Standing1, Standing2, Time, Turn,
 };
 
 /// A type that is a value of the store, or of an image of it.
