@@ -296,7 +296,7 @@ impl Merge<'_> {
         let mut standing = self.writer.standing(&mut self.batch, address, scope)?;
         let (before, held) = (self.live(address, &standing), standing.held().to_vec());
         if !correction.apply(&mut standing) {
-            return Ok(());
+            return self.note_corrected_again((address, scope), &standing, received);
         }
         let mut after = self.live(address, &standing);
         if before.is_empty() && !after.is_empty() {

@@ -240,6 +240,23 @@ impl Merge<'_> {
         Ok(())
     }
 
+    /// The same of what a correction has made, and finds done.
+    pub(super) fn note_corrected_again(
+        &mut self,
+        (address, scope): (&str, &Scope),
+        standing: &Standing,
+        at: Time,
+    ) -> Result<(), StoreError> {
+        for Held { reason, source, mass } in standing.held() {
+            let class = standing.class_of(&[*reason], source);
+            let class = class.map_or(reason.as_str(), |class| class.as_str());
+            let new = New { source, address, scope, class, at, received: at };
+            let kin = self.hold.map_or_else(Kin::default, |rules| rules.kin(&new));
+            self.note_held(&new, kin, *mass)?;
+        }
+        Ok(())
+    }
+
     /// Takes an administrator's step about a mass.
     pub(super) fn mass_step(&mut self, step: MassStep, record: Position) -> Result<(), StoreError> {
         match step {
