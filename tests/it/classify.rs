@@ -12,7 +12,7 @@ use crate::support::daemon::PROGRAM;
 
 fn classify(arguments: &[&str], input: &[u8]) -> Output {
     let mut command = Command::new(PROGRAM);
-    command.arg("classify").args(arguments).env("SUPPRESSD_CONFIG", "/nowhere");
+    command.arg("classify").args(arguments).env_remove("SUPPRESSD_CONFIG");
     let piped = || Stdio::piped();
     let mut child = command.stdin(piped()).stdout(piped()).stderr(piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(input).unwrap();
