@@ -187,9 +187,6 @@ impl Rulebook {
     pub fn decide(&self, words: &str, known: &Known<'_>) -> Option<Found<'_>> {
         let words: Vec<&str> = words.split(' ').filter(|word| !word.is_empty()).collect();
         let hits = self.tree.hits(&words);
-        if !hits.iter().any(|hit| matches!(self.pieces[hit.piece], Piece::Frame)) {
-            return heaviest(self.found(&hits, &words, 0, known));
-        }
         let blames =
             |found: &Found<'_>| found.rule.rank > 0 && found.rule.class.fault() == Fault::Sender;
         let until = self.found(&hits, &words, 0, known).filter(blames).map(|found| found.end).min();

@@ -72,8 +72,8 @@ fn ways(phrase: &str, groups: &std::collections::BTreeMap<String, Vec<String>>) 
     groups[name].iter().flat_map(with).collect()
 }
 
-/// What is said of a dead address, of a mailbox or a way in trouble, and of a sender, in words of no
-/// server and of many: H, S or B, and the text.
+/// What is said of a dead address, of a mailbox or a way in trouble, and of a sender, in words of
+/// no server and of many: H, S or B, and the text.
 #[test]
 fn statements_are_read_in_any_words_and_tongue() {
     let book = book();

@@ -114,7 +114,7 @@ proptest! {
         records in prop::collection::vec(record(), 0..10),
         judgings in prop::collection::vec(prop::array::uniform3(meaning()), 2..5),
     ) {
-        // Somebody has named the address, so that it has its spelling whatever the rules make of it.
+        // Somebody has named the address, so that it has its spelling whatever rules make of it.
         let records = [&[Record::Added], &records[..]].concat();
         let first = events(&records, judgings[0]);
         let began = applied(&first);
