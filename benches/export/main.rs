@@ -110,7 +110,7 @@ fn export(settings: &Settings, reader: &Reader, rows: u64) -> Result<Duration> {
     let rules = &Rules::default();
     let started = Instant::now();
     let mut publication = Publication::begin(settings)?;
-    let scan = Scan { rules, settings, now: clock::now(), before: None };
+    let scan = Scan { rules, settings, now: clock::now(), before: None, past: None };
     scan.run(|each| reader.visit_standings(each), |row| publication.add(row))?;
     let outcome = publication.finish(&Guard::new(50))?;
     let took = started.elapsed();

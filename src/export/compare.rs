@@ -122,7 +122,7 @@ pub(super) fn compare(
         return foreign(format!("it has {lines} lines, and not all are rows of this format"));
     }
     let mut wanted = Digest::default();
-    let scan = Scan { rules, settings, now, before: None };
+    let scan = Scan { rules, settings, now, before: None, past: None };
     scan.run(standings, |row| {
         wanted.add(row);
         Ok::<_, StoreError>(())
@@ -296,7 +296,7 @@ mod tests {
         let (now, rules) = (Time::from_seconds(9), Rules::default());
         let (written, then) = (rows(written), rows(then));
         let mut publication = Publication::begin(settings).unwrap();
-        let scan = Scan { rules: &rules, settings, now, before: None };
+        let scan = Scan { rules: &rules, settings, now, before: None, past: None };
         scan.run(|each| test::visit(&written, each), |row| publication.add(row)).unwrap();
         let guard = Guard { force: true, ..Guard::new(0) };
         publication.finish(&guard).unwrap();

@@ -109,7 +109,7 @@ impl Of<'_> {
     fn listing(&self, export: &Entry, file: &io::Result<File>) -> Listing {
         let settings = &*export.settings;
         let status = export.status.borrow().clone();
-        let scan = Scan { rules: self.rules, settings, now: self.now, before: None };
+        let scan = Scan { rules: self.rules, settings, now: self.now, before: None, past: None };
         let (wanted, rows) = scan.look(self.key, self.standings);
         let fit = rows.is_some();
         let listed = match file {

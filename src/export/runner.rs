@@ -23,6 +23,7 @@ use super::write::{Job, Source, World, Written};
 use crate::clock::{self, Step, Steps};
 use crate::ingest::Running;
 use crate::model::Time;
+use crate::rules::Rules;
 use crate::stop::{Part, stopped};
 use crate::store::{StoreError, Visit};
 use crate::telemetry::export as telemetry;
@@ -98,6 +99,7 @@ fn start(world: &World, settings: Settings) -> (Entry, Part) {
         steps: Steps::new((world.now)(), std::time::Instant::now()),
         base: None,
         made: None,
+        by: None,
         held: None,
         stamp: None,
         watch: Instant::now() + WATCH,
@@ -153,6 +155,8 @@ struct Runner {
     base: Option<Box<dyn Kept>>,
     /// As of when the present file is; unknown before the first writing.
     made: Option<Time>,
+    /// By which rules it is, but for rows that are held back; unknown before the first writing.
+    by: Option<Arc<Rules>>,
     held: Option<Held>,
     /// Which version of the file the last writing has left; unknown before the first.
     stamp: Option<Stamp>,
@@ -268,6 +272,7 @@ impl Runner {
         let known = self.seen;
         self.seen = *self.changes.borrow_and_update();
         let now = (self.world.now)();
+        let rules = self.world.source.rules.get();
         let whole = self.due.take_whole() || self.base.is_none();
         let changed = match what {
             What::Changes if !whole => self.changed(known, now),
@@ -275,15 +280,15 @@ impl Runner {
         };
         let force = matches!(what, What::Whole { force: true });
         let written = match changed {
-            Some(keys) => match self.job(now, force, move |job| job.changes(&keys)).await {
+            Some(keys) => match self.job(now, &rules, force, move |job| job.changes(&keys)).await {
                 Ok(Ok(written)) => Ok(written),
                 Ok(Err(left)) => {
                     self.stamp = left.or(self.stamp);
-                    self.job(now, force, Job::whole).await
+                    self.job(now, &rules, force, Job::whole).await
                 }
                 Err(panic) => Err(panic),
             },
-            None => self.job(now, force, Job::whole).await,
+            None => self.job(now, &rules, force, Job::whole).await,
         };
         self.due.tried();
         let Written { result, found, base, stamp, foreign } = match written {
@@ -301,6 +306,10 @@ impl Runner {
             Ok(outcome) => {
                 if outcome.changed {
                     self.note().await;
+                }
+                // A part may have been written by rules of which the rest has not heard.
+                if !outcome.partial && outcome.held == 0 {
+                    self.by = Some(rules);
                 }
                 self.current(now, outcome, found);
                 true
@@ -333,6 +342,7 @@ impl Runner {
     async fn job<T: Send + 'static>(
         &mut self,
         now: Time,
+        rules: &Arc<Rules>,
         force: bool,
         work: impl FnOnce(Job) -> T + Send + 'static,
     ) -> Result<T, JoinError> {
@@ -340,8 +350,9 @@ impl Runner {
         let (made, base) = (self.made, self.base.take());
         let held = self.held.is_some();
         let left = self.stamp.map(|stamp| (stamp, self.status.borrow().rows));
-        let rules = source.rules.get();
-        let job = Job { rules, settings, source, now, made, force, held, left, base };
+        let past = self.by.clone().filter(|by| *by != *rules);
+        let rules = Arc::clone(rules);
+        let job = Job { rules, past, settings, source, now, made, force, held, left, base };
         tokio::task::spawn_blocking(move || work(job)).await
     }
 
@@ -456,7 +467,7 @@ mod tests {
     use super::super::{Table, test};
     use super::*;
     use crate::ingest::{Change, Changes};
-    use crate::model::{Position, Reason, Scope, Until};
+    use crate::model::{Position, Reason, Scope, Term, Until};
     use crate::store::StandingRow;
 
     /// When the test's wall clock starts: in the past, so that no file is from before.
@@ -657,6 +668,31 @@ mod tests {
             bench.exports.write(Some("other"), true).await,
             Err(WriteError::Unknown("other".to_owned()))
         );
+    }
+
+    /// Rules that an operator has changed are a reason, and a loss beside them is none.
+    #[tokio::test(start_paused = true)]
+    async fn what_other_rules_let_go_is_not_held_back() {
+        let bench = Bench::start(keys(&["a", "b", "c", "d", "e"]), |_| ());
+        bench.generation(1).await;
+        let complaints = ["a", "b", "c", "d"].map(|key| {
+            let (key, scope) = (format!("{key}@x.test"), Scope::Global);
+            test::standing(&key, scope, Reason::Complaint, Until::Forever)
+        });
+        let mut rows = Vec::from(complaints);
+        rows.push(row("e@x.test", Until::Forever));
+        bench.set(Ok(rows.clone()));
+        bench.until(|status| !status.pending).await;
+        let rules = Rules { complaint: Term::For(Duration::from_secs(1)), ..Rules::default() };
+        bench.exports.world.source.rules.set(rules);
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        bench.set(Ok(rows));
+        let status = bench.until(|status| status.rows == 1).await;
+        assert_eq!((status.held_back, status.held_rows), (None, 0));
+        bench.exports.world.source.rules.set(Rules::default());
+        bench.set(keys(&[]));
+        let status = bench.until(|status| status.held_back.is_some()).await;
+        assert_eq!((status.rows, status.held_rows), (1, 1), "nobody knows of e any more");
     }
 
     /// Whoever is added while removals are held back is in the file, told alone or among all;

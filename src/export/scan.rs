@@ -19,8 +19,8 @@ use crate::store::{StoreError, Visit};
 pub struct Found {
     /// Suppressed addresses that the format cannot carry.
     pub unfit: u64,
-    /// The keys of rows that are gone for a reason: they have ended since the last publication, or
-    /// were lifted.
+    /// The keys of rows that are gone for a reason: they have ended since the last publication, were
+    /// lifted, or are let go by other rules.
     pub gone: Keys,
     /// When the live suppressions end.
     pub ends: Ends,
@@ -92,6 +92,8 @@ pub struct Scan<'a> {
     pub now: Time,
     /// When the present file was made, if what is gone is to be explained.
     pub before: Option<Time>,
+    /// The rules by which it was made, if those are others: what these let go, somebody meant to.
+    pub past: Option<&'a Rules>,
 }
 
 /// Of one address: the weightiest verdict now, and the one when the file was made.
@@ -212,7 +214,9 @@ impl Scan<'_> {
         let live = self.rules.verdict(&of.key, gist, scope, filter, self.now);
         if let (None, Some(before)) = (&live, self.before) {
             let rules = self.rules;
-            weightiest(&mut of.ended, rules.verdict(&of.key, gist, scope, filter, before));
+            for rules in [Some(rules), self.past].into_iter().flatten() {
+                weightiest(&mut of.ended, rules.verdict(&of.key, gist, scope, filter, before));
+            }
             if (is_lifted(gist) || rules.never.has(&of.key)) && filter.admits_scope(scope) {
                 weightiest(&mut of.ended, Some(self.any()));
             }
@@ -358,7 +362,7 @@ mod tests {
         ];
         let (rules, settings) = (Rules::default(), test::settings("/nowhere/file".as_ref()));
         let (rules, settings) = (&rules, &settings);
-        let scan = Scan { rules, settings, now: at(100), before: Some(at(92)) };
+        let scan = Scan { rules, settings, now: at(100), before: Some(at(92)), past: None };
         let mut rows = Vec::new();
         let add = |row: Row<'_>| {
             rows.push(format!("{} {}", row.key, row.value));
@@ -379,7 +383,7 @@ mod tests {
         let one = test::standing("a@x.test", Scope::Global, Reason::Manual, Until::Forever);
         let standings = |each: Visit<'_>| test::visit(&[one], each).and(Err(StoreError::NotReady));
         let (rules, settings) = (&Rules::default(), &test::settings("/nowhere/file".as_ref()));
-        let scan = Scan { rules, settings, now: at(1), before: None };
+        let scan = Scan { rules, settings, now: at(1), before: None, past: None };
         let ended = scan.run(standings, |_| Ok(()));
         assert_eq!(ended, Err(StoreError::NotReady));
     }

@@ -42,6 +42,8 @@ pub(super) struct World {
 pub(super) struct Job {
     /// The rules that it is written by.
     pub(super) rules: Arc<Rules>,
+    /// Those by which the present file was written, if they are others.
+    pub(super) past: Option<Arc<Rules>>,
     pub(super) settings: Arc<Settings>,
     pub(super) source: Source,
     /// As of when.
@@ -83,7 +85,7 @@ impl Written {
 impl Job {
     pub(super) fn scan(&self, before: Option<Time>) -> Scan<'_> {
         let (rules, settings) = (&self.rules, &self.settings);
-        Scan { rules, settings, now: self.now, before }
+        Scan { rules, settings, now: self.now, before, past: self.past.as_deref() }
     }
 
     /// The file for the next change, if what a row belongs to can be told of it alone.
