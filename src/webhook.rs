@@ -196,12 +196,14 @@ impl Webhooks {
         &self,
         hook: &Hook,
         headers: &HeaderMap,
+        query: &str,
         peer: impl Display,
     ) -> Result<Admission, Answer> {
         let Hook { settings: webhook, meter, .. } = hook;
         let started = Instant::now();
         let now = clock::now();
-        match webhook.checks.iter().try_for_each(|check| check.verify_head(headers, now)) {
+        let verify = |check: &Check| check.verify_head(headers, query, now);
+        match webhook.checks.iter().try_for_each(verify) {
             Ok(()) => Ok(Admission::Notification),
             Err(_) if webhook.provider.has_probes() => Ok(Admission::Probe),
             Err(refusal) => {

@@ -85,6 +85,11 @@ pub(super) fn providers() -> ArgValueCandidates {
     fixed(|| provider::ALL.iter().map(|provider| provider.name()).collect())
 }
 
+/// The pages of the providers, built in or described.
+pub(super) fn pages() -> ArgValueCandidates {
+    fixed(|| provider::GUIDES.iter().map(|page| page.name).collect())
+}
+
 /// The names of the configured sources.
 pub(super) fn sources() -> ArgValueCandidates {
     ArgValueCandidates::new(|| configured("source"))
@@ -99,17 +104,25 @@ fn fixed(names: fn() -> Vec<&'static str>) -> ArgValueCandidates {
     ArgValueCandidates::new(move || names().into_iter().map(CompletionCandidate::new).collect())
 }
 
-/// The names in a list of tables, from the file that is named on the line, or the default one. None
-/// where it cannot be read: completion says nothing.
+/// The names in a list of tables, from the file that is named on the line or in the environment, or
+/// the default one. None where it cannot be read: completion says nothing.
 fn configured(list: &str) -> Vec<CompletionCandidate> {
-    let names = configuration::names(named().as_deref(), list);
+    let file = named().or_else(configuration::in_environment);
+    let names = configuration::names(file.as_deref(), list);
     names.into_iter().map(CompletionCandidate::new).collect()
 }
 
-/// The configuration file on the line that is completed, which the script hands on as arguments.
+/// The configuration file on the line that is completed, which the script hands on as arguments:
+/// `-c FILE`, `-cFILE`, `--config FILE` or `--config=FILE`.
 fn named() -> Option<PathBuf> {
     let words: Vec<_> = std::env::args_os().collect();
+    let joined = |word: &OsStr| {
+        let text = word.to_str()?;
+        let file = text.strip_prefix("--config=").or_else(|| text.strip_prefix("-c"))?;
+        (!file.is_empty()).then(|| PathBuf::from(file))
+    };
     let is_option = |word: &OsStr| word == "-c" || word == "--config";
-    let at = words.iter().position(|word| is_option(word))?;
-    words.get(at + 1).map(PathBuf::from)
+    let (at, word) =
+        words.iter().enumerate().find(|(_, word)| is_option(word) || joined(word).is_some())?;
+    joined(word).or_else(|| words.get(at + 1).map(PathBuf::from))
 }

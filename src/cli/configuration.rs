@@ -14,8 +14,16 @@ use crate::config::{self, Config, Environment, Problems};
 /// The configuration file, if none is named.
 const DEFAULT_FILE: &str = "/etc/suppressd/config.toml";
 
+/// The environment variable that names the configuration file.
+const VARIABLE: &str = "SUPPRESSD_CONFIG";
+
 /// The control socket, if none is configured.
-const DEFAULT_SOCKET: &str = "/run/suppressd/control.sock";
+pub(super) const DEFAULT_SOCKET: &str = "/run/suppressd/control.sock";
+
+/// The file that the environment names.
+pub(super) fn in_environment() -> Option<PathBuf> {
+    std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
 
 /// The file that is named, else the default one.
 pub(super) fn file(named: Option<&Path>) -> PathBuf {
@@ -70,6 +78,12 @@ pub(super) fn state_directory(named: Option<&Path>) -> Result<PathBuf, Failure> 
 /// Loads it to be shown, not to be run: credentials that only the unit has are not missed.
 pub(super) fn load_for_a_look(file: &Path) -> Result<Config, Problems> {
     config::load(file, &Environment::of_process().for_a_look())
+}
+
+/// The same of a block of configuration; `path` is what problems call it.
+pub(super) fn load_block(path: &Path, block: &str) -> Result<Config, Problems> {
+    let variables = |_: &str| None;
+    config::parse(path, block, &Environment::new(variables, None).for_a_look())
 }
 
 /// Loads the whole configuration, or tells every problem at once.

@@ -73,6 +73,13 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             "suppressd refused --source acme-sendgrid --follow",
         )],
     ),
+    (
+        "providers",
+        &[
+            ("what each can do", "suppressd providers"),
+            ("a source to begin with", "suppressd providers lettermint >> config.toml"),
+        ],
+    ),
     ("poll", &[("after an outage", "suppressd poll acme-sendgrid --since 2d")]),
     (
         "drift",

@@ -1,8 +1,8 @@
 //! The command line: one file per verb, each a set of arguments and a `run`.
 //!
-//! Verbs other than `run`, `check`, `config`, `classify`, `completions` and `man` send one command
-//! over the control socket and print what comes back; `verify` looks by itself where no daemon is
-//! running. Nothing here opens the store or talks to a provider.
+//! Verbs other than `run`, `check`, `config`, `classify`, `providers`, `completions` and `man` send
+//! one command over the control socket and print what comes back; `verify` looks by itself where no
+//! daemon is running. Nothing here opens the store or talks to a provider.
 
 mod add;
 mod arguments;
@@ -32,6 +32,7 @@ mod man;
 mod maps;
 mod output;
 mod poll;
+mod providers;
 mod quarantine;
 mod refused;
 mod rejudge;
@@ -56,9 +57,6 @@ use failure::{Failure, Outcome};
 use output::Output;
 
 use crate::telemetry::log;
-
-/// The environment variable that names the configuration file.
-const CONFIG: &str = "SUPPRESSD_CONFIG";
 
 const AFTER_HELP: &str = "\
 Times are RFC 3339, a date, or a duration back from now: 2026-06-15T10:32:11Z, 2026-06-15, 2h, 7d.
@@ -126,6 +124,8 @@ enum Verb {
     Events(events::Arguments),
     /// Show the webhooks that were turned away last, and why
     Refused(refused::Arguments),
+    /// List the providers and what each can do; print the configuration to begin with for one
+    Providers(providers::Arguments),
     /// Poll sources now
     Poll(poll::Arguments),
     /// Compare a provider's own suppression list with ours
@@ -168,8 +168,7 @@ fn run_with(arguments: Vec<OsString>) -> u8 {
     let mut starts = true;
     let outcome = match parse(arguments) {
         Ok(cli) => {
-            let named = || std::env::var_os(CONFIG).filter(|path| !path.is_empty());
-            context.config = cli.config.or_else(|| named().map(PathBuf::from));
+            context.config = cli.config.or_else(configuration::in_environment);
             context.out.quiet(cli.quiet);
             context.out.set_wide(cli.wide);
             starts = matches!(cli.verb, Verb::Run(_));
@@ -211,6 +210,7 @@ fn dispatch(verb: Verb, context: &mut Context) -> Outcome {
         Verb::Rejudge(arguments) => arguments.run(context),
         Verb::Events(arguments) => arguments.run(context),
         Verb::Refused(arguments) => arguments.run(context),
+        Verb::Providers(arguments) => arguments.run(context),
         Verb::Poll(arguments) => arguments.run(context),
         Verb::Drift(arguments) => arguments.run(context),
         Verb::Export(arguments) => arguments.run(context),

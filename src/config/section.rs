@@ -160,9 +160,29 @@ impl<'a> Section<'a> {
         self
     }
 
+    /// Where a key is, present or not: one of this section, or one below it, such as
+    /// `event.map[2].kind`. The line is that of as much of it as is there.
     fn place_of(&self, key: &str) -> Place {
         let word = self.table.get_key_value(key).map(|(word, _)| self.walk.line(&word.span()));
-        self.at(key, word.or(self.place.line))
+        if word.is_some() || !key.contains(['.', '[']) {
+            return self.at(key, word.or(self.place.line));
+        }
+        let Place { path, name, mut line } = self.place.clone();
+        let mut table = Some(self.table);
+        for part in key.split('.') {
+            let (word, number) = part.split_once('[').unwrap_or((part, ""));
+            let Some((word, value)) = table.and_then(|table| table.get_key_value(word)) else {
+                break;
+            };
+            line = Some(self.walk.line(&word.span()));
+            let number = number.trim_end_matches(']').parse::<usize>().ok();
+            let member = number.and_then(|number| {
+                value.get_ref().as_array().and_then(|list| list.get(number.checked_sub(1)?))
+            });
+            line = member.map(|member| self.walk.line(&member.span())).or(line);
+            table = member.unwrap_or(value).get_ref().as_table();
+        }
+        Place { path: format!("{path}.{key}"), name, line }
     }
 
     fn at(&self, key: &str, line: Option<usize>) -> Place {

@@ -183,7 +183,12 @@ pub(super) fn described(
     poll: Option<&Settings>,
 ) -> Option<Adapter> {
     match provider.configured(webhook, poll) {
-        Ok(described) => described.map(|provider| Adapter::Described(provider.into())),
+        Ok(described) => {
+            for SettingError { key, problem, hint } in provider.doubts(webhook, poll) {
+                section.warn(&key, problem, hint);
+            }
+            described.map(|provider| Adapter::Described(provider.into()))
+        }
         Err(errors) => {
             // Several may be of one key.
             let known = |error: &&SettingError| section.is_bad(&error.key);

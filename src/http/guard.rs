@@ -63,12 +63,12 @@ impl Guard {
     /// whichever site makes it ask, and what changes anything needs more.
     fn is_shown(&self, looks: bool, uri: &Uri, headers: &HeaderMap) -> bool {
         let now = clock::now();
-        if Check::Bearer(self.tokens.clone()).verify_head(headers, now).is_ok() {
+        if Check::Bearer(self.tokens.clone()).verify_head(headers, "", now).is_ok() {
             return true;
         }
         let with_user = |token: &Secret| Secret::new([b"suppressd:", token.reveal()].concat());
         let basic = Check::Basic(self.tokens.iter().map(with_user).collect());
-        (looks || uri.path() == ACT) && basic.verify_head(headers, now).is_ok()
+        (looks || uri.path() == ACT) && basic.verify_head(headers, "", now).is_ok()
     }
 
     /// Whether a text is one of the tokens.
@@ -77,7 +77,7 @@ impl Guard {
         let Ok(value) = HeaderValue::from_str(&format!("Bearer {text}")) else { return false };
         headers.insert(AUTHORIZATION, value);
         let check = Check::Bearer(self.tokens.clone());
-        !self.tokens.is_empty() && check.verify_head(&headers, clock::now()).is_ok()
+        !self.tokens.is_empty() && check.verify_head(&headers, "", clock::now()).is_ok()
     }
 }
 

@@ -117,7 +117,7 @@ impl Public {
         let sender = self.sender(&head.headers, caller.peer);
         let mut share = self.room.share(sender.share());
         let headers = &head.headers;
-        let admitted = self.webhooks.admit(hook, headers, &sender);
+        let admitted = self.webhooks.admit(hook, headers, query, &sender);
         let body = if head.method == Method::POST {
             self.body(hook, headers, body, admitted, &caller, &mut share).await?
         } else {

@@ -12,6 +12,7 @@ mod custom;
 mod elastic_email;
 mod forward_email;
 mod generic;
+mod guides;
 mod held;
 mod imported;
 mod judge;
@@ -52,6 +53,7 @@ pub use api::{
     row_key,
 };
 pub use behind::{behind_element, behind_stretch};
+pub use guides::{GUIDES, Guide};
 pub use held::{hold_element, hold_rule};
 pub use imported::{IMPORT, Imported};
 pub use judge::Judge;
@@ -300,6 +302,11 @@ pub trait Provider: Send + Sync {
     /// How its webhook is verified, in a few words, for README's table.
     fn verification(&self) -> &'static str;
 
+    /// The same of this source: it may be one that the source describes.
+    fn proven(&self) -> String {
+        self.verification().to_owned()
+    }
+
     /// The settings that its `webhook` table takes, beside the credentials that all take.
     fn webhook_keys(&self) -> &'static [Key] {
         &[]
@@ -325,6 +332,22 @@ pub trait Provider: Send + Sync {
         _poll: Option<&Settings>,
     ) -> Result<Option<Box<dyn Provider>>, SettingErrors> {
         Ok(None)
+    }
+
+    /// What the settings of the two tables can be meant to say, and most times are not. They can be
+    /// used; of `webhook` only where there is no `poll`.
+    fn doubts(&self, _webhook: Option<&Settings>, _poll: Option<&Settings>) -> Vec<SettingError> {
+        Vec::new()
+    }
+
+    /// The kinds of events that it tells, as far as it knows: those of which it has a sample.
+    fn kinds(&self) -> Vec<EventKind> {
+        let address = Address::parse("user@example.com").ok();
+        let has = |kind: &EventKind| {
+            let sample = |address| self.sample(*kind, address, Time::from_seconds(0));
+            address.as_ref().and_then(sample).is_some()
+        };
+        EventKind::ALL.into_iter().filter(has).collect()
     }
 
     /// Cuts a notification into elements, one per event. What it cannot cut is one element.

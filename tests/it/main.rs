@@ -68,6 +68,7 @@ mod providers;
 mod proxy;
 mod pushes;
 mod queue;
+mod ready;
 mod rebuild;
 mod reconcile;
 mod rejudge;

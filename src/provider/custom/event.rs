@@ -1,5 +1,8 @@
 //! Where a described provider's events have what, and what their types mean.
 
+mod lint;
+mod pointer;
+
 use std::collections::BTreeMap;
 
 use http::HeaderMap;
@@ -10,6 +13,31 @@ use serde_json::Value;
 use super::super::wire::{self, Flag, When};
 use super::super::{SettingError, SettingErrors, Settings, Stamp, Unreadable};
 use crate::model::{Address, Class, Element, Event, EventKind, Failure, Reason, Scope, Time};
+use pointer::{everywhere, lookup, texts};
+
+pub(super) use pointer::text;
+
+/// Where an `event` table stands, so that each of its keys is told where it was written.
+#[derive(Clone, Copy)]
+pub(super) enum At<'a> {
+    /// It is the table's own.
+    Here,
+    /// It is that of the feed of that number, from 1, with what differs in it.
+    Feed(usize, &'a Value),
+}
+
+impl At<'_> {
+    /// The path of a key within it, such as `map[2].kind`.
+    fn key(self, key: &str) -> String {
+        let first = key.split(['.', '[']).next().unwrap_or(key);
+        match self {
+            At::Feed(number, own) if own.get(first).is_some() => {
+                format!("feed[{number}].event.{key}")
+            }
+            _ => format!("event.{key}"),
+        }
+    }
+}
 
 /// The `event` table.
 #[derive(Clone, Debug, Deserialize)]
@@ -95,7 +123,7 @@ struct Row {
 }
 
 /// Something that must hold of an event.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Condition {
     ptr: String,
@@ -141,7 +169,7 @@ impl Knobs {
                 errors.0.push(settings.problem(&key, "is missing", super::HINT));
             }
         }
-        self.reader(settings, errors)
+        self.reader(At::Here, settings, errors)
     }
 
     fn has_type(&self) -> bool {
@@ -151,14 +179,24 @@ impl Knobs {
     /// The reader. `None` where an error was noted.
     pub(super) fn reader(
         mut self,
+        at: At<'_>,
         settings: &Settings,
         errors: &mut SettingErrors,
     ) -> Option<Reader> {
-        let rows = std::mem::take(&mut self.map);
-        let count = rows.len();
-        let map = rows.into_iter().filter_map(|row| errors.take(row.meaning(settings)));
-        let map: Vec<Meaning> = map.collect();
-        (map.len() == count).then_some(Reader { knobs: self, map })
+        let known = errors.0.len();
+        let faults = self.faults().into_iter();
+        errors
+            .0
+            .extend(faults.map(|(key, what, hint)| settings.problem(&at.key(&key), what, hint)));
+        let mut map = Vec::new();
+        for (number, row) in (1..).zip(std::mem::take(&mut self.map)) {
+            let told = |SettingError { key, problem, hint }: SettingError| {
+                let key = at.key(&format!("map[{number}].{key}"));
+                SettingError { key, problem, hint }
+            };
+            map.extend(errors.take(row.meaning(settings).map_err(told)));
+        }
+        (errors.0.len() == known).then_some(Reader { knobs: self, map })
     }
 }
 
@@ -169,14 +207,14 @@ impl Row {
             let hint = EventKind::ALL.map(EventKind::as_str).join(" ");
             let what = format!("{:?} is no kind of event", self.means);
             let hint = format!("use one of: {hint} ignore");
-            return Err(settings.problem("event.map.kind", &what, &hint));
+            return Err(settings.problem("kind", &what, &hint));
         }
         let reason = match self.reason.as_deref() {
             None => None,
             Some(text) => Some(Reason::parse(text).ok_or_else(|| {
                 let hint = Reason::ALL.map(Reason::as_str).join(" ");
                 let what = format!("{text:?} is no reason");
-                settings.problem("event.map.reason", &what, &format!("use one of: {hint}"))
+                settings.problem("reason", &what, &format!("use one of: {hint}"))
             })?),
         };
         let failure = failure(&self, means, settings)?;
@@ -293,6 +331,11 @@ impl Reader {
         Ok(recipients.into_iter().map(one).collect())
     }
 
+    /// What its events can be.
+    pub(super) fn kinds(&self) -> impl Iterator<Item = EventKind> {
+        self.map.iter().filter_map(|meaning| meaning.means)
+    }
+
     /// Whether a row is of before that time.
     pub(super) fn is_before(&self, element: &Element, since: Time) -> bool {
         let Ok(body) = wire::object(&element.body) else { return false };
@@ -370,24 +413,12 @@ impl Reader {
 
     /// The recipients: a header such as `To`, or a list of them; display names are left away.
     fn recipients(&self, item: &Item) -> Result<Vec<Address>, Unreadable> {
-        let found = self.knobs.recipient.find(item).map(texts).unwrap_or_default();
+        let mut places = self.knobs.recipient.all().iter().map(|at| everywhere(&item.body, at));
+        let found = places.find(|found| !found.is_empty()).unwrap_or_default();
+        let found: Vec<String> = found.into_iter().flat_map(texts).collect();
         let found: Vec<Address> =
             found.iter().flat_map(|text| wire::mailboxes(text)).collect::<Result<_, _>>()?;
         if found.is_empty() { Err(missing("recipient")) } else { Ok(found) }
-    }
-}
-
-/// What is at a JSON pointer, in which `*` stands for the first member from which the rest leads
-/// somewhere.
-pub(super) fn lookup<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
-    let Some((head, tail)) = pointer.split_once("/*") else { return value.pointer(pointer) };
-    if !(tail.is_empty() || tail.starts_with('/')) {
-        return value.pointer(pointer);
-    }
-    match value.pointer(head)? {
-        Value::Object(members) => members.values().find_map(|member| lookup(member, tail)),
-        Value::Array(members) => members.iter().find_map(|member| lookup(member, tail)),
-        _ => None,
     }
 }
 
@@ -405,8 +436,7 @@ fn failure(
     for (is_there, key) in [(row.fault == Some(true), "fault"), (row.class.is_some(), "class")] {
         if is_there && kind.is_none() {
             let hint = "use it with hard_bounce, soft_bounce, blocked, deferred or failed";
-            let key = format!("event.map.{key}");
-            return Err(settings.problem(&key, "is for failures only", hint));
+            return Err(settings.problem(key, "is for failures only", hint));
         }
     }
     let Some(kind) = kind else { return Ok(None) };
@@ -414,7 +444,7 @@ fn failure(
         let known = Class::parse(class).ok_or_else(|| {
             let hint = Class::ALL.map(|(_, name)| name).join(" ");
             let what = format!("{class:?} is no class of failure");
-            settings.problem("event.map.class", &what, &format!("use one of: {hint}"))
+            settings.problem("class", &what, &format!("use one of: {hint}"))
         })?;
         return Ok(Some(format!("class {known}")));
     }
@@ -427,24 +457,6 @@ fn failure(
 
 fn missing(what: &str) -> Unreadable {
     Unreadable(format!("the {what} is not where the source says"))
-}
-
-/// A text, or a number or flag as text.
-pub(super) fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(flag) => Some(flag.to_string()),
-        _ => None,
-    }
-}
-
-/// A list of texts, or a single one.
-fn texts(value: &Value) -> Vec<String> {
-    match value {
-        Value::Array(items) => items.iter().filter_map(text).collect(),
-        one => text(one).into_iter().collect(),
-    }
 }
 
 fn bare(id: &str) -> String {

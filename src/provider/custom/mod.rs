@@ -6,10 +6,13 @@
 
 mod event;
 mod link;
+mod lint;
 mod poll;
 mod proof;
 pub(super) mod push;
 mod template;
+
+use std::borrow::Cow;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -19,9 +22,9 @@ use url::Url;
 
 use super::{
     Ask, Check, Feed, Key, KeyKind, Notification, Page, PageError, PageRequest, Provider, Query,
-    Scheme, SettingError, SettingErrors, Settings, Stamp, Unreadable, wire,
+    Scheme, SettingError, SettingErrors, Settings, Stamp, Unreadable, verify, wire,
 };
-use crate::model::{Element, Event};
+use crate::model::{Element, Event, EventKind};
 use event::Reader;
 use proof::Proof;
 
@@ -46,6 +49,9 @@ const POLL_KEYS: &[Key] = &[
     Key::optional("event", KeyKind::Tree),
 ];
 
+/// What verifies a webhook that describes no signature.
+const CREDENTIALS: &str = "Basic credentials, a bearer token, or a header with a fixed value";
+
 /// Where the knobs are explained.
 const HINT: &str = "see docs/providers/custom.md";
 
@@ -64,11 +70,23 @@ struct Described {
 struct Webhook {
     /// Where the events stand in the body; empty: the body is one, or an array of them.
     items: String,
-    lines: bool,
+    format: Format,
     ignore_when: Vec<event::Condition>,
     echo: Option<Echo>,
     once: Option<Scheme>,
+    /// How it is verified, in a few words.
+    proven: String,
     reader: Reader,
+}
+
+/// How a body holds its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Json,
+    /// One object a line.
+    Lines,
+    /// In the one field of a form.
+    Form,
 }
 
 /// A handshake that wants something back.
@@ -141,6 +159,10 @@ impl Provider for Custom {
         }
     }
 
+    fn doubts(&self, webhook: Option<&Settings>, poll: Option<&Settings>) -> Vec<SettingError> {
+        lint::doubts(webhook, poll)
+    }
+
     fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
         wire::split_json(notification.body)
     }
@@ -171,6 +193,17 @@ impl Provider for Described {
         POLL_KEYS
     }
 
+    fn proven(&self) -> String {
+        self.webhook.as_ref().map(|webhook| webhook.proven.clone()).unwrap_or_default()
+    }
+
+    fn kinds(&self) -> Vec<EventKind> {
+        let of_webhook = self.webhook.iter().map(|webhook| &webhook.reader);
+        let readers = of_webhook.chain(self.polled.iter().map(|polled| &polled.reader));
+        let kinds: Vec<EventKind> = readers.flat_map(|reader| reader.kinds()).collect();
+        EventKind::ALL.into_iter().filter(|kind| kinds.contains(kind)).collect()
+    }
+
     fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
         match &self.webhook {
             Some(webhook) => webhook.split(notification),
@@ -180,7 +213,8 @@ impl Provider for Described {
 
     fn asks(&self, notification: &Notification<'_>) -> Option<Ask> {
         let echo = self.webhook.as_ref()?.echo.as_ref()?;
-        let body: Value = serde_json::from_slice(notification.body).ok()?;
+        let payload = self.webhook.as_ref()?.payload(notification.body);
+        let body: Value = serde_json::from_slice(&payload).ok()?;
         let value = body.pointer(&echo.when)?.clone();
         Some(Ask::Echo(substitute(&echo.respond, &value)))
     }
@@ -238,37 +272,45 @@ impl Described {
 impl Webhook {
     /// `None` where an error was noted.
     fn new(settings: &Settings, errors: &mut SettingErrors) -> Option<Webhook> {
-        let lines = match settings.text("format") {
-            None | Some("json") => false,
-            Some("ndjson") => true,
+        let format = match settings.text("format") {
+            None | Some("json") => Format::Json,
+            Some("ndjson") => Format::Lines,
+            Some("form") => Format::Form,
             Some(_) => {
-                let hint = "write \"json\", or \"ndjson\" for one object a line";
+                let hint = "write \"json\", \"ndjson\" for one object a line, or \"form\" for JSON in \
+                    the field of a form";
                 errors.0.push(settings.problem("format", "is no format", hint));
-                false
+                Format::Json
             }
         };
         let items = settings.text("items").unwrap_or("").to_owned();
         if !items.is_empty() && !items.starts_with('/') {
             errors.0.push(settings.problem("items", "is no JSON pointer", "start it with a /"));
         }
-        let ignore_when = optional(settings, "ignore_when", errors);
-        let echo = optional(settings, "echo", errors);
+        let ignore_when: Option<Option<Vec<event::Condition>>> =
+            optional(settings, "ignore_when", errors);
+        let echo: Option<Option<Echo>> = optional(settings, "echo", errors);
         let proof: Option<Option<Proof>> = optional(settings, "verify", errors);
+        lint::conditions(ignore_when.iter().flatten().flatten(), settings, errors);
+        lint::echo(echo.as_ref().and_then(Option::as_ref), settings, errors);
+        lint::proof(proof.as_ref().and_then(Option::as_ref), format, settings, errors);
         let event = errors.take(tree::<event::Knobs>(settings, "event"));
+        let proven = proof.iter().flatten().next().map(Proof::words);
         let reader = event.and_then(|event| event.webhook_reader(settings, errors));
         Some(Webhook {
             items,
-            lines,
+            format,
             ignore_when: ignore_when?.unwrap_or_default(),
             echo: echo?,
+            proven: proven.unwrap_or_else(|| CREDENTIALS.to_owned()),
             once: proof?.and_then(|proof| proof.once()),
             reader: reader?,
         })
     }
 
     fn split(&self, notification: &Notification<'_>) -> Vec<Element> {
-        let body = notification.body;
-        let mut elements = if self.lines {
+        let body = &*self.payload(notification.body);
+        let mut elements = if self.format == Format::Lines {
             let lines = body.split(|b| *b == b'\n').map(<[u8]>::trim_ascii);
             wire::elements(body, lines.filter(|line| !line.is_empty()))
         } else if self.items.is_empty() {
@@ -282,6 +324,11 @@ impl Webhook {
             element.context.clone_from(&context);
         }
         elements
+    }
+
+    /// The JSON of a body.
+    fn payload<'b>(&self, body: &'b [u8]) -> Cow<'b, [u8]> {
+        if self.format == Format::Form { verify::payload(body) } else { Cow::Borrowed(body) }
     }
 
     /// The members of the array at the pointer, or what stands there as the only one.
@@ -343,16 +390,17 @@ fn polled(settings: &Settings, event: &Value, errors: &mut SettingErrors) -> Vec
         errors.0.push(settings.problem("feed", "names no feed", hint));
     }
     let mut polled: Vec<poll::Described> = Vec::new();
-    for feed in feeds {
+    for (number, feed) in (1..).zip(feeds) {
+        let place = format!("feed[{number}]");
         let knobs = serde_json::from_value(feed)
-            .map_err(|error| settings.problem("feed", &format!("cannot be used: {error}"), HINT));
+            .map_err(|error| settings.problem(&place, &format!("cannot be used: {error}"), HINT));
         let Some(knobs) = errors.take(knobs) else { continue };
-        let Some(described) = poll::Described::new(knobs, &event, settings, errors) else {
+        let Some(described) = poll::Described::new(number, knobs, &event, settings, errors) else {
             continue;
         };
         if polled.iter().any(|other| other.feed.name == described.feed.name) {
             let hint = "give each feed a name of its own";
-            errors.0.push(settings.problem("feed", "has two feeds of one name", hint));
+            errors.0.push(settings.problem(&place, "has the name of an earlier feed", hint));
             continue;
         }
         polled.push(described);

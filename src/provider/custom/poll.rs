@@ -2,6 +2,8 @@
 //!
 //! Requests are templates. What can be asked by time, and until when, shows in what they use.
 
+mod lint;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +17,7 @@ use super::super::{
     Feed, Leads, Method, Page, PageError, PageRequest, Query, Rows as ListRows, Seam, SettingError,
     SettingErrors, Settings, row_key, wire,
 };
-use super::event::{Condition, Knobs as EventKnobs, Reader, text};
+use super::event::{At, Condition, Knobs as EventKnobs, Reader, text};
 use super::link;
 use super::template::{Blanks, Texts, filled, merged, shown};
 use crate::model::bounds::FEED_BYTES_MAX;
@@ -222,17 +224,19 @@ fn number(next: Option<&str>, usual: u64) -> u64 {
 }
 
 impl Described {
-    /// A feed as its table says. `event`: where the rows have what, unless the feed says otherwise.
-    /// `None` where an error was noted.
+    /// The feed of that number, from 1, as its table says. `event`: where the rows have what, unless
+    /// the feed says otherwise. `None` where an error was noted.
     pub(super) fn new(
+        number: usize,
         knobs: Knobs,
         event: &Value,
         settings: &Settings,
         errors: &mut SettingErrors,
     ) -> Option<Described> {
         let name = knobs.name.clone();
+        let place = format!("feed[{number}]");
         let bad =
-            |what: &str, hint: &str| settings.problem("feed", &format!("{name:?}: {what}"), hint);
+            |what: &str, hint: &str| settings.problem(&place, &format!("{name:?}: {what}"), hint);
         if let Some((what, hint)) = knobs.problem() {
             errors.0.push(bad(what, hint));
         }
@@ -245,7 +249,8 @@ impl Described {
             event => serde_json::from_value::<EventKnobs>(event)
                 .map_err(|error| bad(&format!("event cannot be used: {error}"), super::HINT)),
         };
-        let reader = errors.take(event).and_then(|event| event.reader(settings, errors));
+        let at = At::Feed(number, &knobs.event);
+        let reader = errors.take(event).and_then(|event| event.reader(at, settings, errors));
         let mut span = |text: &Option<String>, usual: Option<Duration>| match text {
             None => usual,
             Some(text) => units::duration(text).or_else(|| {

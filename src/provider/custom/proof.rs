@@ -18,6 +18,8 @@ use crate::units;
 pub(super) struct Proof {
     #[serde(rename = "type")]
     kind: String,
+    /// The field of the URL's query that holds the secret.
+    name: Option<String>,
     header: Option<String>,
     pointer: Option<String>,
     hash: Option<String>,
@@ -36,11 +38,19 @@ pub(super) struct Proof {
 /// A problem with one of the knobs: which, and what to write.
 type Knob<T> = Result<T, (&'static str, &'static str)>;
 
+/// A key that does nothing, what that means, and what to do.
+type Doubt = (&'static str, &'static str, &'static str);
+
 impl Proof {
     pub(super) fn check(&self, settings: &Settings) -> Result<Check, SettingError> {
         let problem = |(knob, hint): (&'static str, &'static str)| {
-            settings.problem(&format!("verify.{knob}"), "cannot be used", hint)
+            let is_secret = knob == "secret";
+            let key = if is_secret { knob.to_owned() } else { format!("verify.{knob}") };
+            settings.problem(&key, "cannot be used", hint)
         };
+        if self.kind == "query" {
+            return self.in_query(settings).map_err(problem);
+        }
         let scheme = self.scheme().map_err(problem)?;
         let algorithm = match self.kind.as_str() {
             "hmac" => {
@@ -52,13 +62,72 @@ impl Proof {
             "rsa-sha256" => Algorithm::RsaSha256,
             "ed25519" => Algorithm::Ed25519,
             _ => {
-                let hint = "write hmac, ecdsa-p256, rsa-sha256 or ed25519; for basic, bearer and \
-                    header_name no verify is needed";
+                let hint = "write hmac, ecdsa-p256, rsa-sha256, ed25519 or query; for basic, bearer \
+                    and header_name no verify is needed";
                 return Err(problem(("type", hint)));
             }
         };
         let keys = public_keys(settings, algorithm)?;
         Ok(Check::PublicKey(PublicKey { scheme, algorithm, keys, key_id: None }))
+    }
+
+    /// What it looks at, in a few words.
+    pub(super) fn words(&self) -> String {
+        let hash = self.hash.as_deref().unwrap_or("sha256").to_ascii_uppercase();
+        let what = match self.kind.as_str() {
+            "query" => {
+                let name = self.name.as_deref().unwrap_or_default();
+                return format!("a secret as {name} in the URL's query");
+            }
+            "hmac" => format!("HMAC-{hash}"),
+            "ed25519" => "Ed25519 signature".to_owned(),
+            kind => format!("{} signature", kind.to_ascii_uppercase()),
+        };
+        match (&self.header, &self.pointer) {
+            (Some(header), _) => format!("{what} in header {header}"),
+            (None, place) => format!("{what} at {} in the body", place.as_deref().unwrap_or("?")),
+        }
+    }
+
+    /// Whether what a form holds is signed.
+    pub(super) fn signs_payload(&self) -> bool {
+        self.signed.as_deref().is_some_and(|signed| signed.contains("{payload}"))
+    }
+
+    /// What of it does nothing: the key, what that means, and what to do.
+    pub(super) fn doubts(&self, settings: &Settings) -> Vec<Doubt> {
+        let has = |key: &str| !settings.secrets(key).is_empty();
+        let is_mac = self.kind == "hmac";
+        let by_secret = is_mac || self.kind == "query";
+        let signs = |blank: &str| self.signed.as_deref().is_some_and(|text| text.contains(blank));
+        let covers_body =
+            self.signed.is_none() || ["{body", "{payload", "{form"].map(signs).contains(&true);
+        let unused = "is used by no verify of this type";
+        let remove = "remove it";
+        let doubts = [
+            (!by_secret && has("secret"), ("secret", unused, remove)),
+            (by_secret && has("public_key"), ("public_key", unused, remove)),
+            (!is_mac && self.hash.is_some(), ("verify.hash", unused, remove)),
+            (!is_mac && self.secret_decoding.is_some(), ("verify.secret_decoding", unused, remove)),
+            (
+                self.unit.is_some() && self.timestamp.is_none(),
+                ("verify.unit", "stands without verify.timestamp, whose unit it is", remove),
+            ),
+            (self.once && covers_body, ("verify.once", "does nothing: the body is signed", remove)),
+        ];
+        doubts.into_iter().filter(|(is_so, _)| *is_so).map(|(_, doubt)| doubt).collect()
+    }
+
+    /// The secret as a field of the URL's query.
+    fn in_query(&self, settings: &Settings) -> Knob<Check> {
+        let hint = "name the field of the query, such as \"code\" for …/hooks/NAME?code=SECRET";
+        let name = self.name.clone().filter(|name| !name.is_empty()).ok_or(("name", hint))?;
+        let keys = settings.secrets("secret");
+        let is_text = |key: &Secret| key.reveal_text().is_some_and(|text| !text.trim().is_empty());
+        if keys.is_empty() || !keys.iter().all(is_text) {
+            return Err(("secret", "a query needs one, and that is a line of text"));
+        }
+        Ok(Check::Query(name, keys.to_vec()))
     }
 
     /// How it is signed, where what is signed does not cover the body, and counts once.
@@ -81,13 +150,14 @@ impl Proof {
 
     /// Whether what is signed proves what it seems to: that the body is the sender's, and its time.
     fn proves_something(&self, signed: &[Piece], stamp: Option<&Stamp>) -> Knob<()> {
-        let is_body = |piece: &Piece| matches!(piece, Piece::Body | Piece::SortedForm);
+        let is_body =
+            |piece: &Piece| matches!(piece, Piece::Body | Piece::SortedForm | Piece::Payload);
         let covers_body = signed.iter().any(is_body);
         let changes =
             |piece: &Piece| matches!(piece, Piece::Stamp | Piece::Header(_) | Piece::Pointer(_));
         let once = self.once && signed.iter().any(changes);
         if !(covers_body || once) {
-            let hint = "sign {body} or {form}: anything could be sent under a signature without \
+            let hint = "sign {body}, {payload} or {form}: anything could be sent under a signature without \
                 it; where the provider signs a token only, that token and once = true";
             return Err(("signed", hint));
         }
@@ -124,7 +194,8 @@ impl Proof {
             None | Some("hex") => Ok(Encoding::Hex),
             Some("base64") => Ok(Encoding::Base64),
             Some("base64url") => Ok(Encoding::Base64Url),
-            Some(_) => Err(("encoding", "write hex, base64 or base64url")),
+            Some("base64-percent") => Ok(Encoding::Base64Percent),
+            Some(_) => Err(("encoding", "write hex, base64, base64url or base64-percent")),
         }
     }
 
@@ -179,7 +250,7 @@ impl Proof {
         let base64 = |bytes: &[u8]| BASE64.decode(bytes).or_else(|_| BASE64_NOPAD.decode(bytes));
         let decode = |secret: &Secret| -> Knob<Secret> {
             let bytes = secret.reveal().trim_ascii();
-            let bad = |_| ("secret_decoding", "the secret is not written that way");
+            let bad = |_| ("secret", "it is not written as verify.secret_decoding says");
             match self.secret_decoding.as_deref() {
                 None | Some("utf8") => Ok(secret.clone()),
                 Some("hex") => HEXLOWER_PERMISSIVE.decode(bytes).map(Secret::new).map_err(bad),
@@ -194,7 +265,7 @@ impl Proof {
         let keys: Vec<Secret> = secrets.iter().map(decode).collect::<Knob<_>>()?;
         if keys.iter().any(|key| key.reveal().trim_ascii().is_empty()) {
             let hint = "webhook.secret is a key of no bytes, which protects nothing; set one";
-            return Err(("secret_decoding", hint));
+            return Err(("secret", hint));
         }
         Ok(keys)
     }
@@ -226,7 +297,8 @@ fn header(name: &str) -> Result<HeaderName, &'static str> {
 
 /// A template such as `{timestamp}.{body}`.
 fn pieces(template: &str) -> Result<Vec<Piece>, &'static str> {
-    let hint = "use {body} {timestamp} {url} {form} {header:NAME} {ptr:/PATH} and plain text";
+    let hint = "use {body} {payload} {timestamp} {url} {form} {header:NAME} {ptr:/PATH} and plain \
+        text";
     let mut pieces = Vec::new();
     let mut rest = template;
     while let Some((text, tail)) = rest.split_once('{') {
@@ -240,6 +312,7 @@ fn pieces(template: &str) -> Result<Vec<Piece>, &'static str> {
                 "timestamp" => Piece::Stamp,
                 "url" => Piece::Url,
                 "form" => Piece::SortedForm,
+                "payload" => Piece::Payload,
                 _ => return Err(hint),
             },
             Some(("header", name)) => Piece::Header(header(name)?),

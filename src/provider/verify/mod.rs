@@ -14,11 +14,11 @@ use std::time::Duration;
 use data_encoding::BASE64;
 use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use http::{HeaderMap, header};
-use url::Url;
+use url::{Url, form_urlencoded};
 
 pub use mac::{Hash, Mac};
-pub(super) use pieces::text_at;
 pub use pieces::{Encoding, Form, Piece, Place, Scheme, Stamp};
+pub(super) use pieces::{payload, text_at};
 pub use public_key::{Algorithm, Key as PublicKeyBytes, PublicKey};
 pub use sns::{Envelope, SNS_KEYS, Sns, SnsService};
 pub use substitute::{PLACEHOLDER, Substitute};
@@ -124,6 +124,8 @@ pub enum Check {
     Bearer(Vec<Secret>),
     /// A header with a fixed value.
     Header(HeaderName, Vec<Secret>),
+    /// A field of the URL's query with a fixed value.
+    Query(String, Vec<Secret>),
 }
 
 /// The credentials that may be added to any provider's webhook.
@@ -246,6 +248,17 @@ impl Check {
                 let right = any(secrets, |s| same(s, given));
                 right.then_some(()).ok_or_else(|| Refusal::Mismatch(name(header)))
             }
+            Check::Query(field, secrets) => {
+                let place = || format!("{field} in the URL's query");
+                let pairs = form_urlencoded::parse(notification.query.as_bytes());
+                let mut given = pairs.filter(|(name, _)| name == field).map(|(_, value)| value);
+                let value = given.next().ok_or_else(|| Refusal::Missing(place()))?;
+                if given.next().is_some() {
+                    return Err(Refusal::Malformed(place()));
+                }
+                let right = any(secrets, |s| same(s, value.as_bytes()));
+                right.then_some(()).ok_or_else(|| Refusal::Mismatch(place()))
+            }
         }
     }
 
@@ -253,15 +266,19 @@ impl Check {
     ///
     /// # Errors
     /// Says why it cannot.
-    pub fn verify_head(&self, headers: &HeaderMap, now: Time) -> Result<(), Refusal> {
-        let head = Notification { headers, query: "", body: b"", url: None, now };
+    pub fn verify_head(&self, headers: &HeaderMap, query: &str, now: Time) -> Result<(), Refusal> {
+        let head = Notification { headers, query, body: b"", url: None, now };
         match self {
             Check::Mac(mac) => mac.scheme.verify_head(&head),
             Check::PublicKey(key) => key.scheme.verify_head(&head),
             // All that these look at is in the body.
             Check::Sns(_) | Check::Substitute(_) => Ok(()),
-            Check::Any(checks) => first_good(checks, |check| check.verify_head(headers, now)),
-            Check::Basic(_) | Check::Bearer(_) | Check::Header(..) => self.verify(&head, None),
+            Check::Any(checks) => {
+                first_good(checks, |check| check.verify_head(headers, query, now))
+            }
+            Check::Basic(_) | Check::Bearer(_) | Check::Header(..) | Check::Query(..) => {
+                self.verify(&head, None)
+            }
         }
     }
 
@@ -291,6 +308,9 @@ impl Check {
                 let how = "only the service can sign for this source: publish a test message to \
                     its topic, such as a mail to the provider's bounce simulator";
                 return Err(how.to_owned());
+            }
+            Check::Query(field, _) => {
+                return Err(format!("the secret is {field} in the URL's query: no sample has one"));
             }
             Check::Basic(secrets) => {
                 let text = format!("Basic {}", BASE64.encode(first(secrets)?.reveal()));

@@ -5,11 +5,13 @@
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL, BASE64URL_NOPAD, HEXLOWER};
 use data_encoding::{Encoding as Alphabet, HEXLOWER_PERMISSIVE};
 use http::header::{HeaderName, HeaderValue};
+use percent_encoding::NON_ALPHANUMERIC;
 use serde_json::Value;
 
 use super::{Draft, Notification, Refusal, only, pointer};
 use crate::model::Time;
 use crate::provider::wire;
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// A part of what is signed.
@@ -29,6 +31,8 @@ pub enum Piece {
     Pointer(String),
     /// The fields of a form body, sorted by name: names and values without separators.
     SortedForm,
+    /// What the one field of a form body holds: see [`payload`].
+    Payload,
 }
 
 /// Where a value stands.
@@ -49,6 +53,8 @@ pub enum Encoding {
     Base64,
     /// Base64 for URLs (RFC 4648, section 5).
     Base64Url,
+    /// Base64 (RFC 4648, section 4), percent-encoded as in a URL (RFC 3986, section 2.1).
+    Base64Percent,
 }
 
 /// How signatures stand in their place.
@@ -56,7 +62,8 @@ pub enum Encoding {
 pub enum Form {
     /// Alone, after a prefix that may be missing.
     Plain(String),
-    /// `t=…,v1=…[,v1=…]`: the names of the timestamp and of the signatures.
+    /// `t=…,v1=…[,v1=…]`, with commas or semicolons: the names of the timestamp and of the
+    /// signatures.
     Pairs(String, String),
     /// `v1,… v1,…`: the version before each signature, a list with spaces.
     List(String),
@@ -109,6 +116,10 @@ impl Encoding {
             Encoding::Hex => HEXLOWER_PERMISSIVE.decode(text).ok(),
             Encoding::Base64 => either(BASE64, BASE64_NOPAD),
             Encoding::Base64Url => either(BASE64URL, BASE64URL_NOPAD),
+            Encoding::Base64Percent => {
+                let plain: Vec<u8> = percent_encoding::percent_decode(text).collect();
+                Encoding::Base64.decode(&plain)
+            }
         }
     }
 
@@ -117,6 +128,10 @@ impl Encoding {
             Encoding::Hex => HEXLOWER.encode(bytes),
             Encoding::Base64 => BASE64.encode(bytes),
             Encoding::Base64Url => BASE64URL.encode(bytes),
+            Encoding::Base64Percent => {
+                let plain = BASE64.encode(bytes);
+                percent_encoding::utf8_percent_encode(&plain, NON_ALPHANUMERIC).to_string()
+            }
         }
     }
 }
@@ -258,7 +273,7 @@ impl Form {
                 (None, vec![bare])
             }
             Form::Pairs(stamp, signature) => {
-                let pairs = given.split(|b| *b == b',').map(<[u8]>::trim_ascii);
+                let pairs = given.split(|b| b",;".contains(b)).map(<[u8]>::trim_ascii);
                 let values = |name: &str| -> Vec<&'a [u8]> {
                     let value = |pair: &'a [u8]| {
                         pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"="))
@@ -321,6 +336,7 @@ impl Piece {
                 fields.sort();
                 out.extend(fields.into_iter().flat_map(|(name, value)| [name, value]).flatten());
             }
+            Piece::Payload => out.extend_from_slice(&payload(notification.body)),
         }
         Ok(())
     }
@@ -338,10 +354,6 @@ fn too_many_fields() -> Refusal {
 /// what is no UTF-8 must not pass for something else that is none.
 /// `None`: there are too many.
 fn fields_of(form: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
-    let decoded = |part: &[u8]| {
-        let spaced: Vec<u8> = part.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
-        percent_encoding::percent_decode(&spaced).collect()
-    };
     let fields = form.split(|byte| *byte == b'&').filter(|field| !field.is_empty());
     let pair = |field: &[u8]| {
         let mut parts = field.splitn(2, |byte| *byte == b'=');
@@ -350,6 +362,21 @@ fn fields_of(form: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
     };
     let known: Vec<&[u8]> = fields.take(FIELDS_MAX + 1).collect();
     (known.len() <= FIELDS_MAX).then(|| known.into_iter().map(pair).collect())
+}
+
+fn decoded(part: &[u8]) -> Vec<u8> {
+    let spaced: Vec<u8> = part.iter().map(|b| if *b == b'+' { b' ' } else { *b }).collect();
+    percent_encoding::percent_decode(&spaced).collect()
+}
+
+/// What a form with one field holds, whatever the field is called: JSON, decoded. A body that is
+/// JSON itself is its own payload.
+pub(in crate::provider) fn payload(body: &[u8]) -> Cow<'_, [u8]> {
+    let is_json = matches!(wire::unmarked(body).trim_ascii_start().first(), Some(b'{' | b'['));
+    match body.iter().position(|byte| *byte == b'=').filter(|_| !is_json) {
+        Some(at) => Cow::Owned(decoded(&body[at + 1..])),
+        None => Cow::Borrowed(body),
+    }
 }
 
 /// A text or number in a JSON body, as text.
