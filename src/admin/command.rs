@@ -2,6 +2,8 @@
 //!
 //! Rows are shown as they are by `--json`; the command line turns them into tables otherwise.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -120,7 +122,11 @@ pub enum Command {
         apply: bool,
     },
     /// Reads the configuration again: one row, once that is in force or refused.
-    Reload,
+    Reload {
+        /// The file that is meant; a daemon that has another one refuses.
+        #[serde(default)]
+        file: Option<PathBuf>,
+    },
     /// Where the state is, and up to where its journal is durable: one row.
     Backup,
     /// Writes exports now: one row each.

@@ -188,7 +188,7 @@ impl Admin {
             Command::Drift { source } => self.drift(&source, to).await,
             Command::Import { source, rows, apply } => self.import(source, rows, apply, to).await,
             Command::Backup => row(to, self.durable()).await,
-            Command::Reload => self.reload(to).await,
+            Command::Reload { file } => self.reload(file.as_deref(), to).await,
             Command::Export { name, force } => self.export(name, force, to).await,
             Command::Verify => self.verify(to).await,
             Command::ForwardReplay { name, since } => self.replay(&name, &since, to).await,

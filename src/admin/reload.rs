@@ -1,5 +1,6 @@
 //! Asking for a reload of the configuration, and how the last one went.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -37,15 +38,22 @@ pub type Wish = oneshot::Sender<Reloaded>;
 /// The way to a reload. Cheap to clone.
 #[derive(Clone)]
 pub struct Reloads {
+    file: Arc<Path>,
     wishes: mpsc::Sender<Wish>,
     last: Arc<Current<Option<Reloaded>>>,
 }
 
 impl Reloads {
-    /// With what hears of the wishes.
-    pub fn new() -> (Reloads, mpsc::Receiver<Wish>) {
+    /// Of that file, with what hears of the wishes.
+    pub fn new(file: &Path) -> (Reloads, mpsc::Receiver<Wish>) {
         let (wishes, heard) = mpsc::channel(WISHES_MAX);
-        (Reloads { wishes, last: Arc::default() }, heard)
+        (Reloads { file: file.into(), wishes, last: Arc::default() }, heard)
+    }
+
+    /// Whether a caller who means that file means ours.
+    fn is_of(&self, file: &Path) -> bool {
+        let whole = |file: &Path| std::path::absolute(file).ok();
+        whole(file) == whole(&self.file)
     }
 
     /// Notes how one went.
@@ -66,8 +74,13 @@ impl Reloads {
 }
 
 impl Admin {
-    /// Reads the configuration again, and tells how that went: one row.
-    pub(super) async fn reload(&self, to: &Replies) -> Result<(), Failure> {
+    /// Reads the configuration again, and tells how that went: one row. `file`: the one that is
+    /// meant, where the caller is not sure that it is ours.
+    pub(super) async fn reload(&self, file: Option<&Path>, to: &Replies) -> Result<(), Failure> {
+        if file.is_some_and(|file| !self.reloads.is_of(file)) {
+            let ours = self.reloads.file.display();
+            return Err(Failure::usage(format!("this suppressd was started with {ours}")));
+        }
         let reloaded = self.reloads.ask().await;
         let reloaded = reloaded.ok_or_else(|| Failure::failed("suppressd is stopping"))?;
         row(to, serde_json::to_value(reloaded).map_err(Failure::failed)?).await

@@ -1,12 +1,17 @@
 //! `suppressd reload`: has the daemon read its configuration again, and waits for the outcome.
 
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
 use clap::Args;
 use serde_json::Value;
 
+use super::configuration;
 use super::context::Context;
 use super::failure::{FAILED, Failure, Outcome};
 use super::row;
-use crate::admin::Command;
+use crate::admin::{Command, Reply};
+use crate::control::client::{self, CallError};
 
 /// The arguments of `reload`.
 #[derive(Debug, Args)]
@@ -19,7 +24,7 @@ pub(super) struct Arguments {
 impl Arguments {
     /// Asks and prints.
     pub(super) fn run(self, context: &mut Context) -> Outcome {
-        let answer = context.ask_one(&Command::Reload)?;
+        let answer = asked(context)?;
         let list = |key| answer.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
         let done = row::is(&answer, "reloaded");
         let is_wrong = !list("problems").is_empty();
@@ -49,4 +54,43 @@ impl Arguments {
         }
         Ok(0)
     }
+}
+
+/// The daemon's answer. The file may name another socket than the one that the daemon was started
+/// with: then it is asked on the usual one, if it has the same file.
+fn asked(context: &mut Context) -> Result<Value, Failure> {
+    let named = context.config.as_deref();
+    let socket = configuration::control_socket(named)?;
+    let usual = PathBuf::from(configuration::DEFAULT_SOCKET);
+    let file = configuration::file(named);
+    match ask(&socket, None) {
+        Err(CallError::NotRunning(_)) if socket != usual => {}
+        answer => return answer.map_err(Failure::from),
+    }
+    let file = std::path::absolute(&file).unwrap_or(file);
+    let answer = ask(&usual, Some(file)).map_err(|_| {
+        let missed = CallError::NotRunning(socket.clone());
+        Failure::Failed(format!(
+            "{missed}\nIf control.socket was changed since suppressd was started, it still listens \
+             on the old path: restart it, or have it read the file with \
+             `systemctl kill -s HUP suppressd`"
+        ))
+    })?;
+    context.out.note(&format!(
+        "no answer on {}: suppressd still listens on {}",
+        socket.display(),
+        usual.display()
+    ));
+    Ok(answer)
+}
+
+fn ask(socket: &Path, file: Option<PathBuf>) -> Result<Value, CallError> {
+    let mut answer = None;
+    client::call(socket, &Command::Reload { file }, |reply| {
+        if let Reply::Row { row } = reply {
+            answer = Some(row);
+        }
+        ControlFlow::Continue(())
+    })?;
+    answer.ok_or(CallError::Ended)
 }

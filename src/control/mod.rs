@@ -316,7 +316,7 @@ fn verb(command: &Command) -> &'static str {
         Command::Poll { .. } => "poll",
         Command::Drift { .. } => "drift",
         Command::Backup => "backup",
-        Command::Reload => "reload",
+        Command::Reload { .. } => "reload",
         Command::Export { .. } => "export",
         Command::ForwardReplay { .. } => "forward-replay",
         Command::Import { .. } => "import",

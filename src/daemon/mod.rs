@@ -117,7 +117,7 @@ async fn live(
     };
     // Nothing is made of the store before all else is known to be to be had.
     let opened = ingest::open(settings).map_err(of_store)?;
-    let (reloads, wishes) = Reloads::new();
+    let (reloads, wishes) = Reloads::new(&file);
     let reload = Reload::new(&config, file, reloads.clone(), wishes, hangups);
     let mut passed = listeners::passed(&config)?;
     let prepared = edges::prepare(config.clone(), &Listeners::default(), &mut passed)?;

@@ -19,8 +19,8 @@ use crate::store::{StoreError, Visit};
 pub struct Found {
     /// Suppressed addresses that the format cannot carry.
     pub unfit: u64,
-    /// The keys of rows that are gone for a reason: they have ended since the last publication, were
-    /// lifted, or are let go by other rules.
+    /// The keys of rows that are gone for a reason: they have ended since the last publication,
+    /// were lifted, or are let go by other rules.
     pub gone: Keys,
     /// When the live suppressions end.
     pub ends: Ends,

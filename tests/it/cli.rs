@@ -29,6 +29,7 @@ const VERBS: &[&[&str]] = &[
     &["source"],
     &["source", "retire"],
     &["events"],
+    &["providers"],
     &["poll"],
     &["export"],
     &["import"],
@@ -347,6 +348,33 @@ fn help_version_completions_and_the_manual_need_no_daemon() {
     }
 }
 
+#[test]
+fn providers_are_listed_and_each_shows_the_block_to_begin_with() {
+    let rows = run(&["providers", "--json"], "").out;
+    let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let row = |name: &str| rows.iter().find(|row| row["name"] == name).unwrap();
+    assert_eq!(row("zeptomail")["webhook"], "HMAC-SHA256 in header producer-signature");
+    assert_eq!((&row("mailgun")["push"], &row("postal")["push"]), (&true.into(), &false.into()));
+    let table = run(&["providers"], "");
+    assert_eq!((table.code, table.out.lines().count()), (0, rows.len() + 1));
+    for row in &rows {
+        let name = row["name"].as_str().unwrap();
+        let ended = run(&["providers", name], "");
+        let says = format!("provider = {}", row["provider"]);
+        assert!(ended.code == 0 && ended.out.contains(&says), "{name}: {}", ended.out);
+        assert!(ended.out.contains("[[source]]"), "{name}: {}", ended.out);
+    }
+    let unknown = run(&["providers", "pigeon"], "");
+    assert!(unknown.code == 64 && unknown.err.contains("sweego"), "{}", unknown.err);
+}
+
+#[test]
+fn a_reload_that_finds_nobody_says_where_the_daemon_may_be() {
+    let ended = Host::new().run(&["reload"], "");
+    assert_eq!(ended.code, 1);
+    assert!(ended.err.contains("it still listens on the old path"), "{}", ended.err);
+}
+
 /// What bash offers for a line, by the script that is printed for it.
 fn completed(home: &Path, line: &[&str]) -> Vec<String> {
     let script = run(&["completions", "bash"], "").out;
@@ -357,7 +385,9 @@ fn completed(home: &Path, line: &[&str]) -> Vec<String> {
          $2 suppressd '' ''\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"",
         line.len()
     );
-    let bash = std::process::Command::new("bash").args(["-c", &text]).current_dir(home).output();
+    let mut bash = Command::new("bash");
+    bash.args(["-c", &text]).current_dir(home).env("SUPPRESSD_CONFIG", "of-environment.toml");
+    let bash = bash.output();
     let output = bash.unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{line:?}");
     String::from_utf8(output.stdout).unwrap().lines().map(|line| line.trim().to_owned()).collect()
@@ -368,6 +398,8 @@ fn a_shell_completes_the_values_of_options_and_the_names_of_the_configuration() 
     let directory = tempfile::tempdir().unwrap();
     let text = "[[source]]\nname = \"acme\"\n[[export]]\nname = \"transport\"\n";
     std::fs::write(directory.path().join("config.toml"), text).unwrap();
+    let text = "[[source]]\nname = \"of-environment\"\n";
+    std::fs::write(directory.path().join("of-environment.toml"), text).unwrap();
     for (line, offered) in [
         (&["suppressd", "list", "--reason"][..], "soft_bounces"),
         (&["suppressd", "events", "--kind"], "hard_bounce"),
@@ -375,6 +407,9 @@ fn a_shell_completes_the_values_of_options_and_the_names_of_the_configuration() 
         (&["suppressd", "classify", "--provider"], "sendgrid"),
         (&["suppressd", "-c", "config.toml", "list", "--source"], "acme"),
         (&["suppressd", "-c", "config.toml", "export"], "transport"),
+        (&["suppressd", "--config=config.toml", "list", "--source"], "acme"),
+        (&["suppressd", "list", "--source"], "of-environment"),
+        (&["suppressd", "providers"], "lettermint"),
         (&["suppressd", "quarantine"], "replay"),
     ] {
         let all = completed(directory.path(), line);

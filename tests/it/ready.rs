@@ -1,8 +1,8 @@
 //! The pages of the providers: each block on them is one that loads, and a description reads what
 //! its service sends, and believes nobody else.
 //!
-//! The bodies are signed by another program, as the services' documents say. `FIXTURES=write` writes
-//! what is read of them, to be looked at before it is kept.
+//! The bodies are signed by another program, as the services' documents say. `FIXTURES=write`
+//! writes what is read of them, to be looked at before it is kept.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

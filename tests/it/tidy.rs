@@ -212,8 +212,7 @@ const LINE_CHARS_MAX: usize = 100;
 /// Files in `src/provider/` that are no provider that a source can name.
 const NO_PROVIDERS: &[&str] = &[
     "adapter", "api", "behind", "guides", "held", "imported", "judge", "listing", "mod",
-    "operator",
-    "packed", "push", "settings", "verify", "wire",
+    "operator", "packed", "push", "settings", "verify", "wire",
 ];
 
 /// Files in `src/export/format/` that are no format.

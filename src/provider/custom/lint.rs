@@ -53,7 +53,8 @@ pub(super) fn proof(
     }
 }
 
-/// What is most times not meant; of the webhook only where there is no poll, since it was told then.
+/// What is most times not meant; of the webhook only where there is no poll, since it was told
+/// then.
 pub(super) fn doubts(webhook: Option<&Settings>, poll: Option<&Settings>) -> Vec<SettingError> {
     match (webhook, poll) {
         (Some(webhook), None) => of_webhook(webhook),

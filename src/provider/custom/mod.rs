@@ -277,8 +277,8 @@ impl Webhook {
             Some("ndjson") => Format::Lines,
             Some("form") => Format::Form,
             Some(_) => {
-                let hint = "write \"json\", \"ndjson\" for one object a line, or \"form\" for JSON in \
-                    the field of a form";
+                let hint = "write \"json\", \"ndjson\" for one object a line, or \"form\" for JSON \
+                    in the field of a form";
                 errors.0.push(settings.problem("format", "is no format", hint));
                 Format::Json
             }

@@ -224,8 +224,8 @@ fn number(next: Option<&str>, usual: u64) -> u64 {
 }
 
 impl Described {
-    /// The feed of that number, from 1, as its table says. `event`: where the rows have what, unless
-    /// the feed says otherwise. `None` where an error was noted.
+    /// The feed of that number, from 1, as its table says. `event`: where the rows have what,
+    /// unless the feed says otherwise. `None` where an error was noted.
     pub(super) fn new(
         number: usize,
         knobs: Knobs,

@@ -62,8 +62,8 @@ impl Proof {
             "rsa-sha256" => Algorithm::RsaSha256,
             "ed25519" => Algorithm::Ed25519,
             _ => {
-                let hint = "write hmac, ecdsa-p256, rsa-sha256, ed25519 or query; for basic, bearer \
-                    and header_name no verify is needed";
+                let hint = "write hmac, ecdsa-p256, rsa-sha256, ed25519 or query; for basic, \
+                    bearer and header_name no verify is needed";
                 return Err(problem(("type", hint)));
             }
         };
@@ -157,8 +157,8 @@ impl Proof {
             |piece: &Piece| matches!(piece, Piece::Stamp | Piece::Header(_) | Piece::Pointer(_));
         let once = self.once && signed.iter().any(changes);
         if !(covers_body || once) {
-            let hint = "sign {body}, {payload} or {form}: anything could be sent under a signature without \
-                it; where the provider signs a token only, that token and once = true";
+            let hint = "sign {body}, {payload} or {form}: anything could be sent under a signature \
+                without it; where the provider signs a token only, that token and once = true";
             return Err(("signed", hint));
         }
         let has_stamp = signed.iter().any(|piece| matches!(piece, Piece::Stamp));
