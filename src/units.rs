@@ -44,6 +44,22 @@ pub fn show_duration(span: Duration) -> String {
     if text.is_empty() { "0s".to_owned() } else { text }
 }
 
+/// Writes seconds as people read them: in the largest unit that they fill.
+pub fn show_span(seconds: u64) -> String {
+    let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let unit = units.into_iter().find(|(size, _)| seconds >= *size);
+    unit.map_or_else(|| "0 s".to_owned(), |(size, name)| format!("{} {name}", seconds / size))
+}
+
+/// Writes how long ago something was, in seconds; below 0 it is to come.
+pub fn show_age(seconds: i64) -> String {
+    match seconds {
+        ..0 => format!("in {}", show_span(seconds.unsigned_abs())),
+        0..5 => "now".to_owned(),
+        _ => format!("{} ago", show_span(seconds.unsigned_abs())),
+    }
+}
+
 /// Reads a size in bytes: a number with `B`, `KiB`, `MiB`, `GiB` or `TiB`.
 pub fn size(text: &str) -> Option<u64> {
     let text = text.trim();
@@ -56,6 +72,19 @@ pub fn size(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ages_are_in_the_largest_unit() {
+        for (seconds, shown) in [
+            (0, "now"),
+            (60, "1 min ago"),
+            (59 * 60, "59 min ago"),
+            (86_460, "1 d ago"),
+            (-5_400, "in 1 h"),
+        ] {
+            assert_eq!(show_age(seconds), shown);
+        }
+    }
 
     #[test]
     fn durations_read_and_show() {

@@ -66,7 +66,10 @@ Exit status: 0 done; 1 failed, or not wholly done; 3 `lookup` found a suppressed
 4 `status` is degraded: it serves, and something needs a hand; 64 wrong usage; 78 wrong or
 unreadable configuration.
 
-Environment: SUPPRESSD_CONFIG names the configuration file; SUPPRESSD_LOG says what `run` logs.";
+Rows have a tab between fields unless they go to a terminal.
+
+Environment: SUPPRESSD_CONFIG names the configuration file; SUPPRESSD_LOG says what `run` logs;
+NO_COLOR leaves the terminal without colours.";
 
 /// Keeps a mail host's suppression lists true to what its e-mail providers report.
 #[derive(Debug, Parser)]

@@ -6,6 +6,7 @@
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Stdout, Write};
 use std::time::{Duration, Instant};
 
+use anstyle::Style;
 use serde_json::Value;
 
 use super::failure::Failure;
@@ -20,8 +21,7 @@ pub(super) struct Output {
     out: BufWriter<Stdout>,
     /// Whether a progress line stands on the terminal, to be wiped before anything else.
     progress: bool,
-    /// How wide lines of tables may be; `None`: as wide as they are.
-    width: Option<usize>,
+    look: Look,
     /// When the first progress was shown.
     since: Option<Instant>,
     /// Nothing is said that is no answer, no question and no complaint.
@@ -34,7 +34,7 @@ impl Output {
         Output {
             out: BufWriter::new(io::stdout()),
             progress: false,
-            width: terminal_width(),
+            look: Look::of_terminal(),
             since: None,
             quiet: false,
         }
@@ -47,12 +47,17 @@ impl Output {
 
     /// Whether tables are shown in full, however wide the terminal is.
     pub(super) fn set_wide(&mut self, wide: bool) {
-        self.width = self.width.filter(|_| !wide);
+        self.look.fit = self.look.fit.filter(|_| !wide);
     }
 
-    /// How wide a line of a table may be, in characters; `None`: as wide as it is.
-    pub(super) fn width(&self) -> Option<usize> {
-        self.width
+    /// How rows are to look.
+    pub(super) fn look(&self) -> Look {
+        self.look
+    }
+
+    /// Prints a line, in colour where that may be.
+    pub(super) fn toned(&mut self, text: &str, tone: Option<Style>) -> Result<(), Failure> {
+        self.line(&self.look.toned(text, tone))
     }
 
     /// Prints a line.
@@ -133,10 +138,35 @@ impl Output {
     }
 }
 
-/// The columns of the terminal on standard output, if it is one.
-fn terminal_width() -> Option<usize> {
-    let size = rustix::termios::tcgetwinsize(io::stdout()).ok()?;
-    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+/// How rows look to whoever reads them. The default is for programs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Look {
+    /// A person reads them, on a terminal.
+    pub(super) person: bool,
+    /// How wide a line may be, in characters; `None`: as wide as it is.
+    pub(super) fit: Option<usize>,
+    /// What needs a hand is in colour.
+    pub(super) colour: bool,
+}
+
+impl Look {
+    /// That of standard output.
+    fn of_terminal() -> Look {
+        let person = io::stdout().is_terminal();
+        let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| person);
+        let fit = size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
+        let says = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+        let plain = says("NO_COLOR").is_some() || says("TERM").is_none_or(|term| term == "dumb");
+        Look { person, fit, colour: person && !plain }
+    }
+
+    /// A text in colour, where that may be.
+    pub(super) fn toned(self, text: &str, tone: Option<Style>) -> String {
+        match tone.filter(|_| self.colour) {
+            Some(style) => format!("{style}{text}{style:#}"),
+            None => text.to_owned(),
+        }
+    }
 }
 
 fn unwritten(error: &io::Error) -> Failure {

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::context::Context;
 use super::export;
 use super::failure::{FAILED, Failure, Outcome};
-use super::output::Output;
+use super::output::{Look, Output};
 use super::row;
 use super::table::{self, Column};
 use crate::admin::Command;
@@ -101,7 +101,7 @@ impl Arguments {
 fn watch(context: &mut Context) -> Outcome {
     loop {
         let status = context.ask_one(&Command::Status)?;
-        if context.out.width().is_some() {
+        if context.out.look().person {
             context.out.text(CLEAR)?;
         }
         print(&mut context.out, &status)?;
@@ -119,7 +119,7 @@ fn check(check: &Value) -> String {
 
 fn print(out: &mut Output, status: &Value) -> Result<(), Failure> {
     let (version, state) = (row::text(status, "version"), row::text(status, "state"));
-    out.line(&format!("suppressd {version}: {state}"))?;
+    out.toned(&format!("suppressd {version}: {state}"), table::tone_of(&state))?;
     section(out, "checks", CHECKS, row::list(status, "checks"))?;
     section(out, "sources", SOURCES, row::list(status, "sources"))?;
     fields(out, "store", status.get("store"))?;
@@ -136,8 +136,9 @@ pub(super) fn section(
     columns: &'static [Column],
     rows: &[Value],
 ) -> Result<(), Failure> {
-    let fit = out.width().map(|width| width.saturating_sub(2));
-    let lines = table::lines(columns, rows, fit);
+    let look = out.look();
+    let fit = look.fit.map(|width| width.saturating_sub(2));
+    let lines = table::lines(columns, rows, Look { fit, ..look });
     if !lines.is_empty() {
         out.line(&format!("\n{head}"))?;
     }

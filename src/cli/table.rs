@@ -1,12 +1,18 @@
-//! Plain aligned columns, as wide as what is in them.
+//! Rows as a table: aligned columns for a person, as wide as what is in them and the terminal; for a
+//! program, a tab between fields.
 //!
 //! The widths come from the first rows, so that a list of millions is printed in little memory.
 
+use anstyle::{AnsiColor, Style};
 use serde_json::Value;
 
+use super::context::is_troubled;
 use super::failure::Failure;
-use super::output::Output;
+use super::output::{Look, Output};
 use super::row;
+use crate::clock;
+use crate::model::Time;
+use crate::units::show_age;
 
 /// Rows that are measured before the first is printed.
 const MEASURED_ROWS_MAX: usize = 1_000;
@@ -43,34 +49,34 @@ impl Column {
     }
 }
 
-/// A table that is printed as its rows come.
+/// A table that is printed as its rows come: aligned for a person, else with a tab between fields.
 pub(super) struct Table {
     columns: &'static [Column],
     widths: Vec<usize>,
-    waiting: Vec<Vec<String>>,
+    waiting: Vec<Line>,
     measured: usize,
     begun: bool,
-    /// How wide a line may be; `None`: as wide as it is.
-    fit: Option<usize>,
+    /// Whether times have their age beside them: those of rows that come as they happen need none.
+    ages: bool,
+}
+
+/// The cells of a row, and its colour.
+struct Line {
+    cells: Vec<String>,
+    tone: Option<Style>,
 }
 
 impl Table {
     /// A table whose widths come from its first thousand rows.
     pub(super) fn new(columns: &'static [Column]) -> Table {
         let widths = columns.iter().map(|column| column.head().len()).collect();
-        Table {
-            columns,
-            widths,
-            waiting: Vec::new(),
-            measured: MEASURED_ROWS_MAX,
-            begun: false,
-            fit: None,
-        }
+        let (waiting, measured) = (Vec::new(), MEASURED_ROWS_MAX);
+        Table { columns, widths, waiting, measured, begun: false, ages: true }
     }
 
     /// A table whose rows are printed at once, at least this wide.
     pub(super) fn live(columns: &'static [Column], widths: &[usize]) -> Table {
-        let mut table = Table { measured: 1, ..Table::new(columns) };
+        let mut table = Table { measured: 1, ages: false, ..Table::new(columns) };
         for (width, least) in table.widths.iter_mut().zip(widths) {
             *width = (*width).max(*least);
         }
@@ -79,7 +85,7 @@ impl Table {
 
     /// Adds a row, and prints what can be.
     pub(super) fn row(&mut self, out: &mut Output, row: &Value) -> Result<(), Failure> {
-        self.waiting.push(self.columns.iter().map(|column| column.text(row)).collect());
+        self.add(row);
         if self.begun || self.waiting.len() >= self.measured { self.print(out) } else { Ok(()) }
     }
 
@@ -91,32 +97,76 @@ impl Table {
         Ok(self.begun)
     }
 
-    fn print(&mut self, out: &mut Output) -> Result<(), Failure> {
-        self.fit = out.width();
-        for line in self.take_lines() {
-            out.line(&line)?;
-        }
-        Ok(())
+    fn add(&mut self, row: &Value) {
+        let cells = self.columns.iter().map(|column| column.text(row)).collect();
+        self.waiting.push(Line { cells, tone: tone(row) });
     }
 
-    fn take_lines(&mut self) -> Vec<String> {
+    fn print(&mut self, out: &mut Output) -> Result<(), Failure> {
+        let look = out.look();
+        let lines = if look.person { self.take_aligned(look) } else { self.take_plain() };
+        lines.iter().try_for_each(|line| out.line(line))
+    }
+
+    fn take(&mut self) -> Vec<Line> {
         let mut rows = std::mem::take(&mut self.waiting);
         if !self.begun {
-            self.begun = true;
+            let cells = self.columns.iter().map(|column| column.head().to_owned()).collect();
+            rows.insert(0, Line { cells, tone: None });
+        }
+        rows
+    }
+
+    /// No cell has a tab: what is shown of a field has no control characters.
+    fn take_plain(&mut self) -> Vec<String> {
+        let rows = self.take();
+        self.begun = true;
+        rows.iter().map(|row| row.cells.join("\t")).collect()
+    }
+
+    fn take_aligned(&mut self, look: Look) -> Vec<String> {
+        let mut rows = self.take();
+        if self.ages && look.person {
+            let now = clock::now();
+            rows.iter_mut().flat_map(|row| &mut row.cells).for_each(|cell| add_age(cell, now));
+        }
+        if !std::mem::replace(&mut self.begun, true) {
             for row in &rows {
-                for (width, text) in self.widths.iter_mut().zip(row) {
+                for (width, text) in self.widths.iter_mut().zip(&row.cells) {
                     *width = (*width).max(text.chars().count().min(WIDTH_MAX));
                 }
             }
-            if let Some(fit) = self.fit {
+            if let Some(fit) = look.fit {
                 shrink(&mut self.widths, fit);
             }
-            rows.insert(0, self.columns.iter().map(|column| column.head().to_owned()).collect());
         }
-        if self.fit.is_some() {
-            elide(&mut rows, &self.widths);
+        if look.fit.is_some() {
+            rows.iter_mut().for_each(|row| elide(&mut row.cells, &self.widths));
         }
-        rows.iter().map(|row| aligned(row, &self.widths)).collect()
+        rows.iter().map(|row| look.toned(&aligned(&row.cells, &self.widths), row.tone)).collect()
+    }
+}
+
+/// The colour of a state, where it needs a hand.
+pub(super) fn tone_of(state: &str) -> Option<Style> {
+    match state {
+        "degraded" => Some(AnsiColor::Yellow.on_default()),
+        "not ready" | "not_ready" => Some(AnsiColor::Red.on_default().bold()),
+        _ => None,
+    }
+}
+
+/// The colour of a row, where it tells of what needs a hand.
+fn tone(row: &Value) -> Option<Style> {
+    let failed = is_troubled(row) || row::given(row, "last_error").is_some();
+    let state = row.get("state").and_then(Value::as_str).and_then(tone_of);
+    state.or_else(|| failed.then(|| AnsiColor::Yellow.on_default()))
+}
+
+/// Puts its age beside a time, which is to the second then.
+fn add_age(cell: &mut String, now: Time) {
+    if let Some(time) = Time::parse(cell).filter(|_| cell.ends_with('Z')) {
+        *cell = format!("{} ({})", time.floor_second(), show_age(now.second() - time.second()));
     }
 }
 
@@ -133,24 +183,22 @@ fn shrink(widths: &mut [usize], fit: usize) {
 }
 
 /// Cuts texts that are wider than their column, and shows that they go on.
-fn elide(rows: &mut [Vec<String>], widths: &[usize]) {
-    for (text, width) in rows.iter_mut().flat_map(|row| row.iter_mut().zip(widths)) {
+fn elide(cells: &mut [String], widths: &[usize]) {
+    for (text, width) in cells.iter_mut().zip(widths) {
         if text.chars().count() > *width {
             *text = text.chars().take(width.saturating_sub(1)).chain(['…']).collect();
         }
     }
 }
 
-/// The lines of a small table: its head and its rows; none without rows. `fit`: how wide a line
-/// may be.
-pub(super) fn lines(columns: &'static [Column], rows: &[Value], fit: Option<usize>) -> Vec<String> {
+/// The lines of a small table, aligned: its head and its rows; none without rows.
+pub(super) fn lines(columns: &'static [Column], rows: &[Value], look: Look) -> Vec<String> {
     if rows.is_empty() {
         return Vec::new();
     }
-    let mut table = Table { fit, ..Table::new(columns) };
-    let cells = |row| columns.iter().map(|column| column.text(row)).collect();
-    table.waiting = rows.iter().map(cells).collect();
-    table.take_lines()
+    let mut table = Table::new(columns);
+    rows.iter().for_each(|row| table.add(row));
+    table.take_aligned(look)
 }
 
 fn aligned(cells: &[String], widths: &[usize]) -> String {
@@ -165,6 +213,8 @@ fn aligned(cells: &[String], widths: &[usize]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;
@@ -181,21 +231,41 @@ mod tests {
         let rows =
             [json!({"name": "a-long-name", "n": 1}), json!({"name": "ä", "reason": "manual"})];
         assert_eq!(
-            lines(COLUMNS, &rows, None),
+            lines(COLUMNS, &rows, Look::default()),
             ["NAME         UNTIL    N", "a-long-name  -        1", "ä            forever  -"]
         );
-        let pushed = lines(COLUMNS, &[json!({"name": long})], None);
+        let pushed = lines(COLUMNS, &[json!({"name": long})], Look::default());
         assert_eq!(pushed[1], format!("{long}  -      -"));
-        assert!(lines(COLUMNS, &[], None).is_empty());
+        assert!(lines(COLUMNS, &[], Look::default()).is_empty());
     }
 
     #[test]
     fn a_narrow_terminal_shortens_the_widest_texts() {
         let rows = [json!({"name": "a-very-long-name-indeed", "n": 1}), json!({"name": "b"})];
-        let shown = lines(COLUMNS, &rows, Some(24));
+        let shown = lines(COLUMNS, &rows, Look { fit: Some(24), ..Look::default() });
         assert_eq!(
             shown,
             ["NAME            UNTIL  N", "a-very-long-n…  -      1", "b               -      -",]
         );
+    }
+
+    #[test]
+    fn a_person_sees_ages_and_what_needs_a_hand() {
+        let ago = clock::now().minus(Duration::from_secs(185));
+        let rows = [json!({"name": "a", "n": ago.to_string()}), json!({"name": "b", "error": "x"})];
+        let look = Look { person: true, fit: None, colour: true };
+        let shown = lines(COLUMNS, &rows, look);
+        assert!(shown[1].ends_with(&format!("{} (3 min ago)", ago.floor_second())), "{shown:?}");
+        assert_eq!(shown[2], "\u{1b}[33mb     -      -\u{1b}[0m");
+        assert!(!lines(COLUMNS, &rows, Look { colour: false, ..look })[2].contains('\u{1b}'));
+    }
+
+    #[test]
+    fn programs_get_a_tab_between_fields() {
+        let mut table = Table::new(COLUMNS);
+        table.add(&json!({"name": "a\tb", "n": 1}));
+        assert_eq!(table.take_plain(), ["NAME\tUNTIL\tN", "a b\t-\t1"]);
+        table.add(&json!({"name": "c", "error": "x"}));
+        assert_eq!(table.take_plain(), ["c\t-\t-"]);
     }
 }

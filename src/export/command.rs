@@ -65,9 +65,10 @@ impl Program {
                 self.failure = Retry::default();
             }
             Err(failure) => {
-                telemetry::command_failed(name, path, program, &failure.why, &failure.stderr);
                 let error = format!("{program} failed: {}", failure.why);
-                let (wait, _) = self.failure.again(error);
+                let (wait, first) = self.failure.again(error);
+                let why = (&*failure.why, &*failure.stderr);
+                telemetry::command_failed(name, path, program, why, first);
                 self.due = Some(Instant::now() + wait);
             }
         }

@@ -234,7 +234,8 @@ fn note(stand: &Mutex<Stand>, name: &str, outcome: Outcome) {
         }
         Outcome::Failed(why) => {
             stand.status.failures += 1;
-            telemetry::forward::failed(name, &why);
+            let first = stand.status.error.as_ref() != Some(&why);
+            telemetry::forward::failed(name, &why, first);
             stand.status.error = Some(why);
         }
     }

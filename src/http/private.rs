@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 use hyper::header::{
     ALLOW, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER,
 };
+use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
 use percent_encoding::percent_decode_str;
@@ -20,6 +21,7 @@ use super::{Content, body, changes, closing, reply};
 use crate::admin::{self, Admin, Answered, Health, worst};
 use crate::current::Current;
 use crate::room::{Room, Share};
+use crate::telemetry;
 
 /// Most questions that look at the store at once: each keeps a thread of those for blocking work.
 const LOOKS_MAX: usize = 4;
@@ -87,6 +89,16 @@ impl Route<'_> {
         })
     }
 
+    /// What a request with that method changes, if it does.
+    fn writes(self, method: &Method) -> Option<&'static str> {
+        match self {
+            Route::Act => Some("dashboard"),
+            Route::Suppressions if *method == Method::POST => Some("suppress"),
+            Route::Suppression(_) if *method == Method::DELETE => Some("lift"),
+            _ => None,
+        }
+    }
+
     /// The methods that it answers.
     fn methods(self) -> &'static str {
         match self {
@@ -119,6 +131,41 @@ impl Service for Private {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
             return closing(response);
         }
+        let (writes, peer) = (route.writes(method), caller.peer);
+        let response = self.answer_route(route, &head, body, caller).await;
+        if let Some(what) = writes {
+            telemetry::webhook::written(what, peer, response.status().as_u16());
+        }
+        response
+    }
+}
+
+impl Private {
+    /// What answers whom the guard lets in.
+    pub fn new(admin: Arc<Current<Admin>>, metrics: PrometheusHandle, guard: Guard) -> Private {
+        let room = admin.get().ingest.room();
+        let looks = Arc::new(Semaphore::new(LOOKS_MAX));
+        let followers = Arc::new(Semaphore::new(FOLLOWERS_MAX));
+        Private { admin, metrics, guard, room, looks, followers }
+    }
+
+    /// The same, and another guard.
+    #[must_use]
+    pub fn renewed(&self, guard: Guard) -> Private {
+        let Private { admin, metrics, room, looks, followers, .. } = self;
+        let (admin, metrics, room) = (Arc::clone(admin), metrics.clone(), room.clone());
+        let (looks, followers) = (Arc::clone(looks), Arc::clone(followers));
+        Private { admin, metrics, guard, room, looks, followers }
+    }
+
+    async fn answer_route(
+        &self,
+        route: Route<'_>,
+        head: &Parts,
+        body: Incoming,
+        caller: Caller,
+    ) -> Response<Content> {
+        let method = &head.method;
         let fields = || {
             let query = head.uri.query().unwrap_or("");
             form_urlencoded::parse(query.as_bytes()).into_owned().collect::<Vec<_>>()
@@ -155,25 +202,6 @@ impl Service for Private {
                 self.look(move |admin| admin.explained(&address)).await
             }
         }
-    }
-}
-
-impl Private {
-    /// What answers whom the guard lets in.
-    pub fn new(admin: Arc<Current<Admin>>, metrics: PrometheusHandle, guard: Guard) -> Private {
-        let room = admin.get().ingest.room();
-        let looks = Arc::new(Semaphore::new(LOOKS_MAX));
-        let followers = Arc::new(Semaphore::new(FOLLOWERS_MAX));
-        Private { admin, metrics, guard, room, looks, followers }
-    }
-
-    /// The same, and another guard.
-    #[must_use]
-    pub fn renewed(&self, guard: Guard) -> Private {
-        let Private { admin, metrics, room, looks, followers, .. } = self;
-        let (admin, metrics, room) = (Arc::clone(admin), metrics.clone(), room.clone());
-        let (looks, followers) = (Arc::clone(looks), Arc::clone(followers));
-        Private { admin, metrics, guard, room, looks, followers }
     }
 
     /// The word, and a line per check.

@@ -68,3 +68,32 @@ impl Reader {
         rows.map(row).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Reason, Scope, SourceName, Time, Until};
+
+    /// As the release that began to keep turns has written it: key and value.
+    const KEY: &[u8] = b"f\0\0\0\x01\0\0\0\xa0\0\0\0\x01\x9c\xe6\xed\xf3";
+    const VALUE: &[u8] = b"\x01\x0dGone@one.test\0\x01\x01\x01\x03app\
+        \x01\x80\xb0\xa9\xe9\xab\x8e\x88\xec\x31\0\x01\0\x8e\xba\xec\xcc\xb1\x8e\x88\xec\x31\x09";
+
+    #[test]
+    fn a_turn_is_kept_as_it_ever_was() {
+        let turn = Turn {
+            address: "Gone@one.test".into(),
+            scope: Scope::Global,
+            added: true,
+            reason: Reason::HardBounce,
+            sources: vec![SourceName::parse("app").unwrap()],
+            since: Time::parse("2026-11-28T01:09:50Z"),
+            until: Until::Forever,
+            note: None,
+            at: Time::parse("2026-11-28T01:09:50.775447175Z").unwrap(),
+        };
+        let place = TurnPlace::of(Position { segment: 1, offset: 160 }, 1, &turn);
+        assert_eq!((&keys::turn(place)[..], &encode(&turn)[..]), (KEY, VALUE));
+        assert_eq!((keys::turn_place(KEY), decode::<Turn>(VALUE).unwrap()), (Some(place), turn));
+    }
+}

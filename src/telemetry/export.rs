@@ -115,17 +115,28 @@ pub fn unfit(export: &str, path: &Path, count: u64, changed: bool) {
     gauge!("suppressd_export_unfit", "export" => export.to_owned()).set(count as f64);
 }
 
-/// The export's command has failed.
-pub fn command_failed(export: &str, path: &Path, program: &str, why: &str, stderr: &str) {
-    tracing::error!(
-        export,
-        path = %path.display(),
-        program,
-        why,
-        stderr,
-        "the command of the export failed; it is tried again"
-    );
+/// The export's command has failed; `first`: not so since it last succeeded.
+pub fn command_failed(
+    export: &str,
+    path: &Path,
+    program: &str,
+    (why, stderr): (&str, &str),
+    first: bool,
+) {
     counter!("suppressd_export_errors_total", "export" => export.to_owned()).increment(1);
+    let path = path.display();
+    if first {
+        tracing::error!(
+            export,
+            %path,
+            program,
+            why,
+            stderr,
+            "the command of the export failed; it is tried again until it succeeds"
+        );
+    } else {
+        tracing::debug!(export, %path, program, why, stderr, "the command of the export failed again");
+    }
 }
 
 /// The export's command has succeeded after it had failed.

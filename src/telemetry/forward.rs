@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use metrics::{counter, gauge};
-use tracing::{Level, info, warn};
+use tracing::{Level, debug, info, warn};
 
 use super::fold;
 
@@ -27,11 +27,13 @@ pub fn taken(forward: &str) {
     counter!("suppressd_forward_sent_total", "forward" => forward.to_owned()).increment(1);
 }
 
-/// A message was not taken, and is told again.
-pub fn failed(forward: &str, error: &str) {
+/// A message was not taken, and is told again; `first`: not for this reason since one was taken.
+pub fn failed(forward: &str, error: &str, first: bool) {
     const MESSAGE: &str = "forward: not taken; it is told again, and nothing is left out";
     counter!("suppressd_forward_failures_total", "forward" => forward.to_owned()).increment(1);
-    if fold::first(Level::WARN, MESSAGE, forward, error) {
+    if !first {
+        debug!(forward, error, "forward: not taken again");
+    } else if fold::first(Level::WARN, MESSAGE, forward, error) {
         warn!(forward, error, "{MESSAGE}");
     }
 }

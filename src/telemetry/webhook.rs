@@ -48,8 +48,9 @@ impl Meter {
         const MESSAGE: &str = "webhook: not authentic, nothing was kept";
         self.not_authentic.increment(1);
         self.seconds.record(took.as_secs_f64());
-        if fold::first(Level::WARN, MESSAGE, &self.source, &reason.to_string()) {
-            warn!(source = &*self.source, %peer, %reason, "{MESSAGE}");
+        let reason = reason.to_string();
+        if fold::first(Level::WARN, MESSAGE, &self.source, &reason) {
+            warn!(source = &*self.source, %peer, reason, "{MESSAGE}");
         }
     }
 
@@ -118,6 +119,11 @@ pub fn accepting(listener: &str) {
 
 /// The statuses with which an HTTP listener refuses requests.
 const REFUSALS: [u16; 12] = [400, 401, 403, 404, 405, 408, 411, 413, 415, 421, 431, 503];
+
+/// Somebody with the token has changed something over HTTP, or tried to.
+pub fn written(what: &'static str, peer: impl Display, status: u16) {
+    info!(what, %peer, status, "write on the private listener");
+}
 
 /// An HTTP listener begins to serve.
 pub fn serving(listener: &'static str) {

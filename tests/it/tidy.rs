@@ -150,6 +150,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("http_body_util", &["http/"]),
     ("toml", &["config/", "cli/configuration.rs", "verdict/"]),
     ("chrono", &["config/poll.rs", "poll/trigger.rs"]),
+    ("anstyle", &["cli/"]),
     ("clap", &["cli/"]),
     ("listenfd", &["listen.rs"]),
     ("sd_notify", &["systemd.rs"]),

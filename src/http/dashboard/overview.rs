@@ -4,9 +4,10 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::chart::{self, Line};
-use super::parts::{banner, frame, list, number, read_only, span, table, text, token, when, word};
+use super::parts::{banner, frame, list, number, read_only, table, text, token, when, word};
 use crate::admin::Overview;
 use crate::model::{EventKind, Reason, Time};
+use crate::units::show_span;
 
 pub(super) fn page(view: &Overview, may_write: bool, done: Option<&'static str>) -> Markup {
     let state = text(&view.status, "state");
@@ -85,7 +86,7 @@ fn sources(view: &Overview) -> Markup {
             .iter()
             .map(|point| point.sources.get(&name).copied().unwrap_or(0))
             .collect();
-        let lag = source["lag_seconds"].as_u64().map_or_else(|| "–".to_owned(), span);
+        let lag = source["lag_seconds"].as_u64().map_or_else(|| "–".to_owned(), show_span);
         vec![
             html! { (name) },
             html! { (text(source, "provider")) },
@@ -278,7 +279,7 @@ fn forwards(view: &Overview) -> Markup {
             html! { code { (text(forward, "to")) } },
             html! { (word(state)) @if let Some(why) = forward["error"].as_str() { " " (why) } },
             html! { (number(forward, "sent")) },
-            html! { (span(number(forward, "lag_seconds"))) },
+            html! { (show_span(number(forward, "lag_seconds"))) },
             when(forward, "last_success", view.now),
         ]
     };
