@@ -1,5 +1,5 @@
-//! Rows as a table: aligned columns for a person, as wide as what is in them and the terminal; for a
-//! program, a tab between fields.
+//! Rows as a table: for a person aligned columns, as wide as what is in them and the terminal; for
+//! a program a tab between fields.
 //!
 //! The widths come from the first rows, so that a list of millions is printed in little memory.
 

@@ -135,7 +135,7 @@ pub fn command_failed(
             "the command of the export failed; it is tried again until it succeeds"
         );
     } else {
-        tracing::debug!(export, %path, program, why, stderr, "the command of the export failed again");
+        tracing::debug!(export, %path, program, why, stderr, "the export's command failed again");
     }
 }
 

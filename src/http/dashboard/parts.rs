@@ -149,7 +149,7 @@ mod tests {
         let now = Time::parse("2026-06-15T12:00:00Z").unwrap();
         let row = json!({"at": "2026-06-15T11:00:00.5Z", "none": null});
         let text = when(&row, "at", now).into_string();
-        assert!(text.contains("title=\"2026-06-15T11:00:00Z\">59 min ago<"), "{text}");
+        assert!(text.contains("title=\"2026-06-15T11:00:00Z\">1 h ago<"), "{text}");
         assert_eq!(when(&row, "none", now).into_string(), "–");
     }
 
