@@ -91,12 +91,16 @@ struct Part {
 pub struct Found<'r> {
     /// The row.
     pub rule: &'r Rule,
-    /// Letters that were recognised.
-    length: usize,
-    /// The word behind the last that was recognised.
-    end: usize,
     /// The words that were recognised, a gap between the parts.
     words: String,
+}
+
+/// Where the parts of a row's phrase stand.
+struct Match<'r> {
+    rule: &'r Rule,
+    /// Letters that were recognised, with the spaces between.
+    length: usize,
+    parts: Vec<Hit>,
 }
 
 /// A row of the files cannot be used.
@@ -187,19 +191,26 @@ impl Rulebook {
     pub fn decide(&self, words: &str, known: &Known<'_>) -> Option<Found<'_>> {
         let words: Vec<&str> = words.split(' ').filter(|word| !word.is_empty()).collect();
         let hits = self.tree.hits(&words);
+        self.deciding(&hits, &words, known).map(|found| found.told(&words))
+    }
+
+    fn deciding(&self, hits: &[Hit], words: &[&str], known: &Known<'_>) -> Option<Match<'_>> {
+        if !hits.iter().any(|hit| matches!(self.pieces[hit.piece], Piece::Frame)) {
+            return heaviest(self.found(hits, words, 0, known));
+        }
         let blames =
-            |found: &Found<'_>| found.rule.rank > 0 && found.rule.class.fault() == Fault::Sender;
-        let until = self.found(&hits, &words, 0, known).filter(blames).map(|found| found.end).min();
+            |found: &Match<'_>| found.rule.rank > 0 && found.rule.class.fault() == Fault::Sender;
+        let until = self.found(hits, words, 0, known).filter(blames).map(|found| found.end()).min();
         let is_frame = |hit: &&Hit| {
             matches!(self.pieces[hit.piece], Piece::Frame)
                 && until.is_none_or(|until| hit.start < until)
         };
         let frame = hits.iter().filter(is_frame).map(|hit| hit.end).max().unwrap_or(0);
-        let behind = heaviest(self.found(&hits, &words, frame, known));
+        let behind = heaviest(self.found(hits, words, frame, known));
         if frame == 0 || behind.as_ref().is_some_and(|found| !found.rule.weak) {
             return behind;
         }
-        behind.or_else(|| heaviest(self.found(&hits, &words, 0, known)))
+        behind.or_else(|| heaviest(self.found(hits, words, 0, known)))
     }
 
     /// The rows whose phrases stand behind the word `from`, and whose conditions hold.
@@ -209,11 +220,10 @@ impl Rulebook {
         words: &[&str],
         from: usize,
         known: &Known<'_>,
-    ) -> impl Iterator<Item = Found<'r>> {
-        // Phrases of which a part was found: the place of the next, where that may start, and what
-        // was recognised.
-        let mut begun: Vec<(usize, usize, usize, String)> = Vec::new();
-        let mut found: Vec<Found<'r>> = Vec::new();
+    ) -> impl Iterator<Item = Match<'r>> {
+        // Rows of which a part was found, and where each part stands.
+        let mut begun: Vec<(usize, Vec<Hit>)> = Vec::new();
+        let mut found = Vec::new();
         for hit in hits.iter().filter(|hit| hit.start >= from) {
             let Piece::Phrase(Part { rule, place, last }) = self.pieces[hit.piece] else {
                 continue;
@@ -222,25 +232,22 @@ impl Rulebook {
             if self.rules[rule].whole && !is_whole {
                 continue;
             }
-            let said = words[hit.start..hit.end].join(" ");
-            let known = begun.iter_mut().find(|(known, ..)| *known == rule);
-            let words = match known {
-                Some((_, next, until, words)) if *next == place && *until <= hit.start => {
-                    (*next, *until) = (place + 1, hit.end);
-                    words.push_str(" \u{2026} ");
-                    words.push_str(&said);
-                    words.clone()
+            let parts = match begun.iter_mut().find(|(known, _)| *known == rule) {
+                Some((_, parts)) => {
+                    let is_next = parts.len() == place;
+                    if !is_next || parts.last().is_some_and(|part| part.end > hit.start) {
+                        continue;
+                    }
+                    parts.push(*hit);
+                    parts.clone()
                 }
-                None if place == 0 && !last => {
-                    begun.push((rule, 1, hit.end, said));
-                    continue;
-                }
-                None if place == 0 => said,
-                _ => continue,
+                None if place == 0 => vec![*hit],
+                None => continue,
             };
             if last {
-                let length = words.chars().filter(|c| *c != '\u{2026}').count();
-                found.push(Found { rule: &self.rules[rule], length, end: hit.end, words });
+                found.push(Match::of(&self.rules[rule], parts, words));
+            } else if place == 0 {
+                begun.push((rule, parts));
             }
         }
         found.into_iter().filter(|found| found.rule.holds(known))
@@ -258,9 +265,29 @@ impl Rulebook {
 }
 
 /// The row that decides among those found.
-fn heaviest<'r>(found: impl Iterator<Item = Found<'r>>) -> Option<Found<'r>> {
-    let order = |found: &Found<'_>| (!found.rule.weak, found.rule.rank, found.length);
+fn heaviest<'r>(found: impl Iterator<Item = Match<'r>>) -> Option<Match<'r>> {
+    let order = |found: &Match<'_>| (!found.rule.weak, found.rule.rank, found.length);
     found.reduce(|best, found| if order(&best) < order(&found) { found } else { best })
+}
+
+impl<'r> Match<'r> {
+    fn of(rule: &'r Rule, parts: Vec<Hit>, words: &[&str]) -> Self {
+        let letters = |part: &Hit| -> usize {
+            words[part.start..part.end].iter().map(|word| word.chars().count() + 1).sum()
+        };
+        let length = parts.iter().map(letters).sum::<usize>() + parts.len() - 2;
+        Match { rule, length, parts }
+    }
+
+    /// The word behind the last that was recognised.
+    fn end(&self) -> usize {
+        self.parts.last().map_or(0, |part| part.end)
+    }
+
+    fn told(self, words: &[&str]) -> Found<'r> {
+        let said = self.parts.iter().map(|part| words[part.start..part.end].join(" "));
+        Found { rule: self.rule, words: said.collect::<Vec<_>>().join(" \u{2026} ") }
+    }
 }
 
 impl Found<'_> {

@@ -3,6 +3,7 @@
 //! A step of a phrase is a word, or a group: any of the words, or runs of words, that stand in it.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// Most steps of a phrase.
 const DEPTH_MAX: usize = 32;
@@ -31,14 +32,46 @@ struct Trie {
     /// The number of each word that stands in any phrase.
     words: HashMap<Box<str>, u32>,
     /// From a node by a word, or by a group, to a node; the root is 0.
-    edges: HashMap<(u32, Edge), u32>,
+    edges: HashMap<u64, u32, BuildHasherDefault<Spread>>,
     nodes: Vec<Node>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug)]
 enum Edge {
     Word(u32),
     Group(u32),
+}
+
+impl Edge {
+    /// The key of the edge that leaves a node. There are far fewer than 2^31 words.
+    fn from(self, node: u32) -> u64 {
+        let (kind, number) = match self {
+            Edge::Word(word) => (0, word),
+            Edge::Group(group) => (1 << 31, group),
+        };
+        u64::from(node) << 32 | u64::from(kind | number)
+    }
+}
+
+/// Spreads the keys of edges, which no text chooses: all are made as the rules are read.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, key: u64) {
+        // By the golden ratio, as Knuth has it; the upper half is the better one.
+        self.0 = (self.0 ^ key).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 #[derive(Default)]
@@ -80,16 +113,18 @@ impl Tree {
     /// Every phrase in a text of such words, ordered by where it ends.
     pub(super) fn hits(&self, words: &[&str]) -> Vec<Hit> {
         let mut text = Text { words, groups: vec![Vec::new(); words.len()] };
-        let mut found = Vec::new();
+        let (mut found, mut open) = (Vec::new(), Vec::new());
+        let numbers = self.groups.numbers(words);
         for start in 0..words.len() {
-            self.groups.walk(&text, start, &mut found);
+            self.groups.walk(&text, &numbers, start, &mut open, &mut found);
         }
         for Hit { piece, start, end } in found {
             text.groups[start].push((piece as u32, end));
         }
         let mut hits = Vec::new();
+        let numbers = self.phrases.numbers(words);
         for start in 0..words.len() {
-            self.phrases.walk(&text, start, &mut hits);
+            self.phrases.walk(&text, &numbers, start, &mut open, &mut hits);
         }
         hits.sort_by_key(|hit| hit.end);
         hits
@@ -118,7 +153,7 @@ impl Trie {
                 }
             };
             let next = self.nodes.len() as u32;
-            let step = *self.edges.entry((node, edge)).or_insert(next);
+            let step = *self.edges.entry(edge.from(node)).or_insert(next);
             if step == next {
                 self.nodes.push(Node::default());
             }
@@ -127,21 +162,33 @@ impl Trie {
         self.nodes[node as usize].ends.push(number);
     }
 
-    /// Adds every phrase that starts at a word.
-    fn walk(&self, text: &Text<'_>, start: usize, hits: &mut Vec<Hit>) {
-        let mut open: Vec<(u32, usize)> = vec![(0, start)];
+    /// The numbers of words, where they stand in any phrase.
+    fn numbers(&self, words: &[&str]) -> Vec<Option<Edge>> {
+        words.iter().map(|word| self.words.get(*word).map(|word| Edge::Word(*word))).collect()
+    }
+
+    /// Adds every phrase that starts at a word. `open` is room for what is still to be followed.
+    fn walk(
+        &self,
+        text: &Text<'_>,
+        numbers: &[Option<Edge>],
+        start: usize,
+        open: &mut Vec<(u32, usize)>,
+        hits: &mut Vec<Hit>,
+    ) {
+        open.push((0, start));
         while let Some((node, at)) = open.pop() {
             let Some(here) = self.nodes.get(node as usize) else { continue };
             hits.extend(here.ends.iter().map(|piece| Hit { piece: *piece, start, end: at }));
             let Some(word) = text.words.get(at) else { continue };
             let begins = here.open.iter().filter(|(stem, _)| word.starts_with(&**stem));
             hits.extend(begins.map(|(_, piece)| Hit { piece: *piece, start, end: at + 1 }));
-            let number = self.words.get(*word).map(|number| Edge::Word(*number));
-            let next = number.and_then(|edge| self.edges.get(&(node, edge)));
+            let next = numbers[at].and_then(|edge| self.edges.get(&edge.from(node)));
             open.extend(next.map(|next| (*next, at + 1)));
             let groups = text.groups[at].iter().filter(|_| here.grouped);
             open.extend(groups.filter_map(|(group, end)| {
-                self.edges.get(&(node, Edge::Group(*group))).map(|next| (*next, *end))
+                let next = self.edges.get(&Edge::Group(*group).from(node));
+                next.map(|next| (*next, *end))
             }));
         }
     }
