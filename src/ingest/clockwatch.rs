@@ -1,9 +1,12 @@
 //! Notices that the clock was behind for a while, once it is right again: it fell, and one leap
 //! made up for it. What was received meanwhile is dated too early by as much.
 //!
+//! A fall that undoes a leap is none of those: the clock was ahead, and is right again. So each
+//! step is remembered until another undoes it, or it and those after it together.
+//!
 //! While the daemon runs, a step is what the wall clock shows beyond the time that passed by the
 //! monotonic one. Over a restart there is only what the wall clock showed last, which is noted
-//! beside the store, with a fall that nothing has made up for yet.
+//! beside the store, with the steps that nothing has undone yet.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -17,13 +20,17 @@ use crate::model::{Behind, Position, Time};
 
 /// The note's name, among the checkpoints, and the number of its form, its first word.
 const NAME: &str = "clock";
-const FORM: &str = "1";
+const FORM: &str = "2";
+/// The form before: a step at most, and that a fall.
+const FORM_OF_ONE: &str = "1";
 /// Longer than any note, in bytes.
 const NOTE_BYTES_MAX: u64 = 4_096;
 /// How often the time is noted: a start may not know better what the clock has shown last.
 const NOTE_EVERY: Duration = Duration::from_secs(10 * 60);
 /// A receipt is dated so much before or after the clock was looked at, at most.
 const SLACK: Duration = Duration::from_secs(2);
+/// Most steps that are remembered: the oldest are forgotten first.
+const STEPS_MAX: usize = 8;
 
 /// Looks at the clock.
 pub(super) struct ClockWatch {
@@ -34,19 +41,21 @@ pub(super) struct ClockWatch {
     monotonic: Instant,
     /// The end of the journal at the last look.
     end: Position,
-    fall: Option<Fall>,
+    /// Those that nothing has undone yet, in their order.
+    steps: Vec<Step>,
 }
 
-/// A step back that nothing has made up for yet.
+/// A step of the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Fall {
+struct Step {
     /// What was recorded before this was received before it.
     from: Position,
     /// What the clock had come to.
     top: Time,
-    /// What it has shown since.
+    /// What it has shown since, at the least.
     since: Time,
-    by: Duration,
+    /// By how many nanoseconds it was set ahead, or, below zero, back.
+    by: i64,
 }
 
 impl ClockWatch {
@@ -61,10 +70,11 @@ impl ClockWatch {
         let _ = private_dir(checkpoint);
         let path = checkpoint.join(NAME);
         let text = read(&path).unwrap_or_default();
-        let is_ours = text.split_whitespace().next().is_none_or(|form| form == FORM);
-        let (last, fall) = parse(&text).map_or((wall, None), |(last, fall)| (last, fall));
+        let form = text.split_whitespace().next();
+        let is_ours = form.is_none_or(|form| [FORM, FORM_OF_ONE].contains(&form));
+        let (last, steps) = parse(&text).unwrap_or((wall, Vec::new()));
         let note = is_ours.then_some(path);
-        let mut watch = ClockWatch { note, noted: monotonic, wall: last, monotonic, end, fall };
+        let mut watch = ClockWatch { note, noted: monotonic, wall: last, monotonic, end, steps };
         let behind = watch.compare(last, wall, None);
         watch.wall = wall;
         if behind.is_none() {
@@ -77,11 +87,13 @@ impl ClockWatch {
     /// the next look.
     pub(super) fn look(&mut self, wall: Time, monotonic: Instant, end: Position) -> Option<Behind> {
         let passed = monotonic.saturating_duration_since(self.monotonic);
-        let (expected, before) = (self.wall.plus(passed), self.fall);
+        let expected = self.wall.plus(passed);
+        let before = self.steps.len();
+        let stepped = wall.since(expected).max(expected.since(wall)) > SKEW;
         let behind = self.compare(expected, wall, Some(passed));
         (self.wall, self.monotonic, self.end) = (wall, monotonic, end);
         let late = monotonic.saturating_duration_since(self.noted) >= NOTE_EVERY;
-        if behind.is_none() && (late || before != self.fall) {
+        if behind.is_none() && (late || stepped || before != self.steps.len()) {
             self.note(monotonic);
         }
         behind
@@ -90,46 +102,81 @@ impl ClockWatch {
     /// Compares the clock with what it should show; `passed`: since the last look, if that is
     /// known.
     fn compare(&mut self, expected: Time, wall: Time, passed: Option<Duration>) -> Option<Behind> {
-        let (ahead, back) = (wall.since(expected), expected.since(wall));
+        let by = wall.nanos().saturating_sub(expected.nanos());
         let unsure = passed.unwrap_or_default() + SLACK;
-        if back > SKEW {
-            let (from, since) = (self.end, wall.minus(unsure));
-            let fall = Fall { from, top: expected, since, by: Duration::ZERO };
-            let fall = self.fall.get_or_insert(fall);
-            fall.by += back;
-            fall.since = fall.since.min(since);
+        let step = Step { from: self.end, top: expected, since: wall.minus(unsure), by };
+        if by < -nanos(SKEW) {
+            // Over a restart it may be a fall of more than it seems, and no leap is undone by it.
+            match self.undone(by, nanos(SKEW)).filter(|_| passed.is_some()) {
+                Some((first, _)) => self.steps.truncate(first),
+                None => self.remember(step),
+            }
             return None;
         }
-        let fall = self.fall?;
-        // What passed over a restart counts for a leap then, and against a fall.
-        let most = if passed.is_some() { 2 * fall.by + SKEW } else { Duration::MAX };
-        if ahead > SKEW && ahead + SKEW >= fall.by && ahead <= most {
-            self.fall = None;
-            let (by, unsure) = match passed {
-                Some(_) => (ahead, unsure),
-                None => (fall.by, NOTE_EVERY + SLACK),
-            };
-            let until = expected.plus(unsure);
-            return Some(Behind { from: fall.from, since: fall.since, until, by });
+        if by > nanos(SKEW) {
+            // What passed over a restart counts for a leap then, and against a fall.
+            let over = if passed.is_some() { by / 2 + nanos(SKEW) } else { i64::MAX };
+            let undone = self.undone(by, over);
+            if let Some((first, fell)) = undone {
+                let since = self.steps[first..].iter().map(|step| step.since).min()?;
+                let Step { from, .. } = self.steps[first];
+                self.steps.truncate(first);
+                let (by, unsure) = match passed {
+                    Some(_) => (by, unsure),
+                    None => (fell, NOTE_EVERY + SLACK),
+                };
+                let (until, by) = (expected.plus(unsure), Duration::from_nanos(by.unsigned_abs()));
+                return Some(Behind { from, since, until, by });
+            }
+            // While nobody looked, time has only passed.
+            if passed.is_some() {
+                self.remember(step);
+            }
         }
-        // It came there by itself: so it was ahead before, and right since.
-        self.fall = Some(fall).filter(|fall| wall <= fall.top.plus(SKEW));
+        // A fall that time has made up for: the clock was ahead before, and is right since.
+        self.steps.retain(|step| step.by > 0 || wall <= step.top.plus(SKEW));
         None
+    }
+
+    /// From which step on those that are remembered are undone by one more, which may be too large
+    /// by `over`; and what they come to, the other way round. What comes nearest is meant.
+    fn undone(&self, by: i64, over: i64) -> Option<(usize, i64)> {
+        let mut sum = 0_i64;
+        let sums = self.steps.iter().enumerate().rev().map(|(first, step)| {
+            sum = sum.saturating_sub(step.by);
+            (first, sum)
+        });
+        let near = sums.filter(|(_, sum)| {
+            let more = by.saturating_abs().saturating_sub(sum.saturating_abs());
+            sum.signum() == by.signum() && more >= -nanos(SKEW) && more <= over
+        });
+        near.min_by_key(|(_, sum)| by.saturating_sub(*sum).saturating_abs())
+    }
+
+    fn remember(&mut self, step: Step) {
+        if self.steps.len() == STEPS_MAX {
+            self.steps.remove(0);
+        }
+        self.steps.push(step);
     }
 
     /// Notes what the clock shows. Without a note all goes well but over a restart.
     pub(super) fn note(&mut self, monotonic: Instant) {
         self.noted = monotonic;
         if let Some(path) = &self.note {
-            let _ = write(path, &show(self.wall, self.fall));
+            let _ = write(path, &show(self.wall, &self.steps));
         }
     }
 }
 
-fn show(wall: Time, fall: Option<Fall>) -> String {
+fn nanos(span: Duration) -> i64 {
+    i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn show(wall: Time, steps: &[Step]) -> String {
     let mut text = format!("{FORM} {}", wall.nanos());
-    if let Some(Fall { from, top, since, by }) = fall {
-        let (top, since, by) = (top.nanos(), since.nanos(), by.as_nanos());
+    for Step { from, top, since, by } in steps {
+        let (top, since) = (top.nanos(), since.nanos());
         // Into a string nothing fails.
         let _ = write!(text, " {} {} {top} {since} {by}", from.segment, from.offset);
     }
@@ -137,24 +184,26 @@ fn show(wall: Time, fall: Option<Fall>) -> String {
     text
 }
 
-fn parse(text: &str) -> Option<(Time, Option<Fall>)> {
+fn parse(text: &str) -> Option<(Time, Vec<Step>)> {
     let mut words = text.split_whitespace();
-    if words.next()? != FORM {
-        return None;
-    }
-    let numbers: Vec<i64> = words.map_while(|word| word.parse().ok()).collect();
+    let form = words.next()?;
+    let numbers: Vec<i64> = words.map(|word| word.parse().ok()).collect::<Option<_>>()?;
+    let (wall, rest) = numbers.split_first()?;
     let time = |nanos| Time::from_nanos(nanos, 9);
-    match *numbers.as_slice() {
-        [wall] => Some((time(wall), None)),
-        [wall, segment, offset, top, since, by] => {
-            let segment = u32::try_from(segment).ok()?;
-            let from = Position { segment, offset: u32::try_from(offset).ok()? };
-            let by = Duration::from_nanos(u64::try_from(by).ok()?);
-            let fall = Fall { from, top: time(top), since: time(since), by };
-            Some((time(wall), Some(fall)))
-        }
-        _ => None,
-    }
+    let steps = rest.chunks(5).map(|numbers| {
+        let [segment, offset, top, since, by] = *numbers else { return None };
+        let segment = u32::try_from(segment).ok()?;
+        let from = Position { segment, offset: u32::try_from(offset).ok()? };
+        let by = match form {
+            FORM => by,
+            FORM_OF_ONE if by >= 0 => -by,
+            _ => return None,
+        };
+        Some(Step { from, top: time(top), since: time(since), by })
+    });
+    let is_known = [FORM, FORM_OF_ONE].contains(&form);
+    let steps = steps.collect::<Option<_>>().filter(|_| is_known)?;
+    Some((time(*wall), steps))
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -231,7 +280,7 @@ mod tests {
 
     #[test]
     fn only_a_fall_that_one_leap_makes_up_for_was_behind() {
-        let year = YEAR as u64;
+        let (year, hour) = (YEAR as u64, HOUR as u64);
         for (case, steps, behind) in [
             ("it was right", &[Pass(60), Restart, Pass(YEAR), Restart][..], &[][..]),
             ("behind", &[Off(-YEAR), Pass(HOUR), Off(0)], &[year]),
@@ -243,6 +292,15 @@ mod tests {
             ("by too much", &[Off(-HOUR), Off(YEAR)], &[]),
             ("in two falls", &[Off(-HOUR), Off(-YEAR), Off(0)], &[year]),
             ("a stop in between", &[Off(-YEAR), Restart, Pass(HOUR), Off(0)], &[year]),
+            ("ahead, right, behind", &[Off(YEAR), Off(0), Off(-HOUR), Pass(60), Off(0)], &[hour]),
+            ("ahead at the start", &[Off(0), Off(-YEAR), Off(-YEAR - HOUR), Off(-YEAR)], &[hour]),
+            ("ahead, then behind at once", &[Off(YEAR), Off(-HOUR), Off(0)], &[hour]),
+            ("ahead twice", &[Off(YEAR), Off(0), Pass(60), Off(YEAR), Off(0)], &[]),
+            ("right in two falls", &[Off(YEAR), Off(HOUR), Off(0), Off(-HOUR), Off(0)], &[hour]),
+            ("stops while ahead", &[Off(YEAR), Restart, Off(0), Off(-HOUR), Off(0)], &[hour]),
+            ("stops when right", &[Off(YEAR), Off(0), Restart, Off(-HOUR), Off(0)], &[hour]),
+            ("stops while behind", &[Off(YEAR), Off(0), Off(-HOUR), Restart, Off(0)], &[hour]),
+            ("asleep before", &[Off(HOUR), Pass(60), Off(-YEAR), Off(HOUR)], &[year + hour]),
         ] {
             assert_eq!(run(steps), behind, "{case}");
         }
@@ -252,14 +310,20 @@ mod tests {
     fn a_note_is_read_as_it_was_written() {
         let wall = Time::from_nanos(-5, 9);
         let from = Position { segment: 7, offset: 4_096 };
-        let (top, since) = (Time::from_seconds(9), Time::from_nanos(3, 9));
-        let fall = Fall { from, top, since, by: Duration::from_nanos(u64::MAX >> 2) };
-        for fall in [None, Some(fall)] {
-            let (read, again) = parse(&show(wall, fall)).unwrap();
-            assert_eq!(read.nanos(), wall.nanos());
-            assert_eq!(again.map(|f| show(wall, Some(f))), fall.map(|f| show(wall, Some(f))));
+        let (top, since) = (Time::from_nanos(9, 9), Time::from_nanos(3, 9));
+        let step = Step { from, top, since, by: i64::MIN };
+        let widest = Position { segment: u32::MAX, offset: u32::MAX };
+        let (top, since) = (Time::from_nanos(i64::MIN, 9), Time::from_nanos(i64::MIN, 9));
+        let longest = Step { from: widest, top, since, by: i64::MIN };
+        for steps in [vec![], vec![step], vec![longest; STEPS_MAX]] {
+            let text = show(wall, &steps);
+            assert!(text.len() as u64 <= NOTE_BYTES_MAX);
+            assert_eq!(parse(&text), Some((wall, steps)));
         }
-        for text in ["", "1", "2 5", "1 x", "1 5 6", "1 5 -1 0 0 0 0"] {
+        let fall = Step { by: -8, ..step };
+        assert_eq!(parse("1 -5 7 4096 9 3 8"), Some((wall, vec![fall])));
+        assert_eq!(parse("1 -5"), Some((wall, vec![])));
+        for text in ["", "1", "2", "3 5", "2 x", "2 5 6", "2 5 -1 0 0 0 0", "1 5 1 0 0 0 -1"] {
             assert_eq!(parse(text), None, "{text:?}");
         }
     }
@@ -287,11 +351,11 @@ mod tests {
     fn the_note_of_a_newer_version_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(NAME);
-        fs::write(&path, "2 something else\n").unwrap();
+        fs::write(&path, "3 something else\n").unwrap();
         let (now, end) = (Instant::now(), Position::default());
         let (mut watch, _) =
             ClockWatch::start(directory.path(), end, Time::from_seconds(START), now);
         watch.note(now);
-        assert_eq!(fs::read_to_string(&path).unwrap(), "2 something else\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "3 something else\n");
     }
 }

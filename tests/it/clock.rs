@@ -241,3 +241,25 @@ fn a_clock_that_was_a_year_behind() {
         }
     }
 }
+
+/// Whatever the clock was before: a term that began while it was behind ends when it shall.
+#[test]
+fn a_clock_that_was_ahead_and_then_behind() {
+    if !faketime("a_clock_that_was_ahead_and_then_behind") {
+        return;
+    }
+    for course in [&[YEAR, 0, -2 * HOUR][..], &[YEAR, -2 * HOUR]] {
+        let scene = Scene::new();
+        for wrong in course {
+            scene.clock.set(*wrong);
+            // It is looked at as something is told, and so each step is seen.
+            scene.hook("complaint", &format!("told-at{wrong}"), "m1");
+            scene.until(&format!("told-at{wrong}"), true);
+        }
+        scene.verb(&["add", "--for", "10m", &address("for-a-while")]);
+        scene.until("for-a-while", true);
+        scene.clock.set(0);
+        scene.daemon().until_logged("clock was behind");
+        scene.until("for-a-while", true);
+    }
+}
