@@ -260,7 +260,9 @@ impl<'a, O: Outside> Asking<'a, O> {
     pub(super) async fn fetch(&mut self, request: &PageRequest) -> Result<Fetched, RunError> {
         for waits in 0.. {
             self.turn().await?;
-            let fetched = self.send(request).await?;
+            let sent = self.send(request).await;
+            self.budget.answered(Instant::now().into_std());
+            let fetched = sent?;
             if let Some(wait) = fetched.spent {
                 self.budget.hold((Instant::now() + wait).into_std());
             }

@@ -1,12 +1,12 @@
 //! How often an API may be asked with a key, and which of a source's keys is good. Pure: the
 //! instant is an argument.
 //!
-//! What the provider's page says of its rate is a bucket, which a run may empty at once and which
-//! fills again evenly; sources with the same key share it. What an answer says comes on top. What
-//! was told is not paid for twice.
+//! What the provider's page says of its rate holds in any span of its length: a run may use it at
+//! once, and goes on as that is past. Sources with the same key share it. What an answer says comes
+//! on top. What was told is not paid for twice.
 
-use std::collections::HashMap;
 use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -18,10 +18,10 @@ use crate::provider::{Query, Rate, Settings as ProviderSettings, Window};
 /// What one key may ask of one API.
 #[derive(Debug, Default)]
 struct Allowance {
-    /// What one request costs, and how much may be owed before one has to wait.
-    rate: Option<(Duration, Duration)>,
-    /// When all that was spent is earned again.
-    level: Option<Instant>,
+    rate: Option<Rate>,
+    /// When each of the last requests begins, or by when it had come to the provider: the earliest
+    /// first, and no more than the rate allows in one span.
+    requests: VecDeque<Instant>,
     /// What was granted is used up until then.
     not_before: Option<Instant>,
     /// The provider has refused more until then.
@@ -42,6 +42,8 @@ pub(super) struct Budget {
     allowances: Vec<Arc<Mutex<Allowance>>>,
     /// The set that is asked with.
     current: usize,
+    /// When the last request begins.
+    last: Option<Instant>,
     /// When each detail was first told, by the hash of its token. `None`: and it is told for good.
     told: HashMap<u64, Option<Instant>>,
     hashes: RandomState,
@@ -57,29 +59,38 @@ const LAG: Duration = Duration::from_secs(600);
 impl Allowance {
     /// A full one.
     fn new(rate: Option<Rate>) -> Allowance {
-        let costs = |rate: Rate| {
-            let requests = rate.requests.max(1);
-            let one = rate.per / requests;
-            (one, rate.per.saturating_sub(one))
-        };
-        Allowance { rate: rate.map(costs), ..Allowance::default() }
+        Allowance { rate, ..Allowance::default() }
     }
 
     /// Spends one request, unless it has to wait longer than `most`: how long it has to.
     fn spend(&mut self, now: Instant, most: Duration) -> Duration {
         let held = self.not_before.max(self.refused_until);
         let mut start = held.map_or(now, |held| held.max(now));
-        let mut level = None;
-        if let Some((one, owed)) = self.rate {
-            let known = self.level.map_or(start, |level| level.max(start));
-            start = start.max(known.checked_sub(owed).unwrap_or(start));
-            level = Some(known + one);
+        let full = self.rate.filter(|rate| self.requests.len() >= rate.requests.max(1) as usize);
+        if let (Some(rate), Some(first)) = (full, self.requests.front()) {
+            start = start.max(*first + rate.per);
         }
         let wait = start - now;
-        if wait <= most {
-            self.level = level;
+        if wait <= most && self.rate.is_some() {
+            if full.is_some() {
+                self.requests.pop_front();
+            }
+            self.note(start);
         }
         wait
+    }
+
+    /// The request that begins at `start` has been answered: until now it may have been on its way.
+    fn answered(&mut self, start: Instant, now: Instant) {
+        if let Some(place) = self.requests.iter().position(|other| *other == start) {
+            self.requests.remove(place);
+            self.note(now.max(start));
+        }
+    }
+
+    fn note(&mut self, at: Instant) {
+        let place = self.requests.partition_point(|other| *other <= at);
+        self.requests.insert(place, at);
     }
 }
 
@@ -121,7 +132,7 @@ impl Default for Budget {
 impl Budget {
     fn new(allowances: Vec<Arc<Mutex<Allowance>>>) -> Budget {
         let (told, hashes) = (HashMap::new(), RandomState::new());
-        Budget { allowances, current: 0, told, hashes }
+        Budget { allowances, current: 0, last: None, told, hashes }
     }
 
     /// How many sets of secrets there are.
@@ -141,7 +152,16 @@ impl Budget {
 
     /// Spends one request, unless it has to wait longer than `most`: how long it has to.
     pub(super) fn spend(&mut self, now: Instant, most: Duration) -> Duration {
-        self.allowance().spend(now, most)
+        let wait = self.allowance().spend(now, most);
+        self.last = (wait <= most).then_some(now + wait);
+        wait
+    }
+
+    /// The last request has been answered, or will not be.
+    pub(super) fn answered(&mut self, now: Instant) {
+        if let Some(start) = self.last.take() {
+            self.allowance().answered(start, now);
+        }
     }
 
     /// Nothing is asked with this key before then.
@@ -238,25 +258,40 @@ mod tests {
         }
     }
 
+    /// However long requests take and whoever asks: in no span of the rate's there are more.
     #[test]
-    fn a_full_bucket_is_spent_at_once_and_fills_evenly() {
-        let start = Instant::now();
-        let rate = Rate { requests: 10, per: 60 * SECOND };
-        let mut budget = Allowance::new(Some(rate));
-        let mut at = start;
-        for asked in 0..10 {
-            assert_eq!(budget.spend(at, LONG), Duration::ZERO, "request {asked}");
+    fn no_span_has_more_requests_than_the_rate() {
+        let begun = Instant::now();
+        let in_millis = |millis: u64| begun + Duration::from_millis(millis);
+        for provider in crate::provider::ALL {
+            let Some(rate) = provider.rate() else { continue };
+            let mut allowance = Allowance::new(Some(rate));
+            let (mut now, mut came) = (begun, Vec::new());
+            for number in 0..u64::from(rate.requests) * 4 {
+                // It is idle for a while at times, as between two polls.
+                let idle = if number % 7 == 6 { rate.per / 3 } else { Duration::ZERO };
+                now += idle + allowance.spend(now + idle, LONG);
+                let start = now;
+                // It comes to the provider at once, or after a while.
+                let travels = Duration::from_millis(number * 37 % 400);
+                came.push(start + travels);
+                now += travels + Duration::from_millis(5);
+                allowance.answered(start, now);
+            }
+            let most = rate.requests as usize;
+            let spans = came.windows(most + 1).map(|span| span[most] - span[0]);
+            assert!(spans.min().unwrap() >= rate.per, "{}", provider.name());
         }
-        for asked in 10..13 {
-            let wait = budget.spend(at, LONG);
-            assert_eq!(wait, 6 * SECOND, "request {asked}");
-            at += wait;
-        }
-        let later = at + 60 * SECOND;
-        assert_eq!(budget.spend(later, LONG), Duration::ZERO, "it has filled again");
-        let times: Vec<Duration> = (0..10).map(|_| budget.spend(later, LONG)).collect();
-        assert_eq!(times[8], Duration::ZERO, "full, and no more than full");
-        assert_eq!(times[9], 6 * SECOND);
+        // Those that are not answered yet count from their beginning.
+        let rate = Rate { requests: 2, per: SECOND };
+        let mut allowance = Allowance::new(Some(rate));
+        assert_eq!(allowance.spend(in_millis(0), LONG), Duration::ZERO);
+        assert_eq!(allowance.spend(in_millis(900), LONG), Duration::ZERO);
+        assert_eq!(allowance.spend(in_millis(900), LONG), Duration::from_millis(100));
+        assert_eq!(allowance.spend(in_millis(900), LONG), SECOND);
+        allowance.answered(in_millis(1_900), in_millis(2_500));
+        assert_eq!(allowance.spend(in_millis(2_500), LONG), Duration::ZERO);
+        assert_eq!(allowance.spend(in_millis(2_500), LONG), SECOND);
     }
 
     #[test]
