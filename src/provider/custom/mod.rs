@@ -313,12 +313,12 @@ impl Webhook {
         let mut elements = if self.format == Format::Lines {
             let lines = body.split(|b| *b == b'\n').map(<[u8]>::trim_ascii);
             wire::elements(body, lines.filter(|line| !line.is_empty()))
-        } else if self.items.is_empty() {
-            wire::split_json(body)
         } else {
-            self.items_of(body).unwrap_or_else(|| wire::split_json(body))
+            wire::split_at(&self.items, body)
         };
-        elements.retain(|element| !self.ignores(element));
+        if !self.ignore_when.is_empty() {
+            elements.retain(|element| !self.ignores(element));
+        }
         let context = self.reader.context(notification.headers);
         for element in &mut elements {
             element.context.clone_from(&context);
@@ -329,16 +329,6 @@ impl Webhook {
     /// The JSON of a body.
     fn payload<'b>(&self, body: &'b [u8]) -> Cow<'b, [u8]> {
         if self.format == Format::Form { verify::payload(body) } else { Cow::Borrowed(body) }
-    }
-
-    /// The members of the array at the pointer, or what stands there as the only one.
-    fn items_of(&self, body: &[u8]) -> Option<Vec<Element>> {
-        let value: Value = serde_json::from_slice(body).ok()?;
-        let element = |item: &Value| wire::element(item.to_string().as_bytes());
-        Some(match value.pointer(&self.items)? {
-            Value::Array(items) => items.iter().map(element).collect(),
-            item => vec![element(item)],
-        })
     }
 
     fn ignores(&self, element: &Element) -> bool {

@@ -1,11 +1,10 @@
 //! Cuts bodies and pages into elements, each of them the very bytes that came.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
-use serde::de::{DeserializeOwned, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -39,6 +38,31 @@ pub fn split_under(name: &str, body: &[u8]) -> Vec<Element> {
     }
 }
 
+/// Cuts the array that a JSON pointer (RFC 6901) leads to into its members, or takes what else
+/// stands there as the only one. All else is cut as [`split_json`] does.
+pub fn split_at(pointer: &str, body: &[u8]) -> Vec<Element> {
+    if pointer.is_empty() {
+        return split_json(body);
+    }
+    let parts = parts_by(unmarked(body), |text| {
+        let mut here: &RawValue = serde_json::from_str(text).ok()?;
+        for name in pointer.split('/').skip(1) {
+            here = below(here, &name.replace("~1", "/").replace("~0", "~"))?;
+        }
+        let is_list = first(here.get().as_bytes()) == Some(b'[');
+        let list = is_list.then(|| serde_json::from_str::<Useful>(here.get()).ok()).flatten();
+        Some(list.unwrap_or_else(|| {
+            let mut one = Useful::default();
+            one.add(here.get().as_bytes());
+            one
+        }))
+    });
+    match parts {
+        Some(parts) => parts.into_iter().map(element).collect(),
+        None => split_json(body),
+    }
+}
+
 /// The useful members of a JSON array, verbatim. `None` when it is none.
 fn members(body: &[u8]) -> Option<Vec<&[u8]>> {
     parts_by(body, |text| serde_json::from_str::<Useful>(text).ok())
@@ -53,8 +77,8 @@ where
     let is_object = first(body) == Some(b'{');
     let found = || {
         parts_by(body, |text| {
-            let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
-            serde_json::from_str::<P>(fields.get(name)?.get()).ok()
+            let whole: &RawValue = serde_json::from_str(text).ok()?;
+            serde_json::from_str::<P>(below(whole, name)?.get()).ok()
         })
     };
     is_object.then(found).flatten()
@@ -70,6 +94,55 @@ pub fn members_by(
         find(text)?.into_iter().for_each(|member| useful.add(member.get().as_bytes()));
         Some(useful)
     })
+}
+
+/// What a name leads to in an object, or a number in an array. Nothing else of it is kept: there
+/// may be millions.
+fn below<'b>(value: &'b RawValue, name: &str) -> Option<&'b RawValue> {
+    let mut input = serde_json::Deserializer::from_str(value.get());
+    Step(name).deserialize(&mut input).ok().flatten()
+}
+
+struct Step<'n>(&'n str);
+
+impl<'de> DeserializeSeed<'de> for Step<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn deserialize<D: Deserializer<'de>>(self, input: D) -> Result<Self::Value, D::Error> {
+        input.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Step<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object or an array")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(name) = fields.next_key::<String>()? {
+            let value = fields.next_value::<&RawValue>()?;
+            // Of several with one name the last counts, as ever.
+            if name == self.0 {
+                found = Some(value);
+            }
+        }
+        Ok(found)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+        let mut before = self.0.parse::<usize>().ok();
+        let mut found = None;
+        while let Some(member) = members.next_element::<&RawValue>()? {
+            if before == Some(0) {
+                found = Some(member);
+            }
+            before = before.and_then(|before| before.checked_sub(1));
+        }
+        Ok(found)
+    }
 }
 
 /// Where the members of an array lie in memory, each of them.
@@ -268,6 +341,7 @@ mod tests {
         for (cut, last) in [
             (split_json(array.as_bytes()), &["{}", "\"a@x\"", "[],null"][..]),
             (split_under("a", format!("{{\"a\":{array}}}").as_bytes()), &["[],null"]),
+            (split_at("/a/0", format!("{{\"a\":[{array}]}}").as_bytes()), &["[],null"]),
             (lines, &["{}\n"]),
         ] {
             let texts: Vec<&str> =
@@ -300,6 +374,24 @@ mod tests {
         for whole in [&b"{\"events\":3}"[..], b"{\"a\":1}", b"{\"events\":[1,", b"", b"no"] {
             assert_eq!(bodies(whole), [whole]);
         }
+    }
+
+    #[test]
+    fn a_pointer_leads_to_members_or_to_one() {
+        let bodies = |pointer: &str, body: &[u8]| -> Vec<Vec<u8>> {
+            split_at(pointer, body).into_iter().map(|e| e.body).collect()
+        };
+        let body =
+            b"\xef\xbb\xbf{\"x\":[],\"a/b\":{\"~\":[7,[ {\"v\" : \"\xff\"}, 2 ]]}, \"x\":3 }";
+        assert_eq!(bodies("/a~1b/~0/1", body), [&b"{\"v\" : \"\xff\"}"[..], b"2"]);
+        assert_eq!(bodies("/a~1b/~0/0", body), [b"7"]);
+        assert_eq!(bodies("/x", body), [b"3"], "the last of a name");
+        assert_eq!(bodies("", b"[1, 2]"), [b"1", b"2"]);
+        for pointer in ["/a", "/a~1b/~0/2", "/a~1b/~0/x", "/x/y"] {
+            assert_eq!(bodies(pointer, body), [body], "{pointer}");
+        }
+        assert_eq!(bodies("/a", b"[1, 2]"), [b"1", b"2"]);
+        assert_eq!(bodies("/a", b"{\"a\":[1"), [b"{\"a\":[1"]);
     }
 
     #[test]
