@@ -78,6 +78,8 @@ struct Seat {
     doing: AtomicU8,
     /// Since when, in milliseconds of the listener's life.
     since: AtomicU64,
+    /// Its client asks for more before it has an answer, and so may never take any.
+    hasty: AtomicBool,
     gone: AtomicBool,
     wanted: Notify,
 }
@@ -137,6 +139,7 @@ impl Places {
             holder,
             doing: AtomicU8::new(Doing::Idle as u8),
             since: AtomicU64::new(self.now()),
+            hasty: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             wanted: Notify::new(),
         });
@@ -221,7 +224,11 @@ impl Taken {
 
 impl Seat {
     fn rank(&self) -> (u8, u64) {
-        (self.doing.load(Ordering::Relaxed), self.since.load(Ordering::Relaxed))
+        let doing = match self.hasty.load(Ordering::Relaxed) {
+            true => Doing::Idle as u8,
+            false => self.doing.load(Ordering::Relaxed),
+        };
+        (doing, self.since.load(Ordering::Relaxed))
     }
 }
 
@@ -239,6 +246,12 @@ impl Place {
     /// The client waits for us. Its place is its own.
     pub fn working(&self) {
         self.set(Doing::Working);
+    }
+
+    /// The client has sent a request before it had the answer to the one before. However busy it
+    /// keeps us, it gives way as if it were idle: it may not mean to read at all.
+    pub fn hasty(&self) {
+        self.seat.hasty.store(true, Ordering::Relaxed);
     }
 
     /// Something has come from an idle client: a request is begun.
@@ -313,6 +326,20 @@ mod tests {
         assert!(places.enter_as(None).is_none());
         drop(one);
         assert!(places.enter_as(None).is_some());
+    }
+
+    #[test]
+    fn who_asks_for_more_than_it_takes_gives_way_however_busy_it_keeps_us() {
+        for (mine, other) in [(None, None), (host("127.0.0.1"), host("127.0.0.1"))] {
+            let places = places(2, 2);
+            let [waits, hasty] = [mine, mine].map(|own| places.enter_as(own).unwrap());
+            [&waits, &hasty].into_iter().for_each(Place::working);
+            assert!(places.enter_as(other).is_none());
+            hasty.hasty();
+            let honest = places.enter_as(other).unwrap();
+            assert!(is_gone(&hasty) && !is_gone(&waits));
+            drop(honest);
+        }
     }
 
     #[test]

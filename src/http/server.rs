@@ -254,6 +254,7 @@ async fn answer<S: Service>(
     let raw = head.take();
     if raw.is_empty() {
         // Its client sends many at once: others come in between.
+        place.hasty();
         tokio::task::yield_now().await;
     }
     let response = match head::check(&request, &raw) {
