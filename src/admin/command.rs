@@ -223,6 +223,8 @@ pub struct EventQuery {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "reply", rename_all = "kebab-case")]
 pub enum Reply {
+    /// The command was understood, and is being carried out: the first reply to each.
+    Heard,
     /// One object of the answer.
     Row {
         /// The object.

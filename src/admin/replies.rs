@@ -56,7 +56,7 @@ impl Line {
         let outcome = match reply {
             Reply::Done => Some("done"),
             Reply::Failed { .. } => Some("failed"),
-            Reply::Row { .. } | Reply::Progress { .. } => None,
+            Reply::Heard | Reply::Row { .. } | Reply::Progress { .. } => None,
         };
         Line { text, outcome, _room: None }
     }

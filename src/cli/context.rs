@@ -42,7 +42,7 @@ impl Context {
                 Reply::Progress { what, pages, rows, part, .. } => {
                     out.progress(&what, pages, rows, part);
                 }
-                Reply::Done | Reply::Failed { .. } => {}
+                Reply::Heard | Reply::Done | Reply::Failed { .. } => {}
             }
             if ended.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });

@@ -1,12 +1,16 @@
 //! The client of the control socket: blocking, for the command line.
 //!
-//! It waits for as long as the daemon works: a person can end it, and the daemon then stops too.
+//! Once the daemon has heard a command, this waits for as long as the daemon works: a person can
+//! end it, and the daemon then stops too.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use nix::unistd::{Gid, Group};
 
@@ -14,6 +18,8 @@ use crate::admin::{Command, Reply};
 
 /// Longest reply, in bytes: a quarantined payload, escaped, with room to spare.
 const REPLY_BYTES_MAX: u64 = 256 << 20;
+/// Longest wait for the daemon to take a connection, to read a command, and to say that it has.
+const HEARD_WAIT: Duration = Duration::from_secs(10);
 
 /// Why a command has no answer, or not the wanted one.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +30,12 @@ pub enum CallError {
          start it with `systemctl start suppressd` or `suppressd run`", .0.display()
     )]
     NotRunning(PathBuf),
+    /// Somebody listens there, and does nothing.
+    #[error(
+        "suppressd does not answer on {}: nothing came within {HEARD_WAIT:?}. It was halted, or \
+         hangs: look at `systemctl status suppressd`, and restart it", .0.display()
+    )]
+    Silent(PathBuf),
     /// The socket's mode or a folder above it keeps this user out.
     #[error("no permission to use {}: run this as root, or join {group}", .socket.display())]
     Denied {
@@ -75,13 +87,14 @@ pub fn call(
     mut on_reply: impl FnMut(Reply) -> ControlFlow<()>,
 ) -> Result<(), CallError> {
     let garbled = |why: String| CallError::Garbled { socket: socket.to_owned(), why };
-    let mut stream = UnixStream::connect(socket).map_err(|error| trouble(socket, error))?;
+    let mut stream = connect(socket).map_err(|error| trouble(socket, error))?;
     let mut request = serde_json::to_vec(command).map_err(|error| garbled(error.to_string()))?;
     request.push(b'\n');
     // A daemon that refuses may close before it has read all: its reply says more than our error.
     let written = stream.write_all(&request);
     let mut reader = BufReader::new(stream);
     let mut line = Vec::new();
+    let mut was_heard = false;
     loop {
         line.clear();
         match (&mut reader).take(REPLY_BYTES_MAX).read_until(b'\n', &mut line) {
@@ -94,7 +107,12 @@ pub fn call(
             }
             Err(error) => return Err(trouble(socket, error)),
         }
+        if !was_heard {
+            was_heard = true;
+            reader.get_ref().set_read_timeout(None).map_err(|error| trouble(socket, error))?;
+        }
         match serde_json::from_slice(&line).map_err(|error| garbled(error.to_string()))? {
+            Reply::Heard => {}
             Reply::Done => return Ok(()),
             Reply::Failed { error, usage } => return Err(CallError::Failed { error, usage }),
             reply => {
@@ -106,6 +124,19 @@ pub fn call(
     }
 }
 
+/// Connects. That waits while too many do already, and for ever where nobody takes them.
+fn connect(socket: &Path) -> io::Result<UnixStream> {
+    let (connected, waiting) = mpsc::channel();
+    let path = socket.to_owned();
+    // The standard library knows no limit to it. A thread that waits in vain ends with the process.
+    thread::spawn(move || connected.send(UnixStream::connect(path)));
+    let late = |_| Err(io::ErrorKind::TimedOut.into());
+    let stream = waiting.recv_timeout(HEARD_WAIT).unwrap_or_else(late)?;
+    stream.set_write_timeout(Some(HEARD_WAIT))?;
+    stream.set_read_timeout(Some(HEARD_WAIT))?;
+    Ok(stream)
+}
+
 fn trouble(socket: &Path, error: io::Error) -> CallError {
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
@@ -114,6 +145,7 @@ fn trouble(socket: &Path, error: io::Error) -> CallError {
         io::ErrorKind::PermissionDenied => {
             CallError::Denied { socket: socket.to_owned(), group: group_of(socket) }
         }
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => CallError::Silent(socket.to_owned()),
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => CallError::Ended,
         _ => CallError::Io { socket: socket.to_owned(), error },
     }

@@ -1,8 +1,10 @@
 //! The control socket: one command in, its replies out, one JSON object a line.
 //!
-//! A client sends its line and keeps its side open until `Done` or `Failed`: closing it, even by
-//! half, means that it has gone, and ends the command early. Who may connect is decided by the
-//! socket's mode alone. Never carries out anything itself: `Admin` does.
+//! A command that is understood is answered with `Heard` at once, so that a client knows that
+//! somebody is there, however long the work takes. A client sends its line and keeps its side open
+//! until `Done` or `Failed`: closing it, even by half, means that it has gone, and ends the command
+//! early. Who may connect is decided by the socket's mode alone. Never carries out anything itself:
+//! `Admin` does.
 
 pub mod client;
 
@@ -143,6 +145,12 @@ async fn converse<E, F>(
             };
             if follows {
                 client.wait = limits.follow_wait;
+            }
+            match client.send(&Line::of(&Reply::Heard).text, true).await {
+                Sent::Taken => {}
+                // Nothing was begun.
+                Sent::Gone => return,
+                Sent::Slow => return telemetry::control::gave_way(verb, uid),
             }
             let (replies, heard) = replies();
             let forward = forward(heard, reader, client, follows.then_some(stop));

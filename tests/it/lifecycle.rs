@@ -338,3 +338,22 @@ fn notifications_come_over_tls() {
     assert_eq!(request(daemon.admin, "GET", "/livez", &[], b"").body, "ok\n");
     daemon.stop();
 }
+
+#[test]
+fn no_verb_waits_for_a_daemon_that_was_halted() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    daemon.signal("STOP");
+    let verbs = [&["status"][..], &["add", "a@x.test"], &["poll"], &["events", "--follow"]];
+    std::thread::scope(|scope| {
+        let asked = verbs.map(|verb| scope.spawn(|| daemon.cli(verb)));
+        for output in asked.map(|asked| asked.join().unwrap()) {
+            let told = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1), "{told}");
+            assert!(told.contains("suppressd does not answer on"), "{told}");
+        }
+    });
+    daemon.signal("CONT");
+    daemon.rows(&["status"]);
+    daemon.stop();
+}

@@ -42,9 +42,11 @@ impl Guarded {
 
     pub(crate) fn signal(&self, name: &str) {
         let signal = match name {
+            "CONT" => Signal::CONT,
             "HUP" => Signal::HUP,
             "INT" => Signal::INT,
             "KILL" => Signal::KILL,
+            "STOP" => Signal::STOP,
             "TERM" => Signal::TERM,
             _ => panic!("no test sends {name}"),
         };
