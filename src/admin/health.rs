@@ -147,6 +147,13 @@ impl Admin {
             }
             _ => Some("being opened or rebuilt; intake goes on meanwhile".to_owned()),
         };
+        let [rotten, _] = store::set_aside_stores(&self.quarantine);
+        if let (None, Some(rotten)) = (&problem, rotten) {
+            let what = "was whole until the disk changed it, and was made again";
+            let hint = "look at the disk, then delete it";
+            let problem = Some(format!("{} {what}: {hint}", rotten.display()));
+            return HealthCheck::new("store", Health::Degraded, problem, "");
+        }
         HealthCheck::new("store", Health::NotReady, problem, "open and current")
     }
 

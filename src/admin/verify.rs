@@ -63,7 +63,7 @@ fn kept(quarantine: &Path) -> std::io::Result<Vec<Checked>> {
     if !quarantine.is_dir() {
         return Ok(Vec::new());
     }
-    let broken = Some(quarantine.join("sled.broken")).filter(|broken| broken.exists());
+    let [rotten, broken] = store::set_aside_stores(quarantine);
     let kinds = [
         (
             journal::damaged_files(quarantine)?,
@@ -76,6 +76,12 @@ fn kept(quarantine: &Path) -> std::io::Result<Vec<Checked>> {
             "a checkpoint that was refused when it was read",
             "no store can be made of it, and health is degraded; the one before it counts",
             "look at the disk, then move it away",
+        ),
+        (
+            rotten.into_iter().collect(),
+            "a store that was whole until the disk changed it, and was made again",
+            "none, if the journal and the checkpoints are whole; health is degraded",
+            "look at the disk, then delete it",
         ),
         (
             broken.into_iter().collect(),

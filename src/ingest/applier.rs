@@ -14,7 +14,7 @@ use super::apply::Merge;
 use super::chores::Chores;
 use super::flow::Passed;
 use super::progress::{Progress, Step};
-use super::{Change, Changes, Settings, Shared, report, scrub};
+use super::{Change, Changes, Settings, Shared, scrub};
 use crate::clock;
 use crate::journal;
 use crate::model::{Behind, Position, QuarantineId};
@@ -41,6 +41,8 @@ pub(super) struct Applier {
     pub(super) checkpoints: Arc<Checkpoints>,
     /// What looks through the old part of the journal, once.
     pub(super) scrub: Option<scrub::Scrub>,
+    /// The store that was open last cannot be read.
+    pub(super) rotten: bool,
 }
 
 /// A store that is open, and what applies to it.
@@ -87,6 +89,10 @@ impl Applier {
                 Ok(Err(error)) => error,
                 Err(_) => StoreError::Damaged("sled gave up".to_owned()),
             };
+            if self.shared.stopping.load(Ordering::Acquire) && !*self.shared.ready.borrow() {
+                telemetry::ingest::rebuild_left(&error);
+                return;
+            }
             let was_ready = self.shared.ready.send_replace(false);
             // The same is told once, until the store was open in between.
             telemetry::ingest::store_failed(&error, was_ready || last.as_ref() != Some(&error));
@@ -104,14 +110,19 @@ impl Applier {
     fn session(&mut self) -> Result<(), StoreError> {
         let started = Instant::now();
         let end = *self.committed.borrow();
-        let opened = store::open(&self.settings.store(), (self.journal.start()?, end))?;
+        let reach = (self.journal.start()?, end);
+        let opened = store::open(&self.settings.store(), reach, self.rotten)?;
+        self.rotten = false;
         if let Some(rebuilt) = &opened.rebuilt {
             let aside = rebuilt.aside.as_deref();
+            if rebuilt.rotten {
+                telemetry::ingest::store_rotten(&rebuilt.why, aside);
+            }
             telemetry::ingest::store_rebuilt(&rebuilt.why, rebuilt.checkpoint, aside);
         }
         let behind = self.journal.bytes_between(opened.writer.applied(), end)?;
         self.shared.lag.store(behind, Ordering::Relaxed);
-        let store::Opened { mut writer, view, attempt, .. } = opened;
+        let store::Opened { mut writer, view, attempt, believed, .. } = opened;
         let (from, within) = self.starting_point(&mut writer, end)?;
         let progress = Progress::new(&self.journal, from, within);
         let mut session = Session { writer, progress, attempt, again: true };
@@ -123,8 +134,14 @@ impl Applier {
         loop {
             let stopping = self.committed.has_changed().is_err();
             let committed = *self.committed.borrow_and_update();
+            // What is left of a rebuild the next start does: nobody looks at half of it, and a stop
+            // does not take as long.
+            if self.shared.stopping.load(Ordering::Acquire) && !*self.shared.ready.borrow() {
+                telemetry::ingest::rebuild_left(session.writer.applied());
+                return chores.finish(&self.settings, &session.writer, false);
+            }
             if session.writer.is_level() && !self.again(&mut session)? {
-                return chores.finish(&self.settings, &session.writer);
+                return chores.finish(&self.settings, &session.writer, false);
             }
             let bytes = self.batch(&mut session, committed)?;
             chores.note(bytes);
@@ -133,15 +150,19 @@ impl Applier {
                 let told = session.writer.hold(&mut Batch::default())?.flatten();
                 let differs = told != *self.settings.policy.hold.get();
                 self.shared.hold_differs.store(differs, Ordering::Relaxed);
-                self.become_ready(&view, reached);
+                self.become_ready(&view, reached, believed);
                 telemetry::ingest::store_ready(started.elapsed().as_secs_f64());
+            }
+            if self.shared.rotten.swap(false, Ordering::Relaxed) {
+                self.rotten = true;
+                return Err(StoreError::Damaged("a part of it cannot be read".to_owned()));
             }
             chores.work(&self.settings, &self.journal, &mut session.writer)?;
             if bytes > 0 {
                 continue;
             }
             if stopping {
-                return chores.finish(&self.settings, &session.writer);
+                return chores.finish(&self.settings, &session.writer, true);
             }
             chores.image(&session.writer)?;
             self.wait(chores.is_idle());
@@ -149,7 +170,7 @@ impl Applier {
     }
 
     /// Lets everyone look, and wakes those who export.
-    fn become_ready(&mut self, view: &Arc<store::View>, applied: Position) {
+    fn become_ready(&mut self, view: &Arc<store::View>, applied: Position, believed: bool) {
         self.reader.attach(view);
         self.shared.ready.send_replace(true);
         self.applied.send_replace(applied);
@@ -157,7 +178,8 @@ impl Applier {
         self.changes.tell_all();
         if self.scrub.is_none() {
             let (journal, shared) = (self.journal.clone(), Arc::clone(&self.shared));
-            self.scrub = Some(scrub::Scrub::start(journal, applied, shared));
+            let store = believed.then(|| self.reader.clone());
+            self.scrub = Some(scrub::Scrub::start(journal, applied, store, shared));
         }
     }
 
@@ -176,6 +198,15 @@ impl Applier {
             let from = start.min(end);
             writer.go_back(from);
             return Ok((from, 0));
+        }
+        if let Some(cut) = self.journal.ends_before(applied)? {
+            let text =
+                format!("The store had taken it up to {applied}; its segment ends at {cut}.\n");
+            self.note_loss(applied, &text)?;
+            let next = Position { segment: applied.segment + 1, ..start };
+            // Told once, and the store has what was there.
+            writer.commit(Batch::default(), next)?;
+            return Ok((next, 0));
         }
         if applied.segment < start.segment && start.segment > 1 {
             let text = format!("The store has taken it up to {applied}; it starts at {start}.\n");
@@ -200,7 +231,7 @@ impl Applier {
 
     fn note_loss(&self, from: Position, text: &str) -> Result<(), StoreError> {
         let note = journal::note_loss(&self.settings.quarantine(), from, text);
-        report(&note?);
+        note?.tell();
         Ok(())
     }
 

@@ -210,8 +210,14 @@ impl Chores {
         Ok(())
     }
 
-    /// Waits for what was begun, syncs, and leaves everything so that the next start is quick.
-    pub(super) fn finish(mut self, settings: &Settings, writer: &Writer) -> Result<(), StoreError> {
+    /// Waits for what was begun, syncs, and leaves everything so that the next start is quick:
+    /// where all is applied, with a mark that says so.
+    pub(super) fn finish(
+        mut self,
+        settings: &Settings,
+        writer: &Writer,
+        all: bool,
+    ) -> Result<(), StoreError> {
         if let Some(writing) = self.writing.take() {
             let _ = writing.join();
         }
@@ -221,7 +227,9 @@ impl Chores {
         }
         self.flush_index(writer);
         writer.sync()?;
-        writer.leave_clean_mark(&settings.store().checkpoint)?;
+        if all {
+            writer.leave_clean_mark(&settings.store().checkpoint)?;
+        }
         if let Some(imaging) = self.imaging {
             // It has found out by now that nobody wants it.
             let _ = imaging.join();

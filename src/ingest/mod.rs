@@ -130,6 +130,8 @@ struct Shared {
     /// The store is open and has caught up with what was there at the start.
     ready: watch::Sender<bool>,
     stopping: AtomicBool,
+    /// The store was believed, and cannot be read.
+    rotten: AtomicBool,
     /// Where a record is that only a newer version can apply, and the number of its form.
     halted: OnceLock<(Position, u8)>,
     /// What went into the store since the start.
@@ -258,7 +260,7 @@ pub fn open(settings: Settings) -> Result<Opened, OpenError> {
     if opened.recovery.torn > 0 {
         telemetry::ingest::journal_torn(opened.recovery.torn);
     }
-    opened.recovery.damage.iter().chain(&lost).for_each(report);
+    opened.recovery.damage.iter().chain(&lost).for_each(Damage::tell);
     let journal::Journal { writer, reader, .. } = opened;
     Ok(Opened { settings, writer, reader })
 }
@@ -311,6 +313,7 @@ impl Opened {
             shared: Arc::clone(&shared),
             runtime: runtime.clone(),
             scrub: None,
+            rotten: false,
         };
         spawn("committer", move || {
             commit.run();
@@ -346,14 +349,6 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), OpenErr
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(work);
     let error = |error| OpenError::Io { path: PathBuf::from(format!("thread {name}")), error };
     thread.map(drop).map_err(error)
-}
-
-fn report(damage: &Damage) {
-    let Damage { from, bytes, aside, lost } = damage;
-    match lost {
-        Some(what) => telemetry::ingest::journal_lost(from, what, aside.as_deref()),
-        None => telemetry::ingest::journal_damaged(from, *bytes, aside.as_deref()),
-    }
 }
 
 impl Ingest {
@@ -491,6 +486,10 @@ impl Running {
         let mut stragglers = Vec::new();
         for (name, done) in [("committer", self.committer), ("applier", self.applier)] {
             if tokio::time::timeout_at(deadline, done).await.is_err() {
+                if name == "applier" && !*self.ingest.shared.ready.borrow() {
+                    telemetry::ingest::rebuild_left("it was being opened");
+                    continue;
+                }
                 stragglers.push(name);
             }
         }

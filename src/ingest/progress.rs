@@ -4,7 +4,6 @@
 //! set aside by whoever asked for it; here it is only stepped over.
 
 use super::apply::{Events, Merge};
-use super::report;
 use crate::journal::{self, Entry, Tail};
 use crate::model::{Payload, PayloadError, Position, QuarantineId};
 use crate::store::{Place, StoreError, Writer};
@@ -118,7 +117,7 @@ impl Progress {
         let (position, bytes) = match self.tail.next(end)? {
             Some(Entry::Record { position, payload }) => (position, payload),
             Some(Entry::Damage(damage)) => {
-                report(&damage);
+                damage.tell();
                 return Ok(Step::Done);
             }
             Some(Entry::Newer { form, .. }) => {

@@ -21,6 +21,7 @@ pub use writer::{AppendError, PAYLOAD_MAX, Placed, Writer};
 use std::path::PathBuf;
 
 use crate::model::Position;
+use crate::telemetry;
 
 /// A stretch of a segment that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,4 +34,15 @@ pub struct Damage {
     pub aside: Option<PathBuf>,
     /// What is not there at all, in words; `None` where there are bytes that cannot be read.
     pub lost: Option<String>,
+}
+
+impl Damage {
+    /// Tells it in the log.
+    pub fn tell(&self) {
+        let Damage { from, bytes, aside, lost } = self;
+        match lost {
+            Some(what) => telemetry::ingest::journal_lost(from, what, aside.as_deref()),
+            None => telemetry::ingest::journal_damaged(from, *bytes, aside.as_deref()),
+        }
+    }
 }

@@ -8,9 +8,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::format::{Header, Kind, SEGMENT_HEADER};
+use super::format::{Header, Kind, SEGMENT_HEADER, record_size};
 use super::recover::{Repair, fill_gap, set_aside};
-use super::scan::{Record, Segment};
+use super::scan::{Head, Record, Segment};
 use super::{Damage, segment};
 use crate::model::{Position, Time};
 
@@ -106,8 +106,42 @@ impl Reader {
     /// When the disk fails.
     pub fn read(&self, position: Position) -> io::Result<Option<Vec<u8>>> {
         let Some(segment) = self.segment(position.segment)? else { return Ok(None) };
-        let record = segment.record(position.offset, segment.length()?)?;
-        Ok(record.filter(|record| record.header.kind == Kind::Data).map(|record| record.payload))
+        let Some(record) = segment.record(position.offset, segment.length()?)? else {
+            self.look_through(position.segment)?;
+            return Ok(None);
+        };
+        Ok(Some(record).filter(|record| record.header.kind == Kind::Data).map(|it| it.payload))
+    }
+
+    /// Tells what of a segment cannot be read, and keeps it aside. The one that is being written is
+    /// looked through at the next start.
+    fn look_through(&self, number: u32) -> io::Result<()> {
+        if self.files().live.as_ref().is_some_and(|live| live.number == number) {
+            return Ok(());
+        }
+        let mut tail = self.tail(Position { segment: number, offset: SEGMENT_HEADER });
+        let end = Position { segment: number + 1, offset: SEGMENT_HEADER };
+        while let Some(entry) = tail.next(end)? {
+            match entry {
+                Entry::Record { .. } => {}
+                Entry::Damage(damage) => damage.tell(),
+                Entry::Newer { .. } => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the segment ends that `position` is in, if that is before it: something was cut off.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn ends_before(&self, position: Position) -> io::Result<Option<Position>> {
+        let Some(segment) = self.segment(position.segment)? else { return Ok(None) };
+        // A segment that is no more written ends with a seal.
+        let end = segment.length()?.saturating_sub(record_size(0));
+        let end = u32::try_from(end).unwrap_or(u32::MAX);
+        let is_short = end < position.offset;
+        Ok(is_short.then_some(Position { segment: position.segment, offset: end }))
     }
 
     /// Reads on from `position`.
@@ -179,7 +213,21 @@ impl Reader {
         };
         let segment = Arc::new(Segment { number, file: Arc::new(file) });
         files.add(Arc::clone(&segment));
+        drop(files);
+        if segment.head()? == Head::Damaged {
+            self.mend_head(&segment)?;
+        }
         Ok(Some(segment))
+    }
+
+    fn mend_head(&self, segment: &Segment) -> io::Result<()> {
+        let _alone = self.mending.lock().unwrap_or_else(PoisonError::into_inner);
+        // Another reader may have been quicker.
+        if segment.head()? == Head::Damaged {
+            let from = Position { segment: segment.number, offset: 0 };
+            set_aside(&self.dir, &self.quarantine, from, Repair::Head).tell();
+        }
+        Ok(())
     }
 
     pub(super) fn files(&self) -> MutexGuard<'_, Files> {

@@ -2,14 +2,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::format::{Kind, Place, SEGMENT_HEADER, is_newer_segment, segment_header, skip_header};
-use super::scan::Segment;
+use super::format::{Kind, Place, SEGMENT_HEADER, segment_header, skip_header};
+use super::scan::{Head, Segment};
 use super::writer::{is_full, write_seal};
 use super::{Damage, Reader, Writer, segment};
 use crate::model::Position;
@@ -18,7 +19,9 @@ use crate::telemetry;
 /// The ending of a file in quarantine that holds damage. While there is one, the daemon is not
 /// ready: an operator has to look, and to take it away.
 const DAMAGED: &str = "damaged";
-/// The ending of a file that holds a torn tail: nothing in it was ever acknowledged.
+/// What the names of all of them begin with.
+const NAMED: &[u8] = b"journal-";
+/// The ending of a file that holds a torn tail, as a crash leaves it.
 const TORN: &str = "torn";
 /// Bytes that are copied at a time.
 const COPY_CHUNK: usize = 1 << 20;
@@ -57,7 +60,7 @@ pub struct Journal {
 /// What was found at opening.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
-    /// Bytes of an unfinished write that were cut off; none of it was acknowledged.
+    /// Bytes of an unfinished write that were cut off.
     pub torn: u64,
     /// What could not be read.
     pub damage: Vec<Damage>,
@@ -83,30 +86,45 @@ pub fn open(dir: &Path, quarantine: &Path) -> Result<Journal, OpenError> {
         .map_err(|_| OpenError::InUse(dir.to_owned()))?;
     let mut recovery = Recovery::default();
     let numbers = segment::list(dir).map_err(io(dir))?;
-    if let Some(newer) = newer_segment(dir, &numbers).map_err(io(dir))? {
-        return Err(OpenError::Newer(newer));
+    let damaged = heads(dir, &numbers)?;
+    for number in damaged {
+        let from = Position { segment: number, offset: 0 };
+        recovery.damage.push(set_aside(dir, quarantine, from, Repair::Head));
     }
     let last = numbers.last().copied();
     if let Some(number) = last {
-        recovery = recover(dir, quarantine, number).map_err(io(&segment::path(dir, number)))?;
+        recover(dir, quarantine, number, &mut recovery).map_err(io(&segment::path(dir, number)))?;
     }
     let reader = Reader::new(dir, quarantine).map_err(io(dir))?;
     let writer = Writer::new(dir, last.unwrap_or(0) + 1, lock, reader.clone());
     Ok(Journal { writer, reader, recovery })
 }
 
-/// A segment that a newer version wrote, if there is one: what we cannot read there is no damage.
-fn newer_segment(dir: &Path, numbers: &[u32]) -> io::Result<Option<PathBuf>> {
-    for number in numbers {
-        let path = segment::path(dir, *number);
-        let mut header = [0; SEGMENT_HEADER as usize];
-        // One that is too short for a header is damaged, and met as such.
-        let read = segment::open_regular(&path, false)?.read_exact_at(&mut header, 0);
-        if read.is_ok() && is_newer_segment(&header) {
-            return Ok(Some(path));
+/// The segments whose headers are damaged. What a newer version wrote is no damage: then nothing is
+/// touched.
+fn heads(dir: &Path, numbers: &[u32]) -> Result<Vec<u32>, OpenError> {
+    let mut damaged = Vec::new();
+    for number in numbers.iter().copied() {
+        let path = segment::path(dir, number);
+        let look = || -> io::Result<(Head, bool)> {
+            let file = Arc::new(segment::open_regular(&path, false)?);
+            let segment = Segment { number, file };
+            let head = segment.head()?;
+            // As a crash leaves it that came before the header.
+            let is_new = head == Head::Damaged
+                && Some(&number) == numbers.last()
+                && segment.is_blank(0, segment.length()?)?;
+            Ok((head, is_new))
+        };
+        match look() {
+            Ok((Head::Newer, _)) => return Err(OpenError::Newer(path)),
+            Ok((Head::Damaged, false)) => damaged.push(number),
+            // One that is too short for a header is met as a segment that was cut.
+            Ok(_) => {}
+            Err(error) => return Err(OpenError::Io { path, error }),
         }
     }
-    Ok(None)
+    Ok(damaged)
 }
 
 /// The files in quarantine that hold damage.
@@ -117,7 +135,8 @@ pub fn damaged_files(quarantine: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(quarantine)? {
         let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == DAMAGED) {
+        let of_journal = path.file_stem().is_some_and(|name| name.as_bytes().starts_with(NAMED));
+        if of_journal && path.extension().is_some_and(|ending| ending == DAMAGED) {
             files.push(path);
         }
     }
@@ -137,7 +156,7 @@ struct Survey {
 }
 
 /// Brings the newest segment into the form of a complete one.
-fn recover(dir: &Path, quarantine: &Path, number: u32) -> io::Result<Recovery> {
+fn recover(dir: &Path, quarantine: &Path, number: u32, recovery: &mut Recovery) -> io::Result<()> {
     let path = segment::path(dir, number);
     let file = segment::open_regular(&path, true)?;
     let segment = Segment { number, file: Arc::new(file) };
@@ -145,7 +164,6 @@ fn recover(dir: &Path, quarantine: &Path, number: u32) -> io::Result<Recovery> {
     // A hole before the newest group was synced once: that is damage. One in it is a torn write.
     let torn_at = survey.holes.iter().find(|(from, _)| *from >= survey.newest_group);
     let end = torn_at.map_or(survey.end, |(from, _)| *from);
-    let mut recovery = Recovery::default();
     for (from, to) in survey.holes.iter().filter(|(from, _)| *from < survey.newest_group) {
         let from_position = Position { segment: number, offset: *from };
         recovery.damage.push(set_aside(
@@ -155,8 +173,14 @@ fn recover(dir: &Path, quarantine: &Path, number: u32) -> io::Result<Recovery> {
             Repair::Skip { bytes: u64::from(to - from) },
         ));
     }
-    if !survey.sealed {
-        let length = segment.length()?;
+    let length = segment.length()?;
+    if survey.sealed {
+        return Ok(());
+    }
+    let place = Position { segment: number, offset: end };
+    if segment.is_cut(end, length)? {
+        recovery.damage.push(set_aside(dir, quarantine, place, Repair::Seal));
+    } else {
         if !segment.is_blank(end, length)? {
             let aside = quarantine.join(format!("journal-{number}-{end}.{TORN}"));
             recovery.torn = match copy_from(&segment.file, u64::from(end), &aside) {
@@ -169,9 +193,9 @@ fn recover(dir: &Path, quarantine: &Path, number: u32) -> io::Result<Recovery> {
                 copied => copied?,
             };
         }
-        write_seal(&segment.file, Place { segment: number, offset: end })?;
+        end_with_seal(&segment.file, place)?;
     }
-    Ok(recovery)
+    Ok(())
 }
 
 fn survey(segment: &Segment) -> io::Result<Survey> {
@@ -211,6 +235,8 @@ pub(super) enum Repair {
     },
     /// The segment ends here: nothing follows.
     Seal,
+    /// Its header is written again.
+    Head,
 }
 
 /// Copies the segment that is damaged at `from` into quarantine, then repairs it. Without a copy
@@ -223,24 +249,41 @@ pub(super) fn set_aside(dir: &Path, quarantine: &Path, from: Position, repair: R
         let file = segment::open_regular(&path, true)?;
         copy_from(&file, 0, &aside)?;
         segment::sync_dir(quarantine)?;
-        let place = Place { segment: from.segment, offset: from.offset };
         match repair {
             Repair::Skip { bytes } => {
+                let place = Place { segment: from.segment, offset: from.offset };
                 file.write_all_at(&skip_header(place, bytes), u64::from(from.offset))?;
                 file.sync_all()?;
                 Ok(bytes)
             }
             Repair::Seal => {
                 let bytes = file.metadata()?.len().saturating_sub(u64::from(from.offset));
-                write_seal(&file, place)?;
+                end_with_seal(&file, from)?;
                 Ok(bytes)
+            }
+            Repair::Head => {
+                file.write_all_at(&segment_header(from.segment), 0)?;
+                file.sync_all()?;
+                Ok(u64::from(SEGMENT_HEADER))
             }
         }
     };
+    let lost = matches!(repair, Repair::Seal).then(|| {
+        let whole = "without the seal of a whole one: it was cut, or its end is damaged";
+        format!("The segment {} ends at byte {}, {whole}.", from.segment, from.offset)
+    });
     match work() {
-        Ok(bytes) => Damage { from, bytes, aside: Some(aside), lost: None },
-        Err(_) => Damage { from, bytes: 0, aside: None, lost: None },
+        Ok(bytes) => Damage { from, bytes, aside: Some(aside), lost },
+        Err(_) => Damage { from, bytes: 0, aside: None, lost },
     }
+}
+
+/// Ends a segment with a seal; one without any record may have no header.
+fn end_with_seal(file: &File, at: Position) -> io::Result<()> {
+    if at.offset == SEGMENT_HEADER {
+        file.write_all_at(&segment_header(at.segment), 0)?;
+    }
+    write_seal(file, Place { segment: at.segment, offset: at.offset })
 }
 
 /// Makes empty segments from `from.segment` on, up to `until`, in place of those that are missing,

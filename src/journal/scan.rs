@@ -5,7 +5,11 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::format::{ALIGN, Header, Kind, Place, RECORD_HEADER, checksum, record_size};
+use super::format::{
+    ALIGN, Header, Kind, Place, RECORD_HEADER, SEGMENT_HEADER, checksum, is_newer_segment,
+    record_size, segment_header,
+};
+use super::writer::PAYLOAD_MAX;
 
 /// Bytes looked through at a time when searching for a record behind damage.
 const SEARCH_CHUNK: usize = 1 << 20;
@@ -18,6 +22,17 @@ pub(super) struct Record {
     pub(super) end: u32,
 }
 
+/// How a segment begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Head {
+    Whole,
+    /// The file ends before its header does.
+    Short,
+    Damaged,
+    /// Of a newer version.
+    Newer,
+}
+
 /// One segment's file, to read from.
 pub(super) struct Segment {
     pub(super) number: u32,
@@ -25,6 +40,35 @@ pub(super) struct Segment {
 }
 
 impl Segment {
+    /// How the segment begins. Its records can be read whatever that is.
+    pub(super) fn head(&self) -> io::Result<Head> {
+        let mut head = [0; SEGMENT_HEADER as usize];
+        if !self.read(&mut head, 0)? {
+            return Ok(Head::Short);
+        }
+        Ok(match head {
+            head if head == segment_header(self.number) => Head::Whole,
+            head if is_newer_segment(&head) => Head::Newer,
+            _ => Head::Damaged,
+        })
+    }
+
+    /// Whether the file was made shorter, where its last whole record ends at `end` and no seal
+    /// follows. A stop leaves it as long as it was made, with room for a seal; and blank, if it had
+    /// not come to its header.
+    pub(super) fn is_cut(&self, end: u32, length: u64) -> io::Result<bool> {
+        let mut head = [0; RECORD_HEADER as usize];
+        let mut needed = u64::from(end) + record_size(0);
+        if self.read(&mut head, end)?
+            && let Some(header) = Header::parse(&head)
+            && header.kind == Kind::Data
+            && header.length as usize <= PAYLOAD_MAX
+        {
+            needed += record_size(header.length);
+        }
+        Ok(length < needed && !self.is_blank(0, length)?)
+    }
+
     /// The header at `offset`, and where its record would end, as `record` would look for it. It is
     /// not checked.
     pub(super) fn header(&self, offset: u32, limit: u64) -> io::Result<Option<(Header, u32)>> {

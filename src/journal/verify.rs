@@ -2,14 +2,13 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::format::{Kind, SEGMENT_HEADER, is_newer_segment, segment_header};
-use super::scan::Segment;
+use super::format::{Kind, SEGMENT_HEADER};
+use super::scan::{Head, Segment};
 use super::segment;
 use crate::model::{Checked, Position};
 
@@ -155,18 +154,17 @@ impl Look<'_> {
 
     /// Whether the records behind a header can be looked at.
     fn header(&mut self, segment: &Segment) -> io::Result<bool> {
-        let mut header = [0; SEGMENT_HEADER as usize];
-        let read = segment.file.read_exact_at(&mut header, 0);
-        if read.is_ok() && is_newer_segment(&header) {
+        let head = segment.head()?;
+        if head == Head::Newer {
             let problem = "it was written by a newer version of suppressd".to_owned();
             let consequence = "this version does not start with it";
             self.ill(segment.number, 0, problem, consequence, UPGRADE);
             return Ok(false);
         }
-        if read.is_err() || header != segment_header(segment.number) {
+        if head != Head::Whole {
             let problem = "its header is damaged".to_owned();
             let consequence = "none: each record has its own place and checksum";
-            self.ill(segment.number, 0, problem, consequence, "look at the disk");
+            self.ill(segment.number, 0, problem, consequence, RUN);
         }
         Ok(true)
     }
@@ -195,6 +193,11 @@ impl Look<'_> {
     ) -> io::Result<()> {
         let left = limit.saturating_sub(u64::from(at));
         let is_blank = segment.is_blank(at, limit)?;
+        if is_last && !is_live && segment.is_cut(at, limit)? {
+            let problem = "it was cut: it ends before its room does".to_owned();
+            self.ill(segment.number, at, problem, LOST, RUN);
+            return Ok(());
+        }
         if is_last && is_blank && !is_live || is_live && left == 0 {
             return Ok(());
         }

@@ -36,7 +36,7 @@ pub use index::{Index, verify_index};
 pub use listed::{ListedKey, ListedRow, ListedRows, Sight};
 pub use masses::{HeldRow, Kin, Mass, Rate};
 pub use note::{Noted, Seen};
-pub use open::{Opened, Paths, Rebuilt, Room, View, open, room};
+pub use open::{Opened, Paths, Rebuilt, Room, View, open, room, set_aside_stores};
 pub use pushed::PushedRows;
 pub use quarantine::Quarantined;
 pub use reader::{

@@ -30,6 +30,11 @@ const LOAD_KEYS: usize = 10_000;
 const ROOM: u64 = 8 << 20;
 /// The file in the checkpoint directory that says how a clean stop left sled's file.
 const CLEAN: &str = "clean";
+/// What a sled is called in quarantine that a stop left whole and the disk has changed since: an
+/// operator has to look, and take it away. And any other that could not be used, as a crash may
+/// leave it.
+const ROTTEN: &str = "sled.damaged";
+const BROKEN: &str = "sled.broken";
 /// The form of its one line, which begins with it. The first had no number.
 const CLEAN_FORM: u32 = 2;
 /// Longer than any mark, in bytes.
@@ -69,6 +74,8 @@ pub struct Rebuilt {
     pub checkpoint: Option<Position>,
     /// Where the unusable one is now.
     pub aside: Option<PathBuf>,
+    /// Whether it was whole, and the disk has changed it.
+    pub rotten: bool,
 }
 
 /// An open store, for readers.
@@ -89,15 +96,18 @@ pub struct Opened {
     pub rebuilt: Option<Rebuilt>,
     /// The note of what is being applied.
     pub attempt: Attempt,
+    /// It was not looked through: a stop had left it whole.
+    pub believed: bool,
 }
 
 /// Opens the store of a journal that reaches so far. One that does not open, or whose content does
-/// not add up, is moved aside and loaded from the newest checkpoint.
+/// not add up, is moved aside and loaded from the newest checkpoint. `rotten`: it was believed, and
+/// then could not be read.
 ///
 /// # Errors
 /// When a new one cannot be made either: the disk is full or fails. When a newer version has
 /// written it: then it is left as it is.
-pub fn open(paths: &Paths, journal: Reach) -> Result<Opened, StoreError> {
+pub fn open(paths: &Paths, journal: Reach, rotten: bool) -> Result<Opened, StoreError> {
     for dir in [&paths.quarantine, &paths.checkpoint] {
         private_dir(dir)?;
     }
@@ -108,9 +118,12 @@ pub fn open(paths: &Paths, journal: Reach) -> Result<Opened, StoreError> {
     let existed = paths.sled.exists();
     let clean = took_clean_mark(paths);
     let (why, empty) = match try_open(paths, clean) {
-        Ok(Tried::Found(found)) => return Ok(opened(found, index, paths, attempt, None)),
+        Ok(Tried::Found(found)) => {
+            return Ok(Opened { believed: clean, ..opened(found, index, paths, attempt, None) });
+        }
         // As a start leaves it that did not come far: nothing is lost, and nothing to be told.
-        Ok(Tried::Empty(db)) => ("it was empty".to_owned(), Some(db)),
+        Ok(Tried::Empty(db)) if !clean => ("it was empty".to_owned(), Some(db)),
+        Ok(Tried::Empty(_)) => ("it had lost all that it held".to_owned(), None),
         Err(StoreError::Damaged(why)) => (why, None),
         // Left as it is: the version that wrote it can go on with it.
         Err(error) => return Err(error),
@@ -122,9 +135,10 @@ pub fn open(paths: &Paths, journal: Reach) -> Result<Opened, StoreError> {
     let checkpoints = Checkpoints::new(paths);
     let newest = checkpoints.newest_whole()?;
     let is_new = !existed || empty.is_some();
+    let rotten = existed && (rotten || clean);
     let (aside, db) = match empty {
         Some(db) => (None, db),
-        None => (if existed { move_aside(paths)? } else { None }, sled_at(&paths.sled)?),
+        None => (if existed { move_aside(paths, rotten)? } else { None }, sled_at(&paths.sled)?),
     };
     let mut loader = Loader::new(&db, Draft::begin(&Image::path(&paths.checkpoint)));
     if let Some(position) = newest {
@@ -132,7 +146,7 @@ pub fn open(paths: &Paths, journal: Reach) -> Result<Opened, StoreError> {
     }
     let (meta, image) = loader.finish(newest.unwrap_or_default())?;
     let fresh = is_new && newest.is_none();
-    let rebuilt = (!fresh).then_some(Rebuilt { why, checkpoint: newest, aside });
+    let rebuilt = (!fresh).then_some(Rebuilt { why, checkpoint: newest, aside, rotten });
     Ok(opened(Found { db, meta, image }, index, paths, attempt, rebuilt))
 }
 
@@ -165,7 +179,7 @@ fn opened(
     fill_beside(&known, Scan::of(&images, tree.clone()));
     let view = Arc::new(View { tree, known, images, index: Arc::new(index) });
     let writer = Writer::new(db, meta, paths.sled.join("db"), &view);
-    Opened { writer, view, rebuilt, attempt }
+    Opened { writer, view, rebuilt, attempt, believed: false }
 }
 
 /// Opens what is there; says why it cannot be used. sled panics on some damage: that is caught.
@@ -273,13 +287,18 @@ impl<'a> Loader<'a> {
 }
 
 /// Moves sled's directory to quarantine, in place of an earlier one.
-fn move_aside(paths: &Paths) -> io::Result<Option<PathBuf>> {
-    let aside = paths.quarantine.join("sled.broken");
+fn move_aside(paths: &Paths, rotten: bool) -> io::Result<Option<PathBuf>> {
+    let aside = paths.quarantine.join(if rotten { ROTTEN } else { BROKEN });
     if aside.exists() {
         fs::remove_dir_all(&aside)?;
     }
     fs::rename(&paths.sled, &aside)?;
     Ok(Some(aside))
+}
+
+/// The stores in quarantine that were made again: what the disk has changed, and all others.
+pub fn set_aside_stores(quarantine: &Path) -> [Option<PathBuf>; 2] {
+    [ROTTEN, BROKEN].map(|name| Some(quarantine.join(name)).filter(|path| path.exists()))
 }
 
 /// Moves to quarantine what a newer version has left to make a start quick, and that this one would

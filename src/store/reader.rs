@@ -1,5 +1,6 @@
 //! Looking into the store.
 
+use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::codec::{Counts, EventRef, Meta, decode, encode};
@@ -104,6 +105,23 @@ impl Reader {
     /// Tells all readers that there is no store.
     pub fn fail(&self, error: StoreError) {
         self.set(State::Failed(error));
+    }
+
+    /// Reads so many bytes of the store behind a key, for whether they can be read. Says where it
+    /// came to; `None`: to the end.
+    ///
+    /// # Errors
+    /// When they cannot. sled may panic.
+    pub fn read_on(&self, after: &[u8], bytes: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut left = bytes;
+        for pair in self.tree()?.range::<&[u8], _>((Bound::Excluded(after), Bound::Unbounded)) {
+            let (key, value) = pair?;
+            left = left.saturating_sub((key.len() + value.len()) as u64);
+            if left == 0 {
+                return Ok(Some(key.to_vec()));
+            }
+        }
+        Ok(None)
     }
 
     fn set(&self, state: State) {

@@ -11,7 +11,10 @@ use super::fold;
 
 /// An unfinished write was cut off at the journal's end.
 pub fn journal_torn(bytes: u64) {
-    warn!(bytes, "journal: cut off an unfinished write; nothing in it was acknowledged");
+    warn!(
+        bytes,
+        "journal: cut off an unfinished write, as a crash leaves one; it is kept in quarantine/"
+    );
 }
 
 /// A directory of the state belongs to somebody else, and others than we may look into it.
@@ -38,14 +41,14 @@ fn shown(aside: Option<&std::path::Path>) -> String {
     aside.map_or_else(|| "nowhere".to_owned(), |path| path.display().to_string())
 }
 
-/// A part of the journal is not there.
+/// A part of the journal is not there, though it was acknowledged.
 pub fn journal_lost(at: impl Display, what: &str, aside: Option<&std::path::Path>) {
     counter!("suppressd_journal_damaged_total").increment(1);
     let noted = shown(aside);
     error!(
         %at, what, noted,
-        "journal: a segment is missing. Put it back from a copy if there is one; move the note \
-         away: health is degraded until then"
+        "journal: a segment is missing, or a part of one, which was acknowledged. Put it back from \
+         a copy if there is one; move the note away: health is degraded until then"
     );
 }
 
@@ -96,6 +99,27 @@ pub fn store_rebuilt(why: &str, checkpoint: Option<impl Display>, aside: Option<
     );
     let aside = aside.map(|path| path.display().to_string());
     warn!(why, from, aside, "store: made again");
+}
+
+/// The store had to be made again, because the disk has changed what was whole.
+pub fn store_rotten(why: &str, aside: Option<&Path>) {
+    let aside = shown(aside);
+    error!(
+        why,
+        aside,
+        "store: the disk has changed what was whole; it is made again. Look at the disk, then \
+         delete what was set aside: health is degraded until then"
+    );
+}
+
+/// The store cannot be read through.
+pub fn store_unread(error: impl Display) {
+    error!(%error, "store: a part of it cannot be read; it is made again");
+}
+
+/// It is time to stop, and the store is not current yet.
+pub fn rebuild_left(at: impl Display) {
+    info!(%at, "store: stopped before it was current; the next start goes on");
 }
 
 /// The store is open and has everything that was committed before the start.

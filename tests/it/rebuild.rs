@@ -19,7 +19,7 @@ use tokio::runtime::{Handle, Runtime};
 
 use super::facts;
 use super::support::client::event;
-use super::support::daemon::PATIENCE;
+use super::support::daemon::{Home, PATIENCE};
 use super::support::wait_for;
 
 const KINDS: [&str; 7] = [
@@ -383,6 +383,28 @@ fn intake_goes_on_while_the_store_is_rebuilt_and_nobody_sees_half_of_it() {
     assert_same("standings", &standings(&found), &standings(&expected));
 }
 
+/// A stop in the middle of a rebuild is one in order, and the next start goes on.
+#[test]
+fn a_rebuild_is_stopped_in_order() {
+    let home = Home::new("");
+    let runtime = runtime();
+    let state = home.state();
+    runtime.block_on(async {
+        let running = start(&state);
+        feed(&running, 0..SUBMISSIONS).await;
+        stop(running).await;
+    });
+    for gone in ["sled", "checkpoint", "index"] {
+        fs::remove_dir_all(state.join(gone)).unwrap();
+    }
+    let daemon = home.start();
+    daemon.until_logged("listening");
+    let log = daemon.stop();
+    assert!(!log.contains("ERROR"), "{log}");
+    let daemon = home.start().ready();
+    assert!(!daemon.stop().contains("ERROR"));
+}
+
 /// A value of the store without the places in the journal that it has.
 fn without_places(kind: u8, value: &[u8]) -> Vec<u8> {
     let text = match kind {
@@ -419,7 +441,8 @@ fn a_checkpoint_is_the_store_as_it_was_when_it_was_begun() {
     let pushed = Event { origin: Origin::Webhook, ..facts::event("a", EventKind::Opened, at(1)) };
     let polled = Event { origin: Origin::Poll, ..pushed.clone() };
     let other = facts::event("a", EventKind::Clicked, at(2));
-    let mut opened = store::open(&paths, (Position::default(), QuarantineId::LAST.record)).unwrap();
+    let mut opened =
+        store::open(&paths, (Position::default(), QuarantineId::LAST.record), false).unwrap();
     tell(&mut opened.writer, &pushed, 16);
     let snapshot = opened.writer.snapshot().unwrap();
     // All of this comes while the checkpoint is being written, and again from the journal.
@@ -443,7 +466,7 @@ fn a_checkpoint_is_the_store_as_it_was_when_it_was_begun() {
     fs::remove_dir_all(&paths.sled).unwrap();
     fs::write(paths.checkpoint.join("1-9.draft"), "half").unwrap();
     let mut rebuilt =
-        store::open(&paths, (Position::default(), QuarantineId::LAST.record)).unwrap();
+        store::open(&paths, (Position::default(), QuarantineId::LAST.record), false).unwrap();
     assert_eq!(rebuilt.writer.applied(), Position { segment: 1, offset: 24 });
     assert!(!paths.checkpoint.join("1-9.draft").exists(), "what a crash left is removed");
     meanwhile(&mut rebuilt.writer);

@@ -235,6 +235,124 @@ fn exports_are_held_against_the_store_running_and_stopped() {
     daemon.stop();
 }
 
+/// Starts it, waits for a line of its log, and for a check that is degraded for a file and says
+/// what to do.
+fn told_at_the_start(home: &Home, line: &str, check: &str, file: &Path) -> Daemon {
+    let daemon = home.start();
+    daemon.until_logged(line);
+    let daemon = daemon.ready();
+    wait_for("degraded", PATIENCE, || (daemon.health() == "degraded").then_some(()));
+    let status = daemon.rows(&["status"]).remove(0);
+    let checks = status["checks"].as_array().unwrap();
+    let ill: Vec<&Value> = checks.iter().filter(|check| check["ok"] == false).collect();
+    let [ill] = &ill[..] else { panic!("{ill:?}") };
+    let detail = ill["detail"].as_str().unwrap();
+    assert_eq!(ill["name"], check, "{ill}");
+    assert!(
+        detail.contains(file.to_str().unwrap()) && detail.contains("look at the disk"),
+        "{ill}"
+    );
+    assert!(daemon.readyz().body.contains(detail), "{detail}");
+    daemon
+}
+
+/// Changes a file as a disk does it: its dates know nothing of it.
+fn rot(path: &Path, change: impl Fn(&fs::File)) {
+    let dated = fs::metadata(path).unwrap().modified().unwrap();
+    let file = fs::File::options().read(true).write(true).open(path).unwrap();
+    change(&file);
+    file.set_modified(dated).unwrap();
+}
+
+#[test]
+fn damage_at_the_head_of_a_file_is_told_at_the_start() {
+    let home = home();
+    // What is no event is in quarantine, and a reason of its own to be degraded.
+    let daemon = home.start().ready();
+    daemon.rows(&["quarantine", "drop", "--all"]);
+    daemon.stop();
+    let (journal, quarantine) = (home.state().join("journal"), home.state().join("quarantine"));
+    let first = files(&journal).remove(0);
+    rot(&first, |file| file.write_all_at(b"\0\0", 6).unwrap());
+    let copy = quarantine.join("journal-1-0.damaged");
+    let daemon = told_at_the_start(&home, "ERROR journal: a part cannot be read", "journal", &copy);
+    fs::remove_file(copy).unwrap();
+    assert_eq!(daemon.health(), "ready");
+    daemon.stop();
+    assert_eq!(verify(&home, &[]).0, 0);
+
+    let db = home.state().join("sled/db");
+    rot(&db, |file| file.write_all_at(&[0; 4_096], 0).unwrap());
+    let aside = quarantine.join("sled.damaged");
+    let daemon = told_at_the_start(&home, "ERROR store: the disk has changed", "store", &aside);
+    daemon.until_suppressed("user7@x.test");
+    fs::remove_dir_all(aside).unwrap();
+    assert_eq!(daemon.health(), "ready");
+    daemon.stop();
+    assert_eq!(verify(&home, &[]).0, 0);
+}
+
+/// Somewhere in the middle it is not looked at before the start, but soon after.
+#[test]
+fn a_store_that_was_believed_and_cannot_be_read_is_made_again() {
+    let home = home();
+    let db = home.state().join("sled/db");
+    let used = fs::read(&db).unwrap().iter().rposition(|byte| *byte != 0).unwrap();
+    rot(&db, |file| {
+        (4_096..used).step_by(512).for_each(|at| file.write_all_at(&[7; 64], at as u64).unwrap());
+    });
+    let daemon = home.start();
+    daemon.until_logged("ERROR store: the disk has changed");
+    let daemon = daemon.ready();
+    daemon.until_suppressed("user7@x.test");
+    assert_eq!(daemon.health(), "degraded");
+    daemon.stop();
+}
+
+/// The end of the journal that the store has taken, and others were told that we have.
+#[test]
+fn a_cut_that_costs_what_was_acknowledged_is_told_so() {
+    for (cut, told) in [(600, "ends at byte"), (0, "The store had taken it up to")] {
+        let home = Home::new("");
+        let daemon = home.start().ready();
+        let mut ends = Vec::new();
+        let segment = home.state().join("journal/0000000001.seg");
+        for number in 0..4 {
+            let body = event("complaint", &format!("late{number}@x.test"), "n", number);
+            assert_eq!(notify(daemon.http, &body).status, 200);
+            daemon.until_suppressed(&format!("late{number}@x.test"));
+            let used = fs::read(&segment).unwrap().iter().rposition(|byte| *byte != 0).unwrap();
+            ends.push(used as u64 + 1);
+        }
+        if cut == 0 {
+            drop(daemon.stop())
+        } else {
+            daemon.kill()
+        };
+        let length = if cut == 0 { ends[1].next_multiple_of(8) } else { ends[3] - 40 };
+        let file = fs::File::options().write(true).open(&segment).unwrap();
+        file.set_len(length).unwrap();
+        let daemon = home.start();
+        daemon.until_logged(told);
+        let daemon = daemon.ready();
+        assert_eq!(daemon.health(), "degraded");
+        let log = daemon.log();
+        assert!(log.contains("ERROR journal: a segment is missing, or a part of one"), "{log}");
+        assert!(!log.contains("unfinished write"), "{log}");
+        daemon.until_suppressed("late1@x.test");
+        // What is told from now on is kept.
+        assert_eq!(notify(daemon.http, &event("complaint", "new@x.test", "n", 9)).status, 200);
+        daemon.until_suppressed("new@x.test");
+        daemon.stop();
+        for damaged in files(&home.state().join("quarantine")) {
+            fs::remove_file(damaged).unwrap();
+        }
+        let daemon = home.start().ready();
+        assert_eq!(daemon.health(), "ready", "it is told once");
+        daemon.stop();
+    }
+}
+
 /// The names of the exports that were looked at, in order.
 fn exports(home: &Home) -> Vec<String> {
     let (_, rows) = verify(home, &[]);
@@ -270,7 +388,9 @@ fn what_is_kept_of_damage_is_a_problem_until_it_is_moved_away() {
     let quarantine = home.state().join("quarantine");
     fs::write(quarantine.join("journal-1-16.torn"), "never acknowledged").unwrap();
     assert_clean(&home, &["quarantine"]);
-    for name in ["journal-1-16.damaged", "0000000001-0000000016.checkpoint", "sled.broken"] {
+    for name in
+        ["journal-1-16.damaged", "0000000001-0000000016.checkpoint", "sled.broken", "sled.damaged"]
+    {
         let file = quarantine.join(name);
         fs::write(&file, "x").unwrap();
         assert_named(&home, "quarantine", &file);
