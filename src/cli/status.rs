@@ -53,6 +53,17 @@ const SOURCES: &[Column] = &[
     Column::Field("LAST ERROR", "last_error"),
 ];
 
+/// What has room on a terminal; `-w` shows all.
+const SOURCES_BRIEF: &[Column] = &[
+    Column::Field("SOURCE", "name"),
+    Column::Field("LAST WEBHOOK", "last_webhook"),
+    Column::Field("LAST POLL", "last_poll"),
+    Column::Field("MISSED", "missed_by_webhook"),
+    Column::Field("POLL", "poll_state"),
+    Column::Field("PUSH", "push"),
+    Column::Field("LAST ERROR", "last_error"),
+];
+
 const LOOKUPS: &[Column] = &[
     Column::Field("LOOKUP", "protocol"),
     Column::Field("CONNECTIONS", "connections"),
@@ -120,8 +131,12 @@ fn check(check: &Value) -> String {
 fn print(out: &mut Output, status: &Value) -> Result<(), Failure> {
     let (version, state) = (row::text(status, "version"), row::text(status, "state"));
     out.toned(&format!("suppressd {version}: {state}"), table::tone_of(&state))?;
-    section(out, "checks", CHECKS, row::list(status, "checks"))?;
-    section(out, "sources", SOURCES, row::list(status, "sources"))?;
+    // What is wrong comes first.
+    let mut checks = row::list(status, "checks").to_vec();
+    checks.sort_by_key(|check| row::text(check, "state") == "ok");
+    section(out, "checks", CHECKS, &checks)?;
+    let sources = if out.look().fit.is_some() { SOURCES_BRIEF } else { SOURCES };
+    section(out, "sources", sources, row::list(status, "sources"))?;
     fields(out, "store", status.get("store"))?;
     fields(out, "queue", status.get("queue"))?;
     section(out, "exports", export::COLUMNS, row::list(status, "exports"))?;

@@ -1,5 +1,6 @@
 //! Rows as a table: for a person aligned columns, as wide as what is in them and the terminal; for
-//! a program a tab between fields.
+//! a program a tab between fields. Where the terminal is too narrow, ages stand in place of times,
+//! and then texts are cut.
 //!
 //! The widths come from the first rows, so that a list of millions is printed in little memory.
 
@@ -22,6 +23,9 @@ const WIDTH_MAX: usize = 60;
 
 /// Narrowest that a column is made where the terminal is too narrow.
 const WIDTH_MIN: usize = 6;
+
+/// Narrowest that a text is made that goes on in the next line.
+const WRAP_MIN: usize = 30;
 
 /// What stands between two columns.
 const GAP: usize = 2;
@@ -51,13 +55,24 @@ impl Column {
 
 /// A table that is printed as its rows come: aligned for a person, else with a tab between fields.
 pub(super) struct Table {
-    columns: &'static [Column],
+    columns: Vec<&'static Column>,
     widths: Vec<usize>,
     waiting: Vec<Line>,
     measured: usize,
     begun: bool,
-    /// Whether times have their age beside them: those of rows that come as they happen need none.
-    ages: bool,
+    ages: Ages,
+    /// Whether texts of the last column go on in the next line.
+    wraps: bool,
+}
+
+/// Where the age of a time is shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ages {
+    /// Nowhere: the rows come as they happen.
+    Nowhere,
+    Beside,
+    /// In its place: there is no room for both.
+    Alone,
 }
 
 /// The cells of a row, and its colour.
@@ -69,14 +84,19 @@ struct Line {
 impl Table {
     /// A table whose widths come from its first thousand rows.
     pub(super) fn new(columns: &'static [Column]) -> Table {
+        Table::of(columns.iter().collect())
+    }
+
+    fn of(columns: Vec<&'static Column>) -> Table {
         let widths = columns.iter().map(|column| column.head().len()).collect();
         let (waiting, measured) = (Vec::new(), MEASURED_ROWS_MAX);
-        Table { columns, widths, waiting, measured, begun: false, ages: true }
+        let (begun, ages, wraps) = (false, Ages::Beside, false);
+        Table { columns, widths, waiting, measured, begun, ages, wraps }
     }
 
     /// A table whose rows are printed at once, at least this wide.
     pub(super) fn live(columns: &'static [Column], widths: &[usize]) -> Table {
-        let mut table = Table { measured: 1, ages: false, ..Table::new(columns) };
+        let mut table = Table { measured: 1, ages: Ages::Nowhere, ..Table::new(columns) };
         for (width, least) in table.widths.iter_mut().zip(widths) {
             *width = (*width).max(*least);
         }
@@ -126,24 +146,92 @@ impl Table {
 
     fn take_aligned(&mut self, look: Look) -> Vec<String> {
         let mut rows = self.take();
-        if self.ages && look.person {
+        let is_first = !std::mem::replace(&mut self.begun, true);
+        let fit = look.fit.unwrap_or(usize::MAX);
+        if look.person {
+            if is_first && self.ages == Ages::Beside && self.measure(&rows, Ages::Beside) > fit {
+                self.ages = Ages::Alone;
+            }
             let now = clock::now();
-            rows.iter_mut().flat_map(|row| &mut row.cells).for_each(|cell| add_age(cell, now));
+            let cells = rows.iter_mut().flat_map(|row| &mut row.cells);
+            cells.for_each(|cell| *cell = self.ages.show(cell, now));
         }
-        if !std::mem::replace(&mut self.begun, true) {
-            for row in &rows {
-                for (width, text) in self.widths.iter_mut().zip(&row.cells) {
-                    *width = (*width).max(text.chars().count().min(WIDTH_MAX));
+        if is_first {
+            self.widen(&rows, fit);
+        }
+        let aligned = |row: &Line| -> Vec<String> {
+            let mut lines = self.aligned(&row.cells, look.fit.is_some());
+            lines.iter_mut().for_each(|line| *line = look.toned(line, row.tone));
+            lines
+        };
+        rows.iter().flat_map(aligned).collect()
+    }
+
+    /// How wide these rows are as they stand, with the ages of their times.
+    fn measure(&self, rows: &[Line], ages: Ages) -> usize {
+        let now = clock::now();
+        let widest = |(place, least): (usize, &usize)| {
+            let cells = rows.iter().map(|row| ages.show(&row.cells[place], now).chars().count());
+            cells.max().unwrap_or(0).min(WIDTH_MAX).max(*least) + GAP
+        };
+        self.widths.iter().enumerate().map(widest).sum::<usize>() - GAP
+    }
+
+    /// Makes columns as wide as their texts, and no wider than the terminal has room.
+    fn widen(&mut self, rows: &[Line], fit: usize) {
+        for row in rows {
+            for (width, text) in self.widths.iter_mut().zip(&row.cells) {
+                *width = (*width).max(text.chars().count().min(WIDTH_MAX));
+            }
+        }
+        if !self.wraps {
+            return shrink(&mut self.widths, fit);
+        }
+        if let Some((last, others)) = self.widths.split_last_mut() {
+            let least = (*last).min(WRAP_MIN);
+            shrink(others, fit.saturating_sub(least + GAP));
+            let taken = others.iter().map(|width| width + GAP).sum();
+            *last = fit.saturating_sub(taken).max(least);
+        }
+    }
+
+    /// The lines of a row: more than one where the last text goes on.
+    fn aligned(&self, cells: &[String], is_bounded: bool) -> Vec<String> {
+        let mut line = String::new();
+        let mut rest = Vec::new();
+        for (place, (cell, width)) in cells.iter().zip(&self.widths).enumerate() {
+            let is_last = place + 1 == cells.len();
+            let text = match is_bounded {
+                true if is_last && self.wraps => {
+                    let indent = " ".repeat(line.chars().count());
+                    let mut parts = wrapped(cell, *width).into_iter();
+                    let first = parts.next().unwrap_or_default();
+                    rest = parts.map(|part| indent.clone() + &part).collect();
+                    first
                 }
-            }
-            if let Some(fit) = look.fit {
-                shrink(&mut self.widths, fit);
-            }
+                true => elided(cell, *width),
+                false => cell.clone(),
+            };
+            let padding = width.saturating_sub(text.chars().count()) + GAP;
+            line.push_str(&text);
+            line.extend(std::iter::repeat_n(' ', padding.min(WIDTH_MAX + GAP)));
         }
-        if look.fit.is_some() {
-            rows.iter_mut().for_each(|row| elide(&mut row.cells, &self.widths));
+        line.truncate(line.trim_end().len());
+        rest.insert(0, line);
+        rest
+    }
+}
+
+impl Ages {
+    /// A time with its age, or in its place; then it is to the second. Any other text as it is.
+    fn show(self, cell: &str, now: Time) -> String {
+        let time = Time::parse(cell).filter(|_| cell.ends_with('Z') && self != Ages::Nowhere);
+        let Some(time) = time else { return cell.to_owned() };
+        let age = show_age(now.second() - time.second());
+        match self {
+            Ages::Alone => age,
+            _ => format!("{} ({age})", time.floor_second()),
         }
-        rows.iter().map(|row| look.toned(&aligned(&row.cells, &self.widths), row.tone)).collect()
     }
 }
 
@@ -163,13 +251,6 @@ fn tone(row: &Value) -> Option<Style> {
     state.or_else(|| failed.then(|| AnsiColor::Yellow.on_default()))
 }
 
-/// Puts its age beside a time, which is to the second then.
-fn add_age(cell: &mut String, now: Time) {
-    if let Some(time) = Time::parse(cell).filter(|_| cell.ends_with('Z')) {
-        *cell = format!("{} ({})", time.floor_second(), show_age(now.second() - time.second()));
-    }
-}
-
 /// Takes from the widest columns until a line fits, or no column can give any more.
 fn shrink(widths: &mut [usize], fit: usize) {
     let gaps = GAP * widths.len().saturating_sub(1);
@@ -182,33 +263,42 @@ fn shrink(widths: &mut [usize], fit: usize) {
     }
 }
 
-/// Cuts texts that are wider than their column, and shows that they go on.
-fn elide(cells: &mut [String], widths: &[usize]) {
-    for (text, width) in cells.iter_mut().zip(widths) {
-        if text.chars().count() > *width {
-            *text = text.chars().take(width.saturating_sub(1)).chain(['…']).collect();
-        }
+/// A text that is no wider than its column, and shows that it goes on.
+fn elided(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
+        return text.to_owned();
     }
+    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
-/// The lines of a small table, aligned: its head and its rows; none without rows.
+/// A text in lines of a width, broken between words; a longer word has a line to itself.
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// The lines of a small table, aligned: its head and its rows; none without rows. A person is not
+/// shown columns in which nothing stands, and reads the last one to its end.
 pub(super) fn lines(columns: &'static [Column], rows: &[Value], look: Look) -> Vec<String> {
     if rows.is_empty() {
         return Vec::new();
     }
-    let mut table = Table::new(columns);
+    let says = |column: &&Column| {
+        !look.person || rows.iter().any(|row| !matches!(&*column.text(row), "" | row::ABSENT))
+    };
+    let columns = columns.iter().filter(says).collect();
+    let mut table = Table { wraps: true, ..Table::of(columns) };
     rows.iter().for_each(|row| table.add(row));
     table.take_aligned(look)
-}
-
-fn aligned(cells: &[String], widths: &[usize]) -> String {
-    let mut line = String::new();
-    for (cell, width) in cells.iter().zip(widths) {
-        line.push_str(cell);
-        line.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.chars().count()) + GAP));
-    }
-    line.truncate(line.trim_end().len());
-    line
 }
 
 #[cfg(test)]
@@ -256,8 +346,28 @@ mod tests {
         let look = Look { person: true, fit: None, colour: true };
         let shown = lines(COLUMNS, &rows, look);
         assert!(shown[1].ends_with(&format!("{} (3 min ago)", ago.floor_second())), "{shown:?}");
-        assert_eq!(shown[2], "\u{1b}[33mb     -      -\u{1b}[0m");
+        assert_eq!(shown[2], "\u{1b}[33mb     -\u{1b}[0m");
         assert!(!lines(COLUMNS, &rows, Look { colour: false, ..look })[2].contains('\u{1b}'));
+    }
+
+    #[test]
+    fn where_there_is_no_room_ages_stand_alone_and_the_last_text_goes_on() {
+        const CHECKS: &[Column] = &[
+            Column::Field("SINCE", "since"),
+            Column::Field("NOTHING", "nothing"),
+            Column::Field("DETAIL", "detail"),
+        ];
+        let ago = clock::now().minus(Duration::from_secs(185)).to_string();
+        let rows = [json!({"since": ago, "detail": "held: 12 rows would go; write it by hand"})];
+        let look = Look { person: true, fit: Some(45), colour: false };
+        assert_eq!(
+            lines(CHECKS, &rows, look),
+            [
+                "SINCE      DETAIL",
+                "3 min ago  held: 12 rows would go; write it",
+                "           by hand"
+            ]
+        );
     }
 
     #[test]
