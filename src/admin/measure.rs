@@ -52,6 +52,20 @@ impl Admin {
         process::text(self.started)
     }
 
+    /// What is scraped, without the gauges of what a reload has taken away.
+    pub fn without_gone(&self, text: &str) -> String {
+        let checks = self.checks();
+        let (exports, now) = (self.exports.statuses(), clock::now());
+        let forwards = self.forwards.statuses(now);
+        telemetry::series::without_gone(text, |label, value| match label {
+            "source" => self.sources.iter().any(|source| source.name.as_str() == value),
+            "export" => exports.iter().any(|export| export.name == value),
+            "forward" => forwards.iter().any(|forward| forward.name == value),
+            "of" => checks.iter().any(|check| check.of.as_deref().unwrap_or_default() == value),
+            _ => true,
+        })
+    }
+
     fn measure_health(&self) {
         let checks = self.checks();
         let overall = worst(&checks);

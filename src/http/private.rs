@@ -220,8 +220,9 @@ impl Private {
     }
 
     fn metrics(&self) -> Response<Content> {
-        let process = self.admin.get().measure();
-        let text = reply(StatusCode::OK, self.metrics.render() + &process);
+        let admin = self.admin.get();
+        let process = admin.measure();
+        let text = reply(StatusCode::OK, admin.without_gone(&self.metrics.render()) + &process);
         typed(text, "text/plain; version=0.0.4; charset=utf-8")
     }
 

@@ -79,6 +79,26 @@ pub fn record() -> Result<PrometheusHandle, BuildError> {
     Ok(handle)
 }
 
+/// The gauge that tells of sources as the store has them, configured or not.
+const STORED: &str = "suppressd_suppressions";
+
+/// What is scraped, without the gauges of what is configured no more: they would stand as they were
+/// last, until a restart. `is_there` is asked with the name and the value of each label.
+pub fn without_gone(text: &str, is_there: impl Fn(&str, &str) -> bool) -> String {
+    let gauges: Vec<Series> = all().filter(|series| series.kind == Gauge).collect();
+    let stays = |line: &&str| {
+        let Some((name, labels)) = line.split_once('{').filter(|(name, _)| *name != STORED) else {
+            return true;
+        };
+        let Some(gauge) = gauges.iter().find(|gauge| gauge.name == name) else { return true };
+        // No name that is configured has quotes.
+        let value = |label| labels.split_once(&format!("{label}=\""))?.1.split('"').next();
+        let mut labels = gauge.labels.split(' ').filter(|label| !label.is_empty());
+        labels.all(|label| value(label).is_none_or(|value| is_there(label, value)))
+    };
+    text.split_inclusive('\n').filter(stays).collect()
+}
+
 impl Series {
     fn parse(line: &'static str) -> Option<Series> {
         let mut fields = line.splitn(4, '|');
@@ -113,6 +133,17 @@ impl Series {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_configured_no_more_is_not_scraped() {
+        let line = |name, label, value| format!("suppressd_{name}{{{label}=\"{value}\"}} 1\n");
+        let stays = line("export_rows", "export", "a")
+            + &line("suppressions", "source", "gone")
+            + &line("export_failures_total", "export", "gone")
+            + "suppressd_ready 1\n";
+        let text = line("export_rows", "export", "gone") + &stays;
+        assert_eq!(without_gone(&text, |label, value| (label, value) == ("export", "a")), stays);
+    }
 
     #[test]
     fn names_and_kinds_follow_the_convention() {

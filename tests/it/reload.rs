@@ -198,6 +198,9 @@ fn what_is_new_appears_and_what_is_gone_goes() {
     assert_eq!(names("exports", "name"), ["postfix", "new"]);
     assert_eq!(names("sources", "name"), ["test", "new"]);
     assert_eq!(names("lookups", "listen").len(), 1);
+    let scraped = |export| daemon.metric(&format!("suppressd_export_rows{{export=\"{export}\"}}"));
+    assert!(scraped("new").is_some());
+    assert_eq!(scraped("old"), None);
     // The export that is gone stays as it was, and is written no more.
     wait_for("the hard bounce", PATIENCE, || {
         home.export().contains("hard@example.com").then_some(())
