@@ -1,18 +1,17 @@
 //! The daemon as a process that is ended and started again on the same state, and what it takes.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::load::{Connection, SECRET};
+use crate::load::Connection;
+use crate::spawn::{Spawned, configure, get, spawn, until_ready};
 
-/// How often it is asked while something is waited for, and how long nothing may happen.
-const AGAIN: Duration = Duration::from_millis(5);
+/// How long nothing may happen until it is quiet, and how long is waited for anything.
 const QUIET: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(3600);
 
@@ -33,52 +32,19 @@ pub(crate) struct Resident {
     pub(crate) most: f64,
 }
 
-fn spawn(config: &Path) -> Result<(Child, SocketAddr, SocketAddr)> {
-    // Another build may be measured in its place, to compare two.
-    let usual = env!("CARGO_BIN_EXE_suppressd").to_owned();
-    let mut command = Command::new(std::env::var("SUPPRESSD").unwrap_or(usual));
-    command.args(["run", "-c"]).arg(config).stderr(Stdio::piped());
-    command.env("SUPPRESSD_LOG", "info").env_remove("JOURNAL_STREAM");
-    let mut child = command.spawn()?;
-    let mut lines = BufReader::new(child.stderr.take().context("no output")?).lines();
-    let (mut hooks, mut admin): (Option<SocketAddr>, Option<SocketAddr>) = (None, None);
-    while hooks.is_none() || admin.is_none() {
-        let line = lines.next().context("the daemon did not listen")??;
-        for (listener, bound) in [("http", &mut hooks), ("admin", &mut admin)] {
-            let mark = format!("listening listener=\"{listener}\" on=");
-            if let Some((_, rest)) = line.split_once(&mark) {
-                *bound = Some(rest.trim().parse()?);
-            }
-        }
-    }
-    let (hooks, admin) = hooks.zip(admin).context("the daemon did not listen")?;
-    let verbose = std::env::var_os("VERBOSE").is_some();
-    std::thread::spawn(move || {
-        for line in lines.map_while(Result::ok).filter(|_| verbose) {
-            println!("    {line}");
-        }
-    });
-    Ok((child, hooks, admin))
-}
-
 impl Daemon {
     /// Starts one on a new directory.
     pub(crate) async fn start(directory: &Path) -> Result<Daemon> {
-        let config = directory.join("config.toml");
-        let text = format!(
-            "[store]\npath = \"{0}/state\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
-             [admin]\nlisten = \"127.0.0.1:0\"\n[control]\nsocket = \"{0}/control.sock\"\n\
-             [[source]]\nname = \"bench\"\nprovider = \"generic\"\n\
-             webhook = {{ secret = \"{SECRET}\" }}\n\
-             [[export]]\nname = \"postfix\"\nformat = \"postfix-access\"\ntable = \"lmdb\"\n\
+        let beside = format!(
+            "[[export]]\nname = \"postfix\"\nformat = \"postfix-access\"\ntable = \"lmdb\"\n\
              path = \"{0}/access.lmdb\"\n\
              [[lookup]]\nprotocol = \"socketmap\"\nlisten = \"unix:{0}/lookup.sock\"\n",
             directory.display()
         );
-        fs::write(&config, text)?;
-        let (child, hooks, admin) = spawn(&config)?;
+        let config = configure(directory, &beside)?;
+        let Spawned { child, hooks, admin } = spawn(&config)?;
         let daemon = Daemon { child, config, state: directory.join("state"), hooks, admin };
-        daemon.until_ready().await?;
+        until_ready(admin).await?;
         Ok(daemon)
     }
 
@@ -98,25 +64,16 @@ impl Daemon {
     /// Starts it again; says when it took a notification, and when it was ready.
     pub(crate) async fn restart(&mut self) -> Result<(Duration, Duration)> {
         let started = Instant::now();
-        (self.child, self.hooks, self.admin) = spawn(&self.config)?;
+        let Spawned { child, hooks, admin } = spawn(&self.config)?;
+        (self.child, self.hooks, self.admin) = (child, hooks, admin);
         let (mut request, mut body) = (String::new(), String::new());
         let mut connection = Connection::open(self.hooks).await?;
         let first = crate::load::next(1, u64::MAX).context("no number is left")?;
         crate::load::put_request(&mut request, &mut body, &crate::load::key()?, first, 1)?;
         ensure!(connection.ask(request.as_bytes()).await?.0 == 200, "it took no notification");
         let took = started.elapsed();
-        self.until_ready().await?;
+        until_ready(admin).await?;
         Ok((took, started.elapsed()))
-    }
-
-    async fn until_ready(&self) -> Result<()> {
-        let started = Instant::now();
-        let mut connection = Connection::open(self.admin).await?;
-        while connection.ask(b"GET /readyz HTTP/1.1\r\nhost: bench\r\n\r\n").await?.0 != 200 {
-            ensure!(started.elapsed() < PATIENCE, "it did not become ready");
-            tokio::time::sleep(AGAIN).await;
-        }
-        Ok(())
     }
 
     /// Waits until nothing that is acknowledged is still to be applied.
@@ -124,8 +81,8 @@ impl Daemon {
         let started = Instant::now();
         let mut connection = Connection::open(self.admin).await?;
         loop {
-            let request = b"GET /metrics HTTP/1.1\r\nhost: bench\r\n\r\n";
-            let text = String::from_utf8_lossy(connection.ask(request).await?.1).into_owned();
+            let answer = connection.ask(&get("/metrics")).await?.1;
+            let text = String::from_utf8_lossy(answer).into_owned();
             let lag = text.lines().find_map(|line| line.strip_prefix("suppressd_store_lag_bytes "));
             if lag.is_some_and(|lag| lag.trim() == "0") {
                 return Ok(());
@@ -176,9 +133,9 @@ impl Drop for Daemon {
 
 /// Asks for an address until it is suppressed.
 pub(crate) async fn find(connection: &mut Connection, address: &str) -> Result<()> {
-    let request = format!("GET /v1/suppressions/{address} HTTP/1.1\r\nhost: bench\r\n\r\n");
+    let request = get(&format!("/v1/suppressions/{address}"));
     let started = Instant::now();
-    while connection.ask(request.as_bytes()).await?.0 != 200 {
+    while connection.ask(&request).await?.0 != 200 {
         ensure!(started.elapsed() < PATIENCE, "what was answered is not found");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

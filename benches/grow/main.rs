@@ -15,6 +15,8 @@ mod log;
 #[path = "../support/measure.rs"]
 #[expect(dead_code, reason = "other benches measure more")]
 mod measure;
+#[path = "../support/spawn.rs"]
+mod spawn;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -114,7 +116,8 @@ async fn fill(daemon: &Daemon, size: u64) -> Result<Duration> {
     let started = Instant::now();
     let mut senders = JoinSet::new();
     for _ in 0..FILLING {
-        let mut connection = Connection::open(daemon.hooks).await?;
+        let hooks = daemon.hooks;
+        let mut connection = Connection::open(hooks).await?;
         senders.spawn(async move {
             let (mut request, mut body) = (String::new(), String::new());
             while let Some(first) = load::next(FILL, size) {
@@ -122,6 +125,8 @@ async fn fill(daemon: &Daemon, size: u64) -> Result<Duration> {
                 // Too far behind: what is measured is then how fast it gets on.
                 while connection.ask(request.as_bytes()).await?.0 == 503 {
                     tokio::time::sleep(Duration::from_millis(50)).await;
+                    // It may have been closed with that answer.
+                    connection = Connection::open(hooks).await?;
                 }
             }
             anyhow::Ok(())

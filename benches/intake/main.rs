@@ -13,6 +13,8 @@ mod log;
 #[path = "../support/measure.rs"]
 #[expect(dead_code, reason = "other benches measure more")]
 mod measure;
+#[path = "../support/spawn.rs"]
+mod spawn;
 mod target;
 
 use std::net::SocketAddr;
@@ -183,9 +185,9 @@ async fn look(
 /// Asks for an address until it is suppressed.
 async fn find(connection: &mut Connection, number: u64) -> Result<()> {
     let path = format!("/v1/suppressions/{}", event::address(number));
-    let request = format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n");
+    let request = spawn::get(&path);
     let started = Instant::now();
-    while connection.ask(request.as_bytes()).await?.0 != 200 {
+    while connection.ask(&request).await?.0 != 200 {
         ensure!(started.elapsed() < FOUND_MAX, "what was answered is not found");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

@@ -5,12 +5,11 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::load::{Connection, SECRET};
+use crate::spawn::{Spawned, configure, spawn, until_ready};
 
 /// The argument with which this program becomes the limit.
 pub(crate) const LIMIT: &str = "--serve-limit";
@@ -51,46 +50,10 @@ pub(crate) fn limit() -> Result<Target> {
 /// Starts the daemon, and waits until it is ready.
 pub(crate) async fn daemon() -> Result<Target> {
     let directory = directory()?;
-    let config = configure(directory.path())?;
-    // Another build may be measured in its place, to compare two.
-    let usual = env!("CARGO_BIN_EXE_suppressd").to_owned();
-    let mut command = Command::new(std::env::var("SUPPRESSD").unwrap_or(usual));
-    command.args(["run", "-c"]).arg(config).stderr(Stdio::piped());
-    command.env("SUPPRESSD_LOG", "info").env_remove("JOURNAL_STREAM");
-    let mut child = command.spawn()?;
-    let mut lines = BufReader::new(child.stderr.take().context("no output")?).lines();
-    let (mut hooks, mut admin): (Option<SocketAddr>, Option<SocketAddr>) = (None, None);
-    while hooks.is_none() || admin.is_none() {
-        let line = lines.next().context("the daemon did not listen")??;
-        for (listener, bound) in [("http", &mut hooks), ("admin", &mut admin)] {
-            let mark = format!("listening listener=\"{listener}\" on=");
-            if let Some((_, rest)) = line.split_once(&mark) {
-                *bound = Some(rest.trim().parse()?);
-            }
-        }
-    }
-    let (hooks, admin) = hooks.zip(admin).context("the daemon did not listen")?;
-    // Its further lines have to go somewhere.
-    std::thread::spawn(move || lines.for_each(drop));
+    let Spawned { child, hooks, admin } = spawn(&configure(directory.path(), "")?)?;
     let target = Target { child, _directory: directory, hooks, admin: Some(admin) };
-    let mut connection = Connection::open(admin).await?;
-    while connection.ask(b"GET /readyz HTTP/1.1\r\nhost: bench\r\n\r\n").await?.0 != 200 {
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    until_ready(admin).await?;
     Ok(target)
-}
-
-fn configure(directory: &Path) -> Result<std::path::PathBuf> {
-    let text = format!(
-        "[store]\npath = \"{0}/state\"\n[http]\nlisten = \"127.0.0.1:0\"\n\
-         [admin]\nlisten = \"127.0.0.1:0\"\n[control]\nsocket = \"{0}/control.sock\"\n\
-         [[source]]\nname = \"bench\"\nprovider = \"generic\"\n\
-         webhook = {{ secret = \"{SECRET}\" }}\n",
-        directory.display()
-    );
-    let path = directory.join("config.toml");
-    fs::write(&path, text)?;
-    Ok(path)
 }
 
 impl Target {

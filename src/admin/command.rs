@@ -152,7 +152,7 @@ pub enum Command {
         /// The recipient.
         address: String,
     },
-    /// Looks at journal, checkpoints, image and store: a row for each, and for each problem.
+    /// Looks at journal, checkpoints, base and store: a row for each, and for each problem.
     Verify,
     /// The payloads in quarantine: one row each.
     QuarantineList,

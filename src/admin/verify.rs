@@ -39,6 +39,7 @@ pub fn verify_stopped(
     let (start, end) = (looked.start, looked.end);
     let mut rows = looked.rows;
     rows.extend(store::verify_checkpoints(&paths, &folder, start, &|| end)?);
+    rows.extend(store::verify_base(&paths.base)?);
     rows.extend(store::verify_index(&paths.index)?);
     let behind = "the store is not whole, or not level with the journal: start suppressd";
     let none = |why: &str| vec![export::not_compared(state, why)];
@@ -130,8 +131,9 @@ impl Admin {
         let mut rows = looked.rows;
         let checkpoints = store::verify_checkpoints(&paths, &folder, looked.start, &end);
         rows.extend(checkpoints.map_err(unread)?);
+        rows.extend(store::verify_base(&paths.base).map_err(unread)?);
         rows.extend(store::verify_index(&paths.index).map_err(unread)?);
-        rows.extend(self.reader.verify(&paths, (looked.start, end()))?);
+        rows.push(self.reader.verify(&paths, (looked.start, end()))?);
         rows.extend(kept(&self.quarantine).map_err(unread)?);
         Ok(rows)
     }

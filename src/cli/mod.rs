@@ -147,7 +147,7 @@ enum Verb {
     Backup(backup::Arguments),
     /// Put a backup into an empty state directory
     Restore(restore::Arguments),
-    /// Verify the state directory: journal, checkpoints, image and store against each other; or a
+    /// Verify the state directory: journal, checkpoints, base and store against each other; or a
     /// backup
     Verify(verify::Arguments),
     /// Print a completion script for a shell

@@ -1,4 +1,5 @@
-//! `suppressd verify`: a state directory's journal, checkpoints, image and store, and the exports.
+//! `suppressd verify`: a state directory's journal, checkpoints, base, index and store, and the
+//! exports.
 //!
 //! A running daemon is asked. Where none is running the files are read here, and none is changed.
 

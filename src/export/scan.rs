@@ -226,7 +226,7 @@ impl Scan<'_> {
         }
         if weightiest(&mut of.live, live) || of.live.is_none() {
             of.spelling.clear();
-            of.spelling.push_str(gist.spelling(&of.key));
+            of.spelling.push_str(gist.spelling());
         }
     }
 

@@ -126,7 +126,7 @@ impl Applier {
         let (from, within) = self.starting_point(&mut writer, end)?;
         let progress = Progress::new(&self.journal, from, within);
         let mut session = Session { writer, progress, attempt, again: true };
-        let mut chores = Chores::new(&self.checkpoints)?;
+        let mut chores = Chores::new(&self.settings, &self.checkpoints, &session.writer)?;
         self.reader.attach_behind(&view);
         if self.lacks_start(self.journal.start()?)? {
             chores.want_checkpoint(&self.settings);
@@ -153,7 +153,8 @@ impl Applier {
                 self.become_ready(&view, reached, believed);
                 telemetry::ingest::store_ready(started.elapsed().as_secs_f64());
             }
-            if self.shared.rotten.swap(false, Ordering::Relaxed) {
+            let is_rotten = self.shared.rotten.swap(false, Ordering::Relaxed);
+            if is_rotten || session.writer.base().check().is_err() {
                 self.rotten = true;
                 return Err(StoreError::Damaged("a part of it cannot be read".to_owned()));
             }
@@ -164,7 +165,6 @@ impl Applier {
             if stopping {
                 return chores.finish(&self.settings, &session.writer, true);
             }
-            chores.image(&session.writer)?;
             self.wait(chores.is_idle());
         }
     }

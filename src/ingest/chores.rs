@@ -1,4 +1,4 @@
-//! What the applier sees to beside applying: syncing, checkpoints, the image, the index, and
+//! What the applier sees to beside applying: syncing, checkpoints, the base, the index, and
 //! retention.
 
 use std::fmt::Display;
@@ -8,6 +8,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::Settings;
+use super::runs::Runs;
 use crate::clock::{self, Step, Steps};
 use crate::journal;
 use crate::model::{Position, Time};
@@ -16,8 +17,6 @@ use crate::telemetry;
 
 /// Keys looked at in one go when old events are forgotten.
 const FORGET_KEYS: usize = 5_000;
-/// The wait before another image of the standings is tried.
-const IMAGE_AGAIN: Duration = Duration::from_secs(10 * 60);
 /// Nothing is trimmed before a clock was believed for so long: by which both checkpoints that are
 /// kept were written, or that has not been set while this process runs. Without anything new there
 /// are no new checkpoints, and what is old goes all the same.
@@ -41,16 +40,12 @@ pub(super) struct Chores {
     writing: Option<JoinHandle<io::Result<()>>>,
     /// Those that were there at the start are being read.
     verifying: Option<JoinHandle<io::Result<()>>>,
-    imaging: Option<JoinHandle<Result<(), StoreError>>>,
-    /// An image could not be written: none is begun before.
-    image_after: Instant,
+    runs: Runs,
     /// Bytes applied since the last run of the index.
     unindexed: u64,
     merging: Option<JoinHandle<io::Result<()>>>,
     /// A run could not be written: none is tried before.
     index_after: Instant,
-    /// There may be events in the store of an earlier version.
-    clearing: bool,
     trimmed: Option<Instant>,
     steps: Steps,
     /// Since when the clock was not set.
@@ -61,7 +56,11 @@ pub(super) struct Chores {
 
 impl Chores {
     /// Begins with having read what checkpoints there are: nothing is trimmed on their word before.
-    pub(super) fn new(checkpoints: &Arc<Checkpoints>) -> io::Result<Chores> {
+    pub(super) fn new(
+        settings: &Settings,
+        checkpoints: &Arc<Checkpoints>,
+        writer: &Writer,
+    ) -> io::Result<Chores> {
         let now = Instant::now();
         let there = Arc::clone(checkpoints);
         let verifying = Builder::new().name("verify".to_owned()).spawn(move || there.verify())?;
@@ -73,12 +72,10 @@ impl Chores {
             checkpoints: Arc::clone(checkpoints),
             writing: None,
             verifying: Some(verifying),
-            imaging: None,
-            image_after: now,
+            runs: Runs::new(settings.base_keys, writer),
             unindexed: 0,
             merging: None,
             index_after: now,
-            clearing: true,
             trimmed: None,
             steps: Steps::new(clock::now(), now),
             steady: now,
@@ -98,7 +95,7 @@ impl Chores {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        !self.clearing && self.forgetting.is_none() && self.writing.is_none()
+        self.runs.is_idle() && self.forgetting.is_none() && self.writing.is_none()
     }
 
     /// Syncs, writes checkpoints, trims and forgets, each when it is due.
@@ -121,6 +118,7 @@ impl Chores {
             self.synced = Instant::now();
         }
         self.index(writer)?;
+        self.runs.work(writer)?;
         self.checkpoint(settings, writer)?;
         if self.trimmed.is_none_or(|last| last.elapsed() >= TRIM_EVERY) {
             self.trimmed = Some(Instant::now());
@@ -154,11 +152,6 @@ impl Chores {
             let index = Arc::clone(writer.index());
             let thread = Builder::new().name("index".to_owned()).spawn(move || index.merge());
             self.merging = Some(thread?);
-        }
-        if self.clearing {
-            let mut batch = Batch::default();
-            self.clearing = writer.clear(&mut batch, FORGET_KEYS)?;
-            writer.commit_beside(batch)?;
         }
         Ok(())
     }
@@ -230,26 +223,6 @@ impl Chores {
         if all {
             writer.leave_clean_mark(&settings.store().checkpoint)?;
         }
-        if let Some(imaging) = self.imaging {
-            // It has found out by now that nobody wants it.
-            let _ = imaging.join();
-        }
-        Ok(())
-    }
-
-    /// Starts an image of the standings when one is wanted: now, as nothing else is to be done.
-    pub(super) fn image(&mut self, writer: &Writer) -> Result<(), StoreError> {
-        if let Some(Err(error)) = ended(&mut self.imaging) {
-            telemetry::ingest::image_failed(error);
-            self.image_after = Instant::now() + IMAGE_AGAIN;
-        }
-        if self.imaging.is_some() || Instant::now() < self.image_after {
-            return Ok(());
-        }
-        if let Some(image) = writer.next_image() {
-            let thread = Builder::new().name("image".to_owned()).spawn(move || image.write());
-            self.imaging = Some(thread?);
-        }
         Ok(())
     }
 
@@ -278,9 +251,18 @@ impl Chores {
 }
 
 /// What came of a thread, if it has ended.
-fn ended<E: Display>(thread: &mut Option<JoinHandle<Result<(), E>>>) -> Option<Result<(), String>> {
-    let thread = thread.take_if(|thread| thread.is_finished())?;
-    Some(match thread.join() {
+pub(super) fn ended<T, E: Display>(
+    thread: &mut Option<JoinHandle<Result<T, E>>>,
+) -> Option<Result<T, String>> {
+    let has_ended = thread.as_ref().is_some_and(JoinHandle::is_finished);
+    has_ended.then(|| joined(thread)).flatten()
+}
+
+/// What comes of a thread; waits until it has ended.
+pub(super) fn joined<T, E: Display>(
+    thread: &mut Option<JoinHandle<Result<T, E>>>,
+) -> Option<Result<T, String>> {
+    Some(match thread.take()?.join() {
         Ok(result) => result.map_err(|error| error.to_string()),
         Err(_) => Err("the thread panicked".to_owned()),
     })

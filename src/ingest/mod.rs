@@ -1,8 +1,7 @@
 //! The one way in: hand over a submission, and be answered when it is durable.
 //!
-//! The committer writes and syncs what is waiting, in groups that form by themselves. Behind it
-//! the applier merges the journal into the store; no answer waits for that, but it may not fall
-//! far behind.
+//! The committer writes and syncs what is waiting, in groups that form by themselves. Behind it the
+//! applier merges the journal into the store; no answer waits, but it may not fall far behind.
 
 mod applier;
 mod apply;
@@ -13,6 +12,7 @@ mod committer;
 mod flow;
 mod hold;
 mod progress;
+mod runs;
 mod scrub;
 
 use std::io;
@@ -49,7 +49,6 @@ pub const MEMORY: usize = 16 << 20;
 pub const RECORD_BYTES: usize = 4 << 20;
 /// How far the store may be behind the journal, in bytes, before intake waits for it.
 const LAG_BYTES_MAX: u64 = 1 << 30;
-
 /// Longest wait of an operator's question for what was acknowledged before it.
 const LEVEL_WAIT: Duration = Duration::from_secs(2);
 
@@ -177,6 +176,8 @@ pub struct Settings {
     pub policy: Policy,
     /// A checkpoint is written after so many bytes of journal.
     pub checkpoint_bytes: u64,
+    /// A run of the base is made of so many changed keys.
+    pub base_keys: usize,
     /// A checkpoint is written after this time, if there is anything new.
     pub checkpoint_every: Duration,
     /// The store is synced at this interval: so much must be applied again after a crash.
@@ -203,6 +204,7 @@ impl Settings {
             memory: MEMORY,
             policy,
             checkpoint_bytes: 256 << 20,
+            base_keys: 1 << 17,
             checkpoint_every: Duration::from_secs(24 * 60 * 60),
             sync_every: Duration::from_secs(10),
         }

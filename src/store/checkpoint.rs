@@ -4,17 +4,19 @@
 //! "SUPCKPT2" position:u64, then for each key: length:u16 length:u32 key value,
 //! then 0xffff, the number of keys:u64, and the CRC-32 of all before it:u32
 //! ```
-//! Numbers are little-endian. The first form had events and messages in it. `Checkpoints`
-//! (`checkpoints.rs`) knows which there are.
+//! Numbers are little-endian. The first form had events and messages in it. Keys of standings are
+//! in order. `Checkpoints` (`checkpoints.rs`) knows which there are.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
+use super::base::Base;
 use super::codec::{is_newer, is_newer_form};
-use super::keys::{COUNTS, EVENT, HOLD, MESSAGE, META};
+use super::keys::{COUNTS, EVENT, HOLD, MESSAGE, META, QUIET, RUNS, STANDING};
 use super::{StoreError, open::Loader};
 use crate::journal::{create_private, open_regular};
 use crate::model::Position;
@@ -54,18 +56,23 @@ fn damaged(why: &str) -> Flaw {
 /// be as it was here.
 pub struct Snapshot {
     tree: sled::Tree,
+    base: Arc<Base>,
     applied: Position,
     fixed: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Snapshot {
-    pub(super) fn take(tree: &sled::Tree, applied: Position) -> Result<Snapshot, StoreError> {
+    pub(super) fn take(
+        tree: &sled::Tree,
+        base: &Arc<Base>,
+        applied: Position,
+    ) -> Result<Snapshot, StoreError> {
         let mut fixed = Vec::new();
         for pair in [COUNTS, HOLD].into_iter().flat_map(|prefix| tree.scan_prefix([prefix])) {
             let (key, value) = pair?;
             fixed.push((key.to_vec(), value.to_vec()));
         }
-        Ok(Snapshot { tree: tree.clone(), applied, fixed })
+        Ok(Snapshot { tree: tree.clone(), base: Arc::clone(base), applied, fixed })
     }
 
     /// The position it stands for.
@@ -88,8 +95,16 @@ impl Snapshot {
         }
         for pair in &self.tree {
             let (key, value) = pair.map_err(io::Error::other)?;
-            if !is_left_out(&key) && !matches!(key.first(), Some(&COUNTS | &HOLD)) {
+            let is_fixed = matches!(key.first(), Some(&COUNTS | &HOLD));
+            if !is_left_out(&key) && !is_fixed && !Base::has(&key) {
                 out.pair(&key, &value)?;
+                number += 1;
+            }
+        }
+        for prefix in [QUIET, STANDING] {
+            let mut scan = self.base.scan_prefix(prefix);
+            while scan.advance().map_err(io::Error::other)? {
+                out.pair(scan.key(), scan.value())?;
                 number += 1;
             }
         }
@@ -102,9 +117,10 @@ impl Snapshot {
     }
 }
 
-/// The position has a place of its own; events and messages of earlier versions are in the index.
-fn is_left_out(key: &[u8]) -> bool {
-    matches!(key.first(), Some(&EVENT | &MESSAGE)) || key == META
+/// The position has a place of its own, and the runs are of the store itself; events and messages
+/// of earlier versions are in the index.
+pub(super) fn is_left_out(key: &[u8]) -> bool {
+    matches!(key.first(), Some(&EVENT | &MESSAGE)) || key == META || key == RUNS
 }
 
 /// Reads a checkpoint to its end, and nothing of it is taken; says how many keys it has. It is read

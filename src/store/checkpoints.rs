@@ -126,6 +126,14 @@ impl Checkpoints {
         Ok(kept.get(KEPT - 1).copied())
     }
 
+    /// How large one is, in bytes.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub(super) fn bytes(&self, position: Position) -> io::Result<u64> {
+        Ok(fs::metadata(path(&self.dir, position))?.len())
+    }
+
     /// Loads one that is whole.
     ///
     /// # Errors

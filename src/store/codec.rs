@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Mass, Rate, Sight, StoreError, keys};
 use crate::model::{
-    Behind, Cuts, Gist, Hold, Origin, Position, Pushed, Standing, Standing1, Standing2, Time, Turn,
+    Behind, Cuts, Hold, Origin, Position, Pushed, Standing, Standing1, Standing2, Time, Turn,
 };
 
-/// A type that is a value of the store, or of an image of it.
+/// A type that is a value of the store.
 pub(super) trait Form: Sized {
     /// The form that values are written in.
     const NUMBER: u8 = 1;
@@ -25,7 +25,6 @@ pub(super) trait Form: Sized {
 impl Form for Behind {}
 impl Form for Counts {}
 impl Form for EventRef {}
-impl Form for Meta {}
 impl Form for Position {}
 impl Form for Pushed {}
 impl Form for Turn {}
@@ -40,11 +39,6 @@ impl Form for Standing {
             _ => None,
         }
     }
-}
-
-/// With the standing in it. An image of an earlier form is made anew.
-impl Form for Gist<'_> {
-    const NUMBER: u8 = 3;
 }
 
 /// The deliveries of an address of which nothing else is known. The first form was a date alone.
@@ -111,11 +105,11 @@ pub struct Counts {
     pub last_poll: Option<Time>,
 }
 
-/// The forms of a [`Meta`] beside the first: within a record; and of a store whose events are in
-/// the index, where the first releases had them in the store.
-const META_WITHIN: u8 = 2;
-const META_INDEXED: u8 = 3;
-const META_INDEXED_WITHIN: u8 = 4;
+/// The forms of a [`Meta`], between records and within one. Of a store with the events of the first
+/// releases in it; of one that had all standings; and of one beside a base.
+const META_EVENTS: [u8; 2] = [1, 2];
+const META_STANDINGS: [u8; 2] = [3, 4];
+const META_BASED: [u8; 2] = [5, 6];
 
 /// What was applied, and what must be there then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,30 +119,28 @@ pub(super) struct Meta {
     /// How many elements of the record that starts there are applied already.
     #[serde(skip)]
     pub(super) part: u32,
-    /// Its events are in the index. What is in it of events and messages counts no more.
+    /// Its standings are in the base. An earlier store is brought over as it is opened.
     #[serde(skip)]
-    pub(super) indexed: bool,
-    /// How many keys there are, but for this one.
+    pub(super) based: bool,
+    /// How many keys sled has, but for this one.
     pub(super) keys: u64,
-    /// The sum of the checksums of all keys with their values.
+    /// The sum of the checksums of all of them with their values.
     pub(super) sum: u64,
-    /// How many of the keys are standings that say more than a delivery.
+    /// How many standings say more than a delivery, in the base and beside it.
     pub(super) standings: u64,
     /// How many of the keys are elements in quarantine.
     pub(super) quarantined: u64,
 }
 
+impl Form for Meta {
+    const NUMBER: u8 = META_BASED[0];
+}
+
 impl Meta {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = encode(self);
-        let within = self.part > 0;
-        bytes[0] = match (self.indexed, within) {
-            (false, false) => Meta::NUMBER,
-            (false, true) => META_WITHIN,
-            (true, false) => META_INDEXED,
-            (true, true) => META_INDEXED_WITHIN,
-        };
-        if within {
+        if self.part > 0 {
+            bytes[0] = META_BASED[1];
             bytes.extend_from_slice(&self.part.to_le_bytes());
         }
         bytes
@@ -156,24 +148,18 @@ impl Meta {
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Meta, StoreError> {
         let (form, mut rest) = bytes.split_first().ok_or_else(damaged)?;
-        let (indexed, within) = match *form {
-            Meta::NUMBER => (false, false),
-            META_WITHIN => (false, true),
-            META_INDEXED => (true, false),
-            META_INDEXED_WITHIN => (true, true),
-            0 => return Err(damaged()),
-            form => {
-                let what = format!("the store (its position is in form {form})");
-                return Err(StoreError::Newer(what));
-            }
+        let forms = [META_EVENTS, META_STANDINGS, META_BASED];
+        let Some([_, within]) = forms.into_iter().find(|forms| forms.contains(form)) else {
+            let what = || format!("the store (its position is in form {form})");
+            return Err(if *form == 0 { damaged() } else { StoreError::Newer(what()) });
         };
         let mut part = 0;
-        if within {
+        if *form == within {
             let (before, last) = rest.split_last_chunk().ok_or_else(damaged)?;
             (rest, part) = (before, u32::from_le_bytes(*last));
         }
         let meta: Meta = postcard::from_bytes(rest).map_err(|_| damaged())?;
-        Ok(Meta { part, indexed, ..meta })
+        Ok(Meta { part, based: META_BASED.contains(form), ..meta })
     }
 }
 
@@ -299,23 +285,19 @@ mod tests {
     fn the_position_says_by_its_form_what_is_in_the_store() {
         let applied = Position { segment: 3, offset: 88 };
         let meta = Meta { applied, keys: 1 << 40, sum: 7, standings: 300, ..Meta::default() };
-        // As the first release wrote it.
-        assert_eq!(meta.encode(), encode(&meta));
-        assert_eq!(meta.encode()[0], Meta::NUMBER);
-        assert_eq!(Meta::decode(&meta.encode()), Ok(meta));
-        for (part, indexed, form) in [
-            (70_000, false, META_WITHIN),
-            (0, true, META_INDEXED),
-            (70_000, true, META_INDEXED_WITHIN),
-        ] {
-            let other = Meta { part, indexed, ..meta };
-            assert_eq!(other.encode()[0], form);
-            assert_eq!(Meta::decode(&other.encode()), Ok(other));
+        let within = Meta { part: 70_000, ..meta };
+        for (forms, based) in [(META_EVENTS, false), (META_STANDINGS, false), (META_BASED, true)] {
+            for (meta, form) in [meta, within].into_iter().zip(forms) {
+                let mut bytes = meta.encode();
+                assert!(META_BASED.contains(&bytes[0]), "it is written in the present form");
+                bytes[0] = form;
+                assert_eq!(Meta::decode(&bytes), Ok(Meta { based, ..meta }));
+            }
         }
-        for bytes in [&[][..], &[0, 1], &[Meta::NUMBER], &[META_WITHIN, 1], &[META_INDEXED]] {
+        for bytes in [&[][..], &[0, 1], &[META_EVENTS[0]], &[META_EVENTS[1], 1], &[META_BASED[1]]] {
             assert!(matches!(Meta::decode(bytes), Err(StoreError::Damaged(_))), "{bytes:?}");
         }
-        let next = META_INDEXED_WITHIN + 1;
+        let next = META_BASED[1] + 1;
         assert!(matches!(Meta::decode(&[next]), Err(StoreError::Newer(_))));
     }
 }

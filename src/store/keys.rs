@@ -13,23 +13,26 @@
 //! o mass                 a mass that is held
 //! o mass address 0 stream    a standing that it holds
 //! p source 0 address     what we did on a provider's own list
-//! q address 0 stream     the last delivery, where nothing else is known
+//! q address 0 stream     the last delivery, where nothing else is known: what the base has not
 //! r source 0 domain 0 class    how many new suppressions there were of late
-//! s address 0 stream     a standing that says more
+//! s address 0 stream     a standing that says more: what the base has not
 //! t                      by which rule masses are held
 //! x quarantine-id        what could not be applied, and why
 //! z quarantine-id        why an element could not be read
 //! ```
 //! `#` is a hash of 8 bytes, `##` of 16. `q` stands before `s`: a scan that races a standing's
-//! change from the one to the other sees it at least once.
+//! change from the one to the other sees it at least once. Those of `q` and `s` are in the base
+//! (`base/`); the tree has what has changed beside it, with an empty value for what is gone.
 
 use sha2::{Digest, Sha256};
 
 use super::{Kin, ListedKey, TurnPlace};
 use crate::model::{MassId, Position, QuarantineId, Reason, Scope, SourceName};
 
-/// What was applied, and what must be there. The only key without a prefix letter.
+/// What was applied, and what must be there. It and the next have no prefix letter.
 pub(super) const META: &[u8] = b"\0meta";
+/// Which runs of the base count.
+pub(super) const RUNS: &[u8] = b"\0runs";
 
 pub(super) const BEHIND: u8 = b'b';
 pub(super) const CURSOR: u8 = b'c';
@@ -127,9 +130,10 @@ pub(super) fn standing(prefix: u8, address: &str, scope: &Scope) -> Vec<u8> {
     [&[prefix], address.as_bytes(), &[0], stream.as_bytes()].concat()
 }
 
-/// All the scopes of one address.
-pub(super) fn standings_of(prefix: u8, address: &str) -> Vec<u8> {
-    [&[prefix], address.as_bytes(), &[0]].concat()
+/// All the scopes of one address: from which key on, and before which.
+pub(super) fn standings_of(prefix: u8, address: &str) -> (Vec<u8>, Vec<u8>) {
+    let all = |end| [&[prefix], address.as_bytes(), &[end]].concat();
+    (all(0), all(1))
 }
 
 /// The address and the scope in the key of a standing.

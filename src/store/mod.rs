@@ -4,34 +4,35 @@
 //! it will not open or is not what it must be. So nothing that is acknowledged rests on it.
 
 mod attempt;
+mod base;
 mod behind;
 mod checkpoint;
 mod checkpoints;
 mod codec;
 mod events;
-mod image;
+mod filter;
 mod index;
 mod keys;
-mod known;
 mod listed;
 mod masses;
 mod note;
 mod open;
+mod paced;
 mod pushed;
 mod quarantine;
 mod reader;
 mod record;
-mod scan;
+mod tiers;
 mod turns;
 mod verify;
 mod writer;
 
 pub use attempt::{Attempt, Place};
+pub use base::{Base, Made, Next, verify_base};
 pub use checkpoint::Snapshot;
 pub use checkpoints::{Checkpoints, newest_checkpoint, set_aside_checkpoints};
 pub use codec::Counts;
 pub use events::{EventFilter, EventPlace, EventScan, Step, Told};
-pub use image::NextImage;
 pub use index::{Index, verify_index};
 pub use listed::{ListedKey, ListedRow, ListedRows, Sight};
 pub use masses::{HeldRow, Kin, Mass, Rate};

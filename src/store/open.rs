@@ -1,5 +1,6 @@
 //! Opening the store, checking that it is what it must be, and making it again if it is not.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
@@ -10,14 +11,13 @@ use std::sync::Arc;
 use nix::sys::statvfs::statvfs;
 
 use super::attempt::Attempt;
-use super::codec::Meta;
-use super::image::{Draft, Image, Images};
+use super::base::{self, Base};
+use super::checkpoint::is_left_out;
+use super::codec::{Meta, decode, encode, is_newer};
 use super::index::Index;
-use super::keys::META;
-use super::known::{Known, fill_beside};
-use super::scan::Scan;
+use super::keys::{META, QUIET, RUNS, STANDING};
 use super::{Checkpoints, Reach, StoreError, Writer, checkpoints};
-use crate::journal::{create_private, open_regular, private_dir};
+use crate::journal::{create_private, open_regular, private_dir, sync_dir};
 use crate::model::Position;
 use crate::telemetry;
 
@@ -26,6 +26,8 @@ use crate::telemetry;
 const CACHE_BYTES: u64 = 20 << 20;
 /// Keys put at once while loading a checkpoint.
 const LOAD_KEYS: usize = 10_000;
+/// About how many bytes of a checkpoint a standing takes.
+const ROW_BYTES: u64 = 64;
 /// Room that making the store again needs at the very least, in bytes.
 const ROOM: u64 = 8 << 20;
 /// The file in the checkpoint directory that says how a clean stop left sled's file.
@@ -47,9 +49,11 @@ pub struct Paths {
     pub sled: PathBuf,
     /// The checkpoints.
     pub checkpoint: PathBuf,
+    /// The runs of the base.
+    pub base: PathBuf,
     /// The runs of the index.
     pub index: PathBuf,
-    /// Where a sled that cannot be used is moved.
+    /// Where a store that cannot be used is moved.
     pub quarantine: PathBuf,
 }
 
@@ -59,6 +63,7 @@ impl Paths {
         Paths {
             sled: state.join("sled"),
             checkpoint: state.join("checkpoint"),
+            base: state.join("base"),
             index: state.join("index"),
             quarantine: state.join("quarantine"),
         }
@@ -81,8 +86,7 @@ pub struct Rebuilt {
 /// An open store, for readers.
 pub struct View {
     pub(super) tree: sled::Tree,
-    pub(super) known: Arc<Known>,
-    pub(super) images: Arc<Images>,
+    pub(super) base: Arc<Base>,
     pub(super) index: Arc<Index>,
 }
 
@@ -108,18 +112,23 @@ pub struct Opened {
 /// When a new one cannot be made either: the disk is full or fails. When a newer version has
 /// written it: then it is left as it is.
 pub fn open(paths: &Paths, journal: Reach, rotten: bool) -> Result<Opened, StoreError> {
-    for dir in [&paths.quarantine, &paths.checkpoint] {
+    for dir in [&paths.quarantine, &paths.checkpoint, &paths.base] {
         private_dir(dir)?;
     }
     checkpoints::remove_drafts(&paths.checkpoint)?;
     set_newer_aside(paths)?;
     let attempt = Attempt::open(&paths.checkpoint)?;
     let index = Index::open(&paths.index, journal)?;
+    let (before, _) = beside(paths);
+    if before.exists() && !paths.sled.exists() {
+        // The one that was to take its place had not come there.
+        fs::rename(&before, &paths.sled)?;
+    }
     let existed = paths.sled.exists();
     let clean = took_clean_mark(paths);
     let (why, empty) = match try_open(paths, clean) {
         Ok(Tried::Found(found)) => {
-            return Ok(Opened { believed: clean, ..opened(found, index, paths, attempt, None) });
+            return Ok(Opened { believed: clean, ..opened(found, index, paths, attempt, None)? });
         }
         // As a start leaves it that did not come far: nothing is lost, and nothing to be told.
         Ok(Tried::Empty(db)) if !clean => ("it was empty".to_owned(), Some(db)),
@@ -140,14 +149,16 @@ pub fn open(paths: &Paths, journal: Reach, rotten: bool) -> Result<Opened, Store
         Some(db) => (None, db),
         None => (if existed { move_aside(paths, rotten)? } else { None }, sled_at(&paths.sled)?),
     };
-    let mut loader = Loader::new(&db, Draft::begin(&Image::path(&paths.checkpoint)));
+    let bytes = newest.map_or(Ok(0), |position| checkpoints.bytes(position))?;
+    let mut loader = Loader::begin(&db, &paths.base, bytes / ROW_BYTES)?;
     if let Some(position) = newest {
         checkpoints.load(position, &mut loader)?;
     }
-    let (meta, image) = loader.finish(newest.unwrap_or_default())?;
+    let applied = Meta { applied: newest.unwrap_or_default(), ..Meta::default() };
+    let (meta, base) = loader.finish(applied)?;
     let fresh = is_new && newest.is_none();
     let rebuilt = (!fresh).then_some(Rebuilt { why, checkpoint: newest, aside, rotten });
-    Ok(opened(Found { db, meta, image }, index, paths, attempt, rebuilt))
+    opened(Found { db, meta, base }, index, paths, attempt, rebuilt)
 }
 
 /// What there is where the store should be.
@@ -161,7 +172,7 @@ enum Tried {
 struct Found {
     db: sled::Db,
     meta: Meta,
-    image: Option<Image>,
+    base: Base,
 }
 
 fn opened(
@@ -170,21 +181,19 @@ fn opened(
     paths: &Paths,
     attempt: Attempt,
     rebuilt: Option<Rebuilt>,
-) -> Opened {
-    let Found { db, meta, image } = found;
-    // What it has of events counts no more, and goes by and by.
-    let meta = Meta { indexed: true, ..meta };
-    let (tree, known) = ((*db).clone(), Arc::new(Known::new(meta.standings)));
-    let images = Arc::new(Images::new(Image::path(&paths.checkpoint), image));
-    fill_beside(&known, Scan::of(&images, tree.clone()));
-    let view = Arc::new(View { tree, known, images, index: Arc::new(index) });
+) -> Result<Opened, StoreError> {
+    let Found { db, meta, base } = found;
+    base.remove_others()?;
+    // Of an earlier version, which had all of it once more.
+    let _ = fs::remove_file(paths.checkpoint.join("standings.image"));
+    let view = View { tree: (*db).clone(), base: Arc::new(base), index: Arc::new(index) };
     let writer = Writer::new(db, meta, paths.sled.join("db"), &view);
-    Opened { writer, view, rebuilt, attempt, believed: false }
+    Ok(Opened { writer, view: Arc::new(view), rebuilt, attempt, believed: false })
 }
 
 /// Opens what is there; says why it cannot be used. sled panics on some damage: that is caught.
 fn try_open(paths: &Paths, clean: bool) -> Result<Tried, StoreError> {
-    let Paths { sled, checkpoint, .. } = paths;
+    let Paths { sled, base, .. } = paths;
     if !sled.exists() {
         return Err(StoreError::Damaged("it was missing".to_owned()));
     }
@@ -195,21 +204,66 @@ fn try_open(paths: &Paths, clean: bool) -> Result<Tried, StoreError> {
             return if db.is_empty() { Ok(Tried::Empty(db)) } else { Err(empty) };
         };
         let meta = Meta::decode(&bytes)?;
-        let path = Image::path(checkpoint);
-        if clean {
-            let image = Image::open(&path, meta.applied).ok();
-            return Ok(Tried::Found(Found { db, meta, image }));
+        if !meta.based {
+            bring_over(&db, meta, paths)?;
+            drop(db);
+            return Ok(Tried::Found(put_in_place(paths)?));
         }
-        let mut draft = Draft::begin(&path);
-        let (found, newer) = survey(&db, &mut draft)?;
-        if found != (Meta { applied: Position::default(), part: 0, indexed: false, ..meta }) {
-            return Err(StoreError::Damaged("its content did not add up".to_owned()));
+        if !clean {
+            add_up(&db, meta, |_, _| Ok(()))?;
         }
-        // Only where all is as it was written: damage can look newer, too.
-        newer.map_or(Ok(()), Err)?;
-        Ok(Tried::Found(Found { db, meta, image: draft.finish().ok() }))
+        let base = base_of(&db, base, true)?;
+        Ok(Tried::Found(Found { db, meta, base }))
     }));
     attempt.unwrap_or_else(|_| Err(StoreError::Damaged("sled gave up on opening it".to_owned())))
+}
+
+/// The base that a store says. One that is ours is taken away where it is found damaged.
+pub(super) fn base_of(tree: &sled::Tree, dir: &Path, is_ours: bool) -> Result<Base, StoreError> {
+    let listed = tree.get(RUNS)?.map_or(Ok(Vec::new()), |bytes| decode(&bytes))?;
+    let mut changed = BTreeMap::new();
+    for prefix in [QUIET, STANDING] {
+        for pair in tree.scan_prefix([prefix]) {
+            let (key, value) = pair?;
+            changed.insert((&*key).into(), (&*value).into());
+        }
+    }
+    Base::open(dir, &listed, changed, is_ours)
+}
+
+/// Makes a store beside one of an earlier version, which had everything in sled.
+fn bring_over(old: &sled::Tree, meta: Meta, paths: &Paths) -> Result<(), StoreError> {
+    let (before, next) = beside(paths);
+    for old in [before, next.clone()] {
+        if old.exists() {
+            fs::remove_dir_all(old)?;
+        }
+    }
+    let db = sled_at(&next)?;
+    let mut loader = Loader::begin(&db, &paths.base, meta.standings)?;
+    add_up(old, meta, |key, value| if is_left_out(key) { Ok(()) } else { loader.put(key, value) })?;
+    loader.finish(meta)?;
+    db.flush()?;
+    File::open(next.join("db"))?.sync_all()?;
+    Ok(sync_dir(&next)?)
+}
+
+/// Puts that store in the place of the earlier one.
+fn put_in_place(paths: &Paths) -> Result<Found, StoreError> {
+    let (before, next) = beside(paths);
+    fs::rename(&paths.sled, &before)?;
+    fs::rename(&next, &paths.sled)?;
+    paths.sled.parent().map_or(Ok(()), sync_dir)?;
+    fs::remove_dir_all(&before)?;
+    let db = sled_at(&paths.sled)?;
+    let meta = db.get(META)?.ok_or_else(|| StoreError::Damaged("it was lost".to_owned()))?;
+    let (meta, base) = (Meta::decode(&meta)?, base_of(&db, &paths.base, true)?);
+    Ok(Found { db, meta, base })
+}
+
+/// Where sled is while another takes its place, and where that is made.
+fn beside(paths: &Paths) -> (PathBuf, PathBuf) {
+    (paths.sled.with_extension("before"), paths.sled.with_extension("next"))
 }
 
 /// What sled says of the file system is mostly of its own files, and those can be made again: but
@@ -233,42 +287,57 @@ pub(super) fn sled_at(path: &Path) -> Result<sled::Db, StoreError> {
     Ok(db)
 }
 
-/// What the content of a store adds up to, and whether a newer version has written of it; with an
-/// image of it.
-fn survey(tree: &sled::Tree, draft: &mut Draft) -> Result<(Meta, Option<StoreError>), StoreError> {
-    let (mut meta, mut newer) = (Meta::default(), None);
+/// Gives each key of a store with its value.
+///
+/// # Errors
+/// When its content does not add up, a newer version has written of it, or `each` says so.
+fn add_up(
+    tree: &sled::Tree,
+    meta: Meta,
+    mut each: impl FnMut(&[u8], &[u8]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let (mut found, mut has_newer) = (Meta::default(), false);
     for pair in tree {
         let (key, value) = pair?;
         if key != META {
-            meta.account(&key, None, Some(&value));
-            match draft.put_stored(&key, &value) {
-                Err(error @ StoreError::Newer(_)) => newer = Some(error),
-                other => other?,
-            }
+            found.account(&key, None, Some(&value));
+            let form = key.first().zip(value.first());
+            has_newer |= form.is_some_and(|(prefix, form)| is_newer(*prefix, *form));
+            each(&key, &value)?;
         }
     }
-    Ok((meta, newer))
+    if !found.is_as(&meta) {
+        return Err(StoreError::Damaged("its content did not add up".to_owned()));
+    }
+    // Only where all is as it was written: damage can look newer, too.
+    if has_newer { Err(StoreError::Newer("a value of the store".to_owned())) } else { Ok(()) }
 }
 
-/// Fills an empty store.
+/// Fills an empty store: sled, and a run of the base.
 pub(super) struct Loader<'a> {
     tree: &'a sled::Tree,
+    dir: &'a Path,
     batch: sled::Batch,
     waiting: usize,
     meta: Meta,
-    draft: Draft,
+    draft: base::Draft,
 }
 
 impl<'a> Loader<'a> {
-    fn new(tree: &'a sled::Tree, draft: Draft) -> Loader<'a> {
+    /// With about so many standings.
+    fn begin(tree: &'a sled::Tree, dir: &'a Path, standings: u64) -> Result<Self, StoreError> {
         let (batch, meta) = (sled::Batch::default(), Meta::default());
-        Loader { tree, batch, waiting: 0, meta, draft }
+        let draft = base::Draft::begin(dir, 1, standings)?;
+        Ok(Loader { tree, dir, batch, waiting: 0, meta, draft })
     }
 
-    /// Puts one key, which must be new.
+    /// Puts one key, which must be new; those of standings come in their order.
     pub(super) fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        if Base::has(key) {
+            self.meta.count(key, false, true);
+            return Ok(self.draft.put(key, value)?);
+        }
         self.meta.account(key, None, Some(value));
-        self.draft.put_stored(key, value)?;
         self.batch.insert(key, value);
         self.waiting += 1;
         if self.waiting >= LOAD_KEYS {
@@ -278,21 +347,30 @@ impl<'a> Loader<'a> {
         Ok(())
     }
 
-    fn finish(mut self, applied: Position) -> Result<(Meta, Option<Image>), StoreError> {
-        (self.meta.applied, self.meta.indexed) = (applied, true);
+    /// Ends it, as the state after what another store has applied.
+    fn finish(mut self, other: Meta) -> Result<(Meta, Base), StoreError> {
+        let base = Base::of(self.dir, self.draft)?;
+        let runs = encode(&base.listed());
+        self.meta.account(RUNS, None, Some(&runs));
+        self.batch.insert(RUNS, runs);
+        (self.meta.applied, self.meta.part) = (other.applied, other.part);
         self.batch.insert(META, self.meta.encode());
         self.tree.apply_batch(self.batch)?;
-        Ok((self.meta, self.draft.finish().ok()))
+        Ok((self.meta, base))
     }
 }
 
-/// Moves sled's directory to quarantine, in place of an earlier one.
+/// Moves a store to quarantine, in place of an earlier one.
 fn move_aside(paths: &Paths, rotten: bool) -> io::Result<Option<PathBuf>> {
     let aside = paths.quarantine.join(if rotten { ROTTEN } else { BROKEN });
     if aside.exists() {
         fs::remove_dir_all(&aside)?;
     }
     fs::rename(&paths.sled, &aside)?;
+    if aside.is_dir() {
+        fs::rename(&paths.base, aside.join("base"))?;
+        private_dir(&paths.base)?;
+    }
     Ok(Some(aside))
 }
 
@@ -304,13 +382,11 @@ pub fn set_aside_stores(quarantine: &Path) -> [Option<PathBuf>; 2] {
 /// Moves to quarantine what a newer version has left to make a start quick, and that this one would
 /// write over.
 fn set_newer_aside(paths: &Paths) -> io::Result<()> {
-    let (mark, image) = (paths.checkpoint.join(CLEAN), Image::path(&paths.checkpoint));
-    for (path, is_newer) in [(&mark, is_newer_mark(&mark)), (&image, Image::is_newer(&image))] {
-        if is_newer {
-            let aside = paths.quarantine.join(path.file_name().unwrap_or_default());
-            fs::rename(path, &aside)?;
-            telemetry::ingest::newer_set_aside(path, &aside);
-        }
+    let mark = paths.checkpoint.join(CLEAN);
+    if is_newer_mark(&mark) {
+        let aside = paths.quarantine.join(CLEAN);
+        fs::rename(&mark, &aside)?;
+        telemetry::ingest::newer_set_aside(&mark, &aside);
     }
     Ok(())
 }

@@ -3,9 +3,9 @@
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::base::{Base, Scan};
 use super::codec::{Counts, EventRef, Meta, decode, encode};
-use super::keys::{self, EVENT, Hash, MESSAGE, META, QUIET, SET_ASIDE, STANDING};
-use super::scan::Scan;
+use super::keys::{self, EVENT, Hash, MESSAGE, META, QUIET, RUNS, SET_ASIDE, STANDING};
 use super::{StoreError, View};
 use crate::current::Current;
 use crate::journal;
@@ -199,19 +199,20 @@ impl Reader {
     /// # Errors
     /// When the store cannot answer.
     pub fn standings_under(&self, address: &str) -> Result<Vec<(Scope, Standing)>, StoreError> {
-        let tree = self.tree()?;
+        let base = Arc::clone(&self.view()?.base);
         let mut standings: Vec<(Scope, Standing)> = Vec::new();
         for prefix in [STANDING, QUIET] {
-            for pair in tree.scan_prefix(keys::standings_of(prefix, address)) {
-                let (key, value) = pair?;
-                let (_, scope) = parts(&key)?;
+            let (from, end) = keys::standings_of(prefix, address);
+            let mut scan = base.scan(from, end);
+            while scan.advance()? {
+                let (_, scope) = parts(scan.key())?;
                 if standings.iter().any(|(known, _)| *known == scope) {
                     continue;
                 }
                 let standing = if prefix == STANDING {
-                    decode(&value)?
+                    decode(scan.value())?
                 } else {
-                    Standing::quiet(decode(&value)?)
+                    Standing::quiet(decode(scan.value())?)
                 };
                 standings.push((scope, standing));
             }
@@ -270,7 +271,7 @@ impl Reader {
         for scope in scopes {
             // A standing that says no more than a delivery suppresses nobody: it is not looked at.
             let key = keys::standing(STANDING, address.key(), scope);
-            let Some(value) = view.known.get(&view.tree, &key)? else { continue };
+            let Some(value) = view.base.get(&key)? else { continue };
             let heavier = |live: &T| found.as_ref().is_none_or(|f| reason(live) < reason(f));
             if let Some(live) = judge(&decode(&value)?, scope).filter(heavier) {
                 found = Some(live);
@@ -297,8 +298,10 @@ impl Reader {
 
     /// The same, of the addresses whose key comes after this one.
     pub fn standings_after(&self, address: &str) -> StandingRows {
-        match self.standing_pairs(address) {
-            Ok(range) => Box::new(range.map(|pair| standing_row(pair?))),
+        // Behind every scope of the address, and before every longer address.
+        let start = [&[STANDING], address.as_bytes(), &[1]].concat();
+        match self.view() {
+            Ok(view) => Box::new(rows(view.base.scan(start, vec![STANDING + 1]))),
             Err(error) => Box::new(std::iter::once(Err(error))),
         }
     }
@@ -309,20 +312,7 @@ impl Reader {
     /// # Errors
     /// When the store cannot answer, or `each` says so.
     pub fn visit_standings(&self, each: Visit<'_>) -> Result<(), StoreError> {
-        let view = self.view()?;
-        let mut scan = Scan::of(&view.images, view.tree.clone());
-        let visit = &mut |key: &[u8], gist: &[u8]| {
-            let (address, scope) = keys::standing_parts(key).ok_or_else(strange_key)?;
-            each(address, &scope, &decode(gist)?)
-        };
-        while scan.more(visit)? {}
-        Ok(())
-    }
-
-    fn standing_pairs(&self, address: &str) -> Result<sled::Iter, StoreError> {
-        // Behind every scope of the address, and before every longer address.
-        let start = [&[STANDING], address.as_bytes(), &[1]].concat();
-        Ok(self.tree()?.range(start..vec![STANDING + 1]))
+        visit(&self.view()?.base, each)
     }
 
     /// Everything in the store, for comparing two of them.
@@ -333,8 +323,17 @@ impl Reader {
         let view = self.view()?;
         let pairs = view.tree.iter().map(|pair| pair.map(|(k, v)| (k.to_vec(), v.to_vec())));
         let mut pairs = pairs.collect::<Result<Vec<Pair>, _>>()?;
-        // Those of earlier versions, which go by and by.
-        pairs.retain(|(key, _)| !matches!(key.first(), Some(&EVENT | &MESSAGE)));
+        // What is in the base and what is not yet is nothing to compare.
+        pairs.retain(|(key, _)| !Base::has(key) && key != RUNS);
+        for (_, value) in pairs.iter_mut().filter(|(key, _)| key == META) {
+            *value = Meta { keys: 0, sum: 0, ..Meta::decode(value)? }.encode();
+        }
+        for prefix in [QUIET, STANDING] {
+            let mut scan = view.base.scan_prefix(prefix);
+            while scan.advance()? {
+                pairs.push((scan.key().to_vec(), scan.value().to_vec()));
+            }
+        }
         let (events, names) = view.index.everything()?;
         let event = |((address, id), entry): ((Hash, EventId), EventRef)| {
             ([&[EVENT], &address[..], id.bytes()].concat(), encode(&entry))
@@ -345,9 +344,29 @@ impl Reader {
     }
 }
 
-fn standing_row((key, value): (sled::IVec, sled::IVec)) -> Result<StandingRow, StoreError> {
-    let (address, scope) = parts(&key)?;
-    Ok((address, scope, decode(&value)?))
+/// Gives every standing of a base.
+///
+/// # Errors
+/// When it is damaged, or `each` says so.
+pub(super) fn visit(base: &Arc<Base>, each: Visit<'_>) -> Result<(), StoreError> {
+    let mut scan = base.scan_prefix(STANDING);
+    while scan.advance()? {
+        let (address, scope) = keys::standing_parts(scan.key()).ok_or_else(strange_key)?;
+        each(address, &scope, &Gist::of(&decode(scan.value())?))?;
+    }
+    Ok(())
+}
+
+fn rows(mut scan: Scan) -> impl Iterator<Item = Result<StandingRow, StoreError>> {
+    let row = |scan: &Scan| {
+        let (address, scope) = parts(scan.key())?;
+        Ok((address, scope, decode(scan.value())?))
+    };
+    std::iter::from_fn(move || match scan.advance() {
+        Ok(true) => Some(row(&scan)),
+        Ok(false) => None,
+        Err(error) => Some(Err(error)),
+    })
 }
 
 fn parts(key: &[u8]) -> Result<(String, Scope), StoreError> {

@@ -1,31 +1,26 @@
-//! Looking whether the store, its checkpoints and its image are what they must be, without changing
-//! anything. A store that is not open is looked at in a copy: sled writes as it opens.
+//! Looking whether the store and its checkpoints are what they must be, without changing anything.
+//! A store that is not open is looked at in a copy: sled writes as it opens.
 
-use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io;
-use std::ops::Bound;
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::base::Base;
 use super::checkpoint::{self, Flaw};
 use super::checkpoints::{list, path};
-use super::codec::{Meta, decode, is_newer};
-use super::image::{Image, pairs, stored_gist};
-use super::keys::{self, META, STANDING};
-use super::open::{clean_mark, free_bytes, is_newer_mark, sled_at};
-use super::reader::{Standings, Visit, strange_key};
-use super::scan::merge;
+use super::codec::{Meta, is_newer};
+use super::keys::{META, STANDING};
+use super::open::{base_of, clean_mark, free_bytes, is_newer_mark, sled_at};
+use super::reader::{Standings, visit};
 use super::{Paths, Reach, Reader, StoreError};
-use crate::journal::open_regular;
-use crate::model::{Checked, Gist, Position};
+use crate::model::{Checked, Position};
 
 const JOURNAL: &str = "journal";
 const CHECKPOINT: &str = "checkpoint";
 const MARK: &str = "mark";
-const IMAGE: &str = "image";
 const STORE: &str = "store";
 
 /// How often a store that changes meanwhile is summed up again.
@@ -120,29 +115,26 @@ fn checkpoint_row(
 }
 
 impl Reader {
-    /// Looks at the open store and its image. Blocking, and as long as the store is large.
+    /// Looks at the open store. Blocking, and as long as the store is large.
     ///
     /// # Errors
     /// When the store cannot answer.
-    pub fn verify(&self, paths: &Paths, reach: Reach) -> Result<Vec<Checked>, StoreError> {
+    pub fn verify(&self, paths: &Paths, reach: Reach) -> Result<Checked, StoreError> {
         let view = self.view()?;
-        let file = Image::path(&paths.checkpoint);
-        let image = match view.images.current() {
-            None => Checked::well(IMAGE, &file, "there is none: one is made when there is time"),
-            Some(image) => {
-                let row = image_row(&file, &image, &view.tree)?;
-                let is_current = view.images.current().is_some_and(|now| Arc::ptr_eq(&now, &image));
-                let replaced = "it was replaced meanwhile: not compared";
-                if is_current { row } else { Checked::well(IMAGE, &file, replaced) }
+        match store_row(&paths.sled, &view.tree, &view.base, reach) {
+            Err(StoreError::Damaged(why)) => {
+                let hint = "none is needed: it is made again at once, and the old one is kept in \
+                            quarantine/";
+                Ok(Checked::ill(STORE, &paths.sled, why, REBUILT, hint))
             }
-        };
-        Ok(vec![image, store_row(&paths.sled, &view.tree, reach)?])
+            row => row,
+        }
     }
 }
 
-/// Looks at a store that nobody has open, at its image, and at the mark of the last stop. sled
-/// is opened in a copy below `scratch`, which is removed again. What is whole and has taken all of
-/// the journal is handed to `look`, for what is made of it.
+/// Looks at a store that nobody has open, and at the mark of the last stop. sled is opened in a
+/// copy below `scratch`, which is removed again. What is whole and has taken all of the journal is
+/// handed to `look`, for what is made of it.
 pub fn verify_stopped(
     paths: &Paths,
     reach: Reach,
@@ -176,7 +168,7 @@ pub fn verify_stopped(
     let looked = in_copy(paths, reach, clean == Some(true), &copy, look);
     // It is a copy; what cannot be removed is below a folder for what nobody needs.
     let _ = fs::remove_dir_all(&copy);
-    rows.extend(looked);
+    rows.push(looked);
     rows
 }
 
@@ -195,72 +187,46 @@ fn in_copy(
     clean: bool,
     copy: &Path,
     look: &mut dyn FnMut(&Standings<'_>),
-) -> Vec<Checked> {
+) -> Checked {
     let sled = &paths.sled;
     match copy_sled(sled, copy) {
         Ok(true) => {}
         Ok(false) => {
             let detail = format!("not looked at: no room for a copy in {}", copy.display());
-            return vec![Checked::well(STORE, sled, detail)];
+            return Checked::well(STORE, sled, detail);
         }
         Err(error) => {
             let problem = format!("it cannot be copied to {}: {error}", copy.display());
             let hint = "look at the disk; TMPDIR names another folder for the copy";
-            return vec![Checked::ill(STORE, sled, problem, "it was not looked at", hint)];
+            return Checked::ill(STORE, sled, problem, "it was not looked at", hint);
         }
     }
     // sled panics on some damage.
-    let work = || -> Result<Vec<Checked>, StoreError> {
+    let work = || -> Result<Checked, StoreError> {
         let db = sled_at(copy)?;
-        let store = store_row(sled, &db, reach)?;
-        let Meta { applied, part, .. } = meta(&db)?;
+        let Meta { applied, part, based, .. } = meta(&db)?;
+        if !based {
+            let detail = "of an earlier version: the next start brings it over";
+            return Ok(Checked::well(STORE, sled, detail));
+        }
+        let base = Arc::new(base_of(&db, &paths.base, false)?);
+        let store = store_row(sled, &db, &base, reach)?;
         // Behind the last record there may be the end of its segment alone.
         let is_level = clean || applied == reach.1 && part == 0;
         if store.problem.is_none() && is_level {
-            look(&|each| standings(&db, each));
+            look(&|each| visit(&base, each));
         }
-        Ok(vec![stopped_image(paths, applied, clean, &db)?, store])
+        Ok(store)
     };
     let looked = catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|_| Err(StoreError::Damaged("sled gave up on opening it".to_owned())));
     looked.unwrap_or_else(|error| match error {
         StoreError::Newer(_) => {
             let consequence = "this version does not open it";
-            vec![Checked::ill(STORE, sled, error.to_string(), consequence, UPGRADE)]
+            Checked::ill(STORE, sled, error.to_string(), consequence, UPGRADE)
         }
-        error => vec![Checked::ill(STORE, sled, error.to_string(), REBUILT, NO_HAND)],
+        error => Checked::ill(STORE, sled, error.to_string(), REBUILT, NO_HAND),
     })
-}
-
-fn standings(tree: &sled::Tree, each: Visit<'_>) -> Result<(), StoreError> {
-    for pair in tree.scan_prefix([STANDING]) {
-        let (key, value) = pair?;
-        let (address, scope) = keys::standing_parts(&key).ok_or_else(strange_key)?;
-        each(address, &scope, &Gist::of(&decode(&value)?))?;
-    }
-    Ok(())
-}
-
-fn stopped_image(
-    paths: &Paths,
-    applied: Position,
-    clean: bool,
-    tree: &sled::Tree,
-) -> Result<Checked, StoreError> {
-    let file = Image::path(&paths.checkpoint);
-    let slower = "sled is asked instead, and another is made";
-    if Image::is_newer(&file) {
-        let problem = "it was written by a newer version of suppressd";
-        return Ok(Checked::ill(IMAGE, &file, problem, slower, UPGRADE));
-    }
-    match open_regular(&file, false).and_then(|file| Image::of(file, applied)) {
-        Ok(image) => image_row(&file, &image, tree),
-        Err(error) if clean && error.kind() != io::ErrorKind::NotFound => {
-            let problem = "its end is not as the last stop left it";
-            Ok(Checked::ill(IMAGE, &file, problem, slower, "start suppressd; look at the disk"))
-        }
-        Err(_) => Ok(Checked::well(IMAGE, &file, "none of this state: the next start makes one")),
-    }
 }
 
 /// Copies sled's folder. `false`: there is not enough room.
@@ -301,11 +267,14 @@ fn meta(tree: &sled::Tree) -> Result<Meta, StoreError> {
 }
 
 /// Sums the store up, as a start does that finds no mark.
-fn store_row(file: &Path, tree: &sled::Tree, (start, end): Reach) -> Result<Checked, StoreError> {
+fn store_row(
+    file: &Path,
+    tree: &sled::Tree,
+    base: &Arc<Base>,
+    (start, end): Reach,
+) -> Result<Checked, StoreError> {
     for _ in 0..TRIES {
-        let before = meta(tree)?;
-        let Meta { applied, part, indexed, .. } = before;
-        let mut found = Meta { applied, part, indexed, ..Meta::default() };
+        let (before, mut found) = (meta(tree)?, Meta::default());
         for pair in tree {
             let (key, value) = pair?;
             if let (Some(prefix), Some(form)) = (key.first(), value.first())
@@ -317,10 +286,14 @@ fn store_row(file: &Path, tree: &sled::Tree, (start, end): Reach) -> Result<Chec
                 found.account(&key, None, Some(&value));
             }
         }
+        let mut scan = base.scan_prefix(STANDING);
+        while scan.advance()? {
+            found.count(scan.key(), false, true);
+        }
         if meta(tree)? != before {
             continue;
         }
-        if found != before {
+        if !found.is_as(&before) || found.standings != before.standings {
             let problem = "its content does not add up";
             return Ok(Checked::ill(STORE, file, problem, REBUILT, NO_HAND));
         }
@@ -344,67 +317,4 @@ fn store_row(file: &Path, tree: &sled::Tree, (start, end): Reach) -> Result<Chec
     }
     let detail = "not summed up: it changed all the while. Stop suppressd to have it summed up";
     Ok(Checked::well(STORE, file, detail))
-}
-
-fn image_row(file: &Path, image: &Image, tree: &sled::Tree) -> Result<Checked, StoreError> {
-    let ill = |problem, at: u64| {
-        let consequence = "whole exports and lists may be made of what is wrong";
-        let hint = "stop suppressd, remove the file, and start it: another is made of the store";
-        Ok(Checked::ill(IMAGE, file, problem, consequence, hint).at(format!("byte {at}")))
-    };
-    let (mut at, mut last, mut rows) = (Image::START, vec![STANDING], 0);
-    loop {
-        let block = match image.block(at) {
-            Ok(block) => block,
-            Err(_) => return ill("a block of it is damaged", at),
-        };
-        let is_end = block.is_none();
-        let (block, next) = block.unwrap_or((Vec::new(), at));
-        let up_to = pairs(&block).last().map(|(key, _)| key.to_vec());
-        if !is_end && up_to.is_none() {
-            return ill("a block of it is damaged", at);
-        }
-        rows += match compare(image, &block, (&last, up_to.as_deref()), tree)? {
-            Some(rows) => rows,
-            None => return ill("it says something else of a standing than the store", at),
-        };
-        let Some(up_to) = up_to else {
-            return Ok(Checked::well(
-                IMAGE,
-                file,
-                format!("whole, {rows} standings, as the store has"),
-            ));
-        };
-        (at, last) = (next, up_to);
-    }
-}
-
-/// Compares a block, with what has changed, with the store. `None`: they differ in what has not
-/// changed meanwhile; else how many standings there are.
-fn compare(
-    image: &Image,
-    block: &[u8],
-    (last, up_to): (&[u8], Option<&[u8]>),
-    tree: &sled::Tree,
-) -> Result<Option<u64>, StoreError> {
-    let mut here: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
-    merge(block, &image.changed_in(last, up_to), &mut |key, gist| {
-        here.insert(key.to_vec(), gist.to_vec());
-        Ok(())
-    })?;
-    let behind = [STANDING + 1];
-    let end = up_to.map_or(Bound::Excluded(&behind[..]), Bound::Included);
-    let mut rows = 0;
-    for pair in tree.range::<&[u8], _>((Bound::Excluded(last), end)) {
-        let (key, value) = pair?;
-        let same = here
-            .remove(&*key)
-            .is_some_and(|gist| stored_gist(&key, &value).is_ok_and(|stored| stored == gist));
-        if !same && !image.has_changed(&key) {
-            return Ok(None);
-        }
-        rows += 1;
-    }
-    let left = here.keys().any(|key| !image.has_changed(key));
-    Ok((!left).then_some(rows))
 }

@@ -9,11 +9,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::base::{Base, Made, Next, Settling};
 use super::codec::{Counts, Meta, checksum, decode, encode};
-use super::image::{Images, NextImage};
 use super::index::{Index, Name, Row};
-use super::keys::{self, EVENT, HELD, MESSAGE, META, QUARANTINE, QUIET, STANDING, TURN};
-use super::known::Known;
+use super::keys::{self, HELD, META, QUARANTINE, QUIET, RUNS, STANDING, TURN};
 use super::open::leave_clean_mark;
 use super::{Snapshot, StoreError, View};
 use crate::model::{Origin, Position, Scope, SourceName, Standing, Time};
@@ -25,9 +24,9 @@ pub struct Writer {
     meta: Meta,
     /// sled's own file, synced by us: its `flush` does not reach the disk on Linux.
     file: PathBuf,
-    /// Which standings there may be.
-    known: Arc<Known>,
-    images: Arc<Images>,
+    base: Arc<Base>,
+    /// What a run of the base has, and sled too.
+    settling: Option<Settling>,
     /// Where events were told.
     pub(super) index: Arc<Index>,
     /// The end of what was gone through last, and so many elements of the record there: what was
@@ -66,10 +65,9 @@ struct Value {
 
 impl Writer {
     pub(super) fn new(db: sled::Db, meta: Meta, file: PathBuf, view: &View) -> Writer {
-        let (known, images) = (Arc::clone(&view.known), Arc::clone(&view.images));
-        let (tree, index) = (view.tree.clone(), Arc::clone(&view.index));
-        let reached = (meta.applied, meta.part);
-        Writer { tree, db, meta, file, known, images, index, reached }
+        let (base, index) = (Arc::clone(&view.base), Arc::clone(&view.index));
+        let (tree, reached) = (view.tree.clone(), (meta.applied, meta.part));
+        Writer { tree, db, meta, file, base, settling: None, index, reached }
     }
 
     /// The end of what is applied.
@@ -217,28 +215,104 @@ impl Writer {
             self.put(&mut batch, keys::counts(&source), Some(encode(&counts)))?;
         }
         let (mut changes, mut any) = (sled::Batch::default(), meta != self.meta);
-        let changed = batch.values.iter().filter(|(_, value)| value.before != value.after);
-        self.images.note(changed.map(|(key, value)| (&**key, value.after.as_deref())))?;
-        // First: whoever sees how far all is applied finds it there.
+        let mut of_base = Vec::new();
+        // First: whoever sees how far all is applied finds it there, and in the base.
         self.index.add(batch.told, batch.names);
-        for (key, value) in batch.values {
-            if value.before == value.after {
+        for (key, Value { before, after }) in batch.values {
+            if before == after {
                 continue;
             }
-            meta.account(&key, value.before.as_deref(), value.after.as_deref());
-            if value.before.is_none() {
-                self.known.insert(&key);
-            }
             any = true;
-            match value.after {
-                Some(bytes) => changes.insert(key, bytes),
-                None => changes.remove(key),
+            if Base::has(&key) {
+                meta.count(&key, before.is_some(), after.is_some());
+                // A run may have it, or get it: so what is gone is noted.
+                let after = after.unwrap_or_default();
+                changes.insert(key.as_slice(), after.as_slice());
+                of_base.push((key.into(), after.into()));
+            } else {
+                meta.account(&key, before.as_deref(), after.as_deref());
+                match after {
+                    Some(bytes) => changes.insert(key, bytes),
+                    None => changes.remove(key),
+                }
             }
         }
+        self.base.change(of_base, |key, before, after| meta.account(key, before, Some(after)));
         if any {
             changes.insert(META, meta.encode());
             self.tree.apply_batch(changes)?;
             self.meta = meta;
+        }
+        Ok(())
+    }
+
+    /// The standings, in the base and beside it.
+    pub fn base(&self) -> &Arc<Base> {
+        &self.base
+    }
+
+    /// The run that is to be made of what has changed, if that is so many keys and none of them is
+    /// in a run already.
+    pub fn next_run(&self, keys: usize) -> Option<Next> {
+        if self.settling.is_some() { None } else { self.base.next(keys) }
+    }
+
+    /// The run that is to be made of several, where one of so many keys is of the smallest size.
+    pub fn next_merge(&self, keys: usize) -> Option<Next> {
+        self.base.next_merge(keys)
+    }
+
+    /// Lets a run count that was made.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn adopt(&mut self, made: &Made) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        self.put(&mut batch, RUNS.to_vec(), Some(encode(&self.base.listed_with(made))))?;
+        self.commit_beside(batch)?;
+        self.base.adopt(made);
+        if made.is_merge() {
+            // What sled says after a power cut must still be there.
+            self.sync()?;
+            made.remove_replaced();
+        } else {
+            self.settling = Some(made.entries()?);
+        }
+        Ok(())
+    }
+
+    /// Takes some of what a run has by now out of sled; says whether there can be more.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn settle(&mut self) -> Result<bool, StoreError> {
+        let Some(settling) = &mut self.settling else { return Ok(false) };
+        let Some(same) = settling.next(&self.base)? else {
+            self.settling = None;
+            return Ok(false);
+        };
+        let (mut changes, mut meta) = (sled::Batch::default(), self.meta);
+        for (key, value) in &same {
+            meta.account(key, Some(value), None);
+            changes.remove(key.as_slice());
+        }
+        changes.insert(META, meta.encode());
+        self.tree.apply_batch(changes)?;
+        self.meta = meta;
+        let keys: Vec<Vec<u8>> = same.into_iter().map(|(key, _)| key).collect();
+        self.base.settle(&keys);
+        Ok(true)
+    }
+
+    /// Whether the base can be looked into, and takes more: of what has changed, so many keys may
+    /// be kept.
+    ///
+    /// # Errors
+    /// When a run of it is damaged, or none could be written.
+    pub fn check_base(&self, keys: usize) -> Result<(), StoreError> {
+        self.base.check()?;
+        if self.base.changes() > keys {
+            return Err(StoreError::Full("no run of its base can be written".to_owned()));
         }
         Ok(())
     }
@@ -275,34 +349,11 @@ impl Writer {
         Ok(last)
     }
 
-    /// Takes some of the events and messages out that an earlier version had in the store; says
-    /// whether there were any.
-    ///
-    /// # Errors
-    /// When the store is damaged.
-    pub fn clear(&self, batch: &mut Batch, limit: usize) -> Result<bool, StoreError> {
-        let mut left = limit;
-        for prefix in [EVENT, MESSAGE] {
-            for pair in self.tree.scan_prefix([prefix]).take(left) {
-                self.put(batch, pair?.0.to_vec(), None)?;
-                left -= 1;
-            }
-        }
-        Ok(left < limit)
-    }
-
-    /// An image of the standings to write beside, if one is wanted.
-    pub fn next_image(&self) -> Option<NextImage> {
-        Images::next(&self.images, &self.tree)
-    }
-
     /// Notes that everything is synced and nothing follows, so that the next start is quick.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn leave_clean_mark(&self, checkpoint: &Path) -> io::Result<()> {
-        // Without it, the next start makes another image.
-        let _ = self.images.leave(self.meta.applied);
         leave_clean_mark(checkpoint, &self.file)
     }
 
@@ -320,7 +371,7 @@ impl Writer {
     /// # Errors
     /// When the store is damaged.
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        Snapshot::take(&self.tree, self.meta.applied)
+        Snapshot::take(&self.tree, &self.base, self.meta.applied)
     }
 
     pub(super) fn counts_mut<'b>(
@@ -359,8 +410,11 @@ impl Writer {
         match batch.values.entry(key) {
             Entry::Occupied(known) => Ok(known.into_mut()),
             Entry::Vacant(vacant) => {
-                let before = guarded(|| self.known.get(&self.tree, vacant.key()))?;
-                let before = before.map(|bytes| bytes.to_vec());
+                let before = if Base::has(vacant.key()) {
+                    self.base.get(vacant.key())?
+                } else {
+                    guarded(|| self.tree.get(vacant.key()))?.map(|bytes| bytes.to_vec())
+                };
                 batch.bytes += vacant.key().len() + 2 * before.as_ref().map_or(0, Vec::len);
                 Ok(vacant.insert(Value { after: before.clone(), before }))
             }
@@ -376,17 +430,26 @@ pub(super) fn guarded<T>(read: impl FnOnce() -> sled::Result<T>) -> Result<T, St
 }
 
 impl Meta {
-    /// Accounts for the change of one key.
+    /// Whether sled's content is as another says.
+    pub(super) fn is_as(&self, other: &Meta) -> bool {
+        let content = |meta: &Meta| (meta.keys, meta.sum, meta.quarantined);
+        content(self) == content(other)
+    }
+
+    /// Counts what changes of one key of the base.
+    pub(super) fn count(&mut self, key: &[u8], was_there: bool, is_there: bool) {
+        if key.first() == Some(&STANDING) {
+            let (come, gone) = (u64::from(is_there), u64::from(was_there));
+            self.standings = self.standings.wrapping_add(come).wrapping_sub(gone);
+        }
+    }
+
+    /// Accounts for the change of one key in sled.
     pub(super) fn account(&mut self, key: &[u8], before: Option<&[u8]>, after: Option<&[u8]>) {
-        let kind = match key.first() {
-            Some(&STANDING) => Some(&mut self.standings),
-            Some(&QUARANTINE) => Some(&mut self.quarantined),
-            _ => None,
-        };
         let gone = u64::from(before.is_some());
         let come = u64::from(after.is_some());
-        if let Some(number) = kind {
-            *number = number.wrapping_add(come).wrapping_sub(gone);
+        if key.first() == Some(&QUARANTINE) {
+            self.quarantined = self.quarantined.wrapping_add(come).wrapping_sub(gone);
         }
         self.keys = self.keys.wrapping_add(come).wrapping_sub(gone);
         let old = before.map_or(0, |value| checksum(key, value));

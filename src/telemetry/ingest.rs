@@ -182,10 +182,16 @@ pub fn index_failed(error: impl Display) {
     warn!(%error, hint, "store: a part of the index could not be written");
 }
 
-/// An image of the standings could not be written.
-pub fn image_failed(error: impl Display) {
-    let hint = "whole exports take longer until one is: look at the disk";
-    warn!(%error, hint, "store: no image of the standings could be written");
+/// A run of the base cannot be read. It is taken away, and the store is made again.
+pub fn base_damaged(path: &Path, error: &str) {
+    let hint = "look at the disk; the store is made again of a checkpoint and the journal";
+    error!(path = %path.display(), error, hint, "store: a part of its base cannot be read");
+}
+
+/// A run of the base could not be written.
+pub fn base_failed(error: impl Display) {
+    let hint = "look at the disk, and make room; it is tried again, and stays as it is meanwhile";
+    warn!(%error, hint, "store: a part of its base could not be written");
 }
 
 /// Segments were removed, being older than the retention.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
@@ -329,57 +329,4 @@ fn lifts_that_a_killed_daemon_had_not_exported_are_no_loss() {
     let log = daemon.stop();
     until_rows(&home, 1);
     assert!(!log.contains("held back"), "{log}");
-}
-
-/// Whatever becomes of the image of the standings between two runs, the next start writes every
-/// row. What is told is more each time, so that one of an earlier stop is not enough.
-#[test]
-fn every_start_exports_everything_whatever_the_image_holds() {
-    type Tamper = fn(&Path, earlier: &[u8]);
-    let tampers: [(&str, Tamper); 6] = [
-        ("nothing", |_, _| ()),
-        ("gone", |image, _| fs::remove_file(image).unwrap()),
-        ("of an earlier stop", |image, earlier| fs::write(image, earlier).unwrap()),
-        ("empty", |image, _| fs::write(image, "").unwrap()),
-        ("damaged", |image, _| {
-            let mut bytes = fs::read(image).unwrap();
-            bytes[40] ^= 1;
-            fs::write(image, bytes).unwrap();
-        }),
-        ("cut short", |image, _| {
-            let bytes = fs::read(image).unwrap();
-            fs::write(image, &bytes[..bytes.len() - 1]).unwrap();
-        }),
-    ];
-    let home = Home::new("");
-    let image = home.state().join("checkpoint/standings.image");
-    home.start().ready().stop();
-    let mut earlier = fs::read(&image).unwrap();
-    let mut rows = 0;
-    let mut add_one = |daemon: &Daemon| {
-        bounce(daemon, &format!("user{rows}@example.com"), rows);
-        rows += 1;
-        until_rows(&home, rows as usize);
-        rows as usize
-    };
-    for (what, tamper) in tampers {
-        let daemon = home.start().ready();
-        let rows = add_one(&daemon);
-        daemon.stop();
-        let now = fs::read(&image).unwrap();
-        tamper(&image, &earlier);
-        earlier = now;
-        fs::remove_file(file(&home)).unwrap();
-        let daemon = home.start().ready();
-        until_rows(&home, rows);
-        let log = daemon.stop();
-        assert!(!log.contains("store: made again"), "{what}: {log}");
-    }
-    let daemon = home.start().ready();
-    let rows = add_one(&daemon);
-    daemon.kill();
-    fs::remove_file(file(&home)).unwrap();
-    let daemon = home.start().ready();
-    until_rows(&home, rows);
-    daemon.stop();
 }

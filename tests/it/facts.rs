@@ -1,6 +1,5 @@
 //! What the laws are tested with: short ways to make events, facts, standings and verdicts.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -148,7 +147,7 @@ pub(crate) fn verdict(rules: &Rules, standing: &Standing, now: Time) -> Option<S
     let suppression = rules.judge(key, standing, &scope, &filter, now);
     let parts = |s: &Suppression| (s.reason, s.since, s.until);
     // Exports ask for the short form of the same, whether or not that holds the whole standing.
-    for gist in [Gist::of(standing), Gist::Whole(Cow::Borrowed(standing))] {
+    for gist in [Gist::of(standing), Gist::Whole(standing)] {
         let verdict = rules.verdict(key, &gist, &scope, &filter, now);
         assert_eq!(verdict.map(|v| (v.reason, v.since, v.until)), suppression.as_ref().map(parts));
     }

@@ -6,6 +6,7 @@
 mod aside;
 mod authentic;
 mod backups;
+mod base;
 mod causes;
 mod check;
 mod checkpoints;

@@ -41,6 +41,7 @@ pub(crate) fn runtime() -> Runtime {
 pub(crate) fn settings(state: &Path) -> Settings {
     Settings {
         checkpoint_bytes: 8 << 10,
+        base_keys: 64,
         sync_every: Duration::from_millis(50),
         ..Settings::new(
             state.to_owned(),
@@ -208,7 +209,7 @@ fn noise(bytes: &mut [u8]) {
 }
 
 /// Changes a file's bytes.
-fn change(file: &Path, with: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn change(file: &Path, with: impl FnOnce(&mut Vec<u8>)) {
     let mut bytes = fs::read(file).unwrap();
     with(&mut bytes);
     fs::write(file, bytes).unwrap();
@@ -219,6 +220,14 @@ type Harm = (&'static str, fn(&Path));
 
 fn db(state: &Path) -> PathBuf {
     state.join("sled/db")
+}
+
+/// The runs of the base.
+pub(crate) fn runs(state: &Path) -> Vec<PathBuf> {
+    let files = fs::read_dir(state.join("base")).unwrap().map(|file| file.unwrap().path());
+    let mut files: Vec<PathBuf> = files.collect();
+    files.sort();
+    files
 }
 
 /// The bytes of sled's file that are in use.
@@ -253,6 +262,29 @@ const HARMS: &[Harm] = &[
     ("a file for sled", |state| {
         fs::remove_dir_all(state.join("sled")).unwrap();
         fs::write(state.join("sled"), "x").unwrap();
+    }),
+    ("no base", |state| fs::remove_dir_all(state.join("base")).unwrap()),
+    ("no first run", |state| fs::remove_file(&runs(state)[0]).unwrap()),
+    ("no last run", |state| fs::remove_file(runs(state).last().unwrap()).unwrap()),
+    ("an empty run", |state| change(&runs(state)[0], Vec::clear)),
+    ("a cut run", |state| change(&runs(state)[0], |b| b.truncate(b.len() / 2))),
+    ("a damaged end of a run", |state| {
+        change(&runs(state)[0], |b| {
+            let at = b.len() - 30;
+            b[at] ^= 1;
+        });
+    }),
+    ("one run for another", |state| {
+        let runs = runs(state);
+        fs::copy(&runs[0], runs.last().unwrap()).unwrap();
+    }),
+    ("what a crash leaves of a run", |state| {
+        fs::write(state.join("base/0000000900.draft"), "x").unwrap();
+        fs::copy(&runs(state)[0], state.join("base/0000000901.run")).unwrap();
+    }),
+    ("no sled and no base", |state| {
+        fs::remove_dir_all(state.join("sled")).unwrap();
+        fs::remove_dir_all(state.join("base")).unwrap();
     }),
     ("no sled and no newest checkpoint", |state| {
         fs::remove_dir_all(state.join("sled")).unwrap();

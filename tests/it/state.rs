@@ -12,7 +12,7 @@ use super::support::client::{event, notify};
 use super::support::daemon::{Daemon, Home, PATIENCE, cli};
 use super::support::wait_for;
 
-const DIRECTORIES: [&str; 4] = ["journal", "sled", "checkpoint", "quarantine"];
+const DIRECTORIES: [&str; 6] = ["journal", "sled", "base", "index", "checkpoint", "quarantine"];
 
 fn send(daemon: &Daemon, name: &str) -> u16 {
     notify(daemon.http, &event("hard_bounce", &format!("{name}@x.test"), "m", 1)).status
@@ -127,7 +127,7 @@ fn what_is_no_regular_file_is_told_and_holds_nobody_up() {
     daemon.stop();
     let checkpoint = home.state().join("checkpoint");
     let verify = || cli(&home.config(), &["verify"]);
-    for name in ["clean", "clock", "attempt", "standings.image"] {
+    for name in ["clean", "clock", "attempt"] {
         put_fifo(&checkpoint.join(name));
         verify();
         let daemon = home.start();

@@ -160,7 +160,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tracing", &["telemetry/"]),
     ("heed", &["export/table/lmdb/map.rs"]),
     ("cdb2", &["export/table/cdb.rs"]),
-    ("rustix", &["cli/output.rs", "ingest/applier.rs"]),
+    ("rustix", &["cli/output.rs", "ingest/applier.rs", "ingest/runs.rs"]),
     (
         "nix",
         &[

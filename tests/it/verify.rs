@@ -16,6 +16,19 @@ use crate::support::wait_for;
 
 /// A state directory of everything that `verify` looks at, after a stop in good order.
 fn home() -> Home {
+    let home = told();
+    runtime().block_on(async {
+        // Made again, it has a base.
+        fs::remove_dir_all(home.state().join("sled")).unwrap();
+        let running = start(&home.state());
+        running.ingest.ready().await;
+        stop(running).await;
+    });
+    home
+}
+
+/// The same, with all standings in sled.
+fn told() -> Home {
     let home = Home::new("");
     runtime().block_on(async {
         let running = start(&home.state());
@@ -24,8 +37,7 @@ fn home() -> Home {
         keep(&home.state(), &running, &submission(all)).await;
         keep(&home.state(), &running, &submission(vec![element("7")])).await;
         stop(running).await;
-        // The first image was made of nothing, and all of it had changed since.
-        fs::remove_file(home.state().join("checkpoint/clean")).unwrap();
+        // In which nothing is written.
         let running = start(&home.state());
         running.ingest.ready().await;
         stop(running).await;
@@ -104,20 +116,18 @@ fn a_stopped_directory_is_looked_at_and_left_as_it_is() {
     let home = home();
     let state = home.state();
     let before = everything(&state);
-    assert_clean(&home, &["journal", "checkpoint", "index", "mark", "image", "store"]);
+    assert_clean(&home, &["journal", "checkpoint", "base", "index", "mark", "store"]);
     let (code, rows) = verify(&home, &[state.to_str().unwrap()]);
     assert!(code == 0 && rows.len() >= 6, "{rows:?}");
     assert_eq!(everything(&state), before);
-    let image = state.join("checkpoint/standings.image");
-    let end = fs::metadata(&image).unwrap().len() - 3;
     let segment = files(&state.join("journal")).remove(0);
     for (part, file, at) in [
         ("journal", segment.clone(), 500),
         ("journal", segment.clone(), 2),
         ("checkpoint", newest(&state, "checkpoint", "checkpoint"), 700),
         ("index", newest(&state, "index", "index"), 40),
-        ("image", image.clone(), 300),
-        ("image", image, end),
+        ("base", newest(&state, "base", "run"), 40),
+        ("base", newest(&state, "base", "run"), 4_000),
     ] {
         let whole = fs::metadata(&file).unwrap().modified().unwrap();
         turn(&file, at);
@@ -156,22 +166,30 @@ fn a_running_daemon_looks_at_its_own() {
     assert_eq!(notify(daemon.http, &event("complaint", "new@x.test", "n", 1)).status, 200);
     daemon.until_suppressed("new@x.test");
     scrubbed(&daemon);
-    assert_clean(&home, &["journal", "checkpoint", "index", "image", "store"]);
+    assert_clean(&home, &["journal", "checkpoint", "base", "index", "store"]);
     for (part, file, at) in [
         ("journal", files(&state.join("journal")).remove(0), 500),
         ("checkpoint", newest(&state, "checkpoint", "checkpoint"), 700),
         ("index", newest(&state, "index", "index"), 40),
-        ("image", state.join("checkpoint/standings.image"), 300),
     ] {
         turn(&file, at);
         assert_named(&home, part, &file);
         turn(&file, at);
     }
-    assert_clean(&home, &["journal", "checkpoint", "index", "image", "store"]);
+    assert_clean(&home, &["journal", "checkpoint", "base", "index", "store"]);
     let (code, rows) = verify(&home, &[state.to_str().unwrap()]);
     assert!(code == 1 && rows.is_empty(), "another's directory is not looked at: {rows:?}");
     let table = String::from_utf8(daemon.cli(&["verify"]).stdout).unwrap();
     assert!(table.contains("whole") && table.contains("adds up"), "{table}");
+    // What it has met itself it makes again.
+    let run = newest(&state, "base", "run");
+    turn(&run, 40);
+    assert_named(&home, "base", &run);
+    daemon.until_logged("store: made again");
+    let daemon = daemon.ready();
+    fs::remove_dir_all(state.join("quarantine/sled.damaged")).unwrap();
+    assert_clean(&home, &["base", "store"]);
+    daemon.until_suppressed("new@x.test");
     daemon.stop();
 }
 
@@ -295,18 +313,23 @@ fn damage_at_the_head_of_a_file_is_told_at_the_start() {
 /// Somewhere in the middle it is not looked at before the start, but soon after.
 #[test]
 fn a_store_that_was_believed_and_cannot_be_read_is_made_again() {
-    let home = home();
-    let db = home.state().join("sled/db");
-    let used = fs::read(&db).unwrap().iter().rposition(|byte| *byte != 0).unwrap();
-    rot(&db, |file| {
-        (4_096..used).step_by(512).for_each(|at| file.write_all_at(&[7; 64], at as u64).unwrap());
-    });
-    let daemon = home.start();
-    daemon.until_logged("ERROR store: the disk has changed");
-    let daemon = daemon.ready();
-    daemon.until_suppressed("user7@x.test");
-    assert_eq!(daemon.health(), "degraded");
-    daemon.stop();
+    for (home, folder, ending) in [(told(), "sled", None), (home(), "base", Some("run"))] {
+        let folder = home.state().join(folder);
+        let file = ending.map_or(folder.join("db"), |ending| newest(&folder, "", ending));
+        let used = fs::read(&file).unwrap().iter().rposition(|byte| *byte != 0).unwrap();
+        // Of a run the blocks alone: its end is read as it is opened.
+        let places = if ending.is_some() { 4_096..8_192 } else { 0..used };
+        rot(&file, |file| {
+            let mut places = places.clone().step_by(512);
+            places.all(|at| file.write_all_at(&[7; 64], at as u64).is_ok());
+        });
+        let daemon = home.start();
+        daemon.until_logged("ERROR store: the disk has changed");
+        let daemon = daemon.ready();
+        daemon.until_suppressed("user7@x.test");
+        assert_eq!(daemon.health(), "degraded");
+        daemon.stop();
+    }
 }
 
 /// The end of the journal that the store has taken, and others were told that we have.
@@ -421,9 +444,7 @@ fn a_segment_that_is_gone_is_told_before_and_after_the_start() {
         daemon.until_suppressed(&format!("late{number}@x.test"));
         daemon.stop();
     }
-    let mut spare = files(&state.join("checkpoint"));
-    spare.retain(|path| !path.ends_with("standings.image"));
-    spare.iter().for_each(|path| fs::remove_file(path).unwrap());
+    files(&state.join("checkpoint")).iter().for_each(|path| fs::remove_file(path).unwrap());
     assert_eq!(verify(&home, &[]).0, 0);
     let segments = files(&state.join("journal"));
     assert!(segments.len() >= 3, "{segments:?}");

@@ -1,22 +1,18 @@
 //! Writing a run: rows and pairs as they are sorted, then what finds them.
 
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use super::filter::Filter;
-use super::row::{Event, NAME, Name, Row, event_of};
+use super::row::{Event, NAME, Name, Row, event_of, hashes};
 use super::run::{HEAD, MAGIC, NAMES, ROWS, STORED, sum};
-use crate::journal::create_private;
 use crate::model::Position;
 use crate::store::checkpoints::DRAFT;
+use crate::store::filter::Filter;
 use crate::store::keys::Hash;
+use crate::store::paced::Paced;
 
 pub(super) const SUFFIX: &str = "index";
-/// Written so much at a time, and synced so often, in bytes: the journal's syncs on the same disk
-/// never wait for more.
-const BUFFER: usize = 256 << 10;
-const SYNC: u64 = 8 << 20;
 
 /// The file of the run of a stretch.
 pub(super) fn path(dir: &Path, from: Position, to: Position) -> PathBuf {
@@ -41,8 +37,7 @@ pub(super) struct Draft {
     path: PathBuf,
     draft: PathBuf,
     head: [u8; HEAD],
-    out: BufWriter<File>,
-    unsynced: u64,
+    out: Paced,
     block: Vec<u8>,
     rows: u64,
     names: u64,
@@ -68,14 +63,13 @@ impl Draft {
         head[..8].copy_from_slice(MAGIC);
         head[8..16].copy_from_slice(&from.as_u64().to_le_bytes());
         head[16..].copy_from_slice(&to.as_u64().to_le_bytes());
-        let mut out = BufWriter::with_capacity(BUFFER, create_private(&draft)?);
-        out.write_all(&head)?;
+        let mut out = Paced::create(&draft)?;
+        out.put(&head)?;
         Ok(Draft {
             path,
             draft,
             head,
             out,
-            unsynced: 0,
             block: Vec::new(),
             rows: 0,
             names: 0,
@@ -96,7 +90,7 @@ impl Draft {
             self.events.push(event);
         }
         if self.rows == 0 || event != self.last {
-            self.filter.insert(&event);
+            self.filter.insert(hashes(&event));
             self.last = event;
         }
         self.block.extend_from_slice(row);
@@ -129,15 +123,9 @@ impl Draft {
         }
         let (events, messages) = (self.events.len() as u64, self.messages.len() as u64);
         let number = if self.names == 0 { events } else { messages } - 1;
-        self.out.write_all(&self.block)?;
-        self.out.write_all(&sum(number, &self.block).to_le_bytes())?;
-        self.unsynced += self.block.len() as u64;
+        self.out.put(&self.block)?;
+        self.out.put(&sum(number, &self.block).to_le_bytes())?;
         self.block.clear();
-        if self.unsynced >= SYNC {
-            self.out.flush()?;
-            self.out.get_ref().sync_data()?;
-            self.unsynced = 0;
-        }
         Ok(())
     }
 
@@ -152,7 +140,7 @@ impl Draft {
         let out = &mut self.out;
         let mut put = |bytes: &[u8]| {
             hash.update(bytes);
-            out.write_all(bytes)
+            out.put(bytes)
         };
         self.events.iter().try_for_each(|event| put(event))?;
         self.messages.iter().try_for_each(|message| put(message))?;
@@ -161,10 +149,9 @@ impl Draft {
         put(&self.names.to_le_bytes())?;
         put(&(self.filter.bytes().count() as u64).to_le_bytes())?;
         let sum = hash.finalize().to_le_bytes();
-        out.write_all(&sum)?;
-        out.write_all(MAGIC)?;
-        let file = self.out.into_inner().map_err(|error| error.into_error())?;
-        file.sync_all()?;
+        out.put(&sum)?;
+        out.put(MAGIC)?;
+        self.out.sync()?;
         fs::rename(&self.draft, &self.path)?;
         Ok(self.path)
     }

@@ -7,26 +7,17 @@ use super::draft::Draft;
 use super::row::{Name, Row, place};
 use super::run::Run;
 use crate::model::Position;
+use crate::store::tiers;
 
-/// So many runs of a size become one. Of each size there are fewer, and the next is as many times
-/// as large.
+/// So many runs of a size become one.
 const FAN: usize = 8;
 /// Rows up to which a run is of the smallest size.
 const SMALL: u64 = super::ROWS_MAX as u64 * 2;
 
-/// How many of the newest runs are to become one, if they are enough: all behind the last that is
-/// larger than they are.
+/// How many of the newest runs are to become one, if they are enough.
 pub(super) fn due(runs: &[Arc<Run>]) -> Option<&[Arc<Run>]> {
-    let mut most = SMALL;
-    loop {
-        let larger = runs.iter().rposition(|run| run.rows > most);
-        let newest = runs.get(larger.map_or(0, |larger| larger + 1)..)?;
-        if newest.len() >= FAN {
-            return Some(newest);
-        }
-        larger?;
-        most = most.saturating_mul(FAN as u64);
-    }
+    let rows: Vec<u64> = runs.iter().map(|run| run.rows).collect();
+    runs.get(tiers::due(&rows, FAN, SMALL)?..)
 }
 
 /// Where a merge is in a run.

@@ -6,7 +6,6 @@
 //! which way, and so can say what was known at any place: a replay finds what it found before.
 
 mod draft;
-mod filter;
 mod merge;
 mod row;
 mod run;

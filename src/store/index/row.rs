@@ -1,6 +1,7 @@
 //! What the index says: of an event that an element told it, and of a message to whom it went.
 
 use crate::model::{EventId, Position, QuarantineId};
+use crate::store::filter::Hashes;
 use crate::store::keys::Hash;
 
 /// An event and a place that told it: the hash of its address, its id, the record and the element;
@@ -21,6 +22,12 @@ pub(super) fn event(address: Hash, id: EventId) -> Event {
     event[..8].copy_from_slice(&address);
     event[8..].copy_from_slice(id.bytes());
     event
+}
+
+/// What the filter of a run asks for: an event is hashes already.
+pub(super) fn hashes(event: &Event) -> Hashes {
+    let part = |at: usize| event[at..at + 8].try_into().map_or(0, u64::from_le_bytes);
+    (part(0) ^ part(8), part(16))
 }
 
 /// The id of an event.

@@ -15,11 +15,11 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::filter::Filter;
-use super::row::{EVENT, Event, NAME, Name, ROW, Row, event_of, rows_of};
+use super::row::{EVENT, Event, NAME, Name, ROW, Row, event_of, hashes, rows_of};
 use crate::journal::open_regular;
 use crate::model::Position;
 use crate::store::codec::is_newer_form;
+use crate::store::filter::Filter;
 use crate::store::keys::Hash;
 
 /// The last byte is the number of the form: another form takes the next.
@@ -144,7 +144,7 @@ impl Run {
 
     /// Whether it may have rows of an event.
     pub(super) fn may_have(&self, event: &Event) -> bool {
-        self.filter.may_have(event)
+        self.filter.may_have(hashes(event))
     }
 
     /// Gives the rows of an event or of an address, by the start that they share.

@@ -1,0 +1,63 @@
+//! Looking whether the runs are what was written, without changing anything.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::draft::SUFFIX;
+use super::run::{Flaw, Run};
+use crate::model::Checked;
+
+const BASE: &str = "base";
+
+/// Reads every run to its end. Whether those are there that count, the store says.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn verify_base(dir: &Path) -> io::Result<Vec<Checked>> {
+    let files = match files(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        files => files?,
+    };
+    if files.is_empty() {
+        let detail = "there is none yet: what has changed is all there is";
+        return Ok(vec![Checked::well(BASE, dir, detail)]);
+    }
+    let rows = files.iter().filter_map(|path| {
+        match Run::open(path).and_then(|run| run.verify()) {
+            Ok(entries) => Some(Checked::well(BASE, path, format!("whole, {entries} standings"))),
+            // It became part of another meanwhile.
+            Err(Flaw::Bad(error)) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(flaw) => Some(ill(path, flaw)),
+        }
+    });
+    Ok(rows.collect())
+}
+
+fn ill(path: &Path, flaw: Flaw) -> Checked {
+    let (problem, hint) = match flaw {
+        Flaw::Newer => (
+            "it was written by a newer version of suppressd".to_owned(),
+            "start the version of suppressd that wrote it",
+        ),
+        Flaw::Bad(error) => (
+            format!("it cannot be read: {error}"),
+            "restart suppressd: it makes the store again as soon as it reads there; look at the \
+             disk",
+        ),
+    };
+    let consequence = "who is suppressed by what it has is not told, until the store is made again";
+    Checked::ill(BASE, path, problem, consequence, hint)
+}
+
+fn files(dir: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|ending| ending == SUFFIX) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
