@@ -1,14 +1,34 @@
 //! The only reader of the wall clock, and what notices that it was set.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::model::Time;
+use crate::model::{Time, trust};
 
 /// The present instant, to the nanosecond. A clock before 1970 or beyond 2262 reads as an end.
 pub fn now() -> Time {
     #[expect(clippy::disallowed_methods, reason = "this is the one reader of the clock")]
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Time::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX), 9)
+}
+
+/// The latest instant at which another host of the fleet was told something, in nanoseconds.
+static HEARD: AtomicI64 = AtomicI64::new(i64::MIN);
+
+/// The instant for what this host is told now: the present one, but behind all that was heard of
+/// other hosts, whose clocks may be ahead by as much as a provider's. So what is told after a lift
+/// is dated after it, on whichever hosts.
+pub fn receipt() -> Time {
+    let now = now();
+    let heard = Time::from_nanos(HEARD.load(Ordering::Relaxed), 9);
+    if heard < now || trust::is_ahead(heard, now) { now } else { heard.just_after() }
+}
+
+/// Notes when another host was told something that is known here by now.
+pub fn hear(told: Time) {
+    if !trust::is_ahead(told, now()) {
+        HEARD.fetch_max(told.nanos(), Ordering::Relaxed);
+    }
 }
 
 /// A clock that is off by less than this is only being adjusted.

@@ -22,6 +22,7 @@ pub mod listen;
 pub mod room;
 pub mod stop;
 pub mod store;
+pub mod turns;
 
 pub mod backup;
 pub mod ingest;
@@ -32,6 +33,7 @@ pub mod fetch;
 
 pub mod admin;
 pub mod export;
+pub mod fleet;
 pub mod forward;
 pub mod lookup;
 pub mod poll;

@@ -6,14 +6,14 @@
 mod outside;
 mod refusals;
 mod repeats;
+mod tokens;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt::Display;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
-use sha2::{Digest as _, Sha256};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use url::Url;
@@ -29,12 +29,8 @@ use crate::telemetry::webhook::Meter;
 use outside::Outside;
 pub use refusals::{Refusal, Refusals};
 use repeats::{Digest, Repeats, Skipped};
+pub use tokens::{Token, Tokens};
 
-/// How long a token is remembered: twice as long as a signature is good for, since its time may be
-/// ahead of our clock by as much as behind it.
-const TOKEN_AGE: Duration = Duration::from_secs(48 * 60 * 60);
-/// Most tokens remembered; with more, the oldest are forgotten early.
-const TOKENS_MAX: usize = 100_000;
 /// When a sender may try again that met us stopping, or unable to fetch a certificate.
 const TRY_AGAIN: Duration = Duration::from_secs(10);
 
@@ -112,7 +108,7 @@ pub struct Webhooks {
     hooks: Arc<HashMap<String, Hook>>,
     ingest: Ingest,
     outside: Arc<Outside>,
-    tokens: Arc<Mutex<Tokens>>,
+    tokens: Tokens,
     repeats: Arc<Repeats>,
     refusals: Arc<Refusals>,
     turns: Arc<Semaphore>,
@@ -142,17 +138,12 @@ fn answer_to(refusal: &provider::Refusal) -> Answer {
     }
 }
 
-/// The tokens of notifications whose signature does not cover the body, each with its body.
-///
-/// Only in memory: after a start, a token can come again with another body while its signature is
-/// young enough.
-#[derive(Default)]
-struct Tokens {
-    bodies: HashMap<[u8; 32], [u8; 32]>,
-    oldest_first: VecDeque<(Time, [u8; 32])>,
-}
-
 impl Webhooks {
+    /// The tokens that count once.
+    pub fn tokens(&self) -> Tokens {
+        self.tokens.clone()
+    }
+
     /// Those of these sources.
     pub fn new(settings: Vec<Settings>, ingest: Ingest, fetcher: Fetcher) -> Webhooks {
         let hooks = hooks(settings, |_| Arc::default());
@@ -301,7 +292,7 @@ impl Webhooks {
         let elements = webhook.provider.split(&notification);
         // From here on they are enough.
         drop(body);
-        self.take(webhook, elements, now, share)
+        self.take(webhook, elements, clock::receipt(), share)
     }
 
     /// Answers when what was taken is durable.
@@ -395,8 +386,7 @@ impl Webhooks {
     /// Whether the notification's token, if it has one, came with no other body before.
     fn is_first_body(&self, webhook: &Settings, notification: &Notification<'_>) -> bool {
         let Some(token) = webhook.provider.once(notification) else { return true };
-        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.admit(webhook.source.as_str(), &token, notification.body, notification.now)
+        self.tokens.admit(webhook.source.as_str(), &token, notification.body, notification.now)
     }
 
     /// Confirms a subscription. The source must want that; the URL was checked by its adapter.
@@ -423,56 +413,4 @@ fn hooks(
         (name, Hook { settings, meter, skipped })
     };
     Arc::new(settings.into_iter().map(by_name).collect())
-}
-
-impl Tokens {
-    /// Remembers a token with its body; `false` when it is known with another.
-    fn admit(&mut self, source: &str, token: &str, body: &[u8], now: Time) -> bool {
-        while let Some((since, oldest)) = self.oldest_first.front().copied() {
-            if now.since(since) <= TOKEN_AGE && self.oldest_first.len() < TOKENS_MAX {
-                break;
-            }
-            self.bodies.remove(&oldest);
-            self.oldest_first.pop_front();
-        }
-        // A source's name has no line break.
-        let key = Sha256::new().chain_update(format!("{source}\n{token}")).finalize().into();
-        let body = Sha256::digest(body).into();
-        let known = *self.bodies.entry(key).or_insert_with(|| {
-            self.oldest_first.push_back((now, key));
-            body
-        });
-        known == body
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_stands_for_one_body_of_one_source() {
-        let mut tokens = Tokens::default();
-        let at = |hours: i64| Time::from_seconds(hours * 3_600);
-        assert!(tokens.admit("a", "t1", b"one", at(0)));
-        assert!(tokens.admit("a", "t1", b"one", at(24)), "a retry");
-        assert!(!tokens.admit("a", "t1", b"two", at(24)));
-        assert!(!tokens.admit("a", "t1", b"", at(48)));
-        assert!(tokens.admit("b", "t1", b"two", at(24)), "another source");
-        assert!(tokens.admit("a", "t2", b"two", at(24)), "another token");
-        assert!(tokens.admit("a", "t1", b"two", at(49)), "forgotten");
-        assert!(!tokens.admit("a", "t1", b"one", at(49)));
-    }
-
-    #[test]
-    fn the_memory_is_bounded() {
-        let mut tokens = Tokens::default();
-        for number in 0..TOKENS_MAX + 10 {
-            assert!(tokens.admit("a", &number.to_string(), b"one", Time::from_seconds(0)));
-        }
-        assert_eq!(tokens.oldest_first.len(), TOKENS_MAX);
-        assert_eq!(tokens.bodies.len(), TOKENS_MAX);
-        let last = (TOKENS_MAX + 9).to_string();
-        assert!(!tokens.admit("a", &last, b"two", Time::from_seconds(0)));
-    }
 }

@@ -26,6 +26,7 @@ use suppressd::model::SourceName;
 use suppressd::poll::{self, Every, Polls, Settings};
 use suppressd::provider::{self, PageRequest, Setting};
 use suppressd::rules::Rules;
+use suppressd::turns::Turns;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -110,8 +111,14 @@ async fn drain(
     let running = ingest::start(settings, &Handle::current())?;
     running.ingest.ready().await;
     let fetcher = Fetcher::new()?;
-    let (polls, mut parts) =
-        poll::start(vec![source(address)?], fetcher, &running, rules, &Polls::default())?;
+    let (polls, mut parts) = poll::start(
+        vec![source(address)?],
+        fetcher,
+        &running,
+        rules,
+        &Polls::default(),
+        Turns::always(),
+    )?;
     let started = Instant::now();
     let (progress, mut steps) = mpsc::channel::<poll::Progress>(64);
     let watching = tokio::spawn(async move {

@@ -127,6 +127,10 @@ pub enum Command {
         #[serde(default)]
         file: Option<PathBuf>,
     },
+    /// How the fleet stands: one row, with the hosts in it.
+    Fleet,
+    /// Compares the standings with the other hosts', and mends what differs: a row for each host.
+    FleetRepair,
     /// Where the state is, and up to where its journal is durable: one row.
     Backup,
     /// Writes exports now: one row each.

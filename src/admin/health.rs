@@ -73,7 +73,12 @@ pub struct HealthCheck {
 
 impl HealthCheck {
     /// A check that fails with that health when there is a problem.
-    fn new(name: &'static str, ill: Health, problem: Option<String>, well: &str) -> HealthCheck {
+    pub(super) fn new(
+        name: &'static str,
+        ill: Health,
+        problem: Option<String>,
+        well: &str,
+    ) -> HealthCheck {
         let health = if problem.is_some() { ill } else { Health::Ready };
         HealthCheck { name, of: None, health, detail: problem.unwrap_or_else(|| well.to_owned()) }
     }
@@ -118,6 +123,7 @@ impl Admin {
         ];
         let certificate = self.certificate.as_ref().map(|certificate| certificate.get());
         checks.extend(certificate.and_then(|certificate| certificate_check(&certificate, now)));
+        checks.extend(self.fleet_check());
         checks.extend(self.exports.statuses().iter().map(|export| export_check(export, now)));
         checks.extend(self.forwards.statuses(now).iter().map(forward_check));
         checks.extend(self.polls.statuses().iter().map(|poll| poll_check(poll, now)));

@@ -31,7 +31,7 @@ impl Admin {
         if source == SourceName::operator() {
             return Err(Failure::usage("a file is no operator: name another source"));
         }
-        let now = clock::now();
+        let now = clock::receipt();
         let taken = rows.len();
         let element = |row| element(row, &self.rules, now);
         let elements = rows.into_iter().map(element).collect::<Result<Vec<Element>, Failure>>()?;

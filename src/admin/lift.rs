@@ -137,7 +137,7 @@ impl Admin {
         addresses: &[Address],
         wanted: &Wanted,
     ) -> Result<Vec<Target>, Failure> {
-        let now = clock::now();
+        let now = clock::receipt();
         let mut targets = Vec::new();
         if addresses.is_empty() {
             self.each_match(wanted, |Match { key, standing, suppression, covers }| {
@@ -216,7 +216,7 @@ impl Admin {
 
     /// All that has anything of a source, and how many of these nothing else suppresses.
     fn resting_on(&self, source: &SourceName) -> Result<(Vec<Target>, u64), Failure> {
-        let now = clock::now();
+        let now = clock::receipt();
         let (mut targets, mut freed) = (Vec::new(), 0);
         for standing in self.reader.standings() {
             let (key, scope, standing) = standing?;

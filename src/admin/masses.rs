@@ -114,7 +114,7 @@ impl Admin {
         let standings = self.reader.standings_under(address)?;
         let standing = standings.into_iter().find(|(known, _)| known == scope);
         let standing = standing.map_or_else(Standing::default, |(_, standing)| standing);
-        let at = last_instant(&standing, clock::now());
+        let at = last_instant(&standing, clock::receipt());
         let held = standing.held().iter().filter(|held| held.mass == id);
         let spelling = if standing.spelling().is_empty() { address } else { standing.spelling() };
         let lift = |lifts: Lifts| instruction(spelling, scope, at, note, lifts);

@@ -139,6 +139,9 @@ impl Admin {
             if polls.iter().any(|poll| poll.source == name.as_str()) {
                 ways.push((name.clone(), Origin::Poll));
             }
+            if self.fleet.is_some() {
+                ways.push((name.clone(), Origin::Fleet));
+            }
         }
         ways
     }

@@ -12,6 +12,7 @@ mod drift;
 mod events;
 mod explain;
 mod exports;
+mod fleet;
 mod health;
 mod import;
 mod lift;
@@ -48,6 +49,7 @@ use tokio::sync::watch;
 
 use crate::current::Current;
 use crate::export::handle::Exports;
+use crate::fleet::Handle as Fleet;
 use crate::forward::Forwards;
 use crate::ingest::{Changes, Ingest, Receipt, Refused};
 use crate::listen::Listen;
@@ -79,6 +81,8 @@ pub struct Admin {
     pub forwards: Forwards,
     /// The live lookups.
     pub lookups: Lookups,
+    /// The other hosts that know the same. `None`: there are none.
+    pub fleet: Option<Fleet>,
     /// The configured sources.
     pub sources: Vec<SourceInfo>,
     /// How many suppressions there are, and how they and events went.
@@ -187,6 +191,8 @@ impl Admin {
             Command::Poll { source, since } => self.poll(source, since, to).await,
             Command::Drift { source } => self.drift(&source, to).await,
             Command::Import { source, rows, apply } => self.import(source, rows, apply, to).await,
+            Command::Fleet => self.show_fleet(to).await,
+            Command::FleetRepair => self.repair_fleet(to).await,
             Command::Backup => row(to, self.durable()).await,
             Command::Reload { file } => self.reload(file.as_deref(), to).await,
             Command::Export { name, force } => self.export(name, force, to).await,
@@ -213,7 +219,7 @@ impl Admin {
             provider: provider::OPERATOR.into(),
             origin: Origin::Operator,
             feed: "".into(),
-            received_at: clock::now(),
+            received_at: clock::receipt(),
             elements,
             cursor: None,
             released,

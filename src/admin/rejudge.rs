@@ -187,7 +187,7 @@ impl Run {
                 provider: OPERATOR.into(),
                 origin: Origin::Operator,
                 feed: "".into(),
-                received_at: clock::now(),
+                received_at: clock::receipt(),
                 elements: std::mem::take(&mut self.waiting),
                 cursor: Some(Cursor { feed: FEED.to_owned(), state }),
                 released: Vec::new(),

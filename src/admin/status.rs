@@ -69,6 +69,7 @@ impl Admin {
             "exports": self.exports.statuses(),
             "lookups": self.lookups.statuses(),
             "forwards": self.forwards.statuses(now),
+            "fleet": self.fleet.as_ref().map(crate::fleet::Handle::summary),
         })
     }
 

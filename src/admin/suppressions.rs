@@ -178,7 +178,7 @@ impl Admin {
         check_note(note.as_deref().unwrap_or_default()).map_err(Failure::usage)?;
         let scope = parse_scope(scope.as_deref().unwrap_or("global"))?;
         let parsed = parse_addresses(&addresses)?;
-        let now = clock::now();
+        let now = clock::receipt();
         let until = seconds.map(|seconds| now.plus(Duration::from_secs(seconds)));
         let element = |address: &Address| {
             instruction_element(&Instruction {

@@ -60,6 +60,14 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ("release", &[("when it was right", "suppressd release 3")]),
     ("rejudge", &[("what other rules make of the past", "suppressd rejudge --dry-run")]),
     (
+        "fleet",
+        &[
+            ("who is level, who polls, whether rules agree", "suppressd fleet"),
+            ("for a script", "suppressd fleet --json"),
+        ],
+    ),
+    ("fleet repair", &[("after a disk was replaced", "suppressd fleet repair")]),
+    (
         "events",
         &[
             ("of a message", "suppressd events --message-id msg_8a7f3b2c"),
@@ -187,7 +195,8 @@ mod tests {
             let path = format!("{path} {}", verb.get_name());
             if verb.has_subcommands() {
                 verbs(verb, &path, found);
-            } else {
+            }
+            if !verb.has_subcommands() || !verb.is_subcommand_required_set() {
                 found.push(path.trim_start().to_owned());
             }
         }

@@ -21,6 +21,7 @@ mod explain;
 mod export;
 mod failure;
 mod files;
+mod fleet;
 mod forward;
 mod held;
 mod import;
@@ -143,6 +144,8 @@ enum Verb {
     Trigger(trigger::Arguments),
     /// Look after payloads that were authentic but not understood
     Quarantine(quarantine::Arguments),
+    /// Show the other hosts that know the same, or mend what differs
+    Fleet(fleet::Arguments),
     /// Keep the state in one file, while the daemon runs or not
     Backup(backup::Arguments),
     /// Put a backup into an empty state directory
@@ -221,6 +224,7 @@ fn dispatch(verb: Verb, context: &mut Context) -> Outcome {
         Verb::Import(arguments) => arguments.run(context),
         Verb::Trigger(arguments) => arguments.run(context),
         Verb::Quarantine(arguments) => arguments.run(context),
+        Verb::Fleet(arguments) => arguments.run(context),
         Verb::Backup(arguments) => arguments.run(context),
         Verb::Restore(arguments) => arguments.run(context),
         Verb::Verify(arguments) => arguments.run(context),

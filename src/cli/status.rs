@@ -141,7 +141,8 @@ fn print(out: &mut Output, status: &Value) -> Result<(), Failure> {
     fields(out, "queue", status.get("queue"))?;
     section(out, "exports", export::COLUMNS, row::list(status, "exports"))?;
     section(out, "lookups", LOOKUPS, row::list(status, "lookups"))?;
-    section(out, "forwards", FORWARDS, row::list(status, "forwards"))
+    section(out, "forwards", FORWARDS, row::list(status, "forwards"))?;
+    fields(out, "fleet", status.get("fleet"))
 }
 
 /// A head and a table below it; nothing without rows.

@@ -42,7 +42,7 @@ const OPEN: &[&str] = &[
 ];
 
 /// Keys elsewhere that take a secret, or may hold one.
-const SECRET: &[&str] = &["command", "password", "proxy", "secret", "token"];
+const SECRET: &[&str] = &["command", "credentials", "password", "proxy", "secret", "token"];
 
 /// The ways to say where a secret is.
 const PLACES: &[&str] = &["file", "env", "credential"];
@@ -182,7 +182,7 @@ fn is_open(key: &str, value: &DeValue<'_>) -> bool {
     }
     match key {
         // The path of a file, unless it is the key itself.
-        "http.tls.key" => !text.trim_start().starts_with("-----BEGIN"),
+        "http.tls.key" | "fleet.tls.key" => !text.trim_start().starts_with("-----BEGIN"),
         _ if SECRET.contains(&last) => false,
         _ => !key.starts_with("source.") || OPEN.contains(&last),
     }

@@ -69,7 +69,7 @@ pub(super) fn http(section: Section<'_>) -> Settings {
     let whole = |number: u64| usize::try_from(number).ok();
     let listen = http_listen(&section);
     let public_url = section.take("public_url").and_then(|field| public_url(&field));
-    let tls = section.take("tls").and_then(|field| field.table()).and_then(tls);
+    let tls = section.take("tls").and_then(|field| field.table()).and_then(|section| tls(&section));
     let proxies = section.take("trusted_proxies").map(|field| proxies(&field));
     let body_max = section.take("body_max").and_then(|field| field.size(BODY_MAX));
     let body_max = body_max.and_then(whole).unwrap_or(BODY_MAX_DEFAULT);
@@ -306,7 +306,7 @@ fn doubtful(field: &Field<'_>, url: &Url) {
     }
 }
 
-fn tls(section: Section<'_>) -> Option<Tls> {
+pub(super) fn tls(section: &Section<'_>) -> Option<Tls> {
     let hint = "tls takes the files of a certificate chain and its key, both PEM";
     let certificate = section.need("certificate", hint).and_then(|field| readable(&field));
     let key = section.need("key", hint).and_then(|field| key(&field));
@@ -339,7 +339,7 @@ fn holds(path: &Path, kind: &str) -> Option<bool> {
     Some(text.lines().any(|line| line.starts_with("-----BEGIN") && line.contains(kind)))
 }
 
-fn readable(field: &Field<'_>) -> Option<PathBuf> {
+pub(super) fn readable(field: &Field<'_>) -> Option<PathBuf> {
     let path = field.path()?;
     let shown = shown(&path.to_string_lossy());
     let hint = "name a file that suppressd's user can read";

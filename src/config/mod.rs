@@ -6,6 +6,7 @@
 mod effective;
 mod environment;
 mod export;
+mod fleet;
 mod forward;
 mod hold;
 mod listeners;
@@ -44,7 +45,8 @@ use crate::provider::{Adapter, Reading};
 use crate::rules::Rules;
 use crate::telemetry::log::{FORMS, Filter, VARIABLE};
 use crate::{
-    export as exports, forward as forwards, http, lookup as lookups, poll as polls, webhook,
+    export as exports, fleet as fleets, forward as forwards, http, lookup as lookups,
+    poll as polls, webhook,
 };
 use section::{Section, shown};
 use walk::{Walk, line_of};
@@ -105,6 +107,8 @@ pub struct Config {
     pub lookups: Vec<lookups::Settings>,
     /// Who is told of events and suppressions.
     pub forwards: Vec<forwards::Settings>,
+    /// The other hosts that know the same. `None`: there are none.
+    pub fleet: Option<fleets::Settings>,
     /// What is no fault, and deserves a word.
     pub remarks: Vec<Problem>,
 }
@@ -261,6 +265,10 @@ fn whole(root: Section<'_>) -> Option<Config> {
         listeners::apart(&root, &http.listen, admin, &control.socket);
     }
     let lookups = lookup::lookups(root.tables("lookup"), &found.names, taken);
+    let fleet = root.take("fleet").and_then(|field| field.table()).and_then(|section| {
+        let state = store.as_ref().map_or(Path::new(""), |store| &store.path);
+        fleet::fleet(&section, state, &root, &found)
+    });
     root.finish();
     Some(Config {
         store: store?,
@@ -279,6 +287,7 @@ fn whole(root: Section<'_>) -> Option<Config> {
         exports,
         lookups,
         forwards,
+        fleet,
         remarks: Vec::new(),
     })
 }

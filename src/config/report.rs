@@ -49,6 +49,10 @@ pub fn report(config: &Config) -> String {
     if !forwards.is_empty() {
         list(&mut text, "forwards", &forwards);
     }
+    if let Some(fleet) = &config.fleet {
+        let servers = fleet.servers.join(", ");
+        text.push_str(&format!("fleet:\n  {} in {} by {servers}\n", fleet.host, fleet.stream));
+    }
     text
 }
 
@@ -105,6 +109,11 @@ pub fn report_json(config: &Config) -> Value {
         "admin": { "listen": config.admin.listen.listen.to_string() },
         "control": { "socket": config.control.socket.display().to_string() },
         "sources": config.sources.iter().map(source).collect::<Vec<_>>(),
+        "fleet": config.fleet.as_ref().map(|fleet| json!({
+            "host": fleet.host,
+            "nats": fleet.servers,
+            "stream": fleet.stream,
+        })),
         "exports": config.exports.iter().map(export).collect::<Vec<_>>(),
         "lookups": config.lookups.iter().map(lookup).collect::<Vec<_>>(),
         "warnings": [],

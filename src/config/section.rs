@@ -43,6 +43,11 @@ impl<'a> Section<'a> {
         Some(Field { walk: self.walk, place: self.at(key, Some(line)), value: value.get_ref() })
     }
 
+    /// The value of a key as JSON. Whether the key is known stays as it was.
+    pub(super) fn tree_of(&self, key: &str) -> serde_json::Value {
+        self.table.get(key).map(|value| json_of(value.get_ref())).unwrap_or_default()
+    }
+
     /// The value of a key that must be there.
     pub(super) fn need(&self, key: &'static str, hint: &str) -> Option<Field<'a>> {
         let field = self.take(key);

@@ -298,6 +298,7 @@ fn looks(command: &Command) -> bool {
             | C::Events { .. }
             | C::Refused { .. }
             | C::Backup
+            | C::Fleet
             | C::Held
             | C::Rejudge { apply: false }
             | C::Verify
@@ -325,6 +326,8 @@ fn verb(command: &Command) -> &'static str {
         Command::Drift { .. } => "drift",
         Command::Backup => "backup",
         Command::Reload { .. } => "reload",
+        Command::Fleet => "fleet",
+        Command::FleetRepair => "fleet-repair",
         Command::Export { .. } => "export",
         Command::ForwardReplay { .. } => "forward-replay",
         Command::Import { .. } => "import",

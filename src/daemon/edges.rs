@@ -21,6 +21,7 @@ use crate::config::{self, Config};
 use crate::current::Current;
 use crate::export::handle::Exports;
 use crate::fetch::Fetcher;
+use crate::fleet;
 use crate::forward::{self, Forwards};
 use crate::http::{self, Guard, Identity, Limits, Private, Public, Tls, TlsError};
 use crate::ingest::Running;
@@ -29,6 +30,7 @@ use crate::lookup::{self, Judge, Lookups};
 use crate::model::Time;
 use crate::poll::{self, Polls};
 use crate::stop::{Part, stopped};
+use crate::turns::Turns;
 use crate::webhook::Webhooks;
 use crate::{clock, control, systemd, telemetry};
 
@@ -103,12 +105,20 @@ pub(super) struct Edges {
     webhooks: Webhooks,
     exports: Exports,
     polls: Polls,
+    fleet: Option<Member>,
     forwards: Forwards,
     census: Arc<Census>,
     answered: Vec<Answered>,
     /// What is listened on.
     pub(super) listeners: Listeners,
     doors: Option<Doors>,
+}
+
+/// This host's part in a fleet.
+struct Member {
+    settings: fleet::Settings,
+    handle: fleet::Handle,
+    turns: Turns,
 }
 
 /// The doors that stay open from the start to the stop.
@@ -142,6 +152,7 @@ impl Edges {
             webhooks,
             exports: Exports::none(&running),
             polls: Polls::default(),
+            fleet: None,
             forwards: Forwards::default(),
             census: Arc::default(),
             answered: Vec::new(),
@@ -186,6 +197,7 @@ impl Edges {
         let (exports, parts) = self.exports.renewed(std::mem::take(&mut config.exports)).await;
         self.exports = exports;
         self.exporting.add(parts);
+        self.exchange_fleet(config.fleet.take()).await;
         self.exchange_polls(std::mem::take(&mut config.polls), &fetcher).await?;
         self.exchange_forwards(std::mem::take(&mut config.forwards), &fetcher).await;
         self.exchange_lookups(std::mem::take(&mut config.lookups), &listeners.lookups).await;
@@ -201,6 +213,24 @@ impl Edges {
         self.exporting.end_those(LAST_EXPORT, ends).await;
     }
 
+    /// Leaves the fleet and joins it again, where what is said of it has changed, or what all hosts
+    /// should agree on.
+    async fn exchange_fleet(&mut self, settings: Option<fleet::Settings>) {
+        if self.fleet.as_ref().map(|member| &member.settings) == settings.as_ref() {
+            return;
+        }
+        // A host that has given its turns back polls no more.
+        self.intake.end_those(DRAIN, |name| name.starts_with("poll ")).await;
+        self.intake.end_those(DRAIN, |name| name == fleet::PART).await;
+        self.fleet = settings.map(|settings| {
+            let (turns, tokens) = (fleet::turns(&settings), self.webhooks.tokens());
+            let (handle, part) =
+                fleet::start(settings.clone(), &self.running, tokens, turns.clone());
+            self.intake.add([part]);
+            Member { settings, handle, turns }
+        });
+    }
+
     async fn exchange_polls(
         &mut self,
         settings: Vec<poll::Settings>,
@@ -209,7 +239,9 @@ impl Edges {
         self.intake.end_those(DRAIN, |name| name.starts_with("poll ")).await;
         let fetcher = fetcher.clone().spooling_in(self.state.clone());
         let rules = self.running.policy.rules.get();
-        let (polls, parts) = poll::start(settings, fetcher, &self.running, rules, &self.polls)?;
+        let turns = self.fleet.as_ref().map_or_else(Turns::always, |member| member.turns.clone());
+        let (running, before) = (&self.running, &self.polls);
+        let (polls, parts) = poll::start(settings, fetcher, running, rules, before, turns)?;
         self.polls = polls;
         self.intake.add(parts);
         Ok(())
@@ -306,6 +338,7 @@ impl Edges {
             webhooks: self.webhooks.clone(),
             exports: self.exports.clone(),
             polls: self.polls.clone(),
+            fleet: self.fleet.as_ref().map(|member| member.handle.clone()),
             forwards: self.forwards.clone(),
             census: Arc::clone(&self.census),
             lookups: Lookups(self.answered.iter().map(|a| Arc::clone(&a.judge)).collect()),

@@ -395,6 +395,7 @@ impl Applier {
             elements: 0,
             again,
             found: false,
+            is_copy: false,
         })
     }
 

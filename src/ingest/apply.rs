@@ -49,6 +49,8 @@ pub(super) struct Merge<'a> {
     pub(super) again: Option<&'a Behind>,
     /// It has come upon such a stretch, which has to be merged again before anything else.
     pub(super) found: bool,
+    /// What it merges is a copy of another host's record.
+    pub(super) is_copy: bool,
 }
 
 /// The events of an element that are still to be merged.
@@ -82,7 +84,9 @@ impl Merge<'_> {
         self.elements += 1;
         self.place = place;
         if let Some(behind) = self.again {
-            return Ok(redated(&self.reading, behind, head, element).into_iter());
+            // What another host's clock has dated is no matter of ours.
+            let events = (!self.is_copy).then(|| redated(&self.reading, behind, head, element));
+            return Ok(events.unwrap_or_default().into_iter());
         }
         if self.writer.is_applied(place.record, place.element) {
             // Only the index lacks it; what could not be read then is not applied.
@@ -97,7 +101,10 @@ impl Merge<'_> {
         }
         if hold::is_by_operator(&head.provider, &head.source) {
             if let Some(step) = provider::mass_step(element) {
-                self.mass_step(step, place.record)?;
+                match self.is_copy {
+                    true => self.peers_mass_step(&step, place.record)?,
+                    false => self.mass_step(step, place.record)?,
+                }
             } else if let Some(correction) = provider::correction(element) {
                 self.correct(&correction, place.record, head.received_at)?;
             }
@@ -123,6 +130,9 @@ impl Merge<'_> {
     ) -> Result<(), StoreError> {
         if let Some((address, step)) = provider::push_step(element) {
             self.writer.put_pushed(&mut self.batch, &head.source, &address, step)?;
+        }
+        if self.is_copy {
+            return self.beside(place, head.received_at, element);
         }
         if let Some(behind) = provider::behind_stretch(element) {
             self.writer.put_behind(&mut self.batch, place.record, &behind)?;
@@ -166,11 +176,15 @@ impl Merge<'_> {
             return Ok(());
         }
         // What was told again and could not be applied stays where it was.
-        for id in head.released.iter().filter(|_| is_whole) {
+        for id in head.released.iter().filter(|_| is_whole && !self.is_copy) {
             self.writer.release(&mut self.batch, *id)?;
         }
-        self.passed.record(&head.source, head.received_at);
-        match &head.cursor {
+        if !self.is_copy {
+            self.passed.record(&head.source, head.received_at);
+        }
+        // How far another host has come with its own journal means nothing here.
+        let is_theirs = self.is_copy && head.source == SourceName::operator();
+        match head.cursor.as_ref().filter(|_| !is_theirs) {
             Some(Cursor { feed, state }) => {
                 self.writer.put_cursor(&mut self.batch, &head.source, feed, state)
             }
@@ -191,11 +205,12 @@ impl Merge<'_> {
         }
         let id: EventId = event.id();
         let Noted { seen, dated_by_us } =
-            self.writer.note_event(&mut self.batch, &event, id, place)?;
+            self.writer.note_told(&mut self.batch, &event, id, place, self.is_copy)?;
         if self.writer.is_applied(place.record, place.element) {
             return Ok(());
         }
-        self.passed.event(&event, seen == Seen::First);
+        let origin = if self.is_copy { Origin::Fleet } else { event.origin };
+        self.passed.event(&event, origin, seen == Seen::First);
         let Some(mut fact) = event.fact() else { return Ok(()) };
         if self.is_echo(&event)? {
             return Ok(());
@@ -218,7 +233,9 @@ impl Merge<'_> {
         let telling = Telling {
             record: place.record.as_u64(),
             received: event.received_at,
-            is_new: seen == Seen::First || is_back,
+            // Another host's clock, and the order in which its records come here, prove nothing of
+            // when: all hosts go by the dates.
+            is_new: !self.is_copy && (seen == Seen::First || is_back),
         };
         self.merge(&event, standing, fact, &telling, place.record)
     }

@@ -32,19 +32,20 @@ pub(super) struct Passed {
 }
 
 impl Passed {
-    /// An event was merged; `is_new` when nothing had told it before.
-    pub(super) fn event(&mut self, event: &Event, is_new: bool) {
-        let told = entry(&mut self.told, &event.source, event.origin);
+    /// An event was merged; `is_new` when nothing had told it before. By another host: `origin` is
+    /// the fleet.
+    pub(super) fn event(&mut self, event: &Event, origin: Origin, is_new: bool) {
+        let told = entry(&mut self.told, &event.source, origin);
         if !is_new {
             told.again += 1;
             return;
         }
         told.new[event.kind as usize] += 1;
-        let by_provider = matches!(event.origin, Origin::Webhook | Origin::Poll);
+        let by_provider = matches!(origin, Origin::Webhook | Origin::Poll);
         // Only a time of theirs tells how long it took.
         if by_provider && !event.undated && event.told_at.is_none() {
             let age = event.received_at.since(event.at);
-            self.ages.push((event.source.clone(), event.origin, age));
+            self.ages.push((event.source.clone(), origin, age));
         }
     }
 

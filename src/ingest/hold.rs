@@ -100,7 +100,7 @@ impl Hold {
                 let old = event.received_at.since(event.at) > HISTORY.max(self.within);
                 !event.undated && !old
             }
-            Origin::Operator | Origin::Import => false,
+            Origin::Operator | Origin::Import | Origin::Fleet => false,
         }
     }
 }

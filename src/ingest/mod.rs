@@ -11,6 +11,7 @@ mod clockwatch;
 mod committer;
 mod flow;
 mod hold;
+mod peers;
 mod progress;
 mod runs;
 mod scrub;

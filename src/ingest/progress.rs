@@ -97,10 +97,14 @@ impl Progress {
         end: Position,
     ) -> Result<Step, StoreError> {
         let Some(open) = &mut self.open else { return self.next_record(merge, end) };
+        merge.is_copy = open.payload.peer().is_some();
         if open.events.len() == 0 {
             let Some((number, element)) = open.payload.advance() else {
                 let is_whole = open.is_whole(merge.writer)?;
                 merge.end(open.payload.head(), open.position, is_whole)?;
+                if let Some(peer) = open.payload.peer() {
+                    merge.end_copy(peer, open.position)?;
+                }
                 self.close();
                 return Ok(Step::Done);
             };

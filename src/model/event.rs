@@ -116,11 +116,14 @@ pub enum Origin {
     Operator,
     /// A file that an operator imported.
     Import,
+    /// Another mail host of ours, which was told in one of these ways.
+    Fleet,
 }
 
 impl Origin {
     /// Every origin.
-    pub const ALL: [Origin; 4] = [Origin::Webhook, Origin::Poll, Origin::Operator, Origin::Import];
+    pub const ALL: [Origin; 5] =
+        [Origin::Webhook, Origin::Poll, Origin::Operator, Origin::Import, Origin::Fleet];
 
     /// Its name in output.
     pub fn as_str(self) -> &'static str {
@@ -129,6 +132,7 @@ impl Origin {
             Origin::Poll => "poll",
             Origin::Operator => "operator",
             Origin::Import => "import",
+            Origin::Fleet => "fleet",
         }
     }
 }

@@ -4,14 +4,14 @@
 
 use serde::Deserialize;
 
-use super::submission::FORM;
-use super::{Cursor, Element, Origin, QuarantineId, SourceName, Submission, Time};
+use super::submission::{COPY, FORM, NEWEST};
+use super::{Cursor, Element, Origin, Peer, QuarantineId, SourceName, Submission, Time};
 
 /// Why the bytes of a record are no submission to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PayloadError {
     /// A newer version has written them, in the form of this number.
-    #[error("it is in form {0}; this version reads no form beyond {FORM}")]
+    #[error("it is in form {0}; this version reads no form beyond {NEWEST}")]
     Newer(u8),
     /// No version has written them so.
     #[error("it is in no form that any version has written")]
@@ -24,6 +24,8 @@ pub struct Payload {
     bytes: Vec<u8>,
     /// All but the elements.
     head: Submission,
+    /// Whose it is a copy of.
+    peer: Option<Peer>,
     count: u32,
     /// Where the first element starts.
     first: usize,
@@ -64,12 +66,13 @@ impl Payload {
     /// # Errors
     /// When they are no submission in a form that this version reads.
     pub fn open(bytes: Vec<u8>) -> Result<Payload, PayloadError> {
-        match bytes.first() {
-            Some(&FORM) => {}
-            Some(form) if *form > FORM => return Err(PayloadError::Newer(*form)),
+        let (peer, at) = match bytes.first() {
+            Some(&FORM) => (None, 1),
+            Some(&COPY) => take::<Peer>(&bytes, 1).map(|(peer, at)| (Some(peer), at))?,
+            Some(form) if *form > NEWEST => return Err(PayloadError::Newer(*form)),
             _ => return Err(PayloadError::Strange),
-        }
-        let (before, mut at) = take::<Before>(&bytes, 1)?;
+        };
+        let (before, mut at) = take::<Before>(&bytes, at)?;
         let first = at;
         for _ in 0..before.count {
             (_, at) = take::<Lying<'_>>(&bytes, at)?;
@@ -80,12 +83,17 @@ impl Payload {
         let elements = Vec::new();
         let head =
             Submission { source, provider, origin, feed, received_at, elements, cursor, released };
-        Ok(Payload { bytes, head, count, first, at: first, next: 0 })
+        Ok(Payload { bytes, head, peer, count, first, at: first, next: 0 })
     }
 
     /// All of the submission but its elements.
     pub fn head(&self) -> &Submission {
         &self.head
+    }
+
+    /// Whose record it is a copy of. `None`: this host was told it itself.
+    pub fn peer(&self) -> Option<&Peer> {
+        self.peer.as_ref()
     }
 
     /// How many elements there are.
@@ -106,6 +114,11 @@ impl Payload {
     /// How many bytes it has.
     pub fn size(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// The bytes.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// The next element, with its number. `None`: there are no more.
@@ -193,6 +206,6 @@ mod tests {
         let form = |form: u8| Payload::open([&[form], &whole[1..]].concat()).map(|_| ());
         assert_eq!(form(0), Err(PayloadError::Strange));
         assert_eq!(form(FORM), Ok(()));
-        assert_eq!(form(FORM + 1), Err(PayloadError::Newer(FORM + 1)));
+        assert_eq!(form(NEWEST + 1), Err(PayloadError::Newer(NEWEST + 1)));
     }
 }

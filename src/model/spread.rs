@@ -45,9 +45,14 @@ impl Spread {
 
     /// The failures, one per message, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Bounce> {
+        self.pairs().map(|(_, bounce)| bounce)
+    }
+
+    /// The failures with their messages.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (MessageKey, &Bounce)> {
         let days = self.days.values().map(|(bounce, message)| (*message, bounce));
         let each: BTreeMap<MessageKey, &Bounce> = days.chain(self.recent.pairs()).collect();
-        each.into_values()
+        each.into_iter()
     }
 
     /// The latest of a message.

@@ -7,10 +7,15 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Origin, SourceName, Time};
+use super::{Origin, Peer, SourceName, Time};
 
 /// The first byte of an encoded submission. A change of its form takes the next number.
 pub(super) const FORM: u8 = 1;
+/// The first byte of a copy of another host's submission: whose it is stands before all else, and
+/// the rest is as it was there.
+pub(super) const COPY: u8 = 2;
+/// No version has written a form beyond this one.
+pub(super) const NEWEST: u8 = COPY;
 
 /// Where a record starts in the journal: its segment's number, and the byte in it.
 #[derive(
@@ -146,15 +151,48 @@ impl Submission {
         postcard::to_extend(self, bytes).expect("a submission always has a form")
     }
 
+    /// The bytes for the journal of what another host was told, as its own journal has it.
+    ///
+    /// # Errors
+    /// When `bytes` are not of the form that a host writes of what it was told itself.
+    pub fn encode_copy(peer: &Peer, bytes: &[u8]) -> Result<Vec<u8>, SubmissionError> {
+        let Some((&FORM, rest)) = bytes.split_first() else { return Err(SubmissionError) };
+        let mut copy = Vec::with_capacity(128 + bytes.len());
+        copy.push(COPY);
+        let mut copy = postcard::to_extend(peer, copy).map_err(|_| SubmissionError)?;
+        copy.extend_from_slice(rest);
+        Ok(copy)
+    }
+
+    /// Of a copy of another host's submission: whose it is, and the bytes as its journal has them.
+    /// `None`: it is no copy.
+    pub fn original(bytes: &[u8]) -> Option<(Peer, Vec<u8>)> {
+        let (&COPY, rest) = bytes.split_first()? else { return None };
+        let (peer, rest) = postcard::take_from_bytes(rest).ok()?;
+        Some((peer, [&[FORM], rest].concat()))
+    }
+
+    /// Whether a record's bytes are what this host was told itself, in the form of this version,
+    /// and say something to other hosts. What only moves a cursor of our own does not.
+    pub fn is_for_others(bytes: &[u8]) -> bool {
+        let Some((&FORM, rest)) = bytes.split_first() else { return false };
+        let head = postcard::from_bytes::<(SourceName, &str, Origin, &str, Time, u32)>(rest);
+        head.is_ok_and(|(source, .., elements)| elements > 0 || source != SourceName::operator())
+    }
+
     /// From the bytes in the journal.
     ///
     /// # Errors
     /// When they are of another form.
     pub fn decode(bytes: &[u8]) -> Result<Submission, SubmissionError> {
-        match bytes.split_first() {
-            Some((&FORM, rest)) => postcard::from_bytes(rest).map_err(|_| SubmissionError),
-            _ => Err(SubmissionError),
-        }
+        let rest = match bytes.split_first() {
+            Some((&FORM, rest)) => rest,
+            Some((&COPY, rest)) => {
+                postcard::take_from_bytes::<Peer>(rest).map_err(|_| SubmissionError)?.1
+            }
+            _ => return Err(SubmissionError),
+        };
+        postcard::from_bytes(rest).map_err(|_| SubmissionError)
     }
 }
 
@@ -179,6 +217,41 @@ mod tests {
         assert_eq!(Submission::decode(&bytes[..bytes.len() - 1]), Err(SubmissionError));
         assert_eq!(Submission::decode(&[9]), Err(SubmissionError));
         assert_eq!(Submission::decode(&[]), Err(SubmissionError));
+    }
+
+    #[test]
+    fn a_copy_says_whose_it_is_and_is_the_same_beside() {
+        let source = SourceName::parse("a").unwrap();
+        let own = Submission {
+            source,
+            provider: "generic".into(),
+            origin: Origin::Webhook,
+            feed: "".into(),
+            received_at: Time::from_nanos(5, 9),
+            elements: vec![Element { context: String::new(), body: vec![1, 2] }],
+            cursor: None,
+            released: Vec::new(),
+        };
+        let at = Position { segment: 3, offset: 4_096 };
+        let before = Position { segment: 2, offset: 64 };
+        let peer = Peer { host: "mx1".into(), life: u64::MAX, before, at, place: None };
+        let bytes = own.encode();
+        let copy = Submission::encode_copy(&peer, &bytes).unwrap();
+        assert!(Submission::is_for_others(&bytes) && !Submission::is_for_others(&copy));
+        assert_eq!(Submission::decode(&copy), Ok(own.clone()));
+        let cursor = Some(Cursor { feed: "forward/app".to_owned(), state: String::new() });
+        let polled = Submission { elements: Vec::new(), cursor, ..own };
+        assert!(Submission::is_for_others(&polled.encode()), "an empty page");
+        let forwarded = Submission { source: SourceName::operator(), ..polled };
+        assert!(!Submission::is_for_others(&forwarded.encode()));
+        assert_eq!(Submission::original(&copy), Some((peer.clone(), bytes.clone())));
+        // As every later version has to read it.
+        let mut pinned = vec![2, 3, b'm', b'x', b'1'];
+        pinned.extend([&[0xff; 9][..], &[1, 2, 64, 3, 0x80, 0x20, 0], &bytes[1..]].concat());
+        assert_eq!(copy, pinned);
+        assert_eq!(Submission::original(&bytes), None);
+        assert!(Submission::encode_copy(&peer, &copy).is_err(), "a copy of a copy");
+        assert!(Submission::encode_copy(&peer, &[]).is_err());
     }
 
     #[test]

@@ -130,7 +130,7 @@ impl<'a, O: Outside> Keeping<'a, O> {
             provider: self.settings.provider.name().into(),
             origin: Origin::Poll,
             feed: feed.into(),
-            received_at: clock::now(),
+            received_at: clock::receipt(),
             elements,
             cursor,
             released: Vec::new(),

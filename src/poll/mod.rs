@@ -21,6 +21,7 @@ mod run;
 mod runner;
 pub mod schedule;
 mod seam;
+mod shown;
 mod slices;
 #[cfg(test)]
 mod stage;

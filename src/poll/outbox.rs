@@ -300,7 +300,7 @@ fn note<'a>(source: &SourceName, steps: impl Iterator<Item = (&'a str, Pushed)>)
         provider: OWN.into(),
         origin: Origin::Operator,
         feed: "".into(),
-        received_at: clock::now(),
+        received_at: clock::receipt(),
         elements: steps.map(|(address, step)| push_element(address, &step)).collect(),
         cursor: None,
         released: Vec::new(),

@@ -13,6 +13,7 @@ use crate::model::{Element, Event, SourceName, Submission};
 use crate::provider::{PageRequest, Unreadable};
 use crate::rules::Rules;
 use crate::store::{Counts, ListedRows, Reader, StoreError};
+use crate::turns::Turns;
 
 /// Everything that a run touches: the provider's API, the intake and the store.
 pub(super) trait Outside: Clone + Send + Sync + 'static {
@@ -46,6 +47,11 @@ pub(super) trait Outside: Clone + Send + Sync + 'static {
 
     /// How a source's events reached us.
     fn counts(&self, source: &SourceName) -> Result<Counts, StoreError>;
+
+    /// Whether it is this host that polls a source.
+    fn turns(&self) -> Turns {
+        Turns::always()
+    }
 }
 
 /// The daemon itself, as runs see it.
@@ -55,6 +61,7 @@ pub(super) struct Daemon {
     pub(super) ingest: Ingest,
     pub(super) reader: Reader,
     pub(super) rules: Arc<Rules>,
+    pub(super) turns: Turns,
 }
 
 impl Outside for Daemon {
@@ -88,5 +95,8 @@ impl Outside for Daemon {
 
     fn counts(&self, source: &SourceName) -> Result<Counts, StoreError> {
         self.reader.counts(source)
+    }
+    fn turns(&self) -> Turns {
+        self.turns.clone()
     }
 }

@@ -3,8 +3,7 @@
 //! A tick makes a task look whether its run is due; an operator's order makes it run at once. A
 //! source's failure is its own, and only the number of runs at once is shared.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
@@ -17,17 +16,17 @@ use super::outside::{Daemon, Outside};
 use super::problem::RunError;
 use super::run::{Report, Run};
 use super::schedule::{self, History};
-use super::{
-    Every, PollError, Progress, PushStatus, Settings, Status, Summary, TriggerError, trigger,
-};
+use super::shown::{Sheet, open};
+use super::{Every, PollError, Progress, Settings, Status, Summary, TriggerError, trigger};
 use crate::clock;
 use crate::fetch::Fetcher;
 use crate::ingest::Running;
-use crate::model::{SourceName, Submission, Time, trust};
+use crate::model::{SourceName, Submission, Time};
 use crate::provider::Feed;
 use crate::rules::Rules;
 use crate::stop::{Part, stopped};
 use crate::telemetry;
+use crate::turns::Turns;
 
 /// Most sources that run at once.
 const RUNS_MAX: usize = 4;
@@ -64,19 +63,6 @@ enum Wish {
     Lists(mpsc::Sender<Submission>),
 }
 
-/// What a task shows.
-#[derive(Default)]
-struct Sheet {
-    running: bool,
-    history: History,
-    last_start: Option<Time>,
-    last_success: Option<Time>,
-    last_error: Option<String>,
-    next_due: Option<Time>,
-    complete: BTreeMap<String, Option<Time>>,
-    push: Option<PushStatus>,
-}
-
 /// One source's task.
 struct Task<O> {
     settings: Settings,
@@ -109,9 +95,10 @@ pub fn start(
     running: &Running,
     rules: Arc<Rules>,
     before: &Polls,
+    turns: Turns,
 ) -> Result<(Polls, Vec<Part>), TriggerError> {
     let (ingest, reader) = (running.ingest.clone(), running.reader.clone());
-    let daemon = Daemon { fetcher, ingest, reader, rules };
+    let daemon = Daemon { fetcher, ingest, reader, rules, turns };
     start_with(settings, daemon, &running.changes.follow(), before)
 }
 
@@ -272,8 +259,25 @@ impl<O: Outside> Task<O> {
         }
     }
 
-    /// Runs if it is due.
+    /// Runs if it is due, and this host's turn. What it has begun it leaves when that ends.
     async fn beat(&mut self) {
+        let (turns, source) = (self.outside.turns(), self.settings.source.clone());
+        let is_ours = turns.is_ours(&source);
+        open(&self.sheet).elsewhere = !is_ours;
+        if !is_ours {
+            return;
+        }
+        tokio::select! {
+            biased;
+            () = turns.ended(&source) => {
+                open(&self.sheet).running = false;
+                self.plan();
+            }
+            () = self.work_on_it() => {}
+        }
+    }
+
+    async fn work_on_it(&mut self) {
         if self.due.is_some_and(|due| due <= Instant::now()) {
             self.run(None, None).await;
         }
@@ -449,44 +453,6 @@ impl<O: Outside> Task<O> {
         }
         sheet.last_error = Some(format!("{feed}: {text}"));
     }
-}
-
-impl Sheet {
-    fn status(&self, source: &SourceName, now: Time) -> Status {
-        let state = match () {
-            () if self.running => "running",
-            () if self.history.refused => "stopped: authentication",
-            () if self.history.failures > 0 => "backing off",
-            () => "idle",
-        };
-        Status {
-            source: source.to_string(),
-            state,
-            last_start: self.last_start.map(|time| time.floor_second().to_string()),
-            last_success: self.last_success.map(|time| time.floor_second().to_string()),
-            lag_seconds: self.lag(now).map(|lag| lag.as_secs()),
-            failures: self.history.failures,
-            last_error: self.last_error.clone(),
-            next_due: self.next_due.map(|time| time.floor_second().to_string()),
-            push: self.push.clone(),
-            interval: Duration::ZERO,
-            pushes: false,
-        }
-    }
-
-    /// How far the least complete feed is behind; `None` while one has never been complete, or is
-    /// so only by a clock that was wrong.
-    fn lag(&self, now: Time) -> Option<Duration> {
-        let complete: Option<Vec<Time>> = self.complete.values().copied().collect();
-        let complete = complete?;
-        let is_void = complete.iter().any(|until| trust::is_ahead(*until, now));
-        complete.into_iter().min().filter(|_| !is_void).map(|until| now.since(until))
-    }
-}
-
-/// A sheet is whole after every change, so one that a panic left locked is still good.
-fn open(sheet: &Mutex<Sheet>) -> std::sync::MutexGuard<'_, Sheet> {
-    sheet.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A number in `[0, 1)`, from the seed that the standard library draws for a hash map.

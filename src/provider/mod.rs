@@ -10,6 +10,7 @@ mod behind;
 mod brevo;
 mod custom;
 mod elastic_email;
+mod fleet;
 mod forward_email;
 mod generic;
 mod guides;
@@ -53,6 +54,7 @@ pub use api::{
     row_key,
 };
 pub use behind::{behind_element, behind_stretch};
+pub use fleet::{Reached, Told, reached, reached_element, told, told_element};
 pub use guides::{GUIDES, Guide};
 pub use held::{hold_element, hold_rule};
 pub use imported::{IMPORT, Imported};

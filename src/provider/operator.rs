@@ -6,7 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Notification, Provider, Stamp, Unreadable, behind_stretch, hold_rule, push_step, wire,
+    Notification, Provider, Stamp, Unreadable, behind_stretch, hold_rule, push_step, reached, told,
+    wire,
 };
 use crate::model::{
     Correction, Element, Event, EventKind, Lifts, MassId, Reason, Scope, SourceName, Time,
@@ -143,6 +144,8 @@ impl Provider for Operator {
                 push_step(element).is_some()
                     || behind_stretch(element).is_some()
                     || hold_rule(element).is_some()
+                    || told(element).is_some()
+                    || reached(element).is_some()
             }
             _ => mass_step(element).is_some() || correction(element).is_some(),
         };

@@ -16,7 +16,7 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::base::Base;
 use super::codec::{is_newer, is_newer_form};
-use super::keys::{COUNTS, EVENT, HOLD, MESSAGE, META, QUIET, RUNS, STANDING};
+use super::keys::{COUNTS, EVENT, FLEET, HOLD, MESSAGE, META, QUIET, RUNS, STANDING};
 use super::{StoreError, open::Loader};
 use crate::journal::{create_private, open_regular};
 use crate::model::Position;
@@ -51,9 +51,12 @@ fn damaged(why: &str) -> Flaw {
     Flaw::Damaged(why.to_owned())
 }
 
+/// Keys whose values a checkpoint has as they were at its start.
+const FIXED: [u8; 3] = [COUNTS, FLEET, HOLD];
+
 /// The start of a checkpoint. The store goes on changing while it is written: merging is
-/// idempotent, so what is newer does no harm. Only what is counted, and the rule for masses, must
-/// be as it was here.
+/// idempotent, so what is newer does no harm. Only what is counted, the rule for masses, and how
+/// much is known of other hosts must be as it was here.
 pub struct Snapshot {
     tree: sled::Tree,
     base: Arc<Base>,
@@ -68,7 +71,7 @@ impl Snapshot {
         applied: Position,
     ) -> Result<Snapshot, StoreError> {
         let mut fixed = Vec::new();
-        for pair in [COUNTS, HOLD].into_iter().flat_map(|prefix| tree.scan_prefix([prefix])) {
+        for pair in FIXED.into_iter().flat_map(|prefix| tree.scan_prefix([prefix])) {
             let (key, value) = pair?;
             fixed.push((key.to_vec(), value.to_vec()));
         }
@@ -95,7 +98,7 @@ impl Snapshot {
         }
         for pair in &self.tree {
             let (key, value) = pair.map_err(io::Error::other)?;
-            let is_fixed = matches!(key.first(), Some(&COUNTS | &HOLD));
+            let is_fixed = key.first().is_some_and(|prefix| FIXED.contains(prefix));
             if !is_left_out(&key) && !is_fixed && !Base::has(&key) {
                 out.pair(&key, &value)?;
                 number += 1;

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Mass, Rate, Sight, StoreError, keys};
 use crate::model::{
-    Behind, Cuts, Hold, Origin, Position, Pushed, Standing, Standing1, Standing2, Time, Turn,
+    Behind, Cuts, Hold, Origin, Position, Pushed, Reach, Standing, Standing1, Standing2,
+    StreamPlace, Time, Turn,
 };
 
 /// A type that is a value of the store.
@@ -28,6 +29,8 @@ impl Form for EventRef {}
 impl Form for Position {}
 impl Form for Pushed {}
 impl Form for Turn {}
+impl Form for Reach {}
+impl Form for StreamPlace {}
 
 impl Form for Standing {
     const NUMBER: u8 = 3;
@@ -68,7 +71,7 @@ impl EventRef {
 
     /// Whether it is known by this origin alone.
     pub(super) fn is_only_by(self, origin: Origin) -> bool {
-        self.origins & !Self::DATED_BY_US == Self::bit(origin)
+        self.origins & !(Self::DATED_BY_US | Self::bit(Origin::Fleet)) == Self::bit(origin)
     }
 
     /// The bit of an origin.
@@ -189,6 +192,7 @@ pub(super) fn is_newer(prefix: u8, form: u8) -> bool {
         keys::BEHIND => Behind::NUMBER,
         keys::EVENT => EventRef::NUMBER,
         keys::LISTED => Sight::NUMBER,
+        keys::FLEET => Reach::NUMBER,
         keys::HELD | keys::MESSAGE => Position::NUMBER,
         keys::COUNTS => Counts::NUMBER,
         keys::PUSHED => Pushed::NUMBER,

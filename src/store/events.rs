@@ -174,6 +174,12 @@ impl Reader {
     }
 }
 
+/// An event as it is shown: what another host was told has come to us from there.
+fn as_told(event: Event, is_copy: bool) -> Event {
+    let origin = if is_copy { Origin::Fleet } else { event.origin };
+    Event { origin, ..event }
+}
+
 impl EventScan {
     /// The next event that matches. `None`: there is none yet.
     ///
@@ -236,15 +242,18 @@ impl EventScan {
     /// when it was applied may give it another id: then it is the event of the address.
     fn tell(&mut self, (entry, address, id): Indexed) -> Result<Option<Told>, StoreError> {
         let payload = self.last.at(&self.reader.journal, entry.record)?;
-        let element = payload.and_then(|p| Some((p.element(entry.element)?, p.head())));
-        let events = element.and_then(|(element, head)| self.reader.read(head, &element).ok());
-        let mut events = events.unwrap_or_default();
+        let element = payload.and_then(|p| Some((p.element(entry.element)?, &*p)));
+        let read = |(element, payload): (_, &Payload)| {
+            let events = self.reader.read(payload.head(), &element).ok()?;
+            Some((events, payload.peer().is_some()))
+        };
+        let (mut events, is_copy) = element.and_then(read).unwrap_or_default();
         let same = events.iter().position(|event| event.id() == id);
         let of_address = |event: &Event| keys::hash(event.address.key()) == address;
         let index = same.or_else(|| events.iter().position(of_address));
         let told = |index| Told {
             id,
-            event: events.swap_remove(index),
+            event: as_told(events.swap_remove(index), is_copy),
             origins: entry.origins(),
             place: (entry.record, entry.element),
         };
@@ -282,6 +291,7 @@ impl EventScan {
                 let Some((id, entry)) = self.reader.entry(&event, place)? else { continue };
                 if (entry.record, entry.element) == place {
                     let origins = entry.origins();
+                    let event = as_told(event, payload.peer().is_some());
                     self.ready.push_back(Told { id, event, origins, place });
                 }
             }

@@ -6,6 +6,9 @@
 //! e address# event-id    where an event is in the journal: of earlier versions, now in the index
 //! l source 0 feed 0 address 0 stream 0 reason    a row that a provider's list has told
 //! f record element number    a verdict that has turned there
+//! g c host 0 life segment    of which stretch of a host's life a segment has copies
+//! g p                    how far the fleet's stream is read
+//! g r host 0 life        how much of a host's life is known
 //! h payload##            where an element that could not be read was first told
 //! m message# address#    which addresses a message's events are about: of earlier versions too
 //! n source               how a source's events reached us
@@ -38,6 +41,7 @@ pub(super) const BEHIND: u8 = b'b';
 pub(super) const CURSOR: u8 = b'c';
 pub(super) const EVENT: u8 = b'e';
 pub(super) const TURN: u8 = b'f';
+pub(super) const FLEET: u8 = b'g';
 pub(super) const HELD: u8 = b'h';
 pub(super) const LISTED: u8 = b'l';
 pub(super) const MESSAGE: u8 = b'm';
@@ -92,6 +96,36 @@ pub(super) fn turn_place(key: &[u8]) -> Option<TurnPlace> {
         element: u32::from_be_bytes(*element),
         number: u32::from_be_bytes(*number),
     })
+}
+
+/// How far the fleet's stream is read.
+pub(super) const STREAM_PLACE: &[u8] = b"gp";
+/// How much is known of the hosts' lives.
+pub(super) const REACHES: &[u8] = b"gr";
+
+pub(super) fn reach(host: &str, life: u64) -> Vec<u8> {
+    [REACHES, host.as_bytes(), &[0], &life.to_be_bytes()].concat()
+}
+
+/// The host and its life in the key of a reach.
+pub(super) fn reach_parts(key: &[u8]) -> Option<(&str, u64)> {
+    let (host, life) = key.strip_prefix(REACHES)?.split_last_chunk::<8>()?;
+    let host = std::str::from_utf8(host.strip_suffix(&[0])?).ok()?;
+    Some((host, u64::from_be_bytes(*life)))
+}
+
+/// The segments that have copies of a host's life.
+pub(super) fn copies_of(host: &str, life: u64) -> Vec<u8> {
+    [&[FLEET, b'c'], host.as_bytes(), &[0], &life.to_be_bytes()].concat()
+}
+
+pub(super) fn copies(host: &str, life: u64, segment: u32) -> Vec<u8> {
+    [&copies_of(host, life)[..], &segment.to_be_bytes()].concat()
+}
+
+/// The segment in such a key.
+pub(super) fn copies_segment(key: &[u8]) -> Option<u32> {
+    key.last_chunk().map(|segment| u32::from_be_bytes(*segment))
 }
 
 pub(super) fn listed(row: &ListedKey<'_>) -> Vec<u8> {

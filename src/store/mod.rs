@@ -18,6 +18,7 @@ mod masses;
 mod note;
 mod open;
 mod paced;
+mod peers;
 mod pushed;
 mod quarantine;
 mod reader;

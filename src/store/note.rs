@@ -52,17 +52,33 @@ impl Writer {
         id: EventId,
         place: QuarantineId,
     ) -> Result<Noted, StoreError> {
+        self.note_told(batch, event, id, place, false)
+    }
+
+    /// The same, of an event that another host was told in the way that it says.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn note_told(
+        &self,
+        batch: &mut Batch,
+        event: &Event,
+        id: EventId,
+        place: QuarantineId,
+        by_peer: bool,
+    ) -> Result<Noted, StoreError> {
         let address = keys::hash(event.address.key());
         let disbelieved = event.told_at.is_some_and(|told| told != Time::END);
         let by_us = if disbelieved { EventRef::DATED_BY_US } else { 0 };
         let bit = EventRef::bit(event.origin);
+        let by_peer = if by_peer { EventRef::bit(Origin::Fleet) } else { 0 };
         let (seen, origins) = match self.known(batch, address, id, place)? {
             Some(known) if known.origins & bit != 0 => (Seen::Again, known.origins),
             Some(known) => (Seen::NewOrigin, known.origins | bit),
             None => (Seen::First, bit | by_us),
         };
         if seen != Seen::Again {
-            let news = if seen == Seen::First { bit | by_us } else { bit };
+            let news = if seen == Seen::First { bit | by_us } else { bit } | by_peer;
             *batch.told.entry(index::row(address, id, place)).or_default() |= news;
             batch.bytes += size_of::<Row>();
         }
@@ -138,7 +154,7 @@ impl Writer {
                 counts.both += 1;
             }
             (Seen::Again, _) => counts.repeated += 1,
-            (Seen::First | Seen::NewOrigin, Origin::Operator | Origin::Import) => {}
+            (Seen::First | Seen::NewOrigin, Origin::Operator | Origin::Import | Origin::Fleet) => {}
         }
         if seen == Seen::First && event.kind == EventKind::Blocked {
             counts.blocked += 1;

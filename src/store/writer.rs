@@ -102,7 +102,7 @@ impl Writer {
             // In the journal's order: the greatest could be of a clock that was ahead.
             Origin::Webhook => counts.last_webhook = Some(at),
             Origin::Poll => counts.last_poll = Some(at),
-            Origin::Operator | Origin::Import => {}
+            Origin::Operator | Origin::Import | Origin::Fleet => {}
         }
         Ok(())
     }

@@ -5,6 +5,7 @@
 
 pub mod control;
 pub mod export;
+pub mod fleet;
 pub mod fold;
 pub mod forward;
 pub mod health;

@@ -37,8 +37,8 @@ const BOUNDS: &[(&str, &[f64])] = &[
     ("suppressd_exported_seconds", SPANS),
 ];
 
-/// Without labels, and only there where it means something.
-const SOMETIMES: &[&str] = &["suppressd_certificate_expiry_timestamp_seconds"];
+/// Without labels, and only there where it means something: what starts so.
+const SOMETIMES: &[&str] = &["suppressd_certificate_expiry_timestamp_seconds", "suppressd_fleet_"];
 
 /// A metric.
 #[derive(Clone, Copy, Debug)]
@@ -119,7 +119,8 @@ impl Series {
             Gauge => recorder.describe_gauge(name, None::<Unit>, help),
             Histogram => recorder.describe_histogram(name, None::<Unit>, help),
         });
-        if !self.labels.is_empty() || SOMETIMES.contains(&self.name) {
+        let is_sometimes = SOMETIMES.iter().any(|start| self.name.starts_with(start));
+        if !self.labels.is_empty() || is_sometimes {
             return;
         }
         match self.kind {

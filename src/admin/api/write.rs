@@ -82,7 +82,7 @@ impl Admin {
     }
 
     async fn put(&self, body: &[u8]) -> Result<Value, Failure> {
-        let now = clock::now();
+        let now = clock::receipt();
         let hint = "send {\"address\": …}, with reason, scope, until, note if need be, \
                     or an array of them";
         let bad = |error| Failure::usage(format!("{error}; {hint}"));

@@ -1,0 +1,166 @@
+//! The `fleet` table: several mail hosts that know the same.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use url::Url;
+
+use super::Source;
+use super::environment::secret;
+use super::listeners::{readable, tls};
+use super::section::{Field, Section, shown};
+use super::source::Sources;
+use crate::fleet::{Login, Polling, Settings};
+use crate::http::{Key, Tls};
+use crate::secret::Secret;
+
+/// Longest name of a host, or of a stream.
+const NAME_MAX: usize = 32;
+/// Most servers that are named.
+const SERVERS_MAX: usize = 16;
+/// The name of the stream unless the table says otherwise.
+const STREAM: &str = "suppressd";
+/// On how many servers it is kept unless the table says otherwise.
+const REPLICAS: u64 = 3;
+
+const SERVER_HINT: &str = "write it as \"tls://host:4222\", without a user in it";
+
+/// The `[fleet]` table.
+///
+/// `root` has the rules, which all hosts should have in common, as they should the sources.
+pub(super) fn fleet(
+    section: &Section<'_>,
+    state: &Path,
+    root: &Section<'_>,
+    found: &Sources,
+) -> Option<Settings> {
+    let hint = "name this host: 1 to 32 of a-z, 0-9 and -, another on each host";
+    let host = section.need("host", hint).and_then(|field| name(&field, hint));
+    let hint = "list the NATS servers, such as [\"tls://n1.example.org:4222\"]";
+    let servers = section.need("nats", hint).and_then(|field| servers(&field));
+    let login = login(section);
+    let files = section.take("tls").and_then(|field| field.table()).map(files);
+    let hint = "1 to 32 of a-z, 0-9 and -, the same on each host";
+    let stream = section.take("stream").and_then(|field| name(&field, hint));
+    let replicas = section.take("replicas").and_then(|field| field.integer(1..=5));
+    let poll = section
+        .take("poll")
+        .and_then(|field| field.choice("a way to tell who polls", &["elected", "always", "never"]));
+    section.finish();
+    let (ca, certificate) = files.unwrap_or_default();
+    let rules = root.tree_of("rules");
+    let of = |source: &Source| (source.name.clone(), source.provider.name());
+    let mut sources: Vec<_> = found.sources.iter().map(of).collect();
+    sources.sort();
+    Some(Settings {
+        host: host?,
+        servers: servers?,
+        login: login?,
+        ca,
+        certificate,
+        stream: stream.unwrap_or_else(|| STREAM.to_owned()),
+        replicas: usize::try_from(replicas.unwrap_or(REPLICAS)).unwrap_or(1),
+        poll: match poll {
+            Some("always") => Polling::Always,
+            Some("never") => Polling::Never,
+            _ => Polling::Elected,
+        },
+        rules: hash(&rules.to_string()),
+        sources: hash(&format!("{sources:?}")),
+        polled: found.polls.iter().map(|poll| poll.source.clone()).collect(),
+        state: state.to_owned(),
+    })
+}
+
+fn hash(text: &str) -> u64 {
+    let digest = Sha256::digest(text.as_bytes());
+    u64::from_be_bytes(*digest.first_chunk().unwrap_or(&[0; 8]))
+}
+
+/// A word of the servers' subjects.
+fn name(field: &Field<'_>, hint: &str) -> Option<String> {
+    let text = field.text()?;
+    let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    if text.is_empty() || text.len() > NAME_MAX || !text.bytes().all(is_plain) {
+        field.problem(format!("{} is not such a name", shown(text)), hint);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn servers(field: &Field<'_>) -> Option<Vec<String>> {
+    let servers = field.list_of(|text| {
+        let problem = |what: &str| (format!("{} {what}", shown(text)), SERVER_HINT.to_owned());
+        let url = Url::parse(text).map_err(|_| problem("is no URL of a server"))?;
+        if !matches!(url.scheme(), "tls" | "nats") || url.host_str().is_none_or(str::is_empty) {
+            return Err(problem("is no URL of a server"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            let what = "a server's URL names a user".to_owned();
+            return Err((what, "use user and password, or credentials".to_owned()));
+        }
+        Ok(text.to_owned())
+    })?;
+    if servers.is_empty() || servers.len() > SERVERS_MAX {
+        field.problem("does not list 1 to 16 servers", SERVER_HINT);
+        return None;
+    }
+    Some(servers)
+}
+
+/// Who we are to the servers.
+fn login(section: &Section<'_>) -> Option<Login> {
+    let credentials = section.take("credentials");
+    let user = section.take("user");
+    let password = section.take("password");
+    match (credentials, user, password) {
+        (None, None, None) => Some(Login::None),
+        (Some(field), None, None) => credentials_of(&field).map(Login::Credentials),
+        (None, Some(user), Some(password)) => {
+            let user = user.text().map(str::to_owned);
+            let password = secret(&password, true);
+            Some(Login::Password { user: user?, password: password? })
+        }
+        (Some(_), ..) => {
+            let hint = "keep credentials, or user and password";
+            section.problem("credentials", "stand beside a user or a password", hint);
+            None
+        }
+        _ => {
+            section.problem_here("has a user or a password alone", "set both, or neither");
+            None
+        }
+    }
+}
+
+/// The seed of an NKEY, or the text of a `.creds` file.
+fn credentials_of(field: &Field<'_>) -> Option<Secret> {
+    // Where a stand-in is checked there is nothing to look at.
+    let secret = secret(field, false)?;
+    let is_text = secret.reveal_text().is_some();
+    if !is_text {
+        let hint = "it holds what `nsc generate creds` writes, or the seed of an NKEY: SU…";
+        field.problem("is no text", hint);
+    }
+    is_text.then_some(secret)
+}
+
+/// The files of the `tls` table: the authority's certificates, and ours with its key.
+fn files(section: Section<'_>) -> (Option<PathBuf>, Option<(PathBuf, PathBuf)>) {
+    let ca = section.take("ca").and_then(|field| readable(&field));
+    let has_own = section.has("certificate") || section.has("key");
+    if !has_own {
+        // So that both are known keys here.
+        let _ = (section.take("certificate"), section.take("key"));
+        section.finish();
+        return (ca, None);
+    }
+    let own = tls(&section).and_then(|Tls { certificate, key }| match key {
+        Key::File(key) => Some((certificate, key)),
+        Key::Secret(_) => {
+            section.problem("key", "is the key itself", "keep it in a file, and name that");
+            None
+        }
+    });
+    (ca, own)
+}

@@ -1,0 +1,138 @@
+//! Whose turn it is to poll a source: a lease of one host, which it renews, and which ends by
+//! itself when the host is gone.
+//!
+//! Only an acknowledged write proves a lease: a server that was cut off goes on answering reads.
+//! The holder stops by its own clock before the others' can begin.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_nats::Client;
+use async_nats::jetstream::kv::{self, CreateErrorKind, Store, UpdateErrorKind};
+use tokio::time::Instant;
+
+use super::{Fleet, Polling, connected, link};
+use crate::model::SourceName;
+use crate::telemetry;
+
+/// How long a lease lasts.
+const TERM: Duration = Duration::from_secs(14);
+/// How long before its end its holder stops.
+const MARGIN: Duration = Duration::from_secs(1);
+/// How often it is renewed, and how often another host tries to get one.
+const RENEW_EVERY: Duration = Duration::from_secs(4);
+/// A host that reaches no servers for so long polls by itself: cut off, it goes on alone.
+const ALONE_AFTER: Duration = Duration::from_secs(5 * 60);
+
+/// The leases that this host has: the revision of each, and when it ends.
+type Leases = BTreeMap<SourceName, (u64, Instant)>;
+
+impl Fleet {
+    /// Takes turns, for as long as this host lives.
+    pub(super) async fn elect(&self, client: &Client) {
+        if self.settings.poll != Polling::Elected || self.settings.polled.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        let context = link::context(client);
+        let (mut leases, mut reached) = (Leases::new(), Instant::now());
+        loop {
+            let began = Instant::now();
+            let round = async {
+                connected(client).await;
+                let store = self.leases_of(&context).await?;
+                for source in &self.settings.polled {
+                    self.take_turn(&store, source, &mut leases).await?;
+                }
+                Ok::<(), String>(())
+            };
+            match tokio::time::timeout(RENEW_EVERY, round).await {
+                Ok(Ok(())) => {
+                    reached = Instant::now();
+                    self.sight().works("leases");
+                }
+                Ok(Err(problem)) => self.sight().fails("leases", problem),
+                // No answer is none: each lease has its own end.
+                Err(_) => {}
+            }
+            if reached.elapsed() >= ALONE_AFTER {
+                telemetry::fleet::alone();
+                let end = Instant::now() + 2 * RENEW_EVERY;
+                self.settings.polled.iter().for_each(|source| self.turns.until(source, end));
+            }
+            tokio::time::sleep_until(began + RENEW_EVERY).await;
+        }
+    }
+
+    /// The bucket that holds the leases. Its entries end by their age: every server does that.
+    async fn leases_of(&self, context: &async_nats::jetstream::Context) -> Result<Store, String> {
+        let bucket = &self.settings.stream;
+        if let Ok(store) = context.get_key_value(bucket).await {
+            return Ok(store);
+        }
+        let config = kv::Config {
+            bucket: bucket.clone(),
+            description: "whose turn it is to poll".to_owned(),
+            max_age: TERM,
+            num_replicas: self.settings.replicas,
+            history: 1,
+            ..kv::Config::default()
+        };
+        context.create_key_value(config).await.map_err(|error| error.to_string())
+    }
+
+    /// Renews the lease of a source, or tries to get it.
+    async fn take_turn(
+        &self,
+        store: &Store,
+        source: &SourceName,
+        leases: &mut Leases,
+    ) -> Result<(), String> {
+        let (key, value) = (format!("poll.{source}"), self.settings.host.clone());
+        let began = Instant::now();
+        let held = leases.get(source).filter(|(_, end)| began < *end);
+        let revision = match held {
+            Some((revision, _)) => match store.update(&key, value.into(), *revision).await {
+                Ok(revision) => revision,
+                Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
+                    leases.remove(source);
+                    self.turns.until(source, began);
+                    return Ok(());
+                }
+                // It may have been renewed, or not: it ends when it would have.
+                Err(error) => return Err(error.to_string()),
+            },
+            None => match store.create(&key, value.into()).await {
+                Ok(revision) => {
+                    telemetry::fleet::has_turn(source);
+                    revision
+                }
+                Err(error) if error.kind() == CreateErrorKind::AlreadyExists => return Ok(()),
+                Err(error) => return Err(error.to_string()),
+            },
+        };
+        let end = began + TERM - MARGIN;
+        leases.insert(source.clone(), (revision, end));
+        self.turns.until(source, end);
+        Ok(())
+    }
+
+    /// Gives all turns back, so that another host has them at once.
+    pub(super) async fn leave(&self, client: &Client) {
+        if self.settings.poll != Polling::Elected || !link::is_connected(client) {
+            return;
+        }
+        let context = link::context(client);
+        let give_back = async {
+            let Ok(store) = context.get_key_value(&self.settings.stream).await else { return };
+            for source in self.settings.polled.iter().filter(|source| self.turns.is_ours(source)) {
+                let key = format!("poll.{source}");
+                let entry = store.entry(&key).await.ok().flatten();
+                let ours = entry.filter(|entry| entry.value == self.settings.host.as_bytes());
+                if let Some(entry) = ours {
+                    let _ = store.delete_expect_revision(&key, Some(entry.revision)).await;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(MARGIN, give_back).await;
+    }
+}
