@@ -10,10 +10,7 @@ use suppressd::clock;
 use crate::support::client::{event, notify};
 use crate::support::daemon::{Daemon, Home, PATIENCE, PROGRAM, source};
 use crate::support::feed::{Feed, listed, row};
-use crate::support::{available, wait_for};
-
-/// Debian's `libfaketime`, for programs with threads.
-const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+use crate::support::{available, faketime, wait_for};
 
 const HOUR: i64 = 3_600;
 const YEAR: i64 = 365 * 24 * HOUR;
@@ -39,9 +36,8 @@ impl Clock {
     fn start(&self, home: &Home) -> Daemon {
         let mut command = Command::new(PROGRAM);
         command.args(["run", "-c"]).arg(home.config());
-        command.env("LD_PRELOAD", LIBRARY).env("FAKETIME_TIMESTAMP_FILE", &self.0);
-        command.env("FAKETIME_NO_CACHE", "1").env("NO_FAKE_STAT", "1");
-        command.env("DONT_FAKE_MONOTONIC", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        faketime::set_wrong(&mut command);
+        command.env("FAKETIME_TIMESTAMP_FILE", &self.0);
         home.start_by(command).ready()
     }
 }
@@ -123,8 +119,7 @@ impl Scene {
 }
 
 fn faketime(test: &str) -> bool {
-    let missing = !Path::new(LIBRARY).exists();
-    available(test, missing.then(|| "libfaketime is not installed".to_owned()))
+    available(test, faketime::missing())
 }
 
 /// The clock is set wrong by so many seconds, things happen, and it is set right.

@@ -304,7 +304,9 @@ fn examples_with_a_run_in_force() -> Vec<String> {
 #[test]
 fn what_the_example_comments_out_is_valid() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["fullchain.pem", "privkey.pem", "hook-key", "example-api", "admin"] {
+    for name in
+        ["fullchain.pem", "privkey.pem", "ca.pem", "hook-key", "example-api", "admin", "nats"]
+    {
         fs::write(folder.path().join(name), "something\n").unwrap();
     }
     fs::write(folder.path().join("proxy"), "http://user:password@proxy.test:3128\n").unwrap();

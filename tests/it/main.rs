@@ -23,6 +23,8 @@ mod disk;
 mod export_daemon;
 mod facts;
 mod feeds;
+mod fleet;
+mod fleet_login;
 mod formats;
 mod forwards;
 mod health;

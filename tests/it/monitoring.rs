@@ -57,7 +57,8 @@ fn home() -> Home {
 
 #[test]
 fn every_series_of_what_is_configured_is_there_from_the_first_scrape() {
-    let daemon = home().start().ready();
+    let home = home();
+    let daemon = home.start().ready();
     let text = scrape(&daemon);
     let lookup = text.lines().find(|line| line.starts_with("suppressd_lookup_connections{"));
     assert!(lookup.is_some_and(|line| line.contains("socketmap")), "{lookup:?}");

@@ -13,6 +13,7 @@ use suppressd::provider::{self, Setting};
 use suppressd::rules::Rules;
 use suppressd::secret::Secret;
 use suppressd::stop::Part;
+use suppressd::turns::Turns;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -38,7 +39,8 @@ impl Polling {
         let running = ingest::start(settings, &Handle::current()).unwrap();
         let polls = feeds.iter().map(|(name, feed)| settings_of(name, feed)).collect();
         let fetcher = Fetcher::new().unwrap();
-        let started = poll::start(polls, fetcher, &running, rules, &Polls::default());
+        let (before, turns) = (Polls::default(), Turns::always());
+        let started = poll::start(polls, fetcher, &running, rules, &before, turns);
         let (polls, parts) = started.unwrap();
         Polling { running, polls, parts }
     }

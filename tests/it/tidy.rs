@@ -37,6 +37,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("journal/", 2),
     ("store", 2),
     ("store/", 2),
+    ("turns", 2),
     ("backup", 3),
     ("backup/", 3),
     ("ingest", 3),
@@ -69,6 +70,8 @@ const LAYERS: &[(&str, u8)] = &[
     ("export/table/", 4),
     ("export/whole", 4),
     ("export/write", 4),
+    ("fleet", 4),
+    ("fleet/", 4),
     ("forward", 4),
     ("forward/", 4),
     ("lookup", 4),
@@ -113,6 +116,8 @@ const EDGES: &[(&str, &str, &str)] = &[
     ("admin", "lookup", "`status` shows what the listeners have counted"),
     ("admin", "export", "`export` and `status` use the runner's handle"),
     ("admin", "webhook", "`trigger` signs with the source's own checks"),
+    ("admin", "fleet", "`fleet` and `status` show what it knows of the other hosts"),
+    ("fleet", "webhook", "tokens that count once are known to all hosts"),
 ];
 
 /// What pure files (layers 0 and 1) must not name.
@@ -158,6 +163,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("metrics", &["telemetry/"]),
     ("metrics_exporter_prometheus", &["telemetry/", "daemon/", "http/"]),
     ("tracing", &["telemetry/"]),
+    ("async_nats", &["fleet/"]),
     ("heed", &["export/table/lmdb/map.rs"]),
     ("cdb2", &["export/table/cdb.rs"]),
     ("rustix", &["cli/output.rs", "ingest/applier.rs", "ingest/runs.rs"]),
@@ -192,6 +198,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "export/table/",
             "export/whole.rs",
             "fetch/spool.rs",
+            "fleet/life.rs",
             "forward/file.rs",
             "http/",
             "ingest/clockwatch.rs",
@@ -212,7 +219,7 @@ const LINE_CHARS_MAX: usize = 100;
 
 /// Files in `src/provider/` that are no provider that a source can name.
 const NO_PROVIDERS: &[&str] = &[
-    "adapter", "api", "behind", "guides", "held", "imported", "judge", "listing", "mod",
+    "adapter", "api", "behind", "fleet", "guides", "held", "imported", "judge", "listing", "mod",
     "operator", "packed", "push", "settings", "verify", "wire",
 ];
 

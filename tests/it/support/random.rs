@@ -12,6 +12,11 @@ impl Random {
         Random(seed)
     }
 
+    /// From a seed.
+    pub(crate) fn of(seed: u64) -> Random {
+        Random(seed)
+    }
+
     /// Another generator, whose numbers have nothing to do with this one's.
     pub(crate) fn fork(&mut self) -> Random {
         Random(self.below(u64::from(u32::MAX)) << 32 | self.below(u64::from(u32::MAX)))
