@@ -6,9 +6,6 @@
 //! e address# event-id    where an event is in the journal: of earlier versions, now in the index
 //! l source 0 feed 0 address 0 stream 0 reason    a row that a provider's list has told
 //! f record element number    a verdict that has turned there
-//! g c host 0 life segment    of which stretch of a host's life a segment has copies
-//! g p                    how far the fleet's stream is read
-//! g r host 0 life        how much of a host's life is known
 //! h payload##            where an element that could not be read was first told
 //! m message# address#    which addresses a message's events are about: of earlier versions too
 //! n source               how a source's events reached us
@@ -20,6 +17,9 @@
 //! r source 0 domain 0 class    how many new suppressions there were of late
 //! s address 0 stream     a standing that says more: what the base has not
 //! t                      by which rule masses are held
+//! w c host 0 life segment    of which stretch of a host's life a segment has copies
+//! w p                    how far the fleet's stream is read
+//! w r host 0 life        how much of a host's life is known
 //! x quarantine-id        what could not be applied, and why
 //! z quarantine-id        why an element could not be read
 //! ```
@@ -41,7 +41,6 @@ pub(super) const BEHIND: u8 = b'b';
 pub(super) const CURSOR: u8 = b'c';
 pub(super) const EVENT: u8 = b'e';
 pub(super) const TURN: u8 = b'f';
-pub(super) const FLEET: u8 = b'g';
 pub(super) const HELD: u8 = b'h';
 pub(super) const LISTED: u8 = b'l';
 pub(super) const MESSAGE: u8 = b'm';
@@ -52,6 +51,7 @@ pub(super) const QUIET: u8 = b'q';
 pub(super) const RATE: u8 = b'r';
 pub(super) const STANDING: u8 = b's';
 pub(super) const HOLD: u8 = b't';
+pub(super) const FLEET: u8 = b'w';
 pub(super) const SET_ASIDE: u8 = b'x';
 pub(super) const QUARANTINE: u8 = b'z';
 
@@ -99,9 +99,9 @@ pub(super) fn turn_place(key: &[u8]) -> Option<TurnPlace> {
 }
 
 /// How far the fleet's stream is read.
-pub(super) const STREAM_PLACE: &[u8] = b"gp";
+pub(super) const STREAM_PLACE: &[u8] = b"wp";
 /// How much is known of the hosts' lives.
-pub(super) const REACHES: &[u8] = b"gr";
+pub(super) const REACHES: &[u8] = b"wr";
 
 pub(super) fn reach(host: &str, life: u64) -> Vec<u8> {
     [REACHES, host.as_bytes(), &[0], &life.to_be_bytes()].concat()
@@ -116,8 +116,11 @@ pub(super) fn reach_parts(key: &[u8]) -> Option<(&str, u64)> {
 
 /// The segments that have copies of a host's life.
 pub(super) fn copies_of(host: &str, life: u64) -> Vec<u8> {
-    [&[FLEET, b'c'], host.as_bytes(), &[0], &life.to_be_bytes()].concat()
+    [COPIES, host.as_bytes(), &[0], &life.to_be_bytes()].concat()
 }
+
+/// The segments that have copies of anything.
+pub(super) const COPIES: &[u8] = b"wc";
 
 pub(super) fn copies(host: &str, life: u64, segment: u32) -> Vec<u8> {
     [&copies_of(host, life)[..], &segment.to_be_bytes()].concat()

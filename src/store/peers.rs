@@ -67,6 +67,21 @@ impl Writer {
         self.put(batch, key, Some(encode(&reach)))
     }
 
+    /// Forgets which segments have copies and are no more. It is little.
+    pub(super) fn forget_copies(
+        &self,
+        batch: &mut Batch,
+        start: Position,
+    ) -> Result<(), StoreError> {
+        for key in self.tree.scan_prefix(keys::COPIES).keys() {
+            let key = key?;
+            if keys::copies_segment(&key).is_some_and(|segment| segment < start.segment) {
+                self.put(batch, key.to_vec(), None)?;
+            }
+        }
+        Ok(())
+    }
+
     fn reach(&self, batch: &mut Batch, key: Vec<u8>) -> Result<Reach, StoreError> {
         self.get(batch, key)?.map_or(Ok(Reach::default()), decode)
     }
@@ -141,8 +156,8 @@ mod tests {
         let copies = Copies { first: at(64), last: at(100) };
         assert_eq!(encode(&copies), [1, 1, 64, 1, 100]);
         let (life, segment) = (7_u64.to_be_bytes(), 2_u32.to_be_bytes());
-        assert_eq!(keys::reach("mx1", 7), [&b"grmx1\0"[..], &life].concat());
-        assert_eq!(keys::copies("mx1", 7, 2), [&b"gcmx1\0"[..], &life, &segment].concat());
+        assert_eq!(keys::reach("mx1", 7), [&b"wrmx1\0"[..], &life].concat());
+        assert_eq!(keys::copies("mx1", 7, 2), [&b"wcmx1\0"[..], &life, &segment].concat());
         assert_eq!(keys::reach_parts(&keys::reach("mx1", 7)), Some(("mx1", 7)));
         assert_eq!(keys::copies_segment(&keys::copies("mx1", 7, 2)), Some(2));
     }

@@ -317,8 +317,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Forgets what turned, and what was held in quarantine, before `start`: the journal no longer
-    /// has it. Looks at `limit` keys from `after` on; says where to go on, or `None` at the end.
+    /// Forgets what turned, what was held in quarantine, and where copies were, before `start`: the
+    /// journal no longer has it. Looks at `limit` keys from `after` on; says where to go on, or `None` at the end.
     ///
     /// # Errors
     /// When the store is damaged.
@@ -345,6 +345,7 @@ impl Writer {
         }
         if last.is_none() {
             self.forget_quarantine(batch, start)?;
+            self.forget_copies(batch, start)?;
         }
         Ok(last)
     }
