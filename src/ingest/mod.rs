@@ -52,7 +52,6 @@ pub const RECORD_BYTES: usize = 4 << 20;
 const LAG_BYTES_MAX: u64 = 1 << 30;
 /// Longest wait of an operator's question for what was acknowledged before it.
 const LEVEL_WAIT: Duration = Duration::from_secs(2);
-
 /// When a sender that was refused may try again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 

@@ -155,6 +155,8 @@ mod tests {
         assert_eq!(encode(&reach), [1, 1, 64, 1, 1, 100, 1, 120]);
         let copies = Copies { first: at(64), last: at(100) };
         assert_eq!(encode(&copies), [1, 1, 64, 1, 100]);
+        // What is forgotten is looked for from the one to the other.
+        assert!(!(keys::TURN..=keys::HELD).contains(&keys::FLEET));
         let (life, segment) = (7_u64.to_be_bytes(), 2_u32.to_be_bytes());
         assert_eq!(keys::reach("mx1", 7), [&b"wrmx1\0"[..], &life].concat());
         assert_eq!(keys::copies("mx1", 7, 2), [&b"wcmx1\0"[..], &life, &segment].concat());
