@@ -317,9 +317,9 @@ impl Writer {
         Ok(())
     }
 
-    /// Forgets what turned, what was held in quarantine, and where copies were, before `start`: that
-    /// is in the journal no longer. Looks at `limit` keys from `after` on; says where to go on, or
-    /// `None` at the end.
+    /// Forgets what turned, what was held in quarantine, and where copies were, before `start`:
+    /// that is in the journal no longer. Looks at `limit` keys from `after` on; says where to go
+    /// on, or `None` at the end.
     ///
     /// # Errors
     /// When the store is damaged.
