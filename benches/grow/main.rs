@@ -81,7 +81,7 @@ async fn report(sizes: &[u64]) -> Result<()> {
             disk,
             false,
         );
-        for folder in ["journal", "index", "sled", "checkpoint", "quarantine"] {
+        for folder in ["journal", "index", "sled", "base", "checkpoint", "quarantine"] {
             println!("    {folder}: {:.0}", each(disk_bytes(&daemon.state.join(folder))));
         }
         println!("    (payload: {})", event::EVENT_BYTES);
