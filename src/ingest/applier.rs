@@ -337,7 +337,9 @@ impl Applier {
         while !merge.is_full() && progress.has_more(end) {
             let place = progress.place();
             let alone = attempt.is_alone(place);
-            if alone && has_begun {
+            // The index can be put down between two records only.
+            let wants_end = place.step == 0 && merge.writer.index().is_full();
+            if (alone || wants_end) && has_begun {
                 break;
             }
             if !std::mem::replace(&mut has_begun, true) {
