@@ -16,6 +16,7 @@ use form::{Member, Reader, Writer};
 
 pub use form::{About, BackupError};
 
+use crate::journal;
 use crate::model::{Position, Time};
 
 /// What is written is synced each time that it is so many bytes more, so that a sync of the journal
@@ -265,6 +266,15 @@ fn unpack(input: impl Read, state: &Path, draft: &Path) -> Result<Held, BackupEr
         file.sync_all()
     };
     let held = each(input, begin, end)?;
+    if let Some(last) = names(draft, KEPT[0])?.pop() {
+        let file = OpenOptions::new().write(true).open(draft.join(last))?;
+        let meta = file.metadata()?;
+        // What a running daemon was writing is kept up to its last record. Without room for a seal
+        // it would pass for one that was cut.
+        file.set_len(meta.len() + journal::SEAL_SIZE)?;
+        file.set_times(FileTimes::new().set_modified(meta.modified()?))?;
+        file.sync_all()?;
+    }
     for folder in folders() {
         File::open(folder)?.sync_all()?;
     }

@@ -68,9 +68,12 @@ pub(super) fn is_newer_segment(header: &[u8; SEGMENT_HEADER as usize]) -> bool {
     magic == &SEGMENT_MAGIC[..7] && is_newer && header[12..] == crc
 }
 
+/// The bytes that a seal takes, which is a record without a payload: every segment has room for one.
+pub const SEAL_SIZE: u64 = record_size(0);
+
 /// The bytes that a record with a payload of `length` bytes takes.
-pub(super) fn record_size(length: u32) -> u64 {
-    (u64::from(RECORD_HEADER) + u64::from(length)).next_multiple_of(u64::from(ALIGN))
+pub(super) const fn record_size(length: u32) -> u64 {
+    (RECORD_HEADER as u64 + length as u64).next_multiple_of(ALIGN as u64)
 }
 
 /// Appends a record to `out`, which stands for the bytes from `base` on.

@@ -12,6 +12,7 @@ mod segment;
 mod verify;
 mod writer;
 
+pub use format::SEAL_SIZE;
 pub use reader::{Entry, Reader, Tail};
 pub use recover::{Journal, OpenError, Recovery, damaged_files, note_loss, open};
 pub(crate) use segment::{create_private, open_regular, private_dir, sync_dir};

@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::format::{
-    ALIGN, Header, Kind, Place, RECORD_HEADER, SEGMENT_HEADER, checksum, is_newer_segment,
-    record_size, segment_header,
+    ALIGN, Header, Kind, Place, RECORD_HEADER, SEAL_SIZE, SEGMENT_HEADER, checksum,
+    is_newer_segment, record_size, segment_header,
 };
 use super::writer::PAYLOAD_MAX;
 
@@ -58,7 +58,7 @@ impl Segment {
     /// not come to its header.
     pub(super) fn is_cut(&self, end: u32, length: u64) -> io::Result<bool> {
         let mut head = [0; RECORD_HEADER as usize];
-        let mut needed = u64::from(end) + record_size(0);
+        let mut needed = u64::from(end) + SEAL_SIZE;
         if self.read(&mut head, end)?
             && let Some(header) = Header::parse(&head)
             && header.kind == Kind::Data
