@@ -40,12 +40,14 @@ impl FileError {
     }
 }
 
-/// Which version of a file there is: what any writing or replacing changes.
+/// Which version of a file there is: what any writing, replacing or giving away changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stamp {
     pub(super) inode: u64,
     pub(super) bytes: u64,
     pub(super) modified: i128,
+    /// The change of its content or attributes: unlike `modified`, nobody can set it.
+    pub(super) changed: i128,
 }
 
 impl Stamp {
@@ -59,8 +61,14 @@ impl Stamp {
     }
 
     fn new(meta: &fs::Metadata) -> Stamp {
-        let modified = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
-        Stamp { inode: meta.ino(), bytes: meta.len(), modified }
+        let nanos =
+            |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+        Stamp {
+            inode: meta.ino(),
+            bytes: meta.len(),
+            modified: nanos(meta.mtime(), meta.mtime_nsec()),
+            changed: nanos(meta.ctime(), meta.ctime_nsec()),
+        }
     }
 }
 
@@ -155,6 +163,15 @@ impl Drop for Draft {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// Whether a file has the owner and the permissions that the settings name.
+pub(super) fn has_attributes(settings: &Settings, file: &File) -> io::Result<bool> {
+    let is = file.metadata()?;
+    let has = |set: Option<u32>, is: u32| set.is_none_or(|set| set == is);
+    Ok(has(settings.owner, is.uid())
+        && has(settings.group, is.gid())
+        && has(settings.mode, is.mode() & 0o7777))
 }
 
 /// The rows are the same; the owner and the permissions might have been set anew.

@@ -106,8 +106,9 @@ impl<'a> Publication<'a> {
         let made = making.finish()?;
         let path = &settings.path;
         let Some(old) = opened(path)? else { return Ok(place(settings, made, None, 0)?) };
-        if kind.is_canonical() && has_bytes_of(settings, &old, &made.draft)? {
-            fix_attributes(settings, &old)?;
+        let is_same = kind.is_canonical() && has_bytes_of(settings, &old, &made.draft)?;
+        // Another's file cannot be given away, but it can be replaced.
+        if is_same && fix_attributes(settings, &old).is_ok() {
             let outcome = Outcome { rows: made.rows, changed: false, held: 0, partial: false };
             return Ok((outcome, (made.keep)(path)));
         }

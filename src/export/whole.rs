@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Settings;
-use super::file::{self, Stamp, fix_attributes, modified};
+use super::file::{self, Stamp, has_attributes, modified};
 use super::guard::Guard;
 use super::note;
 use super::publish::{Outcome, Publication, PublishError, Published};
@@ -95,13 +95,13 @@ impl Job {
             digest.add(row);
             Ok::<_, StoreError>(())
         })?;
-        if digest != known {
+        // One that is to have other attributes is another version: whoever writes it must know.
+        let has_attributes = |file| has_attributes(&self.settings, &file).unwrap_or(true);
+        let is_fit = file::read(&self.settings.path).map_or(true, has_attributes);
+        if digest != known || !is_fit {
             return Ok(None);
         }
         let outcome = Outcome { rows: digest.rows, changed: false, held: 0, partial: false };
-        if let Ok(file) = file::read(&self.settings.path) {
-            fix_attributes(&self.settings, &file)?;
-        }
         Ok(Some((outcome, found)))
     }
 

@@ -10,15 +10,18 @@ use super::super::note;
 use super::{Digest, Stamp};
 
 /// The form of the note's one line.
-const FORM: &str = "1";
+const FORM: &str = "2";
+
+/// The one before, which says nothing of [`Stamp::changed`].
+const OLD: &str = "1";
 
 const KIND: &str = "state";
 
 /// Leaves a mark.
 pub(super) fn leave(map: &Path, stamp: Stamp, digest: Digest) -> io::Result<()> {
-    let Stamp { inode, bytes, modified } = stamp;
+    let Stamp { inode, bytes, modified, changed } = stamp;
     let Digest { rows, sum } = digest;
-    note::leave(map, KIND, &format!("{FORM} {inode} {bytes} {modified} {rows} {sum}"))
+    note::leave(map, KIND, &format!("{FORM} {inode} {bytes} {modified} {changed} {rows} {sum}"))
 }
 
 /// Takes the mark: what the map holds, if it is the version that was marked.
@@ -27,13 +30,43 @@ pub(super) fn take(map: &Path) -> Option<Digest> {
     // It must not come back after a crash, when it would speak of a map that has changed since.
     note::remove(map, KIND).ok()?;
     let line = line?;
-    let words: Vec<&str> = line.split_ascii_whitespace().collect();
-    let [FORM, inode, bytes, modified, rows, sum] = *words.as_slice() else { return None };
+    let now = Stamp::of(map).ok()?;
+    let mut words: Vec<&str> = line.split_ascii_whitespace().collect();
+    let known = now.changed.to_string();
+    if words.first() == Some(&OLD) && words.len() > 4 {
+        words[0] = FORM;
+        words.insert(4, &known);
+    }
+    let [FORM, inode, bytes, modified, changed, rows, sum] = *words.as_slice() else { return None };
     let stamp = Stamp {
         inode: inode.parse().ok()?,
         bytes: bytes.parse().ok()?,
         modified: modified.parse().ok()?,
+        changed: changed.parse().ok()?,
     };
     let digest = Digest { rows: rows.parse().ok()?, sum: sum.parse().ok()? };
-    Stamp::of(map).is_ok_and(|now| now == stamp).then_some(digest)
+    (now == stamp).then_some(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_believed_of_the_version_that_was_marked_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let map = directory.path().join("f.lmdb");
+        let digest = Digest { rows: 7, sum: 9 };
+        let write = |text: &str| std::fs::write(&map, text).unwrap();
+        write("rows");
+        let stamp = Stamp::of(&map).unwrap();
+        leave(&map, stamp, digest).unwrap();
+        assert_eq!(take(&map), Some(digest));
+        assert_eq!(take(&map), None, "once");
+        let Stamp { inode, bytes, modified, .. } = stamp;
+        note::leave(&map, KIND, &format!("1 {inode} {bytes} {modified} 7 9")).unwrap();
+        assert_eq!(take(&map), Some(digest), "as the version before left it");
+        leave(&map, Stamp { changed: stamp.changed - 1, ..stamp }, digest).unwrap();
+        assert_eq!(take(&map), None, "changed, with the old time put back");
+    }
 }

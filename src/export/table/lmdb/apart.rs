@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
 use serde::de::DeserializeOwned;
@@ -27,6 +27,11 @@ use super::map::{Edited, Fresh, InUse};
 
 /// Longest wait for an answer: a large change is synced to a disk that is slow.
 const ANSWER_MAX: Duration = Duration::from_secs(300);
+
+/// How often to look whether whoever writes is at work, and how often in a row it may not be: more
+/// than the longest wait for a map's lock takes.
+const LOOK: Duration = Duration::from_secs(1);
+const IDLE_MAX: u32 = 7;
 
 /// The program that this process runs, whatever stands at its path by now.
 const PROGRAM: &str = "/proc/self/exe";
@@ -119,8 +124,8 @@ enum Apart {
 impl Writer {
     pub(super) fn start() -> io::Result<Writer> {
         let (stream, theirs) = UnixStream::pair()?;
-        stream.set_read_timeout(Some(ANSWER_MAX))?;
-        stream.set_write_timeout(Some(ANSWER_MAX))?;
+        stream.set_read_timeout(Some(LOOK))?;
+        stream.set_write_timeout(Some(LOOK))?;
         let place = match VERB.get() {
             Some(verb) => Apart::Process(process(verb, theirs)?),
             None => Apart::Thread(Some(thread::spawn(move || answer(&theirs)))),
@@ -133,16 +138,18 @@ impl Writer {
     /// # Errors
     /// When it has failed, or whoever writes has ended or does not answer.
     pub(super) fn ask(&mut self, ask: &Ask<'_>) -> io::Result<Answer> {
-        let answer = send(&self.stream, ask).and_then(|()| receive(&self.stream));
+        let child = match &self.place {
+            Apart::Process(child) => Some(child.id()),
+            Apart::Thread(_) => None,
+        };
+        let mut line = Line { stream: &self.stream, child, since: Instant::now(), idle: 0 };
+        let answer = send(&mut line, ask).and_then(|()| receive(&mut line));
         match answer {
             Ok(Some(Answer::Failed(Some(number), _))) => Err(io::Error::from_raw_os_error(number)),
             Ok(Some(Answer::Failed(None, why))) => Err(io::Error::other(why)),
             Ok(Some(answer)) => Ok(answer),
             Ok(None) => Err(self.ended()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let seconds = ANSWER_MAX.as_secs();
-                Err(io::Error::other(format!("nothing came of it within {seconds} s")))
-            }
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(error),
             Err(_) => Err(self.ended()),
         }
     }
@@ -173,6 +180,64 @@ impl Drop for Writer {
             }
         }
     }
+}
+
+/// The way to whoever writes, as long as there is reason to wait for it.
+struct Line<'a> {
+    stream: &'a UnixStream,
+    /// The process at its other end, if it is one.
+    child: Option<u32>,
+    since: Instant,
+    /// How often in a row it was not at work.
+    idle: u32,
+}
+
+impl Line<'_> {
+    /// Does `work` until it comes to something.
+    fn wait<T>(&mut self, mut work: impl FnMut(&UnixStream) -> io::Result<T>) -> io::Result<T> {
+        loop {
+            match work(self.stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.look()?,
+                done => return done,
+            }
+        }
+    }
+
+    /// Gives it up where it has come to nothing for too long.
+    fn look(&mut self) -> io::Result<()> {
+        self.idle = if self.child.is_none_or(is_at_work) { 0 } else { self.idle + 1 };
+        let what = if self.idle >= IDLE_MAX {
+            format!("the process that writes the map was halted or hangs: idle for {IDLE_MAX} s")
+        } else if self.since.elapsed() >= ANSWER_MAX {
+            format!("nothing came of it within {} s", ANSWER_MAX.as_secs())
+        } else {
+            return Ok(());
+        };
+        Err(io::Error::new(io::ErrorKind::TimedOut, what))
+    }
+}
+
+impl Read for Line<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.wait(|mut stream| stream.read(buffer))
+    }
+}
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.wait(|mut stream| stream.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whether a process runs or waits for a disk (proc_pid_stat(5)), or nobody can say.
+fn is_at_work(process: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{process}/stat")) else { return true };
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    matches!(state, Some('R' | 'D') | None)
 }
 
 fn process(verb: &str, theirs: UnixStream) -> io::Result<Child> {
@@ -233,7 +298,7 @@ fn carry_out(
     })
 }
 
-fn send(stream: &UnixStream, what: &impl Serialize) -> io::Result<()> {
+fn send(stream: impl Write, what: &impl Serialize) -> io::Result<()> {
     let frame = postcard::to_stdvec(what).map_err(io::Error::other)?;
     let length = u32::try_from(frame.len()).map_err(io::Error::other)?;
     let mut stream = BufWriter::new(stream);
@@ -243,7 +308,7 @@ fn send(stream: &UnixStream, what: &impl Serialize) -> io::Result<()> {
 }
 
 /// `None`: the other end is closed.
-fn receive<T: DeserializeOwned>(mut stream: &UnixStream) -> io::Result<Option<T>> {
+fn receive<T: DeserializeOwned>(mut stream: impl Read) -> io::Result<Option<T>> {
     let mut length = [0; 4];
     match stream.read_exact(&mut length) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
@@ -252,4 +317,25 @@ fn receive<T: DeserializeOwned>(mut stream: &UnixStream) -> io::Result<Option<T>
     let mut frame = vec![0; u32::from_le_bytes(length) as usize];
     stream.read_exact(&mut frame)?;
     postcard::from_bytes(&frame).map(Some).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One that reads and never answers, as one that was halted.
+    #[test]
+    fn a_process_that_hangs_is_given_up() {
+        let (stream, theirs) = UnixStream::pair().unwrap();
+        stream.set_read_timeout(Some(LOOK)).unwrap();
+        let mut command = Command::new("cat");
+        command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null());
+        let place = Apart::Process(command.spawn().unwrap());
+        let mut writer = Writer { stream, place };
+        let started = Instant::now();
+        let asked = writer.ask(&Ask::Begin(Place::new(Path::new("/nowhere"))));
+        let error = asked.map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("was halted or hangs"), "{error}");
+        assert!(started.elapsed() < 3 * IDLE_MAX * LOOK);
+    }
 }
