@@ -43,6 +43,15 @@ pub(super) fn control_socket(named: Option<&Path>) -> Result<PathBuf, Failure> {
     }
 }
 
+/// Why the file is no TOML, if it is none: then it may name another socket than was found in it.
+pub(super) fn syntax_fault(named: Option<&Path>) -> Option<Failure> {
+    let file = file(named);
+    let text = std::fs::read_to_string(&file).ok()?;
+    let (_, errors) = DeTable::parse_recoverable(&text);
+    let problems = load_for_a_look(&file).err().filter(|_| !errors.is_empty())?;
+    Some(Failure::Configuration(problems.to_string()))
+}
+
 fn socket_in(text: &str) -> Option<PathBuf> {
     text_in(text, "control", "socket")
 }

@@ -12,7 +12,7 @@ use super::output::Output;
 use super::row;
 use super::table::{Column, Table};
 use crate::admin::{Command, Reply};
-use crate::control::client;
+use crate::control::client::{self, CallError};
 
 /// The surroundings of a verb.
 #[derive(Debug)]
@@ -47,6 +47,11 @@ impl Context {
             if ended.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         ended?;
+        if let Err(CallError::NotRunning(_)) = called
+            && let Some(fault) = configuration::syntax_fault(self.config.as_deref())
+        {
+            return Err(fault);
+        }
         Ok(called?)
     }
 

@@ -11,7 +11,7 @@ use super::failure::{Failure, Outcome};
 use super::table::Column;
 use crate::admin::Command;
 use crate::config::Problems;
-use crate::export::lines_to_paste;
+use crate::export::{Settings, lines_to_paste};
 
 /// The arguments of `export`.
 #[derive(Debug, Args)]
@@ -61,6 +61,9 @@ fn print_config(context: &mut Context, name: &str, as_json: bool) -> Outcome {
     let export = config.exports.iter().find(|export| export.name == name);
     let export =
         export.ok_or_else(|| Failure::Usage(format!("there is no export named {name:?}")))?;
+    // The MTA is started elsewhere.
+    let path = std::path::absolute(&export.path).unwrap_or_else(|_| export.path.clone());
+    let export = &Settings { path, ..export.clone() };
     let lines = lines_to_paste(export);
     if as_json {
         let (format, table) = (export.format.name(), export.style.table.as_str());

@@ -47,7 +47,7 @@ fn files(row: &Value) -> String {
         match (row::is(export, "listed"), row::is(export, "wanted")) {
             (true, true) => Some(name),
             (false, false) => None,
-            _ => Some(format!("{name}: {}", row::text(export, "detail"))),
+            _ => Some(format!("{name} ({})", row::text(export, "detail"))),
         }
     };
     let told: Vec<String> = row::list(row, "exports").iter().filter_map(told).collect();

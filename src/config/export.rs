@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use nix::libc::ELOOP;
 use nix::unistd::{Group, User};
 use toml::de::DeValue;
 
@@ -27,7 +28,13 @@ const MAX_SHRINK: u8 = 50;
 /// Permissions that a file of rows can have: no set-id, no sticky bit.
 const MODE_MAX: u32 = 0o777;
 
-/// Names and paths that are taken, with the name of the export that took them.
+/// Those to read it.
+const READ: u32 = 0o444;
+
+/// What a path is already, and where it leads.
+pub(super) type Reserved = (PathBuf, String);
+
+/// Names that are taken, and paths, with what they are already.
 #[derive(Default)]
 struct Taken {
     names: BTreeSet<String>,
@@ -44,15 +51,17 @@ fn state(store: &Path) -> Vec<PathBuf> {
 }
 
 /// All `[[export]]` tables. `sources`: the names of the configured sources; `store`: the state
-/// directory.
+/// directory; `reserved`: the paths of other things.
 pub(super) fn exports(
     sections: Vec<Section<'_>>,
     sources: &BTreeSet<SourceName>,
     store: Option<&Path>,
+    reserved: Vec<Reserved>,
 ) -> Vec<exports::Settings> {
     let mut taken = Taken {
         state: store.map(state).unwrap_or_default(),
         store: store.map(plain),
+        paths: reserved.into_iter().map(|(path, what)| (plain(&path), what)).collect(),
         ..Taken::default()
     };
     sections.into_iter().filter_map(|section| export(section, sources, &mut taken)).collect()
@@ -78,7 +87,13 @@ fn export(
     let command = section.take("command").map(|field| command(&field));
     let owner = section.take("owner").and_then(|field| user(&field));
     let group = section.take("group").and_then(|field| group(&field));
-    let mode = section.take("mode").and_then(|field| mode(&field));
+    let mode = section.take("mode").and_then(|field| {
+        let mode = mode(&field)?;
+        if mode & READ == 0 {
+            field.problem("lets nobody read the file", "let the MTA read it, such as \"0640\"");
+        }
+        Some(mode)
+    });
     section.finish();
     let format = format?;
     let replies = replies.unwrap_or_default();
@@ -167,8 +182,10 @@ fn path(
         return None;
     }
     if let Some(other) = taken.paths.get(&place) {
-        let what = format!("{} is written by export {other:?} already", shown(&text));
-        field.problem(what, "give each export a file of its own");
+        field.problem(format!("{} is {other}", shown(&text)), "give each export a file of its own");
+        return None;
+    }
+    if !is_fit(&field, &path, &place) {
         return None;
     }
     if !path.parent().is_none_or(|directory| field.is_open_to(directory)) {
@@ -180,8 +197,36 @@ fn path(
         field.warn(what, hint);
     }
     missing_directory(&field, &path, taken);
-    taken.paths.insert(place, name.unwrap_or("?").to_owned());
+    taken.paths.insert(place, format!("written by export {:?} already", name.unwrap_or("?")));
     Some(path)
+}
+
+/// Where the kernel shows what are no files.
+const NO_FILES: &[&str] = &["/dev", "/proc", "/sys"];
+
+/// Whether an export can take a path's place; says where it had better not.
+fn is_fit(field: &Field<'_>, path: &Path, place: &Path) -> bool {
+    let text = shown(&path.to_string_lossy());
+    if NO_FILES.iter().any(|root| place.starts_with(root) && !place.starts_with("/dev/shm")) {
+        field.problem(format!("{text} is where the kernel has its own"), "choose another path");
+        return false;
+    }
+    match path.metadata() {
+        Err(error) if error.raw_os_error() == Some(ELOOP) => {
+            field.problem(format!("{text} is a link in a circle"), "choose another path");
+            return false;
+        }
+        Ok(meta) if !meta.is_file() => {
+            let what = format!("{text} is a pipe, a device or a socket, and would be replaced");
+            field.warn(what, "choose another path, unless nothing needs it");
+        }
+        Ok(_) if place.parent() == Some(Path::new("/etc")) => {
+            let what = format!("{text} is among the system's own files, and would be replaced");
+            field.warn(what, "choose a directory of the MTA's, or the state directory's export");
+        }
+        _ => {}
+    }
+    true
 }
 
 /// A directory that is not there is made, if that is allowed; a misspelt one is, too.

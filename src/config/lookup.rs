@@ -26,7 +26,7 @@ const NO_DELIMITERS: &str = "@\"\\";
 pub(super) fn lookups(
     sections: Vec<Section<'_>>,
     sources: &BTreeSet<SourceName>,
-    mut taken: Vec<(String, Listen)>,
+    taken: &mut Vec<(String, Listen)>,
 ) -> Vec<Settings> {
     let one = |(index, section): (usize, Section<'_>)| {
         let place = section.need("listen", "write \"unix:/path\" or \"127.0.0.1:10033\"");

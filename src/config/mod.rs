@@ -249,11 +249,6 @@ fn whole(root: Section<'_>) -> Option<Config> {
         let usual = |base: &Url| public_hook(base, &hook.source);
         hook.url = hook.url.take().or(public_url.map(usual));
     }
-    let exports = export::exports(
-        root.tables("export"),
-        &found.names,
-        store.as_ref().map(|store: &Store| &*store.path),
-    );
     let mut taken = Vec::new();
     let forwards = forward::forwards(root.tables("forward"));
     if let (Some(http), Some(admin), Some(control)) = (&http, &admin, &control) {
@@ -264,7 +259,10 @@ fn whole(root: Section<'_>) -> Option<Config> {
         taken.extend(public.chain(others).map(|(key, listen)| (key.to_owned(), listen)));
         listeners::apart(&root, &http.listen, admin, &control.socket);
     }
-    let lookups = lookup::lookups(root.tables("lookup"), &found.names, taken);
+    let lookups = lookup::lookups(root.tables("lookup"), &found.names, &mut taken);
+    let store_path = store.as_ref().map(|store: &Store| &*store.path);
+    let reserved = reserved(&root, store_path, &taken, &forwards);
+    let exports = export::exports(root.tables("export"), &found.names, store_path, reserved);
     let fleet = root.take("fleet").and_then(|field| field.table()).and_then(|section| {
         let state = store.as_ref().map_or(Path::new(""), |store| &store.path);
         fleet::fleet(&section, state, &root, &found)
@@ -290,6 +288,28 @@ fn whole(root: Section<'_>) -> Option<Config> {
         fleet,
         remarks: Vec::new(),
     })
+}
+
+/// The paths that no export may have, because something else has.
+fn reserved(
+    root: &Section<'_>,
+    store: Option<&Path>,
+    listeners: &[(String, Listen)],
+    forwards: &[forwards::Settings],
+) -> Vec<export::Reserved> {
+    let sockets = listeners.iter().filter_map(|(key, listen)| match listen {
+        Listen::Unix(path) => Some((path.clone(), key.clone())),
+        Listen::Tcp(_) | Listen::Systemd => None,
+    });
+    let files = forwards.iter().filter_map(|forward| match &forward.to {
+        forwards::Receiver::File(path) => {
+            Some((path.clone(), format!("the file of forward {:?}", forward.name)))
+        }
+        forwards::Receiver::Url { .. } => None,
+    });
+    let file = (root.walk.file.to_owned(), "the configuration file".to_owned());
+    let store = store.map(|path| (path.to_owned(), "store.path".to_owned()));
+    sockets.chain(files).chain([file]).chain(store).collect()
 }
 
 /// The URL to enter at a provider.

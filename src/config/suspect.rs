@@ -44,6 +44,8 @@ const STAND_INS: &[&str] = &[
     "apikey",
     "changeit",
     "changeme",
+    "changethissecret",
+    "developmentsecret",
     "dummy",
     "placeholder",
     "password",

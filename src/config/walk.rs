@@ -12,6 +12,7 @@ use super::section::Section;
 
 /// One walk: the text, the environment, and what was found so far.
 pub(super) struct Walk<'a> {
+    pub(super) file: &'a Path,
     text: &'a str,
     empty: DeTable<'a>,
     problems: RefCell<Vec<Problem>>,
@@ -29,9 +30,9 @@ pub(super) struct Place {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(file: &Path, text: &'a str, environment: &'a Environment) -> Walk<'a> {
+    pub(super) fn new(file: &'a Path, text: &'a str, environment: &'a Environment) -> Walk<'a> {
         let (empty, problems) = (DeTable::new(), RefCell::default());
-        Walk { text, empty, problems, environment, installed: file.starts_with("/etc") }
+        Walk { file, text, empty, problems, environment, installed: file.starts_with("/etc") }
     }
 
     /// The whole file as a section.

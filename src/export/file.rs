@@ -7,7 +7,7 @@ use std::io::{self, BufReader};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
+use nix::libc::{EIO, O_NOFOLLOW, O_NONBLOCK};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
@@ -257,6 +257,10 @@ pub(super) fn directory_of(path: &Path) -> &Path {
 fn hint(doing: &str, error: &io::Error) -> &'static str {
     use io::ErrorKind as Kind;
     match error.kind() {
+        // As a tmpfs says that it is full to who writes by a map.
+        _ if error.raw_os_error() == Some(EIO) => {
+            "the disk is full or fails: free some space, and look at its log; it is tried again"
+        }
         Kind::PermissionDenied if doing == "set the owner of" => {
             "only root can give files away: unset owner and group, or choose a group of ours"
         }

@@ -133,8 +133,8 @@ impl Of<'_> {
             Ok(true) if wanted => there(settings, &status),
             Ok(false) if wanted => match &status.held_back {
                 // Additions are on their way all the same, unless the file is not ours.
-                Some(held) => (format!("not in the file: {held}"), false),
-                None => not_yet("not yet in the file", settings, &status),
+                Some(held) if !status.pending => (format!("not in the file: {held}"), false),
+                _ => not_yet("not yet in the file", settings, &status),
             },
             Ok(true) if settings.format.shares_keys() && !status.pending => {
                 ("in the file, by another address that its reader cannot tell apart".into(), true)
@@ -187,6 +187,7 @@ fn not_yet(what: &str, settings: &Settings, status: &Status) -> (String, bool) {
             let often = show_duration(often);
             (format!("{what}; pending: it is written once in {often} at most"), false)
         }
-        None => (format!("{what}; pending"), false),
+        None if status.pending => (format!("{what}; pending"), false),
+        None => (what.to_owned(), false),
     }
 }

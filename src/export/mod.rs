@@ -63,6 +63,10 @@ pub fn lines_to_paste(settings: &Settings) -> String {
     let table = settings.style.table;
     let map = path.strip_suffix(settings.format.ending(table)).unwrap_or(&path);
     let [kind, scheme] = settings.format.called(table);
+    let kind = match settings.format.uncompiled() {
+        Some(uncompiled) if table == Table::Text && settings.command.is_empty() => uncompiled,
+        _ => kind,
+    };
     let lines = settings.format.config().replace("{type}", kind).replace("{scheme}", scheme);
     lines.replace("{path}", &path).replace("{map}", map)
 }

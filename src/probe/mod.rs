@@ -70,6 +70,12 @@ fn of_export(host: &Host, index: usize, export: &export::Settings) -> Vec<Proble
         let what = "names no program that can be run here".to_owned();
         let hint = "name a program that exists and may be run by its whole path";
         found.push(Problem::late(&key("command"), name, what, hint));
+    } else if program.is_some_and(|program| Path::new(program).ends_with("postfix"))
+        && !host.is_root()
+    {
+        let what = "only root can run postfix(1), and suppressd is another user".to_owned();
+        let hint = "use table = \"lmdb\", which Postfix looks at again without a reload";
+        found.push(Problem::late(&key("command"), name, what, hint));
     }
     found
 }

@@ -35,6 +35,10 @@ impl Host {
         }
     }
 
+    pub(super) fn is_root(&self) -> bool {
+        self.user.is_root()
+    }
+
     /// What keeps us from making files in a directory, or from making it.
     pub(super) fn directory(&self, key: &str, name: Option<&str>, path: &Path) -> Vec<Problem> {
         let mut found = Vec::new();

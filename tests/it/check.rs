@@ -45,6 +45,7 @@ const MISTAKES: &[Case] = &[
         0,
         "source[1].webhook.secret (\"acme\"): is what stands in examples",
     ),
+    ("a-good-one", "change this secret", 0, "is what stands in examples"),
     ("a-good-one", " a-good-one", 0, "begins or ends with blanks"),
     ("127.0.0.1:8025", "localhost:8025", 78, "write \"127.0.0.1:8025\": names are not looked up"),
     ("127.0.0.1:8025", ":8025", 78, "or \"0.0.0.0:8025\" for other hosts too"),
@@ -270,6 +271,33 @@ fn credentials_are_left_to_the_unit() {
     let (code, said) = place.run(&["run"]);
     assert_eq!(code, 78, "{said}");
     assert!(said.contains("CREDENTIALS_DIRECTORY is not set"), "{said}");
+}
+
+/// A text is read as it is, unless a command makes another table of it; from wherever Postfix runs.
+#[test]
+fn what_is_printed_to_paste_is_what_postfix_reads() {
+    for (keys, printed) in [
+        ("", "texthash:"),
+        ("command = [\"/bin/true\"]\n", "lmdb:"),
+        ("table = \"text\"\n", "texthash:"),
+    ] {
+        let export = "[[export]]\nname = \"x\"\nformat = \"postfix-access\"\npath = \"./x\"\n";
+        let place = Place::new(&format!("{GOOD}{export}{keys}"));
+        let (code, said) = place.run(&["export", "x", "--print-config"]);
+        let whole = std::path::absolute("x").unwrap();
+        let expected = format!("check_recipient_access {printed}{},", whole.display());
+        assert!(code == 0 && said.contains(&expected), "{said}");
+    }
+}
+
+/// Where the daemon is not found, the fault of the file says more.
+#[test]
+fn a_file_that_is_no_toml_is_told_by_every_verb() {
+    let place = Place::new(&GOOD.replace("[control]", "[control"));
+    for verb in ["status", "reload"] {
+        let (code, said) = place.run(&[verb]);
+        assert!(code == 78 && said.contains("not TOML"), "{code} {said}");
+    }
 }
 
 /// A certificate for a time, and its key, in files of the directory.

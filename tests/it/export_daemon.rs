@@ -1,14 +1,14 @@
 //! The exported file as the MTA's administrator has it: when it changes, and when it must not.
 
-use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
 use crate::support::client::{event, notify};
-use crate::support::daemon::{Daemon, Home, PATIENCE};
+use crate::support::daemon::{Daemon, Home, PATIENCE, source};
 use crate::support::wait_for;
 
 /// Adds keys to the export `postfix`.
@@ -213,6 +213,42 @@ fn what_another_hand_does_to_the_file_is_mended() {
     until_rows(&home, 1);
     let log = daemon.stop();
     assert!(log.contains("somebody else has changed or removed the file of the export"), "{log}");
+}
+
+/// What another hand writes under the old time, or does to the file's attributes.
+#[test]
+fn what_another_hand_hides_is_mended() {
+    for table in ["", "table = \"cdb\"\n"] {
+        let home = Home::new("");
+        let text = format!("{table}mode = \"0640\"\n");
+        match table {
+            "" => configure(&home, &text),
+            _ => home.configure(&format!(
+                "{}[[export]]\nname = \"postfix\"\nformat = \"exim\"\npath = \"{}\"\n{text}",
+                source(),
+                file(&home).display()
+            )),
+        }
+        let daemon = home.start().ready();
+        bounce(&daemon, "user@example.com", 1);
+        let path = file(&home);
+        let has = |bytes: &[u8], word: &[u8]| bytes.windows(word.len()).position(|w| w == word);
+        let word = b"user@example.com";
+        let at = wait_for("the row", PATIENCE, || has(&fs::read(&path).ok()?, word));
+        settled(&daemon);
+        let before = fs::read(&path).unwrap();
+        let was = fs::metadata(&path).unwrap().modified().unwrap();
+        let writes = File::options().write(true).open(&path).unwrap();
+        writes.write_all_at(b"X", at as u64).unwrap();
+        writes.set_modified(was).unwrap();
+        drop(writes);
+        wait_for("the old bytes", PATIENCE, || (fs::read(&path).ok()? == before).then_some(()));
+        settled(&daemon);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let mode = || fs::metadata(&path).map(|meta| meta.permissions().mode() & 0o777).ok();
+        wait_for("the old mode", PATIENCE, || (mode()? == 0o640).then_some(()));
+        daemon.stop();
+    }
 }
 
 #[test]

@@ -96,6 +96,23 @@ fn what_ends_the_writer_of_a_map_costs_no_row() {
     daemon.stop();
 }
 
+/// One that is halted, as by a debugger, is given up in seconds.
+#[test]
+fn a_writer_of_a_map_that_hangs_costs_no_row() {
+    let (home, _) = host();
+    let daemon = home.start().ready();
+    bounce(&daemon, 0);
+    until_true(&daemon, 1);
+    let before = writer(&daemon).unwrap();
+    let halted = std::process::Command::new("kill").args(["-STOP", &before.to_string()]).status();
+    assert!(halted.unwrap().success());
+    bounce(&daemon, 1);
+    daemon.until_logged("the process that writes the map was halted or hangs");
+    until_true(&daemon, 2);
+    assert_ne!(writer(&daemon).unwrap(), before);
+    daemon.stop();
+}
+
 #[test]
 fn a_link_that_leads_nowhere_makes_no_directories() {
     let (home, path) = host();

@@ -65,7 +65,7 @@ fn an_addition_and_a_lift_say_what_the_files_have() {
     assert_eq!(told(&explained, "map-cdb").0, true);
     assert_eq!(told(&explained, "late"), (&json!(false), LATE));
     let shown = text(&daemon, &["lookup", "a@x.test"]);
-    assert!(shown.contains("late: not yet in the file"), "{shown}");
+    assert!(shown.contains("late (not yet in the file"), "{shown}");
     let lifted = daemon.rows(&["lift", "a@x.test"]).remove(0);
     for export in ["postfix", "map-lmdb", "map-cdb"] {
         until_told(&daemon, "a@x.test", export, |said| said == "not in the file");

@@ -175,6 +175,12 @@ pub trait Format: Send + Sync {
         ""
     }
 
+    /// The type by which the reader reads a text as it is, where it has another for what a command
+    /// compiles of it.
+    fn uncompiled(&self) -> Option<&'static str> {
+        None
+    }
+
     /// How the reader calls a table, as its type and as a scheme.
     fn called(&self, table: Table) -> [&'static str; 2] {
         [table.as_str(); 2]

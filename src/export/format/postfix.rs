@@ -74,6 +74,10 @@ impl Format for Postfix {
         self.config
     }
 
+    fn uncompiled(&self) -> Option<&'static str> {
+        Some("texthash")
+    }
+
     /// Text is compiled by `postmap`.
     fn called(&self, table: Table) -> [&'static str; 2] {
         match table {
