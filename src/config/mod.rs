@@ -249,6 +249,7 @@ fn whole(root: Section<'_>) -> Option<Config> {
         let usual = |base: &Url| public_hook(base, &hook.source);
         hook.url = hook.url.take().or(public_url.map(usual));
     }
+    let exports = root.tables("export");
     let mut taken = Vec::new();
     let forwards = forward::forwards(root.tables("forward"));
     if let (Some(http), Some(admin), Some(control)) = (&http, &admin, &control) {
@@ -262,7 +263,7 @@ fn whole(root: Section<'_>) -> Option<Config> {
     let lookups = lookup::lookups(root.tables("lookup"), &found.names, &mut taken);
     let store_path = store.as_ref().map(|store: &Store| &*store.path);
     let reserved = reserved(&root, store_path, &taken, &forwards);
-    let exports = export::exports(root.tables("export"), &found.names, store_path, reserved);
+    let exports = export::exports(exports, &found.names, store_path, reserved);
     let fleet = root.take("fleet").and_then(|field| field.table()).and_then(|section| {
         let state = store.as_ref().map_or(Path::new(""), |store| &store.path);
         fleet::fleet(&section, state, &root, &found)
