@@ -134,19 +134,19 @@ impl Rulebook {
             }
         }
         if let Some(code) = code.filter(|code| code.1.weight == Weight::Final) {
-            return Judgement::by_code(code);
+            return Judgement::by_code(code, transient || reading.says_later());
         }
         if let Some(found) = clear {
             return Judgement::by(found, passing);
         }
         if let Some(code) = code.filter(|code| code.1.weight == Weight::Strong) {
-            return Judgement::by_code(code);
+            return Judgement::by_code(code, transient || reading.says_later());
         }
         if let Some(found) = &word {
             return Judgement::by(found, passing);
         }
         if let Some(code) = code.filter(|code| code.1.weight == Weight::Weak) {
-            return Judgement::by_code(code);
+            return Judgement::by_code(code, transient || reading.says_later());
         }
         self.judge_by_reply(reply, reading.replies, told)
     }
@@ -225,10 +225,10 @@ impl Judgement {
         Judgement::new(found.class(passing), rule.family, found.evidence(), &rule.source)
     }
 
-    fn by_code((code, row): (Enhanced, &CodeRow)) -> Judgement {
-        // A server that says 4 may take the next message: nothing is dead by that alone.
+    fn by_code((code, row): (Enhanced, &CodeRow), passing: bool) -> Judgement {
+        // A server that says 4, or "later", may take the next message: nothing is dead by that.
         let class = match row.class.fault() {
-            Fault::Recipient if code.class == 4 => Class::Expired,
+            Fault::Recipient if code.class == 4 || passing => Class::Expired,
             _ => row.class,
         };
         let Enhanced { class: first, subject, detail } = code;

@@ -291,9 +291,14 @@ impl<'r> Match<'r> {
 }
 
 impl Found<'_> {
-    /// What it means; `passing`: where the server said 4, or that it may be otherwise later.
+    /// What it means; `passing`: where the server said 4, or that it may be otherwise later. What
+    /// is shut or moved then will be open, or have arrived.
     pub fn class(&self, passing: bool) -> Class {
-        self.rule.soft.filter(|_| passing).unwrap_or(self.rule.class)
+        match self.rule.class {
+            class if !passing => class,
+            Class::Disabled | Class::Moved => Class::System,
+            class => self.rule.soft.unwrap_or(class),
+        }
     }
 
     /// What was recognised: the phrase, or the words that its groups stood for.

@@ -37,12 +37,7 @@ fn every_way_to_say_a_phrase_blames_the_same() {
         let grouped = rule.phrase.contains('{') && !rule.phrase.contains('*');
         grouped && !rule.weak && !rule.whole && rule.with.is_empty()
     };
-    let groups: std::collections::BTreeMap<String, Vec<String>> = rulebook::FILES
-        .iter()
-        .filter_map(|(_, text)| toml::from_str::<toml::Table>(text).unwrap().remove("group"))
-        .flat_map(|table| table.try_into::<toml::Table>().unwrap())
-        .map(|(name, words)| (name, words.try_into().unwrap()))
-        .collect();
+    let groups = groups();
     let mut wrong = Vec::new();
     for rule in book.rules().iter().filter(plain) {
         let ways = ways(&rule.phrase, &groups);
@@ -58,11 +53,47 @@ fn every_way_to_say_a_phrase_blames_the_same() {
     assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
 }
 
+/// A tongue in which an address can be dead has the sender's words too: where they stand in front,
+/// they decide.
+#[test]
+fn every_tongue_with_a_dead_address_knows_the_sender() {
+    let (book, groups) = (book(), groups());
+    let dead = |rule: &&Rule| rule.family == "tongues" && rule.class == Class::NoMailbox;
+    let mut wrong = Vec::new();
+    for tongue in groups.keys().filter_map(|name| name.strip_suffix("_box")) {
+        let ends = |rule: &&&Rule| rule.phrase.contains(&format!("{{{tongue}_box}}"));
+        let rules: Vec<&Rule> = book.rules().iter().filter(dead).collect();
+        let phrase = rules.iter().find(ends).map_or("", |rule| &rule.example);
+        let space = if matches!(tongue, "zh" | "ja") { "" } else { " " };
+        for sender in &groups[&format!("{tongue}_sender")] {
+            for refused in &groups[&format!("{tongue}_forbidden")] {
+                let said = format!("{sender}{space}{refused}: {phrase}");
+                let judged = book.judge(&text(&said), Told::Mirrors);
+                if phrase.is_empty() || judged.class.fault() != Fault::Sender {
+                    wrong.push(format!("{said:?} is {} by {}", judged.class, judged.evidence));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}\n", wrong.join("\n"));
+}
+
+type Groups = std::collections::BTreeMap<String, Vec<String>>;
+
+fn groups() -> Groups {
+    rulebook::FILES
+        .iter()
+        .filter_map(|(_, text)| toml::from_str::<toml::Table>(text).unwrap().remove("group"))
+        .flat_map(|table| table.try_into::<toml::Table>().unwrap())
+        .map(|(name, words)| (name, words.try_into().unwrap()))
+        .collect()
+}
+
 /// Most ways to say a phrase that are tried.
 const WAYS_TRIED: usize = 40;
 
 /// A phrase with one word of each of its groups, in every way.
-fn ways(phrase: &str, groups: &std::collections::BTreeMap<String, Vec<String>>) -> Vec<String> {
+fn ways(phrase: &str, groups: &Groups) -> Vec<String> {
     let Some((before, rest)) = phrase.split_once('{') else { return vec![phrase.to_owned()] };
     let (name, after) = rest.split_once('}').unwrap();
     let behind = ways(after, groups);

@@ -106,7 +106,7 @@ const FILL_WORDS: &[&str] = &[
 const LATER: &[&str] = &[
     " temporarily ",
     " temporary ",
-    " try again ",
+    " try later ",
     " retry later ",
     " again later ",
     " will retry ",
@@ -146,7 +146,7 @@ impl Reading {
             rest = match echoed(rest) {
                 Some(length) => &rest[length..],
                 None => {
-                    let length = rest.find(char::is_whitespace).unwrap_or(rest.len());
+                    let length = token_length(rest);
                     reading.token(&rest[..length]);
                     &rest[length..]
                 }
@@ -164,7 +164,9 @@ impl Reading {
 
     /// Whether the text itself says that another attempt may succeed.
     pub fn says_later(&self) -> bool {
-        LATER.iter().any(|words| self.words.contains(words))
+        // To correct the address "and try again" is another thing.
+        let again = self.words.replace(" and try again ", " ").contains(" try again ");
+        again || LATER.iter().any(|words| self.words.contains(words))
     }
 
     /// Whether the last server that is quoted said 4, whatever became of the message by then.
@@ -271,6 +273,15 @@ fn without_accent(c: char) -> char {
         'ё' => 'е',
         c => c,
     }
+}
+
+/// The length of the word that starts here: up to a space, or to a mailbox that is echoed in
+/// brackets or quotes, as in `TO:<"a b"@x>`.
+fn token_length(text: &str) -> usize {
+    let end = text.find(char::is_whitespace).unwrap_or(text.len());
+    let marks = text[..end].char_indices().skip(1).filter(|(_, c)| matches!(c, '<' | '"'));
+    let mailbox = |at: &usize| echoed(&text[*at..]).is_some_and(|n| text[*at..][..n].contains('@'));
+    marks.map(|(at, _)| at).find(mailbox).unwrap_or(end)
 }
 
 /// The length of what starts here and is echoed in brackets, spaces included: `<"a b"@x>`.
