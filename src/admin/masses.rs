@@ -8,7 +8,7 @@ use super::lift::last_instant;
 use super::{Admin, Failure, Replies, row};
 use crate::clock;
 use crate::model::bounds::check_note;
-use crate::model::{Element, Lifts, MassId, Scope, Standing, Time};
+use crate::model::{Element, Filter, Lifts, MassId, Scope, Standing, Time};
 use crate::provider::{Instruction, MassStep, instruction_element, mass_element};
 use crate::store::{HeldRow, Mass};
 
@@ -49,10 +49,12 @@ impl Admin {
         let mut released = 0_u64;
         loop {
             let rows = self.reader.held_by(id, AT_ONCE)?;
+            for row in &rows {
+                released += u64::from(self.suppresses_without(id, row)?);
+            }
             let Some(elements) = some(rows.into_iter().map(|row| free(id, row)).collect()) else {
                 break;
             };
-            released += elements.len() as u64;
             self.instruct(elements, Vec::new()).await?;
         }
         self.instruct(vec![mass_element(&MassStep::End(id))], Vec::new()).await?;
@@ -96,6 +98,20 @@ impl Admin {
             self.instruct(vec![mass_element(&MassStep::End(id))], Vec::new()).await?;
         }
         Ok(())
+    }
+
+    /// Whether an address will be suppressed once the mass is gone, and not lifted or over by now.
+    fn suppresses_without(
+        &self,
+        id: MassId,
+        (address, scope): &HeldRow,
+    ) -> Result<bool, Failure> {
+        let standings = self.reader.standings_under(address)?;
+        let standing = standings.into_iter().find(|(known, _)| known == scope);
+        let Some((_, mut standing)) = standing else { return Ok(false) };
+        standing.free(id);
+        let filter = Filter::default();
+        Ok(self.rules.judge(address, &standing, scope, &filter, clock::now()).is_some())
     }
 
     fn mass(&self, id: u64) -> Result<(MassId, Mass), Failure> {

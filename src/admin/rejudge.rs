@@ -115,6 +115,7 @@ impl Run {
             "held": self.held,
             "applied": self.apply,
             "from": from.to_string(),
+            "resumed": from > self.start,
         });
         self.send(Reply::Row { row: summary })
     }

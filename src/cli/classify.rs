@@ -62,6 +62,7 @@ impl Arguments {
             self.text.is_empty() && self.smtp_code.is_none() && self.enhanced_code.is_none();
         if self.text == ["-"] || (nothing && self.provider_kind.is_none()) {
             let (mut input, mut number) = (io::stdin().lock(), 0_u64);
+            let asked = self.text == ["-"];
             while let Some(line) = Line::read(&mut input)? {
                 number += 1;
                 let (row, problem) = self.line(&rules, line);
@@ -70,8 +71,15 @@ impl Arguments {
                 }
                 self.show(context, &mut table, &row)?;
             }
+            if number == 0 && !asked {
+                return Err(nothing_to_judge());
+            }
         } else {
             let text = self.text.join(" ");
+            let is_coded = self.smtp_code.is_some() || self.enhanced_code.is_some();
+            if text.trim().is_empty() && !is_coded && self.provider_kind.is_none() {
+                return Err(nothing_to_judge());
+            }
             let row = self.row(&rules, self.smtp_code, self.enhanced_code.as_deref(), &text);
             self.show(context, &mut table, &row)?;
         }
@@ -133,6 +141,10 @@ impl Arguments {
             "evidence": judgement.evidence,
         })
     }
+}
+
+fn nothing_to_judge() -> Failure {
+    Failure::Usage("there is nothing to judge; give a reply's text, or `-` and one a line".into())
 }
 
 /// What judges.

@@ -52,8 +52,12 @@ fn summary(row: &Value) -> String {
         "0" => String::new(),
         held => format!("; held back with a mass: {held}, see `suppressd held`"),
     };
+    let rest = match row::is(row, "resumed") {
+        true => "going on where a run was broken off, so of the rest only: ",
+        false => "",
+    };
     format!(
-        "{addresses} addresses that have failed: {changed} verdicts change, in {corrected} facts \
+        "{rest}{addresses} addresses that have failed: {changed} verdicts change, in {corrected} facts \
          read otherwise{end}{held}"
     )
 }
@@ -74,5 +78,7 @@ mod tests {
         let row = json!({"addresses": 9, "changed": 2, "corrected": 3, "applied": true, "held": 1});
         let end = "it is done; held back with a mass: 1, see `suppressd held`";
         assert!(summary(&row).ends_with(end), "{}", summary(&row));
+        let row = json!({"addresses": 9, "applied": true, "resumed": true});
+        assert!(summary(&row).contains("of the rest only: 9"), "{}", summary(&row));
     }
 }

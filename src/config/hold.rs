@@ -30,7 +30,14 @@ pub(super) fn hold(section: Section<'_>) -> Hold {
         new.finish();
         (count.and_then(|count| u32::try_from(count).ok()), within)
     });
-    let by = section.take("by").and_then(|field| by(&field));
+    let is_counted = section.has("new");
+    let by = section.take("by").and_then(|field| {
+        if !is_counted {
+            let hint = "write new = { count = 500, within = \"1h\" } beside it, or what you need";
+            field.warn("`new` is absent: more than 500 within an hour are a mass", hint);
+        }
+        by(&field)
+    });
     section.finish();
     let by = by.unwrap_or_else(|| BY.map(str::to_owned).to_vec());
     let has = |part: &str| by.iter().any(|by| by == part);

@@ -29,20 +29,16 @@ const STATUSES: &[(&str, EventKind)] = &[
     ("AbuseReport", EventKind::Complaint),
 ];
 
-/// How long what was not sent counts as listed. For `NotDelivered` the service says two things: the
-/// address is on one of the account's lists, or nothing came of the message within two days. Its
-/// lists, which a poll reads, tell for good; an address on one that is mailed again is told again.
-const LISTED_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-
 /// The status of every failure.
 const ERROR: &str = "Error";
 
 /// The categories of `Error` (help.elasticemail.com, 2376855, `category`; v4 API,
 /// `MessageCategory`) that are no failures of delivery: it was not sent, for what is on the
-/// account's list, or it failed at the service. The others are judged by their names alone:
+/// account's list, or it failed at the service. `NotDelivered` is none of them: the service says
+/// that of an address on a list, and of a message of which nothing came within two days, so it is
+/// counted; its lists, which a poll reads, tell for good. The others are judged by their names alone:
 /// webhooks do not tell what a server said, and an event must be the same by either way.
 const CATEGORIES: &[(&str, EventKind)] = &[
-    ("NotDelivered", EventKind::Rejected),
     ("Ignore", EventKind::Rejected),
     ("NotDeliveredCancelled", EventKind::Failed),
     ("ManualCancel", EventKind::Failed),
@@ -233,7 +229,6 @@ impl Provider for ElasticEmail {
             tags: fields.text("channel").into_iter().collect(),
             url: fields.text("target"),
             metadata: postback.map(|text| serde_json::json!({ "postback": text }).to_string()),
-            until: until(kind, category, at),
             ..stamp.event(self.name(), kind, provider_kind, address, at)
         };
         Ok(vec![event])
@@ -293,7 +288,6 @@ fn polled(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
         _ => kind(status.unwrap_or(&name), category.as_deref()),
     };
     let failure = failure(kind, category.as_deref());
-    let until = until(kind, category.as_deref(), at);
     let provider_kind = [name].into_iter().chain(category).collect::<Vec<_>>().join(":");
     let message_id = row.message.clone().or(row.transaction.into());
     Ok(Event {
@@ -303,7 +297,6 @@ fn polled(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
         diagnostic,
         tags: row.channel_name.clone().into_iter().collect(),
         enhanced_code,
-        until,
         ..stamp.event(ElasticEmail.name(), kind, provider_kind, address, at)
     })
 }
@@ -340,12 +333,6 @@ fn kind(status: &str, category: Option<&str>) -> EventKind {
 fn failure(kind: EventKind, category: Option<&str>) -> Option<Failure> {
     let is_failure = matches!(kind, EventKind::SoftBounce | EventKind::Failed);
     (is_failure || kind == EventKind::Deferred).then(|| Failure::of(category))
-}
-
-/// When what was not sent counts as listed no more.
-fn until(kind: EventKind, category: Option<&str>, at: Time) -> Option<Time> {
-    let is_unsure = category.is_some_and(|category| category.eq_ignore_ascii_case("NotDelivered"));
-    (kind == EventKind::Rejected && is_unsure).then(|| at.plus(LISTED_FOR))
 }
 
 /// A date in one of the forms that the service has.

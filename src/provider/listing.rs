@@ -18,6 +18,11 @@ const KEPT: &[(&str, u32, &str)] = &[
     ("unisender-go", 183, "UniOne, suppression list: up to six months"),
 ];
 
+/// What is told of entries that stay until somebody removes them, for all the days above: of whom
+/// unsubscribed, and of whom the provider counts as a complainer.
+const STAY: &[(&str, &str)] =
+    &[("unisender-go", "err_unsubscribed"), ("unisender-go", "ok_spam_folder")];
+
 /// How long an entry that a list still had is believed without another look: lists are read daily.
 const SEEN: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 
@@ -26,6 +31,10 @@ pub(super) fn end(event: &mut Event) {
     let of_a_list = matches!(event.kind, EventKind::Listed | EventKind::Rejected);
     let is_listing = of_a_list && event.reason.is_none_or(|why| why == Reason::ProviderListed);
     if !is_listing || event.until.is_some() || event.origin == Origin::Operator {
+        return;
+    }
+    let word = event.provider_kind.rsplit(':').next();
+    if STAY.iter().any(|(provider, stays)| *event.provider == **provider && word == Some(*stays)) {
         return;
     }
     let kept = KEPT.iter().find(|(provider, ..)| *event.provider == **provider);
@@ -45,12 +54,22 @@ mod tests {
     use crate::provider::Stamp;
 
     fn days(provider: &'static str, kind: EventKind, origin: Origin, age: u32) -> Option<u64> {
+        days_told(provider, "", kind, origin, age)
+    }
+
+    fn days_told(
+        provider: &'static str,
+        word: &str,
+        kind: EventKind,
+        origin: Origin,
+        age: u32,
+    ) -> Option<u64> {
         let source = SourceName::parse("acme").unwrap();
         let received_at = Time::from_seconds(20_000 * 86_400);
         let stamp = Stamp { source: &source, origin, feed: "", received_at };
         let address = Address::parse("a@x.test").unwrap();
         let at = received_at.minus(age * DAY);
-        let mut event = stamp.event(provider, kind, String::new(), address, at);
+        let mut event = stamp.event(provider, kind, word.to_owned(), address, at);
         end(&mut event);
         event.until.map(|until| until.since(received_at).as_secs() / 86_400)
     }
@@ -70,6 +89,14 @@ mod tests {
             ("postal", Rejected, Origin::Webhook, 0, Some(30)),
         ] {
             assert_eq!(days(provider, kind, origin, age), left, "{provider} {kind} {age}");
+        }
+        for (word, kind, left) in [
+            ("hard_bounced:err_unsubscribed", Rejected, None),
+            ("spam:ok_spam_folder", Listed, None),
+            ("hard_bounced:skip_dup_other", Rejected, Some(183)),
+        ] {
+            let days = days_told("unisender-go", word, kind, Origin::Webhook, 0);
+            assert_eq!(days, left, "{word}");
         }
     }
 }

@@ -163,7 +163,7 @@ impl Writer {
 }
 
 impl Reader {
-    /// The masses that are held, oldest first.
+    /// The masses that are held, oldest first; not those of which nothing is held any more.
     ///
     /// # Errors
     /// When the store cannot answer.
@@ -175,7 +175,11 @@ impl Reader {
             let (key, value) = pair?;
             let id = keys::mass_id(&key).ok_or_else(strange_key)?;
             if *keys::mass(id) == *key {
-                masses.push((id, decode(&value)?));
+                let mass: Mass = decode(&value)?;
+                // Too few may be counted; see where they are freed.
+                if mass.released || mass.count > 0 || !self.held_by(id, 1)?.is_empty() {
+                    masses.push((id, mass));
+                }
             }
             let Some(next) = id.0.checked_add(1) else { break };
             from = keys::mass(MassId(next));
