@@ -101,11 +101,7 @@ impl Admin {
     }
 
     /// Whether an address will be suppressed once the mass is gone, and not lifted or over by now.
-    fn suppresses_without(
-        &self,
-        id: MassId,
-        (address, scope): &HeldRow,
-    ) -> Result<bool, Failure> {
+    fn suppresses_without(&self, id: MassId, (address, scope): &HeldRow) -> Result<bool, Failure> {
         let standings = self.reader.standings_under(address)?;
         let standing = standings.into_iter().find(|(known, _)| known == scope);
         let Some((_, mut standing)) = standing else { return Ok(false) };

@@ -57,8 +57,8 @@ fn summary(row: &Value) -> String {
         false => "",
     };
     format!(
-        "{rest}{addresses} addresses that have failed: {changed} verdicts change, in {corrected} facts \
-         read otherwise{end}{held}"
+        "{rest}{addresses} addresses that have failed: {changed} verdicts change, in {corrected} \
+         facts read otherwise{end}{held}"
     )
 }
 

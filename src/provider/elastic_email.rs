@@ -35,9 +35,9 @@ const ERROR: &str = "Error";
 /// The categories of `Error` (help.elasticemail.com, 2376855, `category`; v4 API,
 /// `MessageCategory`) that are no failures of delivery: it was not sent, for what is on the
 /// account's list, or it failed at the service. `NotDelivered` is none of them: the service says
-/// that of an address on a list, and of a message of which nothing came within two days, so it is
-/// counted; its lists, which a poll reads, tell for good. The others are judged by their names alone:
-/// webhooks do not tell what a server said, and an event must be the same by either way.
+/// it of an address on a list, and of a message of which nothing came within two days, so it is
+/// counted; its lists, which a poll reads, tell for good. The others are judged by their names
+/// alone: webhooks do not tell what a server said, and an event must be the same by either way.
 const CATEGORIES: &[(&str, EventKind)] = &[
     ("Ignore", EventKind::Rejected),
     ("NotDeliveredCancelled", EventKind::Failed),

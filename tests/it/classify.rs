@@ -68,6 +68,8 @@ fn what_is_known_of_a_failure_is_taken_and_what_is_none_is_refused() {
         (&["--enhanced-code", "9.1.1", "refused"], "write three numbers"),
         (&["--provider", "sendgird", "refused"], "there are: "),
         (&["--provider-kind", "bounce", "refused"], "--provider"),
+        (&[], "nothing to judge"),
+        (&["", " "], "nothing to judge"),
     ] {
         let output = classify(arguments, b"");
         let said = String::from_utf8(output.stderr).unwrap();
