@@ -31,7 +31,7 @@ pub enum Piece {
     Pointer(String),
     /// The fields of a form body, sorted by name: names and values without separators.
     SortedForm,
-    /// What the one field of a form body holds: see [`payload`].
+    /// What the one field of a form body holds: see `payload`.
     Payload,
 }
 
