@@ -19,8 +19,8 @@ use super::support::client::{event, notify};
 use super::support::daemon::{Daemon, Home, PATIENCE};
 use super::support::wait_for;
 
-/// The first byte of a submission, as this version writes it.
-const FORM: u8 = 1;
+/// The first byte of a submission of the next version.
+const NEWER: u8 = 3;
 
 fn bounce(name: &str) -> String {
     event("hard_bounce", &format!("{name}@x.test"), "m", 1)
@@ -152,7 +152,7 @@ fn a_record_of_a_newer_version_waits_for_that_version() {
     let (home, upgraded) = (Home::new(""), Home::new(""));
     let known = [payload(&["a"]), payload(&["b"]), payload(&["c"])];
     let mut newer = known.clone();
-    newer[1][0] = FORM + 1;
+    newer[1][0] = NEWER;
     journal_of(&home.state(), &newer);
     journal_of(&upgraded.state(), &known);
     for life in 0..2 {
@@ -160,7 +160,7 @@ fn a_record_of_a_newer_version_waits_for_that_version() {
         daemon.until_logged("newer suppressd");
         let answer = daemon.readyz();
         assert_eq!(answer.status, 503);
-        assert!(answer.body.contains("in form 2"), "{}", answer.body);
+        assert!(answer.body.contains("in form 3"), "{}", answer.body);
         assert!(answer.body.contains("start the newer version again"), "{}", answer.body);
         assert_eq!(notify(daemon.http, &bounce(&format!("d{life}"))).status, 200);
         let log = daemon.stop();

@@ -220,19 +220,26 @@ fn what_another_hand_does_to_the_file_is_mended() {
 fn what_another_hand_hides_is_mended() {
     for table in ["text", "cdb"] {
         let home = Home::new("");
-        let path = file(&home);
+        let path = home.dir.join("hidden");
         home.configure(&format!(
-            "{}[[export]]\nname = \"postfix\"\nformat = \"exim\"\ntable = \"{table}\"\n\
+            "{}[[export]]\nname = \"hidden\"\nformat = \"exim\"\ntable = \"{table}\"\n\
              path = \"{}\"\nmode = \"0640\"\n",
             source(),
             path.display()
         ));
         let daemon = home.start().ready();
+        let settled = || {
+            wait_for("the export's rest", PATIENCE, || {
+                let status = daemon.rows(&["status"]).remove(0);
+                let exports = status["exports"].as_array().unwrap();
+                exports.iter().all(|export| export["pending"] == false).then_some(())
+            });
+        };
         bounce(&daemon, "user@example.com", 1);
         let has = |bytes: &[u8], word: &[u8]| bytes.windows(word.len()).position(|w| w == word);
         let word = b"user@example.com";
         let at = wait_for("the row", PATIENCE, || has(&fs::read(&path).ok()?, word));
-        settled(&daemon);
+        settled();
         let before = fs::read(&path).unwrap();
         let was = fs::metadata(&path).unwrap().modified().unwrap();
         let writes = File::options().write(true).open(&path).unwrap();
@@ -240,7 +247,7 @@ fn what_another_hand_hides_is_mended() {
         writes.set_modified(was).unwrap();
         drop(writes);
         wait_for("the old bytes", PATIENCE, || (fs::read(&path).ok()? == before).then_some(()));
-        settled(&daemon);
+        settled();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let mode = || fs::metadata(&path).map(|meta| meta.permissions().mode() & 0o777).ok();
         wait_for("the old mode", PATIENCE, || (mode()? == 0o640).then_some(()));

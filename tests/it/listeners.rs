@@ -196,7 +196,7 @@ fn a_lookup_that_other_hosts_reach_is_warned_of() {
     let checked = super::support::daemon::cli(&Home::new(lookup).config(), &["check"]);
     let said = String::from_utf8_lossy(&checked.stdout).into_owned();
     assert!(
-        checked.status.success() && said.contains("warning: lookup on 0.0.0.0:10999"),
+        checked.status.success() && said.contains("lookup[1].listen: 0.0.0.0:10999: other hosts"),
         "{said}"
     );
 }
