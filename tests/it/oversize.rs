@@ -236,7 +236,7 @@ fn a_note_that_is_too_long_is_a_usage_error_that_names_the_limit() {
 fn ask(home: &Home, command: &Value) -> Value {
     let mut stream = UnixStream::connect(home.dir.join("control.sock")).unwrap();
     stream.write_all(format!("{command}\n").as_bytes()).unwrap();
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line).unwrap();
+    // The first line says that the command was heard.
+    let line = BufReader::new(stream).lines().nth(1).unwrap().unwrap();
     serde_json::from_str(&line).unwrap()
 }
