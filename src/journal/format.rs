@@ -68,7 +68,7 @@ pub(super) fn is_newer_segment(header: &[u8; SEGMENT_HEADER as usize]) -> bool {
     magic == &SEGMENT_MAGIC[..7] && is_newer && header[12..] == crc
 }
 
-/// The bytes that a seal takes, which is a record without a payload: every segment has room for one.
+/// The bytes that a seal takes, a record without a payload: every segment has room for one.
 pub const SEAL_SIZE: u64 = record_size(0);
 
 /// The bytes that a record with a payload of `length` bytes takes.
