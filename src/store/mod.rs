@@ -23,6 +23,7 @@ mod pushed;
 mod quarantine;
 mod reader;
 mod record;
+mod sealed;
 mod tiers;
 mod turns;
 mod verify;

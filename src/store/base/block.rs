@@ -7,7 +7,7 @@
 use std::io;
 use std::ops::Range;
 
-use super::run::bad;
+use crate::store::sealed::bad;
 
 /// A block is ended when it has so many bytes.
 const BYTES: usize = 4 << 10;

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::block::{Builder, common};
 use super::hashes;
-use super::run::{Flaw, HEAD, MAGIC, Run, SUM, sum};
+use super::run::{HEAD, MAGIC, Run};
 use crate::journal::sync_dir;
 use crate::store::checkpoints::DRAFT;
 use crate::store::filter::Filter;
 use crate::store::paced::Paced;
+use crate::store::sealed::{Flaw, SUM, sum};
 
 pub(super) const SUFFIX: &str = "run";
 

@@ -26,7 +26,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use serde::{Deserialize, Serialize};
 
-use run::{Flaw, Run};
+use run::Run;
 
 pub(super) use draft::Draft;
 pub(super) use make::Settling;
@@ -38,6 +38,7 @@ use super::StoreError;
 use super::codec::Form;
 use super::filter::Hashes;
 use super::keys::{QUIET, STANDING};
+use super::sealed::{Flaw, bad};
 
 /// A run that counts: which file, and what must be in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -235,7 +236,7 @@ fn open(dir: &Path, listed: Listed) -> Result<Run, StoreError> {
     let path = draft::path(dir, listed.number);
     match Run::open(&path) {
         Ok(run) if run.listed == listed => Ok(run),
-        Ok(_) => Err(not_so(&path, &run::bad())),
+        Ok(_) => Err(not_so(&path, &bad())),
         Err(Flaw::Newer) => Err(StoreError::Newer(path.display().to_string())),
         Err(Flaw::Bad(error)) => {
             let damaged = not_so(&path, &error);

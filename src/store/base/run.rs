@@ -22,38 +22,18 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::block::Entries;
 use super::{Listed, hashes};
-use crate::journal::open_regular;
-use crate::store::codec::{is_newer, is_newer_form};
+use crate::store::codec::is_newer;
 use crate::store::filter::Filter;
+use crate::store::sealed::{Flaw, Magic, SUM, Sealed, bad, number, sum};
 use crate::telemetry;
 
 /// The last byte is the number of the form: another form takes the next.
-pub(super) const MAGIC: &[u8; 8] = b"SUPBASE1";
+pub(super) const MAGIC: &Magic = b"SUPBASE1";
 pub(super) const HEAD: usize = 16;
-pub(super) const SUM: usize = 4;
 const NUMBERS: usize = 40;
 const FOOT: usize = NUMBERS + SUM + 8;
 /// What a run is called that was found damaged.
 const DAMAGED: &str = "damaged";
-
-/// What is wrong with a file.
-#[derive(Debug)]
-pub(super) enum Flaw {
-    /// A newer version wrote it, or of it.
-    Newer,
-    /// It cannot be read, or is not what was written.
-    Bad(io::Error),
-}
-
-impl From<io::Error> for Flaw {
-    fn from(error: io::Error) -> Flaw {
-        Flaw::Bad(error)
-    }
-}
-
-pub(super) fn bad() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "it is not what was written")
-}
 
 /// An open run.
 pub(super) struct Run {
@@ -98,60 +78,25 @@ impl Separators {
     }
 }
 
-/// The checksum of a block.
-pub(super) fn sum(number: u64, block: &[u8]) -> u32 {
-    let mut hash = crc32fast::Hasher::new();
-    hash.update(&number.to_le_bytes());
-    hash.update(block);
-    hash.finalize()
-}
-
-fn number(bytes: &[u8], at: usize) -> u64 {
-    bytes.get(at..at + 8).and_then(|eight| eight.try_into().ok()).map_or(0, u64::from_le_bytes)
-}
-
 impl Run {
     /// Opens one: reads and checks all but its blocks.
     ///
     /// # Errors
     /// When it cannot be used.
     pub(super) fn open(path: &Path) -> Result<Run, Flaw> {
-        let file = open_regular(path, false)?;
-        let size = file.metadata()?.len();
-        let mut head = [0; HEAD];
-        file.read_exact_at(&mut head, 0)?;
-        if head.first_chunk().is_some_and(|magic| is_newer_form(*magic, *MAGIC)) {
-            return Err(Flaw::Newer);
-        }
-        let mut foot = [0; FOOT];
-        let foot_at = size.checked_sub((HEAD + FOOT) as u64).ok_or_else(bad)? + HEAD as u64;
-        file.read_exact_at(&mut foot, foot_at)?;
+        let sealed = Sealed::<HEAD, FOOT>::open(path, *MAGIC)?;
         let [entries, blocks, bytes, separators, words] =
-            [0, 8, 16, 24, 32].map(|at| number(&foot, at));
+            [0, 8, 16, 24, 32].map(|at| number(&sealed.foot, at));
         let tail_at = (HEAD as u64).checked_add(bytes).ok_or_else(bad)?;
-        let tail = foot_at.checked_sub(tail_at).ok_or_else(bad)?;
-        if words.checked_mul(8).and_then(|filter| filter.checked_add(separators)) != Some(tail) {
-            return Err(bad().into());
-        }
-        // As long as the file has it.
-        let mut bytes = vec![0; tail as usize];
-        file.read_exact_at(&mut bytes, tail_at)?;
-        let mut hash = crc32fast::Hasher::new();
-        [&head[..], &bytes, &foot[..NUMBERS]].iter().for_each(|part| hash.update(part));
-        let sum = hash.finalize();
-        if head[..8] != *MAGIC
-            || foot[NUMBERS + SUM..] != *MAGIC
-            || foot[NUMBERS..NUMBERS + SUM] != sum.to_le_bytes()
-        {
-            return Err(bad().into());
-        }
+        let length = words.checked_mul(8).and_then(|filter| filter.checked_add(separators));
+        let (bytes, sum) = sealed.tail(tail_at, length)?;
         let (separators, filter) = bytes.split_at(separators as usize);
         let (starts, separators) = table(separators, blocks, tail_at)?;
         Ok(Run {
             path: path.to_owned(),
-            listed: Listed { number: number(&head, 8), size, sum },
+            listed: Listed { number: number(&sealed.head, 8), size: sealed.size, sum },
             entries,
-            file,
+            file: sealed.file,
             starts,
             separators,
             filter: Filter::from_bytes(filter),

@@ -5,8 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::draft::SUFFIX;
-use super::run::{Flaw, Run};
+use super::run::Run;
 use crate::model::Checked;
+use crate::store::sealed::Flaw;
 
 const BASE: &str = "base";
 
@@ -28,24 +29,17 @@ pub fn verify_base(dir: &Path) -> io::Result<Vec<Checked>> {
             Ok(entries) => Some(Checked::well(BASE, path, format!("whole, {entries} standings"))),
             // It became part of another meanwhile.
             Err(Flaw::Bad(error)) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(flaw) => Some(ill(path, flaw)),
+            Err(flaw) => Some(ill(path, &flaw)),
         }
     });
     Ok(rows.collect())
 }
 
-fn ill(path: &Path, flaw: Flaw) -> Checked {
-    let (problem, hint) = match flaw {
-        Flaw::Newer => (
-            "it was written by a newer version of suppressd".to_owned(),
-            "start the version of suppressd that wrote it",
-        ),
-        Flaw::Bad(error) => (
-            format!("it cannot be read: {error}"),
-            "restart suppressd: it makes the store again as soon as it reads there; look at the \
-             disk",
-        ),
-    };
+fn ill(path: &Path, flaw: &Flaw) -> Checked {
+    let (problem, hint) = flaw.told(
+        "restart suppressd: it makes the store again as soon as it reads there; look at the \
+                 disk",
+    );
     let consequence = "who is suppressed by what it has is not told, until the store is made again";
     Checked::ill(BASE, path, problem, consequence, hint)
 }

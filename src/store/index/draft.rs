@@ -5,12 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::row::{Event, NAME, Name, Row, event_of, hashes};
-use super::run::{HEAD, MAGIC, NAMES, ROWS, STORED, sum};
+use super::run::{HEAD, MAGIC, NAMES, ROWS, STORED};
 use crate::model::Position;
 use crate::store::checkpoints::DRAFT;
 use crate::store::filter::Filter;
 use crate::store::keys::Hash;
 use crate::store::paced::Paced;
+use crate::store::sealed::sum;
 
 pub(super) const SUFFIX: &str = "index";
 

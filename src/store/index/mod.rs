@@ -24,7 +24,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use draft::{Draft, stretch};
 use row::{Event, address_of, event, event_of, id, place, rows_of};
-use run::{Flaw, Run};
+use run::Run;
 
 pub(super) use row::{Name, Row, name, row};
 pub use verify::verify_index;
@@ -35,6 +35,7 @@ use super::keys::Hash;
 use super::{Reach, StoreError};
 use crate::journal::{private_dir, sync_dir};
 use crate::model::{EventId, Position, QuarantineId};
+use crate::store::sealed::Flaw;
 use crate::telemetry;
 
 /// Rows that are kept in memory, about fifty bytes each, before they become a run.

@@ -16,42 +16,21 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::row::{EVENT, Event, NAME, Name, ROW, Row, event_of, hashes, rows_of};
-use crate::journal::open_regular;
 use crate::model::Position;
-use crate::store::codec::is_newer_form;
 use crate::store::filter::Filter;
 use crate::store::keys::Hash;
+use crate::store::sealed::{Flaw, Magic, SUM, Sealed, bad, number, sum};
 
 /// The last byte is the number of the form: another form takes the next.
-pub(super) const MAGIC: &[u8; 8] = b"SUPINDX1";
+pub(super) const MAGIC: &Magic = b"SUPINDX1";
 pub(super) const HEAD: usize = 24;
 /// Bytes of a row with the origins behind it.
 pub(super) const STORED: usize = ROW + 1;
 /// Rows and pairs to a block.
 pub(super) const ROWS: usize = 110;
 pub(super) const NAMES: usize = 254;
-pub(super) const SUM: usize = 4;
 const NUMBERS: usize = 24;
 const FOOT: usize = NUMBERS + SUM + 8;
-
-/// What is wrong with a file.
-#[derive(Debug)]
-pub(super) enum Flaw {
-    /// A newer version wrote it.
-    Newer,
-    /// It cannot be read, or is not what was written.
-    Bad(io::Error),
-}
-
-impl From<io::Error> for Flaw {
-    fn from(error: io::Error) -> Flaw {
-        Flaw::Bad(error)
-    }
-}
-
-pub(super) fn bad() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "it is not what was written")
-}
 
 /// An open run.
 pub(super) struct Run {
@@ -74,35 +53,14 @@ fn blocks(entries: u64, each: usize, size: usize) -> Option<(u64, u64)> {
     Some((blocks, bytes))
 }
 
-/// The checksum of a block.
-pub(super) fn sum(number: u64, entries: &[u8]) -> u32 {
-    let mut hash = crc32fast::Hasher::new();
-    hash.update(&number.to_le_bytes());
-    hash.update(entries);
-    hash.finalize()
-}
-
-fn number(bytes: &[u8], at: usize) -> u64 {
-    bytes.get(at..at + 8).and_then(|eight| eight.try_into().ok()).map_or(0, u64::from_le_bytes)
-}
-
 impl Run {
     /// Opens one: reads and checks all but its blocks.
     ///
     /// # Errors
     /// When it cannot be used.
     pub(super) fn open(path: &Path) -> Result<Run, Flaw> {
-        let file = open_regular(path, false)?;
-        let length = file.metadata()?.len();
-        let mut head = [0; HEAD];
-        file.read_exact_at(&mut head, 0)?;
-        if head.first_chunk().is_some_and(|magic| is_newer_form(*magic, *MAGIC)) {
-            return Err(Flaw::Newer);
-        }
-        let mut foot = [0; FOOT];
-        let foot_at = length.checked_sub((HEAD + FOOT) as u64).ok_or_else(bad)? + HEAD as u64;
-        file.read_exact_at(&mut foot, foot_at)?;
-        let (rows, names, words) = (number(&foot, 0), number(&foot, 8), number(&foot, 16));
+        let sealed = Sealed::<HEAD, FOOT>::open(path, *MAGIC)?;
+        let [rows, names, words] = [0, 8, 16].map(|at| number(&sealed.foot, at));
         let row_blocks = blocks(rows, ROWS, STORED).ok_or_else(bad)?;
         let name_blocks = blocks(names, NAMES, NAME).ok_or_else(bad)?;
         let tail_at = (HEAD as u64)
@@ -110,25 +68,11 @@ impl Run {
             .and_then(|at| at.checked_add(name_blocks.1))
             .ok_or_else(bad)?;
         let (events, messages) = (row_blocks.0 * EVENT as u64, name_blocks.0 * 8);
-        let tail = foot_at.checked_sub(tail_at).ok_or_else(bad)?;
-        let found = words.checked_mul(8).and_then(|filter| filter.checked_add(events + messages));
-        if found != Some(tail) {
-            return Err(bad().into());
-        }
-        // As long as the file has it.
-        let mut bytes = vec![0; tail as usize];
-        file.read_exact_at(&mut bytes, tail_at)?;
-        let mut hash = crc32fast::Hasher::new();
-        [&head[..], &bytes, &foot[..NUMBERS]].iter().for_each(|part| hash.update(part));
-        if head[..8] != *MAGIC
-            || foot[NUMBERS + SUM..] != *MAGIC
-            || foot[NUMBERS..NUMBERS + SUM] != hash.finalize().to_le_bytes()
-        {
-            return Err(bad().into());
-        }
+        let length = words.checked_mul(8).and_then(|filter| filter.checked_add(events + messages));
+        let (bytes, _) = sealed.tail(tail_at, length)?;
         let (events, rest) = bytes.split_at(events as usize);
         let (messages, filter) = rest.split_at(messages as usize);
-        let position = |at| Position::from_u64(number(&head, at));
+        let position = |at| Position::from_u64(number(&sealed.head, at));
         Ok(Run {
             path: path.to_owned(),
             from: position(8),
@@ -138,7 +82,7 @@ impl Run {
             events: events.as_chunks().0.to_vec(),
             messages: messages.as_chunks().0.to_vec(),
             filter: Filter::from_bytes(filter),
-            file,
+            file: sealed.file,
         })
     }
 

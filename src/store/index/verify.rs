@@ -4,8 +4,9 @@ use std::io;
 use std::path::Path;
 
 use super::files;
-use super::run::{Flaw, Run};
+use super::run::Run;
 use crate::model::Checked;
+use crate::store::sealed::{Flaw, bad};
 
 const INDEX: &str = "index";
 
@@ -28,7 +29,7 @@ pub fn verify_index(dir: &Path) -> io::Result<Vec<Checked>> {
             if is_named {
                 run.verify()?
             } else {
-                return Err(super::run::bad().into());
+                return Err(bad().into());
             }
             Ok(run)
         });
@@ -39,23 +40,15 @@ pub fn verify_index(dir: &Path) -> io::Result<Vec<Checked>> {
             }
             // It became part of another meanwhile, or what it tells was trimmed.
             Err(Flaw::Bad(error)) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(flaw) => Some(ill(path, flaw)),
+            Err(flaw) => Some(ill(path, &flaw)),
         }
     });
     Ok(rows.collect())
 }
 
-fn ill(path: &Path, flaw: Flaw) -> Checked {
-    let (problem, hint) = match flaw {
-        Flaw::Newer => (
-            "it was written by a newer version of suppressd".to_owned(),
-            "start the version of suppressd that wrote it",
-        ),
-        Flaw::Bad(error) => (
-            format!("it cannot be read: {error}"),
-            "restart suppressd: it makes it again of the journal; look at the disk",
-        ),
-    };
+fn ill(path: &Path, flaw: &Flaw) -> Checked {
+    let (problem, hint) =
+        flaw.told("restart suppressd: it makes it again of the journal; look at the disk");
     let consequence = "what was told there is not found, or the store is opened anew";
     Checked::ill(INDEX, path, problem, consequence, hint)
 }
