@@ -227,14 +227,15 @@ fn a_base_that_rots_in_silence_is_not_believed() {
             let running = start(copied.path());
             tokio::time::timeout(PATIENCE, running.ingest.ready()).await.expect("ready in time");
             assert!(running.reader.everything().is_err(), "wrong answers");
+            let aside = copied.path().join("quarantine/sled.damaged/base");
             let mending = async {
-                while running.reader.everything().is_err() {
+                while running.reader.everything().is_err() || !aside.is_dir() {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             };
             tokio::time::timeout(PATIENCE, mending).await.expect("whole in time");
-            assert!(copied.path().join("quarantine/sled.damaged/base").is_dir());
             stop(running).await;
+            assert!(aside.is_dir());
         });
         let found = runtime.block_on(everything(copied.path()));
         assert_same("rot", &found, &expected);

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::support::asker::Asker;
 use super::support::child::output;
-use super::support::client::{Client, SECRET, event, notify, sign};
+use super::support::client::{Client, SECRET, event, notify, sign, wire};
 use super::support::daemon::{Daemon, Home, PATIENCE};
 use super::support::{OnDrop, tls, wait_for};
 
@@ -48,17 +48,6 @@ fn reload(daemon: &Daemon) -> Value {
     let row = rows.remove(0);
     assert_eq!((status, &row["reloaded"]), (0, &Value::Bool(true)), "{row}");
     row
-}
-
-/// A signed notification as it goes over the wire.
-fn wire(body: &str) -> Vec<u8> {
-    let signature = sign(SECRET, body.as_bytes());
-    let head = format!(
-        "POST /hooks/test HTTP/1.1\r\nhost: x\r\nx-webhook-signature: {signature}\r\n\
-         content-length: {}\r\n\r\n",
-        body.len()
-    );
-    [head.as_bytes(), body.as_bytes()].concat()
 }
 
 #[test]

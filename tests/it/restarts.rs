@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::scope;
 use std::time::Duration;
 
-use super::support::client::{Answer, Client, SECRET, event, sign};
+use super::support::client::{self, Answer, Client, event};
 use super::support::daemon::{Daemon, Home, PATIENCE, source};
 use super::support::{OnDrop, tls, wait_for};
 
@@ -34,13 +34,7 @@ fn start(home: &Home, bound: &TcpListener) -> Daemon {
 /// A signed notification as it goes over the wire.
 fn wire(number: usize) -> Vec<u8> {
     let body = event("delivered", &format!("user{number}@example.com"), "m", 1);
-    let signature = sign(SECRET, body.as_bytes());
-    let head = format!(
-        "POST /hooks/test HTTP/1.1\r\nhost: x\r\nx-webhook-signature: {signature}\r\n\
-         content-length: {}\r\n\r\n",
-        body.len()
-    );
-    [head.as_bytes(), body.as_bytes()].concat()
+    client::wire(&body)
 }
 
 fn ends(answer: &Answer) -> bool {

@@ -117,6 +117,17 @@ pub(crate) fn notify(to: SocketAddr, body: &str) -> Answer {
     Client::connect(to).unwrap().notify(body).unwrap()
 }
 
+/// A signed notification to `/hooks/test` as it goes over the wire.
+pub(crate) fn wire(body: &str) -> Vec<u8> {
+    let signature = sign(SECRET, body.as_bytes());
+    let head = format!(
+        "POST /hooks/test HTTP/1.1\r\nhost: x\r\nx-webhook-signature: {signature}\r\n\
+         content-length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body.as_bytes()].concat()
+}
+
 /// An event of the generic format, at a second of 2026.
 pub(crate) fn event(kind: &str, address: &str, message: &str, second: u32) -> String {
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
