@@ -3,13 +3,14 @@
 //! Follows no redirect, keeps no body past its cap, and never shows a URL in an error beyond its
 //! host: a query can hold a token. Waiting and trying again are the caller's.
 
+mod exchange;
+mod local;
 mod spool;
 mod told;
 mod waits;
 
 use std::error::Error;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,14 +18,14 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
-use reqwest::{Client, ClientBuilder, Response};
+use reqwest::{Certificate, Client, ClientBuilder, Response};
 use url::{Host, Url};
 
+pub use local::{LocalAnswer, post_local};
 pub use spool::Spool;
 pub use waits::RETRY_AFTER_MAX;
 
 use crate::clock;
-use crate::listen::Listen;
 use crate::provider::{Method, PageRequest};
 use crate::resolve::Resolver;
 use crate::secret::Secret;
@@ -50,9 +51,6 @@ const HELD_MAX: usize = 2 << 20;
 
 /// Largest part of the body of an answer that is no 200, in bytes. It says why, and no more.
 const REFUSAL_BODY_MAX: usize = 64 << 10;
-
-/// Largest body of our own listener's answer, in bytes.
-const LOCAL_BODY_MAX: usize = 64 << 10;
 
 const USER_AGENT: &str = concat!("suppressd/", env!("CARGO_PKG_VERSION"));
 
@@ -117,15 +115,6 @@ pub struct Fetched {
     pub long: Option<Spool>,
 }
 
-/// Our own listener's answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LocalAnswer {
-    /// The status.
-    pub status: u16,
-    /// The body.
-    pub body: Vec<u8>,
-}
-
 /// Asks providers. Cheap to clone; connections are shared.
 #[derive(Clone, Debug)]
 pub struct Fetcher {
@@ -185,6 +174,25 @@ impl Fetcher {
     /// # Errors
     /// When TLS cannot be set up at all.
     pub fn through(proxy: Option<&ProxyUrl>) -> Result<Fetcher, FetchError> {
+        Fetcher::made(proxy, &builder)
+    }
+
+    /// The same with other certificate authorities than the system's: those in a PEM text.
+    ///
+    /// # Errors
+    /// Also when there are none in it.
+    pub fn trusting(proxy: Option<&ProxyUrl>, ca: &[u8]) -> Result<Fetcher, FetchError> {
+        let roots = Certificate::from_pem_bundle(ca).map_err(|error| client_error(&error))?;
+        if roots.is_empty() {
+            return Err(FetchError::Client("there is no certificate in it".to_owned()));
+        }
+        Fetcher::made(proxy, &|| builder().tls_certs_only(roots.clone()))
+    }
+
+    fn made(
+        proxy: Option<&ProxyUrl>,
+        builder: &dyn Fn() -> ClientBuilder,
+    ) -> Result<Fetcher, FetchError> {
         let proxied = || match proxy.and_then(|proxy| proxy.0.reveal_text()) {
             Some(url) => Ok(builder().proxy(reqwest::Proxy::all(url)?)),
             None => Ok(builder()),
@@ -261,15 +269,20 @@ impl Fetcher {
             Method::Patch => http::Method::PATCH,
             Method::Delete => http::Method::DELETE,
         };
-        let client = if is_loopback(&request.url) { &self.direct } else { &self.client };
-        let mut call = client.request(method, request.url.clone()).timeout(total);
+        let mut call =
+            self.client_for(&request.url).request(method, request.url.clone()).timeout(total);
         for (name, value) in &request.headers {
             call = call.header(&**name, sensitive(name, value)?);
         }
         if let Some((media, body)) = &request.body {
             call = call.header(http::header::CONTENT_TYPE, *media).body(body.reveal().to_vec());
         }
-        let response = call.send().await.map_err(|error| self.failure(&error, &request.url))?;
+        self.answer(call.send().await, &request.url)
+    }
+
+    /// An answer that leads nowhere else.
+    fn answer(&self, sent: reqwest::Result<Response>, url: &Url) -> Result<Response, FetchError> {
+        let response = sent.map_err(|error| self.failure(&error, url))?;
         if response.status().is_redirection() {
             return Err(FetchError::Redirect { host: leads_to(&response) });
         }
@@ -301,6 +314,10 @@ impl Fetcher {
         Ok((start, Some(spool)))
     }
 
+    fn client_for(&self, url: &Url) -> &Client {
+        if is_loopback(url) { &self.direct } else { &self.client }
+    }
+
     fn admit(&self, url: &Url) -> Result<(), FetchError> {
         match url.scheme() {
             "https" if self.has_roots => Ok(()),
@@ -309,43 +326,6 @@ impl Fetcher {
             _ => Err(FetchError::Insecure),
         }
     }
-}
-
-/// Posts to our own public listener, bound at `target`. With `tls` its certificate is taken
-/// unseen: it names the public host, and the target is this very process.
-///
-/// # Errors
-/// When the listener cannot be reached, or does not answer in time.
-pub async fn post_local(
-    target: &Listen,
-    tls: bool,
-    path: &str,
-    headers: &[(String, Secret)],
-    body: Vec<u8>,
-) -> Result<LocalAnswer, FetchError> {
-    let mut builder = builder().no_proxy().tls_danger_accept_invalid_certs(true);
-    let authority = match target {
-        Listen::Tcp(address) => reachable(*address).to_string(),
-        Listen::Unix(socket) => {
-            builder = builder.unix_socket(socket.as_path());
-            "localhost".to_owned()
-        }
-        Listen::Systemd => {
-            let error = "a socket passed by systemd has no address that is known here";
-            return Err(FetchError::Client(error.to_owned()));
-        }
-    };
-    let client = builder.build().map_err(|error| client_error(&error))?;
-    let scheme = if tls { "https" } else { "http" };
-    let url = format!("{scheme}://{authority}{path}");
-    let mut call = client.post(url).timeout(READ_TIMEOUT).body(body);
-    for (name, value) in headers {
-        call = call.header(name, sensitive(name, value)?);
-    }
-    let response = call.send().await.map_err(|error| classify(&error))?;
-    let status = response.status().as_u16();
-    let body = read(response, LOCAL_BODY_MAX).await?;
-    Ok(LocalAnswer { status, body })
 }
 
 fn builder() -> ClientBuilder {
@@ -382,16 +362,6 @@ fn is_loopback(url: &Url) -> bool {
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }
-}
-
-/// Where to connect for a listener on that address: one on every address is reached by loopback.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 fn sensitive(name: &str, value: &Secret) -> Result<HeaderValue, FetchError> {

@@ -31,6 +31,7 @@ pub mod resolve;
 
 pub mod fetch;
 
+pub mod acme;
 pub mod admin;
 pub mod export;
 pub mod fleet;

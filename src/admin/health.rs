@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use super::{Admin, SourceInfo};
+use crate::acme::Trouble;
 use crate::clock;
 use crate::export::handle::Status as ExportStatus;
 use crate::forward::Status as ForwardStatus;
@@ -122,7 +123,10 @@ impl Admin {
             self.configuration_check(),
         ];
         let certificate = self.certificate.as_ref().map(|certificate| certificate.get());
-        checks.extend(certificate.and_then(|certificate| certificate_check(&certificate, now)));
+        checks.extend(certificate.and_then(|certificate| match &self.keeper {
+            Some(keeper) => Some(kept_check(&certificate, keeper.trouble(), now)),
+            None => certificate_check(&certificate, now),
+        }));
         checks.extend(self.fleet_check());
         checks.extend(self.exports.statuses().iter().map(|export| export_check(export, now)));
         checks.extend(self.forwards.statuses(now).iter().map(forward_check));
@@ -325,6 +329,26 @@ fn certificate_check(certificate: &Certificate, now: Time) -> Option<HealthCheck
     let hint = "renew it; a new one is taken by itself";
     let problem = certificate.term(now).map(|term| format!("{term}: {hint}"));
     Some(check(problem, &format!("good until {end}")))
+}
+
+/// How a certificate stands that we obtain. What is not urgent is tried again before anybody need
+/// know.
+fn kept_check(certificate: &Certificate, trouble: Option<Trouble>, now: Time) -> HealthCheck {
+    let term = match certificate.end {
+        None => Some("there is none yet, and no TLS without it".to_owned()),
+        Some(_) if certificate.has_ended(now) || trouble.is_some() => certificate.term(now),
+        Some(_) => None,
+    };
+    let urgent = trouble.as_ref().filter(|trouble| trouble.is_urgent);
+    let term = term.or(urgent.map(|_| "it is not the one that is wanted".to_owned()));
+    let problem = term.map(|term| match trouble {
+        Some(Trouble { why, next, .. }) => {
+            format!("{term}: {why}; tried again at {}, or at a reload", next.floor_second())
+        }
+        None => format!("{term}: it is being ordered"),
+    });
+    let well = certificate.end.map_or(String::new(), |end| format!("good until {end}"));
+    HealthCheck::new("certificate", Health::Degraded, problem, &well)
 }
 
 fn export_check(export: &ExportStatus, now: Time) -> HealthCheck {

@@ -47,6 +47,7 @@ pub use verify::{Configured, verify_stopped};
 
 use tokio::sync::watch;
 
+use crate::acme::Keeper;
 use crate::current::Current;
 use crate::export::handle::Exports;
 use crate::fleet::Handle as Fleet;
@@ -91,6 +92,8 @@ pub struct Admin {
     pub started: Time,
     /// How the certificate of the public listener stands, if it speaks TLS.
     pub certificate: Option<Arc<Current<Certificate>>>,
+    /// Who obtains it, if we do.
+    pub keeper: Option<Arc<Keeper>>,
     /// Where the public listener listens.
     pub public: Listen,
     /// Whether it speaks TLS.

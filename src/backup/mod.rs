@@ -27,6 +27,8 @@ const TRIES: usize = 5;
 
 /// The folders of a state directory that are kept, and how the names in them end.
 const KEPT: [(&str, &str); 2] = [("journal", ".seg"), ("checkpoint", ".checkpoint")];
+/// The folder with the keys of the account and the certificate, which another host has of its own.
+const KEYS: &str = "acme";
 /// Where files stand until all of them are there.
 const DRAFT: &str = ".restore";
 
@@ -216,8 +218,10 @@ pub fn obstacle(state: &Path) -> io::Result<Option<PathBuf>> {
     };
     for entry in entries {
         let entry = entry?;
-        // What is left of one that broke off, and what file systems have at their root.
-        if entry.file_name() != DRAFT && entry.file_name() != "lost+found" {
+        // What is left of one that broke off, what file systems have at their root, and what no
+        // backup has.
+        let beside = [DRAFT, "lost+found", KEYS];
+        if !beside.iter().any(|name| entry.file_name() == *name) {
             return Ok(Some(entry.path()));
         }
     }

@@ -10,11 +10,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 use url::Url;
 
+use super::acme::acme;
 use super::environment::{SecretPlace, secret_place, secrets};
 use super::export::{group, mode};
 use super::poll::is_private;
 use super::section::{Field, Section, checked, shown};
 use super::{Control, HOUR};
+use crate::acme;
 use crate::http::{AdminSettings, Key, Settings, Tls};
 use crate::ingest;
 use crate::listen::{Entry, Listen};
@@ -69,7 +71,8 @@ pub(super) fn http(section: Section<'_>) -> Settings {
     let whole = |number: u64| usize::try_from(number).ok();
     let listen = http_listen(&section);
     let public_url = section.take("public_url").and_then(|field| public_url(&field));
-    let tls = section.take("tls").and_then(|field| field.table()).and_then(|section| tls(&section));
+    let tls = section.take("tls").and_then(|field| field.table());
+    let (tls, acme) = tls.map_or((None, None), |tls| identity(&tls, &listen, public_url.as_ref()));
     let proxies = section.take("trusted_proxies").map(|field| proxies(&field));
     let body_max = section.take("body_max").and_then(|field| field.size(BODY_MAX));
     let body_max = body_max.and_then(whole).unwrap_or(BODY_MAX_DEFAULT);
@@ -90,6 +93,7 @@ pub(super) fn http(section: Section<'_>) -> Settings {
         listen,
         public_url,
         tls,
+        acme,
         trusted_proxies: proxies.unwrap_or_default(),
         memory: memory.unwrap_or_else(|| (2 * ingest::MEMORY).max(MEMORY_BODIES * body_max)),
         body_max,
@@ -306,6 +310,21 @@ fn doubtful(field: &Field<'_>, url: &Url) {
     }
 }
 
+/// The `tls` table: the files of a certificate, or how one is had.
+fn identity(
+    section: &Section<'_>,
+    listen: &[Entry],
+    public_url: Option<&Url>,
+) -> (Option<Tls>, Option<acme::Settings>) {
+    let Some(field) = section.take("acme") else { return (tls(section), None) };
+    if [section.take("certificate"), section.take("key")].iter().any(Option::is_some) {
+        let hint = "keep acme, which obtains both, or certificate and key";
+        section.problem("acme", "stands beside a certificate or a key", hint);
+    }
+    section.finish();
+    (None, field.table().and_then(|section| acme(&section, listen, public_url)))
+}
+
 pub(super) fn tls(section: &Section<'_>) -> Option<Tls> {
     let hint = "tls takes the files of a certificate chain and its key, both PEM";
     let certificate = section.need("certificate", hint).and_then(|field| readable(&field));
@@ -333,7 +352,7 @@ fn key(field: &Field<'_>) -> Option<Key> {
 }
 
 /// Whether a PEM file has a block of that kind, as far as it can be read.
-fn holds(path: &Path, kind: &str) -> Option<bool> {
+pub(super) fn holds(path: &Path, kind: &str) -> Option<bool> {
     let mut text = String::new();
     File::open(path).ok()?.take(PEM_BYTES_MAX).read_to_string(&mut text).ok()?;
     Some(text.lines().any(|line| line.starts_with("-----BEGIN") && line.contains(kind)))

@@ -13,6 +13,7 @@ const DEFAULTS: &[&str] = &[
     "http.body_max",
     "http.body_timeout",
     "http.connections_max",
+    "http.tls.acme.directory",
     "http.header_timeout",
     "http.mode",
     "http.trusted_proxies",

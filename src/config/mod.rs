@@ -3,6 +3,7 @@
 //! Reads files and the environment, and opens nothing that it keeps. A configuration that loads
 //! is one that `run` can start with, unless an address is taken or a disk is full.
 
+mod acme;
 mod effective;
 mod environment;
 mod export;

@@ -100,7 +100,7 @@ pub fn report_json(config: &Config) -> Value {
         "http": {
             "listen": places(http).join(", "),
             "public_url": http.public_url.as_ref().map(ToString::to_string),
-            "tls": http.tls.is_some(),
+            "tls": http.has_tls(),
         },
         "fetch": {
             "proxy": config.proxy.as_ref().or(config.environment_proxy.as_ref())
@@ -130,7 +130,7 @@ fn webhook_row(config: &Config, hook: &webhook::Settings) -> Vec<String> {
 
 fn webhook_url(config: &Config, source: &SourceName) -> String {
     let http = &config.http;
-    let scheme = if http.tls.is_some() { "https" } else { "http" };
+    let scheme = if http.has_tls() { "https" } else { "http" };
     if let Some(url) = &http.public_url {
         return public_hook(url, source);
     }

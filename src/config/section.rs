@@ -100,6 +100,11 @@ impl<'a> Section<'a> {
         self.walk.problem(&self.place, what, hint);
     }
 
+    /// Notes that this section can be meant as it is, and is wrong most times.
+    pub(super) fn warn_here(&self, what: impl Into<String>, hint: impl Into<String>) {
+        self.walk.warn(&self.place, what, hint);
+    }
+
     /// Notes a problem with a key of a table of this section, present or not.
     pub(super) fn problem_in(&self, table: &str, key: &str, what: String, hint: &str) {
         let Place { path, name, line } = self.place_of(table);

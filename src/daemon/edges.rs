@@ -10,12 +10,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
+use super::DRAIN;
+use super::certificate::{Kept, Shown, kept, shown};
 use super::group::Group;
 use super::listeners::{ANSWER_TIMEOUT, Answered, Listeners, PAGE_TIMEOUT, Served};
-use super::{DRAIN, Misconfigured};
 use crate::accept::{self, Door};
+use crate::acme::Keeper;
 use crate::admin::{self, Admin, Census, Reloads, SourceInfo};
 use crate::config::{self, Config};
 use crate::current::Current;
@@ -23,7 +24,7 @@ use crate::export::handle::Exports;
 use crate::fetch::Fetcher;
 use crate::fleet;
 use crate::forward::{self, Forwards};
-use crate::http::{self, Guard, Identity, Limits, Private, Public, Tls, TlsError};
+use crate::http::{self, Guard, Limits, Private, Public};
 use crate::ingest::Running;
 use crate::listen::{Listen, Listener, Passed};
 use crate::lookup::{self, Judge, Lookups};
@@ -42,8 +43,9 @@ const LAST_EXPORT: Duration = Duration::from_secs(20);
 /// Most connections to the private listener.
 const ADMIN_CONNECTIONS_MAX: usize = 64;
 
-/// What the part is called that reads the certificate again.
+/// What the parts are called that read the certificate again, and that obtain it.
 const CERTIFICATE: &str = "certificate";
+const ACME: &str = "acme";
 
 /// How often what was measured is put in order, so that it takes no room where nobody asks for it.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -56,40 +58,29 @@ pub(super) struct Prepared {
     listeners: Listeners,
     /// Where the public one is.
     place: Listen,
+    keeper: Option<Kept>,
     identity: Option<Shown>,
     fetcher: Fetcher,
 }
 
-/// A TLS identity, and what begins TLS with it.
-#[derive(Clone)]
-struct Shown {
-    identity: Arc<Identity>,
-    acceptor: TlsAcceptor,
-}
-
-/// Binds and reads what a configuration asks for, beside what is `present` already.
+/// Binds and reads what a configuration asks for, beside what is `present` already. The keeper goes
+/// on if what it is told stays the same.
 ///
 /// # Errors
 /// When something cannot be had. Nothing has changed then.
 pub(super) fn prepare(
     config: Config,
     present: &Listeners,
+    keeper: Option<&Arc<Keeper>>,
     passed: &mut Passed,
 ) -> Result<Prepared> {
-    let shown = |tls: &Tls| {
-        let identity = Identity::read(tls)?;
-        identity.tell_term();
-        let acceptor = identity.acceptor()?;
-        Ok(Shown { identity, acceptor })
-    };
-    let identity = config.http.tls.as_ref().map(shown).transpose();
-    let identity =
-        identity.map_err(|error: TlsError| Misconfigured(format!("http.tls: {error}")))?;
+    let keeper = kept(&config, keeper)?;
+    let identity = shown(&config, keeper.as_ref())?;
     let fetcher = Fetcher::through(config.proxy.as_ref())?;
     let fetcher = fetcher.naming(config.environment_proxy.as_ref());
     let listeners = Listeners::bind(&config, present, passed)?;
     let place = listeners.public.place().context("the public listener has no address")?;
-    Ok(Prepared { config, listeners, place, identity, fetcher })
+    Ok(Prepared { config, listeners, place, keeper, identity, fetcher })
 }
 
 /// All that runs beside the intake, by the step in which it is stopped.
@@ -109,6 +100,8 @@ pub(super) struct Edges {
     forwards: Forwards,
     census: Arc<Census>,
     answered: Vec<Answered>,
+    /// Who obtains the certificate, if we do.
+    pub(super) keeper: Option<Arc<Keeper>>,
     /// What is listened on.
     pub(super) listeners: Listeners,
     doors: Option<Doors>,
@@ -156,6 +149,7 @@ impl Edges {
             forwards: Forwards::default(),
             census: Arc::default(),
             answered: Vec::new(),
+            keeper: None,
             listeners: Listeners::default(),
             doors: None,
             running,
@@ -176,7 +170,7 @@ impl Edges {
     /// # Errors
     /// When a cron expression is not one.
     pub(super) async fn exchange(&mut self, prepared: Prepared) -> Result<()> {
-        let Prepared { mut config, listeners, place, identity, fetcher } = prepared;
+        let Prepared { mut config, listeners, place, keeper, identity, fetcher } = prepared;
         // What goes, or is written in another way, ends by the rules that it began with.
         self.end_exports(&config.exports).await;
         let policy = &self.running.policy;
@@ -202,8 +196,12 @@ impl Edges {
         self.exchange_forwards(std::mem::take(&mut config.forwards), &fetcher).await;
         self.exchange_lookups(std::mem::take(&mut config.lookups), &listeners.lookups).await;
         self.exchange_certificate(identity.as_ref()).await;
+        let (keeper, asking) = keeper.map(|kept| (kept.keeper, kept.fetcher)).unzip();
+        let before = std::mem::replace(&mut self.keeper, keeper);
         self.exchange_doors(config, &listeners, place, identity);
         self.listeners = listeners;
+        // The CA may ask at once.
+        self.exchange_keeper(before, asking).await;
         Ok(())
     }
 
@@ -290,6 +288,17 @@ impl Edges {
         }
     }
 
+    async fn exchange_keeper(&mut self, before: Option<Arc<Keeper>>, asking: Option<Fetcher>) {
+        let next = self.keeper.clone();
+        if let (Some(before), Some(next), Some(asking)) = (&before, &next, asking)
+            && Arc::ptr_eq(before, next)
+        {
+            return next.ask_by(asking);
+        }
+        self.intake.end_those(DRAIN, |name| name == ACME).await;
+        self.intake.add(next.map(|keeper| Part::start(ACME, |stop| keeper.keep(stop))));
+    }
+
     fn exchange_doors(
         &mut self,
         config: Config,
@@ -345,6 +354,7 @@ impl Edges {
             sources: config.sources.iter().map(known).collect(),
             started: self.started,
             certificate: identity.map(|shown| shown.identity.state()),
+            keeper: self.keeper.clone(),
             public: place,
             public_tls: identity.is_some(),
             state: self.state.clone(),

@@ -4,6 +4,7 @@
 //! ready. Stop: no new work; what is in flight; the journal and the store; the last exports; then
 //! those who only look. Between them, a reload exchanges all but the journal and the store.
 
+mod certificate;
 mod edges;
 mod group;
 mod listeners;
@@ -120,7 +121,7 @@ async fn live(
     let (reloads, wishes) = Reloads::new(&file);
     let reload = Reload::new(&config, file, reloads.clone(), wishes, hangups);
     let mut passed = listeners::passed(&config)?;
-    let prepared = edges::prepare(config.clone(), &Listeners::default(), &mut passed)?;
+    let prepared = edges::prepare(config.clone(), &Listeners::default(), None, &mut passed)?;
     let running = opened.start(&Handle::current())?;
     let (mut edges, begun) = Edges::start(prepared, running, metrics, reloads).await;
     let ended = match begun {

@@ -107,7 +107,7 @@ impl Reload {
         let file = self.file.clone();
         let load = move || config::load(&file, &Environment::of_process());
         let loaded = tokio::task::spawn_blocking(load).await.map_err(Fault::passing)?;
-        let config = loaded.map_err(|problems| Fault {
+        let mut config = loaded.map_err(|problems| Fault {
             text: problems.to_string(),
             problems: problems.problems,
         })?;
@@ -117,7 +117,10 @@ impl Reload {
         let restart = fixed.filter(|(_, differs)| *differs).map(|(key, _)| key).collect();
         let warnings = config.remarks.iter().map(|remark| remark.in_file(&self.file)).collect();
         remark(&config);
-        let prepared = prepare(config, &edges.listeners, &mut Passed::default())?;
+        // Where things lie is as at the start.
+        config.store.path.clone_from(&self.store);
+        let (listeners, keeper) = (&edges.listeners, edges.keeper.as_ref());
+        let prepared = prepare(config, listeners, keeper, &mut Passed::default())?;
         edges.exchange(prepared).await?;
         Ok((warnings, restart))
     }

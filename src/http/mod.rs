@@ -15,7 +15,7 @@ mod server;
 mod stream;
 mod tls;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper::body::Bytes;
@@ -31,6 +31,7 @@ pub use public::Public;
 pub use server::{Caller, Limits, Peer, Service, serve};
 pub use tls::{Identity, TlsError};
 
+use crate::acme;
 use crate::listen::Entry;
 use crate::secret::Secret;
 use crate::webhook::Answer;
@@ -42,8 +43,10 @@ pub struct Settings {
     pub listen: Vec<Entry>,
     /// What providers call.
     pub public_url: Option<Url>,
-    /// TLS, if it is ended here.
+    /// TLS by files, if it is ended here so.
     pub tls: Option<Tls>,
+    /// TLS by a certificate that we obtain, if it is ended here so.
+    pub acme: Option<acme::Settings>,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// Most bytes of all that was received and is not yet durable.
@@ -61,6 +64,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether TLS is ended here.
+    pub fn has_tls(&self) -> bool {
+        self.tls.is_some() || self.acme.is_some()
+    }
+
     /// Whether only programs on this host can reach the listener.
     pub fn is_local(&self) -> bool {
         self.listen.iter().all(|entry| entry.listen.is_local())
@@ -85,6 +93,14 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// The private key.
     pub key: Key,
+}
+
+impl Tls {
+    /// The certificate that we obtain, which lies in one file of the state directory.
+    pub fn kept(state: &Path) -> Tls {
+        let file = acme::certificate(state);
+        Tls { certificate: file.clone(), key: Key::File(file) }
+    }
 }
 
 /// Where a private key is.

@@ -27,6 +27,7 @@ use tokio_rustls::TlsAcceptor;
 use super::stream::{RawHead, Watched};
 use super::{Content, closing, head, reply};
 use crate::accept::{self, Door, Place, accept_all, linger};
+use crate::acme;
 use crate::current::Current;
 use crate::listen::Connection;
 use crate::stop::stopped;
@@ -161,6 +162,8 @@ async fn connect<S: Service>(
             };
             place.idle();
             match shaken {
+                // A CA has seen what it asked for, and says nothing more.
+                Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(acme::PROTOCOL) => {}
                 Ok(Ok(stream)) => converse(stream, caller, service, &limits).await,
                 Ok(Err(error)) => telemetry::webhook::connection_failed(limits.name, error),
                 Err(late) => telemetry::webhook::connection_failed(limits.name, late),

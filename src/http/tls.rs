@@ -1,4 +1,5 @@
-//! TLS on the public listener, from PEM files that are read again when they change.
+//! TLS on the public listener, from PEM files that are read again when they change, whoever writes
+//! them.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -19,6 +20,7 @@ use x509_cert::Certificate as Parsed;
 use x509_cert::der::Decode;
 
 use super::{Key, Tls};
+use crate::acme::{self, Challenges};
 use crate::admin::Certificate;
 use crate::clock;
 use crate::current::Current;
@@ -54,22 +56,33 @@ pub enum TlsError {
 #[derive(Debug)]
 pub struct Identity {
     tls: Tls,
-    shown: Current<CertifiedKey>,
+    /// What answers a CA. `None`: the files are not ours.
+    challenges: Option<Arc<Challenges>>,
+    /// The files that were read.
+    read: Vec<Option<Version>>,
+    shown: Current<Option<Arc<CertifiedKey>>>,
     state: Arc<Current<Certificate>>,
 }
 
 impl Identity {
-    /// Reads the files.
+    /// Reads the files. With `challenges` they are those of a [`acme::Keeper`]: until it has made
+    /// them, nothing is shown, and no handshake succeeds.
     ///
     /// # Errors
     /// When one cannot be read or used.
-    pub fn read(tls: &Tls) -> Result<Arc<Identity>, TlsError> {
-        let (shown, end) = read(tls)?;
-        let state = Certificate { end, problem: None };
+    pub fn read(tls: &Tls, challenges: Option<Arc<Challenges>>) -> Result<Arc<Identity>, TlsError> {
+        let versions = tls.versions();
+        let (shown, end) = match read(tls) {
+            Ok((shown, end)) => (Some(Arc::new(shown)), end),
+            Err(_) if challenges.is_some() => (None, None),
+            Err(error) => return Err(error),
+        };
         Ok(Arc::new(Identity {
             tls: tls.clone(),
+            challenges,
+            read: versions,
             shown: Current::new(shown),
-            state: Arc::new(Current::new(state)),
+            state: Arc::new(Current::new(Certificate { end, problem: None })),
         }))
     }
 
@@ -78,9 +91,10 @@ impl Identity {
         Arc::clone(&self.state)
     }
 
-    /// Tells if the term of its certificate has ended or soon will.
+    /// Tells if the term of its certificate has ended or soon will, and somebody must renew it.
     pub fn tell_term(&self) {
-        if let Some(term) = self.state.get().term(clock::now()) {
+        let term = self.state.get().term(clock::now());
+        if let Some(term) = term.filter(|_| self.challenges.is_none()) {
             telemetry::health::certificate_term(&term);
         }
     }
@@ -97,13 +111,16 @@ impl Identity {
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        if self.challenges.is_some() {
+            config.alpn_protocols.push(acme::PROTOCOL.to_vec());
+        }
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
     /// Reads the files again whenever they change, until the stop. What cannot be used of them is
     /// told, and the certificate of before goes on: between two writings they may not fit.
     pub async fn watch(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut seen = self.tls.versions();
+        let mut seen = self.read.clone();
         while timeout(LOOK_EVERY, stopped(&mut stop)).await.is_err() {
             let (identity, before) = (Arc::clone(&self), seen.clone());
             let look = move || {
@@ -122,7 +139,7 @@ impl Identity {
     fn renew(&self) {
         match read(&self.tls) {
             Ok((shown, end)) => {
-                self.shown.set(shown);
+                self.shown.set(Some(Arc::new(shown)));
                 self.state.set(Certificate { end, problem: None });
                 telemetry::health::certificate_read(end);
                 self.tell_term();
@@ -137,9 +154,19 @@ impl Identity {
 }
 
 impl ResolvesServerCert for Identity {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.shown.get())
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let Some(challenges) = self.challenges.as_ref().filter(|_| is_of_ca(&hello)) {
+            return challenges.answer(hello.server_name()?);
+        }
+        (*self.shown.get()).clone()
     }
+}
+
+/// Whether a CA asks, which offers this protocol and no other (RFC 8737, section 3).
+fn is_of_ca(hello: &ClientHello<'_>) -> bool {
+    hello.alpn().is_some_and(|mut offered| {
+        offered.next() == Some(acme::PROTOCOL) && offered.next().is_none()
+    })
 }
 
 /// What tells one version of a file from another.

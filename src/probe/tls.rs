@@ -10,7 +10,7 @@ const RENEW: &str = "renew it; the running daemon takes a new one by itself";
 /// What is wrong with an identity.
 pub(super) fn fault(tls: &Tls, now: Time) -> Option<Problem> {
     let hint = "give the chain and the key that belongs to its first certificate, both PEM";
-    match Identity::read(tls) {
+    match Identity::read(tls, None) {
         Err(error) => Some(Problem::late(KEY, None, error.to_string(), hint)),
         Ok(identity) => {
             let what = identity.state().get().term(now)?;

@@ -3,6 +3,7 @@
 //! Nothing here takes an address, a body or a secret; names of sources, files and counts only.
 //! Metrics are named `suppressd_…`, as Prometheus's naming rules have it.
 
+pub mod acme;
 pub mod control;
 pub mod export;
 pub mod fleet;

@@ -309,6 +309,7 @@ fn what_the_example_comments_out_is_valid() {
     {
         fs::write(folder.path().join(name), "something\n").unwrap();
     }
+    fs::write(folder.path().join("ca.pem"), "-----BEGIN CERTIFICATE-----\n").unwrap();
     fs::write(folder.path().join("proxy"), "http://user:password@proxy.test:3128\n").unwrap();
     let variable = |name: &str| {
         let value = if name == "SUPPRESSD_LOG" { "info" } else { "set" };
@@ -341,7 +342,7 @@ fn every_key_is_in_the_example() {
     let keys = known_keys();
     assert!(keys.len() >= 50, "{keys:?}");
     for key in keys {
-        let stands = [format!("{key} = "), format!("[{key}]"), format!("[source.{key}]")];
+        let stands = [format!("{key} = "), format!("[{key}]"), format!(".{key}]")];
         assert!(stands.iter().any(|form| text.contains(form)), "{key} is not in {EXAMPLE}");
     }
 }

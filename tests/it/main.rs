@@ -3,6 +3,7 @@
 // Marked as tests as a whole, so that what helps them may unwrap too.
 #![cfg(test)]
 
+mod acme;
 mod aside;
 mod authentic;
 mod backups;

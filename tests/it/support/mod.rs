@@ -13,6 +13,7 @@ pub(crate) mod host;
 pub(crate) mod mta;
 pub(crate) mod nats;
 pub(crate) mod page;
+pub(crate) mod pebble;
 pub(crate) mod postfix;
 pub(crate) mod random;
 pub(crate) mod sink;

@@ -1,7 +1,7 @@
-//! A TLS client that trusts one certificate alone: that in `tests/fixtures/tls`.
+//! TLS clients that trust one certificate alone: that in `tests/fixtures/tls`, or a root.
 
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -9,7 +9,7 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore,
     SignatureScheme, StreamOwned,
 };
 
@@ -39,6 +39,27 @@ pub(crate) fn connect(to: SocketAddr) -> std::io::Result<Client<Stream>> {
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     let name = ServerName::try_from("localhost").unwrap();
+    let connection = ClientConnection::new(Arc::new(config), name).unwrap();
+    let Client(stream) = Client::connect(to)?;
+    Ok(Client(StreamOwned::new(connection, stream)))
+}
+
+/// The same for a name, by a root, and offering one protocol.
+pub(crate) fn trusting(
+    to: SocketAddr,
+    name: &str,
+    root: &Path,
+    protocol: &[u8],
+) -> std::io::Result<Client<Stream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(root).unwrap()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    let name = ServerName::try_from(name.to_owned()).unwrap();
     let connection = ClientConnection::new(Arc::new(config), name).unwrap();
     let Client(stream) = Client::connect(to)?;
     Ok(Client(StreamOwned::new(connection, stream)))
