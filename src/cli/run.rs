@@ -14,8 +14,10 @@ use crate::config::Problems;
 use crate::daemon::{Misconfigured, Process};
 use crate::export;
 
-/// How long the allocator keeps free memory, in milliseconds (mimalloc's "Environment Options").
-const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
+/// What glibc's allocator reads before `main` (mallopt(3)): one arena for all threads, so that what
+/// one frees serves the others, and the bytes free at its end that it gives back at once.
+const ALLOCATOR: [(&str, &str); 2] =
+    [("MALLOC_ARENA_MAX", "1"), ("MALLOC_TRIM_THRESHOLD_", "131072")];
 
 /// The arguments of `run`: none.
 #[derive(Debug, Args)]
@@ -39,16 +41,15 @@ impl Arguments {
     }
 }
 
-/// Starts the program anew in this process, with an allocator that gives memory back as soon as it
-/// is free. By default that waits until the same thread asks for more, and what one storm took
-/// stays for good; the allocator reads its options before `main`.
+/// Starts the program anew in this process with an allocator that keeps little of what is free. By
+/// default each thread has an arena of its own, and what one storm took in it stays for good.
 fn give_back() {
-    if env::var_os(PURGE_DELAY).is_some() {
+    if ALLOCATOR.iter().any(|(name, _)| env::var_os(name).is_some()) {
         return;
     }
     let mut arguments = env::args_os();
     if let (Ok(program), Some(name)) = (env::current_exe(), arguments.next()) {
         // It returns only where that cannot be done: then more memory is kept, no more.
-        let _ = Command::new(program).arg0(name).args(arguments).env(PURGE_DELAY, "0").exec();
+        let _ = Command::new(program).arg0(name).args(arguments).envs(ALLOCATOR).exec();
     }
 }
