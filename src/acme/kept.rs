@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use instant_acme::AccountCredentials;
-use rustls::pki_types::CertificateDer;
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
 use x509_cert::Certificate as Parsed;
 use x509_cert::der::Decode;
@@ -79,11 +81,10 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Whether it is what the settings ask for.
+    /// Whether it is what the settings ask for. It may have names that are wanted no more.
     pub(super) fn fits(&self, settings: &Settings) -> bool {
-        let mut wanted = settings.domains.clone();
-        wanted.sort_unstable();
-        self.directory == settings.directory.as_str() && self.names == wanted
+        let has = |domain| self.names.contains(domain);
+        self.directory == settings.directory.as_str() && settings.domains.iter().all(has)
     }
 
     /// How long it is good for in all.
@@ -102,20 +103,20 @@ impl Kept {
         let (TITLE, form, directory) = (title.next()?, title.next()?, title.next()?) else {
             return None;
         };
-        let first = CertificateDer::from_pem_slice(text.as_bytes()).ok()?;
-        let first = Parsed::from_der(&first).ok()?;
+        let chain = CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>();
+        let (chain, key) = (chain.ok()?, PrivateKeyDer::from_pem_slice(text.as_bytes()).ok()?);
+        let first = Parsed::from_der(chain.first()?).ok()?;
+        CertifiedKey::from_der(chain, key, &ring::default_provider()).ok()?;
         let certificate = first.tbs_certificate();
         let (_, SubjectAltName(names)) = certificate.get_extension().ok()??;
         let name = |name: GeneralName| match name {
             GeneralName::DnsName(name) => Some(name.to_string().to_ascii_lowercase()),
             _ => None,
         };
-        let mut names: Vec<String> = names.into_iter().filter_map(name).collect();
-        names.sort_unstable();
         let validity = certificate.validity();
         let kept = Kept {
             directory: directory.to_owned(),
-            names,
+            names: names.into_iter().filter_map(name).collect(),
             start: time(validity.not_before)?,
             end: time(validity.not_after)?,
         };
@@ -240,10 +241,9 @@ mod tests {
         let stored = folder.store(&wanted, &pem(&["a.test", "b.test"])).unwrap();
         assert_eq!(folder.load(), Some(stored.clone()));
         assert_eq!(stored.renewal(), Time::parse("2026-03-02T00:00:00Z").unwrap());
-        assert!(stored.fits(&wanted));
+        assert!(stored.fits(&wanted) && stored.fits(&settings(&["a.test"], "https://ca.test/dir")));
         for (domains, directory) in [
-            (&["a.test"][..], "https://ca.test/dir"),
-            (&["a.test", "b.test", "c.test"], "https://ca.test/dir"),
+            (&["a.test", "b.test", "c.test"][..], "https://ca.test/dir"),
             (&["a.test", "b.test"], "https://ca.test/other"),
         ] {
             assert!(!stored.fits(&settings(domains, directory)), "{domains:?} {directory}");
@@ -260,10 +260,13 @@ mod tests {
         let wanted = settings(&["a.test"], "https://ca.test/dir");
         folder.store(&wanted, &pem(&["a.test"])).unwrap();
         let whole = fs::read_to_string(folder.certificate()).unwrap();
+        let other = format!("{TITLE} 1 https://ca.test/dir\n{}", pem(&["a.test"]));
+        let other_key = other[..other.find("-----BEGIN CERT").unwrap()].to_owned();
         for text in [
             whole.replacen("certificate 1 ", "certificate 2 ", 1),
             whole.lines().skip(1).collect::<Vec<_>>().join("\n"),
             whole[..whole.len() / 2].to_owned(),
+            other_key + &whole[whole.find("-----BEGIN CERT").unwrap()..],
             String::new(),
         ] {
             fs::write(folder.certificate(), &text).unwrap();
