@@ -35,97 +35,87 @@ const CAUSES: &[&str] = &[
     "rfc5322.",
 ];
 
-/// Words that say nothing: `the mailbox is currently full` means what `mailbox full` does.
+/// Words that say nothing, sorted: `the mailbox is currently full` means what `mailbox full` does.
 const FILL_WORDS: &[&str] = &[
     "a",
     "an",
-    "the",
-    "this",
-    "that",
-    "its",
-    "his",
-    "her",
-    "their",
-    "is",
-    "was",
+    "anymore",
     "are",
-    "were",
     "be",
     "been",
     "being",
-    "has",
-    "had",
-    "currently",
-    "now",
-    "anymore",
-    "permanently",
-    "sorry",
-    "there",
-    "der",
-    "die",
-    "das",
-    "den",
-    "dem",
-    "ein",
-    "eine",
-    "dieser",
-    "diese",
-    "dieses",
-    "ist",
-    "wurde",
-    "le",
-    "la",
-    "les",
-    "l",
-    "cette",
     "ce",
     "cet",
-    "est",
-    "un",
-    "une",
+    "cette",
+    "currently",
+    "das",
+    "dem",
+    "den",
+    "der",
+    "deze",
+    "die",
+    "diese",
+    "dieser",
+    "dieses",
+    "dit",
+    "een",
+    "ein",
+    "eine",
     "el",
-    "los",
+    "est",
     "esta",
     "este",
-    "o",
     "foi",
-    "il",
-    "lo",
     "gli",
+    "had",
+    "has",
+    "her",
+    "het",
+    "his",
+    "il",
+    "is",
+    "ist",
+    "its",
+    "je",
+    "jest",
+    "l",
+    "la",
+    "le",
+    "les",
+    "lo",
+    "los",
+    "now",
+    "o",
+    "permanently",
     "questa",
     "questo",
-    "het",
-    "een",
-    "deze",
-    "dit",
-    "jest",
-    "je",
+    "sorry",
+    "that",
+    "the",
+    "their",
+    "there",
+    "this",
+    "un",
+    "une",
+    "was",
+    "were",
+    "wurde",
 ];
 
-/// Words by which a server says that it may be otherwise later.
-const LATER: &[&str] = &[
-    " temporarily ",
-    " temporary ",
-    " try later ",
-    " retry later ",
-    " again later ",
-    " will retry ",
-];
-
-/// Short forms, and what they stand for.
+/// Short forms, sorted, and what they stand for.
 const SHORT_FORMS: &[(&str, &str)] = &[
-    ("doesnt", "does not"),
-    ("dosnt", "does not"),
-    ("dont", "do not"),
-    ("didnt", "did not"),
-    ("isnt", "not"),
-    ("wasnt", "not"),
     ("arent", "not"),
-    ("hasnt", "not"),
     ("cant", "cannot"),
     ("couldnt", "could not"),
-    ("wont", "will not"),
+    ("didnt", "did not"),
+    ("doesnt", "does not"),
+    ("dont", "do not"),
+    ("dosnt", "does not"),
+    ("hasnt", "not"),
+    ("isnt", "not"),
     ("theres", ""),
+    ("wasnt", "not"),
+    ("wont", "will not"),
 ];
 
 impl Reading {
@@ -164,9 +154,18 @@ impl Reading {
 
     /// Whether the text itself says that another attempt may succeed.
     pub fn says_later(&self) -> bool {
-        // To correct the address "and try again" is another thing.
-        let again = self.words.replace(" and try again ", " ").contains(" try again ");
-        again || LATER.iter().any(|words| self.words.contains(words))
+        let mut before = ["", ""];
+        self.words.split(' ').any(|word| {
+            let [first, second] = before;
+            before = [second, word];
+            match (second, word) {
+                (_, "temporarily" | "temporary") | ("will", "retry") => true,
+                ("try" | "retry" | "again", "later") => true,
+                // To correct the address "and try again" is another thing.
+                ("try", "again") => first != "and",
+                _ => false,
+            }
+        })
     }
 
     /// Whether the last server that is quoted said 4, whatever became of the message by then.
@@ -214,41 +213,58 @@ impl Reading {
     }
 
     fn push(&mut self, token: &str) {
-        let mut word = String::new();
-        for c in token.chars().flat_map(char::to_lowercase) {
-            match c {
-                // What is left out in French and Italian: `l'utilisateur`, `n'existe`.
-                '\'' | '\u{2019}' if matches!(&*word, "l" | "d" | "n" | "un" | "dell") => {
-                    self.close(&mut word);
-                }
-                '\'' | '\u{2019}' | '`' | '\u{300}'..='\u{36f}' => {}
-                // Scripts without spaces between words: each sign is one.
-                c if c >= '\u{2e80}' && c.is_alphanumeric() => {
-                    self.close(&mut word);
-                    word.push(c);
-                    self.close(&mut word);
-                }
-                c if c.is_alphanumeric() || c == '#' => word.push(without_accent(c)),
-                _ => self.close(&mut word),
+        let mut start = self.words.len();
+        for c in token.chars() {
+            if c.is_ascii() {
+                start = self.push_letter(c.to_ascii_lowercase(), start);
+            } else {
+                start = c.to_lowercase().fold(start, |start, c| self.push_letter(c, start));
             }
         }
-        self.close(&mut word);
+        self.close(start);
     }
 
-    /// Takes a word, unless it says nothing.
-    fn close(&mut self, word: &mut String) {
-        let long = SHORT_FORMS.iter().find(|(short, _)| short == word).map(|(_, long)| *long);
-        let long = long.unwrap_or(word);
-        if !long.is_empty() && !FILL_WORDS.contains(&long) {
-            if long == "mail" && self.words.ends_with(" e ") {
-                self.words.truncate(self.words.len() - 2);
-                self.words.push_str("email ");
-            } else {
-                self.words.push_str(long);
-                self.words.push(' ');
+    /// Adds to the word that begins at `start`, and returns where the word begins that goes on.
+    fn push_letter(&mut self, c: char, start: usize) -> usize {
+        match c {
+            // What is left out in French and Italian: `l'utilisateur`, `n'existe`.
+            '\'' | '\u{2019}'
+                if matches!(&self.words[start..], "l" | "d" | "n" | "un" | "dell") =>
+            {
+                self.close(start)
             }
+            '\'' | '\u{2019}' | '`' | '\u{300}'..='\u{36f}' => start,
+            // Scripts without spaces between words: each sign is one.
+            c if c >= '\u{2e80}' && c.is_alphanumeric() => {
+                let start = self.close(start);
+                self.words.push(c);
+                self.close(start)
+            }
+            c if c.is_alphanumeric() || c == '#' => {
+                self.words.push(without_accent(c));
+                start
+            }
+            _ => self.close(start),
         }
-        word.clear();
+    }
+
+    /// Ends the word that begins at `start`, takes it away if it says nothing, and returns where
+    /// the next one begins.
+    fn close(&mut self, start: usize) -> usize {
+        let word = &self.words[start..];
+        if let Ok(at) = SHORT_FORMS.binary_search_by_key(&word, |(short, _)| short) {
+            self.words.replace_range(start.., SHORT_FORMS[at].1);
+        }
+        let word = &self.words[start..];
+        if word.is_empty() || FILL_WORDS.binary_search(&word).is_ok() {
+            self.words.truncate(start);
+            return start;
+        }
+        if word == "mail" && self.words[..start].ends_with(" e ") {
+            self.words.replace_range(start - 2.., "email");
+        }
+        self.words.push(' ');
+        self.words.len()
     }
 }
 
@@ -313,7 +329,7 @@ fn leading_reply(token: &str) -> Option<(u16, &str)> {
 
 /// The word in Google's links that names the cause; all else of a link says nothing.
 fn link_word(token: &str) -> Option<String> {
-    let at = token.find("support.google.com/mail/")?;
+    let at = token.find('/').and_then(|_| token.find("support.google.com/mail/"))?;
     let value = token[at..].split_once("p=")?.1;
     let end = value.find(|c: char| !c.is_alphanumeric()).unwrap_or(value.len());
     Some(format!("p {}", &value[..end]))
@@ -389,4 +405,14 @@ fn is_id(token: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+' | '=');
     let digits = token.chars().filter(char::is_ascii_digit).count();
     token.len() >= 12 && digits >= 2 && digits < token.len() && token.chars().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_looked_up_by_halves_is_sorted() {
+        assert!(FILL_WORDS.is_sorted() && SHORT_FORMS.is_sorted());
+    }
 }

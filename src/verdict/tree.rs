@@ -22,15 +22,17 @@ pub(super) enum Step {
 /// The phrases, by their steps.
 #[derive(Default)]
 pub(super) struct Tree {
+    /// The number of each word that stands in any phrase or group.
+    words: Words,
     phrases: Trie,
     /// The words of the groups: what ends there is a group's number.
     groups: Trie,
 }
 
+type Words = HashMap<Box<str>, u32, BuildHasherDefault<Spread>>;
+
 #[derive(Default)]
 struct Trie {
-    /// The number of each word that stands in any phrase.
-    words: HashMap<Box<str>, u32>,
     /// From a node by a word, or by a group, to a node; the root is 0.
     edges: HashMap<u64, u32, BuildHasherDefault<Spread>>,
     nodes: Vec<Node>,
@@ -53,15 +55,21 @@ impl Edge {
     }
 }
 
-/// Spreads the keys of edges, which no text chooses: all are made as the rules are read.
+/// Spreads the keys of words and edges, which no text chooses: all are made as the rules are read.
 #[derive(Default)]
 struct Spread(u64);
 
 impl Hasher for Spread {
     fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
+        for part in bytes.chunks(8) {
+            let mut eight = [0; 8];
+            eight[..part.len()].copy_from_slice(part);
+            self.write_u64(u64::from_le_bytes(eight));
         }
+    }
+
+    fn write_u8(&mut self, _: u8) {
+        // What ends a text: words are kept apart by their bytes.
     }
 
     fn write_u64(&mut self, key: u64) {
@@ -102,19 +110,20 @@ impl Tree {
     /// Adds words to a group.
     pub(super) fn add_to_group(&mut self, group: u32, words: &str) {
         let steps: Vec<Step> = words.split(' ').map(|word| Step::Word(word.to_owned())).collect();
-        self.groups.add(&steps, group as usize);
+        self.groups.add(&steps, group as usize, &mut self.words);
     }
 
     /// Adds a phrase.
     pub(super) fn add(&mut self, phrase: &[Step], number: usize) {
-        self.phrases.add(phrase, number);
+        self.phrases.add(phrase, number, &mut self.words);
     }
 
     /// Every phrase in a text of such words, ordered by where it ends.
     pub(super) fn hits(&self, words: &[&str]) -> Vec<Hit> {
         let mut text = Text { words, groups: vec![Vec::new(); words.len()] };
         let (mut found, mut open) = (Vec::new(), Vec::new());
-        let numbers = self.groups.numbers(words);
+        let number = |word: &&str| self.words.get(*word).map(|word| Edge::Word(*word));
+        let numbers: Vec<Option<Edge>> = words.iter().map(number).collect();
         for start in 0..words.len() {
             self.groups.walk(&text, &numbers, start, &mut open, &mut found);
         }
@@ -122,7 +131,6 @@ impl Tree {
             text.groups[start].push((piece as u32, end));
         }
         let mut hits = Vec::new();
-        let numbers = self.phrases.numbers(words);
         for start in 0..words.len() {
             self.phrases.walk(&text, &numbers, start, &mut open, &mut hits);
         }
@@ -132,7 +140,7 @@ impl Tree {
 }
 
 impl Trie {
-    fn add(&mut self, phrase: &[Step], number: usize) {
+    fn add(&mut self, phrase: &[Step], number: usize, words: &mut Words) {
         if self.nodes.is_empty() {
             self.nodes.push(Node::default());
         }
@@ -144,8 +152,8 @@ impl Trie {
                     return;
                 }
                 Step::Word(word) => {
-                    let fresh = self.words.len() as u32;
-                    Edge::Word(*self.words.entry(word.as_str().into()).or_insert(fresh))
+                    let fresh = words.len() as u32;
+                    Edge::Word(*words.entry(word.as_str().into()).or_insert(fresh))
                 }
                 Step::Group(group) => {
                     self.nodes[node as usize].grouped = true;
@@ -162,11 +170,6 @@ impl Trie {
         self.nodes[node as usize].ends.push(number);
     }
 
-    /// The numbers of words, where they stand in any phrase.
-    fn numbers(&self, words: &[&str]) -> Vec<Option<Edge>> {
-        words.iter().map(|word| self.words.get(*word).map(|word| Edge::Word(*word))).collect()
-    }
-
     /// Adds every phrase that starts at a word. `open` is room for what is still to be followed.
     fn walk(
         &self,
@@ -181,7 +184,12 @@ impl Trie {
             let Some(here) = self.nodes.get(node as usize) else { continue };
             hits.extend(here.ends.iter().map(|piece| Hit { piece: *piece, start, end: at }));
             let Some(word) = text.words.get(at) else { continue };
-            let begins = here.open.iter().filter(|(stem, _)| word.starts_with(&**stem));
+            // Most differ in the first byte, which is quicker to see.
+            let first = word.as_bytes().first();
+            let begins = here
+                .open
+                .iter()
+                .filter(|(stem, _)| stem.as_bytes().first() == first && word.starts_with(&**stem));
             hits.extend(begins.map(|(_, piece)| Hit { piece: *piece, start, end: at + 1 }));
             let next = numbers[at].and_then(|edge| self.edges.get(&edge.from(node)));
             open.extend(next.map(|next| (*next, at + 1)));
