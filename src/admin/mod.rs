@@ -55,7 +55,7 @@ use crate::forward::Forwards;
 use crate::ingest::{Changes, Ingest, Receipt, Refused};
 use crate::listen::Listen;
 use crate::lookup::Lookups;
-use crate::model::{Element, Origin, QuarantineId, SourceName, Submission, Time};
+use crate::model::{Element, QuarantineId, SourceName, Submission, Time};
 use crate::poll::Polls;
 use crate::rules::Rules;
 use crate::store::{Checkpoints, Reader, StoreError};
@@ -217,16 +217,9 @@ impl Admin {
         elements: Vec<Element>,
         released: Vec<QuarantineId>,
     ) -> Result<Receipt, Failure> {
-        let submission = Submission {
-            source: SourceName::operator(),
-            provider: provider::OPERATOR.into(),
-            origin: Origin::Operator,
-            feed: "".into(),
-            received_at: clock::receipt(),
-            elements,
-            cursor: None,
-            released,
-        };
+        let (source, provider) = (SourceName::operator(), provider::OPERATOR);
+        let said = Submission::ours(source, provider, elements, clock::receipt());
+        let submission = Submission { released, ..said };
         let receipt = self.ingest.submit(&submission).await?;
         self.ingest.applied(receipt).await;
         Ok(receipt)

@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use super::{Admin, Failure, Replies, Reply, blocking, unheard};
 use crate::clock;
 use crate::model::{
-    Address, Correction, Cursor, Element, Event, Filter, MassId, Origin, Position, Reread, Scope,
+    Address, Correction, Cursor, Element, Event, Filter, MassId, Position, Reread, Scope,
     SourceName, Standing, Submission, Suppression, Time,
 };
 use crate::provider::{OPERATOR, correction_element};
@@ -183,15 +183,10 @@ impl Run {
     fn flush(&mut self, at: Option<Position>) -> Result<(), Failure> {
         if self.apply {
             let state = at.map_or(String::new(), |at| format!("{} {}", at.as_u64(), self.rules));
+            let (source, waiting) = (SourceName::operator(), std::mem::take(&mut self.waiting));
             let submission = Submission {
-                source: SourceName::operator(),
-                provider: OPERATOR.into(),
-                origin: Origin::Operator,
-                feed: "".into(),
-                received_at: clock::receipt(),
-                elements: std::mem::take(&mut self.waiting),
                 cursor: Some(Cursor { feed: FEED.to_owned(), state }),
-                released: Vec::new(),
+                ..Submission::ours(source, OPERATOR, waiting, clock::receipt())
             };
             let ingest = &self.admin.ingest;
             Handle::current().block_on(async {

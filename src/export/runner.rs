@@ -3,6 +3,7 @@
 //! `due` decides when, `whole` and `partial` write. A change is never lost: it is written at once,
 //! or when the least interval has passed, or when a failure has been overcome.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use super::table::Kept;
 use super::write::{Job, Source, World, Written};
 use crate::clock::{self, Step, Steps};
 use crate::ingest::Running;
+use crate::journal;
 use crate::model::Time;
 use crate::rules::Rules;
 use crate::stop::{Part, stopped};
@@ -41,13 +43,16 @@ const GENERATION: &str = "generation";
 const FOREIGN_SHOWN: Duration = Duration::from_secs(600);
 
 impl Exports {
-    /// No export yet.
-    pub fn none(running: &Running) -> Exports {
+    /// No export yet. What is lost of the journal is kept or noted in `quarantine`.
+    pub fn none(running: &Running, quarantine: PathBuf) -> Exports {
         let (every, one) = (running.reader.clone(), running.reader.clone());
         let source = Source {
             rules: Arc::clone(&running.policy.rules),
             standings: Arc::new(move |each: Visit<'_>| every.visit_standings(each)),
             of: Arc::new(move |key: &str| one.standings_under(key)),
+            lacks: Arc::new(move || {
+                journal::damaged_files(&quarantine).is_ok_and(|files| !files.is_empty())
+            }),
         };
         let (changes, now) = (running.changes.clone(), Arc::new(clock::now));
         Exports { list: Arc::default(), world: World { source, changes, now } }
@@ -523,6 +528,7 @@ mod tests {
                     test::visit(&given.lock().unwrap().clone()?, each)
                 }),
                 of: Arc::new(of),
+                lacks: Arc::new(|| false),
             };
             let changes = Changes::default();
             let started = Instant::now();

@@ -57,7 +57,8 @@ impl Job {
                 }
             }
         }
-        self.held |= is_held(&path);
+        // A store that lacks a part of the journal explains nothing that it does not know.
+        self.held |= is_held(&path) || (self.source.lacks)();
         let (result, found) = self.publish(ours);
         match result {
             Ok((outcome, kept)) => {

@@ -27,6 +27,8 @@ pub(super) struct Source {
     pub(super) standings: Arc<Standings<'static>>,
     /// Those of one address.
     pub(super) of: Arc<Lookup>,
+    /// Whether parts of the journal are lost: a store that was made from it may lack standings.
+    pub(super) lacks: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// What exports need of the rest. Cheap to clone.

@@ -10,9 +10,7 @@ use super::Fleet;
 use super::letter::{Item, Letter, PARTS_MAX};
 use crate::clock;
 use crate::ingest::{Handed, Refused};
-use crate::model::{
-    Element, Known, Origin, Payload, Peer, Position, SourceName, StreamPlace, Submission,
-};
+use crate::model::{Element, Known, Payload, Peer, Position, SourceName, StreamPlace, Submission};
 use crate::provider::{OWN, Reached, reached_element};
 use crate::telemetry;
 
@@ -169,16 +167,8 @@ impl Fleet {
 
     /// Hands in elements of ours that are no record of any host.
     pub(super) async fn hand_in_beside(&self, elements: Vec<Element>) {
-        let submission = Submission {
-            source: SourceName::operator(),
-            provider: OWN.into(),
-            origin: Origin::Operator,
-            feed: "".into(),
-            received_at: clock::receipt(),
-            elements,
-            cursor: None,
-            released: Vec::new(),
-        };
+        let source = SourceName::operator();
+        let submission = Submission::ours(source, OWN, elements, clock::receipt());
         self.hand_in_own(&submission).await;
     }
 

@@ -12,7 +12,7 @@ use super::{Entry, Forwards, Receiver, Settings, Stand, Status};
 use crate::clock;
 use crate::fetch::Fetcher;
 use crate::ingest::{Ingest, Running};
-use crate::model::{Cursor, Origin, Position, SourceName, Submission, Time};
+use crate::model::{Cursor, Position, SourceName, Submission, Time};
 use crate::provider::OWN;
 use crate::stop::{Part, stopped};
 use crate::store::{EventFilter, Reader, Step, StoreError, Told, TurnPlace};
@@ -203,14 +203,8 @@ impl Task {
     /// Journals how far it has come.
     async fn keep(&self) -> bool {
         let submission = Submission {
-            source: SourceName::operator(),
-            provider: OWN.into(),
-            origin: Origin::Operator,
-            feed: "".into(),
-            received_at: clock::now(),
-            elements: Vec::new(),
             cursor: Some(Cursor { feed: self.feed(), state: self.mark.to_string() }),
-            released: Vec::new(),
+            ..Submission::ours(SourceName::operator(), OWN, Vec::new(), clock::now())
         };
         self.ingest.submit(&submission).await.is_ok()
     }

@@ -12,7 +12,7 @@ use super::{Message, RETRY_AFTER, Receipt, Refused, Shared};
 use crate::clock;
 use crate::current::Current;
 use crate::journal::{AppendError, Placed, Writer};
-use crate::model::{Behind, Element, Hold, Origin, Position, SourceName, Submission};
+use crate::model::{Behind, Element, Hold, Position, SourceName, Submission};
 use crate::provider::{self, OWN};
 use crate::room::Share;
 use crate::telemetry;
@@ -147,16 +147,8 @@ impl Committer {
 
     /// Writes an element of our own, before all that waits; says whether it could.
     fn append_own(&mut self, element: Element) -> bool {
-        let submission = Submission {
-            source: SourceName::operator(),
-            provider: OWN.into(),
-            origin: Origin::Operator,
-            feed: "".into(),
-            received_at: clock::now(),
-            elements: vec![element],
-            cursor: None,
-            released: Vec::new(),
-        };
+        let source = SourceName::operator();
+        let submission = Submission::ours(source, OWN, vec![element], clock::now());
         let payload = submission.encode();
         let bytes = payload.len() as u64;
         let appended = self.writer.append(&[payload]);

@@ -139,6 +139,25 @@ pub struct Submission {
 }
 
 impl Submission {
+    /// What this host says itself: an operator's words, or its own conclusions, without a cursor.
+    pub fn ours(
+        source: SourceName,
+        provider: &str,
+        elements: Vec<Element>,
+        received_at: Time,
+    ) -> Submission {
+        Submission {
+            source,
+            provider: provider.into(),
+            origin: Origin::Operator,
+            feed: "".into(),
+            received_at,
+            elements,
+            cursor: None,
+            released: Vec::new(),
+        }
+    }
+
     /// The bytes for the journal.
     pub fn encode(&self) -> Vec<u8> {
         let room = 64 + self.elements.iter().map(|e| e.body.len() + 16).sum::<usize>();

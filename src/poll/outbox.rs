@@ -16,7 +16,7 @@ use super::problem::RunError;
 use super::run::Run;
 use super::{PushSettings, PushStatus, Settings, schedule};
 use crate::clock;
-use crate::model::{Origin, PushStage, PushVerb, Pushed, SourceName, Submission};
+use crate::model::{PushStage, PushVerb, Pushed, SourceName, Submission};
 use crate::provider::{OWN, Outlet, PageRequest, Push, Pushing, outlet, push_element};
 use crate::store::StoreError;
 use crate::telemetry;
@@ -295,14 +295,6 @@ fn step(job: &Job, stage: PushStage) -> Pushed {
 
 /// What notes steps in the journal.
 fn note<'a>(source: &SourceName, steps: impl Iterator<Item = (&'a str, Pushed)>) -> Submission {
-    Submission {
-        source: source.clone(),
-        provider: OWN.into(),
-        origin: Origin::Operator,
-        feed: "".into(),
-        received_at: clock::receipt(),
-        elements: steps.map(|(address, step)| push_element(address, &step)).collect(),
-        cursor: None,
-        released: Vec::new(),
-    }
+    let elements = steps.map(|(address, step)| push_element(address, &step)).collect();
+    Submission::ours(source.clone(), OWN, elements, clock::receipt())
 }
