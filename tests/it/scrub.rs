@@ -66,3 +66,34 @@ fn damage_in_an_old_segment_is_found_at_the_next_start() {
     assert_eq!(daemon.health(), "ready", "it was mended");
     assert_eq!(messages(&daemon), others);
 }
+
+#[test]
+fn a_store_that_lacks_a_part_of_the_journal_takes_no_row_from_a_file() {
+    let home = Home::new("");
+    for round in 0..3 {
+        let daemon = home.start().ready();
+        (0..4).for_each(|number| bounce(&daemon, round * 4 + number));
+        daemon.stop();
+    }
+    let rows = || home.export().lines().count();
+    assert_eq!(rows(), 12);
+    let segment = home.state().join("journal/0000000001.seg");
+    let mut bytes = fs::read(&segment).unwrap();
+    let victim = bytes.windows(5).position(|window| window == b"user2").unwrap();
+    bytes[victim] ^= 1;
+    fs::write(&segment, &bytes).unwrap();
+    fs::remove_file(home.state().join("journal/0000000002.seg")).unwrap();
+    for made in ["sled", "base", "checkpoint"] {
+        fs::remove_dir_all(home.state().join(made)).unwrap();
+    }
+    let daemon = home.start();
+    wait_for("the store", PATIENCE, || (daemon.readyz().status == 200).then_some(()));
+    bounce(&daemon, 12);
+    wait_for("what is new", PATIENCE, || (rows() == 13).then_some(()));
+    let export = daemon.exported();
+    assert_eq!((&export["held_rows"], &export["rows"]), (&5.into(), &13.into()), "{export}");
+    assert!(daemon.readyz().body.contains("removals are held back"), "{}", daemon.readyz().body);
+    daemon.rows(&["export", "postfix", "--force"]);
+    wait_for("what is known", PATIENCE, || (rows() == 8).then_some(()));
+    daemon.stop();
+}
