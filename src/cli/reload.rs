@@ -73,6 +73,9 @@ fn asked(context: &mut Context) -> Result<Value, Failure> {
     }
     let file = std::path::absolute(&file).unwrap_or(file);
     let answer = ask(&usual, Some(file)).map_err(|_| {
+        if let Some(fault) = configuration::syntax_fault(named) {
+            return fault;
+        }
         let missed = CallError::NotRunning(socket.clone());
         Failure::Failed(format!(
             "{missed}\nIf control.socket was changed since suppressd was started, it still listens \

@@ -58,7 +58,9 @@ impl Arguments {
             return context.show(&[Command::Verify], self.json, COLUMNS);
         }
         if !journal.is_dir() {
-            return Err(unread(&state, "there is no journal in it"));
+            let fault = configuration::syntax_fault(context.config.as_deref());
+            let missing = || unread(&state, "there is no journal in it");
+            return Err(fault.filter(|_| !is_named).unwrap_or_else(missing));
         }
         // Of a copy, or of another host's, the exports are not those of this configuration.
         let file = configuration::file(context.config.as_deref());

@@ -1,17 +1,17 @@
 //! The `[[export]]` tables: which suppressions go into which file, and how it is kept.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use nix::libc::ELOOP;
 use nix::unistd::{Group, User};
 use toml::de::DeValue;
 
 use super::exports::{self, Format, Hash, Style, Table};
 use super::near::listed;
+use super::places::Places;
 use super::reply::refusals;
 use super::section::{Field, Section, shown};
 use super::{DAY, scope};
@@ -31,54 +31,30 @@ const MODE_MAX: u32 = 0o777;
 /// Those to read it.
 const READ: u32 = 0o444;
 
-/// What a path is already, and where it leads.
-pub(super) type Reserved = (PathBuf, String);
-
-/// Names that are taken, and paths, with what they are already.
-#[derive(Default)]
-struct Taken {
-    names: BTreeSet<String>,
-    paths: BTreeMap<PathBuf, String>,
-    /// The directories of the daemon itself, and the one that they are in.
-    state: Vec<PathBuf>,
-    store: Option<PathBuf>,
-}
-
-/// Where the daemon keeps what it knows: nobody else's file may be there.
-fn state(store: &Path) -> Vec<PathBuf> {
-    let below = ["journal", "sled", "checkpoint", "quarantine"];
-    below.iter().map(|name| plain(&store.join(name))).collect()
-}
-
-/// All `[[export]]` tables. `sources`: the names of the configured sources; `store`: the state
-/// directory; `reserved`: the paths of other things.
+/// All `[[export]]` tables. `sources`: the names of the configured sources.
 pub(super) fn exports(
     sections: Vec<Section<'_>>,
     sources: &BTreeSet<SourceName>,
-    store: Option<&Path>,
-    reserved: Vec<Reserved>,
+    places: &mut Places,
 ) -> Vec<exports::Settings> {
-    let mut taken = Taken {
-        state: store.map(state).unwrap_or_default(),
-        store: store.map(plain),
-        paths: reserved.into_iter().map(|(path, what)| (plain(&path), what)).collect(),
-        ..Taken::default()
-    };
-    sections.into_iter().filter_map(|section| export(section, sources, &mut taken)).collect()
+    let mut names = BTreeSet::new();
+    let each = |section| export(section, sources, &mut names, places);
+    sections.into_iter().filter_map(each).collect()
 }
 
 fn export(
     section: Section<'_>,
     sources: &BTreeSet<SourceName>,
-    taken: &mut Taken,
+    names: &mut BTreeSet<String>,
+    places: &mut Places,
 ) -> Option<exports::Settings> {
-    let name = name(&section, &mut taken.names);
+    let name = name(&section, names);
     let format = chosen_format(&section);
     let table = section.take("table").and_then(|field| chosen_table(&field, format));
     let hash = section.take("hash").and_then(|field| chosen_hash(&field, format));
     let ending = format.zip(table.or(format.map(|format| format.tables()[0])));
     let ending = ending.map_or("", |(format, table)| format.ending(table));
-    let path = path(&section, name.as_deref(), ending, taken);
+    let path = path(&section, name.as_deref(), ending, places);
     let usual = format.map_or(&[][..], |format| format.reasons());
     let filter = filter(&section, sources, usual);
     let replies = section.take("reply").and_then(|field| replies(&field, format));
@@ -161,7 +137,7 @@ fn path(
     section: &Section<'_>,
     name: Option<&str>,
     ending: &str,
-    taken: &mut Taken,
+    places: &mut Places,
 ) -> Option<PathBuf> {
     let field = section.need("path", "name the file that the MTA reads")?;
     let path = field.place()?;
@@ -175,100 +151,8 @@ fn path(
         field.problem(what, "the MTA adds that to the name of a table");
         return None;
     }
-    let place = plain(&path);
-    if taken.state.iter().any(|directory| place.starts_with(directory)) {
-        let what = format!("{} is in a directory of the store", shown(&text));
-        field.problem(what, "choose another directory, such as \"export\" beside them");
-        return None;
-    }
-    if let Some(other) = taken.paths.get(&place) {
-        field.problem(format!("{} is {other}", shown(&text)), "give each export a file of its own");
-        return None;
-    }
-    if !is_fit(&field, &path, &place) {
-        return None;
-    }
-    if !path.parent().is_none_or(|directory| field.is_open_to(directory)) {
-        return None;
-    }
-    if taken.store.is_some() && taken.store.as_deref() == place.parent() {
-        let what = format!("{} is among the store's own directories", shown(&text));
-        let hint = "choose another directory, such as \"export\" beside them";
-        field.warn(what, hint);
-    }
-    missing_directory(&field, &path, taken);
-    taken.paths.insert(place, format!("written by export {:?} already", name.unwrap_or("?")));
-    Some(path)
-}
-
-/// Where the kernel shows what are no files.
-const NO_FILES: &[&str] = &["/dev", "/proc", "/sys"];
-
-/// Whether an export can take a path's place; says where it had better not.
-fn is_fit(field: &Field<'_>, path: &Path, place: &Path) -> bool {
-    let text = shown(&path.to_string_lossy());
-    if NO_FILES.iter().any(|root| place.starts_with(root) && !place.starts_with("/dev/shm")) {
-        field.problem(format!("{text} is where the kernel has its own"), "choose another path");
-        return false;
-    }
-    match path.metadata() {
-        Err(error) if error.raw_os_error() == Some(ELOOP) => {
-            field.problem(format!("{text} is a link in a circle"), "choose another path");
-            return false;
-        }
-        Ok(meta) if !meta.is_file() => {
-            let what = format!("{text} is a pipe, a device or a socket, and would be replaced");
-            field.warn(what, "choose another path, unless nothing needs it");
-        }
-        Ok(_) if place.parent() == Some(Path::new("/etc")) => {
-            let what = format!("{text} is among the system's own files, and would be replaced");
-            field.warn(what, "choose a directory of the MTA's, or the state directory's export");
-        }
-        _ => {}
-    }
-    true
-}
-
-/// A directory that is not there is made, if that is allowed; a misspelt one is, too.
-fn missing_directory(field: &Field<'_>, path: &Path, taken: &Taken) {
-    let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
-        return;
-    };
-    let ours = taken.store.as_ref().is_some_and(|store| plain(directory).starts_with(store));
-    if !ours && !directory.is_dir() {
-        let what = format!("{} is no directory", shown(&directory.to_string_lossy()));
-        field.warn(what, "it will be made if suppressd may; is it spelled right?");
-    }
-}
-
-/// Where a path leads, however it is spelled: through links, as far as there is something.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components().filter(|part| *part != Component::CurDir) {
-        if part == Component::ParentDir {
-            plain.pop();
-        } else {
-            plain.push(part);
-            plain = led(plain);
-        }
-    }
-    plain
-}
-
-/// Most links that lead to a file that is not there yet.
-const LINKS_MAX: usize = 8;
-
-/// Where one path leads, whether there is something or not.
-fn led(mut path: PathBuf) -> PathBuf {
-    for _ in 0..LINKS_MAX {
-        if let Ok(there) = path.canonicalize() {
-            return there;
-        }
-        let Ok(target) = path.read_link() else { break };
-        path.pop();
-        path.push(target);
-    }
-    path
+    let what = format!("written by export {:?} already", name.unwrap_or("?"));
+    places.take(&field, &path, what, "replaced").then_some(path)
 }
 
 /// The reasons, sources and scopes that an export or a lookup is about. `usual`: the reasons where

@@ -1,12 +1,12 @@
 //! The `[[forward]]` tables: who is told of what.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use url::Url;
 
 use super::environment::secrets;
 use super::forwards::{Receiver, Settings, Subjects};
+use super::places::Places;
 use super::poll::is_private;
 use super::section::{Field, Section, checked, shown};
 use crate::model::{EventKind, SourceName};
@@ -17,12 +17,16 @@ use crate::secret::Secret;
 const USUAL: [&str; 2] = [Subjects::ADDED, Subjects::LIFTED];
 
 /// All `[[forward]]` tables.
-pub(super) fn forwards(sections: Vec<Section<'_>>) -> Vec<Settings> {
+pub(super) fn forwards(sections: Vec<Section<'_>>, places: &mut Places) -> Vec<Settings> {
     let mut names = BTreeSet::new();
-    sections.into_iter().filter_map(|section| forward(&section, &mut names)).collect()
+    sections.into_iter().filter_map(|section| forward(&section, &mut names, places)).collect()
 }
 
-fn forward(section: &Section<'_>, names: &mut BTreeSet<String>) -> Option<Settings> {
+fn forward(
+    section: &Section<'_>,
+    names: &mut BTreeSet<String>,
+    places: &mut Places,
+) -> Option<Settings> {
     let name = section.need("name", "give the forward a name, such as \"app\"");
     let name = name.and_then(|field| name_of(&field, names));
     let url = section.take("url");
@@ -38,8 +42,7 @@ fn forward(section: &Section<'_>, names: &mut BTreeSet<String>) -> Option<Settin
             if let Some(keys) = &keys {
                 keys.problem("signs nothing: a file is not signed", "remove it");
             }
-            let is_open = |path: &PathBuf| path.parent().is_none_or(|at| file.is_open_to(at));
-            file.place().filter(is_open).map(Receiver::File)
+            to_file(file, name.as_deref(), places)
         }
         (None, None) => {
             section.missing("url", "write url = \"https://…\", or file = \"/path\"");
@@ -69,6 +72,17 @@ fn name_of(field: &Field<'_>, names: &mut BTreeSet<String>) -> Option<String> {
         return None;
     }
     Some(text.to_owned())
+}
+
+fn to_file(field: &Field<'_>, name: Option<&str>, places: &mut Places) -> Option<Receiver> {
+    let path = field.place()?;
+    if path.metadata().is_ok_and(|meta| !meta.is_file()) {
+        let what = format!("{} is no file", shown(&path.to_string_lossy()));
+        field.problem(what, "name a file of its own: each event is added to it as a line");
+        return None;
+    }
+    let what = format!("the file of forward {:?}", name.unwrap_or("?"));
+    places.take(field, &path, what, "added to").then_some(Receiver::File(path))
 }
 
 fn to_url(section: &Section<'_>, field: &Field<'_>, keys: Option<&Field<'_>>) -> Option<Receiver> {

@@ -14,6 +14,7 @@ mod listeners;
 mod lookup;
 mod manual;
 mod near;
+mod places;
 mod poll;
 mod problem;
 mod push;
@@ -49,6 +50,7 @@ use crate::{
     export as exports, fleet as fleets, forward as forwards, http, lookup as lookups,
     poll as polls, webhook,
 };
+use places::Places;
 use section::{Section, shown};
 use walk::{Walk, line_of};
 
@@ -252,7 +254,6 @@ fn whole(root: Section<'_>) -> Option<Config> {
     }
     let exports = root.tables("export");
     let mut taken = Vec::new();
-    let forwards = forward::forwards(root.tables("forward"));
     if let (Some(http), Some(admin), Some(control)) = (&http, &admin, &control) {
         let public = http.listen.iter().map(|entry| ("http.listen", entry.listen.clone()));
         let admin = &admin.listen.listen;
@@ -263,8 +264,9 @@ fn whole(root: Section<'_>) -> Option<Config> {
     }
     let lookups = lookup::lookups(root.tables("lookup"), &found.names, &mut taken);
     let store_path = store.as_ref().map(|store: &Store| &*store.path);
-    let reserved = reserved(&root, store_path, &taken, &forwards);
-    let exports = export::exports(exports, &found.names, store_path, reserved);
+    let mut places = Places::new(store_path, reserved(&root, store_path, &taken));
+    let forwards = forward::forwards(root.tables("forward"), &mut places);
+    let exports = export::exports(exports, &found.names, &mut places);
     let fleet = root.take("fleet").and_then(|field| field.table()).and_then(|section| {
         let state = store.as_ref().map_or(Path::new(""), |store| &store.path);
         fleet::fleet(&section, state, &root, &found)
@@ -292,26 +294,19 @@ fn whole(root: Section<'_>) -> Option<Config> {
     })
 }
 
-/// The paths that no export may have, because something else has.
+/// The paths that no file of ours may have, because something else has, and what that is.
 fn reserved(
     root: &Section<'_>,
     store: Option<&Path>,
     listeners: &[(String, Listen)],
-    forwards: &[forwards::Settings],
-) -> Vec<export::Reserved> {
+) -> Vec<(PathBuf, String)> {
     let sockets = listeners.iter().filter_map(|(key, listen)| match listen {
         Listen::Unix(path) => Some((path.clone(), key.clone())),
         Listen::Tcp(_) | Listen::Systemd => None,
     });
-    let files = forwards.iter().filter_map(|forward| match &forward.to {
-        forwards::Receiver::File(path) => {
-            Some((path.clone(), format!("the file of forward {:?}", forward.name)))
-        }
-        forwards::Receiver::Url { .. } => None,
-    });
     let file = (root.walk.file.to_owned(), "the configuration file".to_owned());
     let store = store.map(|path| (path.to_owned(), "store.path".to_owned()));
-    sockets.chain(files).chain([file]).chain(store).collect()
+    sockets.chain([file]).chain(store).collect()
 }
 
 /// The URL to enter at a provider.

@@ -1,0 +1,134 @@
+//! The paths that the configuration names: no two things may have one, and none is the store's.
+
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
+
+use nix::libc::ELOOP;
+
+use super::section::{Field, shown};
+
+/// The paths that are taken.
+pub(super) struct Places {
+    /// Where each leads, and what it is.
+    taken: BTreeMap<PathBuf, String>,
+    /// Where the daemon keeps what it knows, and the directory that they are in.
+    state: Vec<PathBuf>,
+    store: Option<PathBuf>,
+}
+
+impl Places {
+    /// `store`: the state directory; `others`: the paths of what is no file of rows or events.
+    pub(super) fn new(
+        store: Option<&Path>,
+        others: impl IntoIterator<Item = (PathBuf, String)>,
+    ) -> Places {
+        let below = ["acme", "base", "checkpoint", "index", "journal", "quarantine", "sled"];
+        let state = |store: &Path| below.iter().map(|name| plain(&store.join(name))).collect();
+        Places {
+            taken: others.into_iter().map(|(path, what)| (plain(&path), what)).collect(),
+            state: store.map(state).unwrap_or_default(),
+            store: store.map(plain),
+        }
+    }
+
+    /// Takes a path for a file that we write; `false`, with a problem, if it cannot have it.
+    /// `what` it is from now on; `becomes`: what writing does to the file that is there.
+    pub(super) fn take(
+        &mut self,
+        field: &Field<'_>,
+        path: &Path,
+        what: String,
+        becomes: &str,
+    ) -> bool {
+        let (text, place) = (shown(&path.to_string_lossy()), plain(path));
+        let beside = "choose another directory, such as \"export\" beside them";
+        if self.state.iter().any(|directory| place.starts_with(directory)) {
+            field.problem(format!("{text} is in a directory of the store"), beside);
+            return false;
+        }
+        if let Some(other) = self.taken.get(&place) {
+            field.problem(format!("{text} is {other}"), "give each a file of its own");
+            return false;
+        }
+        let is_fit = is_fit(field, path, &place, becomes);
+        if !is_fit || !path.parent().is_none_or(|directory| field.is_open_to(directory)) {
+            return false;
+        }
+        if self.store.is_some() && self.store.as_deref() == place.parent() {
+            field.warn(format!("{text} is among the store's own directories"), beside);
+        }
+        self.missing_directory(field, path);
+        self.taken.insert(place, what);
+        true
+    }
+
+    /// A directory that is not there is made, if that is allowed; a misspelt one is, too.
+    fn missing_directory(&self, field: &Field<'_>, path: &Path) {
+        let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
+            return;
+        };
+        let ours = self.store.as_ref().is_some_and(|store| plain(directory).starts_with(store));
+        if !ours && !directory.is_dir() {
+            let what = format!("{} is no directory", shown(&directory.to_string_lossy()));
+            field.warn(what, "it will be made if suppressd may; is it spelled right?");
+        }
+    }
+}
+
+/// Where the kernel shows what are no files.
+const NO_FILES: &[&str] = &["/dev", "/proc", "/sys"];
+
+/// Whether a file of ours can have that path; says where it had better not.
+fn is_fit(field: &Field<'_>, path: &Path, place: &Path, becomes: &str) -> bool {
+    let text = shown(&path.to_string_lossy());
+    if NO_FILES.iter().any(|root| place.starts_with(root) && !place.starts_with("/dev/shm")) {
+        field.problem(format!("{text} is where the kernel has its own"), "choose another path");
+        return false;
+    }
+    match path.metadata() {
+        Err(error) if error.raw_os_error() == Some(ELOOP) => {
+            field.problem(format!("{text} is a link in a circle"), "choose another path");
+            return false;
+        }
+        Ok(meta) if !meta.is_file() => {
+            let what = format!("{text} is a pipe, a device or a socket, and would be {becomes}");
+            field.warn(what, "choose another path, unless nothing needs it");
+        }
+        Ok(_) if place.parent() == Some(Path::new("/etc")) => {
+            let what = format!("{text} is among the system's own files, and would be {becomes}");
+            field.warn(what, "choose a directory of the MTA's, or the state directory's export");
+        }
+        _ => {}
+    }
+    true
+}
+
+/// Where a path leads, however it is spelled: through links, as far as there is something.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components().filter(|part| *part != Component::CurDir) {
+        if part == Component::ParentDir {
+            plain.pop();
+        } else {
+            plain.push(part);
+            plain = led(plain);
+        }
+    }
+    plain
+}
+
+/// Most links that lead to a file that is not there yet.
+const LINKS_MAX: usize = 8;
+
+/// Where one path leads, whether there is something or not.
+fn led(mut path: PathBuf) -> PathBuf {
+    for _ in 0..LINKS_MAX {
+        if let Ok(there) = path.canonicalize() {
+            return there;
+        }
+        let Ok(target) = path.read_link() else { break };
+        path.pop();
+        path.push(target);
+    }
+    path
+}
