@@ -131,7 +131,8 @@ fn changes(
     let export = settings(format, table, &path);
     let (mut bare, mut ours) = (Vec::new(), Vec::new());
     Handle::current().block_on(async {
-        let (exports, _parts) = Exports::none(running).renewed(vec![export]).await;
+        let (exports, _parts) =
+            Exports::none(running, "quarantine".into()).renewed(vec![export]).await;
         let until = async |count: u64| {
             while exports.statuses().iter().any(|status| status.rows != count || status.pending) {
                 tokio::task::yield_now().await;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::Settings;
@@ -27,17 +28,23 @@ const DRAIN_MAX: Duration = Duration::from_millis(500);
 /// What is kept of stderr, in bytes, counted from its end.
 const STDERR_BYTES_MAX: usize = 500;
 
-/// When an export's command is to be run.
+/// When an export's command is to be run, and the run that goes on.
 #[derive(Default)]
 pub(super) struct Program {
     due: Option<Instant>,
+    running: Option<JoinHandle<Result<(), Failure>>>,
     failure: Retry,
 }
 
 impl Program {
-    /// When to run it, if it is to be run.
+    /// When to run it, if it is to be run and is not running.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.due
+        self.due.filter(|_| self.running.is_none())
+    }
+
+    /// Whether it is running, or to be run at once.
+    pub(super) fn is_busy(&self) -> bool {
+        self.running.is_some() || self.due.is_some_and(|due| due <= Instant::now())
     }
 
     /// Why the last run has failed, if it has.
@@ -45,19 +52,38 @@ impl Program {
         self.failure.error()
     }
 
-    /// The file has changed: it is to be run, if there is one.
+    /// The file has changed: it is to be run, if there is one, once the present run has ended.
     pub(super) fn wanted(&mut self, settings: &Settings) {
         if !settings.command.is_empty() {
             self.due = Some(Instant::now());
         }
     }
 
-    /// Runs it.
-    pub(super) async fn run(&mut self, settings: &Settings) {
+    /// What has failed is to be run again at once.
+    pub(super) fn hasten(&mut self) {
+        self.due = self.due.map(|_| Instant::now());
+    }
+
+    /// Begins to run it.
+    pub(super) fn begin(&mut self, settings: &Settings) {
         self.due = None;
+        let (command, environment) = (settings.command.clone(), environment(settings));
+        self.running = Some(tokio::spawn(async move {
+            match command.split_first() {
+                Some((program, arguments)) => run(program, arguments, &environment).await,
+                None => Ok(()),
+            }
+        }));
+    }
+
+    /// Waits for the end of the present run, for ever if there is none.
+    pub(super) async fn ended(&mut self, settings: &Settings) {
+        let Some(running) = &mut self.running else { return std::future::pending().await };
+        let result = running.await.unwrap_or_else(|panic| Err(silent(panic.to_string())));
+        self.running = None;
         let Settings { name, path, command, .. } = settings;
-        let Some((program, arguments)) = command.split_first() else { return };
-        match run(program, arguments, &environment(settings)).await {
+        let program = command.first().map_or("", String::as_str);
+        match result {
             Ok(()) => {
                 if self.failure.error().is_some() {
                     telemetry::command_recovered(name, path, program);
@@ -71,6 +97,17 @@ impl Program {
                 telemetry::command_failed(name, path, program, why, first);
                 self.due = Some(Instant::now() + wait);
             }
+        }
+    }
+
+    /// Runs it to its end, once more if it is to be run.
+    pub(super) async fn finish(&mut self, settings: &Settings) {
+        if self.running.is_some() {
+            self.ended(settings).await;
+        }
+        if self.due.is_some() {
+            self.begin(settings);
+            self.ended(settings).await;
         }
     }
 }

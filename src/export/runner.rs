@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinError;
 use tokio::time::{Instant, sleep_until};
 
@@ -110,6 +110,7 @@ fn start(world: &World, settings: Settings) -> (Entry, Part) {
         watch: Instant::now() + WATCH,
         foreign: None,
         program: Program::default(),
+        asked: Vec::new(),
     };
     let part = Part::start(&settings.name, |stop| runner(stop).run());
     (entry, part)
@@ -170,6 +171,8 @@ struct Runner {
     /// When somebody else was last seen to have changed it.
     foreign: Option<(Instant, String)>,
     program: Program,
+    /// Who waits for a writing that was asked for.
+    asked: Vec<oneshot::Sender<Status>>,
 }
 
 impl Runner {
@@ -177,10 +180,12 @@ impl Runner {
         self.remember().await;
         loop {
             self.show();
+            self.answer();
             let wake = self.wake();
             tokio::select! {
                 biased;
                 () = stopped(&mut self.stop) => break,
+                () = self.program.ended(&self.settings) => {}
                 () = until(wake) => self.on_time().await,
                 Some(write) = self.commands.recv() => self.on_command(write).await,
                 Ok(()) = self.changes.changed() => self.due.changed(),
@@ -189,13 +194,12 @@ impl Runner {
         if self.due.is_pending() || *self.changes.borrow() != self.seen {
             self.write(What::Changes).await;
         }
-        if self.program.due().is_some() {
-            self.program.run(&self.settings).await;
-        }
+        self.program.finish(&self.settings).await;
         if let Some(base) = self.base.take() {
             let _ = tokio::task::spawn_blocking(move || base.leave()).await;
         }
         self.show();
+        self.answer();
     }
 
     /// How often the file was changed before this start, and when last.
@@ -236,7 +240,7 @@ impl Runner {
             self.write(What::Changes).await;
         }
         if self.program.due().is_some_and(|due| due <= Instant::now()) {
-            self.program.run(&self.settings).await;
+            self.program.begin(&self.settings);
         }
     }
 
@@ -264,12 +268,19 @@ impl Runner {
         if written && write.force {
             self.program.wanted(&self.settings);
         }
-        if self.program.due().is_some() {
-            self.program.run(&self.settings).await;
+        self.program.hasten();
+        self.asked.push(write.reply);
+    }
+
+    /// Answers those who asked for a writing, once its command has run.
+    fn answer(&mut self) {
+        if self.program.is_busy() {
+            return;
         }
-        self.show();
-        // An operator who has gone away needs no answer.
-        let _ = write.reply.send(self.status.borrow().clone());
+        for reply in self.asked.drain(..) {
+            // An operator who has gone away needs no answer.
+            let _ = reply.send(self.status.borrow().clone());
+        }
     }
 
     /// Scans and publishes; says whether the file is current now.
@@ -430,7 +441,7 @@ impl Runner {
         let foreign = self.foreign.as_ref().filter(shown).map(|(_, at)| at.clone());
         let error = self.due.error().or(self.program.error()).cloned();
         let due = [self.due.at(), self.program.due()].into_iter().flatten().min();
-        let pending = due.is_some();
+        let pending = due.is_some() || self.program.is_busy();
         let known = self.status.borrow().pending_since;
         let pending_since = pending.then(|| known.unwrap_or_else(|| (self.world.now)()));
         telemetry::holds(name, self.held.is_some());
@@ -951,5 +962,22 @@ mod tests {
         bench.set(keys(&["a", "b"]));
         bench.generation(2).await;
         assert_eq!(fs::read(&copy).unwrap(), fs::read(bench.path()).unwrap());
+    }
+    #[tokio::test]
+    async fn the_file_follows_while_its_command_runs() {
+        let wait = "while [ ! -e go ]; do sleep 0.01; done; echo >>runs";
+        let bench = Bench::start(keys(&["a"]), |s| {
+            let directory = s.path.parent().unwrap().to_str().unwrap();
+            let script = format!("cd {directory}; {wait}");
+            s.command = ["/bin/sh", "-c", &script].map(str::to_owned).to_vec();
+        });
+        bench.until(|status| status.rows == 1).await;
+        bench.set(keys(&["a", "b"]));
+        let status = bench.until(|status| status.rows == 2).await;
+        assert!(status.pending, "the command has not ended");
+        fs::write(bench.directory.path().join("go"), "").unwrap();
+        bench.until(|status| !status.pending).await;
+        let runs = fs::read_to_string(bench.directory.path().join("runs")).unwrap();
+        assert_eq!(runs.lines().count(), 2, "once for each of the two");
     }
 }
