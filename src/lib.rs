@@ -17,6 +17,7 @@ pub mod verdict;
 
 pub mod accept;
 pub mod flights;
+pub mod forgotten;
 pub mod journal;
 pub mod listen;
 pub mod room;

@@ -25,6 +25,7 @@ use suppressd::export::handle::Exports;
 use suppressd::export::publish::Publication;
 use suppressd::export::scan::Scan;
 use suppressd::export::{ALL, Format, Hash, Settings, Style, Table};
+use suppressd::forgotten::Forgotten;
 use suppressd::ingest::Running;
 use suppressd::model::Filter;
 use suppressd::model::reply::Refusals;
@@ -110,7 +111,9 @@ fn export(settings: &Settings, reader: &Reader, rows: u64) -> Result<Duration> {
     let rules = &Rules::default();
     let started = Instant::now();
     let mut publication = Publication::begin(settings)?;
-    let scan = Scan { rules, settings, now: clock::now(), before: None, past: None };
+    let forgotten = &Forgotten::nobody();
+    let now = clock::now();
+    let scan = Scan { rules, settings, forgotten, now, before: None, past: None };
     scan.run(|each| reader.visit_standings(each), |row| publication.add(row))?;
     let outcome = publication.finish(&Guard::new(50))?;
     let took = started.elapsed();

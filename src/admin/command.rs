@@ -54,6 +54,13 @@ pub enum Command {
         /// Only shows what would be lifted.
         dry_run: bool,
     },
+    /// Erases what was told of addresses: one row each, and one with the counts at the end.
+    Forget {
+        /// The addresses.
+        addresses: Vec<String>,
+        /// Only counts.
+        dry_run: bool,
+    },
     /// Ends the grounds of a source that the configuration has no longer: one row.
     Retire {
         /// The source.

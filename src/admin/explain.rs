@@ -58,12 +58,14 @@ impl Admin {
             row["pending"] = export.pending.into();
             row["held_back"] = export.held_back.into();
         }
+        let person = self.ingest.forgotten().person(address.key());
         Ok(json!({
             "address": address.received(),
             "suppressed": found.is_some(),
             "suppression": found.as_ref().map(rows::suppression),
             "never": self.rules.never.entry(address.key()),
             "known": !scopes.is_empty() || !events.is_empty(),
+            "forgotten": person.as_ref().map(rows::forgotten),
             "scopes": scopes,
             "rules": self.rules_row(),
             "events": events,

@@ -7,8 +7,12 @@ use serde_json::{Value, json};
 use super::suppressions::{Match, Wanted, parse_addresses, parse_source};
 use super::{Admin, Failure, ListFilter, Replies, blocking, exports, row};
 use crate::clock;
+use crate::forgotten::KeptGround;
+use crate::ingest::Change;
 use crate::model::bounds::check_note;
-use crate::model::{Address, Bounce, Filter, Lifts, Reason, Scope, SourceName, Standing, Time};
+use crate::model::{
+    Address, Bounce, Filter, Lifts, Position, Reason, Scope, SourceName, Standing, Time,
+};
 use crate::provider::{Instruction, instruction_element};
 
 /// Most lifts in one submission.
@@ -71,7 +75,12 @@ impl Admin {
         check_note(note.as_deref().unwrap_or_default()).map_err(Failure::usage)?;
         let wanted = Wanted::parse(filter)?;
         self.check_sources(&wanted.filter.sources)?;
-        let parsed = parse_addresses(&addresses)?;
+        let asked = !addresses.is_empty();
+        let parsed =
+            self.lift_forgotten(parse_addresses(&addresses)?, &wanted.filter, dry_run, to).await?;
+        if asked && parsed.is_empty() {
+            return Ok(());
+        }
         let admin = Arc::clone(self);
         let targets = blocking(move || admin.targets(&parsed, &wanted)).await?;
         let (done, failed) = match dry_run {
@@ -80,6 +89,44 @@ impl Admin {
         };
         self.tell_lifted(&targets[..done], note.as_deref(), dry_run, to).await?;
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Lifts those of whom no more is known than that they were forgotten; gives the others.
+    async fn lift_forgotten(
+        &self,
+        addresses: Vec<Address>,
+        filter: &Filter,
+        dry_run: bool,
+        to: &Replies,
+    ) -> Result<Vec<Address>, Failure> {
+        let mut others = Vec::new();
+        for address in addresses {
+            let forgotten = self.ingest.forgotten();
+            let person = forgotten.person(address.key());
+            let mut grounds = person.map_or(Vec::new(), |person| person.grounds);
+            grounds.retain(|ground| ground.is_admitted(filter));
+            if grounds.is_empty() {
+                others.push(address);
+                continue;
+            }
+            if !dry_run {
+                forgotten.lift(&address, filter).map_err(Failure::failed)?;
+                let changes = grounds.iter().map(|ground| lifted_by_hash(&address, ground));
+                self.changes.tell(changes.collect());
+            }
+            for KeptGround { scope, reason, .. } in grounds {
+                let answer = json!({
+                    "address": address.received(),
+                    "scope": scope.to_string(),
+                    "reason": reason.as_str(),
+                    "done": !dry_run,
+                    "note": "it was forgotten",
+                    "problem": null,
+                });
+                row(to, answer).await?;
+            }
+        }
+        Ok(others)
     }
 
     /// Lifts as many as it can; says how many of the first are done.
@@ -240,6 +287,17 @@ impl Admin {
         let exports = self.exports.statuses();
         exports.iter().any(|export| export.format.starts_with("postfix"))
             || !self.lookups.statuses().is_empty()
+    }
+}
+
+/// A change that no record of the journal has made.
+fn lifted_by_hash(address: &Address, ground: &KeptGround) -> Change {
+    Change {
+        address: address.key().into(),
+        scope: ground.scope.clone(),
+        before: Some(ground.reason),
+        after: None,
+        position: Position::default(),
     }
 }
 

@@ -24,6 +24,7 @@ impl Admin {
         let (masses, suppressions) = self.all_held();
         telemetry::health::held(masses, suppressions);
         telemetry::health::clock(now.second());
+        telemetry::health::forgotten(self.ingest.forgotten().count());
         self.lookups.measure();
         self.measure_health();
         if let Ok(room) = store::room(&self.state) {

@@ -13,6 +13,7 @@ mod events;
 mod explain;
 mod exports;
 mod fleet;
+mod forget;
 mod health;
 mod import;
 mod lift;
@@ -182,6 +183,7 @@ impl Admin {
             Command::Lift { addresses, filter, note, dry_run } => {
                 self.lift(addresses, filter, note, dry_run, to).await
             }
+            Command::Forget { addresses, dry_run } => self.forget(addresses, dry_run, to).await,
             Command::Retire { source, note, dry_run } => {
                 self.retire(&source, note, dry_run, to).await
             }

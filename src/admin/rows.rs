@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::forgotten::{KeptGround, Person};
 use crate::model::{Suppression, Time, Until, row};
 use crate::rules::Finding;
 use crate::store::Told;
@@ -26,6 +27,26 @@ pub(super) fn suppression(suppression: &Suppression) -> Value {
         "until": until(suppression.until),
         "sources": names(&suppression.sources),
         "note": suppression.note,
+    })
+}
+
+/// Why somebody is suppressed who was forgotten.
+pub(super) fn ground(ground: &KeptGround) -> Value {
+    json!({
+        "scope": ground.scope.to_string(),
+        "reason": ground.reason.as_str(),
+        "since": ground.since.to_string(),
+        "until": until(ground.until),
+    })
+}
+
+/// What is known of somebody who was forgotten.
+pub(super) fn forgotten(person: &Person) -> Value {
+    json!({
+        "since": person.since.to_string(),
+        "grounds": person.grounds.iter().map(ground).collect::<Vec<_>>(),
+        "told": person.told,
+        "last_told": time(person.last),
     })
 }
 

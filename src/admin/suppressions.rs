@@ -104,6 +104,11 @@ impl Admin {
             let found = self.verdict(&address, &scope)?;
             let never = self.rules.never.entry(address.key());
             let mut answer = rows::verdict(given, &scope.to_string(), found.as_ref(), never);
+            let is_forgotten = self.ingest.forgotten().has(address.key());
+            answer["forgotten"] = is_forgotten.into();
+            if is_forgotten && found.is_none() {
+                answer["note"] = "forgotten, not suppressed".into();
+            }
             answer["exports"] = exports::rows(&listings).into();
             row(to, answer).await?;
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{Admin, Failure, Replies, row};
+use crate::forgotten::Forgotten;
 use crate::model::{Checked, Position, Submission};
 use crate::rules::Rules;
 use crate::store::{self, Paths, Standings};
@@ -42,17 +43,40 @@ pub fn verify_stopped(
     rows.extend(store::verify_base(&paths.base)?);
     rows.extend(store::verify_index(&paths.index)?);
     let behind = "the store is not whole, or not level with the journal: start suppressd";
+    let (forgotten, row) = forgotten(state);
+    rows.extend(row);
     let none = |why: &str| vec![export::not_compared(state, why)];
     let mut exports = none(configured.as_ref().err().unwrap_or(&behind));
     let mut look = |standings: &Standings<'_>| {
         if let Ok(Configured { exports: settings, rules }) = &configured {
-            exports = export::verify_stopped(settings, rules, clock::now(), standings);
+            let by = (*rules, &forgotten);
+            exports = export::verify_stopped(settings, by, clock::now(), standings);
         }
     };
     rows.extend(store::verify_stopped(&paths, (start, end), scratch, &mut look));
     rows.extend(kept(&paths.quarantine)?);
     rows.extend(exports);
     Ok(rows)
+}
+
+const FORGOTTEN: &str = "forgotten";
+
+/// Who was forgotten, and what is told of that.
+fn forgotten(state: &Path) -> (Forgotten, Option<Checked>) {
+    let path = state.join(FORGOTTEN);
+    match Forgotten::look(state) {
+        Ok(known) => {
+            let detail = || format!("whole, {} addresses", known.count());
+            let row = path.exists().then(|| Checked::well(FORGOTTEN, &path, detail()));
+            (known, row)
+        }
+        Err(error) => {
+            let consequence = "suppressd does not start: whoever was forgotten would be mailed";
+            let hint = "put back the file of a backup; moved away, nobody is known to be forgotten";
+            let row = Checked::ill(FORGOTTEN, &path, error.to_string(), consequence, hint);
+            (Forgotten::nobody(), Some(row))
+        }
+    }
 }
 
 const QUARANTINE: &str = "quarantine";
@@ -134,6 +158,7 @@ impl Admin {
         rows.extend(store::verify_base(&paths.base).map_err(unread)?);
         rows.extend(store::verify_index(&paths.index).map_err(unread)?);
         rows.push(self.reader.verify(&paths, (looked.start, end()))?);
+        rows.extend(forgotten(&self.state).1);
         rows.extend(kept(&self.quarantine).map_err(unread)?);
         Ok(rows)
     }

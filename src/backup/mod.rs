@@ -16,6 +16,7 @@ use form::{Member, Reader, Writer};
 
 pub use form::{About, BackupError};
 
+use crate::forgotten::HASHES;
 use crate::journal;
 use crate::model::{Position, Time};
 
@@ -114,6 +115,10 @@ fn try_open(state: &Path, end: Option<Position>) -> io::Result<Vec<(Member, File
     if let Some(name) = names(state, KEPT[1])?.pop() {
         files.push(open(state, name, None)?);
     }
+    // Before the journal, too: it lacks what these stand for.
+    if state.join(HASHES).exists() {
+        files.push(open(state, HASHES.to_owned(), None)?);
+    }
     for name in names(state, KEPT[0])? {
         let number = segment(&name);
         let limit = match end {
@@ -154,13 +159,14 @@ fn names(state: &Path, (folder, ending): (&str, &str)) -> io::Result<Vec<String>
     Ok(names)
 }
 
-/// Whether a name is that of a file which a backup may have: digits and hyphens, in its folder.
+/// Whether a name is that of a file which a backup may have: the hashes of the forgotten, or digits
+/// and hyphens, in its folder.
 fn is_kept(name: &str) -> bool {
     let inside = |(folder, ending): &(&str, &str)| {
         let stem = name.strip_prefix(folder)?.strip_prefix('/')?.strip_suffix(ending)?;
         Some(!stem.is_empty() && stem.bytes().all(|b| b.is_ascii_digit() || b == b'-'))
     };
-    KEPT.iter().any(|kept| inside(kept) == Some(true))
+    name == HASHES || KEPT.iter().any(|kept| inside(kept) == Some(true))
 }
 
 fn segment(name: &str) -> Option<u32> {
@@ -281,6 +287,10 @@ fn unpack(input: impl Read, state: &Path, draft: &Path) -> Result<Held, BackupEr
     }
     for folder in folders() {
         File::open(folder)?.sync_all()?;
+    }
+    // Before what lacks those who are in it.
+    if draft.join(HASHES).exists() {
+        fs::rename(draft.join(HASHES), state.join(HASHES))?;
     }
     // The checkpoint first: a journal that begins late is nothing without it.
     for (folder, _) in KEPT.iter().rev() {

@@ -55,6 +55,13 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ),
         ],
     ),
+    (
+        "forget",
+        &[
+            ("what there is of a person", "suppressd forget user@example.com --dry-run"),
+            ("who wants to be erased", "suppressd forget user@example.com --yes"),
+        ],
+    ),
     ("source retire", &[("after its account is closed", "suppressd source retire old-sendgrid")]),
     ("held", &[("what came as a mass", "suppressd held")]),
     ("release", &[("when it was right", "suppressd release 3")]),

@@ -108,6 +108,10 @@ impl Arguments {
 
 fn print(out: &mut Output, answer: &Value) -> Result<(), Failure> {
     verdict(out, answer)?;
+    if let Some(person) = answer.get("forgotten").filter(|person| person.is_object()) {
+        let (since, told) = (row::text(person, "since"), row::text(person, "told"));
+        out.line(&format!("  forgotten at {since}; since then {told} events counted, none kept"))?;
+    }
     for scope in row::list(answer, "scopes") {
         print_scope(out, scope)?;
     }

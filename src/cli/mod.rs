@@ -22,6 +22,7 @@ mod export;
 mod failure;
 mod files;
 mod fleet;
+mod forget;
 mod forward;
 mod held;
 mod import;
@@ -61,7 +62,7 @@ use crate::telemetry::log;
 
 const AFTER_HELP: &str = "\
 Times are RFC 3339, a date, or a duration back from now: 2026-06-15T10:32:11Z, 2026-06-15, 2h, 7d.
-An ADDRESS of `-` reads addresses from standard input, one a line (lookup, add, lift).
+An ADDRESS of `-` reads addresses from standard input, one a line (lookup, add, lift, forget).
 
 Exit status: 0 done; 1 failed, or not wholly done; 3 `lookup` found a suppressed address;
 4 `status` is degraded: it serves, and something needs a hand; 64 wrong usage; 78 wrong or
@@ -116,6 +117,8 @@ enum Verb {
     Add(add::Arguments),
     /// Lift suppressions, of addresses or of all that a filter matches
     Lift(lift::Arguments),
+    /// Erase what was told of addresses, and keep a hash by which they stay suppressed
+    Forget(forget::Arguments),
     /// Look after the sources: end the grounds of one that is gone
     Source(source::Arguments),
     /// List masses of new suppressions that are held back
@@ -210,6 +213,7 @@ fn dispatch(verb: Verb, context: &mut Context) -> Outcome {
         Verb::List(arguments) => arguments.run(context),
         Verb::Add(arguments) => arguments.run(context),
         Verb::Lift(arguments) => arguments.run(context),
+        Verb::Forget(arguments) => arguments.run(context),
         Verb::Source(arguments) => arguments.run(context),
         Verb::Held(arguments) => arguments.run(context),
         Verb::Release(arguments) => arguments.run(context),

@@ -315,6 +315,7 @@ fn verb(command: &Command) -> &'static str {
         Command::List { .. } => "list",
         Command::Add { .. } => "add",
         Command::Lift { .. } => "lift",
+        Command::Forget { .. } => "forget",
         Command::Retire { .. } => "source-retire",
         Command::Events { .. } => "events",
         Command::Refused { .. } => "refused",

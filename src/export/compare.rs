@@ -18,6 +18,7 @@ use super::table::{Digest, Listed, kind};
 use super::whole::is_held;
 use super::write::Source;
 use super::{Row, Settings};
+use crate::forgotten::Forgotten;
 use crate::model::{Checked, Time};
 use crate::rules::Rules;
 use crate::store::{Standings, StoreError};
@@ -107,7 +108,7 @@ impl Differences {
 /// Compares the file with what follows from the standings at `now`.
 pub(super) fn compare(
     settings: &Settings,
-    rules: &Rules,
+    (rules, forgotten): (&Rules, &Forgotten),
     now: Time,
     standings: &Standings<'_>,
 ) -> Result<Compared, CompareError> {
@@ -122,7 +123,7 @@ pub(super) fn compare(
         return foreign(format!("it has {lines} lines, and not all are rows of this format"));
     }
     let mut wanted = Digest::default();
-    let scan = Scan { rules, settings, now, before: None, past: None };
+    let scan = Scan { rules, settings, forgotten, now, before: None, past: None };
     scan.run(standings, |row| {
         wanted.add(row);
         Ok::<_, StoreError>(())
@@ -207,14 +208,14 @@ fn told(
 /// was written last: what has ended since is taken out at the next start.
 pub fn verify_stopped(
     exports: &[Settings],
-    rules: &Rules,
+    by: (&Rules, &Forgotten),
     now: Time,
     standings: &Standings<'_>,
 ) -> Vec<Checked> {
     let one = |settings: &Settings| {
         let made = modified(&settings.path).map_or(now, |made| made.min(now));
         let excuse = is_held(&settings.path).then_some(Excuse::Held);
-        told(settings, compare(settings, rules, made, standings), excuse)
+        told(settings, compare(settings, by, made, standings), excuse)
     };
     exports.iter().map(one).collect()
 }
@@ -257,7 +258,10 @@ impl Exports {
 impl Entry {
     async fn compare(&self, source: &Source) -> Result<Compared, CompareError> {
         let (settings, source, now) = (Arc::clone(&self.settings), source.clone(), (self.now)());
-        let look = move || compare(&settings, &source.rules.get(), now, &*source.standings);
+        let look = move || {
+            let by = (&*source.rules.get(), &*source.forgotten);
+            compare(&settings, by, now, &*source.standings)
+        };
         let looked = tokio::task::spawn_blocking(look).await;
         looked.unwrap_or_else(|error| Err(io::Error::other(error).into()))
     }
@@ -296,11 +300,14 @@ mod tests {
         let (now, rules) = (Time::from_seconds(9), Rules::default());
         let (written, then) = (rows(written), rows(then));
         let mut publication = Publication::begin(settings).unwrap();
-        let scan = Scan { rules: &rules, settings, now, before: None, past: None };
+        let nobody = Forgotten::nobody();
+        let (rules, forgotten) = (&rules, &nobody);
+        let scan = Scan { rules, settings, forgotten, now, before: None, past: None };
         scan.run(|each| test::visit(&written, each), |row| publication.add(row)).unwrap();
         let guard = Guard { force: true, ..Guard::new(0) };
         publication.finish(&guard).unwrap();
-        compare(settings, &rules, now, &|each: Visit<'_>| test::visit(&then, each)).unwrap()
+        compare(settings, (rules, forgotten), now, &|each: Visit<'_>| test::visit(&then, each))
+            .unwrap()
     }
 
     fn counts(compared: Compared) -> [usize; 3] {
@@ -343,7 +350,13 @@ mod tests {
         let look = || {
             let one = rows(&["a"]);
             let standings = |each: Visit<'_>| test::visit(&one, each);
-            compare(&settings, &Rules::default(), Time::from_seconds(9), &standings).unwrap()
+            compare(
+                &settings,
+                (&Rules::default(), &Forgotten::nobody()),
+                Time::from_seconds(9),
+                &standings,
+            )
+            .unwrap()
         };
         assert!(matches!(look(), Compared::Foreign(_)), "it is missing");
         std::fs::write(&path, "no row\n").unwrap();

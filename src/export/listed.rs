@@ -14,6 +14,8 @@ use super::file;
 use super::handle::{Entry, Exports, Status};
 use super::scan::Scan;
 use super::table::kind;
+use super::write::Source;
+use crate::forgotten::{Forgotten, HashRows};
 use crate::model::{Filter, Gist, Scope, Standing, Time};
 use crate::rules::Rules;
 use crate::store::StoreError;
@@ -26,6 +28,8 @@ pub struct Listing {
     pub name: String,
     /// Its format.
     pub format: &'static str,
+    /// Whether it has hashes, and so may go on with an address that is forgotten.
+    pub is_hashed: bool,
     /// Whether the file has the address; `None` where it cannot be read.
     pub listed: Option<bool>,
     /// Whether it is to have it.
@@ -35,6 +39,10 @@ pub struct Listing {
     /// Whether nothing is to be waited for: it is as it is to be, or does not become so by itself.
     settled: bool,
 }
+
+/// What is told of an address that was forgotten, where it has no row.
+const GONE: &str = "not in the file: it was forgotten, and the format has no hash of it. Whoever \
+    reads the file alone, and asks no lookup, mails it again";
 
 /// Addresses of which a listing is asked, by their keys.
 pub type Keys = std::sync::Arc<[String]>;
@@ -48,10 +56,11 @@ impl Exports {
     pub fn listings(&self, keys: &Keys, now: Time) -> Result<Vec<Vec<Listing>>, StoreError> {
         let files: Vec<io::Result<File>> =
             self.list.iter().map(|export| file::read(&export.settings.path)).collect();
-        let rules = self.world.source.rules.get();
+        let Source { rules, of, forgotten, .. } = &self.world.source;
+        let rules = rules.get();
         let one = |key: &String| {
-            let standings = (self.world.source.of)(key)?;
-            let of = Of { rules: &rules, key, standings: &standings, now };
+            let standings = of(key)?;
+            let of = Of { rules: &rules, forgotten, key, standings: &standings, now };
             Ok(self
                 .list
                 .iter()
@@ -60,6 +69,21 @@ impl Exports {
                 .collect())
         };
         keys.iter().map(one).collect()
+    }
+
+    /// The rows that exports of hashes have for an address, by what makes the hash.
+    pub fn hashed(&self, key: &str, now: Time) -> HashRows {
+        let Source { rules, forgotten, .. } = &self.world.source;
+        let rules = rules.get();
+        let all = self.list.iter().map(|export| &*export.settings);
+        let rows = all.filter(|settings| settings.format.hashes()).map(|settings| {
+            let rules = &rules;
+            let scan = Scan { rules, settings, forgotten, now, before: None, past: None };
+            let rows = scan.look(key, &[]).1.unwrap_or_default();
+            let keys = rows.iter().map(|row| row.key.to_owned()).collect();
+            (settings.style.hash.name().to_owned(), keys)
+        });
+        rows.collect()
     }
 
     /// The same, once the files say what they are to say, or are known not to do so within `limit`:
@@ -100,6 +124,7 @@ impl Exports {
 /// One address, and what the store has of it.
 struct Of<'a> {
     rules: &'a Rules,
+    forgotten: &'a Forgotten,
     key: &'a str,
     standings: &'a [(Scope, Standing)],
     now: Time,
@@ -109,7 +134,8 @@ impl Of<'_> {
     fn listing(&self, export: &Entry, file: &io::Result<File>) -> Listing {
         let settings = &*export.settings;
         let status = export.status.borrow().clone();
-        let scan = Scan { rules: self.rules, settings, now: self.now, before: None, past: None };
+        let Of { rules, forgotten, now, .. } = *self;
+        let scan = Scan { rules, settings, forgotten, now, before: None, past: None };
         let (wanted, rows) = scan.look(self.key, self.standings);
         let fit = rows.is_some();
         let listed = match file {
@@ -143,6 +169,7 @@ impl Of<'_> {
                 Some(held) => (format!("still in the file: {held}"), true),
                 None => not_yet("still in the file", settings, &status),
             },
+            Ok(false) if self.forgotten.has(self.key) => (GONE.to_owned(), true),
             Ok(false) if self.is_suppressed() => {
                 ("not of its reasons, sources or scopes".to_owned(), true)
             }
@@ -152,6 +179,7 @@ impl Of<'_> {
         Listing {
             name: settings.name.clone(),
             format: settings.format.name(),
+            is_hashed: settings.format.hashes(),
             listed: listed.ok(),
             wanted,
             detail,

@@ -53,6 +53,7 @@ impl Exports {
             lacks: Arc::new(move || {
                 journal::damaged_files(&quarantine).is_ok_and(|files| !files.is_empty())
             }),
+            forgotten: Arc::clone(running.ingest.forgotten()),
         };
         let (changes, now) = (running.changes.clone(), Arc::new(clock::now));
         Exports { list: Arc::default(), world: World { source, changes, now } }
@@ -482,6 +483,7 @@ mod tests {
     use super::super::handle::WriteError;
     use super::super::{Table, test};
     use super::*;
+    use crate::forgotten::Forgotten;
     use crate::ingest::{Change, Changes};
     use crate::model::{Position, Reason, Scope, Term, Until};
     use crate::store::StandingRow;
@@ -540,6 +542,7 @@ mod tests {
                 }),
                 of: Arc::new(of),
                 lacks: Arc::new(|| false),
+                forgotten: Arc::new(Forgotten::nobody()),
             };
             let changes = Changes::default();
             let started = Instant::now();

@@ -10,7 +10,8 @@ use std::thread::{self, Builder};
 use super::guard::Keys;
 use super::rows::Edits;
 use super::{Entry, Row, Rows, Settings, Table};
-use crate::model::{Gist, Reason, Scope, Standing, Time, Until};
+use crate::forgotten::Forgotten;
+use crate::model::{Filter, Gist, Reason, Scope, Standing, Time, Until};
 use crate::rules::{Rules, Verdict};
 use crate::store::{StoreError, Visit};
 
@@ -88,6 +89,8 @@ pub struct Scan<'a> {
     pub rules: &'a Rules,
     /// The export.
     pub settings: &'a Settings,
+    /// Who was forgotten: of them there are hashes at most.
+    pub forgotten: &'a Forgotten,
     /// As of when.
     pub now: Time,
     /// When the present file was made, if what is gone is to be explained.
@@ -161,6 +164,8 @@ impl Scan<'_> {
             for rows in made {
                 rows.iter().try_for_each(&mut add)?;
             }
+            let kept = self.kept(|hash, filter| self.forgotten.rows(hash, filter, self.now));
+            kept.iter().try_for_each(&mut add)?;
             let found = maker.join().map_err(|_| gave_up())?;
             // The last rows are the last only if it says so: sled may have given up.
             let ends = judge.join().unwrap_or_else(|_| Err(gave_up()))?;
@@ -211,13 +216,18 @@ impl Scan<'_> {
     /// Adds what follows from one standing of the address.
     fn weigh(&self, of: &mut Verdicts, scope: &Scope, gist: &Gist<'_>, ends: &mut Ends) {
         let filter = &self.settings.filter;
-        let live = self.rules.verdict(&of.key, gist, scope, filter, self.now);
+        let is_forgotten = self.forgotten.is_everywhere(&of.key);
+        let live = match is_forgotten {
+            true => None,
+            false => self.rules.verdict(&of.key, gist, scope, filter, self.now),
+        };
         if let (None, Some(before)) = (&live, self.before) {
             let rules = self.rules;
             for rules in [Some(rules), self.past].into_iter().flatten() {
                 weightiest(&mut of.ended, rules.verdict(&of.key, gist, scope, filter, before));
             }
-            if (is_lifted(gist) || rules.never.has(&of.key)) && filter.admits_scope(scope) {
+            let is_let_go = is_forgotten || is_lifted(gist) || rules.never.has(&of.key);
+            if is_let_go && filter.admits_scope(scope) {
                 weightiest(&mut of.ended, Some(self.any()));
             }
         }
@@ -233,6 +243,10 @@ impl Scan<'_> {
     /// Whether one address is to be in the file, and the rows that it has there then. `None`: the
     /// format cannot carry it.
     pub(super) fn look(&self, key: &str, standings: &[(Scope, Standing)]) -> (bool, Option<Rows>) {
+        let kept = self.kept_of(key);
+        if kept.count() > 0 {
+            return (true, Some(kept));
+        }
         let (key, spelling) = (key.to_owned(), key.to_owned());
         let mut of = Verdicts { key, spelling, ..Verdicts::default() };
         for (scope, standing) in standings {
@@ -252,6 +266,11 @@ impl Scan<'_> {
         ends: &mut Ends,
         edits: &mut Edits,
     ) -> Option<()> {
+        let kept = self.kept_of(key);
+        if kept.count() > 0 {
+            kept.iter().for_each(|row| edits.puts.add(&[row.key], &[row.value]));
+            return Some(());
+        }
         let mut of = Verdicts { key: key.to_owned(), ..Verdicts::default() };
         for (scope, standing) in standings {
             self.weigh(&mut of, scope, &Gist::of(standing), ends);
@@ -260,7 +279,8 @@ impl Scan<'_> {
         if !of.spelling.is_ascii() && self.settings.style.table == Table::Text {
             return None;
         }
-        let (live, ended) = (of.live.is_some(), of.ended.is_some());
+        let live = of.live.is_some();
+        let ended = of.ended.is_some() || self.forgotten.has(key);
         let mut rows = Rows::default();
         let fit = self.rows(of.address(), of.live.unwrap_or(self.any()), &mut rows);
         let into = if live { &mut edits.puts } else { &mut edits.deletes };
@@ -269,6 +289,20 @@ impl Scan<'_> {
             rows.iter().for_each(|row| into.add(&[row.key], &[row.value]));
         }
         fit.then_some(())
+    }
+
+    /// The rows of somebody who was forgotten, where the format has hashes.
+    fn kept_of(&self, key: &str) -> Rows {
+        self.kept(|hash, filter| self.forgotten.rows_of(key, hash, filter, self.now))
+    }
+
+    fn kept(&self, rows: impl Fn(&str, &Filter) -> Vec<String>) -> Rows {
+        let Settings { format, style, filter, .. } = self.settings;
+        let mut kept = Rows::default();
+        if format.hashes() {
+            rows(style.hash.name(), filter).iter().for_each(|key| kept.add(&[key], &[]));
+        }
+        kept
     }
 
     /// A verdict for keys alone: these do not depend on why an address is suppressed.
@@ -361,8 +395,9 @@ mod tests {
             manual("e@xn--bcher-kva.test", Scope::Global, Until::At(at(95))),
         ];
         let (rules, settings) = (Rules::default(), test::settings("/nowhere/file".as_ref()));
-        let (rules, settings) = (&rules, &settings);
-        let scan = Scan { rules, settings, now: at(100), before: Some(at(92)), past: None };
+        let (rules, settings, forgotten) = (&rules, &settings, &Forgotten::nobody());
+        let (now, before) = (at(100), Some(at(92)));
+        let scan = Scan { rules, settings, forgotten, now, before, past: None };
         let mut rows = Vec::new();
         let add = |row: Row<'_>| {
             rows.push(format!("{} {}", row.key, row.value));
@@ -383,7 +418,8 @@ mod tests {
         let one = test::standing("a@x.test", Scope::Global, Reason::Manual, Until::Forever);
         let standings = |each: Visit<'_>| test::visit(&[one], each).and(Err(StoreError::NotReady));
         let (rules, settings) = (&Rules::default(), &test::settings("/nowhere/file".as_ref()));
-        let scan = Scan { rules, settings, now: at(1), before: None, past: None };
+        let forgotten = &Forgotten::nobody();
+        let scan = Scan { rules, settings, forgotten, now: at(1), before: None, past: None };
         let ended = scan.run(standings, |_| Ok(()));
         assert_eq!(ended, Err(StoreError::NotReady));
     }

@@ -81,8 +81,12 @@ impl Job {
         };
     }
 
-    /// The file of which we know what it holds, if it is still there.
+    /// The file of which we know what it holds, if it is still there. While somebody is forgotten,
+    /// nothing is to be left of any: a map keeps in it what it has removed.
     fn known(&mut self) -> Option<(Box<dyn Kept>, Digest)> {
+        if self.source.forgotten.is_erasing() {
+            return None;
+        }
         let Settings { path, style, .. } = &*self.settings;
         let kept = self.base.take().or_else(|| kind(style.table).resume(path))?;
         let digest = kept.digest().filter(|_| kept.is_ours())?;

@@ -12,6 +12,7 @@ use super::publish::{Outcome, PublishError};
 use super::scan::{Found, Scan};
 use super::table::Kept;
 use crate::current::Current;
+use crate::forgotten::Forgotten;
 use crate::ingest::Changes;
 use crate::model::{Scope, Standing, Time};
 use crate::rules::Rules;
@@ -29,6 +30,8 @@ pub(super) struct Source {
     pub(super) of: Arc<Lookup>,
     /// Whether parts of the journal are lost: a store that was made from it may lack standings.
     pub(super) lacks: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Who was forgotten.
+    pub(super) forgotten: Arc<Forgotten>,
 }
 
 /// What exports need of the rest. Cheap to clone.
@@ -87,7 +90,8 @@ impl Written {
 impl Job {
     pub(super) fn scan(&self, before: Option<Time>) -> Scan<'_> {
         let (rules, settings) = (&self.rules, &self.settings);
-        Scan { rules, settings, now: self.now, before, past: self.past.as_deref() }
+        let (past, forgotten) = (self.past.as_deref(), &self.source.forgotten);
+        Scan { rules, settings, forgotten, now: self.now, before, past }
     }
 
     /// The file for the next change, if what a row belongs to can be told of it alone.

@@ -8,14 +8,16 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use super::apply::Merge;
 use super::chores::Chores;
+use super::erase::{Pace, Stage};
 use super::flow::Passed;
 use super::progress::{Progress, Step};
-use super::{Change, Changes, Settings, Shared, scrub};
+use super::{Change, Changes, Message, Settings, Shared, scrub};
 use crate::clock;
+use crate::forgotten::Forgotten;
 use crate::journal;
 use crate::model::{Behind, Position, QuarantineId};
 use crate::store::{self, Attempt, Batch, Checkpoints, Place, Reader, StoreError, Writer};
@@ -25,6 +27,8 @@ use crate::telemetry;
 const REOPEN_AFTER: Duration = Duration::from_secs(2);
 /// How often a pause looks whether it is time to stop.
 const PAUSE_PART: Duration = Duration::from_millis(50);
+/// The shortest wait for more.
+const WAIT_MIN: Duration = Duration::from_millis(100);
 /// How much this thread gives way to those that answer senders, while cores are short: it still
 /// gets a quarter of one that is all busy, so that an MTA knows within a second.
 const NICENESS: i32 = 5;
@@ -43,15 +47,44 @@ pub(super) struct Applier {
     pub(super) scrub: Option<scrub::Scrub>,
     /// The store that was open last cannot be read.
     pub(super) rotten: bool,
+    pub(super) forgotten: Arc<Forgotten>,
+    /// Only as long as somebody else hands anything in.
+    pub(super) queue: mpsc::WeakSender<Message>,
+    /// When people are erased of whom something came later.
+    pub(super) pace: Pace,
+    /// Readers look into the store that is applied to, and not into one of before.
+    pub(super) attached: bool,
+}
+
+/// Why a session ended.
+enum Ended {
+    /// It is time to stop.
+    Stops,
+    /// The store is to be made again of its checkpoint.
+    Erased,
 }
 
 /// A store that is open, and what applies to it.
-struct Session {
-    writer: Writer,
+pub(super) struct Session {
+    pub(super) writer: Writer,
     progress: Progress,
     attempt: Attempt,
     /// There may be a stretch that has to be merged again.
     again: bool,
+    /// What comes of erasing who was forgotten.
+    pub(super) stage: Stage,
+}
+
+impl Session {
+    /// How far it has come: a record, and how many of its elements.
+    pub(super) fn reached(&self) -> (Position, u32) {
+        self.progress.reached()
+    }
+
+    /// Whether a record has just ended.
+    pub(super) fn is_between_records(&self) -> bool {
+        self.reached().1 == 0 && self.writer.applied_within() == 0
+    }
 }
 
 /// What came of filling a batch.
@@ -81,11 +114,15 @@ impl Applier {
     }
 
     fn sessions(&mut self) {
-        let mut last = None;
+        let (mut last, mut erased) = (None, false);
         loop {
             // sled panics on some failures. The session keeps nothing that outlives it.
-            let error = match catch_unwind(AssertUnwindSafe(|| self.session())) {
-                Ok(Ok(())) => return,
+            let error = match catch_unwind(AssertUnwindSafe(|| self.session(erased))) {
+                Ok(Ok(Ended::Erased)) => {
+                    erased = true;
+                    continue;
+                }
+                Ok(Ok(Ended::Stops)) => return,
                 Ok(Err(error)) => error,
                 Err(_) => StoreError::Damaged("sled gave up".to_owned()),
             };
@@ -93,6 +130,7 @@ impl Applier {
                 telemetry::ingest::rebuild_left(&error);
                 return;
             }
+            erased = false;
             let was_ready = self.shared.ready.send_replace(false);
             // The same is told once, until the store was open in between.
             telemetry::ingest::store_failed(&error, was_ready || last.as_ref() != Some(&error));
@@ -106,28 +144,26 @@ impl Applier {
         }
     }
 
-    /// Opens the store and applies to it.
-    fn session(&mut self) -> Result<(), StoreError> {
+    /// Opens the store and applies to it. `erased`: it was removed to be made again, and readers
+    /// look into the one of before until then.
+    fn session(&mut self, erased: bool) -> Result<Ended, StoreError> {
         let started = Instant::now();
         let end = *self.committed.borrow();
         let reach = (self.journal.start()?, end);
         let opened = store::open(&self.settings.store(), reach, self.rotten)?;
         self.rotten = false;
-        if let Some(rebuilt) = &opened.rebuilt {
-            let aside = rebuilt.aside.as_deref();
-            if rebuilt.rotten {
-                telemetry::ingest::store_rotten(&rebuilt.why, aside);
-            }
-            telemetry::ingest::store_rebuilt(&rebuilt.why, rebuilt.checkpoint, aside);
-        }
+        opened.rebuilt.iter().filter(|_| !erased).for_each(tell_rebuilt);
+        self.attached = false;
         let behind = self.journal.bytes_between(opened.writer.applied(), end)?;
         self.shared.lag.store(behind, Ordering::Relaxed);
         let store::Opened { mut writer, view, attempt, believed, .. } = opened;
         let (from, within) = self.starting_point(&mut writer, end)?;
         let progress = Progress::new(&self.journal, from, within);
-        let mut session = Session { writer, progress, attempt, again: true };
+        let mut session = Session { writer, progress, attempt, again: true, stage: Stage::None };
         let mut chores = Chores::new(&self.settings, &self.checkpoints, &session.writer)?;
-        self.reader.attach_behind(&view);
+        if !*self.shared.ready.borrow() {
+            self.reader.attach_behind(&view);
+        }
         if self.lacks_start(self.journal.start()?)? {
             chores.want_checkpoint(&self.settings);
         }
@@ -138,15 +174,17 @@ impl Applier {
             // does not take as long.
             if self.shared.stopping.load(Ordering::Acquire) && !*self.shared.ready.borrow() {
                 telemetry::ingest::rebuild_left(session.writer.applied());
-                return chores.finish(&self.settings, &session.writer, false);
+                chores.finish(&self.settings, &session.writer, false)?;
+                return Ok(Ended::Stops);
             }
             if session.writer.is_level() && !self.again(&mut session)? {
-                return chores.finish(&self.settings, &session.writer, false);
+                chores.finish(&self.settings, &session.writer, false)?;
+                return Ok(Ended::Stops);
             }
             let bytes = self.batch(&mut session, committed)?;
             chores.note(bytes);
             let (reached, _) = session.progress.reached();
-            if reached >= end && !*self.shared.ready.borrow() {
+            if reached >= end && !self.attached {
                 let told = session.writer.hold(&mut Batch::default())?.flatten();
                 let differs = told != *self.settings.policy.hold.get();
                 self.shared.hold_differs.store(differs, Ordering::Relaxed);
@@ -159,19 +197,25 @@ impl Applier {
                 return Err(StoreError::Damaged("a part of it cannot be read".to_owned()));
             }
             chores.work(&self.settings, &self.journal, &mut session.writer)?;
+            if self.erase(&mut session, &mut chores)? {
+                return Ok(Ended::Erased);
+            }
             if bytes > 0 {
                 continue;
             }
             if stopping {
-                return chores.finish(&self.settings, &session.writer, true);
+                chores.finish(&self.settings, &session.writer, true)?;
+                return Ok(Ended::Stops);
             }
-            self.wait(chores.is_idle());
+            let is_idle = chores.is_idle();
+            self.wait(is_idle, self.erase_in(&session.stage));
         }
     }
 
     /// Lets everyone look, and wakes those who export.
     fn become_ready(&mut self, view: &Arc<store::View>, applied: Position, believed: bool) {
         self.reader.attach(view);
+        self.attached = true;
         self.shared.ready.send_replace(true);
         self.applied.send_replace(applied);
         // The store may have been made anew: whoever exports looks at all of it.
@@ -237,7 +281,7 @@ impl Applier {
 
     /// Applies one batch; says how many bytes of the journal it took.
     fn batch(&self, session: &mut Session, end: Position) -> Result<u64, StoreError> {
-        let Session { writer, progress, attempt, again } = session;
+        let Session { writer, progress, attempt, again, .. } = session;
         let (start, first, taken) = (progress.reached(), progress.place(), progress.taken());
         let mut merge = self.merge(writer, None)?;
         let aside = match self.fill(&mut merge, progress, attempt, end)? {
@@ -254,13 +298,17 @@ impl Applier {
             return Ok(0);
         }
         let bytes = progress.taken() - taken;
-        let Merge { batch, changed, unreadable, passed, found, .. } = merge;
+        let Merge { batch, changed, unreadable, passed, found, told, .. } = merge;
         let (record, within) = progress.reached();
         if writer.is_applied(record, within) {
             // The index has more of what it lacked: nobody waits for that.
             writer.commit_within(batch, record, within)?;
             attempt.done();
             return Ok(bytes.max(1));
+        }
+        if !told.is_empty() {
+            // First: what is told of who was forgotten is erased, whatever happens.
+            self.forgotten.tell(told)?;
         }
         *again |= found;
         writer.commit_within(batch, record, within)?;
@@ -398,6 +446,8 @@ impl Applier {
             again,
             found: false,
             is_copy: false,
+            forgotten: Arc::clone(&self.forgotten),
+            told: Vec::new(),
         })
     }
 
@@ -410,7 +460,7 @@ impl Applier {
         telemetry::ingest::lag(lag.ok().and_then(less).unwrap_or(0));
         self.changes.tell(changed);
         // Whoever waits for it looks then: not before all can.
-        if *self.shared.ready.borrow() {
+        if self.attached {
             self.applied.send_replace(applied);
         }
     }
@@ -425,11 +475,25 @@ impl Applier {
         let _ = self.runtime.block_on(async { tokio::time::timeout(pause, stopping).await });
     }
 
-    /// Waits for more to be committed; not at all long while there are chores.
-    fn wait(&mut self, idle: bool) {
-        let limit = if idle { self.settings.sync_every } else { Duration::from_millis(100) };
-        let committed = &mut self.committed;
-        let _ =
-            self.runtime.block_on(async { tokio::time::timeout(limit, committed.changed()).await });
+    /// Waits for more to be committed; not at all long while there are chores, nor much longer than
+    /// `most`.
+    fn wait(&mut self, idle: bool, most: Duration) {
+        let limit = if idle { self.settings.sync_every.min(most) } else { Duration::ZERO };
+        let limit = limit.max(WAIT_MIN);
+        let (committed, shared) = (&mut self.committed, &self.shared);
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = tokio::time::timeout(limit, committed.changed()) => {}
+                () = shared.wake.notified() => {}
+            }
+        });
     }
+}
+
+fn tell_rebuilt(rebuilt: &store::Rebuilt) {
+    let aside = rebuilt.aside.as_deref();
+    if rebuilt.rotten {
+        telemetry::ingest::store_rotten(&rebuilt.why, aside);
+    }
+    telemetry::ingest::store_rebuilt(&rebuilt.why, rebuilt.checkpoint, aside);
 }

@@ -8,6 +8,7 @@ use std::vec;
 use super::Change;
 use super::flow::Passed;
 use super::hold;
+use crate::forgotten::{Forgotten, ToldLater};
 use crate::model::{
     Behind, Correction, Cursor, Element, Event, EventId, EventKind, Fact, Filter, Hold, Lift,
     Lifts, Origin, Position, QuarantineId, Scope, SourceName, Standing, Submission, Telling, Time,
@@ -51,6 +52,9 @@ pub(super) struct Merge<'a> {
     pub(super) found: bool,
     /// What it merges is a copy of another host's record.
     pub(super) is_copy: bool,
+    pub(super) forgotten: Arc<Forgotten>,
+    /// What was told of people who were forgotten.
+    pub(super) told: Vec<ToldLater>,
 }
 
 /// The events of an element that are still to be merged.
@@ -128,7 +132,9 @@ impl Merge<'_> {
         place: QuarantineId,
         element: &Element,
     ) -> Result<(), StoreError> {
-        if let Some((address, step)) = provider::push_step(element) {
+        if let Some((address, step)) = provider::push_step(element)
+            && !self.is_forgotten(&address)
+        {
             self.writer.put_pushed(&mut self.batch, &head.source, &address, step)?;
         }
         if self.is_copy {
@@ -157,6 +163,10 @@ impl Merge<'_> {
             && let Some(event) = events.next()
         {
             self.elements += 1;
+            if self.forgotten.has(event.address.key()) {
+                self.forget_again(&event, place);
+                continue;
+            }
             match self.again {
                 None => self.event(event, feed, place)?,
                 Some(behind) => self.event_again(&event, behind, place)?,
@@ -310,6 +320,9 @@ impl Merge<'_> {
         received: Time,
     ) -> Result<(), StoreError> {
         let (address, scope) = (&*correction.address, &correction.scope);
+        if self.is_forgotten(address) {
+            return Ok(());
+        }
         let mut standing = self.writer.standing(&mut self.batch, address, scope)?;
         let (before, held) = (self.live(address, &standing), standing.held().to_vec());
         if !correction.apply(&mut standing) {

@@ -47,6 +47,8 @@ pub(super) struct Chores {
     /// A run could not be written: none is tried before.
     index_after: Instant,
     trimmed: Option<Instant>,
+    /// Somebody else changes the journal's segments and the index's runs.
+    leaves_files: bool,
     steps: Steps,
     /// Since when the clock was not set.
     steady: Instant,
@@ -77,6 +79,7 @@ impl Chores {
             merging: None,
             index_after: now,
             trimmed: None,
+            leaves_files: false,
             steps: Steps::new(clock::now(), now),
             steady: now,
             forgetting: None,
@@ -120,7 +123,8 @@ impl Chores {
         self.index(writer)?;
         self.runs.work(writer)?;
         self.checkpoint(settings, writer)?;
-        if self.trimmed.is_none_or(|last| last.elapsed() >= TRIM_EVERY) {
+        let is_late = self.trimmed.is_none_or(|last| last.elapsed() >= TRIM_EVERY);
+        if is_late && !self.leaves_files {
             self.trimmed = Some(Instant::now());
             self.trim(settings, journal, writer)?;
             let mut batch = Batch::default();
@@ -148,6 +152,7 @@ impl Chores {
             self.flush_index(writer);
         }
         writer.check_index()?;
+        let may = may && !self.leaves_files;
         if may && self.merging.is_none() && writer.index().is_merge_due() {
             let index = Arc::clone(writer.index());
             let thread = Builder::new().name("index".to_owned()).spawn(move || index.merge());
@@ -224,6 +229,24 @@ impl Chores {
             writer.leave_clean_mark(&settings.store().checkpoint)?;
         }
         Ok(())
+    }
+
+    /// Leaves the journal's segments and the index's runs to somebody else, or has them back.
+    pub(super) fn leave_files(&mut self, leave: bool) {
+        self.leaves_files = leave;
+        if leave {
+            // What fails here is done again when it is due.
+            let _ = joined(&mut self.merging);
+        }
+    }
+
+    /// Waits for what was begun, which may hold what is to be erased.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub(super) fn pause(&mut self, writer: &mut Writer) -> Result<(), StoreError> {
+        let _ = (joined(&mut self.writing), joined(&mut self.verifying));
+        self.runs.pause(writer)
     }
 
     /// Removes segments beyond the retention, never past the older checkpoint, nor on the word of

@@ -38,6 +38,18 @@ pub(super) struct Committer {
     pub(super) told_hold: Option<Hold>,
 }
 
+/// What is answered when a segment is complete.
+pub(super) type Seal = oneshot::Sender<Sealed>;
+
+/// Segments are complete.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sealed {
+    /// Where what is in them ends.
+    pub(super) end: Position,
+    /// The number that theirs are below.
+    pub(super) below: u32,
+}
+
 /// A submission that waits to be committed, and who waits for it.
 pub(super) struct Waiting {
     pub(super) source: SourceName,
@@ -63,10 +75,11 @@ impl Committer {
     /// Commits until it is told to stop, and then what is still waiting.
     pub(super) fn run(mut self) {
         while let Some(message) = self.next() {
-            let (group, stop) = self.gather(message);
+            let (group, seals, stop) = self.gather(message);
             if !group.is_empty() {
                 self.commit(group);
             }
+            seals.into_iter().for_each(|reply| self.seal(reply));
             if stop {
                 self.waiting.close();
             }
@@ -104,8 +117,8 @@ impl Committer {
     }
 
     /// Takes everything that is waiting, up to the size of a group.
-    fn gather(&mut self, first: Message) -> (Vec<Waiting>, bool) {
-        let mut group = Vec::new();
+    fn gather(&mut self, first: Message) -> (Vec<Waiting>, Vec<Seal>, bool) {
+        let (mut group, mut seals) = (Vec::new(), Vec::new());
         let mut bytes = 0;
         let mut next = Some(first);
         while let Some(message) = next {
@@ -114,11 +127,22 @@ impl Committer {
                     bytes += waiting.payload.len();
                     group.push(waiting);
                 }
-                Message::Stop => return (group, true),
+                Message::Seal(reply) => seals.push(reply),
+                Message::Stop => return (group, seals, true),
             }
             next = if bytes < GROUP_BYTES { self.waiting.try_recv().ok() } else { None };
         }
-        (group, false)
+        (group, seals, false)
+    }
+
+    /// Completes the segment that is being written, for whoever wants to change it.
+    fn seal(&mut self, reply: Seal) {
+        let end = self.writer.end();
+        match self.writer.seal() {
+            // Nobody may wait any more.
+            Ok(()) => drop(reply.send(Sealed { end, below: self.writer.end().segment })),
+            Err(error) => self.refuse(Vec::new(), &error),
+        }
     }
 
     /// Looks at the clock. Should it have been behind, the journal says so before anything else.

@@ -9,36 +9,39 @@ mod changes;
 mod chores;
 mod clockwatch;
 mod committer;
+mod erase;
 mod flow;
+mod forget;
 mod hold;
 mod peers;
 mod progress;
 mod runs;
 mod scrub;
+mod settings;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::clock;
-use crate::current::Current;
+use crate::forgotten::Forgotten;
 use crate::journal::{self, Damage, OpenError, PAYLOAD_MAX};
 use crate::model::bounds::{CURSOR_BYTES_MAX, FEED_BYTES_MAX};
-use crate::model::{Hold, Position, SourceName, Submission};
-use crate::provider::Reading;
+use crate::model::{Position, SourceName, Submission};
 use crate::room::{Room, Share};
-use crate::rules::Rules;
-use crate::store::{Checkpoints, Paths, Reader, newest_checkpoint};
+use crate::store::{Checkpoints, Reader, newest_checkpoint};
 use crate::telemetry;
-use committer::Waiting;
+use committer::{Sealed, Waiting};
 
 pub use changes::{Change, Changes};
+pub use erase::{Erased, Postponed};
 pub use flow::Told;
+pub use settings::{Policy, Settings};
 
 /// Most submissions waiting to be committed.
 const QUEUE_MAX: usize = 8_192;
@@ -112,10 +115,15 @@ pub struct Ingest {
     shared: Arc<Shared>,
     committed: watch::Receiver<Position>,
     applied: watch::Receiver<Position>,
+    forgotten: Arc<Forgotten>,
+    journal: journal::Reader,
+    quarantine: PathBuf,
 }
 
 enum Message {
     Submit(Waiting),
+    /// Completes the segment that is being written.
+    Seal(oneshot::Sender<Sealed>),
     Stop,
 }
 
@@ -137,6 +145,14 @@ struct Shared {
     flow: flow::Flow,
     /// The journal tells of another rule for masses than that which holds.
     hold_differs: AtomicBool,
+    /// How many have something to do before anything is erased.
+    postponed: AtomicUsize,
+    /// Somebody waits for it.
+    asked: AtomicBool,
+    /// Wakes the applier: there is something to erase.
+    wake: Notify,
+    /// What was erased last, or why it was not.
+    erased: watch::Sender<Option<Result<Erased, String>>>,
 }
 
 impl Shared {
@@ -145,78 +161,6 @@ impl Shared {
         if self.halted.set((record, form)).is_ok() {
             telemetry::ingest::halted(record, form);
         }
-    }
-}
-
-/// What decides what is concluded, and what is kept: each may be exchanged while the intake runs.
-/// Cheap to clone.
-#[derive(Clone)]
-pub struct Policy {
-    /// What a change of a verdict is.
-    pub rules: Arc<Current<Rules>>,
-    /// What reading elements needs.
-    pub reading: Arc<Current<Reading>>,
-    /// How long received payloads are kept.
-    pub retention: Arc<Current<Duration>>,
-    /// What a mass is that is held back. `None`: nothing is held.
-    pub hold: Arc<Current<Option<Hold>>>,
-    /// Whether verdicts that turn are noted, for those who are told of them.
-    pub turns: Arc<Current<bool>>,
-}
-
-/// What intake needs to know.
-#[derive(Clone)]
-pub struct Settings {
-    /// The state directory.
-    pub state: PathBuf,
-    /// Most bytes that are received and not yet durable. Reading the large ones may take as many
-    /// again.
-    pub memory: usize,
-    /// What may be exchanged while it runs.
-    pub policy: Policy,
-    /// A checkpoint is written after so many bytes of journal.
-    pub checkpoint_bytes: u64,
-    /// A run of the base is made of so many changed keys.
-    pub base_keys: usize,
-    /// A checkpoint is written after this time, if there is anything new.
-    pub checkpoint_every: Duration,
-    /// The store is synced at this interval: so much must be applied again after a crash.
-    pub sync_every: Duration,
-}
-
-impl Settings {
-    /// The usual ones.
-    pub fn new(
-        state: PathBuf,
-        retention: Duration,
-        rules: Arc<Rules>,
-        reading: Arc<Reading>,
-    ) -> Settings {
-        let policy = Policy {
-            rules: Arc::new(Current::new(rules)),
-            reading: Arc::new(Current::new(reading)),
-            retention: Arc::new(Current::new(retention)),
-            hold: Arc::default(),
-            turns: Arc::default(),
-        };
-        Settings {
-            state,
-            memory: MEMORY,
-            policy,
-            checkpoint_bytes: 256 << 20,
-            base_keys: 1 << 17,
-            checkpoint_every: Duration::from_secs(24 * 60 * 60),
-            sync_every: Duration::from_secs(10),
-        }
-    }
-
-    /// Where what cannot be read is kept.
-    pub fn quarantine(&self) -> PathBuf {
-        self.state.join("quarantine")
-    }
-
-    fn store(&self) -> Paths {
-        Paths::of(&self.state)
     }
 }
 
@@ -241,6 +185,7 @@ pub struct Opened {
     settings: Settings,
     writer: journal::Writer,
     reader: journal::Reader,
+    forgotten: Arc<Forgotten>,
 }
 
 /// Opens the journal and starts. Submissions are taken at once; the store opens behind them.
@@ -264,7 +209,10 @@ pub fn open(settings: Settings) -> Result<Opened, OpenError> {
     }
     opened.recovery.damage.iter().chain(&lost).for_each(Damage::tell);
     let journal::Journal { writer, reader, .. } = opened;
-    Ok(Opened { settings, writer, reader })
+    let forgotten = Forgotten::open(&settings.state);
+    let of_state = |error| OpenError::Io { path: settings.state.clone(), error };
+    let forgotten = Arc::new(forgotten.map_err(of_state)?);
+    Ok(Opened { settings, writer, reader, forgotten })
 }
 
 impl Opened {
@@ -273,15 +221,16 @@ impl Opened {
     /// # Errors
     /// When there can be no thread.
     pub fn start(self, runtime: &Handle) -> Result<Running, OpenError> {
-        let Opened { settings, writer, reader: journal } = self;
+        let Opened { settings, writer, reader: journal, forgotten } = self;
         let end = writer.end();
         let (shared, room) = (Arc::new(Shared::default()), Room::new(settings.memory));
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let (committed_tx, committed) = watch::channel(end);
         let committed_too = committed.clone();
-        let (applied_tx, applied) = watch::channel(Position::default());
+        let (applied_tx, applied_rx) = watch::channel(Position::default());
         let (changes, policy) = (Changes::default(), settings.policy.clone());
-        let reader = Reader::new(journal.clone(), Arc::clone(&policy.reading));
+        let reader = Reader::new(journal.clone(), Arc::clone(&policy.reading))
+            .with_forgotten(Arc::clone(&forgotten));
         let (committer_done, committer) = oneshot::channel();
         let (applier_done, applier) = oneshot::channel();
         let (clock, behind) = clockwatch::ClockWatch::start(
@@ -304,7 +253,21 @@ impl Opened {
         };
         commit.look();
         let checkpoints = Arc::new(Checkpoints::new(&settings.store()));
+        let ingest = Ingest {
+            queue: queue.clone(),
+            room,
+            shared: Arc::clone(&shared),
+            committed: committed_too,
+            applied: applied_rx,
+            forgotten: Arc::clone(&forgotten),
+            journal: journal.clone(),
+            quarantine: settings.quarantine(),
+        };
         let apply = applier::Applier {
+            forgotten,
+            queue: queue.downgrade(),
+            pace: erase::Pace::new(),
+            attached: false,
             checkpoints: Arc::clone(&checkpoints),
             settings,
             journal,
@@ -325,7 +288,6 @@ impl Opened {
             apply.run();
             let _ = applier_done.send(());
         })?;
-        let ingest = Ingest { queue, room, shared, committed: committed_too, applied };
         Ok(Running { ingest, reader, changes, policy, checkpoints, committer, applier })
     }
 }

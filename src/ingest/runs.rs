@@ -49,15 +49,8 @@ impl Runs {
     pub(super) fn work(&mut self, writer: &mut Writer) -> Result<(), StoreError> {
         let is_much = writer.base().changes() > MUCH * self.keys;
         let wait = if is_much { joined } else { ended };
-        for made in [wait(&mut self.writing), ended(&mut self.merging)].into_iter().flatten() {
-            match made {
-                Ok(made) => writer.adopt(&made)?,
-                Err(error) => {
-                    telemetry::ingest::base_failed(error);
-                    self.after = Instant::now() + AGAIN;
-                }
-            }
-        }
+        let made = [wait(&mut self.writing), ended(&mut self.merging)];
+        self.adopt(writer, made)?;
         writer.check_base(OVERFULL * self.keys)?;
         self.settling = writer.settle()?;
         while is_much && self.settling {
@@ -75,6 +68,29 @@ impl Runs {
             && let Some(next) = writer.next_merge(self.keys)
         {
             self.merging = Some(begin(next, NICENESS)?);
+        }
+        Ok(())
+    }
+
+    /// Waits for what is being written, and lets it count.
+    pub(super) fn pause(&mut self, writer: &mut Writer) -> Result<(), StoreError> {
+        let made = [joined(&mut self.writing), joined(&mut self.merging)];
+        self.adopt(writer, made)
+    }
+
+    fn adopt(
+        &mut self,
+        writer: &mut Writer,
+        made: [Option<Result<Made, String>>; 2],
+    ) -> Result<(), StoreError> {
+        for made in made.into_iter().flatten() {
+            match made {
+                Ok(made) => writer.adopt(&made)?,
+                Err(error) => {
+                    telemetry::ingest::base_failed(error);
+                    self.after = Instant::now() + AGAIN;
+                }
+            }
         }
         Ok(())
     }

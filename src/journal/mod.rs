@@ -4,6 +4,7 @@
 //! else is kept aside, reported, and stepped over, never skipped in silence. Nothing here knows
 //! what a payload means.
 
+mod blank;
 mod format;
 mod reader;
 mod recover;
@@ -12,6 +13,7 @@ mod segment;
 mod verify;
 mod writer;
 
+pub use blank::{Blanked, blank_files};
 pub use format::SEAL_SIZE;
 pub use reader::{Entry, Reader, Tail};
 pub use recover::{Journal, OpenError, Recovery, damaged_files, note_loss, open};

@@ -201,6 +201,18 @@ impl Reader {
         Ok(removed)
     }
 
+    /// The directory, as it was opened.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Opens a segment anew when it is read next: another file has taken its place.
+    pub(super) fn close(&self, number: u32) {
+        let mut files = self.files();
+        files.others.retain(|segment| segment.number != number);
+        files.live.take_if(|live| live.number == number);
+    }
+
     fn segment(&self, number: u32) -> io::Result<Option<Arc<Segment>>> {
         let mut files = self.files();
         if let Some(segment) = files.find(number) {

@@ -7,8 +7,8 @@ use serde::Serialize;
 /// One part that was looked at, or one problem with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Checked {
-    /// Which part: `journal`, `checkpoint`, `base`, `index`, `mark`, `store`, `quarantine` or
-    /// `export`.
+    /// Which part: `journal`, `checkpoint`, `base`, `index`, `mark`, `store`, `forgotten`,
+    /// `quarantine` or `export`.
     pub component: &'static str,
     /// The file or folder.
     pub file: PathBuf,

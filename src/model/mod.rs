@@ -4,6 +4,7 @@
 
 mod address;
 mod behind;
+mod blank;
 pub mod bounds;
 mod checked;
 mod class;
@@ -34,6 +35,7 @@ mod turn;
 
 pub use address::{Address, AddressError, OCTETS_MAX};
 pub use behind::Behind;
+pub use blank::Spellings;
 pub use checked::Checked;
 pub use class::{Class, Failure, Fault, Judgement};
 pub use correction::{Correction, Reread};

@@ -58,6 +58,8 @@ pub struct QuarantineId {
 
 /// What stands in the place of an element's number where a record as a whole is meant.
 const WHOLE: &str = "record";
+/// What takes the place of each byte of a blank element.
+const BLANK: u8 = b' ';
 
 impl QuarantineId {
     /// The number that stands for a record as a whole: none has so many elements.
@@ -106,6 +108,19 @@ pub struct Element {
     /// The bytes, verbatim.
     #[serde(with = "serde_bytes")]
     pub body: Vec<u8>,
+}
+
+impl Element {
+    /// Whether it is what is left of one that told of nobody but people who were forgotten.
+    pub fn is_blank(&self) -> bool {
+        !self.body.is_empty() && self.body.iter().all(|byte| *byte == BLANK)
+    }
+
+    /// Leaves nothing of it but its length.
+    pub fn blank(&mut self) {
+        self.context = " ".repeat(self.context.len());
+        self.body.fill(BLANK);
+    }
 }
 
 /// How far a feed has been read. Its content belongs to the poller alone.

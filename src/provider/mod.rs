@@ -202,6 +202,9 @@ pub fn read_element(
     submission: &Submission,
     element: &Element,
 ) -> Result<Vec<Event>, Unreadable> {
+    if element.is_blank() {
+        return Ok(Vec::new());
+    }
     let described = reading.described.get(&submission.source).map(|provider| &**provider);
     let described = described.filter(|provider| provider.name() == &*submission.provider);
     let provider = described.or_else(|| by_name(&submission.provider)).ok_or_else(|| {
@@ -228,6 +231,8 @@ pub fn read_element(
         let name = provider.name();
         Err(Unreadable(format!("a defect of the adapter {name} kept it from being read")))
     })?;
+    // Of somebody who was forgotten, nothing is told.
+    events.retain(|event| !event.address.is_blank());
     let loose = provider.times_differ();
     for event in &mut events {
         event.loose = loose && event.identity.is_none();

@@ -85,6 +85,19 @@ impl Checkpoints {
         Ok(())
     }
 
+    /// Removes all but one, and what is being written: something is to be in none of them.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn keep_only(&self, position: Position) -> io::Result<()> {
+        let _alone = locked(&self.working);
+        for other in list(&self.dir)?.into_iter().filter(|other| *other != position) {
+            fs::remove_file(path(&self.dir, other))?;
+        }
+        remove_drafts(&self.dir)?;
+        File::open(&self.dir)?.sync_all()
+    }
+
     /// Reads every one that was not read before to its end. What is found damaged is set aside.
     ///
     /// # Errors

@@ -31,7 +31,7 @@ const ROW_BYTES: u64 = 64;
 /// Room that making the store again needs at the very least, in bytes.
 const ROOM: u64 = 8 << 20;
 /// The file in the checkpoint directory that says how a clean stop left sled's file.
-const CLEAN: &str = "clean";
+pub(super) const CLEAN: &str = "clean";
 /// What a sled is called in quarantine that a stop left whole and the disk has changed since: an
 /// operator has to look, and take it away. And any other that could not be used, as a crash may
 /// leave it.

@@ -8,6 +8,7 @@ use super::codec::{Counts, EventRef, Meta, decode, encode};
 use super::keys::{self, EVENT, Hash, MESSAGE, META, QUIET, RUNS, SET_ASIDE, STANDING};
 use super::{StoreError, View};
 use crate::current::Current;
+use crate::forgotten::Forgotten;
 use crate::journal;
 use crate::model::{
     Address, Element, Event, EventId, Filter, Gist, Position, Reason, Scope, SourceName, Standing,
@@ -22,6 +23,7 @@ pub struct Reader {
     state: Arc<RwLock<State>>,
     pub(super) journal: journal::Reader,
     reading: Arc<Current<Reading>>,
+    forgotten: Arc<Forgotten>,
     /// Whoever goes through the journal takes it for each record.
     pub(super) turn: Arc<Mutex<()>>,
 }
@@ -70,7 +72,14 @@ impl Reader {
     /// A reader of a store that is still to be opened.
     pub fn new(journal: journal::Reader, reading: Arc<Current<Reading>>) -> Reader {
         let state = Arc::new(RwLock::new(State::Opening));
-        Reader { state, journal, reading, turn: Arc::default() }
+        let forgotten = Arc::new(Forgotten::nobody());
+        Reader { state, journal, reading, forgotten, turn: Arc::default() }
+    }
+
+    /// One that knows who was forgotten.
+    #[must_use]
+    pub fn with_forgotten(self, forgotten: Arc<Forgotten>) -> Reader {
+        Reader { forgotten, ..self }
     }
 
     /// What reading events needs of the configuration.
@@ -234,6 +243,9 @@ impl Reader {
         filter: &Filter,
         now: Time,
     ) -> Result<Option<Suppression>, StoreError> {
+        if let Some(found) = self.forgotten(rules, address, scopes, filter, now) {
+            return Ok(Some(found));
+        }
         let key = address.key();
         let judge = |standing: &_, scope: &_| rules.judge(key, standing, scope, filter, now);
         self.weightiest(address, scopes, judge, |live| live.reason)
@@ -251,11 +263,27 @@ impl Reader {
         filter: &Filter,
         now: Time,
     ) -> Result<Option<Reason>, StoreError> {
+        if let Some(found) = self.forgotten(rules, address, scopes, filter, now) {
+            return Ok(Some(found.reason));
+        }
         let judge = |standing: &_, scope: &_| {
             rules.verdict(address.key(), &Gist::of(standing), scope, filter, now)
         };
         let live = self.weightiest(address, scopes, judge, |live| live.reason)?;
         Ok(live.map(|live| live.reason))
+    }
+
+    /// The verdict on an address of which no more is known than that.
+    fn forgotten(
+        &self,
+        rules: &Rules,
+        address: &Address,
+        scopes: &[Scope],
+        filter: &Filter,
+        now: Time,
+    ) -> Option<Suppression> {
+        let found = self.forgotten.suppression(address, scopes, filter, now)?;
+        rules.never.entry(address.key()).is_none().then_some(found)
     }
 
     /// Every answer to an MTA, a program or an operator comes from here.

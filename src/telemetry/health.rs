@@ -16,6 +16,11 @@ pub fn totals(standings: u64, quarantined: u64, set_aside: usize) {
     gauge!("suppressd_quarantine_elements").set(quarantined as f64);
 }
 
+/// How many addresses were forgotten.
+pub fn forgotten(addresses: usize) {
+    gauge!("suppressd_forgotten_addresses").set(addresses as f64);
+}
+
 /// Masses of new suppressions that are held back, and how many suppressions those are.
 pub fn held(masses: usize, suppressions: u64) {
     gauge!("suppressd_held_masses").set(masses as f64);

@@ -17,6 +17,23 @@ pub fn journal_torn(bytes: u64) {
     );
 }
 
+/// People who were forgotten are erased.
+pub fn erased(people: usize, segments: u64, elements: u64, quarantined: u64, keys: u64) {
+    info!(
+        people,
+        segments,
+        elements,
+        quarantined,
+        keys,
+        "forget: erased what was told of those who were forgotten"
+    );
+}
+
+/// People who were forgotten are not erased yet.
+pub fn erase_failed(error: impl Display) {
+    error!(%error, "forget: not all is erased yet; it is tried again, and at the next start");
+}
+
 /// A directory of the state belongs to somebody else, and others than we may look into it.
 pub fn open_to_others(dir: &std::path::Path) {
     let dir = dir.display();

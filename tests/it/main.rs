@@ -26,6 +26,7 @@ mod facts;
 mod feeds;
 mod fleet;
 mod fleet_login;
+mod forget;
 mod formats;
 mod forwards;
 mod health;

@@ -68,6 +68,16 @@ pub enum Hash {
     Md5,
 }
 
+impl Hash {
+    /// Its name, as the configuration has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Hash::Sha256 => "sha256",
+            Hash::Md5 => "md5",
+        }
+    }
+}
+
 /// Why a format cannot carry an address. Such addresses are left out, counted and reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]

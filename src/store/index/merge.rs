@@ -4,9 +4,10 @@ use std::io;
 use std::sync::Arc;
 
 use super::draft::Draft;
-use super::row::{Name, Row, place};
+use super::row::{Name, Row, address_of, place};
 use super::run::Run;
 use crate::model::Position;
+use crate::store::keys::Hash;
 use crate::store::tiers;
 
 /// So many runs of a size become one.
@@ -68,16 +69,22 @@ fn each<T: Copy + Ord>(
     }
 }
 
-/// Writes the rows and pairs of runs into one, without what lies before `start`.
+/// Writes the rows and pairs of runs into one, without what lies before `start`, and what is of
+/// those that are `gone`.
 ///
 /// # Errors
 /// When the disk fails, or a run is damaged.
-pub(super) fn write(runs: &[Arc<Run>], start: Position, mut draft: Draft) -> io::Result<()> {
+pub(super) fn write(
+    runs: &[Arc<Run>],
+    start: Position,
+    gone: &[Hash],
+    mut draft: Draft,
+) -> io::Result<()> {
     let mut last: Option<(Row, u8)> = None;
     each(runs, Run::row_blocks, Run::block, |(row, origins)| {
         match &mut last {
             Some((same, known)) if *same == row => *known |= origins,
-            _ if place(&row).record < start => {}
+            _ if place(&row).record < start || gone.iter().any(|of| row.starts_with(of)) => {}
             before => {
                 if let Some((row, origins)) = before.replace((row, origins)) {
                     draft.row(&row, origins)?;
@@ -91,7 +98,8 @@ pub(super) fn write(runs: &[Arc<Run>], start: Position, mut draft: Draft) -> io:
     }
     let mut last: Option<Name> = None;
     each(runs, Run::name_blocks, Run::name_block, |name| {
-        if last.replace(name) == Some(name) { Ok(()) } else { draft.name(&name) }
+        let again = last.replace(name) == Some(name);
+        if again || gone.contains(&address_of(&name)) { Ok(()) } else { draft.name(&name) }
     })?;
     draft.finish().map(drop)
 }

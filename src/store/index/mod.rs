@@ -31,10 +31,10 @@ pub use verify::verify_index;
 
 use super::checkpoints::remove_drafts;
 use super::codec::EventRef;
-use super::keys::Hash;
+use super::keys::{Hash, hash};
 use super::{Reach, StoreError};
 use crate::journal::{private_dir, sync_dir};
-use crate::model::{EventId, Position, QuarantineId};
+use crate::model::{Address, EventId, Position, QuarantineId};
 use crate::store::sealed::Flaw;
 use crate::telemetry;
 
@@ -267,7 +267,7 @@ impl Index {
         let (Some(first), Some(last)) = (runs.first(), runs.last()) else { return Ok(()) };
         let stretch = (first.from, last.to);
         let rows = runs.iter().map(|run| run.rows).sum();
-        let write = || merge::write(&runs, start, Draft::begin(&self.dir, stretch, rows)?);
+        let write = || merge::write(&runs, start, &[], Draft::begin(&self.dir, stretch, rows)?);
         let run = self.made(stretch, write()).inspect_err(|_| self.look_for_damage(&runs))?;
         let run = Arc::new(run);
         let mut inner = self.write();
@@ -278,6 +278,36 @@ impl Index {
         inner.runs.insert(at, run);
         drop(inner);
         runs.iter().try_for_each(|run| gone(&run.path))
+    }
+
+    /// Takes out of the runs what is of these addresses; nobody makes one of several meanwhile.
+    /// Each that has any of it is written anew, in the place of its file.
+    ///
+    /// # Errors
+    /// When the disk fails: then some are without it.
+    pub fn erase(&self, people: &[Address]) -> io::Result<()> {
+        let gone: Vec<Hash> = people.iter().map(|it| hash(it.key())).collect();
+        let (runs, start) = {
+            let inner = self.read();
+            (inner.runs.clone(), inner.start)
+        };
+        for old in runs {
+            let told = |error| {
+                self.look_for_damage(std::slice::from_ref(&old));
+                error
+            };
+            if !old.has_any_of(&gone).map_err(told)? {
+                continue;
+            }
+            let stretch = (old.from, old.to);
+            let draft = Draft::begin(&self.dir, stretch, old.rows)?;
+            let written = merge::write(&[Arc::clone(&old)], start, &gone, draft);
+            let run = Arc::new(self.made(stretch, written)?);
+            let mut inner = self.write();
+            let same = inner.runs.iter_mut().find(|run| Arc::ptr_eq(run, &old));
+            same.into_iter().for_each(|place| *place = Arc::clone(&run));
+        }
+        Ok(())
     }
 
     /// Forgets what lies before the journal's start.

@@ -15,7 +15,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::row::{EVENT, Event, NAME, Name, ROW, Row, event_of, hashes, rows_of};
+use super::row::{EVENT, Event, NAME, Name, ROW, Row, address_of, event_of, hashes, rows_of};
 use crate::model::Position;
 use crate::store::filter::Filter;
 use crate::store::keys::Hash;
@@ -122,6 +122,22 @@ impl Run {
             names.iter().filter(|name| name.starts_with(&message)).for_each(&mut *each);
         }
         Ok(())
+    }
+
+    /// Whether it has anything of one of these addresses.
+    ///
+    /// # Errors
+    /// When a block is damaged.
+    pub(super) fn has_any_of(&self, addresses: &[Hash]) -> io::Result<bool> {
+        let mut found = false;
+        for address in addresses {
+            self.rows_of(address, &mut |_, _| found = true)?;
+        }
+        for number in 0..self.name_blocks() {
+            let names = if found { return Ok(true) } else { self.name_block(number)? };
+            found = names.iter().any(|name| addresses.contains(&address_of(name)));
+        }
+        Ok(found)
     }
 
     /// Reads every block; says how many there are.

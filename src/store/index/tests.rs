@@ -193,3 +193,35 @@ fn what_a_newer_version_wrote_is_left_as_it_is() {
     assert_eq!(fs::read(&file).unwrap(), bytes);
     assert!(verify_index(dir.path()).unwrap()[0].problem.as_ref().unwrap().contains("newer"));
 }
+
+#[test]
+fn whom_it_erases_is_in_no_run_and_all_others_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = open(dir.path());
+    let ann = Address::parse("ann@one.test").unwrap();
+    let of_ann = hash(ann.key());
+    for step in 0..3 {
+        let numbers = step * 400..(step + 1) * 400;
+        tell(&index, numbers.clone());
+        if step != 1 {
+            let rows = BTreeMap::from([(row(of_ann, id(step), at(numbers.start)), 1)]);
+            index.add(rows, BTreeSet::from([name(address(step), of_ann)]));
+        }
+        index.flush(at(numbers.end).record).unwrap();
+    }
+    let sizes = || {
+        let files = files(dir.path()).unwrap().into_iter();
+        files.map(|(.., path)| fs::metadata(path).unwrap().len()).collect::<Vec<_>>()
+    };
+    let before = sizes();
+    assert_eq!(index.events_of(of_ann).unwrap().count(), 2);
+    index.erase(&[ann]).unwrap();
+    for index in [&index, &open(dir.path())] {
+        assert_eq!(index.events_of(of_ann).unwrap().count(), 0);
+        assert!(!index.addresses_of(address(2)).unwrap().contains(&of_ann));
+        assert_eq!(index.covered(), at(1_200).record);
+        assert_told(index, 0..1_200);
+    }
+    let is_smaller: Vec<bool> = before.iter().zip(sizes()).map(|(b, now)| now < *b).collect();
+    assert_eq!(is_smaller, [true, false, true]);
+}

@@ -1,0 +1,372 @@
+//! Who was forgotten: keyed hashes of addresses, and why each is suppressed all the same.
+//!
+//! Beside them, until it is done, the addresses that are still to be erased: they are in the
+//! journal until then. Nothing here erases anything. Both files are small, and written as a whole.
+
+mod form;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use hmac::{Hmac, KeyInit, Mac as _};
+use ring::rand::{SecureRandom, SystemRandom};
+use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+
+use crate::model::{Address, Filter, Reason, Scope, Suppression, Time, Until};
+use crate::rules::Finding;
+
+pub use form::HASHES;
+
+const KEY_BYTES: usize = 32;
+/// What a suppression says of itself that is known by a hash alone.
+const NOTE: &str = "forgotten, suppressed";
+
+type Hash = [u8; 32];
+
+/// Who was forgotten, and who is still to be erased.
+pub struct Forgotten {
+    state: PathBuf,
+    inner: RwLock<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    /// Made with the first who is forgotten.
+    key: Option<[u8; KEY_BYTES]>,
+    people: HashMap<Hash, Person>,
+    pending: BTreeMap<String, Pending>,
+}
+
+/// What is still known of somebody who was forgotten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// Why the address is suppressed; for each scope and reason one.
+    pub grounds: Vec<KeptGround>,
+    /// When they were forgotten.
+    pub since: Time,
+    /// When something was last told of them, behind that.
+    pub last: Option<Time>,
+    /// How often something was told of them behind that.
+    pub told: u64,
+    /// Their rows in exports of hashes, by what makes the hash.
+    pub rows: HashRows,
+}
+
+/// Why somebody is suppressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptGround {
+    /// Where.
+    pub scope: Scope,
+    /// Why.
+    pub reason: Reason,
+    /// Since when.
+    pub since: Time,
+    /// Until when.
+    pub until: Until,
+}
+
+impl KeptGround {
+    /// What is found to suppress in a scope.
+    pub fn of(scope: Scope, found: &Finding) -> KeptGround {
+        KeptGround { scope, reason: found.reason, since: found.since, until: found.until }
+    }
+
+    /// Whether a filter admits it. Which source told it is forgotten too: so none can be wanted
+    /// alone.
+    pub fn is_admitted(&self, filter: &Filter) -> bool {
+        let admits = filter.reasons.is_empty() || filter.reasons.contains(&self.reason);
+        admits && filter.admits_scope(&self.scope)
+    }
+}
+
+/// Keys of rows in exports of hashes, by what makes the hash.
+pub type HashRows = BTreeMap<String, Vec<String>>;
+
+/// Somebody who is to be forgotten.
+#[derive(Clone, Debug)]
+pub struct ToForget {
+    /// Who.
+    pub address: Address,
+    /// Why they are suppressed.
+    pub grounds: Vec<KeptGround>,
+    /// Their rows in exports of hashes.
+    pub rows: HashRows,
+}
+
+/// In which segments an address is still to be erased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pending {
+    /// The first that may have it.
+    pub from: u32,
+    /// The last that something was told in since it was forgotten.
+    pub to: u32,
+    /// Whether more than the journal may have it.
+    pub everywhere: bool,
+}
+
+/// What was told of somebody who was forgotten.
+#[derive(Clone, Debug)]
+pub struct ToldLater {
+    /// Of whom.
+    pub address: Address,
+    /// The segment that it is in.
+    pub segment: u32,
+    /// What it suppresses, if it does.
+    pub ground: Option<KeptGround>,
+    /// When it came.
+    pub received: Time,
+}
+
+impl Forgotten {
+    /// Those of a state directory.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or is in no form that this version has written: whoever is
+    /// forgotten in it would be mailed again.
+    pub fn open(state: &Path) -> io::Result<Forgotten> {
+        let forgotten = Forgotten::look(state)?;
+        let mut inner = forgotten.write();
+        let before = inner.pending.len();
+        // Of whom there is no hash, nothing was changed yet: a crash came before it began, and
+        // without a hash nobody would be suppressed.
+        let mut pending = std::mem::take(&mut inner.pending);
+        pending.retain(|address, _| inner.find(address).is_some());
+        inner.pending = pending;
+        if inner.pending.len() != before {
+            form::save_pending(state, &inner.pending)?;
+        }
+        drop(inner);
+        Ok(forgotten)
+    }
+
+    /// The same, for whoever changes nothing.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn look(state: &Path) -> io::Result<Forgotten> {
+        let inner = RwLock::new(form::read(state)?);
+        Ok(Forgotten { state: state.to_owned(), inner })
+    }
+
+    /// Nobody, of no directory.
+    pub fn nobody() -> Forgotten {
+        Forgotten { state: PathBuf::new(), inner: RwLock::default() }
+    }
+
+    /// Forgets people: durably, before anything of them is erased.
+    ///
+    /// # Errors
+    /// When the disk fails; then they may be forgotten all the same.
+    pub fn forget(&self, people: Vec<ToForget>, now: Time) -> io::Result<()> {
+        let mut inner = self.write();
+        if inner.key.is_none() {
+            let mut key = [0; KEY_BYTES];
+            SystemRandom::new().fill(&mut key).map_err(|_| io::Error::other("no random bytes"))?;
+            inner.key = Some(key);
+        }
+        for ToForget { address, .. } in &people {
+            let pending = inner.pending.entry(address.key().to_owned());
+            let pending = pending.or_insert(Pending { from: 0, to: 0, everywhere: true });
+            (pending.from, pending.everywhere) = (0, true);
+        }
+        form::save_pending(&self.state, &inner.pending)?;
+        for ToForget { address, grounds, rows } in people {
+            let Some(hash) = inner.hash(address.key()) else { continue };
+            let person = inner.people.entry(hash).or_insert_with(|| Person::new(now));
+            grounds.into_iter().for_each(|ground| person.add(ground));
+            person.rows.extend(rows);
+        }
+        form::save_people(&self.state, &inner)
+    }
+
+    /// Adds why people are suppressed who were forgotten.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn add(&self, grounds: Vec<(&Address, KeptGround)>) -> io::Result<()> {
+        let mut inner = self.write();
+        for (address, ground) in grounds {
+            if let Some(person) = inner.find_mut(address.key()) {
+                person.add(ground);
+            }
+        }
+        form::save_people(&self.state, &inner)
+    }
+
+    /// Ends that somebody is suppressed who was forgotten, as far as the filter admits.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn lift(&self, address: &Address, filter: &Filter) -> io::Result<()> {
+        let mut inner = self.write();
+        let Some(person) = inner.find_mut(address.key()) else { return Ok(()) };
+        person.grounds.retain(|ground| !ground.is_admitted(filter));
+        form::save_people(&self.state, &inner)
+    }
+
+    /// Whether they were forgotten.
+    pub fn has(&self, address: &str) -> bool {
+        self.read().find(address).is_some()
+    }
+
+    /// What is known of somebody who was forgotten.
+    pub fn person(&self, address: &str) -> Option<Person> {
+        self.read().find(address).cloned()
+    }
+
+    /// Why an address that was forgotten is suppressed in one of these scopes.
+    pub fn suppression(
+        &self,
+        address: &Address,
+        scopes: &[Scope],
+        filter: &Filter,
+        now: Time,
+    ) -> Option<Suppression> {
+        let inner = self.read();
+        let in_scope = |ground: &&KeptGround| scopes.contains(&ground.scope);
+        let live = inner.find(address.key())?.live(filter, now).filter(in_scope);
+        let KeptGround { scope, reason, since, until } = live.min_by_key(|it| it.reason)?.clone();
+        Some(Suppression {
+            address: address.received().into(),
+            scope,
+            reason,
+            since,
+            until,
+            sources: Vec::new(),
+            note: Some(NOTE.into()),
+        })
+    }
+
+    /// The rows that one of them has in exports of these hashes, while suppressed.
+    pub fn rows_of(&self, address: &str, hash: &str, filter: &Filter, now: Time) -> Vec<String> {
+        let inner = self.read();
+        let person = inner.find(address);
+        person.map_or(Vec::new(), |person| person.live_rows(hash, filter, now).to_vec())
+    }
+
+    /// The rows that all of them have there.
+    pub fn rows(&self, hash: &str, filter: &Filter, now: Time) -> Vec<String> {
+        let inner = self.read();
+        let rows = inner.people.values().flat_map(|it| it.live_rows(hash, filter, now));
+        rows.cloned().collect()
+    }
+
+    /// How many were forgotten.
+    pub fn count(&self) -> usize {
+        self.read().people.len()
+    }
+
+    /// Notes what was told of people who were forgotten, and where, so that it is erased soon.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn tell(&self, told: Vec<ToldLater>) -> io::Result<()> {
+        let mut inner = self.write();
+        for ToldLater { address, segment, ground, received } in told {
+            let new = Pending { from: segment, to: segment, everywhere: false };
+            let pending = inner.pending.entry(address.key().to_owned()).or_insert(new);
+            (pending.from, pending.to) = (pending.from.min(segment), pending.to.max(segment));
+            let Some(person) = inner.find_mut(address.key()) else { continue };
+            person.last = person.last.max(Some(received));
+            person.told = person.told.saturating_add(1);
+            ground.into_iter().for_each(|ground| person.add(ground));
+        }
+        form::save_pending(&self.state, &inner.pending)?;
+        form::save_people(&self.state, &inner)
+    }
+
+    /// What is still to be erased.
+    pub fn pending(&self) -> BTreeMap<String, Pending> {
+        self.read().pending.clone()
+    }
+
+    /// Whether there is anybody of whom more than the journal may have something.
+    pub fn is_erasing(&self) -> bool {
+        self.read().pending.values().any(|pending| pending.everywhere)
+    }
+
+    /// Whether more than the journal may still have an address.
+    pub fn is_everywhere(&self, address: &str) -> bool {
+        self.read().pending.get(address).is_some_and(|pending| pending.everywhere)
+    }
+
+    /// Notes that these are erased from the segments before `below`, and from all else.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn erased(&self, done: &BTreeMap<String, Pending>, below: u32) -> io::Result<()> {
+        let mut inner = self.write();
+        inner.pending.retain(|address, pending| {
+            let Some(done) = done.get(address) else { return true };
+            // Asked for once more meanwhile, it begins again.
+            let is_new = pending.everywhere && !done.everywhere;
+            if !is_new {
+                *pending = Pending { from: below, everywhere: false, ..*pending };
+            }
+            is_new || pending.to >= below
+        });
+        form::save_pending(&self.state, &inner.pending)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Inner> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Inner> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Person {
+    fn new(since: Time) -> Person {
+        Person { grounds: Vec::new(), since, last: None, told: 0, rows: HashRows::new() }
+    }
+
+    /// Of two of one scope and reason, the earlier beginning and the later end count.
+    fn add(&mut self, ground: KeptGround) {
+        let same = |known: &&mut KeptGround| {
+            (&known.scope, known.reason) == (&ground.scope, ground.reason)
+        };
+        match self.grounds.iter_mut().find(same) {
+            Some(known) => {
+                known.since = known.since.min(ground.since);
+                known.until = known.until.max(ground.until);
+            }
+            None => self.grounds.push(ground),
+        }
+    }
+
+    fn live(&self, filter: &Filter, now: Time) -> impl Iterator<Item = &KeptGround> {
+        let is_live =
+            move |ground: &&KeptGround| ground.is_admitted(filter) && ground.until.holds_at(now);
+        self.grounds.iter().filter(is_live)
+    }
+
+    fn live_rows(&self, hash: &str, filter: &Filter, now: Time) -> &[String] {
+        let is_live = self.live(filter, now).next().is_some();
+        self.rows.get(hash).filter(|_| is_live).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Inner {
+    fn hash(&self, address: &str) -> Option<Hash> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key?).ok()?;
+        mac.update(address.as_bytes());
+        Some(mac.finalize().into_bytes().into())
+    }
+
+    fn find(&self, address: &str) -> Option<&Person> {
+        self.people.get(&self.hash(address)?)
+    }
+
+    fn find_mut(&mut self, address: &str) -> Option<&mut Person> {
+        let hash = self.hash(address)?;
+        self.people.get_mut(&hash)
+    }
+}

@@ -1,0 +1,168 @@
+//! What is kept of the forgotten, over restarts and in its first form.
+
+use std::fs;
+
+use super::form::PENDING;
+use super::*;
+
+fn ann() -> Address {
+    Address::parse("Ann@one.test").unwrap()
+}
+
+fn at(seconds: i64) -> Time {
+    Time::from_seconds(seconds)
+}
+
+fn ground(reason: Reason, until: Until) -> KeptGround {
+    KeptGround { scope: Scope::Global, reason, since: at(5), until }
+}
+
+fn with_ann(state: &Path, grounds: Vec<KeptGround>) -> Forgotten {
+    let forgotten = Forgotten::open(state).unwrap();
+    let rows = HashRows::from([("sha256".to_owned(), vec!["abc".to_owned()])]);
+    forgotten.forget(vec![ToForget { address: ann(), grounds, rows }], at(9)).unwrap();
+    forgotten
+}
+
+fn found(forgotten: &Forgotten, now: Time) -> Option<Reason> {
+    let found = forgotten.suppression(&ann(), &[Scope::Global], &Filter::default(), now);
+    found.map(|suppression| suppression.reason)
+}
+
+#[test]
+fn who_is_forgotten_stays_suppressed_by_a_hash_alone() {
+    let state = tempfile::tempdir().unwrap();
+    let lasting = ground(Reason::HardBounce, Until::Forever);
+    with_ann(state.path(), vec![ground(Reason::Complaint, Until::At(at(20))), lasting]);
+    let again = Forgotten::open(state.path()).unwrap();
+    let later = [at(9), at(20)].map(|now| found(&again, now));
+    let first = Reason::Complaint.min(Reason::HardBounce);
+    assert_eq!(later, [Some(first), Some(Reason::HardBounce)]);
+    let rows = |hash: &str| again.rows(hash, &Filter::default(), at(9));
+    assert_eq!((rows("sha256"), rows("md5")), (vec!["abc".to_owned()], vec![]));
+    assert!(!again.has("bob@one.test"));
+    again.erased(&again.pending(), 1).unwrap();
+    assert!(!state.path().join(PENDING).exists());
+    let text = fs::read_to_string(state.path().join(HASHES)).unwrap();
+    assert!(!text.to_lowercase().contains("ann@"), "{text}");
+    let complaints = Filter { reasons: vec![Reason::Complaint], ..Filter::default() };
+    again.lift(&ann(), &complaints).unwrap();
+    assert_eq!(found(&again, at(9)), Some(Reason::HardBounce));
+    again.lift(&ann(), &Filter::default()).unwrap();
+    let again = Forgotten::open(state.path()).unwrap();
+    assert_eq!(found(&again, at(9)), None);
+    assert_eq!(again.rows_of("ann@one.test", "sha256", &Filter::default(), at(9)), vec![""; 0]);
+}
+
+#[test]
+fn nobody_is_erased_of_whom_there_is_no_hash() {
+    let state = tempfile::tempdir().unwrap();
+    with_ann(state.path(), vec![]);
+    assert_eq!(Forgotten::open(state.path()).unwrap().pending().len(), 1);
+    fs::remove_file(state.path().join(HASHES)).unwrap();
+    assert_eq!(Forgotten::open(state.path()).unwrap().pending().len(), 0);
+    assert!(!state.path().join(PENDING).exists());
+}
+
+#[test]
+fn what_is_told_behind_it_counts_and_is_to_be_erased() {
+    let state = tempfile::tempdir().unwrap();
+    let forgotten = with_ann(state.path(), vec![]);
+    let told = |segment, reason| ToldLater {
+        address: ann(),
+        segment,
+        ground: Some(ground(reason, Until::Forever)),
+        received: at(9),
+    };
+    let begun = forgotten.pending();
+    forgotten.tell(vec![told(7, Reason::HardBounce)]).unwrap();
+    // What came in a segment that was not looked at is left.
+    forgotten.erased(&begun, 7).unwrap();
+    let left = |from| Pending { from, to: 7, everywhere: false };
+    assert_eq!(forgotten.pending()["ann@one.test"], left(7));
+    forgotten.tell(vec![told(4, Reason::SoftBounces)]).unwrap();
+    let again = Forgotten::open(state.path()).unwrap();
+    assert_eq!(again.pending()["ann@one.test"], left(4));
+    let person = again.person(ann().key()).unwrap();
+    assert_eq!((person.told, person.last), (2, Some(at(9))));
+    assert_eq!(found(&again, at(9)), Some(Reason::HardBounce.min(Reason::SoftBounces)));
+    again.erased(&again.pending(), 8).unwrap();
+    assert_eq!(again.pending().len(), 0);
+}
+
+#[test]
+fn who_is_forgotten_again_meanwhile_is_erased_again() {
+    let state = tempfile::tempdir().unwrap();
+    let forgotten = with_ann(state.path(), vec![]);
+    let begun = forgotten.pending();
+    forgotten.erased(&begun, 3).unwrap();
+    forgotten
+        .tell(vec![ToldLater { address: ann(), segment: 3, ground: None, received: at(9) }])
+        .unwrap();
+    let begun = forgotten.pending();
+    with_ann(state.path(), vec![]);
+    let forgotten = Forgotten::open(state.path()).unwrap();
+    forgotten.erased(&begun, 4).unwrap();
+    assert!(forgotten.is_everywhere("ann@one.test"));
+}
+
+/// As the first version wrote it; a later one must read it for good.
+const FIRST: &str = concat!(
+    r#"{"form":1,"#,
+    r#""key":"1de81fb2416750aecbc24ee82926cbec0b88f63797294d088971ec6ace357269","#,
+    r#""sum":"1e8c88ff"}"#,
+    "\n",
+    r#"{"hash":"1adaef01e2c5eb1e9afad23b121904ed2b99b93fdd6e080ff1f01d26e7c0248e","#,
+    r#""grounds":[{"scope":"stream:news","reason":"hard_bounce","#,
+    r#""since":"2026-11-20T10:32:11Z","until":"2027-01-01T00:00:00Z"}],"#,
+    r#""since":"2026-11-28T04:25:06.429128435Z","last":null,"told":2,"#,
+    r#""rows":{"md5":["5d41"]}}"#,
+    "\n",
+);
+const FIRST_PENDING: &str = r#"{"form":1,"sum":"e4f84c7f"}
+{"address":"zanna.gone@victim.test","from":3,"to":4,"everywhere":true}
+"#;
+
+#[test]
+fn what_the_first_form_has_is_read_and_a_newer_one_refused() {
+    let state = tempfile::tempdir().unwrap();
+    fs::write(state.path().join(HASHES), FIRST).unwrap();
+    fs::write(state.path().join(PENDING), FIRST_PENDING).unwrap();
+    let forgotten = Forgotten::open(state.path()).unwrap();
+    let person = forgotten.person("zanna.gone@victim.test").unwrap();
+    let ground = &person.grounds[0];
+    assert_eq!(
+        (ground.scope.to_string(), ground.reason),
+        ("stream:news".into(), Reason::HardBounce)
+    );
+    assert!(matches!(ground.until, Until::At(_)) && person.told == 2 && person.last.is_none());
+    assert!(forgotten.is_erasing());
+    // What is written again is the same.
+    forgotten.add(vec![]).unwrap();
+    assert_eq!(fs::read_to_string(state.path().join(HASHES)).unwrap(), FIRST);
+    for name in [HASHES, PENDING] {
+        fs::write(state.path().join(name), "{\"form\":2}\n").unwrap();
+        let error = Forgotten::open(state.path()).err().unwrap().to_string();
+        assert!(error.contains(name) && error.contains("newer version"), "{error}");
+        fs::remove_file(state.path().join(name)).unwrap();
+    }
+}
+
+#[test]
+fn every_damage_is_found() {
+    let state = tempfile::tempdir().unwrap();
+    with_ann(state.path(), vec![ground(Reason::Complaint, Until::Forever)]);
+    for name in [HASHES, PENDING] {
+        let path = state.path().join(name);
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            fs::write(&path, &bytes).unwrap();
+            assert!(Forgotten::look(state.path()).is_err(), "{name}, byte {at}");
+        }
+        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        assert!(Forgotten::look(state.path()).is_err(), "{name}, cut");
+        fs::write(&path, &whole).unwrap();
+    }
+}
