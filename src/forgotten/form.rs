@@ -186,7 +186,7 @@ fn lines(path: &Path) -> io::Result<Option<(Head, Vec<String>)>> {
         return Err(strange("a newer version of suppressd wrote it: start that version again"));
     }
     let head: Head = serde_json::from_value(head).map_err(|_| strange(DAMAGED))?;
-    if head.sum != sum(head.key.as_deref(), rest) {
+    if head.form != FORM || head.sum != sum(head.key.as_deref(), rest) {
         return Err(strange(DAMAGED));
     }
     Ok(Some((head, rest.lines().map(str::to_owned).collect())))
