@@ -117,8 +117,8 @@ fn rows_have_the_fields_of_the_contract() {
     assert_eq!(row, expected);
     let (code, rows) = daemon.answer(&["lookup", "USER@example.com", "other@example.com"]);
     assert_eq!((code, rows.len()), (3, 2));
-    assert_keys(&rows[0], SUPPRESSION, &["suppressed", "never", "exports"]);
-    assert_keys(&rows[1], SUPPRESSION, &["suppressed", "never", "exports"]);
+    assert_keys(&rows[0], SUPPRESSION, &["suppressed", "never", "forgotten", "exports"]);
+    assert_keys(&rows[1], SUPPRESSION, &["suppressed", "never", "forgotten", "exports"]);
     assert_eq!(rows[0]["since"], "2026-06-15T10:32:11.500Z");
     assert_eq!((&rows[1]["suppressed"], &rows[1]["reason"]), (&json!(false), &Value::Null));
     assert_eq!(daemon.answer(&["lookup", "other@example.com"]).0, 0);
@@ -254,7 +254,7 @@ fn a_lift_covers_the_past_and_nothing_that_follows() {
 /// `explain` after three bounces and a lift.
 fn explanation(row: &Value) {
     let keys = "address suppressed suppression never known scopes rules events events_left_out \
-                exports";
+                exports forgotten";
     assert_keys(row, keys, &["lifted_before_told"]);
     assert_keys(&row["suppression"], SUPPRESSION, &[]);
     assert_eq!(row["events"].as_array().unwrap().len(), 4);

@@ -366,6 +366,8 @@ fn a_cut_that_costs_what_was_acknowledged_is_told_so() {
         // What is told from now on is kept.
         assert_eq!(notify(daemon.http, &event("complaint", "new@x.test", "n", 9)).status, 200);
         daemon.until_suppressed("new@x.test");
+        // What the file has of the lost part stays there until somebody says otherwise.
+        daemon.rows(&["export", "--force"]);
         daemon.stop();
         for damaged in files(&home.state().join("quarantine")) {
             fs::remove_file(damaged).unwrap();
