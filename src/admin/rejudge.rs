@@ -60,8 +60,7 @@ impl Admin {
 
 impl Run {
     fn new(admin: Arc<Admin>, to: Replies, apply: bool) -> Result<Run, Failure> {
-        let rules = format!("{} {:?}", env!("CARGO_PKG_VERSION"), admin.reader.reading().judge);
-        let rules = HEXLOWER.encode(&Sha256::digest(rules)[..8]);
+        let rules = rules_of(&admin);
         let (now, start) = (clock::now(), admin.reader.journal_start()?);
         let end = admin.reader.totals()?.applied;
         let (waiting, rows) = (Vec::new(), Vec::new());
@@ -84,7 +83,8 @@ impl Run {
     }
 
     fn go(mut self) -> Result<(), Failure> {
-        let from = if self.apply { self.left_at()? } else { self.start };
+        let left = if self.apply { self.left_at()? } else { None };
+        let from = left.unwrap_or_default().max(self.start);
         let filter = EventFilter { judged: true, ..EventFilter::default() };
         let reader = self.admin.reader.clone();
         let mut scan = reader.events_from(filter, (from, 0))?;
@@ -115,7 +115,7 @@ impl Run {
             "held": self.held,
             "applied": self.apply,
             "from": from.to_string(),
-            "resumed": from > self.start,
+            "resumed": left.is_some(),
         });
         self.send(Reply::Row { row: summary })
     }
@@ -181,6 +181,10 @@ impl Run {
     /// Hands in what waits, and tells its rows when it is applied. `at`: where to go on after a
     /// kill; `None`: nowhere, it is done.
     fn flush(&mut self, at: Option<Position>) -> Result<(), Failure> {
+        if self.rules != rules_of(&self.admin) {
+            let what = "the rules were changed meanwhile; what was told before is by the old ones";
+            return Err(Failure::failed(format!("{what}: run rejudge again")));
+        }
         if self.apply {
             let state = at.map_or(String::new(), |at| format!("{} {}", at.as_u64(), self.rules));
             let (source, waiting) = (SourceName::operator(), std::mem::take(&mut self.waiting));
@@ -217,12 +221,11 @@ impl Run {
         Ok(held.map(|held| held.mass))
     }
 
-    /// Where a run by the same rules was broken off, else the beginning.
-    fn left_at(&self) -> Result<Position, Failure> {
+    /// Where a run by the same rules was broken off, if one was.
+    fn left_at(&self) -> Result<Option<Position>, Failure> {
         let state = self.admin.reader.cursor(&SourceName::operator(), FEED)?.unwrap_or_default();
         let left = state.split_once(' ').filter(|(_, rules)| *rules == self.rules);
-        let at = left.and_then(|(at, _)| at.parse().ok()).map(Position::from_u64);
-        Ok(at.unwrap_or_default().max(self.start))
+        Ok(left.and_then(|(at, _)| at.parse().ok()).map(Position::from_u64))
     }
 
     fn progress(&mut self, at: Position) -> Result<(), Failure> {
@@ -236,6 +239,12 @@ impl Run {
     fn send(&self, reply: Reply) -> Result<(), Failure> {
         self.to.blocking_send(reply).map_err(unheard)
     }
+}
+
+/// By which rules failures are judged now, in short.
+fn rules_of(admin: &Admin) -> String {
+    let rules = format!("{} {:?}", env!("CARGO_PKG_VERSION"), admin.reader.reading().judge);
+    HEXLOWER.encode(&Sha256::digest(rules)[..8])
 }
 
 /// What stands for an address among those that were seen.

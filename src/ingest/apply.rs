@@ -293,6 +293,7 @@ impl Merge<'_> {
         let (address, scope) = (event.address.key(), &event.scope);
         let before = self.live(address, &standing);
         let spelling = event.address.received();
+        let lifts = matches!(fact, Fact::Lift(_));
         let has_changed = if event.origin == Origin::Import {
             // Merged again, ours is its date: the right one by now.
             let is_undated = event.undated && self.again.is_none();
@@ -302,6 +303,9 @@ impl Merge<'_> {
         };
         if !has_changed {
             return self.note_held_again(event, &standing);
+        }
+        if lifts {
+            self.free_lifted((address, scope), &mut standing)?;
         }
         let mut after = self.live(address, &standing);
         if before.is_empty() && !after.is_empty() {

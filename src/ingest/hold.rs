@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::apply::Merge;
 use crate::model::{
-    Event, EventKind, Held, Hold, MassId, Origin, Position, Reason, Scope, SourceName, Standing,
-    Time,
+    Event, EventKind, Filter, Held, Hold, MassId, Origin, Position, Reason, Scope, SourceName,
+    Standing, Time,
 };
 use crate::provider::{MassStep, OPERATOR};
 use crate::rules::Finding;
@@ -294,6 +294,26 @@ impl Merge<'_> {
             self.writer.put_standing(&mut self.batch, address, scope, &standing)?;
         }
         self.note_freed(id, address, scope)
+    }
+
+    /// Holds nothing back any more that is lifted.
+    pub(super) fn free_lifted(
+        &mut self,
+        (address, scope): (&str, &Scope),
+        standing: &mut Standing,
+    ) -> Result<(), StoreError> {
+        let held = standing.held().to_vec();
+        if held.is_empty() {
+            return Ok(());
+        }
+        let findings = self.rules.findings(address, standing, &Filter::default());
+        standing.free_unless(|reason, source| {
+            findings
+                .iter()
+                .filter(|finding| finding.lifted.is_none())
+                .any(|finding| finding.reason == reason && finding.sources.contains(source))
+        });
+        self.note_all_freed(&held, standing, address, scope)
     }
 
     /// Notes which masses no longer hold an address that they held before.

@@ -357,6 +357,11 @@ impl Standing {
         self.held.len() < before
     }
 
+    /// Holds back only what still stands.
+    pub fn free_unless(&mut self, stands: impl Fn(Reason, &SourceName) -> bool) {
+        self.held.retain(|held| stands(held.reason, &held.source));
+    }
+
     /// Drops what is held of that which is not there any more.
     pub(super) fn free_what_is_gone(&mut self) {
         let mut held = std::mem::take(&mut self.held);

@@ -250,3 +250,19 @@ fn masses_are_told_apart_as_the_table_says() {
     assert_eq!(held(&daemon), [(json!(1), Value::Null, json!(10))]);
     daemon.stop();
 }
+
+#[test]
+fn what_is_lifted_by_itself_is_of_no_mass() {
+    let home = Home::new(HOLD);
+    let daemon = home.start().ready();
+    tell(&daemon, "hard_bounce", "true.example", 0..23);
+    until_exported(&home, &daemon, 20);
+    for left in [2, 1, 0] {
+        let address = format!("u{}@true.example", 22 - left);
+        assert_eq!(daemon.answer(&["lift", &address]).0, 0);
+        let of = (left > 0).then(|| (json!(1), json!("true.example"), json!(left)));
+        assert_eq!(held(&daemon), Vec::from_iter(of));
+    }
+    assert_eq!(daemon.health(), "ready");
+    daemon.stop();
+}
