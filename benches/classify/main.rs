@@ -18,8 +18,11 @@ use suppressd::model::Fault;
 use suppressd::verdict::{Reply, Rulebook, Told};
 
 /// Statements in words of no server, and replies of many.
-const FIXTURES: [&str; 2] =
-    ["tests/fixtures/verdict/statements.tsv", "tests/fixtures/verdict/replies.tsv"];
+const FIXTURES: [&str; 3] = [
+    "tests/fixtures/verdict/statements.tsv",
+    "tests/fixtures/verdict/replies.tsv",
+    "tests/fixtures/verdict/wordings.tsv",
+];
 
 /// How often each reply is judged for the time.
 const ROUNDS: u32 = 200;

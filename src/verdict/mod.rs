@@ -6,16 +6,20 @@
 //!    the reply clearly says otherwise, no bin holds against the recipient;
 //! 3. codes of the sender's address and of its proofs; 4. words of the reply that name the cause;
 //! 5. an enhanced code that is strong by itself (RFC 3463, IANA's registry), the most exact one;
+//!    but where it calls the address dead and a hint at something else is nearly all that is said,
+//!    the hint;
 //! 6. words that hint; 7. a weak code; 8. the provider's word where it quotes no server; 9. the
 //!    reply code. What is left is unexplained. An administrator's rows come before all of it.
 //!
 //! Pure: no I/O, no clock. Never looks at the address: what a text echoes is cut out before.
 
 mod codes;
+mod fill;
 pub mod own;
 mod providers;
 mod rows;
 mod rulebook;
+mod sentences;
 mod text;
 mod tree;
 
@@ -95,8 +99,7 @@ impl Rulebook {
         match told {
             // What it calls passing and the reply calls dead is neither, for all that is known.
             Told::Within(class) if !narrows(judgement.class, class) => {
-                let is_dead = judgement.class.fault() == Fault::Recipient;
-                let contradicts = is_dead && class.fault() == Fault::Passing;
+                let contradicts = is_dead(judgement.class) && class.fault() == Fault::Passing;
                 Judgement::of_provider(if contradicts { Class::Unexplained } else { class })
             }
             _ => judgement,
@@ -122,7 +125,10 @@ impl Rulebook {
             let coded =
                 |least| code.filter(|(_, row)| row.weight >= least).map(|(_, row)| row.class);
             let worded = clear.map(|found| found.class(passing));
+            let hinted = word.as_ref().map(|found| found.class(passing));
+            let aside = || self.of_the_letter_or_room(reply, code);
             let said = coded(Weight::Final).or(worded).or(coded(Weight::Strong));
+            let said = said.or_else(|| aside().filter(|_| !hinted.is_some_and(is_dead)));
             let contradicts = match (class.fault(), said.map(Class::fault)) {
                 (Fault::Recipient, Some(Fault::Sender | Fault::Passing)) => true,
                 (Fault::Recipient, _) => transient,
@@ -139,7 +145,13 @@ impl Rulebook {
         if let Some(found) = clear {
             return Judgement::by(found, passing);
         }
-        if let Some(code) = code.filter(|code| code.1.weight == Weight::Strong) {
+        let outspoken = |row: &CodeRow| {
+            let few = reading.word_count() <= OUTSPOKEN_WORDS_MAX;
+            let hint = word.as_ref().filter(|_| few && !passing && is_dead(row.class));
+            hint.is_some_and(|found| !is_dead(found.rule.class))
+        };
+        let strong = code.filter(|code| code.1.weight == Weight::Strong);
+        if let Some(code) = strong.filter(|code| !outspoken(code.1)) {
             return Judgement::by_code(code, transient || reading.says_later());
         }
         if let Some(found) = &word {
@@ -149,6 +161,18 @@ impl Rulebook {
             return Judgement::by_code(code, transient || reading.says_later());
         }
         self.judge_by_reply(reply, reading.replies, told)
+    }
+
+    /// What codes say that are too weak to speak for themselves, and that no dead address has:
+    /// those of what the letter is like (X.6), and 552, which is about room.
+    fn of_the_letter_or_room(
+        &self,
+        reply: &Reply<'_>,
+        code: Option<(Enhanced, &CodeRow)>,
+    ) -> Option<Class> {
+        let letter = code.filter(|(code, _)| code.subject == 6).map(|(_, row)| row.class);
+        let room = || self.reply(reply.smtp.filter(|code| *code == 552)?).map(|row| row.class);
+        letter.or_else(room)
     }
 
     /// By the reply code, or by the provider's own word where it quotes no server. That word yields
@@ -192,6 +216,14 @@ impl Rulebook {
 
 /// The rule of a judgement by the provider's own word.
 const PROVIDERS: &str = "providers";
+
+/// Most words of a text that says little else than a hint. Where all that is said is "server busy",
+/// it is no slip that another code stands beside it; in a long text a hint may speak of anything.
+const OUTSPOKEN_WORDS_MAX: usize = 10;
+
+fn is_dead(class: Class) -> bool {
+    class.fault() == Fault::Recipient
+}
 
 /// Whether a class says more exactly what another one says.
 fn narrows(class: Class, other: Class) -> bool {

@@ -38,6 +38,9 @@ pub(super) struct File {
     pub(super) frames: Vec<String>,
     #[serde(default)]
     pub(super) group: Groups,
+    /// Groups of names: what describes a name stands before it without a comma or colon.
+    #[serde(default)]
+    pub(super) names: Vec<String>,
     #[serde(default)]
     pub(super) rule: Vec<RuleRow>,
     #[serde(default)]
@@ -64,6 +67,8 @@ pub(super) struct RuleRow {
     #[serde(default)]
     whole: bool,
     #[serde(default)]
+    named: bool,
+    #[serde(default)]
     soft: Option<String>,
 }
 
@@ -78,6 +83,11 @@ pub(super) struct Row {
 }
 
 impl Span {
+    /// Whether there are such codes, and failures have them.
+    pub(super) fn is_of_failures(self) -> bool {
+        self.class.is_none_or(|class| matches!(class, 4 | 5)) && self.first <= self.last
+    }
+
     /// Whether a code is one of these.
     pub(super) fn has(self, code: Enhanced) -> bool {
         self.subject == code.subject
@@ -105,6 +115,7 @@ pub(super) fn phrases(
             return Err(format!("the phrase {phrase:?} is too short"));
         }
         Ok(Rule {
+            goes_over: Reading::plain(phrase).contains(" . "),
             family,
             phrase: phrase.clone(),
             class: of,
@@ -113,6 +124,7 @@ pub(super) fn phrases(
             weak: row.weak,
             rank: row.rank,
             whole: row.whole,
+            named: row.named,
             soft,
             with: with.clone(),
         })
@@ -185,7 +197,8 @@ fn steps(piece: &str, groups: &Groups) -> Result<Vec<Step>, String> {
     let mut steps: Vec<Step> = Vec::new();
     let words = |text: &str| -> Vec<Step> {
         let plain = Reading::plain(text);
-        plain.split_whitespace().map(|word| Step::Word(word.to_owned())).collect()
+        let step = |word: &str| if word == "." { Step::End } else { Step::Word(word.to_owned()) };
+        plain.split_whitespace().map(step).collect()
     };
     let mut rest = piece;
     while let Some((before, group)) = rest.split_once('{') {
@@ -197,6 +210,13 @@ fn steps(piece: &str, groups: &Groups) -> Result<Vec<Step>, String> {
         rest = after;
     }
     steps.extend(words(rest));
+    // What stands beside a gap, or at either end, is no matter.
+    while steps.first() == Some(&Step::End) {
+        steps.remove(0);
+    }
+    while steps.last() == Some(&Step::End) {
+        steps.pop();
+    }
     if rest.trim().ends_with('*')
         && let Some(Step::Word(word)) = steps.pop()
     {

@@ -7,6 +7,7 @@
 use super::codes::{Enhanced, Weight};
 use super::providers::Providers;
 use super::rows::{File, Groups, Range, Span, code_rows, phrases, range, span, split};
+use super::sentences::Words;
 use super::text::Reading;
 use super::tree::{Hit, Tree};
 use crate::model::{Class, Fault};
@@ -32,6 +33,10 @@ pub struct Rule {
     pub(super) rank: i32,
     /// Whether the phrase must be all that is said.
     pub(super) whole: bool,
+    /// Whether the parts of the phrase may stand in several sentences.
+    pub(super) goes_over: bool,
+    /// Whether the phrase must be said first of a mailbox that was cut out before it.
+    pub(super) named: bool,
     /// What it means where the server said 4 or "later", if that is something else.
     pub(super) soft: Option<Class>,
     /// Only with these codes, if any: an enhanced code's subject and detail, or a reply code.
@@ -96,11 +101,29 @@ pub struct Found<'r> {
 }
 
 /// Where the parts of a row's phrase stand.
+#[derive(Clone)]
 struct Match<'r> {
     rule: &'r Rule,
     /// Letters that were recognised, with the spaces between.
     length: usize,
-    parts: Vec<Hit>,
+    parts: Parts,
+}
+
+/// The parts of a phrase in a text; most have one.
+#[derive(Clone)]
+struct Parts {
+    first: Hit,
+    rest: Vec<Hit>,
+}
+
+impl Parts {
+    fn iter(&self) -> impl Iterator<Item = &Hit> {
+        std::iter::once(&self.first).chain(&self.rest)
+    }
+
+    fn last(&self) -> &Hit {
+        self.rest.last().unwrap_or(&self.first)
+    }
 }
 
 /// A row of the files cannot be used.
@@ -127,11 +150,13 @@ impl Rulebook {
         let wrong = |file: &str, problem| RuleError { file: file.to_owned(), problem };
         let (mut rows, mut groups): (Vec<_>, Groups) = (Vec::new(), Groups::new());
         let (mut codes, mut replies, mut frames) = (Vec::new(), Vec::new(), Vec::new());
+        let mut names: Vec<String> = Vec::new();
         for (name, text) in files {
             let wrong = |problem: String| wrong(name, problem);
             let file: File = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
             frames.extend(file.frames);
             groups.extend(file.group);
+            names.extend(file.names);
             for row in file.code {
                 codes.extend(code_rows(&file.source, row, span).map_err(wrong)?);
             }
@@ -149,7 +174,10 @@ impl Rulebook {
             codes,
             replies,
         };
-        for (number, words) in groups.values().enumerate() {
+        for (number, (name, words)) in groups.iter().enumerate() {
+            if names.contains(name) {
+                book.tree.name(number as u32);
+            }
             for word in words {
                 book.tree.add_to_group(number as u32, Reading::plain(word).trim());
             }
@@ -189,68 +217,76 @@ impl Rulebook {
     /// weak, and anywhere else. What stands behind a row that blames the sender whatever is said
     /// (by its rank) opens no frame: a callout's server speaks there.
     pub fn decide(&self, words: &str, known: &Known<'_>) -> Option<Found<'_>> {
-        let words: Vec<&str> = words.split(' ').filter(|word| !word.is_empty()).collect();
-        let hits = self.tree.hits(&words);
-        self.deciding(&hits, &words, known).map(|found| found.told(&words))
+        let text = Words::of(words);
+        let hits = self.tree.hits(&text);
+        self.deciding(&hits, &text, known).map(|found| found.told(&text.words))
     }
 
-    fn deciding(&self, hits: &[Hit], words: &[&str], known: &Known<'_>) -> Option<Match<'_>> {
+    fn deciding(&self, hits: &[Hit], text: &Words<'_>, known: &Known<'_>) -> Option<Match<'_>> {
+        let all = |from| self.found(hits, text, from, known);
         if !hits.iter().any(|hit| matches!(self.pieces[hit.piece], Piece::Frame)) {
-            return heaviest(self.found(hits, words, 0, known));
+            return heaviest(&all(0), text);
         }
         let blames =
-            |found: &Match<'_>| found.rule.rank > 0 && found.rule.class.fault() == Fault::Sender;
-        let until = self.found(hits, words, 0, known).filter(blames).map(|found| found.end()).min();
+            |found: &&Match<'_>| found.rule.rank > 0 && found.rule.class.fault() == Fault::Sender;
+        let until = all(0).iter().filter(blames).map(Match::end).min();
         let is_frame = |hit: &&Hit| {
             matches!(self.pieces[hit.piece], Piece::Frame)
                 && until.is_none_or(|until| hit.start < until)
         };
         let frame = hits.iter().filter(is_frame).map(|hit| hit.end).max().unwrap_or(0);
-        let behind = heaviest(self.found(hits, words, frame, known));
+        let behind = heaviest(&all(frame), text);
         if frame == 0 || behind.as_ref().is_some_and(|found| !found.rule.weak) {
             return behind;
         }
-        behind.or_else(|| heaviest(self.found(hits, words, 0, known)))
+        behind.or_else(|| heaviest(&all(0), text))
     }
 
     /// The rows whose phrases stand behind the word `from`, and whose conditions hold.
     fn found<'r>(
         &'r self,
         hits: &[Hit],
-        words: &[&str],
+        text: &Words<'_>,
         from: usize,
         known: &Known<'_>,
-    ) -> impl Iterator<Item = Match<'r>> {
+    ) -> Vec<Match<'r>> {
         // Rows of which a part was found, and where each part stands.
-        let mut begun: Vec<(usize, Vec<Hit>)> = Vec::new();
+        let mut begun: Vec<(usize, Parts)> = Vec::new();
         let mut found = Vec::new();
         for hit in hits.iter().filter(|hit| hit.start >= from) {
             let Piece::Phrase(Part { rule, place, last }) = self.pieces[hit.piece] else {
                 continue;
             };
-            let is_whole = hit.start == from && hit.end == words.len();
-            if self.rules[rule].whole && !is_whole {
+            if !self.rules[rule].fits(hit, text, from) {
                 continue;
             }
+            let goes_over = self.rules[rule].goes_over;
             let parts = match begun.iter_mut().find(|(known, _)| *known == rule) {
-                Some((_, parts)) => {
-                    let is_next = parts.len() == place;
-                    if !is_next || parts.last().is_some_and(|part| part.end > hit.start) {
+                Some((_, parts)) if goes_over || !text.parts(parts.first.start, hit.start) => {
+                    let is_next = parts.rest.len() + 1 == place;
+                    if !is_next || parts.last().end > hit.start {
                         continue;
                     }
-                    parts.push(*hit);
+                    parts.rest.push(*hit);
                     parts.clone()
                 }
-                None if place == 0 => vec![*hit],
+                Some((_, parts)) => {
+                    if place == 0 {
+                        *parts = Parts { first: *hit, rest: Vec::new() };
+                    }
+                    continue;
+                }
+                None if place == 0 => Parts { first: *hit, rest: Vec::new() },
                 None => continue,
             };
             if last {
-                found.push(Match::of(&self.rules[rule], parts, words));
+                found.push(Match::of(&self.rules[rule], parts, &text.words));
             } else if place == 0 {
                 begun.push((rule, parts));
             }
         }
-        found.into_iter().filter(|found| found.rule.holds(known))
+        found.retain(|found| found.rule.holds(known));
+        found
     }
 
     /// What an enhanced code means.
@@ -264,24 +300,66 @@ impl Rulebook {
     }
 }
 
-/// The row that decides among those found.
-fn heaviest<'r>(found: impl Iterator<Item = Match<'r>>) -> Option<Match<'r>> {
+/// The row that decides among those found. Once a sentence has said that there is no such address,
+/// another one decides behind it only if it blames the sender for this very message.
+fn heaviest<'r>(found: &[Match<'r>], text: &Words<'_>) -> Option<Match<'r>> {
     let order = |found: &Match<'_>| (!found.rule.weak, found.rule.rank, found.length);
-    found.reduce(|best, found| if order(&best) < order(&found) { found } else { best })
+    let pick = |found: &mut dyn Iterator<Item = &Match<'r>>| {
+        found.reduce(|best, found| if order(best) < order(found) { found } else { best }).cloned()
+    };
+    let best = pick(&mut found.iter())?;
+    if best.rule.rank <= 0 && best.rule.class.fault() == Fault::Recipient {
+        let blames = |found: &&Match<'_>| {
+            let is_sender = !found.rule.weak && found.rule.class.fault() == Fault::Sender;
+            is_sender && text.parts(found.start(), best.start()) && found.is_blame(text)
+        };
+        return Some(pick(&mut found.iter().filter(blames)).unwrap_or(best));
+    }
+    let start = best.start();
+    let is_aside = match best.rule.class.fault() {
+        Fault::Recipient | Fault::Unknown => false,
+        Fault::Sender => !text.is_meant(start),
+        Fault::Passing => true,
+    };
+    if best.rule.weak || best.rule.rank > 0 || !is_aside {
+        return Some(best);
+    }
+    let dead = |found: &&Match<'_>| {
+        let is_dead = matches!(found.rule.class, Class::NoMailbox | Class::NoDomain);
+        is_dead && !found.rule.weak && found.start() < start && text.parts(found.start(), start)
+    };
+    Some(pick(&mut found.iter().filter(dead)).unwrap_or(best))
 }
 
 impl<'r> Match<'r> {
-    fn of(rule: &'r Rule, parts: Vec<Hit>, words: &[&str]) -> Self {
+    fn of(rule: &'r Rule, parts: Parts, words: &[&str]) -> Self {
         let letters = |part: &Hit| -> usize {
             words[part.start..part.end].iter().map(|word| word.chars().count() + 1).sum()
         };
-        let length = parts.iter().map(letters).sum::<usize>() + parts.len() - 2;
+        let length = parts.iter().map(letters).sum::<usize>() + parts.rest.len() - 1;
         Match { rule, length, parts }
+    }
+
+    /// The first word that was recognised.
+    fn start(&self) -> usize {
+        self.parts.first.start
+    }
+
+    /// Whether it says of the sender, and of this message, what became of it.
+    fn is_blame(&self, text: &Words<'_>) -> bool {
+        let last = text.words.get(self.end().saturating_sub(1)).copied();
+        let is_so = matches!(
+            last.unwrap_or_default(),
+            "banned" | "blacklisted" | "blocked" | "blocklisted" | "denied" | "listed" | "rejected"
+        );
+        let first = text.words.get(self.start()).copied().unwrap_or_default();
+        let is_sender = matches!(first, "client" | "ip" | "sender" | "your");
+        is_so && is_sender && text.is_meant(self.start())
     }
 
     /// The word behind the last that was recognised.
     fn end(&self) -> usize {
-        self.parts.last().map_or(0, |part| part.end)
+        self.parts.last().end
     }
 
     fn told(self, words: &[&str]) -> Found<'r> {
@@ -323,6 +401,15 @@ impl Rule {
     #[cfg(test)]
     pub(super) fn conditions(&self) -> String {
         format!("{:?}", self.with)
+    }
+
+    /// Whether the phrase may stand there, in what is read from a word on.
+    fn fits(&self, hit: &Hit, text: &Words<'_>, from: usize) -> bool {
+        let Some(before) = text.breaks.get(hit.start) else { return false };
+        let is_first = hit.start == from || before.ends;
+        (!self.whole || hit.start == from && hit.end == text.words.len())
+            && (!self.named || is_first && before.mailbox)
+            && (!hit.parted || self.whole)
     }
 
     fn holds(&self, known: &Known<'_>) -> bool {

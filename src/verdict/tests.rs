@@ -35,7 +35,7 @@ fn every_way_to_say_a_phrase_blames_the_same() {
     let book = book();
     let plain = |rule: &&Rule| {
         let grouped = rule.phrase.contains('{') && !rule.phrase.contains('*');
-        grouped && !rule.weak && !rule.whole && rule.with.is_empty()
+        grouped && !rule.weak && !rule.whole && !rule.named && rule.with.is_empty()
     };
     let groups = groups();
     let mut wrong = Vec::new();
@@ -111,6 +111,7 @@ fn statements_are_read_in_any_words_and_tongue() {
     let files = [
         include_str!("../../tests/fixtures/verdict/statements.tsv"),
         include_str!("../../tests/fixtures/verdict/replies.tsv"),
+        include_str!("../../tests/fixtures/verdict/wordings.tsv"),
     ];
     let mut wrong = Vec::new();
     for row in files.iter().flat_map(|rows| rows.lines()).filter(|row| !row.starts_with('#')) {
@@ -174,7 +175,7 @@ fn the_order_is_this() {
             Class::RecipientRate,
         ),
         // A strong code decides over words that only hint; the most exact one counts.
-        (Told::Mirrors, 550, "5.1.1", "denied", Class::NoMailbox),
+        (Told::Mirrors, 550, "5.2.2", "denied", Class::Full),
         (Told::Mirrors, 550, "5.0.0", "550 5.7.27 Policy code only", Class::SenderAddress),
         (Told::Mirrors, 550, "5.7.17", "", Class::Moved),
         // Codes of the sender's address, whatever the words speak of.
@@ -219,6 +220,47 @@ fn the_order_is_this() {
         let enhanced = Some(enhanced).filter(|code| !code.is_empty());
         let judged = book.judge(&Reply { smtp: Some(smtp), enhanced, text: said }, told);
         assert_eq!(judged.class, class, "{told:?} {smtp} {enhanced:?} {said:?}: {judged:?}");
+    }
+}
+
+/// A code, or a bin, that calls the address dead: what outweighs it.
+#[test]
+fn what_little_else_is_said_of_outweighs_a_dead_code() {
+    let book = book();
+    let long =
+        "Nobody of that description is in the book of this company, nor was ever; server busy";
+    for (told, smtp, enhanced, said, class) in [
+        (Told::Mirrors, 550, "5.1.1", "permission denied", Class::Policy),
+        (Told::Mirrors, 550, "5.1.1", "Server busy", Class::System),
+        (Told::Mirrors, 550, "5.1.1", long, Class::NoMailbox),
+        (Told::Mirrors, 450, "4.1.1", "Access denied", Class::Expired),
+        (Told::Sorts(Class::NoMailbox), 552, "", "", Class::Full),
+        (Told::Sorts(Class::NoMailbox), 552, "", "User unknown", Class::NoMailbox),
+        (Told::Sorts(Class::NoMailbox), 550, "5.6.0", "", Class::Content),
+        (Told::Sorts(Class::NoMailbox), 550, "5.7.1", "", Class::NoMailbox),
+    ] {
+        let enhanced = Some(enhanced).filter(|code| !code.is_empty());
+        let judged = book.judge(&Reply { smtp: Some(smtp), enhanced, text: said }, told);
+        assert_eq!(judged.class, class, "{told:?} {smtp} {enhanced:?} {said:?}: {judged:?}");
+    }
+}
+
+#[test]
+fn no_phrase_goes_over_the_end_of_a_sentence() {
+    let book = book();
+    for (said, class) in [
+        ("550 Invalid recipient", Class::NoMailbox),
+        ("550 SPF record invalid. Recipient policy requires SPF", Class::Authentication),
+        ("550 DKIM signature invalid, recipient domain requires it", Class::Authentication),
+        ("550 User unknown: mailbox", Class::NoMailbox),
+        ("550 User unknown. The sender can contact support", Class::NoMailbox),
+        ("550 No such user. The message size limit is 20 MB", Class::NoMailbox),
+        ("550 User unknown. Your message was rejected as spam", Class::Content),
+        ("550 Mailbox disabled. Your IP is blocked", Class::Reputation),
+        ("550 user@example.com has been deprovisioned", Class::Disabled),
+        ("550 用户不存在。发件人请联系管理员", Class::NoMailbox),
+    ] {
+        assert_eq!(book.judge(&text(said), Told::Mirrors).class, class, "{said}");
     }
 }
 

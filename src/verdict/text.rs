@@ -1,20 +1,29 @@
 //! A reply's text, cut into words and codes.
 //!
 //! What the text echoes is taken out first: mailboxes, host names, IP numbers, links, queue ids. So
-//! no address and no host can change a verdict. Case, punctuation and line breaks go as well.
+//! no address and no host can change a verdict. Case, punctuation and line breaks go as well; but
+//! where a sentence ends, or a comma or colon stands, a mark is kept.
 
 use super::codes::Enhanced;
+use super::fill::{long_form, says_nothing};
 
 /// What is left of a text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// The words, in lower case, each with a space before and behind it.
+    /// The words, in lower case, and marks between them, each with a space before and behind it.
     pub words: String,
     /// Reply codes, in order.
     pub replies: Vec<u16>,
     /// Enhanced codes, in order.
     pub codes: Vec<Enhanced>,
 }
+
+/// A sentence ends here.
+pub(super) const END: char = '.';
+/// A comma, a colon, or what else parts a sentence.
+pub(super) const PAUSE: char = ',';
+/// A mailbox was cut out here.
+pub(super) const MAILBOX: char = '@';
 
 /// Longest text that is read, in bytes; what is behind it is not looked at.
 const TEXT_MAX: usize = 8 << 10;
@@ -35,89 +44,6 @@ const CAUSES: &[&str] = &[
     "rfc5322.",
 ];
 
-/// Words that say nothing, sorted: `the mailbox is currently full` means what `mailbox full` does.
-const FILL_WORDS: &[&str] = &[
-    "a",
-    "an",
-    "anymore",
-    "are",
-    "be",
-    "been",
-    "being",
-    "ce",
-    "cet",
-    "cette",
-    "currently",
-    "das",
-    "dem",
-    "den",
-    "der",
-    "deze",
-    "die",
-    "diese",
-    "dieser",
-    "dieses",
-    "dit",
-    "een",
-    "ein",
-    "eine",
-    "el",
-    "est",
-    "esta",
-    "este",
-    "foi",
-    "gli",
-    "had",
-    "has",
-    "her",
-    "het",
-    "his",
-    "il",
-    "is",
-    "ist",
-    "its",
-    "je",
-    "jest",
-    "l",
-    "la",
-    "le",
-    "les",
-    "lo",
-    "los",
-    "now",
-    "o",
-    "permanently",
-    "questa",
-    "questo",
-    "sorry",
-    "that",
-    "the",
-    "their",
-    "there",
-    "this",
-    "un",
-    "une",
-    "was",
-    "were",
-    "wurde",
-];
-
-/// Short forms, sorted, and what they stand for.
-const SHORT_FORMS: &[(&str, &str)] = &[
-    ("arent", "not"),
-    ("cant", "cannot"),
-    ("couldnt", "could not"),
-    ("didnt", "did not"),
-    ("doesnt", "does not"),
-    ("dont", "do not"),
-    ("dosnt", "does not"),
-    ("hasnt", "not"),
-    ("isnt", "not"),
-    ("theres", ""),
-    ("wasnt", "not"),
-    ("wont", "will not"),
-];
-
 impl Reading {
     /// Reads a text.
     pub fn of(text: &str) -> Reading {
@@ -133,29 +59,39 @@ impl Reading {
         }
         while let Some(start) = rest.find(|c: char| !c.is_whitespace()) {
             rest = &rest[start..];
-            rest = match echoed(rest) {
-                Some(length) => &rest[length..],
-                None => {
-                    let length = token_length(rest);
-                    reading.token(&rest[..length]);
-                    &rest[length..]
-                }
-            };
+            let echo = echoed(rest);
+            let (token, behind) = rest.split_at(echo.unwrap_or_else(|| token_length(rest)));
+            match echo {
+                Some(_) if token.contains('@') => reading.mark(MAILBOX),
+                Some(_) => (),
+                None => reading.part(token, behind),
+            }
+            rest = behind;
         }
         reading
     }
 
-    /// The words of a text in which nothing is echoed, such as a row's phrase.
+    /// The words of a text in which nothing is echoed, such as a row's phrase, and where its
+    /// sentences end.
     pub fn plain(text: &str) -> String {
         let mut reading = Reading { words: " ".to_owned(), ..Reading::default() };
-        text.split_whitespace().for_each(|token| reading.push(token));
-        reading.words
+        let mut tokens = text.split_whitespace().peekable();
+        while let Some(token) = tokens.next() {
+            reading.push(token);
+            if tokens.peek().is_some_and(|next| mark_behind(token, next) == Some(END)) {
+                reading.mark(END);
+            }
+        }
+        let mut words: Vec<&str> = reading.words.split(' ').collect();
+        words.retain(|word| *word == "." || !is_mark(word));
+        words.dedup_by(|word, before| is_mark(word) && is_mark(before));
+        words.join(" ")
     }
 
     /// Whether the text itself says that another attempt may succeed.
     pub fn says_later(&self) -> bool {
         let mut before = ["", ""];
-        self.words.split(' ').any(|word| {
+        self.words.split(' ').filter(|word| !is_mark(word)).any(|word| {
             let [first, second] = before;
             before = [second, word];
             match (second, word) {
@@ -168,9 +104,30 @@ impl Reading {
         })
     }
 
+    /// How many words there are.
+    pub fn word_count(&self) -> usize {
+        self.words.split(' ').filter(|word| !word.is_empty() && !is_mark(word)).count()
+    }
+
     /// Whether the last server that is quoted said 4, whatever became of the message by then.
     pub fn ends_transient(&self) -> bool {
         self.replies.last().is_some_and(|reply| (400..500).contains(reply))
+    }
+
+    fn mark(&mut self, mark: char) {
+        self.words.push(mark);
+        self.words.push(' ');
+    }
+
+    /// Reads what stands between two spaces, and what its marks say; `behind` is the text behind.
+    fn part(&mut self, token: &str, behind: &str) {
+        if token.starts_with('(') {
+            self.mark(PAUSE);
+        }
+        self.token(token);
+        if let Some(mark) = mark_behind(token, behind) {
+            self.mark(mark);
+        }
     }
 
     fn token(&mut self, token: &str) {
@@ -195,18 +152,26 @@ impl Reading {
         // `denied...7d39d5299584f4be`: a word, and what comes behind it.
         if let Some((word, rest)) = bare.split_once("..") {
             self.token(word);
+            self.mark(END);
             self.token(rest);
             return;
         }
         if is_echo(bare) {
+            if bare.contains('@') {
+                self.mark(MAILBOX);
+            }
             return;
         }
         // `key=value` and `a/b`: the parts may be echoes for themselves.
-        if let Some((name, value)) = bare.split_once(['=', '[', '(', '<', ',', ';', ':', '"'])
-            && !value.is_empty()
-        {
+        if let Some(at) = bare.find(['=', '[', '(', '<', ',', ';', ':', '"']) {
+            let (name, value) = bare.split_at(at);
             self.token(name);
-            self.token(value);
+            match value.as_bytes()[0] {
+                b';' => self.mark(END),
+                b'(' | b',' | b':' => self.mark(PAUSE),
+                _ => (),
+            }
+            self.token(&value[1..]);
             return;
         }
         self.push(bare);
@@ -244,6 +209,12 @@ impl Reading {
                 self.words.push(without_accent(c));
                 start
             }
+            // Between signs that stand without spaces.
+            c if ends_sentence(c) || pauses(c) => {
+                self.close(start);
+                self.mark(if pauses(c) { PAUSE } else { END });
+                self.words.len()
+            }
             _ => self.close(start),
         }
     }
@@ -251,12 +222,11 @@ impl Reading {
     /// Ends the word that begins at `start`, takes it away if it says nothing, and returns where
     /// the next one begins.
     fn close(&mut self, start: usize) -> usize {
-        let word = &self.words[start..];
-        if let Ok(at) = SHORT_FORMS.binary_search_by_key(&word, |(short, _)| short) {
-            self.words.replace_range(start.., SHORT_FORMS[at].1);
+        if let Some(long) = long_form(&self.words[start..]) {
+            self.words.replace_range(start.., long);
         }
         let word = &self.words[start..];
-        if word.is_empty() || FILL_WORDS.binary_search(&word).is_ok() {
+        if word.is_empty() || says_nothing(word) {
             self.words.truncate(start);
             return start;
         }
@@ -266,6 +236,32 @@ impl Reading {
         self.words.push(' ');
         self.words.len()
     }
+}
+
+/// What the marks at the end of a token say, in front of the text behind it.
+fn mark_behind(token: &str, behind: &str) -> Option<char> {
+    let bare = token.trim_end_matches(|c: char| !c.is_alphanumeric());
+    // The dot of `e.g.` and of `example.com.` ends no sentence.
+    let goes_on = || behind.trim_start().starts_with(char::is_lowercase);
+    let dot_ends = || !((bare.is_empty() || bare.contains('.')) && goes_on());
+    let marks = &token[bare.len()..];
+    if marks.contains(ends_sentence) || marks.contains('.') && dot_ends() {
+        return Some(END);
+    }
+    marks.contains(pauses).then_some(PAUSE)
+}
+
+/// Whether this is no word but a mark between words.
+pub(super) fn is_mark(word: &str) -> bool {
+    matches!(word, "." | "," | "@")
+}
+
+fn ends_sentence(c: char) -> bool {
+    matches!(c, ';' | '!' | '?' | '。' | '！' | '？' | '；')
+}
+
+fn pauses(c: char) -> bool {
+    matches!(c, ',' | ':' | '(' | '，' | '、' | '：')
 }
 
 /// A Latin letter without its accent, and Cyrillic `ё` as it is usually written.
@@ -405,14 +401,4 @@ fn is_id(token: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+' | '=');
     let digits = token.chars().filter(char::is_ascii_digit).count();
     token.len() >= 12 && digits >= 2 && digits < token.len() && token.chars().all(plain)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_looked_up_by_halves_is_sorted() {
-        assert!(FILL_WORDS.is_sorted() && SHORT_FORMS.is_sorted());
-    }
 }

@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
+use super::sentences::{Break, Words};
+
 /// Most steps of a phrase.
 const DEPTH_MAX: usize = 32;
 
@@ -17,19 +19,23 @@ pub(super) enum Step {
     Open(String),
     /// Words of the group of this number.
     Group(u32),
+    /// The end of a sentence.
+    End,
 }
 
 /// The phrases, by their steps.
 #[derive(Default)]
 pub(super) struct Tree {
     /// The number of each word that stands in any phrase or group.
-    words: Words,
+    numbers: Numbers,
     phrases: Trie,
     /// The words of the groups: what ends there is a group's number.
     groups: Trie,
+    /// The groups of names, by number: what describes a name stands before it without a pause.
+    names: Vec<u32>,
 }
 
-type Words = HashMap<Box<str>, u32, BuildHasherDefault<Spread>>;
+type Numbers = HashMap<Box<str>, u32, BuildHasherDefault<Spread>>;
 
 #[derive(Default)]
 struct Trie {
@@ -42,6 +48,7 @@ struct Trie {
 enum Edge {
     Word(u32),
     Group(u32),
+    End,
 }
 
 impl Edge {
@@ -50,6 +57,7 @@ impl Edge {
         let (kind, number) = match self {
             Edge::Word(word) => (0, word),
             Edge::Group(group) => (1 << 31, group),
+            Edge::End => (1 << 31, (1 << 31) - 1),
         };
         u64::from(node) << 32 | u64::from(kind | number)
     }
@@ -86,10 +94,11 @@ impl Hasher for Spread {
 struct Node {
     /// The phrases that end here.
     ends: Vec<usize>,
-    /// The phrases whose last word begins so: `greylist*`.
+    /// The phrases whose last word begins so, sorted: `greylist*`.
     open: Vec<(Box<str>, usize)>,
-    /// Whether any edge by a group leads on.
-    grouped: bool,
+    /// The numbers of the words and groups that lead on, modulo 64: most are none of them.
+    words: u64,
+    groups: u64,
 }
 
 /// Where a phrase was found: its number, its first word, and the word behind its last.
@@ -98,41 +107,79 @@ pub(super) struct Hit {
     pub(super) piece: usize,
     pub(super) start: usize,
     pub(super) end: usize,
+    /// Whether it ends in a name that a pause parts from the words before it: in "signature
+    /// invalid, recipient requires one" no recipient is invalid.
+    pub(super) parted: bool,
 }
 
-/// The words of a text, and the groups that stand there: by where they start, each with its end.
+/// Where a phrase may go on.
+#[derive(Clone, Copy)]
+struct Way {
+    node: u32,
+    at: usize,
+    parted: bool,
+    /// Whether the end of a sentence that stands here belongs to the phrase.
+    over: bool,
+}
+
+/// The words of a text, and the groups that stand there.
 struct Text<'t> {
     words: &'t [&'t str],
-    groups: Vec<Vec<(u32, usize)>>,
+    breaks: &'t [Break],
+    /// The number of each word that stands in any phrase or group.
+    numbers: Vec<Option<u32>>,
+    /// The groups, by where they start.
+    groups: Vec<Hit>,
+    /// The first of the groups that start at each word or behind it.
+    firsts: Vec<usize>,
+}
+
+impl Text<'_> {
+    /// The groups that start at a word, each with its end.
+    fn groups_at(&self, at: usize) -> impl Iterator<Item = (u32, usize)> {
+        let first = self.firsts.get(at).copied().unwrap_or(self.groups.len());
+        let here = self.groups[first..].iter().take_while(move |hit| hit.start == at);
+        here.map(|hit| (hit.piece as u32, hit.end))
+    }
+}
+
+/// Whether a number may be among those of a node.
+fn bit(number: u32) -> u64 {
+    1 << (number % 64)
 }
 
 impl Tree {
     /// Adds words to a group.
     pub(super) fn add_to_group(&mut self, group: u32, words: &str) {
         let steps: Vec<Step> = words.split(' ').map(|word| Step::Word(word.to_owned())).collect();
-        self.groups.add(&steps, group as usize, &mut self.words);
+        self.groups.add(&steps, group as usize, &mut self.numbers);
+    }
+
+    /// Has a group be one of names.
+    pub(super) fn name(&mut self, group: u32) {
+        self.names.push(group);
     }
 
     /// Adds a phrase.
     pub(super) fn add(&mut self, phrase: &[Step], number: usize) {
-        self.phrases.add(phrase, number, &mut self.words);
+        self.phrases.add(phrase, number, &mut self.numbers);
     }
 
-    /// Every phrase in a text of such words, ordered by where it ends.
-    pub(super) fn hits(&self, words: &[&str]) -> Vec<Hit> {
-        let mut text = Text { words, groups: vec![Vec::new(); words.len()] };
-        let (mut found, mut open) = (Vec::new(), Vec::new());
-        let number = |word: &&str| self.words.get(*word).map(|word| Edge::Word(*word));
-        let numbers: Vec<Option<Edge>> = words.iter().map(number).collect();
+    /// Every phrase in a text of such words, ordered by where it ends. None goes over the end of a
+    /// sentence that is not its own.
+    pub(super) fn hits(&self, Words { words, breaks, .. }: &Words<'_>) -> Vec<Hit> {
+        let numbers = words.iter().map(|word| self.numbers.get(*word).copied()).collect();
+        let mut text = Text { words, breaks, numbers, groups: Vec::new(), firsts: Vec::new() };
+        let (mut groups, mut firsts, mut open) = (Vec::new(), Vec::new(), Vec::new());
         for start in 0..words.len() {
-            self.groups.walk(&text, &numbers, start, &mut open, &mut found);
+            firsts.push(groups.len());
+            self.groups.walk(&text, &[], start, &mut open, &mut groups);
         }
-        for Hit { piece, start, end } in found {
-            text.groups[start].push((piece as u32, end));
-        }
+        text.groups = groups;
+        text.firsts = firsts;
         let mut hits = Vec::new();
         for start in 0..words.len() {
-            self.phrases.walk(&text, &numbers, start, &mut open, &mut hits);
+            self.phrases.walk(&text, &self.names, start, &mut open, &mut hits);
         }
         hits.sort_by_key(|hit| hit.end);
         hits
@@ -140,7 +187,7 @@ impl Tree {
 }
 
 impl Trie {
-    fn add(&mut self, phrase: &[Step], number: usize, words: &mut Words) {
+    fn add(&mut self, phrase: &[Step], number: usize, numbers: &mut Numbers) {
         if self.nodes.is_empty() {
             self.nodes.push(Node::default());
         }
@@ -148,17 +195,22 @@ impl Trie {
         for step in phrase.iter().take(DEPTH_MAX) {
             let edge = match step {
                 Step::Open(stem) => {
-                    self.nodes[node as usize].open.push((stem.as_str().into(), number));
+                    let open = &mut self.nodes[node as usize].open;
+                    let at = open.partition_point(|(other, _)| **other < **stem);
+                    open.insert(at, (stem.as_str().into(), number));
                     return;
                 }
                 Step::Word(word) => {
-                    let fresh = words.len() as u32;
-                    Edge::Word(*words.entry(word.as_str().into()).or_insert(fresh))
+                    let fresh = numbers.len() as u32;
+                    let word = *numbers.entry(word.as_str().into()).or_insert(fresh);
+                    self.nodes[node as usize].words |= bit(word);
+                    Edge::Word(word)
                 }
                 Step::Group(group) => {
-                    self.nodes[node as usize].grouped = true;
+                    self.nodes[node as usize].groups |= bit(*group);
                     Edge::Group(*group)
                 }
+                Step::End => Edge::End,
             };
             let next = self.nodes.len() as u32;
             let step = *self.edges.entry(edge.from(node)).or_insert(next);
@@ -174,29 +226,40 @@ impl Trie {
     fn walk(
         &self,
         text: &Text<'_>,
-        numbers: &[Option<Edge>],
+        names: &[u32],
         start: usize,
-        open: &mut Vec<(u32, usize)>,
+        open: &mut Vec<Way>,
         hits: &mut Vec<Hit>,
     ) {
-        open.push((0, start));
-        while let Some((node, at)) = open.pop() {
+        open.push(Way { node: 0, at: start, parted: false, over: true });
+        while let Some(Way { node, at, parted, over }) = open.pop() {
             let Some(here) = self.nodes.get(node as usize) else { continue };
-            hits.extend(here.ends.iter().map(|piece| Hit { piece: *piece, start, end: at }));
+            let hit = |piece: &usize, end| Hit { piece: *piece, start, end, parted };
+            hits.extend(here.ends.iter().map(|piece| hit(piece, at)));
             let Some(word) = text.words.get(at) else { continue };
-            // Most differ in the first byte, which is quicker to see.
+            if text.breaks[at].ends && !over {
+                let next = self.edges.get(&Edge::End.from(node));
+                open.extend(next.map(|next| Way { node: *next, at, parted: false, over: true }));
+                continue;
+            }
             let first = word.as_bytes().first();
-            let begins = here
-                .open
-                .iter()
-                .filter(|(stem, _)| stem.as_bytes().first() == first && word.starts_with(&**stem));
-            hits.extend(begins.map(|(_, piece)| Hit { piece: *piece, start, end: at + 1 }));
-            let next = numbers[at].and_then(|edge| self.edges.get(&edge.from(node)));
-            open.extend(next.map(|next| (*next, at + 1)));
-            let groups = text.groups[at].iter().filter(|_| here.grouped);
+            let from = here.open.partition_point(|(stem, _)| stem.as_bytes().first() < first);
+            let stems = here.open[from..].iter();
+            let begins = stems.take_while(|(stem, _)| stem.as_bytes().first() == first);
+            let begins = begins.filter(|(stem, _)| word.starts_with(&**stem));
+            hits.extend(begins.map(|(_, piece)| hit(piece, at + 1)));
+            let word = text.numbers[at].filter(|word| here.words & bit(*word) != 0);
+            let next = word.and_then(|word| self.edges.get(&Edge::Word(word).from(node)));
+            let way = |node: &u32, at, parted| Way { node: *node, at, parted, over: false };
+            open.extend(next.map(|next| way(next, at + 1, false)));
+            if here.groups == 0 {
+                continue;
+            }
+            let groups = text.groups_at(at).filter(|(group, _)| here.groups & bit(*group) != 0);
             open.extend(groups.filter_map(|(group, end)| {
-                let next = self.edges.get(&Edge::Group(*group).from(node));
-                next.map(|next| (*next, *end))
+                let next = self.edges.get(&Edge::Group(group).from(node))?;
+                let parted = at > start && text.breaks[at].pauses && names.contains(&group);
+                Some(way(next, end, parted))
             }));
         }
     }

@@ -217,7 +217,7 @@ fn measure(name: &str, provider: &str, told: Told, replies: &[Reply]) -> Vec<Str
 #[test]
 fn verdicts_are_right_whoever_tells() {
     let mut sets = vec![("the rules' examples".to_owned(), examples())];
-    for name in ["statements", "replies"] {
+    for name in ["statements", "replies", "wordings"] {
         let path = format!("tests/fixtures/verdict/{name}.tsv");
         sets.push((path.clone(), file(&path)));
     }
