@@ -77,20 +77,21 @@ fn reply(section: &Section<'_>, number: usize, names: &BTreeSet<SourceName>) -> 
             pattern.problem("stands beside text", "keep one of them");
             return None;
         }
-        (Some(text), None) => text.text().map(Words::text),
+        (Some(text), None) => words_of(&text),
         (None, Some(pattern)) => pattern.text().and_then(|text| {
             let hint = "write it as Rust's regex crate reads it, in '…' so that \\ needs no other";
-            Words::pattern(text).map_err(|what| pattern.problem(what, hint)).ok()
+            let words = Words::pattern(text).map_err(|what| pattern.problem(what, hint)).ok()?;
+            telling(&pattern, words)
         }),
         (None, None) => None,
     };
     let code = section.take("code").and_then(|field| field.integer(400..=599));
     let enhanced = section.take("enhanced").and_then(|field| {
         let text = field.text()?;
-        let hint = "write it as \"5.7.1\", or \"x.7.1\" for any first digit";
+        let hint = "write it as \"5.7.1\" or \"4.2.2\", or \"x.7.1\" for any first digit";
         let codes = Codes::parse(text);
         if codes.is_none() {
-            field.problem(format!("{} is no enhanced code", shown(text)), hint);
+            field.problem(format!("{} is no enhanced code of a failure", shown(text)), hint);
         }
         codes
     });
@@ -125,6 +126,20 @@ fn reply(section: &Section<'_>, number: usize, names: &BTreeSet<SourceName>) -> 
     })
 }
 
+/// The words of a `text`.
+fn words_of(field: &Field<'_>) -> Option<Words> {
+    field.text().map(Words::text).and_then(|words| telling(field, words))
+}
+
+/// Words that tell a reply from another.
+fn telling(field: &Field<'_>, words: Words) -> Option<Words> {
+    if !words.hold_of_all() {
+        return Some(words);
+    }
+    field.problem("would hold of every failure", "give it words that only such a reply has");
+    None
+}
+
 /// What a row says that a failure is: a class, or a kind.
 fn meant(section: &Section<'_>, number: usize) -> Option<OwnRow> {
     let classes = Class::ALL.map(|(_, name)| name);
@@ -150,12 +165,12 @@ fn meant(section: &Section<'_>, number: usize) -> Option<OwnRow> {
 fn diagnostic(field: &Field<'_>, number: usize) -> Option<OwnRow> {
     let section = rule_table(field, "{ text = \"over quota\", kind = \"soft_bounce\" }")?;
     let hint = "give the words to look for in what a server says";
-    let text = section.need("text", hint).and_then(|field| field.text());
+    let words = section.need("text", hint).and_then(|field| words_of(&field));
     let hint = "write hard_bounce, soft_bounce or blocked";
     let kind = section.need("kind", hint).and_then(|f| f.choice("a kind of failure", &KINDS));
     section.finish();
     let row = OwnRow::of_kind(format!("rules.diagnostics[{number}]"), EventKind::parse(kind?)?);
-    Some(OwnRow { words: Some(Words::text(text?)), ..row })
+    Some(OwnRow { words: Some(words?), ..row })
 }
 
 fn rule_table<'a>(field: &Field<'a>, example: &str) -> Option<Section<'a>> {

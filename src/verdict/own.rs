@@ -92,6 +92,17 @@ impl Words {
         }
     }
 
+    /// Whether they stand in every reply, and so tell none from another: a text of spaces, a
+    /// pattern that finds the empty text or any one sign.
+    pub fn hold_of_all(&self) -> bool {
+        match self {
+            Words::Text(text) => text.is_empty(),
+            Words::Pattern(pattern) => {
+                pattern.is_match("") || ["a", "0", "?"].iter().all(|sign| pattern.is_match(sign))
+            }
+        }
+    }
+
     /// As it is written.
     pub fn as_str(&self) -> &str {
         match self {
@@ -102,9 +113,9 @@ impl Words {
 }
 
 impl Codes {
-    /// From `5.7.1`, `x.7.1` for any first digit, or `5.7.1-9`.
+    /// From `5.7.1`, `x.7.1` for any first digit, or `5.7.1-9`: of a failure, so 4 or 5.
     pub fn parse(text: &str) -> Option<Codes> {
-        span(text).map(Codes)
+        span(text).filter(|span| span.is_of_failures()).map(Codes)
     }
 }
 
@@ -206,6 +217,33 @@ mod tests {
             (false, OwnRow { words: Some(Words::text("not there")), ..plain.clone() }),
         ] {
             assert_eq!(class(&row, teller, &reply).is_some(), holds, "{row:?}");
+        }
+    }
+
+    #[test]
+    fn what_stands_in_every_reply_is_told() {
+        for all in
+            [Words::text(" \t"), Words::pattern(".*").unwrap(), Words::pattern("x?").unwrap()]
+        {
+            assert!(all.hold_of_all(), "{all:?}");
+        }
+        assert!(Words::pattern(r"\S").unwrap().hold_of_all());
+        for some in [Words::text("x"), Words::pattern("x+").unwrap(), Words::pattern("^5").unwrap()]
+        {
+            assert!(!some.hold_of_all(), "{some:?}");
+        }
+    }
+
+    #[test]
+    fn enhanced_codes_are_those_of_failures() {
+        for (text, fits) in [
+            ("4.2.2", true),
+            ("5.7.1-9", true),
+            ("x.1.1", true),
+            ("2.1.5", false),
+            ("5.1.9-2", false),
+        ] {
+            assert_eq!(Codes::parse(text).is_some(), fits, "{text}");
         }
     }
 
