@@ -126,7 +126,8 @@ impl Rulebook {
                 |least| code.filter(|(_, row)| row.weight >= least).map(|(_, row)| row.class);
             let worded = clear.map(|found| found.class(passing));
             let hinted = word.as_ref().map(|found| found.class(passing));
-            let aside = || self.of_the_letter_or_room(reply, code);
+            let smtp = reply.smtp.or(reading.replies.first().copied());
+            let aside = || self.of_the_letter_or_room(smtp, code);
             let said = coded(Weight::Final).or(worded).or(coded(Weight::Strong));
             let said = said.or_else(|| aside().filter(|_| !hinted.is_some_and(is_dead)));
             let contradicts = match (class.fault(), said.map(Class::fault)) {
@@ -167,11 +168,11 @@ impl Rulebook {
     /// those of what the letter is like (X.6), and 552, which is about room.
     fn of_the_letter_or_room(
         &self,
-        reply: &Reply<'_>,
+        smtp: Option<u16>,
         code: Option<(Enhanced, &CodeRow)>,
     ) -> Option<Class> {
         let letter = code.filter(|(code, _)| code.subject == 6).map(|(_, row)| row.class);
-        let room = || self.reply(reply.smtp.filter(|code| *code == 552)?).map(|row| row.class);
+        let room = || self.reply(smtp.filter(|code| *code == 552)?).map(|row| row.class);
         letter.or_else(room)
     }
 

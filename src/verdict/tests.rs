@@ -246,6 +246,12 @@ fn what_little_else_is_said_of_outweighs_a_dead_code() {
 }
 
 #[test]
+fn a_bin_yields_to_552_that_only_the_text_has() {
+    let judged = book().judge(&text("552 refused"), Told::Sorts(Class::NoMailbox));
+    assert_eq!(judged.class, Class::Full, "{judged:?}");
+}
+
+#[test]
 fn no_phrase_goes_over_the_end_of_a_sentence() {
     let book = book();
     for (said, class) in [
