@@ -35,7 +35,7 @@ pub struct Forgotten {
     inner: RwLock<Inner>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Inner {
     /// Made with the first who is forgotten.
     key: Option<[u8; KEY_BYTES]>,
@@ -165,6 +165,16 @@ impl Forgotten {
     /// When the disk fails; then they may be forgotten all the same.
     pub fn forget(&self, people: Vec<ToForget>, now: Time) -> io::Result<()> {
         let mut inner = self.write();
+        let before = inner.clone();
+        let noted = self.note(&mut inner, people, now);
+        if noted.is_err() {
+            // Nothing may be erased of whom no hash is durable.
+            *inner = before;
+        }
+        noted
+    }
+
+    fn note(&self, inner: &mut Inner, people: Vec<ToForget>, now: Time) -> io::Result<()> {
         if inner.key.is_none() {
             let mut key = [0; KEY_BYTES];
             SystemRandom::new().fill(&mut key).map_err(|_| io::Error::other("no random bytes"))?;
@@ -182,7 +192,7 @@ impl Forgotten {
             grounds.into_iter().for_each(|ground| person.add(ground));
             person.rows.extend(rows);
         }
-        form::save_people(&self.state, &inner)
+        form::save_people(&self.state, inner)
     }
 
     /// Adds why people are suppressed who were forgotten.

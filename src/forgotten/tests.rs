@@ -65,6 +65,18 @@ fn nobody_is_erased_of_whom_there_is_no_hash() {
 }
 
 #[test]
+fn of_whom_no_hash_could_be_kept_nothing_is_to_be_erased() {
+    let state = tempfile::tempdir().unwrap();
+    let forgotten = Forgotten::open(state.path()).unwrap();
+    // What cannot be written, as on a full disk.
+    fs::create_dir(state.path().join(format!("{HASHES}.draft"))).unwrap();
+    let person = ToForget { address: ann(), grounds: vec![], rows: HashRows::new() };
+    forgotten.forget(vec![person], at(1)).unwrap_err();
+    assert_eq!((forgotten.pending().len(), forgotten.has(ann().key())), (0, false));
+    assert_eq!(Forgotten::open(state.path()).unwrap().pending().len(), 0, "and after a start");
+}
+
+#[test]
 fn what_is_told_behind_it_counts_and_is_to_be_erased() {
     let state = tempfile::tempdir().unwrap();
     let forgotten = with_ann(state.path(), vec![]);

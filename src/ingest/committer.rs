@@ -137,7 +137,8 @@ impl Committer {
 
     /// Completes the segment that is being written, for whoever wants to change it.
     fn seal(&mut self, reply: Seal) {
-        let end = self.writer.end();
+        // Of a segment that has no record yet nobody comes to the end.
+        let end = *self.committed.borrow();
         match self.writer.seal() {
             // Nobody may wait any more.
             Ok(()) => drop(reply.send(Sealed { end, below: self.writer.end().segment })),

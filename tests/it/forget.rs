@@ -251,3 +251,21 @@ fn a_kill_at_any_point_is_made_up_for_by_the_next_start() {
         assert_hashed(&home, &[ANN, BOB]);
     }
 }
+
+#[test]
+fn who_is_forgotten_on_a_quiet_host_is_erased_from_the_notes_of_others_too() {
+    let home = home();
+    let daemon = home.start().ready();
+    daemon.rows(&["add", BOB, "--note", &format!("see {ANN}")]);
+    // Each completes a segment of the journal, the second one without a record.
+    for address in ["nobody@one.test", ANN, ANN, "somebody@one.test"] {
+        let summary = daemon.rows(&["forget", address, "--yes"]).pop().unwrap();
+        assert_eq!(summary["done"], json!(true), "{summary}");
+    }
+    assert_eq!(traces(&home), Vec::<String>::new());
+    daemon.stop();
+    let daemon = home.start().ready();
+    assert_eq!(traces(&home), Vec::<String>::new());
+    assert_eq!(daemon.looked_up(BOB), 200);
+    daemon.stop();
+}
