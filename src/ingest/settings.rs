@@ -67,7 +67,7 @@ impl Settings {
             memory: MEMORY,
             policy,
             checkpoint_bytes: 256 << 20,
-            base_keys: 1 << 17,
+            base_keys: 1 << 16,
             checkpoint_every: Duration::from_secs(24 * 60 * 60),
             sync_every: Duration::from_secs(10),
         }

@@ -96,7 +96,7 @@ fn a_state_directory_that_was_replaced_takes_nothing() {
     copy(&away, &state);
     assert_eq!(send(&daemon, "b"), 503);
     assert_eq!(daemon.readyz().status, 503);
-    assert!(daemon.log().contains("was moved, removed or replaced"), "{}", daemon.log());
+    daemon.until_logged("was moved, removed or replaced");
     // It comes back, without anybody sending.
     fs::rename(&state, home.dir.join("copy")).unwrap();
     fs::rename(&away, &state).unwrap();
