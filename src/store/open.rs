@@ -21,7 +21,7 @@ use crate::journal::{create_private, open_regular, private_dir, sync_dir};
 use crate::model::Position;
 use crate::telemetry;
 
-/// What sled may keep in memory, in bytes as they are stored. Its real use is several times as much.
+/// What sled may keep in memory, in bytes as they are stored. Its real use is several times that.
 const CACHE_BYTES: u64 = 8 << 20;
 /// Keys put at once while loading a checkpoint.
 const LOAD_KEYS: usize = 10_000;
