@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::failure::Failure;
 use crate::config::{self, Config, Environment, Problems};
+use crate::control::client::CallError;
 
 /// The configuration file, if none is named.
 const DEFAULT_FILE: &str = "/etc/suppressd/config.toml";
@@ -50,6 +51,13 @@ pub(super) fn syntax_fault(named: Option<&Path>) -> Option<Failure> {
     let (_, errors) = DeTable::parse_recoverable(&text);
     let problems = load_for_a_look(&file).err().filter(|_| !errors.is_empty())?;
     Some(Failure::Configuration(problems.to_string()))
+}
+
+/// Why there is no answer. Where nobody listens, a file that is no TOML is the reason to tell.
+pub(super) fn unanswered(error: CallError, named: Option<&Path>) -> Failure {
+    let silent = matches!(error, CallError::NotRunning(_));
+    let fault = silent.then(|| syntax_fault(named)).flatten();
+    fault.unwrap_or_else(|| error.into())
 }
 
 fn socket_in(text: &str) -> Option<PathBuf> {

@@ -12,7 +12,7 @@ use super::output::Output;
 use super::row;
 use super::table::{Column, Table};
 use crate::admin::{Command, Reply};
-use crate::control::client::{self, CallError};
+use crate::control::client;
 
 /// The surroundings of a verb.
 #[derive(Debug)]
@@ -47,12 +47,7 @@ impl Context {
             if ended.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         ended?;
-        if let Err(CallError::NotRunning(_)) = called
-            && let Some(fault) = configuration::syntax_fault(self.config.as_deref())
-        {
-            return Err(fault);
-        }
-        Ok(called?)
+        called.map_err(|error| configuration::unanswered(error, self.config.as_deref()))
     }
 
     /// Sends a command and prints its rows as a table, and the summary as a line; or all as JSON

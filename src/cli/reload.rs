@@ -65,11 +65,7 @@ fn asked(context: &mut Context) -> Result<Value, Failure> {
     let file = configuration::file(named);
     match ask(&socket, None) {
         Err(CallError::NotRunning(_)) if socket != usual => {}
-        answer => {
-            let is_running = !matches!(answer, Err(CallError::NotRunning(_)));
-            let fault = configuration::syntax_fault(named).filter(|_| !is_running);
-            return answer.map_err(|error| fault.unwrap_or_else(|| error.into()));
-        }
+        answer => return answer.map_err(|error| configuration::unanswered(error, named)),
     }
     let file = std::path::absolute(&file).unwrap_or(file);
     let answer = ask(&usual, Some(file)).map_err(|_| {
