@@ -16,7 +16,7 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::base::Base;
 use super::codec::{is_newer, is_newer_form};
-use super::keys::{COUNTS, EVENT, FLEET, HOLD, MESSAGE, META, QUIET, RUNS, STANDING};
+use super::keys::{CHANGED, COUNTS, EVENT, FLEET, HOLD, MESSAGE, META, QUIET, RUNS, STANDING};
 use super::{StoreError, open::Loader};
 use crate::journal::{create_private, open_regular};
 use crate::model::Position;
@@ -99,7 +99,7 @@ impl Snapshot {
         for pair in &self.tree {
             let (key, value) = pair.map_err(io::Error::other)?;
             let is_fixed = key.first().is_some_and(|prefix| FIXED.contains(prefix));
-            if !is_left_out(&key) && !is_fixed && !Base::has(&key) {
+            if !is_left_out(&key) && !is_fixed {
                 out.pair(&key, &value)?;
                 number += 1;
             }
@@ -120,10 +120,10 @@ impl Snapshot {
     }
 }
 
-/// The position has a place of its own, and the runs are of the store itself; events and messages
-/// of earlier versions are in the index.
+/// The position has a place of its own; the runs, and what has changed beside them, are of the
+/// store itself; events and messages of earlier versions are in the index.
 pub(super) fn is_left_out(key: &[u8]) -> bool {
-    matches!(key.first(), Some(&EVENT | &MESSAGE)) || key == META || key == RUNS
+    matches!(key.first(), Some(&CHANGED | &EVENT | &MESSAGE)) || key == META || key == RUNS
 }
 
 /// Reads a checkpoint to its end, and nothing of it is taken; says how many keys it has. It is read

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Mass, Rate, Sight, StoreError, keys};
+use super::{Mass, Rate, Sight, StoreError, base, keys};
 use crate::model::{
     Behind, Cuts, Hold, Origin, Position, Pushed, Reach, Standing, Standing1, Standing2,
     StreamPlace, Time, Turn,
@@ -108,11 +108,28 @@ pub struct Counts {
     pub last_poll: Option<Time>,
 }
 
-/// The forms of a [`Meta`], between records and within one. Of a store with the events of the first
-/// releases in it; of one that had all standings; and of one beside a base.
-const META_EVENTS: [u8; 2] = [1, 2];
-const META_STANDINGS: [u8; 2] = [3, 4];
-const META_BASED: [u8; 2] = [5, 6];
+/// Where a store has its standings, the earliest way first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Layout {
+    /// In sled, and the events of the first releases, too.
+    Events,
+    /// In sled.
+    Standings,
+    /// In a base, and each that has changed in sled.
+    Based,
+    /// In a base, and what has changed in blocks in sled.
+    #[default]
+    Blocks,
+}
+
+/// The forms of a [`Meta`], between records and within one.
+const META_FORMS: [(Layout, [u8; 2]); 4] = [
+    (Layout::Events, [1, 2]),
+    (Layout::Standings, [3, 4]),
+    (Layout::Based, [5, 6]),
+    (Layout::Blocks, META_NOW),
+];
+const META_NOW: [u8; 2] = [7, 8];
 
 /// What was applied, and what must be there then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,9 +139,9 @@ pub(super) struct Meta {
     /// How many elements of the record that starts there are applied already.
     #[serde(skip)]
     pub(super) part: u32,
-    /// Its standings are in the base. An earlier store is brought over as it is opened.
+    /// Where its standings are. An earlier store is brought over as it is opened.
     #[serde(skip)]
-    pub(super) based: bool,
+    pub(super) layout: Layout,
     /// How many keys sled has, but for this one.
     pub(super) keys: u64,
     /// The sum of the checksums of all of them with their values.
@@ -136,14 +153,14 @@ pub(super) struct Meta {
 }
 
 impl Form for Meta {
-    const NUMBER: u8 = META_BASED[0];
+    const NUMBER: u8 = META_NOW[0];
 }
 
 impl Meta {
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = encode(self);
         if self.part > 0 {
-            bytes[0] = META_BASED[1];
+            bytes[0] = META_NOW[1];
             bytes.extend_from_slice(&self.part.to_le_bytes());
         }
         bytes
@@ -151,8 +168,8 @@ impl Meta {
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Meta, StoreError> {
         let (form, mut rest) = bytes.split_first().ok_or_else(damaged)?;
-        let forms = [META_EVENTS, META_STANDINGS, META_BASED];
-        let Some([_, within]) = forms.into_iter().find(|forms| forms.contains(form)) else {
+        let of_it = META_FORMS.into_iter().find(|(_, forms)| forms.contains(form));
+        let Some((layout, [_, within])) = of_it else {
             let what = || format!("the store (its position is in form {form})");
             return Err(if *form == 0 { damaged() } else { StoreError::Newer(what()) });
         };
@@ -162,7 +179,7 @@ impl Meta {
             (rest, part) = (before, u32::from_le_bytes(*last));
         }
         let meta: Meta = postcard::from_bytes(rest).map_err(|_| damaged())?;
-        Ok(Meta { part, based: META_BASED.contains(form), ..meta })
+        Ok(Meta { part, layout, ..meta })
     }
 }
 
@@ -190,6 +207,7 @@ pub(super) fn decode<'b, T: Form + Deserialize<'b>>(bytes: &'b [u8]) -> Result<T
 pub(super) fn is_newer(prefix: u8, form: u8) -> bool {
     let known = match prefix {
         keys::BEHIND => Behind::NUMBER,
+        keys::CHANGED => base::CHANGES_FORM,
         keys::EVENT => EventRef::NUMBER,
         keys::LISTED => Sight::NUMBER,
         keys::FLEET => Reach::NUMBER,
@@ -290,18 +308,18 @@ mod tests {
         let applied = Position { segment: 3, offset: 88 };
         let meta = Meta { applied, keys: 1 << 40, sum: 7, standings: 300, ..Meta::default() };
         let within = Meta { part: 70_000, ..meta };
-        for (forms, based) in [(META_EVENTS, false), (META_STANDINGS, false), (META_BASED, true)] {
+        for (layout, forms) in META_FORMS {
             for (meta, form) in [meta, within].into_iter().zip(forms) {
                 let mut bytes = meta.encode();
-                assert!(META_BASED.contains(&bytes[0]), "it is written in the present form");
+                assert!(META_NOW.contains(&bytes[0]), "it is written in the present form");
                 bytes[0] = form;
-                assert_eq!(Meta::decode(&bytes), Ok(Meta { based, ..meta }));
+                assert_eq!(Meta::decode(&bytes), Ok(Meta { layout, ..meta }));
             }
         }
-        for bytes in [&[][..], &[0, 1], &[META_EVENTS[0]], &[META_EVENTS[1], 1], &[META_BASED[1]]] {
+        for bytes in [&[][..], &[0, 1], &[1], &[2, 1], &[META_NOW[1]]] {
             assert!(matches!(Meta::decode(bytes), Err(StoreError::Damaged(_))), "{bytes:?}");
         }
-        let next = META_BASED[1] + 1;
+        let next = META_NOW[1] + 1;
         assert!(matches!(Meta::decode(&[next]), Err(StoreError::Newer(_))));
     }
 }

@@ -8,9 +8,8 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::base::Base;
 use super::codec::decode;
-use super::keys::{LISTED, MASS, META, PUSHED, QUIET, RUNS, STANDING, TURN};
+use super::keys::{CHANGED, LISTED, MASS, META, PUSHED, QUIET, RUNS, STANDING, TURN};
 use super::open::CLEAN;
 use super::{Batch, Paths, StoreError, Writer, set_aside_checkpoints, set_aside_stores};
 use crate::journal::sync_dir;
@@ -35,7 +34,7 @@ impl Writer {
         }
         for pair in self.tree.clone().iter() {
             let (key, value) = pair?;
-            if key != META && key != RUNS && !Base::has(&key) {
+            if key != META && key != RUNS && !key.starts_with(&[CHANGED]) {
                 erasing.look(self, people, &key, &value)?;
             }
         }

@@ -3,6 +3,7 @@
 //! ```text
 //! b record               a stretch of the journal that is still to be merged again
 //! c source 0 feed        a feed's cursor
+//! d number               what has changed of the base, in blocks
 //! e address# event-id    where an event is in the journal: of earlier versions, now in the index
 //! l source 0 feed 0 address 0 stream 0 reason    a row that a provider's list has told
 //! f record element number    a verdict that has turned there
@@ -13,9 +14,9 @@
 //! o mass                 a mass that is held
 //! o mass address 0 stream    a standing that it holds
 //! p source 0 address     what we did on a provider's own list
-//! q address 0 stream     the last delivery, where nothing else is known: what the base has not
+//! q address 0 stream     the last delivery, where nothing else is known: in the base
 //! r source 0 domain 0 class    how many new suppressions there were of late
-//! s address 0 stream     a standing that says more: what the base has not
+//! s address 0 stream     a standing that says more: in the base
 //! t                      by which rule masses are held
 //! w c host 0 life segment    of which stretch of a host's life a segment has copies
 //! w p                    how far the fleet's stream is read
@@ -25,7 +26,8 @@
 //! ```
 //! `#` is a hash of 8 bytes, `##` of 16. `q` stands before `s`: a scan that races a standing's
 //! change from the one to the other sees it at least once. Those of `q` and `s` are in the base
-//! (`base/`); the tree has what has changed beside it, with an empty value for what is gone.
+//! (`base/`), whose runs lie beside the tree; the tree has what has changed since, in blocks, with
+//! an empty value for what is gone. Earlier versions had each changed key in it by itself.
 
 use sha2::{Digest, Sha256};
 
@@ -39,6 +41,7 @@ pub(super) const RUNS: &[u8] = b"\0runs";
 
 pub(super) const BEHIND: u8 = b'b';
 pub(super) const CURSOR: u8 = b'c';
+pub(super) const CHANGED: u8 = b'd';
 pub(super) const EVENT: u8 = b'e';
 pub(super) const TURN: u8 = b'f';
 pub(super) const HELD: u8 = b'h';
@@ -74,6 +77,16 @@ pub(super) fn behind(record: Position) -> Vec<u8> {
 pub(super) fn behind_record(key: &[u8]) -> Option<Position> {
     let number = key.last_chunk::<8>().filter(|_| key.len() == 9)?;
     Some(Position::from_u64(u64::from_be_bytes(*number)))
+}
+
+/// A block of what has changed of the base.
+pub(super) fn changed(number: u64) -> Vec<u8> {
+    [&[CHANGED], &number.to_be_bytes()[..]].concat()
+}
+
+/// The number in its key.
+pub(super) fn changed_number(key: &[u8]) -> Option<u64> {
+    key.last_chunk().filter(|_| key.len() == 9).map(|number| u64::from_be_bytes(*number))
 }
 
 pub(super) fn cursor(source: &SourceName, feed: &str) -> Vec<u8> {

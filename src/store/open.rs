@@ -13,9 +13,9 @@ use nix::sys::statvfs::statvfs;
 use super::attempt::Attempt;
 use super::base::{self, Base};
 use super::checkpoint::is_left_out;
-use super::codec::{Meta, decode, encode, is_newer};
+use super::codec::{Layout, Meta, decode, encode, is_newer};
 use super::index::Index;
-use super::keys::{META, QUIET, RUNS, STANDING};
+use super::keys::{META, RUNS};
 use super::{Checkpoints, Reach, StoreError, Writer, checkpoints};
 use crate::journal::{create_private, open_regular, private_dir, sync_dir};
 use crate::model::Position;
@@ -186,7 +186,7 @@ fn opened(
     // Of an earlier version, which had all of it once more.
     let _ = fs::remove_file(paths.checkpoint.join("standings.image"));
     let view = View { tree: (*db).clone(), base: Arc::new(base), index: Arc::new(index) };
-    let writer = Writer::new(db, meta, paths.sled.join("db"), &view);
+    let writer = Writer::new(db, meta, paths.sled.join("db"), &view)?;
     Ok(Opened { writer, view: Arc::new(view), rebuilt, attempt, believed: false })
 }
 
@@ -203,7 +203,7 @@ fn try_open(paths: &Paths, clean: bool) -> Result<Tried, StoreError> {
             return if db.is_empty() { Ok(Tried::Empty(db)) } else { Err(empty) };
         };
         let meta = Meta::decode(&bytes)?;
-        if !meta.based {
+        if meta.layout < Layout::Based {
             bring_over(&db, meta, paths)?;
             drop(db);
             return Ok(Tried::Found(put_in_place(paths)?));
@@ -211,6 +211,7 @@ fn try_open(paths: &Paths, clean: bool) -> Result<Tried, StoreError> {
         if !clean {
             add_up(&db, meta, |_, _| Ok(()))?;
         }
+        let meta = if meta.layout == Layout::Based { base::gather(&db, meta)? } else { meta };
         let base = base_of(&db, base, true)?;
         Ok(Tried::Found(Found { db, meta, base }))
     }));
@@ -221,12 +222,9 @@ fn try_open(paths: &Paths, clean: bool) -> Result<Tried, StoreError> {
 pub(super) fn base_of(tree: &sled::Tree, dir: &Path, is_ours: bool) -> Result<Base, StoreError> {
     let listed = tree.get(RUNS)?.map_or(Ok(Vec::new()), |bytes| decode(&bytes))?;
     let mut changed = BTreeMap::new();
-    for prefix in [QUIET, STANDING] {
-        for pair in tree.scan_prefix([prefix]) {
-            let (key, value) = pair?;
-            changed.insert((&*key).into(), (&*value).into());
-        }
-    }
+    base::read(tree, |key, value| {
+        changed.insert(key.into(), value.into());
+    })?;
     Base::open(dir, &listed, changed, is_ours)
 }
 

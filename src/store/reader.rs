@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::base::{Base, Scan};
 use super::codec::{Counts, EventRef, Meta, decode, encode};
-use super::keys::{self, EVENT, Hash, MESSAGE, META, QUIET, RUNS, SET_ASIDE, STANDING};
+use super::keys::{self, CHANGED, EVENT, Hash, MESSAGE, META, QUIET, RUNS, SET_ASIDE, STANDING};
 use super::{StoreError, View};
 use crate::current::Current;
 use crate::forgotten::Forgotten;
@@ -352,7 +352,7 @@ impl Reader {
         let pairs = view.tree.iter().map(|pair| pair.map(|(k, v)| (k.to_vec(), v.to_vec())));
         let mut pairs = pairs.collect::<Result<Vec<Pair>, _>>()?;
         // What is in the base and what is not yet is nothing to compare.
-        pairs.retain(|(key, _)| !Base::has(key) && key != RUNS);
+        pairs.retain(|(key, _)| !key.starts_with(&[CHANGED]) && key != RUNS);
         for (_, value) in pairs.iter_mut().filter(|(key, _)| key == META) {
             *value = Meta { keys: 0, sum: 0, ..Meta::decode(value)? }.encode();
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::base::Base;
 use super::checkpoint::{self, Flaw};
 use super::checkpoints::{list, path};
-use super::codec::{Meta, is_newer};
+use super::codec::{Layout, Meta, is_newer};
 use super::keys::{META, STANDING};
 use super::open::{base_of, clean_mark, free_bytes, is_newer_mark, sled_at};
 use super::reader::{Standings, visit};
@@ -204,8 +204,8 @@ fn in_copy(
     // sled panics on some damage.
     let work = || -> Result<Checked, StoreError> {
         let db = sled_at(copy)?;
-        let Meta { applied, part, based, .. } = meta(&db)?;
-        if !based {
+        let Meta { applied, part, layout, .. } = meta(&db)?;
+        if layout < Layout::Based {
             let detail = "of an earlier version: the next start brings it over";
             return Ok(Checked::well(STORE, sled, detail));
         }

@@ -9,13 +9,16 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::base::{Base, Made, Next, Settling};
+use super::base::{self, Base, Made, Next, Settling};
 use super::codec::{Counts, Meta, checksum, decode, encode};
 use super::index::{Index, Name, Row};
-use super::keys::{self, HELD, META, QUARANTINE, QUIET, RUNS, STANDING, TURN};
+use super::keys::{self, CHANGED, HELD, META, QUARANTINE, QUIET, RUNS, STANDING, TURN};
 use super::open::leave_clean_mark;
 use super::{Snapshot, StoreError, View};
 use crate::model::{Origin, Position, Scope, SourceName, Standing, Time};
+
+/// Blocks of changes that are taken out of sled in one go.
+const SETTLED: usize = 512;
 
 /// Writes to the store. There is one.
 pub struct Writer {
@@ -25,8 +28,10 @@ pub struct Writer {
     /// sled's own file, synced by us: its `flush` does not reach the disk on Linux.
     file: PathBuf,
     base: Arc<Base>,
-    /// What a run of the base has, and sled too.
+    /// What a run of the base has, and the changes too.
     settling: Option<Settling>,
+    /// The last block of changes.
+    block: u64,
     /// Where events were told.
     pub(super) index: Arc<Index>,
     /// The end of what was gone through last, and so many elements of the record there: what was
@@ -64,10 +69,16 @@ struct Value {
 }
 
 impl Writer {
-    pub(super) fn new(db: sled::Db, meta: Meta, file: PathBuf, view: &View) -> Writer {
+    pub(super) fn new(
+        db: sled::Db,
+        meta: Meta,
+        file: PathBuf,
+        view: &View,
+    ) -> Result<Writer, StoreError> {
         let (base, index) = (Arc::clone(&view.base), Arc::clone(&view.index));
         let (tree, reached) = (view.tree.clone(), (meta.applied, meta.part));
-        Writer { tree, db, meta, file, base, settling: None, index, reached }
+        let block = base::last(&tree)?;
+        Ok(Writer { tree, db, meta, file, base, settling: None, block, index, reached })
     }
 
     /// The end of what is applied.
@@ -226,9 +237,7 @@ impl Writer {
             if Base::has(&key) {
                 meta.count(&key, before.is_some(), after.is_some());
                 // A run may have it, or get it: so what is gone is noted.
-                let after = after.unwrap_or_default();
-                changes.insert(key.as_slice(), after.as_slice());
-                of_base.push((key.into(), after.into()));
+                of_base.push((key.into(), after.unwrap_or_default().into()));
             } else {
                 meta.account(&key, before.as_deref(), after.as_deref());
                 match after {
@@ -237,7 +246,13 @@ impl Writer {
                 }
             }
         }
-        self.base.change(of_base, |key, before, after| meta.account(key, before, Some(after)));
+        for block in base::blocks(&of_base) {
+            self.block += 1;
+            let key = keys::changed(self.block);
+            meta.account(&key, None, Some(&block));
+            changes.insert(key, block);
+        }
+        self.base.change(of_base);
         if any {
             changes.insert(META, meta.encode());
             self.tree.apply_batch(changes)?;
@@ -254,7 +269,7 @@ impl Writer {
     /// The run that is to be made of what has changed, if that is so many keys and none of them is
     /// in a run already.
     pub fn next_run(&self, keys: usize) -> Option<Next> {
-        if self.settling.is_some() { None } else { self.base.next(keys) }
+        if self.settling.is_some() { None } else { self.base.next(keys, self.block) }
     }
 
     /// The run that is to be made of several, where one of so many keys is of the smallest size.
@@ -276,31 +291,36 @@ impl Writer {
             self.sync()?;
             made.remove_replaced();
         } else {
-            self.settling = Some(made.entries()?);
+            self.settling = Some(made.settling()?);
         }
         Ok(())
     }
 
-    /// Takes some of what a run has by now out of sled; says whether there can be more.
+    /// Takes some of what a run has by now out of memory, and then out of sled; says whether there
+    /// can be more.
     ///
     /// # Errors
     /// When the store is damaged.
     pub fn settle(&mut self) -> Result<bool, StoreError> {
         let Some(settling) = &mut self.settling else { return Ok(false) };
-        let Some(same) = settling.next(&self.base)? else {
+        if settling.go_on(&self.base)? {
+            return Ok(true);
+        }
+        let end = keys::changed(settling.block + 1);
+        let (mut changes, mut meta, mut blocks) = (sled::Batch::default(), self.meta, 0);
+        for pair in self.tree.range([CHANGED].as_slice()..end.as_slice()).take(SETTLED) {
+            let (key, block) = pair?;
+            meta.account(&key, Some(&block), None);
+            changes.remove(key);
+            blocks += 1;
+        }
+        if blocks == 0 {
             self.settling = None;
             return Ok(false);
-        };
-        let (mut changes, mut meta) = (sled::Batch::default(), self.meta);
-        for (key, value) in &same {
-            meta.account(key, Some(value), None);
-            changes.remove(key.as_slice());
         }
         changes.insert(META, meta.encode());
         self.tree.apply_batch(changes)?;
         self.meta = meta;
-        let keys: Vec<Vec<u8>> = same.into_iter().map(|(key, _)| key).collect();
-        self.base.settle(&keys);
         Ok(true)
     }
 

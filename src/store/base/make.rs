@@ -10,7 +10,6 @@ use super::draft::Draft;
 use super::run::Run;
 use super::scan::Joined;
 use super::{Base, Listed};
-use crate::store::Pair;
 use crate::store::open::free_bytes;
 use crate::store::tiers;
 
@@ -27,6 +26,8 @@ pub struct Next {
     number: u64,
     /// Those that it takes in, the oldest first. None: it is made of what has changed.
     runs: Vec<Arc<Run>>,
+    /// The last block of changes that it will have.
+    block: u64,
     /// They are the oldest: what is gone need not be noted any more.
     is_oldest: bool,
 }
@@ -35,13 +36,15 @@ pub struct Next {
 pub struct Made {
     pub(super) run: Arc<Run>,
     pub(super) replaces: Vec<Arc<Run>>,
+    block: u64,
 }
 
 impl Base {
-    /// The run that is to be made of what has changed, if that is so many keys.
-    pub(in crate::store) fn next(self: &Arc<Base>, keys: usize) -> Option<Next> {
+    /// The run that is to be made of what has changed, if that is so many keys. It is in blocks up
+    /// to that one.
+    pub(in crate::store) fn next(self: &Arc<Base>, keys: usize, block: u64) -> Option<Next> {
         let is_due = self.changes() >= keys.max(1);
-        is_due.then(|| self.begin(Vec::new(), false))
+        is_due.then(|| Next { block, ..self.begin(Vec::new(), false) })
     }
 
     /// The run that is to be made of several, where one of so many keys is of the smallest size.
@@ -56,7 +59,7 @@ impl Base {
         let mut inner = self.write();
         let number = inner.next;
         inner.next += 1;
-        Next { base: Arc::clone(self), number, runs, is_oldest }
+        Next { base: Arc::clone(self), number, runs, block: 0, is_oldest }
     }
 
     /// The runs that count as soon as one does that was made.
@@ -68,14 +71,6 @@ impl Base {
     pub(in crate::store) fn adopt(&self, made: &Made) {
         let mut inner = self.write();
         inner.runs = with(&inner.runs, made);
-    }
-
-    /// Takes keys out of the changes: a run has them.
-    pub(in crate::store) fn settle(&self, keys: &[Vec<u8>]) {
-        let mut inner = self.write();
-        for key in keys {
-            inner.changed.remove(key.as_slice());
-        }
     }
 }
 
@@ -94,7 +89,7 @@ impl Next {
     /// When the disk fails, a run is damaged, or nobody wants it any more.
     pub fn write(self) -> io::Result<Made> {
         let run = if self.runs.is_empty() { self.of_changes()? } else { self.of_runs()? };
-        Ok(Made { run: Arc::new(run), replaces: self.runs })
+        Ok(Made { run: Arc::new(run), replaces: self.runs, block: self.block })
     }
 
     fn of_changes(&self) -> io::Result<Run> {
@@ -141,8 +136,9 @@ impl Next {
 
 impl Made {
     /// What it has, to be taken out of the changes.
-    pub(in crate::store) fn entries(&self) -> io::Result<Settling> {
-        Ok(Settling(Joined::at(&[Arc::clone(&self.run)], &[])?))
+    pub(in crate::store) fn settling(&self) -> io::Result<Settling> {
+        let entries = Joined::at(&[Arc::clone(&self.run)], &[])?;
+        Ok(Settling { entries, is_through: false, block: self.block })
     }
 
     /// Whether it was made of others.
@@ -159,26 +155,33 @@ impl Made {
     }
 }
 
-/// Goes through a run whose entries are changes still.
-pub(in crate::store) struct Settling(Joined);
+/// Takes out of the changes what a run has.
+pub(in crate::store) struct Settling {
+    entries: Joined,
+    /// Memory is without them.
+    is_through: bool,
+    /// The last block that goes.
+    pub(in crate::store) block: u64,
+}
 
 impl Settling {
-    /// The next entries that are what has changed, of as many as are looked at in one go. `None`:
-    /// there are no more.
+    /// Takes the next entries out of memory that are what has changed, of as many as are looked at
+    /// in one go. Says whether there can be more.
     ///
     /// # Errors
     /// When the run is damaged.
-    pub(in crate::store) fn next(&mut self, base: &Base) -> io::Result<Option<Vec<Pair>>> {
-        let (mut same, inner) = (Vec::new(), base.read());
-        for looked in 0..STEP {
-            if !self.0.advance()? {
-                return Ok((looked > 0).then_some(same));
+    pub(in crate::store) fn go_on(&mut self, base: &Base) -> io::Result<bool> {
+        let mut inner = base.write();
+        for _ in 0..STEP {
+            if self.is_through || !self.entries.advance()? {
+                self.is_through = true;
+                break;
             }
-            let (key, value) = (self.0.key(), self.0.value());
+            let (key, value) = (self.entries.key(), self.entries.value());
             if inner.changed.get(key).is_some_and(|changed| **changed == *value) {
-                same.push((key.to_vec(), value.to_vec()));
+                inner.changed.remove(key);
             }
         }
-        Ok(Some(same))
+        Ok(!self.is_through)
     }
 }

@@ -1,12 +1,14 @@
 //! The base: nearly all standings, in sorted files that never change, the runs; and what has
-//! changed since, in memory and in sled. So memory, and the time that opening takes, follow the
-//! changes.
+//! changed since, in memory and, in blocks, in sled. So memory, and the time that opening takes,
+//! follow the changes.
 //!
 //! A change counts before any run, and a newer run before an older one. What is in a run is taken
-//! out of the changes by and by, as far as it is the same: so at any point in between nothing is
-//! missing, and a crash leaves the one or the other. Which runs count, sled says (`keys::RUNS`).
+//! out of memory as far as it is the same, and then the blocks go that there were when the run was
+//! begun, the earliest first: so at any point in between nothing is missing. Which runs count, sled
+//! says (`keys::RUNS`).
 
 mod block;
+mod changes;
 mod draft;
 mod make;
 mod run;
@@ -28,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use run::Run;
 
+pub(super) use changes::{FORM as CHANGES_FORM, blocks, gather, last, read};
 pub(super) use draft::Draft;
 pub(super) use make::Settling;
 pub use make::{Made, Next};
@@ -173,18 +176,9 @@ impl Base {
         self.scan(vec![prefix], vec![prefix + 1])
     }
 
-    /// Changes keys, all at once: those that look see none or all. Gives each with the change that
-    /// there was.
-    pub(super) fn change(
-        &self,
-        changes: Vec<Changed>,
-        mut each: impl FnMut(&[u8], Option<&[u8]>, &[u8]),
-    ) {
-        let mut inner = self.write();
-        for (key, value) in changes {
-            each(&key, inner.changed.get(&key).map(|before| &**before), &value);
-            inner.changed.insert(key, value);
-        }
+    /// Changes keys, all at once: those that look see none or all.
+    pub(super) fn change(&self, changes: Vec<Changed>) {
+        self.write().changed.extend(changes);
     }
 
     /// How many keys have changed.

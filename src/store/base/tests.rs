@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::store::codec::Meta;
+use crate::store::keys;
 
 /// Keys that make a run.
 const KEYS: usize = 300;
@@ -35,7 +37,7 @@ impl Bench {
     }
 
     fn put(&mut self, key: Vec<u8>, value: &[u8]) {
-        self.base.change(vec![(key.as_slice().into(), value.into())], |_, _, _| ());
+        self.base.change(vec![(key.as_slice().into(), value.into())]);
         if value.is_empty() {
             self.model.remove(&key);
         } else {
@@ -57,16 +59,13 @@ impl Bench {
         self.base.adopt(made);
         made.remove_replaced();
         if !made.is_merge() {
-            let mut settling = made.entries().unwrap();
-            while let Some(same) = settling.next(&self.base).unwrap() {
-                let keys: Vec<Vec<u8>> = same.into_iter().map(|(key, _)| key).collect();
-                self.base.settle(&keys);
-            }
+            let mut settling = made.settling().unwrap();
+            while settling.go_on(&self.base).unwrap() {}
         }
     }
 
     fn run(&self) {
-        self.adopt(&self.base.next(1).unwrap().write().unwrap());
+        self.adopt(&self.base.next(1, 0).unwrap().write().unwrap());
     }
 
     fn assert_same(&self) {
@@ -109,7 +108,7 @@ fn what_was_put_last_is_found_in_runs_and_beside_them() {
         if step % 3 == 0 {
             bench.assert_same();
         }
-        if let Some(next) = bench.base.next(KEYS / 2) {
+        if let Some(next) = bench.base.next(KEYS / 2, 0) {
             // What changes while it is written counts before it, whether it has that or not.
             bench.change(20);
             let made = next.write().unwrap();
@@ -198,7 +197,7 @@ fn values_of_any_length_are_kept() {
 fn one_that_nobody_wants_is_not_written() {
     let mut bench = Bench::new();
     bench.change(100);
-    let next = bench.base.next(1).unwrap();
+    let next = bench.base.next(1, 0).unwrap();
     bench.base.give_up();
     assert_eq!(next.write().err().map(|error| error.kind()), Some(io::ErrorKind::Interrupted));
     assert!(bench.files().is_empty());
@@ -279,4 +278,35 @@ fn what_a_crash_leaves_is_removed() {
     bench.base.remove_others().unwrap();
     assert_eq!(bench.files().len(), 1);
     bench.assert_same();
+}
+
+/// All that a tree says has changed.
+fn changes_of(tree: &sled::Tree) -> BTreeMap<Vec<u8>, Vec<u8>> {
+    let mut changes = BTreeMap::new();
+    read(tree, |key, value| drop(changes.insert(key.to_vec(), value.to_vec()))).unwrap();
+    changes
+}
+
+#[test]
+fn changes_are_kept_in_few_blocks_and_those_of_earlier_versions_become_such() {
+    let db = sled::Config::new().temporary(true).open().unwrap();
+    let (mut meta, mut model) = (Meta::default(), BTreeMap::new());
+    for number in 0..2_000 {
+        let value = if number % 9 == 0 { Vec::new() } else { vec![1; 60] };
+        meta.account(&key(number), None, Some(&value));
+        db.insert(key(number), value.as_slice()).unwrap();
+        model.insert(key(number), value);
+    }
+    assert_eq!(changes_of(&db), model);
+    let meta = gather(&db, meta).unwrap();
+    assert_eq!(changes_of(&db), model);
+    let blocks = last(&db).unwrap();
+    assert!((20..100).contains(&blocks), "{blocks}");
+    assert_eq!((db.len() as u64, meta.keys), (blocks + 1, blocks));
+    // A later block counts before an earlier one.
+    let later: Changed = (key(5).as_slice().into(), b"\x01later".as_slice().into());
+    db.insert(keys::changed(blocks + 1), super::blocks(&[later]).remove(0)).unwrap();
+    assert_eq!(changes_of(&db)[&key(5)], b"\x01later");
+    db.insert(keys::changed(blocks + 2), &[CHANGES_FORM + 1]).unwrap();
+    assert!(matches!(read(&db, |_, _| ()), Err(StoreError::Newer(_))));
 }
