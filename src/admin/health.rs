@@ -28,12 +28,6 @@ const FORWARD_PATIENCE: Duration = Duration::from_secs(60 * 60);
 const POLL_FAILURES: u32 = 3;
 const POLL_PATIENCE: Duration = Duration::from_secs(60 * 60);
 
-/// The disk is nearly full when less than a tenth of it is free, within these bounds, in bytes.
-/// The lower one is well above what the journal leaves to the store.
-const DISK_PART: u64 = 10;
-const DISK_MIN: u64 = 32 << 20;
-const DISK_MAX: u64 = 1 << 30;
-
 /// How something stands; the worst comes last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Health {
@@ -231,7 +225,7 @@ impl Admin {
     fn disk_check(&self) -> HealthCheck {
         let state = self.state.display();
         let problem = match store::room(&self.state) {
-            Ok(room) if room.free >= (room.size / DISK_PART).clamp(DISK_MIN, DISK_MAX) => None,
+            Ok(room) if !room.is_nearly_gone() => None,
             Ok(room) => {
                 let free = room.free >> 20;
                 let hint = "make room, or set a shorter store.retention";

@@ -19,7 +19,8 @@ pub(super) struct Arguments {
     #[arg(long, value_parser = arguments::note)]
     note: Option<String>,
     /// For how long: a duration such as 30d, or `forever` [default: forever]
-    #[arg(long = "for", value_name = "DURATION", value_parser = arguments::term)]
+    #[arg(long = "for", value_name = "DURATION", value_parser = arguments::term,
+          allow_hyphen_values = true)]
     term: Option<Term>,
     /// Mail of this scope: `global` or `stream:NAME` [default: global]
     #[arg(long, value_parser = arguments::scope)]

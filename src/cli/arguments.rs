@@ -38,10 +38,10 @@ pub(super) struct FilterArguments {
     #[arg(long, value_parser = scope)]
     scope: Option<Scope>,
     /// Only begun at or after this time
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     since: Option<Time>,
     /// Only begun before this time
-    #[arg(long, value_name = "TIME", value_parser = time)]
+    #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     until: Option<Time>,
     /// Only what failures of this class made, and nothing else
     #[arg(long, value_parser = class)]
@@ -136,6 +136,7 @@ pub(super) fn time(text: &str) -> Result<Time, String> {
 }
 
 fn time_at(text: &str, now: Time) -> Result<Time, String> {
+    not_negative(text)?;
     let back = || units::duration(text).map(|span| now.minus(span).floor_second());
     Time::parse(text)
         .or_else(|| Time::parse(&format!("{text}T00:00:00Z")))
@@ -147,8 +148,20 @@ fn time_at(text: &str, now: Time) -> Result<Time, String> {
         })
 }
 
+/// Tells a duration that was written as a negative one, and an option in the place of a value.
+fn not_negative(text: &str) -> Result<(), String> {
+    match text.strip_prefix('-') {
+        Some(rest) if units::duration(rest).is_some() => {
+            Err(format!("a duration has no sign: did you mean {rest}?"))
+        }
+        Some(_) => Err("the value is missing".to_owned()),
+        None => Ok(()),
+    }
+}
+
 /// How long an addition holds: a duration of whole seconds, or `forever`.
 pub(super) fn term(text: &str) -> Result<Term, String> {
+    not_negative(text)?;
     if text == "forever" {
         return Ok(Term::Forever);
     }
@@ -247,6 +260,9 @@ mod tests {
         assert!(reason("bounce").unwrap_err().contains("hard_bounce, invalid"));
         assert!(kind("bounce").unwrap_err().contains("accepted, delivered"));
         assert_eq!(term("forever"), Ok(Term::Forever));
+        assert!(term("-1d").unwrap_err().ends_with("did you mean 1d?"));
+        assert!(time("-1d12h").unwrap_err().ends_with("did you mean 1d12h?"));
+        assert!(time("--follow").unwrap_err().contains("is missing"));
         assert_eq!(term("90s"), Ok(Term::For(std::time::Duration::from_secs(90))));
         for bad in ["0s", "10ms", "never", ""] {
             assert!(term(bad).is_err(), "{bad:?}");

@@ -31,10 +31,10 @@ pub(super) struct Arguments {
     #[arg(long, value_parser = arguments::source, add = completions::sources())]
     source: Option<SourceName>,
     /// Only at or after this time
-    #[arg(long, value_name = "TIME", value_parser = arguments::time)]
+    #[arg(long, value_name = "TIME", value_parser = arguments::time, allow_hyphen_values = true)]
     since: Option<Time>,
     /// Only before this time
-    #[arg(long, value_name = "TIME", value_parser = arguments::time)]
+    #[arg(long, value_name = "TIME", value_parser = arguments::time, allow_hyphen_values = true)]
     until: Option<Time>,
     /// No more than the last N of those that are known
     #[arg(short = 'n', long, value_name = "N",

@@ -23,7 +23,7 @@ enum Action {
         /// The forward, by its name in the configuration
         name: String,
         /// From this time on
-        #[arg(long, value_name = "TIME", value_parser = time)]
+        #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
         since: Time,
         /// Print JSON, one object a line
         #[arg(long)]

@@ -18,7 +18,7 @@ pub(super) struct Arguments {
     #[arg(value_parser = arguments::source, add = completions::sources())]
     source: Option<SourceName>,
     /// Read again from this time on, instead of from where the last poll ended
-    #[arg(long, value_name = "TIME", value_parser = arguments::time)]
+    #[arg(long, value_name = "TIME", value_parser = arguments::time, allow_hyphen_values = true)]
     since: Option<Time>,
     /// Print JSON, one object a line
     #[arg(long)]

@@ -92,18 +92,12 @@ fn export(
 
 fn name(section: &Section<'_>, taken: &mut BTreeSet<String>) -> Option<String> {
     let field = section.need("name", "give the export a name, such as \"postfix\"")?;
-    let text = field.text()?;
-    if SourceName::parse(text).is_err() {
-        let hint = "use 1 to 64 of the characters a-z, 0-9 and -";
-        field.problem(format!("{} is not a name", shown(text)), hint);
+    let name = super::name::name(&field)?.to_string();
+    if !taken.insert(name.clone()) {
+        field.problem(format!("{name:?} is the name of an earlier export"), "choose another");
         return None;
     }
-    if !taken.insert(text.to_owned()) {
-        let what = format!("{text:?} is the name of an earlier export");
-        field.problem(what, "choose another");
-        return None;
-    }
-    Some(text.to_owned())
+    Some(name)
 }
 
 fn chosen_format(section: &Section<'_>) -> Option<&'static dyn Format> {
@@ -152,6 +146,11 @@ fn path(
         return None;
     }
     let what = format!("written by export {:?} already", name.unwrap_or("?"));
+    if path.metadata().is_ok_and(|meta| !meta.is_file()) {
+        let what = format!("{} is a pipe, a device or a socket", shown(&text));
+        field.problem(what, "choose another path, or remove it if nothing needs it");
+        return None;
+    }
     places.take(&field, &path, what, "replaced").then_some(path)
 }
 
@@ -212,7 +211,11 @@ fn percent(field: &Field<'_>) -> Option<u8> {
 /// The words of a command may hold secrets: none is shown.
 fn command(field: &Field<'_>) -> Vec<String> {
     let mut words = Vec::new();
-    for (index, item) in field.list().iter().enumerate() {
+    let items = field.list();
+    if items.is_empty() && field.value.is_array() {
+        field.problem("is an empty list", "name the program to run, or remove the key");
+    }
+    for (index, item) in items.iter().enumerate() {
         match item.value.as_str() {
             Some("") if index == 0 => item.problem("is empty", "name the program to run"),
             Some(word) if word.contains('\0') => {

@@ -9,7 +9,7 @@ use super::forwards::{Receiver, Settings, Subjects};
 use super::places::Places;
 use super::poll::is_private;
 use super::section::{Field, Section, checked, shown};
-use crate::model::{EventKind, SourceName};
+use crate::model::EventKind;
 use crate::provider::signing_key;
 use crate::secret::Secret;
 
@@ -61,17 +61,12 @@ fn forward(
 }
 
 fn name_of(field: &Field<'_>, names: &mut BTreeSet<String>) -> Option<String> {
-    let text = field.text()?;
-    if SourceName::parse(text).is_err() {
-        let hint = "use 1 to 64 of the characters a-z, 0-9 and -";
-        field.problem(format!("{} is not a name", shown(text)), hint);
+    let name = super::name::name(field)?.to_string();
+    if !names.insert(name.clone()) {
+        field.problem(format!("{name:?} is the name of an earlier forward"), "choose another");
         return None;
     }
-    if !names.insert(text.to_owned()) {
-        field.problem(format!("{text:?} is the name of an earlier forward"), "choose another");
-        return None;
-    }
-    Some(text.to_owned())
+    Some(name)
 }
 
 fn to_file(field: &Field<'_>, name: Option<&str>, places: &mut Places) -> Option<Receiver> {

@@ -30,14 +30,11 @@ pub(super) fn hold(section: Section<'_>) -> Hold {
         new.finish();
         (count.and_then(|count| u32::try_from(count).ok()), within)
     });
-    let is_counted = section.has("new");
-    let by = section.take("by").and_then(|field| {
-        if !is_counted {
-            let hint = "write new = { count = 500, within = \"1h\" } beside it, or what you need";
-            field.warn("`new` is absent: more than 500 within an hour are a mass", hint);
-        }
-        by(&field)
-    });
+    if !section.has("new") {
+        let hint = "write new = { count = 500, within = \"1h\" }, or what you need";
+        section.warn("new", "is absent: more than 500 within an hour are a mass", hint);
+    }
+    let by = section.take("by").and_then(|field| by(&field));
     section.finish();
     let by = by.unwrap_or_else(|| BY.map(str::to_owned).to_vec());
     let has = |part: &str| by.iter().any(|by| by == part);

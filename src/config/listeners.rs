@@ -28,8 +28,9 @@ const CONTROL_SOCKET: &str = "/run/suppressd/control.sock";
 /// Permissions of a Unix socket: for those who share our group, as an MTA or a proxy.
 const SOCKET_MODE: u32 = 0o660;
 
-/// The permission to connect, for everybody (unix(7)).
+/// The permission to connect, for everybody, and for anybody (unix(7)).
 const OTHERS_WRITE: u32 = 0o002;
+const WRITE: u32 = 0o222;
 
 /// The largest blocks whose hosts can all be proxies, as the least lengths of their prefixes.
 const PREFIX_MIN_V4: u8 = 8;
@@ -147,7 +148,14 @@ pub(super) fn admitted(section: &Section<'_>, places: &[Listen]) -> (u32, Option
     for field in [&mode_field, &group_field].into_iter().flatten().filter(|_| !on_unix) {
         field.problem("is for a Unix socket only", "remove it, or listen on \"unix:/path\"");
     }
-    let chosen = mode_field.and_then(|field| mode(&field));
+    let chosen = mode_field.and_then(|field| {
+        let mode = mode(&field)?;
+        if mode & WRITE == 0 {
+            let hint = "let them write, which is to connect, such as \"0660\"";
+            field.problem("lets nobody use the socket", hint);
+        }
+        Some(mode)
+    });
     (chosen.unwrap_or(SOCKET_MODE), group_field.and_then(|field| group(&field)))
 }
 
@@ -250,7 +258,13 @@ pub(super) fn listen(field: &Field<'_>) -> Option<Listen> {
             field.told_if_relative(&path);
             bindable(field, path).map(Listen::Unix)
         }
-        listen => Some(listen),
+        listen => {
+            if matches!(listen, Listen::Tcp(address) if address.port() == 0) {
+                let hint = "write the port that clients are to call";
+                field.warn("has port 0, which is another port at each start", hint);
+            }
+            Some(listen)
+        }
     }
 }
 

@@ -55,6 +55,10 @@ fn lookup(
     sources: &BTreeSet<SourceName>,
 ) -> Option<Settings> {
     let protocol = protocol(section);
+    if let (Some("tcp-table"), Some(Listen::Unix(_))) = (protocol.map(|p| p.name()), &listen) {
+        let hint = "listen on \"127.0.0.1:10033\", or use socketmap, which has Unix sockets";
+        section.warn("listen", "is a Unix socket, and Postfix's tcp_table(5) reaches none", hint);
+    }
     let (mode, group) = admitted(section, listen.as_slice());
     let on_error = section
         .take("on_error")

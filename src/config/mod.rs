@@ -13,6 +13,7 @@ mod hold;
 mod listeners;
 mod lookup;
 mod manual;
+mod name;
 mod near;
 mod places;
 mod poll;

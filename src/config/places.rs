@@ -90,10 +90,6 @@ fn is_fit(field: &Field<'_>, path: &Path, place: &Path, becomes: &str) -> bool {
             field.problem(format!("{text} is a link in a circle"), "choose another path");
             return false;
         }
-        Ok(meta) if !meta.is_file() => {
-            let what = format!("{text} is a pipe, a device or a socket, and would be {becomes}");
-            field.warn(what, "choose another path, unless nothing needs it");
-        }
         Ok(_) if place.parent() == Some(Path::new("/etc")) => {
             let what = format!("{text} is among the system's own files, and would be {becomes}");
             field.warn(what, "choose a directory of the MTA's, or the state directory's export");

@@ -183,7 +183,13 @@ fn expression(field: &Field<'_>) -> Option<String> {
     }
     let parser = CronParser::builder().seconds(Seconds::Required).year(Year::Optional).build();
     match parser.parse(text) {
-        Ok(cron) if fires(&cron) => Some(text.to_owned()),
+        Ok(cron) if fires(&cron) => {
+            if is_each_second(&cron) {
+                let hint = "to ask each minute, begin it with 0, as in \"0 * * * * *\"";
+                field.warn(format!("{} fires each second", shown(text)), hint);
+            }
+            Some(text.to_owned())
+        }
         Ok(_) => {
             let hint = "no such day comes; check the day and the month";
             field.problem(format!("{} never fires", shown(text)), hint);
@@ -200,6 +206,14 @@ fn expression(field: &Field<'_>) -> Option<String> {
 fn fires(cron: &Cron) -> bool {
     let now = DateTime::from_timestamp(clock::now().second(), 0).unwrap_or(DateTime::UNIX_EPOCH);
     cron.find_next_occurrence(&now, false).is_ok()
+}
+
+/// Whether two times that the expression names follow upon each other within a second.
+fn is_each_second(cron: &Cron) -> bool {
+    let now = DateTime::from_timestamp(clock::now().second(), 0).unwrap_or(DateTime::UNIX_EPOCH);
+    let first = cron.find_next_occurrence(&now, false).ok();
+    let second = first.as_ref().and_then(|first| cron.find_next_occurrence(first, false).ok());
+    first.zip(second).is_some_and(|(first, second)| (second - first).num_seconds() <= 1)
 }
 
 /// The feeds to ask, in the provider's order; by default all that there are.
@@ -235,6 +249,10 @@ fn try_requests(
             // One problem is enough: the other feeds would only say it again.
             Err(error) => return note(section, &error),
         };
+        if let Some((key, what)) = odd_query(settings, &request.url) {
+            let hint = "write the URL without it: the poll says by itself what it asks for";
+            return section.problem(key, what, hint);
+        }
         if !is_private(&request.url) {
             let exposed = |key: &&str| {
                 let url = settings.text(key).and_then(|text| Url::parse(text).ok());
@@ -247,6 +265,21 @@ fn try_requests(
             };
         }
     }
+}
+
+/// What is wrong with the query that an address was written with, of which a request is made, and
+/// the key of the address.
+fn odd_query(settings: &Settings, asked: &Url) -> Option<(&'static str, String)> {
+    let times = |url: &Url, name: &str| url.query_pairs().filter(|(key, _)| key == name).count();
+    URL_KEYS.into_iter().find_map(|key| {
+        let written = settings.text(key).and_then(|text| Url::parse(text).ok())?;
+        if key == "base_url" && written.query().is_some() {
+            return Some((key, "has a query, which is never sent".to_owned()));
+        }
+        let mut names = written.query_pairs().map(|(name, _)| name.into_owned());
+        let twice = names.find(|name| times(asked, name) > times(&written, name))?;
+        Some((key, format!("has {twice}= in its query, which would be sent twice")))
+    })
 }
 
 /// Whether nobody on the way can read or change what is asked.

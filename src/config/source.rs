@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::environment::secrets;
 use super::near::{listed, meant, nearest};
 use super::poll::{Poll, poll, timing};
-use super::section::{Field, Section, shown};
+use super::section::{Field, Section};
 use super::suspect;
 use super::{EVER, Source, polls, push, webhook};
 use crate::model::SourceName;
@@ -96,19 +96,18 @@ fn source(section: Section<'_>, is_local: bool, found: &mut Sources) {
 fn name(section: &Section<'_>, taken: &BTreeSet<SourceName>) -> Option<SourceName> {
     let hint = "give the source a name, such as \"acme-sendgrid\"";
     let field = section.need("name", hint)?;
-    let text = field.text()?;
+    let name = super::name::name(&field)?;
     let hint = "the name is part of the webhook's path: choose another";
-    match SourceName::parse(text) {
-        Err(error) => field.problem(format!("{} is not a name: {error}", shown(text)), hint),
-        Ok(name) if name == SourceName::operator() => {
-            field.problem("\"operator\" is the name of the operator's own commands", hint);
-        }
-        Ok(name) if taken.contains(&name) => {
-            field.problem(format!("{text:?} is the name of an earlier source"), hint);
-        }
-        Ok(name) => return Some(name),
+    if name == SourceName::operator() {
+        field.problem("\"operator\" is the name of the operator's own commands", hint);
+        return None;
     }
-    None
+    if taken.contains(&name) {
+        let what = format!("{:?} is the name of an earlier source", name.as_str());
+        field.problem(what, hint);
+        return None;
+    }
+    Some(name)
 }
 
 fn chosen_provider(section: &Section<'_>) -> Option<&'static dyn Provider> {

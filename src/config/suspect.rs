@@ -2,6 +2,8 @@
 //!
 //! No secret is shown, nor any part of one.
 
+use std::collections::BTreeSet;
+
 use super::near::nearest;
 use super::section::{Field, shown};
 use crate::secret::Secret;
@@ -64,6 +66,15 @@ const STAND_INS: &[&str] = &[
 const AWS_ID_BYTES: usize = 20;
 const AWS_SECRET_BYTES: usize = 40;
 
+/// The shortest secret that is none too easy to guess, in bytes (NIST SP 800-63B, 5.1.1.1).
+const SECRET_BYTES_MIN: usize = 8;
+
+/// So many different bytes has any that was made by chance.
+const DIFFERENT_MIN: usize = 4;
+
+const GUESSED: &str =
+    "anyone could guess it: use the provider's, or what `openssl rand -hex 32` makes";
+
 /// What a text that is no TOML was meant to be, from where it goes wrong.
 pub(super) fn syntax(text: &str, start: usize) -> Option<&'static str> {
     let from = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
@@ -98,13 +109,24 @@ pub(super) fn secret(field: &Field<'_>, bytes: &[u8]) -> bool {
         let hint = "they are part of it: remove them, unless the provider's secret has them";
         field.warn("begins or ends with blanks", hint);
     }
-    let letters: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
-    if STAND_INS.contains(&&*letters.to_ascii_lowercase()) {
-        let hint =
-            "anyone could guess it: use the provider's, or what `openssl rand -hex 32` makes";
-        field.warn("is what stands in examples, and no secret", hint);
+    if let Some(what) = guessable(plain) {
+        field.warn(what, GUESSED);
     }
     true
+}
+
+/// Why anyone could guess a secret, if it is so.
+fn guessable(secret: &[u8]) -> Option<&'static str> {
+    let letters = secret.iter().filter(|byte| byte.is_ascii_alphanumeric());
+    let letters: Vec<u8> = letters.map(u8::to_ascii_lowercase).collect();
+    if STAND_INS.iter().any(|text| text.as_bytes() == letters) {
+        return Some("is what stands in examples, and no secret");
+    }
+    if secret.len() < SECRET_BYTES_MIN {
+        return Some("is shorter than 8 characters");
+    }
+    let different: BTreeSet<&u8> = secret.iter().collect();
+    (different.len() < DIFFERENT_MIN).then_some("repeats three characters or fewer")
 }
 
 /// Whether a text is what shells and templates replace.
@@ -119,6 +141,16 @@ fn is_reference(text: &str) -> bool {
 
 /// Says what is odd about the secrets under a provider's key.
 pub(super) fn secrets_of(provider: &str, key: &str, field: &Field<'_>, secrets: &[Secret]) {
+    if key == "basic" {
+        let password = |secret: &Secret| {
+            let bytes = secret.reveal();
+            let colon = bytes.iter().position(|byte| *byte == b':')?;
+            Some(bytes[colon + 1..].to_vec())
+        };
+        if secrets.iter().filter_map(password).any(|password| guessable(&password).is_some()) {
+            field.warn("has a password that anyone could guess", GUESSED);
+        }
+    }
     let any = |is: fn(&[u8]) -> bool| secrets.iter().any(|secret| is(secret.reveal()));
     let is_id = |bytes: &[u8]| {
         bytes.len() == AWS_ID_BYTES && (bytes.starts_with(b"AKIA") || bytes.starts_with(b"ASIA"))

@@ -271,6 +271,7 @@ fn hint(doing: &str, error: &io::Error) -> &'static str {
         Kind::ReadOnlyFilesystem => "choose a writable path, or add it to ReadWritePaths=",
         Kind::CrossesDevices => "the file must not be a mount point: mount its directory instead",
         Kind::NotADirectory | Kind::AlreadyExists => "a part of its path is not a directory",
+        Kind::Unsupported => "it is left as it is: remove it, or choose another path",
         Kind::IsADirectory | Kind::DirectoryNotEmpty => "there is a directory of that name",
         _ => "it is tried again",
     }

@@ -150,14 +150,10 @@ fn place(
     Ok((outcome, keep(&settings.path)))
 }
 
-/// The file that is there, if any. What is no file is replaced like one.
+/// The file that is there, if any. What is no file is another's, and stays.
 fn opened(path: &Path) -> Result<Option<File>, FileError> {
     match file::read(path) {
-        Err(error)
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::Unsupported) =>
-        {
-            Ok(None)
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         opened => opened.map(Some).map_err(|e| FileError::new("read", path, e)),
     }
 }

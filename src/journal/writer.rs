@@ -37,7 +37,7 @@ const SEGMENT_PART: u64 = 16;
 const ZEROS_AHEAD: u64 = 1 << 20;
 
 /// Intake stops while less than this is free, in bytes: the store must be able to finish.
-const RESERVE: u64 = 8 << 20;
+pub const RESERVE: u64 = 8 << 20;
 
 /// Why a group was not written. Nothing of it is in the journal.
 #[derive(Debug, thiserror::Error)]

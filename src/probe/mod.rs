@@ -32,6 +32,7 @@ pub fn deep(config: &Config, now: Time) -> Vec<Problem> {
     let host = Host::new(unit.as_ref());
     let mut found = Vec::new();
     found.extend(host.directory("store.path", None, &config.store.path));
+    found.extend(paths::room("store.path", &config.store.path));
     for (index, export) in config.exports.iter().enumerate() {
         found.extend(of_export(&host, index, export));
     }
@@ -55,7 +56,13 @@ pub fn deep(config: &Config, now: Time) -> Vec<Problem> {
 
 /// What of the configuration the unit does not allow, as far as that can be read in its file.
 pub fn by_unit(config: &Config) -> Vec<Problem> {
-    Unit::installed_or_ours().forbidden(&places(config))
+    let unit = Unit::installed_or_ours();
+    let mut found = unit.forbidden(&places(config));
+    for (index, export) in config.exports.iter().enumerate() {
+        let key = format!("export[{}].command", index + 1);
+        found.extend(unit.refused(&key, &export.name, &export.command));
+    }
+    found
 }
 
 fn of_export(host: &Host, index: usize, export: &export::Settings) -> Vec<Problem> {
@@ -74,7 +81,7 @@ fn of_export(host: &Host, index: usize, export: &export::Settings) -> Vec<Proble
         && !host.is_root()
     {
         let what = "only root can run postfix(1), and suppressd is another user".to_owned();
-        let hint = "use table = \"lmdb\", which Postfix looks at again without a reload";
+        let hint = unit::ROOTS_HINT;
         found.push(Problem::late(&key("command"), name, what, hint));
     }
     found

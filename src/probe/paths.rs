@@ -8,6 +8,7 @@ use nix::unistd::{AccessFlags, Gid, Group, Uid, access, getegid, geteuid, getgro
 
 use super::unit::Unit;
 use crate::config::{Problem, Weight};
+use crate::{journal, store};
 
 /// What the unit makes by itself, before it starts us.
 const MADE: &[&str] = &["/var/lib/suppressd", "/run/suppressd"];
@@ -89,6 +90,21 @@ impl Host {
         let problem = Problem::late(key, name, what, hint);
         Some(Problem { weight: Weight::Warning, ..problem })
     }
+}
+
+/// Whether the file system that a directory is on, or will be, has as little room left as keeps
+/// us from taking anything, or as wants a hand.
+pub(super) fn room(key: &str, path: &Path) -> Option<Problem> {
+    let room = path.ancestors().find_map(|at| store::room(at).ok())?;
+    let what = format!("{} MiB are free for {}", room.free >> 20, path.display());
+    let problem = |what, hint| Problem::late(key, None, what, hint);
+    if room.free < journal::RESERVE {
+        let what = format!("{what}: every notification would be refused with 503");
+        let least = journal::RESERVE >> 20;
+        return Some(problem(what, &format!("make room: {least} MiB are the least to begin with")));
+    }
+    let nearly = problem(what, "the disk is nearly full: make room, or set store.retention");
+    room.is_nearly_gone().then(|| Problem { weight: Weight::Warning, ..nearly })
 }
 
 /// Why no file can be made in a directory, and what to do.

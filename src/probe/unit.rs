@@ -36,6 +36,14 @@ pub(super) fn user() -> Option<User> {
     User::from_name(named.unwrap_or(USER)).ok().flatten()
 }
 
+/// Programs that do what they are for by root alone, or that have no way to root under a unit
+/// with `NoNewPrivileges=`.
+const ROOTS: &[&str] = &["doas", "postfix", "postsuper", "service", "su", "sudo", "systemctl"];
+
+/// What to do without them.
+pub(super) const ROOTS_HINT: &str =
+    "use table = \"lmdb\", which Postfix looks at again without a reload";
+
 impl Unit {
     /// The one of this host, if there is one.
     pub(super) fn installed() -> Option<Unit> {
@@ -73,6 +81,18 @@ impl Unit {
             Some(Problem { weight: Weight::Warning, ..problem })
         };
         places.iter().filter(forbidden).filter_map(problem).collect()
+    }
+
+    /// Why the command of an export cannot work there, which its key names.
+    pub(super) fn refused(&self, key: &str, name: &str, command: &[String]) -> Option<Problem> {
+        let program = Path::new(command.first()?).file_name()?.to_str()?;
+        let user = self.last("User").unwrap_or(USER);
+        if matches!(user, "root" | "0") || !ROOTS.contains(&program) {
+            return None;
+        }
+        let what = format!("{program} needs root, and the user of the unit is {user}");
+        let problem = Problem::late(key, Some(name), what, ROOTS_HINT);
+        Some(Problem { weight: Weight::Warning, ..problem })
     }
 
     /// The groups that it adds to the user's own.
@@ -170,6 +190,22 @@ mod tests {
             let found = unit(more).forbidden(&[place(listen)]);
             assert_eq!(found.is_empty(), allowed, "{listen} {more}: {found:?}");
         }
+    }
+
+    #[test]
+    fn what_needs_root_is_told_of_a_unit_of_another_user() {
+        let unit = |more: &str| Unit { lines: settings(&format!("{OURS}{more}")), installed: true };
+        for (program, more, works) in [
+            ("postfix", "", false),
+            ("/usr/sbin/postfix", "", false),
+            ("/usr/bin/sudo", "", false),
+            ("/usr/sbin/postfix", "\nUser=root\n", true),
+            ("/usr/sbin/postmap", "", true),
+        ] {
+            let found = unit(more).refused("export[1].command", "x", &[program.to_owned()]);
+            assert_eq!(found.is_none(), works, "{program} {more}: {found:?}");
+        }
+        assert!(unit("").refused("export[1].command", "x", &[]).is_none());
     }
 
     #[test]

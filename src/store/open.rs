@@ -8,12 +8,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::sys::statvfs::statvfs;
-
 use super::attempt::Attempt;
 use super::base::{self, Base};
 use super::checkpoint::is_left_out;
 use super::codec::{Layout, Meta, decode, encode, is_newer};
+use super::disk::free_bytes;
 use super::index::Index;
 use super::keys::{META, RUNS};
 use super::{Checkpoints, Reach, StoreError, Writer, checkpoints};
@@ -436,30 +435,6 @@ pub(super) fn is_newer_mark(mark: &Path) -> bool {
     let words: Vec<&str> = noted.split(' ').collect();
     // The first form has three words, of which the first is no number of a form.
     words.len() > 3 && words[0].parse().is_ok_and(|form: u32| form > CLEAN_FORM)
-}
-
-/// The room of a file system, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// What is free for us.
-    pub free: u64,
-    /// All of it.
-    pub size: u64,
-}
-
-/// The room of the file system of a file or directory.
-///
-/// # Errors
-/// When the path leads nowhere, or the file system does not say.
-pub fn room(path: &Path) -> io::Result<Room> {
-    let stat = statvfs(path).map_err(io::Error::from)?;
-    let bytes = |blocks: u64| blocks.saturating_mul(stat.fragment_size());
-    Ok(Room { free: bytes(stat.blocks_available()), size: bytes(stat.blocks()) })
-}
-
-/// Free room for us on the file system of a file or directory, in bytes.
-pub(super) fn free_bytes(path: &Path) -> io::Result<u64> {
-    Ok(room(path)?.free)
 }
 
 fn fingerprint(file: &Path) -> io::Result<String> {

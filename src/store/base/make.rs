@@ -10,7 +10,7 @@ use super::draft::Draft;
 use super::run::Run;
 use super::scan::Joined;
 use super::{Base, Listed};
-use crate::store::open::free_bytes;
+use crate::store::disk::free_bytes;
 use crate::store::tiers;
 
 /// So many runs of a size become one.

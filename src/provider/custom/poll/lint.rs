@@ -1,6 +1,7 @@
 //! What of a feed's table is most times not meant.
 
 use serde_json::Value;
+use url::Url;
 
 use super::super::event::{At, Knobs as EventKnobs};
 use super::super::template::{Texts, merged};
@@ -28,12 +29,23 @@ impl Knobs {
         let of_event = knobs
             .map(|knobs| knobs.doubts(At::Feed(number, &self.event), Some(&self.name), settings));
         let of_event = of_event.unwrap_or_default().into_iter().filter(|doubt| own(&doubt.key));
-        let of_itself = [self.of_blanks(), self.of_paging(), self.of_times()];
+        let of_itself = [self.of_url(), self.of_blanks(), self.of_paging(), self.of_times()];
         let told = of_itself.into_iter().flatten().map(|(key, what, hint)| {
             let what = format!("{:?}: {what}", self.name);
             settings.problem(&format!("{place}.{key}"), &what, hint)
         });
         told.chain(of_event).collect()
+    }
+
+    /// A parameter that the URL has already.
+    fn of_url(&self) -> Option<(&'static str, &'static str, &'static str)> {
+        let url = Url::parse(&self.url).ok()?;
+        let is_twice = url.query_pairs().any(|(name, _)| self.query.contains_key(&*name));
+        is_twice.then_some((
+            "url",
+            "has a parameter that query has too: it would be sent twice",
+            "keep it in one of the two",
+        ))
     }
 
     /// A text of the query that looks like a blank, and is none.
