@@ -1,21 +1,45 @@
 //! Masses of new suppressions that are held back: shown, let go, or ended.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::lift::last_instant;
 use super::{Admin, Failure, Replies, row};
 use crate::clock;
+use crate::current::Current;
 use crate::model::bounds::check_note;
 use crate::model::{Element, Filter, Lifts, MassId, Scope, Standing, Time};
 use crate::provider::{Instruction, MassStep, instruction_element, mass_element};
+use crate::stop::stopped;
 use crate::store::{HeldRow, Mass};
+use crate::telemetry;
 
 /// Addresses of one submission.
 const AT_ONCE: usize = 1_000;
 /// Addresses that are shown of each mass.
 const EXAMPLES: usize = 5;
+
+/// Between two tries to go on with a release.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// Finishes what was being let go when a former process ended; then waits until it is told to stop.
+pub async fn keep_letting_go(admin: Arc<Current<Admin>>, mut stop: watch::Receiver<bool>) {
+    let finish = async {
+        admin.get().ingest.ready().await;
+        while let Err(failure) = admin.get().finish_releases().await {
+            telemetry::ingest::mass_not_released(failure.error);
+            sleep(AGAIN).await;
+        }
+    };
+    tokio::select! {
+        () = finish => stopped(&mut stop).await,
+        () = stopped(&mut stop) => {}
+    }
+}
 
 impl Admin {
     pub(super) async fn masses(&self, to: &Replies) -> Result<(), Failure> {
@@ -45,6 +69,24 @@ impl Admin {
     /// Lets a mass go: from now on it suppresses, and so does what still comes of it.
     pub(super) async fn release(self: &Arc<Self>, id: u64, to: &Replies) -> Result<(), Failure> {
         let (id, mass) = self.mass(id)?;
+        let released = self.let_go(id).await?;
+        let mut answer = mass_row(id, &mass);
+        answer["released"] = released.into();
+        row(to, answer).await
+    }
+
+    /// Goes on with each mass that a process had begun to let go before it died.
+    async fn finish_releases(self: &Arc<Self>) -> Result<(), Failure> {
+        let begun = self.reader.masses()?.into_iter().filter(|(_, mass)| mass.released);
+        for (id, _) in begun {
+            let released = self.let_go(id).await?;
+            telemetry::ingest::mass_released(id, released);
+        }
+        Ok(())
+    }
+
+    /// Lets a mass go. The first step decides it; the others can be repeated.
+    async fn let_go(self: &Arc<Self>, id: MassId) -> Result<u64, Failure> {
         self.instruct(vec![mass_element(&MassStep::Pass(id))], Vec::new()).await?;
         let mut released = 0_u64;
         loop {
@@ -58,9 +100,7 @@ impl Admin {
             self.instruct(elements, Vec::new()).await?;
         }
         self.instruct(vec![mass_element(&MassStep::End(id))], Vec::new()).await?;
-        let mut answer = mass_row(id, &mass);
-        answer["released"] = released.into();
-        row(to, answer).await
+        Ok(released)
     }
 
     /// Ends a mass: what it has held is lifted, and never suppressed anybody.

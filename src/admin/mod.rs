@@ -40,13 +40,14 @@ pub use api::{Answered, VerdictChange};
 pub use census::{Census, keep_counting};
 pub use command::{Command, EventQuery, ListFilter, Reply};
 pub use health::{Certificate, Health, HealthCheck, worst};
+pub use masses::keep_letting_go;
 pub use overview::Overview;
 pub use reload::{Reloaded, Reloads, Wish};
 pub use replies::{Heard, Line, Replies, replies};
 pub use trends::Point;
 pub use verify::{Configured, verify_stopped};
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use crate::acme::Keeper;
 use crate::current::Current;
@@ -107,6 +108,8 @@ pub struct Admin {
     pub checkpoints: Arc<Checkpoints>,
     /// The way to a reload.
     pub reloads: Reloads,
+    /// Held by who applies what the present rules make of the journal.
+    pub rejudging: Arc<Mutex<()>>,
 }
 
 /// A configured source.

@@ -18,7 +18,7 @@ use crate::model::{
     SourceName, Standing, Submission, Suppression, Time,
 };
 use crate::provider::{OPERATOR, correction_element};
-use crate::store::EventFilter;
+use crate::store::{EventFilter, LastRecords, Told};
 
 /// The feed under which it is noted how far it has come.
 const FEED: &str = "rejudge";
@@ -37,6 +37,8 @@ struct Run {
     /// Where the journal began, and where it ends, as it began.
     start: Position,
     end: Position,
+    /// What was read of the journal last.
+    last: LastRecords,
     waiting: Vec<Element>,
     /// What becomes of verdicts, by address key and scope.
     rows: Vec<(Box<str>, Scope, Value)>,
@@ -53,8 +55,18 @@ impl Admin {
         apply: bool,
         to: &Replies,
     ) -> Result<(), Failure> {
+        let alone = apply.then(|| Arc::clone(&self.rejudging).try_lock_owned()).transpose();
+        let alone = alone.map_err(|_| {
+            let what = "another `suppressd rejudge --apply` is under way";
+            Failure::failed(format!("{what}: nothing was changed; wait until it is done"))
+        })?;
         let (admin, to) = (Arc::clone(self), to.clone());
-        blocking(move || Run::new(admin, to, apply)?.go()).await
+        blocking(move || {
+            // As long as it runs, whoever has gone meanwhile.
+            let _alone = alone;
+            Run::new(admin, to, apply)?.go()
+        })
+        .await
     }
 }
 
@@ -73,6 +85,7 @@ impl Run {
             rules,
             start,
             end,
+            last: LastRecords::default(),
             waiting,
             rows,
             addresses,
@@ -123,11 +136,13 @@ impl Run {
     /// Judges one address, of which all events are read.
     fn address(&mut self, address: &Address) -> Result<(), Failure> {
         let reader = &self.admin.reader;
-        let filter = EventFilter { address: Some(address.clone()), ..EventFilter::default() };
-        let (mut scan, mut told) = (reader.events(filter)?, Vec::new());
-        while let Some(one) = scan.advance()? {
-            told.push(Reread { event: one.event, id: one.id, record: one.place.0.as_u64() });
-        }
+        let told = reader.events_of(address, &mut self.last)?.into_iter();
+        let told = told.map(|Told { event, id, place: (record, _), .. }| Reread {
+            event,
+            id,
+            record: record.as_u64(),
+        });
+        let told: Vec<Reread> = told.collect();
         let known: BTreeMap<Scope, Standing> = reader.standings_of(address)?.into_iter().collect();
         let mut scopes: Vec<Scope> = told.iter().map(|told| told.event.scope.clone()).collect();
         scopes.sort();

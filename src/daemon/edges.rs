@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use super::DRAIN;
 use super::certificate::{Kept, Shown, kept, shown};
@@ -99,6 +99,7 @@ pub(super) struct Edges {
     fleet: Option<Member>,
     forwards: Forwards,
     census: Arc<Census>,
+    rejudging: Arc<Mutex<()>>,
     answered: Vec<Answered>,
     /// Who obtains the certificate, if we do.
     pub(super) keeper: Option<Arc<Keeper>>,
@@ -148,6 +149,7 @@ impl Edges {
             fleet: None,
             forwards: Forwards::default(),
             census: Arc::default(),
+            rejudging: Arc::default(),
             answered: Vec::new(),
             keeper: None,
             listeners: Listeners::default(),
@@ -332,7 +334,11 @@ impl Edges {
         let asked = Arc::clone(&admin);
         intake.add([Part::start("control", |stop| control::serve(door, asked, stop))]);
         let counted = Arc::clone(&admin);
-        lookers.add([Part::start("census", |stop| admin::keep_counting(counted, stop))]);
+        let resumed = Arc::clone(&admin);
+        lookers.add([
+            Part::start("census", |stop| admin::keep_counting(counted, stop)),
+            Part::start("releases", |stop| admin::keep_letting_go(resumed, stop)),
+        ]);
         self.doors = Some(Doors { admin, public, private, control });
     }
 
@@ -361,6 +367,7 @@ impl Edges {
             quarantine: self.state.join("quarantine"),
             checkpoints: Arc::clone(&running.checkpoints),
             reloads: self.reloads.clone(),
+            rejudging: Arc::clone(&self.rejudging),
         }
     }
 

@@ -334,12 +334,12 @@ impl Merge<'_> {
         }
         let mut after = self.live(address, &standing);
         if before.is_empty() && !after.is_empty() {
-            let place = (address, scope);
-            self.hold_corrected(place, &held, &mut standing, &after, received)?;
+            self.hold_corrected(correction, &held, &mut standing, &after, received)?;
             after = self.live(address, &standing);
         }
         self.note_change((address, scope), &standing, &before, &after, record)?;
         self.note_all_freed(&held, &standing, address, scope)?;
+        self.note_left(&held, &standing, (address, scope))?;
         self.writer.put_standing(&mut self.batch, address, scope, &standing)
     }
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::apply::Merge;
 use crate::model::{
-    Event, EventKind, Filter, Held, Hold, MassId, Origin, Position, Reason, Scope, SourceName,
-    Standing, Time,
+    Correction, Event, EventKind, Filter, Held, Hold, MassId, Origin, Position, Reason, Scope,
+    SourceName, Standing, Time,
 };
 use crate::provider::{MassStep, OPERATOR};
 use crate::rules::Finding;
@@ -141,12 +141,23 @@ impl Merge<'_> {
     /// with a mass of others. However old the failures are, it is now that they become so.
     pub(super) fn hold_corrected(
         &mut self,
-        (address, scope): (&str, &Scope),
+        correction: &Correction,
         before: &[Held],
         standing: &mut Standing,
         after: &[Finding],
         received: Time,
     ) -> Result<(), StoreError> {
+        let (address, scope) = (&*correction.address, &correction.scope);
+        let left = self.writer.take_left(&mut self.batch, (address, scope))?;
+        if correction.restores() && left.is_empty() && before.is_empty() {
+            // It suppressed before the rules were changed and changed back.
+            return Ok(());
+        }
+        let mut before = before.to_vec();
+        for held in left {
+            let mass = self.writer.mass(&mut self.batch, held.mass)?;
+            before.extend(mass.filter(|mass| !mass.released).map(|_| held));
+        }
         let Some(rules) = self.hold else { return Ok(()) };
         if !after.iter().all(|finding| Held::may_be(finding.reason)) {
             return Ok(());
@@ -314,6 +325,21 @@ impl Merge<'_> {
                 .any(|finding| finding.reason == reason && finding.sources.contains(source))
         });
         self.note_all_freed(&held, standing, address, scope)
+    }
+
+    /// Notes what a correction has left nothing to hold of, should another bring it back.
+    pub(super) fn note_left(
+        &mut self,
+        before: &[Held],
+        standing: &Standing,
+        place: (&str, &Scope),
+    ) -> Result<(), StoreError> {
+        let gone = before.iter().filter(|held| !standing.held().contains(held));
+        let gone: Vec<Held> = gone.cloned().collect();
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.writer.put_left(&mut self.batch, place, &gone)
     }
 
     /// Notes which masses no longer hold an address that they held before.

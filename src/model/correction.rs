@@ -36,6 +36,9 @@ pub struct Correction {
     /// Messages that count otherwise, or no longer.
     messages: Vec<MessageKey>,
     facts: Vec<Again>,
+    /// Every failure reads as when it was applied first: nothing of it is new.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    restores: bool,
 }
 
 /// A ground that rests on this evidence, and what is left of it.
@@ -71,11 +74,19 @@ impl Correction {
         };
         let gone: BTreeMap<EventId, Time> = grounds.iter().filter_map(gone).collect();
         let messages: Vec<MessageKey> = facts.moved(standing).collect();
-        let again = told.iter().filter_map(|told| told.again(&gone)).collect();
+        let facts = told.iter().filter_map(|told| told.again(&gone)).collect();
+        let mut judged = told.iter().filter(|told| told.event.failure.is_some());
+        let restores = judged.all(|told| told.id == told.event.id());
         let (address, scope) = (address.into(), scope.clone());
-        let correction = Correction { address, scope, grounds, messages, facts: again };
+        let correction = Correction { address, scope, grounds, messages, facts, restores };
         let mut corrected = standing.clone();
         correction.apply(&mut corrected).then_some(correction)
+    }
+
+    /// Whether it brings back what earlier rules had concluded first, as after a row that was added
+    /// is taken out.
+    pub fn restores(&self) -> bool {
+        self.restores
     }
 
     /// Applies it; says whether anything changed.

@@ -86,6 +86,11 @@ impl Payload {
         Ok(Payload { bytes, head, peer, count, first, at: first, next: 0 })
     }
 
+    /// How many bytes it has in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// All of the submission but its elements.
     pub fn head(&self) -> &Submission {
         &self.head

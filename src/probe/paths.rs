@@ -104,7 +104,7 @@ pub(super) fn room(key: &str, path: &Path) -> Option<Problem> {
         return Some(problem(what, &format!("make room: {least} MiB are the least to begin with")));
     }
     let nearly = problem(what, "the disk is nearly full: make room, or set store.retention");
-    room.is_nearly_gone().then(|| Problem { weight: Weight::Warning, ..nearly })
+    room.is_nearly_gone().then_some(Problem { weight: Weight::Warning, ..nearly })
 }
 
 /// Why no file can be made in a directory, and what to do.

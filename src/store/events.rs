@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError};
 
 use super::codec::EventRef;
 use super::keys::{self, Hash};
-use super::record::LastRecord;
+use super::record::LastRecords;
 use super::{Reader, StoreError};
 use crate::journal::{Damage, Entry, Tail};
 use crate::model::{
@@ -69,7 +69,7 @@ pub struct EventScan {
     /// Events that the index named.
     indexed: VecDeque<Indexed>,
     /// The record that one of them is in.
-    last: LastRecord,
+    last: LastRecords,
     /// Events of the record that was read last.
     ready: VecDeque<Told>,
     /// That record, if it has more of them, and its next element.
@@ -147,11 +147,35 @@ impl Reader {
             reader: self.clone(),
             filter,
             indexed,
-            last: LastRecord::default(),
+            last: LastRecords::default(),
             ready: VecDeque::new(),
             rest,
             tail,
         })
+    }
+
+    /// The events of an address, oldest first. What was read for it is kept in `last`, for the
+    /// addresses that are asked about next.
+    ///
+    /// # Errors
+    /// When the store or the journal cannot answer.
+    pub fn events_of(
+        &self,
+        address: &Address,
+        last: &mut LastRecords,
+    ) -> Result<Vec<Told>, StoreError> {
+        let filter = EventFilter { address: Some(address.clone()), ..EventFilter::default() };
+        let mut scan = EventScan { last: std::mem::take(last), ..self.events(filter)? };
+        let mut events = Vec::new();
+        while let Some(indexed) = scan.indexed.pop_front() {
+            events.extend(scan.tell(indexed)?.filter(|told| scan.filter.admits(&told.event)));
+        }
+        *last = std::mem::take(&mut scan.last);
+        // What has been applied meanwhile.
+        while let Some(told) = scan.advance()? {
+            events.push(told);
+        }
+        Ok(events)
     }
 
     /// The entry of an event, under its id or under the one that it had when it was applied.
@@ -204,7 +228,7 @@ impl EventScan {
             let told = self.tell(indexed)?.filter(|told| self.filter.admits(&told.event));
             return Ok(told.map_or(Step::Passed(1), |told| Step::Told(Box::new(told))));
         }
-        self.last = LastRecord::default();
+        self.last = LastRecords::default();
         if let Some(told) = self.ready.pop_front() {
             return Ok(Step::Told(Box::new(told)));
         }

@@ -11,7 +11,7 @@ use super::codec::{Form, decode, encode};
 use super::keys::{self, HOLD, MASS, RATE};
 use super::reader::strange_key;
 use super::{Batch, Reader, StoreError, Writer};
-use crate::model::{Hold, MassId, Scope, Time};
+use crate::model::{Held, Hold, MassId, Scope, Time};
 
 /// What the suppressions of a mass have in common. What masses are not told apart by is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,7 +56,11 @@ impl Form for Mass {}
 impl Form for Rate {}
 
 impl Form for MassId {}
+impl Form for Vec<Held> {}
 impl Form for Option<Hold> {}
+
+/// Under the number of no mass stands what masses held before a correction took its grounds.
+const LEFT: MassId = MassId(0);
 
 /// An address and a scope that a mass holds.
 pub type HeldRow = (String, Scope);
@@ -145,6 +149,36 @@ impl Writer {
             self.put(batch, key, is_held.then(|| encode(&id)))?;
         }
         Ok(was_held != is_held)
+    }
+
+    /// Notes what was held of an address, and is nothing by the present rules.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn put_left(
+        &self,
+        batch: &mut Batch,
+        (address, scope): (&str, &Scope),
+        held: &Vec<Held>,
+    ) -> Result<(), StoreError> {
+        self.put(batch, keys::held_by(LEFT, address, scope), Some(encode(held)))
+    }
+
+    /// What was noted so, which is forgotten.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn take_left(
+        &self,
+        batch: &mut Batch,
+        (address, scope): (&str, &Scope),
+    ) -> Result<Vec<Held>, StoreError> {
+        let key = keys::held_by(LEFT, address, scope);
+        let held = self.get(batch, key.clone())?.map(decode).transpose()?;
+        if held.is_some() {
+            self.put(batch, key, None)?;
+        }
+        Ok(held.unwrap_or_default())
     }
 
     /// Forgets the rates of which nothing was received since `before`.

@@ -49,6 +49,7 @@ pub use quarantine::Quarantined;
 pub use reader::{
     Pair, Reader, SET_ASIDE_MAX, StandingRow, StandingRows, Standings, Totals, Visit,
 };
+pub use record::LastRecords;
 pub use turns::{TURNS, TurnPlace};
 pub use verify::{verify_checkpoints, verify_stopped};
 pub use writer::{Batch, Writer};

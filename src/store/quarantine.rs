@@ -7,7 +7,7 @@
 use super::codec::encode;
 use super::keys::{self, QUARANTINE, SET_ASIDE};
 use super::reader::strange_key;
-use super::record::LastRecord;
+use super::record::LastRecords;
 use super::writer::guarded;
 use super::{Batch, Reader, StoreError, Writer};
 use crate::model::bounds::reason;
@@ -173,7 +173,7 @@ impl Reader {
     /// # Errors
     /// When the store or the disk cannot answer, or `each` says so.
     pub fn visit_quarantined(&self, each: EachQuarantined<'_>) -> Result<(), StoreError> {
-        let mut last = LastRecord::default();
+        let mut last = LastRecords::default();
         for id in self.quarantined()? {
             if let Some(held) = self.look_at(id, &mut last)? {
                 each(held)?;
@@ -187,13 +187,13 @@ impl Reader {
     /// # Errors
     /// When the store or the disk cannot answer.
     pub fn quarantined_element(&self, id: QuarantineId) -> Result<Option<Quarantined>, StoreError> {
-        self.look_at(id, &mut LastRecord::default())
+        self.look_at(id, &mut LastRecords::default())
     }
 
     fn look_at(
         &self,
         id: QuarantineId,
-        last: &mut LastRecord,
+        last: &mut LastRecords,
     ) -> Result<Option<Quarantined>, StoreError> {
         let tree = self.tree()?;
         let aside = tree.get(keys::set_aside(id))?;

@@ -298,6 +298,16 @@ pub fn told(source: &str, origin: &'static str, new: &[(&'static str, u64)], aga
     drop(age_of(source, origin));
 }
 
+/// A mass is let go whose release had been broken off.
+pub fn mass_released(id: impl Display, released: u64) {
+    info!(mass = %id, released, "the release of a mass was broken off, and is done");
+}
+
+/// That did not work, and is tried again.
+pub fn mass_not_released(error: impl Display) {
+    warn!(%error, "the release of a mass was broken off, and cannot go on yet");
+}
+
 /// A mass of new suppressions has begun, which is held back.
 pub fn mass_held(id: impl Display, source: &str, domain: &str, class: &str) {
     warn!(

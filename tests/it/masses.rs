@@ -1,12 +1,13 @@
 //! Masses of new suppressions, held back until an administrator has looked at them.
 
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use suppressd::clock;
 
 use crate::support::client::{event, notify};
-use crate::support::daemon::{Daemon, Home, PATIENCE, source};
+use crate::support::daemon::{Daemon, Home, PATIENCE, program, source};
 use crate::support::feed::{Feed, row};
 use crate::support::wait_for;
 
@@ -264,5 +265,61 @@ fn what_is_lifted_by_itself_is_of_no_mass() {
         assert_eq!(held(&daemon), Vec::from_iter(of));
     }
     assert_eq!(daemon.health(), "ready");
+    daemon.stop();
+}
+
+/// The sender's fault, says a row of the house, of what was told as dead.
+const NO_FAULT: &str = "[[rules.reply]]\ntext = \"zz-house\"\nclass = \"policy\"\n";
+
+#[test]
+fn a_row_that_is_tried_and_taken_out_again_leaves_all_as_it_was() {
+    // Without a table all stand; with it, 30 of 50 are held.
+    for (table, live) in [("", 50), (HOLD, 20)] {
+        let home = Home::new(table);
+        let daemon = home.start().ready();
+        let one = |n: u32| {
+            let told = event("hard_bounce", &format!("u{n}@big.example"), &format!("m{n}"), 30 + n);
+            let mut told: Value = serde_json::from_str(&told).unwrap();
+            told["reason"] = json!("550 5.1.1 zz-house");
+            told
+        };
+        let body = Value::Array((0..50).map(one).collect()).to_string();
+        assert_eq!(notify(daemon.http, &body).status, 200);
+        until_exported(&home, &daemon, live);
+        let before = held(&daemon);
+        daemon.stop();
+        for (row, rows) in [(NO_FAULT, 0), ("", live)] {
+            home.configure(&format!("{}{HOLD}{row}", source()));
+            let daemon = home.start().ready();
+            let summary = daemon.rows(&["rejudge", "--apply"]).pop().unwrap();
+            assert_eq!(summary["corrected"], json!(50), "{table}");
+            until_exported(&home, &daemon, rows);
+            let now = if row.is_empty() { before.clone() } else { Vec::new() };
+            assert_eq!(held(&daemon), now, "{table}");
+            daemon.stop();
+        }
+    }
+}
+
+#[test]
+fn a_release_that_a_kill_breaks_off_is_finished_by_the_next_start() {
+    let home = Home::new(HOLD);
+    let daemon = home.start().ready();
+    tell(&daemon, "hard_bounce", "big.example", 0..4_020);
+    until_exported(&home, &daemon, 20);
+    let mut release = Command::new(program())
+        .arg("--config")
+        .arg(home.config())
+        .args(["--quiet", "release", "1"])
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let begun = || held(&daemon).first().is_none_or(|(_, _, count)| *count != 4_000).then_some(());
+    wait_for("the release", PATIENCE, begun);
+    daemon.kill();
+    release.wait().unwrap();
+    let daemon = home.start().ready();
+    wait_for("the rest of it", PATIENCE, || held(&daemon).is_empty().then_some(()));
+    until_exported(&home, &daemon, 4_020);
     daemon.stop();
 }

@@ -1,9 +1,12 @@
 //! An administrator's own rows, and what they make of what is stored.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
 use serde_json::{Value, json};
 
 use crate::support::client::notify;
-use crate::support::daemon::{Daemon, Home, PATIENCE, source};
+use crate::support::daemon::{Daemon, Home, PATIENCE, program, source};
 use crate::support::wait_for;
 
 fn tell(daemon: &Daemon, address: &str, second: u32, reason: &str) {
@@ -205,5 +208,43 @@ fn it_is_broken_off_by_a_kill_and_goes_on() {
     let (left, summary) = rejudged(&daemon, &[]);
     assert_eq!((left, &summary["addresses"]), (vec![], &json!(1_200)));
     assert_eq!(daemon.rows(&["list"]), Vec::<Value>::new());
+    daemon.stop();
+}
+
+#[test]
+fn one_alone_applies_what_it_judges_at_a_time() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    let one = |n: u32| {
+        json!({
+            "event": "hard_bounce",
+            "timestamp": "2026-06-15T10:00:00Z",
+            "message_id": format!("m{n}"),
+            "recipient": format!("u{n}@x.example"),
+            "reason": "550 5.1.1 user unknown at house one",
+        })
+    };
+    let body = Value::Array((0..6_000).map(one).collect()).to_string();
+    assert_eq!(notify(daemon.http, &body).status, 200);
+    daemon.stop();
+    let daemon = start(&home, ROWS);
+    let mut first = Command::new(program())
+        .arg("--config")
+        .arg(home.config())
+        .args(["rejudge", "--apply", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It has begun, and ends when all of its rows are read.
+    let mut rows = BufReader::new(first.stdout.take().unwrap()).lines();
+    assert!(rows.next().unwrap().unwrap().contains("change"));
+    let second = daemon.cli(&["rejudge", "--apply"]);
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    assert!(said.contains("another `suppressd rejudge --apply` is under way"), "{said}");
+    assert!(daemon.cli(&["rejudge", "--dry-run"]).status.success());
+    assert_eq!(rows.count(), 6_000);
+    assert!(first.wait().unwrap().success());
+    assert_eq!(rejudged(&daemon, &["--apply"]).1["corrected"], json!(0));
     daemon.stop();
 }
