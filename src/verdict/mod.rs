@@ -17,6 +17,7 @@ mod codes;
 mod fill;
 pub mod own;
 mod providers;
+mod recent;
 mod rows;
 mod rulebook;
 mod sentences;
@@ -41,7 +42,7 @@ pub struct Reply<'a> {
 }
 
 /// What the provider's own word for a failure is worth.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Told {
     /// It decided by itself, without a receiver: its list, its DNS, its queue, its rules.
     Own(Class),
@@ -79,7 +80,8 @@ impl Rulebook {
         let known = words.filter_map(|word| Some((word, self.told(provider, word)?)));
         let decides = |(_, told): &(&str, Told)| *told != Told::Mirrors;
         let (word, told) = { known }.find(decides).unwrap_or_default();
-        let mut judgement = self.judge(reply, told);
+        let judge = |reading: &Reading| self.judge_read(reply, reading, told);
+        let mut judgement = self.recent.judge(reply, Reading::of(reply.text), told, judge);
         if judgement.rule == PROVIDERS {
             judgement.evidence = format!("{provider}: {word}");
         }
@@ -95,7 +97,12 @@ impl Rulebook {
 
     /// Judges a failure.
     pub fn judge(&self, reply: &Reply<'_>, told: Told) -> Judgement {
-        let judgement = self.judge_in_order(reply, told);
+        self.judge_read(reply, &Reading::of(reply.text), told)
+    }
+
+    /// Judges a failure whose text is read. Nothing else of the text counts but whether there is any.
+    fn judge_read(&self, reply: &Reply<'_>, reading: &Reading, told: Told) -> Judgement {
+        let judgement = self.judge_in_order(reply, reading, told);
         match told {
             // What it calls passing and the reply calls dead is neither, for all that is known.
             Told::Within(class) if !narrows(judgement.class, class) => {
@@ -106,17 +113,16 @@ impl Rulebook {
         }
     }
 
-    fn judge_in_order(&self, reply: &Reply<'_>, told: Told) -> Judgement {
+    fn judge_in_order(&self, reply: &Reply<'_>, reading: &Reading, told: Told) -> Judgement {
         if let Told::Own(class) = told
             && class != Class::Unexplained
         {
             return Judgement::of_provider(class);
         }
-        let reading = Reading::of(reply.text);
-        let codes = self.codes_of(reply, &reading);
-        let word = self.word(reply, &reading, &codes);
+        let codes = self.codes_of(reply, reading);
+        let word = self.word(reply, reading, &codes);
         let clear = word.as_ref().filter(|found| !found.rule.weak);
-        let transient = reply.is_transient(&reading);
+        let transient = reply.is_transient(reading);
         let passing = transient || reading.ends_transient() || reading.says_later();
         let code = self.best_code(&codes);
         if let Told::Sorts(class) = told
@@ -161,7 +167,7 @@ impl Rulebook {
         if let Some(code) = code.filter(|code| code.1.weight == Weight::Weak) {
             return Judgement::by_code(code, transient || reading.says_later());
         }
-        self.judge_by_reply(reply, reading.replies, told)
+        self.judge_by_reply(reply, &reading.replies, told)
     }
 
     /// What codes say that are too weak to speak for themselves, and that no dead address has:
@@ -178,8 +184,8 @@ impl Rulebook {
 
     /// By the reply code, or by the provider's own word where it quotes no server. That word yields
     /// to a code that tells of a mailbox which may take the next message.
-    fn judge_by_reply(&self, reply: &Reply<'_>, said: Vec<u16>, told: Told) -> Judgement {
-        let replies = reply.smtp.into_iter().chain(said);
+    fn judge_by_reply(&self, reply: &Reply<'_>, said: &[u16], told: Told) -> Judgement {
+        let replies = reply.smtp.into_iter().chain(said.iter().copied());
         let row = replies.filter_map(|reply| self.reply(reply)).max_by_key(|row| row.weight);
         let row = row.filter(|row| row.weight > Weight::None);
         let is_alone = reply.text.trim().is_empty();

@@ -6,6 +6,7 @@
 
 use super::codes::{Enhanced, Weight};
 use super::providers::Providers;
+use super::recent::Recent;
 use super::rows::{File, Groups, Range, Span, code_rows, phrases, range, span, split};
 use super::sentences::Words;
 use super::text::Reading;
@@ -70,6 +71,7 @@ pub struct Rulebook {
     pub(super) providers: Providers,
     codes: Vec<(Span, CodeRow)>,
     replies: Vec<(Range, CodeRow)>,
+    pub(super) recent: Recent,
 }
 
 /// What a run of words in the tree is.
@@ -173,6 +175,7 @@ impl Rulebook {
             providers,
             codes,
             replies,
+            recent: Recent::default(),
         };
         for (number, (name, words)) in groups.iter().enumerate() {
             if names.contains(name) {

@@ -366,3 +366,23 @@ proptest! {
 thread_local! {
     static BOOK: std::rc::Rc<Rulebook> = std::rc::Rc::new(book());
 }
+
+#[test]
+fn what_was_judged_of_late_is_judged_as_if_for_the_first_time() {
+    let book = book();
+    let replies = book.rules().iter().flat_map(|rule| {
+        let text = &rule.example;
+        [None, Some(450), Some(550)].map(|smtp| Reply { smtp, enhanced: None, text })
+    });
+    let replies: Vec<Reply<'_>> = replies.collect();
+    assert!(replies.len() > 1_000, "more than are kept");
+    for _ in 0..2 {
+        for reply in &replies {
+            for word in ["", "hard_bounce"] {
+                let judged = book.judge_told("generic", [word].into_iter(), reply);
+                let told = book.told("generic", word).unwrap_or_default();
+                assert_eq!(judged.class, book.judge(reply, told).class, "{reply:?}");
+            }
+        }
+    }
+}

@@ -8,7 +8,7 @@ use super::codes::Enhanced;
 use super::fill::{long_form, says_nothing};
 
 /// What is left of a text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Reading {
     /// The words, in lower case, and marks between them, each with a space before and behind it.
     pub words: String,
