@@ -88,7 +88,7 @@ impl Daemon {
                 return Ok(());
             }
             ensure!(started.elapsed() < PATIENCE, "it does not get on");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
