@@ -1,7 +1,8 @@
 //! Intake over HTTP: the daemon against the limit of what hyper and a group commit can do.
 //!
 //! `cargo bench --bench intake`; `SECONDS=120` measures longer. Rounds of the two alternate, so
-//! that what else the machine does meets both; only the ratios count.
+//! that what else the machine does meets both; only the ratios count. `PEERS="NAME=ADDRESS …"` puts
+//! other servers beside them, which run already: `benches/peers/run` does so.
 #![expect(clippy::print_stdout, reason = "a bench reports on standard output")]
 
 #[path = "../support/event.rs"]
@@ -73,8 +74,28 @@ async fn report(time: Duration) -> Result<()> {
         let ratio = median(pairs.map(|(limit, daemon)| daemon.rate / limit.rate));
         println!("  of {:.0} and {:.0}:", rate(&limit), rate(&daemon));
         against("acknowledged requests/s against the limit (aim 0.85)", ratio, goal, true);
+        if events == 1 {
+            beside(rate(&daemon), Load { events, length, rate: None }).await?;
+        }
     }
     steady(length * 3).await
+}
+
+/// The same of other servers, which run already.
+async fn beside(daemon: f64, load: Load) -> Result<()> {
+    let peers = std::env::var("PEERS").unwrap_or_default();
+    for peer in peers.split_whitespace() {
+        let (name, address) = peer.split_once('=').context("PEERS is NAME=ADDRESS …")?;
+        let hooks = address.parse()?;
+        load::run(hooks, Load { length: load.length / 8, ..load }, None).await?;
+        let started = Instant::now();
+        let mut times = load::run(hooks, load, None).await?;
+        let rate = times.len() as f64 / started.elapsed().as_secs_f64();
+        let [p50, p99] = [50, 99].map(|part| milliseconds(percentile(&mut times, part)));
+        println!("  {name}: {rate:>7.0} requests/s, p50 {p50:.2} ms, p99 {p99:.2} ms");
+        println!("    suppressd makes {:.1} times as many", daemon / rate);
+    }
+    Ok(())
 }
 
 /// As much as can be had, from the one and from the other.
