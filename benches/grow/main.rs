@@ -3,6 +3,7 @@
 //!
 //! `cargo bench --bench grow -- 100000 1000000 10000000`; by default the first two. Every figure
 //! stands beside a limit of the same run; the last size is killed, started, stopped and started.
+//! `SVG=FILE` draws them.
 #![expect(clippy::print_stdout, reason = "a bench reports on standard output")]
 
 mod daemon;
@@ -15,6 +16,7 @@ mod log;
 #[path = "../support/measure.rs"]
 #[expect(dead_code, reason = "other benches measure more")]
 mod measure;
+mod plot;
 #[path = "../support/spawn.rs"]
 mod spawn;
 
@@ -29,6 +31,7 @@ use daemon::Daemon;
 use load::{Connection, Load, put_request};
 use log::Log;
 use measure::{against, disk_bytes, percentile};
+use plot::Point;
 
 /// Events in a request that fills, and connections that do.
 const FILL: u64 = 1_000;
@@ -61,6 +64,7 @@ fn main() -> Result<()> {
 async fn report(sizes: &[u64]) -> Result<()> {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let mut daemon = Daemon::start(directory.path()).await?;
+    let mut points = Vec::new();
     for size in sizes {
         let limit = limit(&directory.path().join(format!("limit-{size}"))).await?;
         let already = load::next(0, u64::MAX).unwrap_or_default();
@@ -75,17 +79,17 @@ async fn report(sizes: &[u64]) -> Result<()> {
         against("resident MiB", memory.all, resident, false);
         println!("    of it files {:.0}, at most {:.0}", memory.files, memory.most);
         let each = |bytes: u64| bytes as f64 / *size as f64;
-        against(
-            "bytes of the state directory an event",
-            each(disk_bytes(&daemon.state)),
-            disk,
-            false,
-        );
+        let bytes = each(disk_bytes(&daemon.state));
+        against("bytes of the state directory an event", bytes, disk, false);
+        points.push(Point { size: *size, values: [rate / limit, memory.all, bytes] });
         for folder in ["journal", "index", "sled", "base", "checkpoint", "quarantine"] {
             println!("    {folder}: {:.0}", each(disk_bytes(&daemon.state.join(folder))));
         }
         println!("    (payload: {})", event::EVENT_BYTES);
         steady(&daemon).await?;
+    }
+    if let Some(file) = std::env::var_os("SVG") {
+        std::fs::write(file, plot::svg(&points))?;
     }
     starts(&mut daemon).await
 }

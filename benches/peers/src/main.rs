@@ -2,7 +2,7 @@
 //! each suppression, before the answer.
 //!
 //! `peers postgres URL`: a transaction for each request, over 16 connections.
-//! `peers sqlite FILE`: one writer, which commits what waits as one transaction, WAL, synchronous=FULL.
+//! `peers sqlite FILE`: one writer, which commits what waits at once; WAL, synchronous=FULL.
 //!
 //! Prints the address it listens on. The load is that of the intake bench.
 
