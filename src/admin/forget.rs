@@ -13,8 +13,11 @@ use crate::ingest::Erased;
 use crate::model::{Address, Filter, Time};
 
 /// What a dry run says of an export that has the address.
-const TO_GO: &str = "it would no longer have the address, as its format has no hash of it: whoever \
-    reads the file alone, and asks no lookup, would mail it again";
+const TO_GO: &str = "it would no longer have the address: its format has no hashes";
+
+/// What that means.
+const UNLISTED: &str = "whoever reads a file without hashes alone, and asks no lookup, mails who \
+    was forgotten again";
 
 impl Admin {
     pub(super) async fn forget(
@@ -39,10 +42,15 @@ impl Admin {
         };
         let keys = people.iter().map(|person| person.address.key().to_owned()).collect();
         let listings = self.listed_soon(keys).await?;
+        let mut is_unlisted = false;
         for (person, listings) in people.iter().zip(&listings) {
+            let is_told = |listing: &Listing| !listing.is_hashed && listing.listed == Some(dry_run);
+            is_unlisted |= !person.grounds.is_empty() && listings.iter().any(is_told);
             row(to, answer(person, listings, dry_run)).await?;
         }
-        row(to, summary(erased, people.len(), dry_run)).await
+        let mut end = summary(erased, people.len(), dry_run);
+        end["hint"] = is_unlisted.then_some(UNLISTED).into();
+        row(to, end).await
     }
 
     /// Forgets them and waits until they are erased.

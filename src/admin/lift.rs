@@ -241,24 +241,44 @@ impl Admin {
         }
         self.check_sources(std::slice::from_ref(&name))?;
         let (admin, asked) = (Arc::clone(self), name.clone());
-        let (targets, freed) = blocking(move || admin.resting_on(&asked)).await?;
+        let (targets, mut freed) = blocking(move || admin.resting_on(&asked)).await?;
         let (done, failed) = match dry_run {
             true => (0, None),
             false => self.lift_all(&targets, note.as_deref(), to).await,
         };
+        let (forgotten, others) = self.retire_forgotten(name, dry_run || failed.is_some()).await?;
+        freed += others;
         let keys = targets[..done].iter().take(exports::TOLD_MAX).map(|t| t.key.clone()).collect();
         let listings = self.listed_soon(keys).await?;
         let answer = json!({
             "source": source,
-            "standings": targets.len(),
+            "standings": targets.len() as u64 + forgotten,
+            "forgotten": forgotten,
             "freed": freed,
-            "ended": done,
+            "ended": done as u64 + if dry_run { 0 } else { forgotten },
             "done": !dry_run && failed.is_none(),
             "exports": exports::summary(&listings),
             "hint": (done > 0 && self.feeds_postfix()).then_some(POSTFIX_CACHES),
         });
         row(to, answer).await?;
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Ends what a source has told of people who were forgotten, and takes them out of the exports.
+    /// Says of how many it told anything, and how many of these nothing else suppresses.
+    async fn retire_forgotten(
+        self: &Arc<Self>,
+        name: SourceName,
+        dry_run: bool,
+    ) -> Result<(u64, u64), Failure> {
+        let forgotten = Arc::clone(self.ingest.forgotten());
+        let retire = move || forgotten.retire(&name, dry_run, clock::now());
+        let counts = blocking(move || retire().map_err(Failure::failed)).await?;
+        if counts.1 > 0 && !dry_run {
+            // Nobody can say any more which rows are theirs. What an export cannot do, it tells.
+            let _ = self.exports.write(None, false).await;
+        }
+        Ok(counts)
     }
 
     /// All that has anything of a source, and how many of these nothing else suppresses.

@@ -173,6 +173,8 @@ pub(super) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     ),
 ];
 
+const TITLE: &str = "Examples:";
+
 /// Ends the help of each verb with its examples.
 pub(super) fn add(command: Command) -> Command {
     EXAMPLES.iter().fold(command, |command, (path, examples)| add_to(command, path, examples))
@@ -181,12 +183,16 @@ pub(super) fn add(command: Command) -> Command {
 fn add_to(command: Command, path: &str, examples: &[(&str, &str)]) -> Command {
     let (verb, below) = path.split_once(' ').unwrap_or((path, ""));
     command.mut_subcommand(verb, |command| {
-        if !below.is_empty() {
-            return add_to(command, below, examples);
-        }
+        // What has others below it shows the examples of them all.
+        let command = match below.is_empty() {
+            true => command,
+            false => add_to(command, below, examples),
+        };
         let told = examples.iter().map(|(what, line)| format!("\n  # {what}\n  {line}"));
-        let mut text = command.get_after_help().map_or(String::new(), |text| format!("{text}\n\n"));
-        text.push_str("Examples:");
+        let mut text = command.get_after_help().map_or(String::new(), |text| text.to_string());
+        if !text.contains(TITLE) {
+            text.push_str(if text.is_empty() { TITLE } else { "\n\nExamples:" });
+        }
         text.extend(told);
         command.after_help(text)
     })

@@ -109,8 +109,9 @@ impl Arguments {
 fn print(out: &mut Output, answer: &Value) -> Result<(), Failure> {
     verdict(out, answer)?;
     if let Some(person) = answer.get("forgotten").filter(|person| person.is_object()) {
-        let (since, told) = (row::text(person, "since"), row::text(person, "told"));
-        out.line(&format!("  forgotten at {since}; since then {told} events counted, none kept"))?;
+        let (since, told) = (row::text(person, "since"), person.get("told"));
+        let told = row::many(told.and_then(Value::as_u64).unwrap_or_default(), "event");
+        out.line(&format!("  forgotten at {since}; since then {told} counted, none kept"))?;
     }
     for scope in row::list(answer, "scopes") {
         print_scope(out, scope)?;
@@ -129,7 +130,12 @@ fn verdict(out: &mut Output, answer: &Value) -> Result<(), Failure> {
     }
     if !row::is(answer, "suppressed") {
         let known = answer.get("known").and_then(Value::as_bool).unwrap_or(true);
-        let unknown = if known { "" } else { ": nothing is known of it" };
+        let is_forgotten = answer.get("forgotten").is_some_and(Value::is_object);
+        let unknown = match known {
+            true => "",
+            false if is_forgotten => ": it was forgotten, and nothing suppresses it any more",
+            false => ": nothing is known of it",
+        };
         return out.line(&format!("{address} is not suppressed{unknown}"));
     }
     let Some(suppression) = answer.get("suppression").filter(|value| value.is_object()) else {

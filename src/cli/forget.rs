@@ -62,18 +62,16 @@ impl Arguments {
 }
 
 fn summary(row: &Value) -> String {
-    let count = |key| row::given(row, key).unwrap_or_else(|| "0".to_owned());
-    let (segments, elements) = (count("segments"), count("elements"));
-    let quarantined = count("quarantined");
-    if row::is(row, "done") {
-        let keys = count("keys");
-        return format!(
-            "erased: {elements} notifications in {segments} segments of the journal, {quarantined} \
-             files in quarantine, {keys} keys of the store. Backups have it still"
-        );
-    }
-    format!(
-        "to be erased: {elements} notifications in {segments} segments of the journal, \
-         {quarantined} files in quarantine. Nothing was changed"
-    )
+    let count = |key: &str, noun: &str| {
+        many(row.get(key).and_then(Value::as_u64).unwrap_or_default(), noun)
+    };
+    let (elements, segments) = (count("elements", "notification"), count("segments", "segment"));
+    let (quarantined, keys) = (count("quarantined", "file"), count("keys", "key"));
+    let of_journal =
+        format!("{elements} in {segments} of the journal, {quarantined} in quarantine");
+    let told = match row::is(row, "done") {
+        true => format!("erased: {of_journal}, {keys} of the store. Backups have it still"),
+        false => format!("to be erased: {of_journal}. Nothing was changed"),
+    };
+    row::given(row, "hint").map_or(told.clone(), |hint| format!("{told}\n{hint}"))
 }

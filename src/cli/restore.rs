@@ -15,7 +15,7 @@ const STEPS: &str = "\
 On a host that had a state before:
   systemctl stop suppressd.socket suppressd.service
   mv /var/lib/suppressd /var/lib/suppressd.old
-  install -d -m 0700 -o suppressd -g suppressd /var/lib/suppressd
+  install -d -m 0751 -o suppressd -g suppressd /var/lib/suppressd
   suppressd restore /var/backups/suppressd.backup
   systemctl start suppressd.service";
 

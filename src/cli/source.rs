@@ -62,7 +62,7 @@ impl Retire {
         let count = |answer: &Value, key| answer.get(key).and_then(Value::as_u64).unwrap_or(0);
         let (standings, freed) = (count(&answer, "standings"), count(&answer, "freed"));
         let rests = format!(
-            "{standings} addresses rest on {source}, and nothing else suppresses {freed} of them"
+            "addresses that rest on {source}: {standings}; nothing else suppresses {freed} of them"
         );
         if !self.dry_run && standings > 0 {
             context.confirm(&rests, self.yes)?;
@@ -74,7 +74,7 @@ impl Retire {
         }
         if row::is(&answer, "done") {
             let ended = count(&answer, "ended");
-            context.out.line(&format!("{source}: ended the grounds of {ended} addresses"))?;
+            context.out.line(&format!("{source}: ended the grounds of addresses: {ended}"))?;
         } else {
             context.out.line(&rests)?;
         }

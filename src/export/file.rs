@@ -241,11 +241,15 @@ pub(super) fn open(path: &Path) -> io::Result<BufReader<File>> {
 /// Opens what another hand may have put there: a pipe holds nobody up.
 ///
 /// # Errors
-/// Also when it is no regular file, which is `Unsupported`.
+/// Also when it is a directory, or no regular file otherwise, which is `Unsupported`.
 pub(super) fn read(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
-    if file.metadata()?.is_file() {
+    let meta = file.metadata()?;
+    if meta.is_file() {
         return Ok(file);
+    }
+    if meta.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
     }
     Err(io::Error::new(io::ErrorKind::Unsupported, "it is no regular file"))
 }

@@ -40,9 +40,8 @@ pub struct Listing {
     settled: bool,
 }
 
-/// What is told of an address that was forgotten, where it has no row.
-const GONE: &str = "not in the file: it was forgotten, and the format has no hash of it. Whoever \
-    reads the file alone, and asks no lookup, mails it again";
+/// What is told of an address that was forgotten and is suppressed, where it has no row.
+const GONE: &str = "not in the file: it was forgotten, and this format has no hashes";
 
 /// Addresses of which a listing is asked, by their keys.
 pub type Keys = std::sync::Arc<[String]>;
@@ -169,7 +168,9 @@ impl Of<'_> {
                 Some(held) => (format!("still in the file: {held}"), true),
                 None => not_yet("still in the file", settings, &status),
             },
-            Ok(false) if self.forgotten.has(self.key) => (GONE.to_owned(), true),
+            Ok(false) if forgotten.is_suppressed(self.key, &settings.filter, now) => {
+                (GONE.to_owned(), true)
+            }
             Ok(false) if self.is_suppressed() => {
                 ("not of its reasons, sources or scopes".to_owned(), true)
             }
@@ -190,9 +191,11 @@ impl Of<'_> {
     /// Whether it is suppressed at all, for whatever reason and scope.
     fn is_suppressed(&self) -> bool {
         let (rules, all) = (self.rules, Filter::default());
-        self.standings.iter().any(|(scope, standing)| {
-            rules.verdict(self.key, &Gist::of(standing), scope, &all, self.now).is_some()
-        })
+        let is_forgotten = self.forgotten.is_suppressed(self.key, &all, self.now);
+        is_forgotten
+            || self.standings.iter().any(|(scope, standing)| {
+                rules.verdict(self.key, &Gist::of(standing), scope, &all, self.now).is_some()
+            })
     }
 }
 

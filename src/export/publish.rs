@@ -490,6 +490,11 @@ mod tests {
         assert!(error.contains("there is a directory of that name"), "{error}");
         let error = write(&path.join("inside/g"), &["a"], OPEN).unwrap_err().to_string();
         assert!(error.contains("a part of its path is not a directory"), "{error}");
-        assert_eq!(names(directory.path()), ["f"]);
+        let pipe = directory.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let error = write(&pipe, &["a"], OPEN).unwrap_err().to_string();
+        assert!(error.contains("it is left as it is: remove it"), "{error}");
+        assert_eq!(names(directory.path()).len(), 2, "no draft is left");
+        assert!(!pipe.metadata().unwrap().is_file());
     }
 }

@@ -404,7 +404,7 @@ impl Runner {
             0 if outcome.partial => {}
             0 => self.held = None,
             rows => {
-                let why = format!("nobody can explain why {rows} rows would go");
+                let why = format!("rows would go that nobody can explain: {rows}");
                 self.hold(now, why, rows, false);
             }
         }

@@ -166,7 +166,11 @@ impl Scan<'_> {
             }
             let kept = self.kept(|hash, filter| self.forgotten.rows(hash, filter, self.now));
             kept.iter().try_for_each(&mut add)?;
-            let found = maker.join().map_err(|_| gave_up())?;
+            let mut found = maker.join().map_err(|_| gave_up())?;
+            if self.before.is_some() {
+                let over = self.kept(|hash, _| self.forgotten.rows_let_go(hash, self.now));
+                over.iter().for_each(|row| found.gone.add(row.key));
+            }
             // The last rows are the last only if it says so: sled may have given up.
             let ends = judge.join().unwrap_or_else(|_| Err(gave_up()))?;
             Ok(Found { ends, ..found })

@@ -12,13 +12,13 @@ use serde_json::Value;
 
 use super::{HashRows, Inner, KeptGround, Pending, Person};
 use crate::journal::{create_private, sync_dir};
-use crate::model::{Reason, Scope, Time, Until};
+use crate::model::{Reason, Scope, SourceName, Time, Until};
 
 /// The file of the hashes, and that of what is still to be erased, in the state directory.
 pub const HASHES: &str = "forgotten";
 pub(super) const PENDING: &str = "forgetting";
-/// The number of the form of both, which their first line has.
-const FORM: u8 = 1;
+/// The number of the form of both, which their first line has. The first one had no sources.
+const FORM: u8 = 2;
 const DAMAGED: &str = "it is damaged: put back the one of a backup, or move it away; without it, \
     whoever was forgotten is mailed again";
 
@@ -47,6 +47,8 @@ struct GroundLine {
     reason: String,
     since: String,
     until: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    sources: Vec<SourceName>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -152,6 +154,7 @@ fn ground(line: &GroundLine) -> io::Result<KeptGround> {
         reason: Reason::parse(&line.reason).ok_or_else(|| strange("no reason"))?,
         since: time(&line.since)?,
         until: until.map_or(Until::Forever, Until::At),
+        sources: line.sources.clone(),
     })
 }
 
@@ -161,6 +164,7 @@ fn ground_line(ground: &KeptGround) -> GroundLine {
         reason: ground.reason.to_string(),
         since: ground.since.to_string(),
         until: ground.until.time().map(|end| end.to_string()),
+        sources: ground.sources.clone(),
     }
 }
 
@@ -186,7 +190,7 @@ fn lines(path: &Path) -> io::Result<Option<(Head, Vec<String>)>> {
         return Err(strange("a newer version of suppressd wrote it: start that version again"));
     }
     let head: Head = serde_json::from_value(head).map_err(|_| strange(DAMAGED))?;
-    if head.form != FORM || head.sum != sum(head.key.as_deref(), rest) {
+    if !(1..=FORM).contains(&head.form) || head.sum != sum(head.key.as_deref(), rest) {
         return Err(strange(DAMAGED));
     }
     Ok(Some((head, rest.lines().map(str::to_owned).collect())))

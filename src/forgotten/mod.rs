@@ -18,7 +18,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
-use crate::model::{Address, Filter, Reason, Scope, Suppression, Time, Until};
+use crate::model::{Address, Filter, Reason, Scope, SourceName, Suppression, Time, Until};
 use crate::rules::Finding;
 
 pub use form::HASHES;
@@ -69,16 +69,30 @@ pub struct KeptGround {
     pub since: Time,
     /// Until when.
     pub until: Until,
+    /// Who told it, so that it ends with a source that is retired. None: it is not known, as of
+    /// those that an earlier version has kept.
+    pub sources: Vec<SourceName>,
 }
 
 impl KeptGround {
     /// What is found to suppress in a scope.
     pub fn of(scope: Scope, found: &Finding) -> KeptGround {
-        KeptGround { scope, reason: found.reason, since: found.since, until: found.until }
+        let Finding { reason, since, until, ref sources, .. } = *found;
+        KeptGround { scope, reason, since, until, sources: sources.clone() }
     }
 
-    /// Whether a filter admits it. Which source told it is forgotten too: so none can be wanted
-    /// alone.
+    /// Adds who else told it.
+    fn told_by(&mut self, sources: &[SourceName]) {
+        if self.sources.is_empty() || sources.is_empty() {
+            self.sources.clear();
+            return;
+        }
+        self.sources.extend_from_slice(sources);
+        self.sources.sort();
+        self.sources.dedup();
+    }
+
+    /// Whether a filter admits it, whichever source told it: of some it is not known.
     pub fn is_admitted(&self, filter: &Filter) -> bool {
         let admits = filter.reasons.is_empty() || filter.reasons.contains(&self.reason);
         admits && filter.admits_scope(&self.scope)
@@ -220,6 +234,33 @@ impl Forgotten {
         form::save_people(&self.state, &inner)
     }
 
+    /// Ends what a source alone has told of people who were forgotten; says of how many it told
+    /// anything, and how many of these nothing else suppresses. With `dry_run` it only counts.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn retire(&self, source: &SourceName, dry_run: bool, now: Time) -> io::Result<(u64, u64)> {
+        let mut inner = self.write();
+        let (mut of_it, mut freed) = (0, 0);
+        for kept in inner.people.values_mut() {
+            let mut person = kept.clone();
+            if !person.retire(source) {
+                continue;
+            }
+            let all = Filter::default();
+            let [was, is] = [&*kept, &person].map(|it| it.live(&all, now).next().is_some());
+            of_it += 1;
+            freed += u64::from(was && !is);
+            if !dry_run {
+                *kept = person;
+            }
+        }
+        if of_it > 0 && !dry_run {
+            form::save_people(&self.state, &inner)?;
+        }
+        Ok((of_it, freed))
+    }
+
     /// Whether they were forgotten.
     pub fn has(&self, address: &str) -> bool {
         self.read().find(address).is_some()
@@ -241,7 +282,8 @@ impl Forgotten {
         let inner = self.read();
         let in_scope = |ground: &&KeptGround| scopes.contains(&ground.scope);
         let live = inner.find(address.key())?.live(filter, now).filter(in_scope);
-        let KeptGround { scope, reason, since, until } = live.min_by_key(|it| it.reason)?.clone();
+        let KeptGround { scope, reason, since, until, .. } =
+            live.min_by_key(|it| it.reason)?.clone();
         Some(Suppression {
             address: address.received().into(),
             scope,
@@ -265,6 +307,20 @@ impl Forgotten {
         let inner = self.read();
         let rows = inner.people.values().flat_map(|it| it.live_rows(hash, filter, now));
         rows.cloned().collect()
+    }
+
+    /// The rows there of those whom nothing suppresses any more.
+    pub fn rows_let_go(&self, hash: &str, now: Time) -> Vec<String> {
+        let inner = self.read();
+        let all = Filter::default();
+        let over = inner.people.values().filter(|person| person.live(&all, now).next().is_none());
+        over.filter_map(|person| person.rows.get(hash)).flatten().cloned().collect()
+    }
+
+    /// Whether somebody who was forgotten is suppressed for what the filter admits.
+    pub fn is_suppressed(&self, address: &str, filter: &Filter, now: Time) -> bool {
+        let inner = self.read();
+        inner.find(address).is_some_and(|person| person.live(filter, now).next().is_some())
     }
 
     /// How many were forgotten.
@@ -347,9 +403,19 @@ impl Person {
             Some(known) => {
                 known.since = known.since.min(ground.since);
                 known.until = known.until.max(ground.until);
+                known.told_by(&ground.sources);
             }
             None => self.grounds.push(ground),
         }
+    }
+
+    /// Takes a source out, and what it alone has told; says whether it told anything.
+    fn retire(&mut self, source: &SourceName) -> bool {
+        let is_of_it = |ground: &KeptGround| ground.sources.contains(source);
+        let told = self.grounds.iter().any(is_of_it);
+        self.grounds.retain(|ground| ground.sources != [source.clone()]);
+        self.grounds.iter_mut().for_each(|ground| ground.sources.retain(|of| of != source));
+        told
     }
 
     fn live(&self, filter: &Filter, now: Time) -> impl Iterator<Item = &KeptGround> {

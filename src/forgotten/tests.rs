@@ -14,7 +14,7 @@ fn at(seconds: i64) -> Time {
 }
 
 fn ground(reason: Reason, until: Until) -> KeptGround {
-    KeptGround { scope: Scope::Global, reason, since: at(5), until }
+    KeptGround { scope: Scope::Global, reason, since: at(5), until, sources: Vec::new() }
 }
 
 fn with_ann(state: &Path, grounds: Vec<KeptGround>) -> Forgotten {
@@ -52,6 +52,33 @@ fn who_is_forgotten_stays_suppressed_by_a_hash_alone() {
     let again = Forgotten::open(state.path()).unwrap();
     assert_eq!(found(&again, at(9)), None);
     assert_eq!(again.rows_of("ann@one.test", "sha256", &Filter::default(), at(9)), vec![""; 0]);
+}
+
+#[test]
+fn what_a_retired_source_alone_has_told_ends_with_it() {
+    let state = tempfile::tempdir().unwrap();
+    let named = |name: &str| SourceName::parse(name).unwrap();
+    let by = |reason, names: &[&str]| {
+        let sources = names.iter().map(|name| named(name)).collect();
+        KeptGround { sources, ..ground(reason, Until::Forever) }
+    };
+    let forgotten = with_ann(state.path(), vec![by(Reason::HardBounce, &["gone", "other"])]);
+    forgotten.add(vec![(&ann(), by(Reason::Complaint, &["gone"]))]).unwrap();
+    forgotten.add(vec![(&ann(), by(Reason::Invalid, &[]))]).unwrap();
+    forgotten.add(vec![(&ann(), by(Reason::Invalid, &["gone"]))]).unwrap();
+    assert_eq!(forgotten.retire(&named("gone"), true, at(9)).unwrap(), (1, 0));
+    assert_eq!(forgotten.person(ann().key()).unwrap().grounds.len(), 3);
+    assert_eq!(forgotten.retire(&named("gone"), false, at(9)).unwrap(), (1, 0));
+    let again = Forgotten::open(state.path()).unwrap();
+    let left = again.person(ann().key()).unwrap().grounds;
+    // Of what an earlier version has kept nobody knows who told it.
+    let left: Vec<_> = left.iter().map(|ground| (ground.reason, ground.sources.len())).collect();
+    assert_eq!(left, [(Reason::HardBounce, 1), (Reason::Invalid, 0)]);
+    assert_eq!(again.retire(&named("gone"), false, at(9)).unwrap(), (0, 0));
+    assert_eq!(again.rows_let_go("sha256", at(9)), vec![""; 0]);
+    again.lift(&ann(), &Filter { reasons: vec![Reason::Invalid], ..Filter::default() }).unwrap();
+    assert_eq!(again.retire(&named("other"), false, at(9)).unwrap(), (1, 1));
+    assert_eq!(again.rows_let_go("sha256", at(9)), ["abc"]);
 }
 
 #[test]
@@ -149,11 +176,12 @@ fn what_the_first_form_has_is_read_and_a_newer_one_refused() {
     );
     assert!(matches!(ground.until, Until::At(_)) && person.told == 2 && person.last.is_none());
     assert!(forgotten.is_erasing());
-    // What is written again is the same.
+    // What is written again is the same, in the present form.
     forgotten.add(vec![]).unwrap();
-    assert_eq!(fs::read_to_string(state.path().join(HASHES)).unwrap(), FIRST);
+    let again = FIRST.replace("\"form\":1", "\"form\":2");
+    assert_eq!(fs::read_to_string(state.path().join(HASHES)).unwrap(), again);
     for name in [HASHES, PENDING] {
-        fs::write(state.path().join(name), "{\"form\":2}\n").unwrap();
+        fs::write(state.path().join(name), "{\"form\":3}\n").unwrap();
         let error = Forgotten::open(state.path()).err().unwrap().to_string();
         assert!(error.contains(name) && error.contains("newer version"), "{error}");
         fs::remove_file(state.path().join(name)).unwrap();

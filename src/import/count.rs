@@ -76,16 +76,16 @@ impl Count {
     pub fn refusal(&self) -> Option<String> {
         let unsaid = self.passed.get(NOT_SAID).copied().unwrap_or(0);
         let passed: u64 = self.passed.values().sum();
+        let rows = format!("{} {}", self.rows, if self.rows == 1 { "row" } else { "rows" });
         if unsaid > 0 {
             return Some(format!(
-                "{} rows, and {unsaid} of them do not say that they are suppressed: it may be a \
-                 list of all contacts; if all on it are to be suppressed, say why with `--reason`",
-                self.rows
+                "{rows}, {unsaid} of them without a word of being suppressed: it may be a list of \
+                 all contacts; if all on it are to be suppressed, say why with `--reason`"
             ));
         }
         if self.rows > 0 && passed == self.rows {
             let why: Vec<&str> = self.passed.keys().copied().collect();
-            return Some(format!("{} rows, and none is suppressed: {}", self.rows, why.join("; ")));
+            return Some(format!("{rows}, and none is suppressed: {}", why.join("; ")));
         }
         (self.rows == 0).then(|| "there is no row in it".to_owned())
     }

@@ -241,6 +241,10 @@ fn read_lines(input: impl BufRead, wanted: &Wanted, each: Each<'_>) -> Result<()
             continue;
         }
         let Some(cells) = &mut cells else {
+            if wanted.format == Format::Plain && names_columns(&record) {
+                let what = "its first line names columns, so it is no plain list";
+                return Err(unfit(format!("{what}: leave `--format` out, or name another")));
+            }
             let (names, is_header) = row::header(&record)?;
             let cells = cells.insert(Cells::named(names));
             if !is_header {
@@ -256,6 +260,12 @@ fn read_lines(input: impl BufRead, wanted: &Wanted, each: Each<'_>) -> Result<()
             return Ok(());
         }
     }
+}
+
+/// Whether a line has several cells, and no address in them.
+fn names_columns(line: &[Vec<u8>]) -> bool {
+    let has = |bytes: &[u8]| line.iter().flatten().any(|byte| bytes.contains(byte));
+    has(b",;\t") && !has(b"@")
 }
 
 /// Whether a line is a remark: an address may begin with `#` too.

@@ -188,11 +188,46 @@ fn the_only_row_of_an_export_goes_without_being_held_back() {
     let daemon = home.start().ready();
     assert_eq!(notify(daemon.http, &bounce("1", ANN)).status, 200);
     daemon.until_suppressed(ANN);
-    daemon.rows(&["forget", ANN, "--yes"]);
+    let told = daemon.rows(&["forget", ANN, BOB, "--yes"]);
+    // Nobody mails again who was never suppressed.
+    assert!(export(&told[0], "map")["detail"].as_str().unwrap().contains("has no hashes"));
+    assert_eq!(export(&told[1], "map")["detail"], "not in the file");
+    assert!(told[2]["hint"].as_str().unwrap().contains("mails who was forgotten again"));
     wait_for("an empty export", PATIENCE, || home.export().is_empty().then_some(()));
     let ready = daemon.readyz();
     assert!(ready.body.starts_with("ready"), "{ready:?}");
     assert_eq!(daemon.looked_up(ANN), 200);
+    assert_hashed(&home, &[ANN]);
+    daemon.rows(&["lift", ANN]);
+    assert_hashed(&home, &[]);
+    let ready = daemon.readyz();
+    assert!(ready.body.starts_with("ready"), "{ready:?}");
+    let said = String::from_utf8(daemon.cli(&["explain", ANN]).stdout).unwrap();
+    assert!(said.contains("it was forgotten, and nothing suppresses it any more"), "{said}");
+    assert!(!said.contains("nothing is known") && !said.contains("has no hashes"), "{said}");
+    daemon.stop();
+}
+
+#[test]
+fn what_a_source_has_told_of_the_forgotten_ends_when_it_is_retired() {
+    let home = home();
+    let daemon = home.start().ready();
+    assert_eq!(notify(daemon.http, &bounce("1", ANN)).status, 200);
+    daemon.until_suppressed(ANN);
+    daemon.rows(&["forget", ANN, "--yes"]);
+    assert_hashed(&home, &[ANN]);
+    daemon.stop();
+    let text = fs::read_to_string(home.config()).unwrap();
+    fs::write(home.config(), text.replace("\"test\"", "\"other\"")).unwrap();
+    let daemon = home.start().ready();
+    let counted = daemon.rows(&["source", "retire", "test", "--dry-run"]).remove(0);
+    assert_eq!((&counted["forgotten"], &counted["freed"]), (&json!(1), &json!(1)));
+    assert_eq!(daemon.looked_up(ANN), 200);
+    let retired = daemon.rows(&["source", "retire", "test", "--yes"]).remove(0);
+    assert_eq!((&retired["ended"], &retired["done"]), (&json!(1), &json!(true)));
+    assert_eq!(daemon.looked_up(ANN), 404);
+    assert_hashed(&home, &[]);
+    daemon.stop();
 }
 
 #[test]

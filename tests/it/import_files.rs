@@ -141,3 +141,19 @@ fn no_file_cut_or_changed_anywhere_stops_the_reading() {
         }
     }
 }
+
+#[test]
+fn a_file_that_names_columns_is_no_plain_list() {
+    let wanted = Wanted { format: Format::Plain, ..wanted("allow.csv") };
+    for (text, is_plain) in [
+        ("address,domain\na@x.test,one.test\n", false),
+        ("# ours, and more\nEmail;Reason\na@x.test;spam\n", false),
+        ("address\na@x.test\n", true),
+        ("\"a,b\"@x.test\n", true),
+    ] {
+        let read = import::read(text.as_bytes(), &wanted, &mut |_| ControlFlow::Continue(()));
+        let why = read.err().map(|why| why.to_string());
+        assert_eq!(why.is_none(), is_plain, "{text}: {why:?}");
+        assert!(why.is_none_or(|why| why.contains("leave `--format` out")), "{text}");
+    }
+}
