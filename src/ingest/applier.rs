@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
-use super::apply::Merge;
+use super::apply::{BATCH_TIME, Merge};
 use super::chores::Chores;
 use super::erase::{Pace, Stage};
 use super::flow::Passed;
-use super::progress::{Progress, Step};
+use super::progress::{DEFECT, Progress, STRANGE, Step};
 use super::{Change, Changes, Message, Settings, Shared, scrub};
 use crate::clock;
 use crate::forgotten::Forgotten;
@@ -97,10 +97,6 @@ enum Filled {
     Panicked(Place),
 }
 
-/// Why something was set aside.
-const DEFECT: &str = "a defect of suppressd: it panicked, or died four times, as it applied this";
-const STRANGE: &str = "it is whole, but in no form that any version has written";
-
 impl Applier {
     /// Applies until the committer has ended and all of its work is applied. A store that fails
     /// is opened, or made, again: the journal has everything.
@@ -181,8 +177,9 @@ impl Applier {
                 chores.finish(&self.settings, &session.writer, false)?;
                 return Ok(Ended::Stops);
             }
+            let begun = Instant::now();
             let bytes = self.batch(&mut session, committed)?;
-            chores.note(bytes);
+            chores.note(bytes, begun.elapsed());
             let (reached, _) = session.progress.reached();
             if reached >= end && !self.attached {
                 let told = session.writer.hold(&mut Batch::default())?.flatten();
@@ -196,7 +193,7 @@ impl Applier {
                 self.rotten = true;
                 return Err(StoreError::Damaged("a part of it cannot be read".to_owned()));
             }
-            chores.work(&self.settings, &self.journal, &mut session.writer)?;
+            chores.work(&self.settings, &self.journal, &mut session.writer, self.attached)?;
             if self.erase(&mut session, &mut chores)? {
                 return Ok(Ended::Erased);
             }
@@ -381,16 +378,19 @@ impl Applier {
         attempt: &mut Attempt,
         end: Position,
     ) -> Result<Filled, StoreError> {
-        let mut has_begun = false;
+        let (mut has_begun, begun) = (false, Instant::now());
         while !merge.is_full() && progress.has_more(end) {
             let place = progress.place();
             let alone = attempt.is_alone(place);
             // The index can be put down between two records only.
             let wants_end = place.step == 0 && merge.writer.index().is_full();
-            if (alone || wants_end) && has_begun {
+            let ends = alone || wants_end || begun.elapsed() >= BATCH_TIME;
+            if ends && has_begun {
                 break;
             }
-            if !std::mem::replace(&mut has_begun, true) {
+            if std::mem::replace(&mut has_begun, true) {
+                attempt.next();
+            } else {
                 if let Some(pause) = attempt.pause(place) {
                     telemetry::ingest::suspected(place.record, pause);
                     self.pause(pause);

@@ -23,6 +23,8 @@ use crate::store::{Batch, ListedKey, Noted, Seen, Sight, StoreError, TurnPlace, 
 const BATCH_ELEMENTS: usize = 512;
 const BATCH_KEYS: usize = 4 * BATCH_ELEMENTS;
 const BATCH_BYTES: usize = 1 << 20;
+/// A batch is committed after so long at the latest: what is in it goes with the process.
+pub(super) const BATCH_TIME: Duration = Duration::from_millis(200);
 
 /// Merges records into a batch.
 pub(super) struct Merge<'a> {

@@ -24,6 +24,11 @@ const CLOCK_TRUST: Duration = Duration::from_secs(3 * 24 * 60 * 60);
 /// A run of the index is made after so many bytes of journal at the latest: so much has to be gone
 /// through again after a crash.
 const INDEX_BYTES: u64 = 64 << 20;
+/// What was done is kept where a death of the process does not reach it after so much work at the
+/// latest: a daemon that never lives longer than a second comes further with each life.
+const KEEP_AFTER: Duration = Duration::from_secs(1);
+/// The same while everyone waits for the store.
+const KEEP_SOON: Duration = Duration::from_millis(250);
 /// The wait before another run is tried.
 const INDEX_AGAIN: Duration = Duration::from_secs(10);
 /// How often retention is looked at.
@@ -43,6 +48,8 @@ pub(super) struct Chores {
     runs: Runs,
     /// Bytes applied since the last run of the index.
     unindexed: u64,
+    /// Time that applying took since all was kept last.
+    unkept: Duration,
     merging: Option<JoinHandle<io::Result<()>>>,
     /// A run could not be written: none is tried before.
     index_after: Instant,
@@ -76,6 +83,7 @@ impl Chores {
             verifying: Some(verifying),
             runs: Runs::new(settings.base_keys, writer),
             unindexed: 0,
+            unkept: Duration::ZERO,
             merging: None,
             index_after: now,
             trimmed: None,
@@ -86,7 +94,11 @@ impl Chores {
         })
     }
 
-    pub(super) fn note(&mut self, bytes: u64) {
+    /// Notes what a batch took, in bytes of the journal and in time.
+    pub(super) fn note(&mut self, bytes: u64, took: Duration) {
+        if bytes > 0 {
+            self.unkept += took;
+        }
         self.bytes += bytes;
         self.unindexed += bytes;
         self.dirty |= bytes > 0;
@@ -101,12 +113,14 @@ impl Chores {
         self.runs.is_idle() && self.forgetting.is_none() && self.writing.is_none()
     }
 
-    /// Syncs, writes checkpoints, trims and forgets, each when it is due.
+    /// Syncs, writes checkpoints, trims and forgets, each when it is due. `ready`: nobody waits for
+    /// the store.
     pub(super) fn work(
         &mut self,
         settings: &Settings,
         journal: &journal::Reader,
         writer: &mut Writer,
+        ready: bool,
     ) -> Result<(), StoreError> {
         if let Some(step) = self.steps.look(clock::now(), Instant::now()) {
             self.steady = Instant::now();
@@ -119,6 +133,12 @@ impl Chores {
             writer.sync()?;
             self.dirty = false;
             self.synced = Instant::now();
+        }
+        if self.unkept >= if ready { KEEP_AFTER } else { KEEP_SOON } {
+            writer.flush()?;
+            self.unkept = Duration::ZERO;
+            // As soon as a record ends.
+            self.unindexed = INDEX_BYTES;
         }
         self.index(writer)?;
         self.runs.work(writer)?;

@@ -8,6 +8,11 @@ use crate::journal::{self, Entry, Tail};
 use crate::model::{Payload, PayloadError, Position, QuarantineId};
 use crate::store::{Place, StoreError, Writer};
 
+/// Why something was set aside.
+pub(super) const DEFECT: &str =
+    "a defect of suppressd: it panicked, or died again and again, as it applied this";
+pub(super) const STRANGE: &str = "it is whole, but in no form that any version has written";
+
 /// Reads on in the journal, step by step.
 pub(super) struct Progress {
     tail: Tail,

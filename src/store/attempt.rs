@@ -1,10 +1,11 @@
 //! What is being applied, noted beside the store: should the process die of it, the next start
 //! knows of what.
 //!
-//! A death is first known to be of a batch. From its start on every element is then applied alone,
-//! and one of which the process died three times more is not tried again. A kill from outside looks
-//! the same, and comes at any time: so there is a pause before a suspect is tried again, and a life
-//! that ends in it says nothing of the suspect.
+//! A death is first known to be of a batch. Each of its steps is then applied alone, and one in
+//! which one process after another died is not tried again. A kill from outside looks the same, but
+//! comes at any time: so there is a pause before a suspect is tried again, which is long next to the
+//! step and of another length each time, and a life that ends in it says nothing of the suspect. All
+//! pauses together are short: a daemon that is killed each second still comes further.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -19,14 +20,19 @@ use crate::model::{Position, QuarantineId};
 const NAME: &str = "attempt";
 /// The length of a note, in bytes: the same for all, so that one is written over another.
 const NOTE_BYTES: usize = 48;
-/// Deaths of one element that was applied alone, before it is not tried again.
-const DEATHS_MAX: u32 = 3;
-/// The pause before what the process may have died of is tried again, by the deaths of it alone. It
-/// is long next to a step: a kill that has nothing to do with the step hits the pause.
-const PAUSES: [Duration; DEATHS_MAX as usize - 1] =
-    [Duration::from_secs(1), Duration::from_secs(4)];
-/// Elements that are applied alone from where the process died on: no batch has more steps.
-const ALONE: usize = 3 * 4_096;
+/// Deaths within one step that was applied alone, one life after the other, before it is not tried
+/// again.
+const DEATHS_MAX: u32 = 5;
+/// The pause before what the process may have died of is tried again, by the deaths within it
+/// alone. A kill that has nothing to do with the step hits the pause, all but a hundredth of them.
+const PAUSES: [Duration; DEATHS_MAX as usize - 1] = [
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(400),
+    Duration::from_millis(150),
+];
+/// Most steps of a batch.
+const STEPS_MAX: u32 = 3 * 4_096;
 
 /// A step of applying: a record as a whole, or an element of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,9 +66,11 @@ pub struct Attempt {
     file: File,
     suspect: Option<Suspect>,
     /// How many steps are still done alone, from the suspect on.
-    alone: usize,
-    /// What is being done.
+    alone: u32,
+    /// What is being done: the batch that begins with this step.
     current: Option<Place>,
+    /// How many steps of it there are, and for how many the note is good.
+    steps: (u32, u32),
 }
 
 impl Attempt {
@@ -82,9 +90,8 @@ impl Attempt {
         };
         let mut note = [0; NOTE_BYTES];
         let read = file.read_at(&mut note, 0)?;
-        let suspect = parse(&note[..read]);
-        let alone = if suspect.is_some() { ALONE } else { 0 };
-        Ok(Attempt { file, suspect, alone, current: None })
+        let (suspect, alone) = parse(&note[..read]).unzip();
+        Ok(Attempt { file, suspect, alone: alone.unwrap_or(0), current: None, steps: (0, 0) })
     }
 
     /// Whether a step has to be done in a batch of its own.
@@ -105,11 +112,25 @@ impl Attempt {
 
     /// Notes that a batch begins with this step, which may be all of it.
     pub fn begin(&mut self, place: Place) {
-        let known = self.suspect.filter(|suspect| suspect.place == place);
-        let deaths = known.map_or(0, |suspect| suspect.deaths);
-        let kind = if self.is_alone(place) { "alone" } else { "batch" };
         self.current = Some(place);
-        self.note(kind, place, deaths);
+        self.steps = (0, 0);
+        if self.is_alone(place) {
+            let known = self.suspect.filter(|suspect| suspect.place == place);
+            self.note("alone", place, known.map_or(0, |suspect| suspect.deaths));
+        } else {
+            self.next();
+        }
+    }
+
+    /// Notes that a further step of the batch begins.
+    pub fn next(&mut self) {
+        let Some(place) = self.current.filter(|place| !self.is_alone(*place)) else { return };
+        self.steps.0 += 1;
+        if self.steps.0 > self.steps.1 {
+            // Of so few steps, so that few have to be done alone; and written seldom.
+            self.steps.1 = self.steps.0.next_power_of_two();
+            self.note("steps", place, self.steps.1);
+        }
     }
 
     /// Notes that what was begun is done.
@@ -127,7 +148,7 @@ impl Attempt {
         }
         match self.suspect.filter(|suspect| !suspect.given_up && suspect.place > place) {
             // Still to come: a life that ends before it says nothing of it, and forgets nothing.
-            Some(Suspect { place, deaths, .. }) => self.note("suspect", place, deaths),
+            Some(Suspect { place, deaths, .. }) => self.note_left(place, deaths),
             None => self.write(""),
         }
     }
@@ -140,9 +161,17 @@ impl Attempt {
         self.alone = self.alone.max(1);
     }
 
-    fn note(&self, kind: &str, place: Place, deaths: u32) {
+    /// Notes what is still to be done alone.
+    fn note_left(&self, place: Place, deaths: u32) {
+        match deaths {
+            0 => self.note("steps", place, self.alone),
+            _ => self.note("suspect", place, deaths),
+        }
+    }
+
+    fn note(&self, kind: &str, place: Place, number: u32) {
         let Place { record: Position { segment, offset }, step } = place;
-        self.write(&format!("{kind} {segment} {offset} {step} {deaths}"));
+        self.write(&format!("{kind} {segment} {offset} {step} {number}"));
     }
 
     fn write(&self, text: &str) {
@@ -160,18 +189,23 @@ impl Drop for Attempt {
     }
 }
 
-fn parse(note: &[u8]) -> Option<Suspect> {
+/// What a note says: the suspect, and how many steps are done alone from there on.
+fn parse(note: &[u8]) -> Option<(Suspect, u32)> {
     let mut words = std::str::from_utf8(note).ok()?.split_whitespace();
-    let alone = match words.next()? {
-        "alone" => 1,
-        "batch" | "suspect" => 0,
+    let kind = words.next()?;
+    let numbers: Vec<u32> = words.map_while(|word| word.parse().ok()).collect();
+    let &[segment, offset, step, number] = numbers.as_slice() else { return None };
+    let (deaths, alone) = match kind {
+        "steps" => (0, number.min(STEPS_MAX)),
+        // What is behind it is a batch again, which is known should it be that.
+        "alone" => (number.saturating_add(1), 1),
+        "suspect" => (number, 1),
+        // Of an earlier version, which did not say of how many steps.
+        "batch" => (0, STEPS_MAX),
         _ => return None,
     };
-    let numbers: Vec<u32> = words.map_while(|word| word.parse().ok()).collect();
-    let &[segment, offset, step, deaths] = numbers.as_slice() else { return None };
-    let deaths = deaths.saturating_add(alone);
     let place = Place { record: Position { segment, offset }, step };
-    Some(Suspect { place, deaths, given_up: deaths >= DEATHS_MAX })
+    Some((Suspect { place, deaths, given_up: deaths >= DEATHS_MAX }, alone))
 }
 
 #[cfg(test)]
@@ -187,14 +221,20 @@ mod tests {
         std::mem::forget(attempt);
     }
 
+    /// Begins a batch of so many steps.
+    fn batch(attempt: &mut Attempt, place: Place, steps: u32) {
+        attempt.begin(place);
+        (1..steps).for_each(|_| attempt.next());
+    }
+
     #[test]
-    fn what_kills_four_times_in_a_row_is_not_tried_again() {
+    fn what_kills_again_and_again_is_not_tried_again() {
         let directory = tempfile::tempdir().unwrap();
         let open = || Attempt::open(directory.path()).unwrap();
         // A batch of which nobody knows what it was.
         let mut first = open();
         assert!(!first.is_alone(place(1)));
-        first.begin(place(1));
+        batch(&mut first, place(1), 3);
         die(first);
         let mut second = open();
         assert!(!second.is_alone(place(0)) && second.is_alone(place(1)));
@@ -221,6 +261,61 @@ mod tests {
         assert!(!last.is_given_up(place(2)));
         die(last);
         assert!(!open().is_alone(place(3)), "what was done is no suspect");
+    }
+
+    #[test]
+    fn all_of_a_batch_is_done_alone_after_a_death_in_it_and_little_more() {
+        for (steps, alone) in [(1, 1), (2, 2), (5, 8), (100, 128), (100_000, STEPS_MAX)] {
+            let directory = tempfile::tempdir().unwrap();
+            let mut life = Attempt::open(directory.path()).unwrap();
+            batch(&mut life, place(1), steps);
+            die(life);
+            let mut next = Attempt::open(directory.path()).unwrap();
+            let mut done = 0;
+            while next.is_alone(place(1 + done)) {
+                next.begin(place(1 + done));
+                next.done();
+                done += 1;
+            }
+            assert_eq!(done, alone, "{steps}");
+        }
+    }
+
+    /// Lives of any length, each of which applies from where the last has come to: a step takes a
+    /// few milliseconds, and kills come at any time.
+    #[test]
+    fn kills_that_come_by_chance_blame_nothing_and_all_goes_on() {
+        let mut seed = 7_u64;
+        let mut random = |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
+            (seed >> 33) % below
+        };
+        let directory = tempfile::tempdir().unwrap();
+        let mut reached = 1;
+        for life in 0..2_000 {
+            let before = reached;
+            let mut attempt = Attempt::open(directory.path()).unwrap();
+            let mut left = 700 + random(2_000);
+            loop {
+                assert!(!attempt.is_given_up(place(reached)), "life {life}");
+                let pause = attempt.pause(place(reached)).map_or(0, |p| p.as_millis() as u64);
+                let alone = attempt.is_alone(place(reached));
+                let steps = if alone { 1 } else { 40 };
+                let takes = u64::from(steps) * (1 + random(5));
+                if left < pause {
+                    break;
+                }
+                batch(&mut attempt, place(reached), steps);
+                if left < pause + takes {
+                    break;
+                }
+                left -= pause + takes;
+                attempt.done();
+                reached += steps;
+            }
+            die(attempt);
+            assert!(reached > before + 50, "life {life}: no further than {}", reached - before);
+        }
     }
 
     #[test]
@@ -280,7 +375,12 @@ mod tests {
         for bytes in [&b""[..], b"\n", b"alone 1 2", b"batch 1 2 3 x", b"other 1 2 3 4", b"\xff"] {
             assert_eq!(parse(bytes), None);
         }
-        let written = Some(Suspect { place: place(3), deaths: 1, given_up: false });
-        assert_eq!(parse(b"alone 1 16 3 0        \n"), written);
+        let suspect = |deaths| Suspect { place: place(3), deaths, given_up: false };
+        assert_eq!(parse(b"alone 1 16 3 0        \n"), Some((suspect(1), 1)));
+        assert_eq!(
+            parse(b"batch 1 16 3 0"),
+            Some((suspect(0), STEPS_MAX)),
+            "of an earlier version"
+        );
     }
 }

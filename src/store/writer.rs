@@ -379,12 +379,21 @@ impl Writer {
         leave_clean_mark(checkpoint, &self.file)
     }
 
+    /// Has the system keep everything that is committed: the death of this process loses nothing.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn flush(&self) -> Result<(), StoreError> {
+        self.db.flush()?;
+        Ok(())
+    }
+
     /// Makes everything that is committed durable.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn sync(&self) -> Result<(), StoreError> {
-        self.db.flush()?;
+        self.flush()?;
         Ok(File::open(&self.file).and_then(|file| file.sync_all())?)
     }
 

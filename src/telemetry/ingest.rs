@@ -90,7 +90,7 @@ pub fn halted(at: impl Display, form: u8) {
 
 /// The process died as it applied this, and tries it once more.
 pub fn suspected(record: impl Display, pause: std::time::Duration) {
-    let seconds = pause.as_secs();
+    let seconds = pause.as_secs_f64();
     warn!(
         %record, seconds,
         "store: the process ended as it applied this; it is tried again, alone, after a pause"
