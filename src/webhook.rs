@@ -327,7 +327,7 @@ impl Webhooks {
         meter.refused(&refused, started.elapsed());
         match refused {
             Refused::TooLarge => Answer::TooLarge,
-            Refused::Full { retry_after } | Refused::DiskFull { retry_after } => {
+            Refused::Full { retry_after } | Refused::Unwritable { retry_after, .. } => {
                 Answer::Later(retry_after)
             }
             Refused::Stopping => Answer::Later(TRY_AGAIN),

@@ -2,8 +2,10 @@
 //!
 //! A place that is worked for is never taken away. One that waits for its client may be, and first
 //! of all from whoever has most of those: so no address takes the places of another by opening many
-//! connections, and no user those of another on a Unix socket. Of its own go first those between
-//! two requests, then those in the middle of one; of each the one that waits longest.
+//! connections, and no user those of another on a Unix socket. Of its own go first those that have
+//! been idle for a while, then the one that has been waited for longest, whether for the rest of a
+//! request, for an answer to be taken, or for a word: at once, so that a client that trickles keeps
+//! nobody out who has only just come.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,8 +19,11 @@ use tokio::sync::Notify;
 use crate::listen::Connection;
 
 /// How long a client in the middle of something is waited for at least, however short places are,
-/// unless its address has more places than that of the one who comes.
+/// where another comes who has as many places: not where its own address, or one with fewer, does.
 const GRACE: Duration = Duration::from_secs(1);
+/// How long a client that has not asked for anything is as good as one that has begun to: what it
+/// asks is on its way.
+const IDLE_AFTER: Duration = Duration::from_millis(500);
 
 /// Bits of an IPv6 address that tell one subscriber from another (RFC 6177).
 const SUBSCRIBER_BITS: u8 = 64;
@@ -61,6 +66,9 @@ enum Doing {
     /// We owe its client an answer.
     Working,
 }
+
+const IDLE: u8 = Doing::Idle as u8;
+const WORKING: u8 = Doing::Working as u8;
 
 /// Whose connections are counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -131,13 +139,13 @@ impl Places {
         // On this host, it may be a proxy that nobody has named.
         let is_limited = matches!(holder, Some(Holder::Host(host)) if !host.is_loopback());
         if is_limited && own >= limits.each {
-            taken.make_room(self.now(), GRACE, |seat| seat.holder == holder)?;
+            taken.make_room(self.now(), Duration::ZERO, |seat| seat.holder == holder)?;
         } else if taken.seats.len() >= limits.most {
             taken.make_fair_room(self.now(), holder)?;
         }
         let seat = Arc::new(Seat {
             holder,
-            doing: AtomicU8::new(Doing::Idle as u8),
+            doing: AtomicU8::new(IDLE),
             since: AtomicU64::new(self.now()),
             hasty: AtomicBool::new(false),
             gone: AtomicBool::new(false),
@@ -171,13 +179,12 @@ impl Taken {
         among: impl Fn(&Seat) -> bool,
     ) -> Option<()> {
         let candidates = self.seats.iter().filter(|(_, seat)| among(seat));
-        let first = candidates.min_by_key(|(number, seat)| (seat.rank(), **number));
-        let (first, (doing, since)) = first.map(|(number, seat)| (*number, seat.rank()))?;
-        let waited = Duration::from_millis(now.saturating_sub(since));
+        let first = candidates.min_by_key(|(number, seat)| (seat.rank(now), **number));
+        let (first, (doing, since)) = first.map(|(number, seat)| (*number, seat.rank(now)))?;
         let gives_way = match doing {
-            0 => true,
-            1 => waited >= grace,
-            _ => false,
+            Doing::Idle => true,
+            Doing::Owed => waited(now, since) >= grace,
+            Doing::Working => false,
         };
         if gives_way { self.take(first) } else { None }
     }
@@ -186,17 +193,20 @@ impl Taken {
     /// as far as there is one that has several. `None`: nobody gives way.
     fn make_fair_room(&mut self, now: u64, holder: Option<Holder>) -> Option<()> {
         let mut held: HashMap<Holder, usize> = HashMap::new();
-        let waiting = self.seats.values().filter(|seat| seat.rank().0 != Doing::Working as u8);
+        let waiting = self.seats.values().filter(|seat| !seat.is_worked_for());
         for own in waiting.filter_map(|seat| seat.holder) {
             *held.entry(own).or_default() += 1;
         }
         let own = holder.and_then(|own| held.get(&own)).copied().unwrap_or(0);
         let most = held.into_iter().max_by_key(|(_, count)| *count);
         let Some((whose, most)) = most.filter(|(_, count)| *count > 1) else {
-            return self.make_room(now, GRACE, |_| true);
+            let own = |seat: &Seat| seat.holder == holder;
+            return self
+                .make_room(now, GRACE, |_| true)
+                .or_else(|| self.make_room(now, Duration::ZERO, own));
         };
         let whose = if own >= most { holder } else { Some(whose) };
-        let grace = if most > own + 1 { Duration::ZERO } else { GRACE };
+        let grace = if whose == holder || most > own + 1 { Duration::ZERO } else { GRACE };
         self.make_room(now, grace, |seat| seat.holder == whose)
     }
 
@@ -223,13 +233,26 @@ impl Taken {
 }
 
 impl Seat {
-    fn rank(&self) -> (u8, u64) {
-        let doing = match self.hasty.load(Ordering::Relaxed) {
-            true => Doing::Idle as u8,
-            false => self.doing.load(Ordering::Relaxed),
+    /// What it counts as, and since when, in the order in which they give way.
+    fn rank(&self, now: u64) -> (Doing, u64) {
+        let since = self.since.load(Ordering::Relaxed);
+        let doing = match self.doing.load(Ordering::Relaxed) {
+            _ if self.hasty.load(Ordering::Relaxed) => Doing::Idle,
+            WORKING => Doing::Working,
+            IDLE if waited(now, since) >= IDLE_AFTER => Doing::Idle,
+            _ => Doing::Owed,
         };
-        (doing, self.since.load(Ordering::Relaxed))
+        (doing, since)
     }
+
+    fn is_worked_for(&self) -> bool {
+        let hasty = self.hasty.load(Ordering::Relaxed);
+        !hasty && self.doing.load(Ordering::Relaxed) == WORKING
+    }
+}
+
+fn waited(now: u64, since: u64) -> Duration {
+    Duration::from_millis(now.saturating_sub(since))
 }
 
 impl Place {
@@ -256,7 +279,7 @@ impl Place {
 
     /// Something has come from an idle client: a request is begun.
     pub fn begun(&self) {
-        if self.seat.doing.load(Ordering::Relaxed) == Doing::Idle as u8 {
+        if self.seat.doing.load(Ordering::Relaxed) == IDLE {
             self.owed();
         }
     }
@@ -287,7 +310,9 @@ mod tests {
 
     fn places(most: usize, each: usize) -> Arc<Places> {
         let limits = Arc::new(Limits { most, each, exempt: Vec::new() });
-        Arc::new(Places::new(move || Arc::clone(&limits)))
+        let mut places = Places::new(move || Arc::clone(&limits));
+        places.born = Instant::now().checked_sub(Duration::from_secs(100)).unwrap();
+        Arc::new(places)
     }
 
     fn host(address: &str) -> Option<Holder> {
@@ -300,16 +325,37 @@ mod tests {
 
     /// Makes it look as if the place had been waiting for so long.
     fn age(place: &Place, seconds: u64) {
-        let born = place.places.now() + 1_000_000;
-        place.seat.since.store(born - 1_000_000 - (seconds * 1_000).min(born), Ordering::Relaxed);
+        place.seat.since.store(place.places.now() - seconds * 1_000, Ordering::Relaxed);
+    }
+
+    /// Clients that trickle come again as soon as they are cut off, all from the address of one who
+    /// takes as long as it takes for most of them to come again.
+    #[test]
+    fn whoever_trickles_keeps_nobody_out_of_its_own_address() {
+        for own in [host("127.0.0.1"), host("192.0.2.1"), None] {
+            let places = places(20, 20);
+            let trickle = || {
+                let place = places.enter_as(own).expect("the eldest gives way");
+                place.owed();
+                place
+            };
+            let mut held: Vec<Place> = (0..30).map(|_| trickle()).collect();
+            for _ in 0..10 {
+                let honest = places.enter_as(own).expect("a place at once");
+                held.extend((0..9).map(|_| trickle()));
+                honest.begun();
+                held.extend((0..9).map(|_| trickle()));
+                assert!(!is_gone(&honest));
+                honest.working();
+                held.extend((0..40).map(|_| trickle()));
+                assert!(!is_gone(&honest));
+            }
+        }
     }
 
     #[test]
     fn the_idlest_gives_way_then_who_is_owed_longest_and_nobody_who_waits_for_us() {
-        let limits = Arc::new(Limits { most: 3, each: 3, exempt: Vec::new() });
-        let mut old = Places::new(move || Arc::clone(&limits));
-        old.born = Instant::now().checked_sub(Duration::from_secs(100)).unwrap();
-        let places = Arc::new(old);
+        let places = places(3, 3);
         let [one, two, three] = [(); 3].map(|()| places.enter_as(None).unwrap());
         one.working();
         two.owed();
@@ -320,8 +366,6 @@ mod tests {
         four.working();
         let five = places.enter_as(None).unwrap();
         assert!(is_gone(&two) && !is_gone(&one) && !is_gone(&four), "the one that owes us");
-        five.owed();
-        assert!(places.enter_as(None).is_none(), "it has only begun");
         five.working();
         assert!(places.enter_as(None).is_none());
         drop(one);
@@ -369,12 +413,11 @@ mod tests {
         flood.iter().for_each(Place::owed);
         let first = places.enter_as(new).unwrap();
         assert!(is_gone(&flood[0]), "it has only begun, and its address has the most");
-        assert!(places.enter_as(many).is_none(), "what it has is all in use");
-        flood[1].idle();
         let again = places.enter_as(many).unwrap();
         assert!(is_gone(&flood[1]), "it takes its own");
         assert!(![&proxied, &quiet, &first, &flood[2], &again].into_iter().any(is_gone));
         [&flood[2], &again].into_iter().for_each(Place::working);
+        age(&proxied, 1);
         let _third = places.enter_as(few).unwrap();
         assert!(is_gone(&proxied), "one each: the idlest of all");
     }

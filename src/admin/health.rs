@@ -131,9 +131,8 @@ impl Admin {
     }
 
     fn intake_check(&self) -> HealthCheck {
-        let problem =
-            || "nothing can be made durable: look at the disk's room and the log".to_owned();
-        let problem = (!self.ingest.takes()).then(problem);
+        let obstacle = self.ingest.obstacle();
+        let problem = obstacle.map(|why| format!("nothing can be made durable: {why}"));
         HealthCheck::new("intake", Health::NotReady, problem, "what comes is made durable")
     }
 
@@ -230,6 +229,9 @@ impl Admin {
                 let free = room.free >> 20;
                 let hint = "make room, or set a shorter store.retention";
                 Some(format!("nearly full: {free} MiB are free for {state}: {hint}"))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Some(format!("{state} is not there: it was moved or removed; put it back"))
             }
             Err(error) => Some(format!("{state}: {error}")),
         };

@@ -212,18 +212,21 @@ impl Committer {
 
     fn resume(&mut self) {
         self.waits = false;
-        if self.shared.stopped.swap(false, Ordering::Relaxed) {
+        if self.shared.stopped().take().is_some() {
             telemetry::ingest::intake_resumed();
         }
     }
 
     fn refuse(&mut self, group: Vec<Waiting>, error: &AppendError) {
         self.waits = matches!(error, AppendError::Moved(_) | AppendError::Full);
-        if !self.shared.stopped.swap(true, Ordering::Relaxed) {
+        let why: Arc<str> = error.to_string().into();
+        // The same is told once.
+        if self.shared.stopped().replace(Arc::clone(&why)).as_ref() != Some(&why) {
             telemetry::ingest::intake_stopped(error);
         }
         for waiting in group {
-            waiting.answer(Err(Refused::DiskFull { retry_after: RETRY_AFTER }));
+            let why = Arc::clone(&why);
+            waiting.answer(Err(Refused::Unwritable { why, retry_after: RETRY_AFTER }));
         }
     }
 }

@@ -22,7 +22,7 @@ mod settings;
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
@@ -67,9 +67,11 @@ pub enum Refused {
         /// When to try again.
         retry_after: Duration,
     },
-    /// The disk is full or nearly so, or fails.
-    #[error("the disk is full, or does not serve: see the log")]
-    DiskFull {
+    /// Nothing can be made durable: the disk is full or fails, or the journal is not in its place.
+    #[error("nothing can be made durable: {why}")]
+    Unwritable {
+        /// What is so, and what to do.
+        why: Arc<str>,
         /// When to try again.
         retry_after: Duration,
     },
@@ -133,7 +135,7 @@ struct Shared {
     /// Bytes that are committed and not applied.
     lag: AtomicU64,
     /// Nothing can be made durable at the moment.
-    stopped: AtomicBool,
+    stopped: Mutex<Option<Arc<str>>>,
     /// The store is open and has caught up with what was there at the start.
     ready: watch::Sender<bool>,
     stopping: AtomicBool,
@@ -156,6 +158,11 @@ struct Shared {
 }
 
 impl Shared {
+    /// Why nothing can be made durable, if that is so.
+    fn stopped(&self) -> MutexGuard<'_, Option<Arc<str>>> {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Notes that nothing further can be applied, and says so once.
     fn halt(&self, record: Position, form: u8) {
         if self.halted.set((record, form)).is_ok() {
@@ -409,10 +416,10 @@ impl Ingest {
         (QUEUE_MAX - self.queue.capacity(), QUEUE_MAX)
     }
 
-    /// Whether submissions can be made durable.
-    pub fn takes(&self) -> bool {
-        !self.shared.stopped.load(Ordering::Relaxed)
-            && !self.shared.stopping.load(Ordering::Relaxed)
+    /// Why nothing can be made durable, if that is so.
+    pub fn obstacle(&self) -> Option<Arc<str>> {
+        let stopping = self.shared.stopping.load(Ordering::Relaxed);
+        stopping.then(|| "suppressd is stopping".into()).or_else(|| self.shared.stopped().clone())
     }
 
     /// Where a record is that only a newer version can apply, and the number of its form.

@@ -43,7 +43,7 @@ pub const RESERVE: u64 = 8 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
     /// The disk is full, or nearly so.
-    #[error("no room left on the disk")]
+    #[error("no room left on the disk; make some, and it goes on by itself")]
     Full,
     /// The disk fails.
     #[error("the journal cannot be written: {0}")]

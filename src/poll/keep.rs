@@ -146,7 +146,7 @@ impl<'a, O: Outside> Keeping<'a, O> {
                     self.last = Some(receipt);
                     return Ok(());
                 }
-                Err(Refused::Full { retry_after } | Refused::DiskFull { retry_after }) => {
+                Err(Refused::Full { retry_after } | Refused::Unwritable { retry_after, .. }) => {
                     self.wait(retry_after.max(WAIT_MIN)).await?;
                 }
                 Err(Refused::TooLarge) => return Err(RunError::TooLarge),

@@ -583,7 +583,8 @@ mod tests {
     async fn a_full_intake_is_waited_for() {
         let stage = Stage::playing([Answer::page(2, None)]);
         let retry_after = Duration::from_secs(7);
-        stage.refuse([Refused::Full { retry_after }, Refused::DiskFull { retry_after }]);
+        let why = "no room".into();
+        stage.refuse([Refused::Full { retry_after }, Refused::Unwritable { why, retry_after }]);
         let started = Instant::now();
         let report = run(&stage, None).await;
         assert!(report.failure.is_none());

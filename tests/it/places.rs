@@ -16,6 +16,12 @@ use super::support::wait_for;
 
 const PLACES: usize = 16;
 
+/// Places that are trickled for, by how many, and how long one waits for its next byte, or before it
+/// comes again.
+const TRICKLED: usize = 100;
+const TRICKLING: usize = 140;
+const RETURN: Duration = Duration::from_millis(50);
+
 const LOOKUP: &str = "[[lookup]]\nprotocol = \"tcp-table\"\nlisten = \"127.0.0.1:0\"\n\
     connections_max = 16\n";
 
@@ -47,6 +53,23 @@ fn flood(to: SocketAddr, opened: &AtomicU64, end: &AtomicBool) {
             }
         }
         opened.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Sends a head a byte at a time and never ends it, until the connection is cut; then again, until it
+/// is told to end.
+fn trickle(to: SocketAddr, cut: &AtomicU64, end: &AtomicBool) {
+    let head = b"POST /hooks/test HTTP/1.1\r\nhost: x\r\nx-filler: ";
+    while !end.load(Ordering::Relaxed) {
+        std::thread::sleep(RETURN);
+        let Ok(mut stream) = TcpStream::connect(to) else { continue };
+        for byte in head.iter().chain(std::iter::repeat(&b'x')).take(1_000) {
+            if end.load(Ordering::Relaxed) || stream.write_all(&[*byte]).is_err() {
+                break;
+            }
+            std::thread::sleep(RETURN);
+        }
+        cut.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -113,4 +136,28 @@ fn an_address_that_opens_many_connections_cuts_none_of_another() {
     under_a_flood(lookup, look);
     let displaced = daemon.metric("suppressd_connections_displaced_total{listener=\"public\"}");
     assert!(displaced.unwrap() > 100.0, "{displaced:?}");
+}
+
+#[test]
+fn whoever_trickles_keeps_nobody_out_of_its_own_address() {
+    let home = Home::new("");
+    home.configure_http(&format!("connections_max = {TRICKLED}"), &source());
+    let daemon = home.start().ready();
+    let (cut, end) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        for _ in 0..TRICKLING {
+            scope.spawn(|| trickle(daemon.http, &cut, &end));
+        }
+        let many = || (cut.load(Ordering::Relaxed) > TRICKLED as u64).then_some(());
+        wait_for("places that are all taken", PATIENCE, many);
+        let answers: Vec<u16> = (0..50)
+            .map(|number| {
+                let body = event("hard_bounce", "honest@x.test", "m", number);
+                let answer = Client::connect(daemon.http).and_then(|mut it| it.notify(&body));
+                answer.map_or(0, |answer| answer.status)
+            })
+            .collect();
+        end.store(true, Ordering::Relaxed);
+        assert_eq!(answers, [200; 50]);
+    });
 }

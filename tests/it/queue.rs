@@ -177,5 +177,5 @@ async fn an_intake_that_stops_refuses() {
     assert!(pending.await.is_ok(), "what was taken is kept");
     assert_eq!(stopping.await.unwrap(), Vec::<&str>::new());
     assert_eq!(ingest.submit(&first).await, Err(Refused::Stopping));
-    assert!(!ingest.takes());
+    assert!(ingest.obstacle().is_some());
 }

@@ -95,8 +95,18 @@ fn a_state_directory_that_was_replaced_takes_nothing() {
     fs::rename(&state, &away).unwrap();
     copy(&away, &state);
     assert_eq!(send(&daemon, "b"), 503);
-    assert_eq!(daemon.readyz().status, 503);
-    daemon.until_logged("was moved, removed or replaced");
+    // Who asks is told what is so, and what to do: no word of a full disk.
+    let told = daemon.readyz();
+    assert_eq!(told.status, 503);
+    let moved = "it was moved, removed or replaced. Put back the one that was there, or restart";
+    assert!(told.body.contains(moved), "{}", told.body);
+    for text in ["intake: stopped", "webhook"] {
+        daemon.until_logged(text);
+        let log = daemon.log();
+        let line = log.lines().find(|line| line.contains(text) && line.contains("moved"));
+        assert!(line.is_some_and(|line| line.contains(moved)), "{text}: {log}");
+    }
+    assert!(!daemon.log().contains("disk"), "{}", daemon.log());
     // It comes back, without anybody sending.
     fs::rename(&state, home.dir.join("copy")).unwrap();
     fs::rename(&away, &state).unwrap();
@@ -106,6 +116,8 @@ fn a_state_directory_that_was_replaced_takes_nothing() {
     // And it is noticed without anybody sending.
     fs::rename(&state, &away).unwrap();
     wait_for("readiness to go down", PATIENCE, || (daemon.readyz().status == 503).then_some(()));
+    let told = daemon.readyz().body;
+    assert!(told.contains(moved) && told.contains("is not there: it was moved"), "{told}");
     fs::rename(&away, &state).unwrap();
     daemon.ready().stop();
     let daemon = home.start().ready();
