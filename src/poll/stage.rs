@@ -14,8 +14,8 @@ use super::{Every, Settings};
 use crate::fetch::{FetchError, Fetched};
 use crate::ingest::{Receipt, Refused};
 use crate::model::{Element, Event, Position, SourceName, Submission};
-use crate::provider::{self, PageRequest, Setting, Unreadable};
-use crate::store::{Counts, ListedRows, StoreError};
+use crate::provider::{self, PageRequest, Reading, Setting, Unreadable, read_element};
+use crate::store::{Counts, ListedRow, ListedRows, StoreError};
 
 /// What the provider does next. With nothing left to play it answers with an empty last page.
 #[derive(Clone, Debug)]
@@ -61,6 +61,7 @@ struct Props {
     closed_for: u32,
     shown: Vec<i64>,
     fails_after: Option<usize>,
+    listed: Vec<ListedRow>,
 }
 
 impl Stage {
@@ -82,6 +83,11 @@ impl Stage {
     /// What has happened at these seconds, for the provider that lists little.
     pub(super) fn show(&self, seconds: Vec<i64>) {
         self.props().shown = seconds;
+    }
+
+    /// What a list had told.
+    pub(super) fn list(&self, rows: impl IntoIterator<Item = ListedRow>) {
+        self.props().listed.extend(rows);
     }
 
     /// After so many more requests one fails.
@@ -240,12 +246,15 @@ impl Outside for Stage {
         Ok(props.cursors.get(feed).cloned())
     }
 
-    fn read(&self, _page: &Submission, _row: &Element) -> Result<Vec<Event>, Unreadable> {
-        Ok(Vec::new())
+    fn read(&self, page: &Submission, row: &Element) -> Result<Vec<Event>, Unreadable> {
+        if self.props().listed.is_empty() {
+            return Ok(Vec::new());
+        }
+        read_element(&Reading::default(), page, row)
     }
 
     fn listed(&self, _source: &SourceName, _feed: &str) -> ListedRows {
-        Box::new(std::iter::empty())
+        Box::new(self.props().listed.clone().into_iter().map(Ok))
     }
 
     fn plan(&self, _aim: &Aim<'_>) -> Result<Plan, StoreError> {

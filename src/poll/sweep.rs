@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::time::Duration;
 
 use super::cursor::Mark;
 use super::listing::Listing;
@@ -28,6 +29,10 @@ const FREE: usize = 10;
 
 /// Most removals that one reading tells.
 const GONE_MAX: usize = 100_000;
+
+/// How far apart two readings are of a list on which nothing is left: a provider whose lists are
+/// empty for a moment must not have everything lifted.
+const EMPTY_APART: Duration = Duration::from_secs(60);
 
 /// Removals in one record.
 const GONE_AT_ONCE: usize = 1_000;
@@ -126,7 +131,7 @@ impl<O: Outside> Run<'_, O> {
     }
 
     /// Reads the list, and says what is missing on it. That is believed only where a second
-    /// reading misses it, too: a row may move past a reader.
+    /// reading misses it, too: a row may move past a reader. An empty list waits for that.
     async fn compare(
         &mut self,
         feed: &Feed,
@@ -137,6 +142,10 @@ impl<O: Outside> Run<'_, O> {
         let (seen, gone) = self.missing(feed, started, span, Seen::default()).await?;
         if gone.is_empty() {
             return Ok(gone);
+        }
+        if seen.rows.is_empty() {
+            telemetry::poll::list_empty(&self.settings().source, &feed.name, EMPTY_APART);
+            self.asking.pause(EMPTY_APART).await?;
         }
         Ok(self.missing(feed, started, span, seen).await?.1)
     }
@@ -187,5 +196,60 @@ impl<O: Outside> Run<'_, O> {
         };
         let elements = gone.iter().map(element).collect();
         Submission { provider: OWN.into(), ..self.keeping.submission(&feed.name, elements, None) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::watch;
+    use tokio::time::Instant;
+
+    use super::super::budget::Budget;
+    use super::super::run::Report;
+    use super::super::stage::{Answer, Stage, settings};
+    use super::*;
+    use crate::provider::{Setting, by_name};
+    use crate::store::{ListedRow, Sight};
+
+    /// A run of a source whose only feed is a list, which had told of one address.
+    async fn run(stage: &Stage) -> Report {
+        let mut settings = settings();
+        settings.settings.set("list_url", Setting::Text("http://localhost/list".to_owned()));
+        settings.feeds = by_name("generic").unwrap().feeds()[1..].to_vec();
+        settings.trust_removals = true;
+        let sight = Sight { at: Time::from_seconds(1_000_000), gone: false };
+        let (address, scope) = ("a@x.test".to_owned(), Scope::Global);
+        stage.list([ListedRow { address, scope, reason: Reason::Complaint, sight }]);
+        let (_stop, stopping) = watch::channel(false);
+        let mut budget = Budget::default();
+        Run::new(&settings, stage, &mut budget, None, stopping).go(None).await
+    }
+
+    fn unlisted(stage: &Stage) -> usize {
+        let all = stage.submitted();
+        all.iter().filter(|one| &*one.provider == OWN).map(|one| one.elements.len()).sum()
+    }
+
+    const EMPTY: Answer = Answer::Body(r#"{"suppressions":[],"next":null}"#);
+    const BACK: Answer = Answer::Body(
+        r#"{"suppressions":[{"address":"a@x.test","reason":"complaint"}],"next":null}"#,
+    );
+
+    #[tokio::test(start_paused = true)]
+    async fn an_empty_list_is_believed_once_it_stayed_empty_for_a_while() {
+        // The feed itself, the first reading, and the second.
+        let stage = Stage::playing([EMPTY, EMPTY, EMPTY]);
+        let started = Instant::now();
+        let report = run(&stage).await;
+        assert_eq!((report.failure, unlisted(&stage)), (None, 1));
+        assert!(started.elapsed() >= EMPTY_APART, "{:?}", started.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_that_is_empty_for_a_moment_lifts_nothing() {
+        let stage = Stage::playing([EMPTY, EMPTY, BACK]);
+        let report = run(&stage).await;
+        assert_eq!((report.failure, unlisted(&stage)), (None, 0));
+        assert_eq!(stage.asked().len(), 3);
     }
 }

@@ -129,6 +129,12 @@ pub fn removals(source: &SourceName, feed: &str, rows: u64) {
     counter!("suppressd_poll_removals_total", "source" => source.to_string()).increment(rows);
 }
 
+/// Nothing is on a list of which we know rows.
+pub fn list_empty(source: &SourceName, feed: &str, apart: Duration) {
+    let seconds = apart.as_secs();
+    warn!(%source, feed, seconds, "nothing is on the provider's list any more; it is read again");
+}
+
 /// What has gone from a provider's list is not believed.
 pub fn removals_refused(source: &SourceName, feed: &str, why: &str) {
     error!(%source, feed, why, "what is gone from the provider's list is not believed");
