@@ -15,7 +15,7 @@ use super::super::{SettingError, SettingErrors, Settings, Stamp, Unreadable};
 use crate::model::{Address, Class, Element, Event, EventKind, Failure, Reason, Scope, Time};
 use pointer::{everywhere, lookup, texts};
 
-pub(super) use pointer::text;
+pub(super) use pointer::{found, text};
 
 /// Where an `event` table stands, so that each of its keys is told where it was written.
 #[derive(Clone, Copy)]
@@ -272,7 +272,16 @@ impl Item {
 impl Condition {
     /// Whether it holds. Several in one table must all hold.
     pub(super) fn holds(&self, value: &Value) -> bool {
-        let found = lookup(value, &self.ptr).filter(|value| !value.is_null());
+        self.is_met(lookup(value, &self.ptr))
+    }
+
+    /// The same of a text of JSON, of which only what it asks for is read.
+    pub(super) fn holds_in(&self, text: &str) -> bool {
+        self.is_met(found(text, &self.ptr).as_ref())
+    }
+
+    fn is_met(&self, found: Option<&Value>) -> bool {
+        let found = found.filter(|value| !value.is_null());
         let is_text = |test: &dyn Fn(&str) -> bool| found.and_then(text).is_some_and(|t| test(&t));
         self.exists.is_none_or(|exists| exists == found.is_some())
             && self.eq.as_ref().is_none_or(|eq| found == Some(eq))

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::header::HeaderName;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -17,7 +18,7 @@ use super::super::{
     Feed, Leads, Method, Page, PageError, PageRequest, Query, Rows as ListRows, Seam, SettingError,
     SettingErrors, Settings, row_key, wire,
 };
-use super::event::{At, Condition, Knobs as EventKnobs, Reader, text};
+use super::event::{At, Condition, Knobs as EventKnobs, Reader, found, text};
 use super::link;
 use super::template::{Blanks, Texts, filled, merged, shown};
 use crate::model::bounds::FEED_BYTES_MAX;
@@ -218,6 +219,19 @@ fn header(name: &str) -> Option<String> {
     Some(name.as_str().to_owned())
 }
 
+/// One row, which alone is read as a tree.
+fn tree(row: &RawValue) -> Option<Value> {
+    serde_json::from_str(row.get()).ok()
+}
+
+/// A row as it is kept: without what only differs in how it is written, where it can be read.
+fn element(row: &RawValue) -> Element {
+    match tree(row) {
+        Some(row) => wire::element(row.to_string().as_bytes()),
+        None => wire::element(row.get().as_bytes()),
+    }
+}
+
 /// A token that is a number.
 fn number(next: Option<&str>, usual: u64) -> u64 {
     next.and_then(|next| next.parse().ok()).unwrap_or(usual)
@@ -365,9 +379,10 @@ impl Described {
         links: &str,
         body: &[u8],
     ) -> Result<Page, PageError> {
-        let document: Value = serde_json::from_str(&String::from_utf8_lossy(body))
+        let document = &*String::from_utf8_lossy(body);
+        serde_json::from_str::<&RawValue>(document)
             .map_err(|error| PageError(format!("it is not JSON: {error}")))?;
-        if self.knobs.ok_when.as_ref().is_some_and(|ok| !ok.holds(&document)) {
+        if self.knobs.ok_when.as_ref().is_some_and(|ok| !ok.holds_in(document)) {
             return Err(PageError("the API says that it failed".to_owned()));
         }
         let is_detail = query.next.is_some_and(|next| next.starts_with(DETAIL));
@@ -376,23 +391,23 @@ impl Described {
             Some(detail) => &detail.items,
             None => &self.knobs.items,
         };
-        let rows = document.pointer(pointer).and_then(Value::as_array);
+        let rows = wire::at(document, pointer);
+        let rows = rows.and_then(|rows| serde_json::from_str::<Vec<&RawValue>>(rows.get()).ok());
         let rows = rows.ok_or_else(|| PageError(format!("there is no list at {pointer:?}")))?;
-        let elements: Vec<Element> =
-            rows.iter().map(|row| wire::element(row.to_string().as_bytes())).collect();
+        let elements: Vec<Element> = rows.iter().map(|row| element(row)).collect();
         if is_detail {
             return Ok(Page::new(elements, None));
         }
         let is_past = self.knobs.newest_first
             && elements.last().is_some_and(|row| self.reader.is_before(row, query.window.since));
-        let next = if is_past { None } else { self.next(query, (url, links), &document, rows)? };
+        let next = if is_past { None } else { self.next(query, (url, links), document, &rows)? };
         let overfull =
             query.next.is_none() && self.knobs.split_on_full.is_some_and(|most| rows.len() >= most);
         let mut page = Page { overfull, ..self.page_of(query, elements, next) };
         if let Some(detail) = detail {
             let all = std::mem::take(&mut page.rows);
             for (row, element) in rows.iter().zip(all) {
-                match filled(&detail.url, row) {
+                match tree(row).and_then(|row| filled(&detail.url, &row)) {
                     Some(url) => page.details.push(format!("{DETAIL}{url}")),
                     // Without what leads to it, nobody can read it.
                     None => page.rows.push(element),
@@ -423,11 +438,12 @@ impl Described {
         &self,
         query: &Query<'_>,
         (url, links): (&Url, &str),
-        document: &Value,
-        rows: &[Value],
+        document: &str,
+        rows: &[&RawValue],
     ) -> Result<Option<String>, PageError> {
         let given = query.next.and_then(|next| next.strip_prefix(NEXT));
         let is_full = |size: Option<usize>| size.is_none_or(|size| rows.len() >= size);
+        let at = |pointer: &String| found(document, pointer).as_ref().and_then(text);
         let next = match &self.knobs.paging {
             _ if rows.is_empty() => None,
             Paging::None => None,
@@ -436,12 +452,12 @@ impl Described {
             Paging::Page { size, .. } => {
                 is_full(*size).then(|| (number(given, self.first_page()) + 1).to_string())
             }
-            Paging::Cursor { next, .. } => document.pointer(next).and_then(text),
+            Paging::Cursor { next, .. } => at(next),
             Paging::LastId { ptr, size } => {
                 let last = rows.last().filter(|_| is_full(*size));
-                last.and_then(|row| row.pointer(ptr)).and_then(text)
+                last.and_then(|row| found(row.get(), ptr)).as_ref().and_then(text)
             }
-            Paging::NextUrl { ptr } => document.pointer(ptr).and_then(text),
+            Paging::NextUrl { ptr } => at(ptr),
             Paging::LinkHeader { rel } => link::target(links, rel).map(str::to_owned),
         };
         let next = next.filter(|next| !next.is_empty());

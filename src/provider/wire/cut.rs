@@ -45,10 +45,7 @@ pub fn split_at(pointer: &str, body: &[u8]) -> Vec<Element> {
         return split_json(body);
     }
     let parts = parts_by(unmarked(body), |text| {
-        let mut here: &RawValue = serde_json::from_str(text).ok()?;
-        for name in pointer.split('/').skip(1) {
-            here = below(here, &name.replace("~1", "/").replace("~0", "~"))?;
-        }
+        let here = at(text, pointer)?;
         let is_list = first(here.get().as_bytes()) == Some(b'[');
         let list = is_list.then(|| serde_json::from_str::<Useful>(here.get()).ok()).flatten();
         Some(list.unwrap_or_else(|| {
@@ -94,6 +91,18 @@ pub fn members_by(
         find(text)?.into_iter().for_each(|member| useful.add(member.get().as_bytes()));
         Some(useful)
     })
+}
+
+/// What a JSON pointer (RFC 6901) leads to in a text of JSON, of which nothing else is kept.
+pub fn at<'b>(text: &'b str, pointer: &str) -> Option<&'b RawValue> {
+    let mut here: &RawValue = serde_json::from_str(text).ok()?;
+    if !(pointer.is_empty() || pointer.starts_with('/')) {
+        return None;
+    }
+    for name in pointer.split('/').skip(1) {
+        here = below(here, &name.replace("~1", "/").replace("~0", "~"))?;
+    }
+    Some(here)
 }
 
 /// What a name leads to in an object, or a number in an array. Nothing else of it is kept: there

@@ -12,7 +12,7 @@ mod reply;
 mod table;
 
 pub use cut::{
-    element, elements, members_by, page, page_of_rows, rows, rows_under, split_at, split_json,
+    at, element, elements, members_by, page, page_of_rows, rows, rows_under, split_at, split_json,
     split_under, taken,
 };
 pub use date::{ceil_second, day, decimal_time, mail_time, time, utc_time};
