@@ -61,13 +61,13 @@ fn flood(to: SocketAddr, opened: &AtomicU64, end: &AtomicBool) {
 fn trickle(to: SocketAddr, cut: &AtomicU64, end: &AtomicBool) {
     let head = b"POST /hooks/test HTTP/1.1\r\nhost: x\r\nx-filler: ";
     while !end.load(Ordering::Relaxed) {
-        std::thread::sleep(RETURN);
+        std::thread::park_timeout(RETURN);
         let Ok(mut stream) = TcpStream::connect(to) else { continue };
         for byte in head.iter().chain(std::iter::repeat(&b'x')).take(1_000) {
             if end.load(Ordering::Relaxed) || stream.write_all(&[*byte]).is_err() {
                 break;
             }
-            std::thread::sleep(RETURN);
+            std::thread::park_timeout(RETURN);
         }
         cut.fetch_add(1, Ordering::Relaxed);
     }

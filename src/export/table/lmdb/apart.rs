@@ -23,15 +23,16 @@ use serde::{Deserialize, Serialize};
 
 use super::super::super::rows::{Edits, Rows};
 use super::super::{Digest, Stamp};
-use super::map::{Edited, Fresh, InUse};
+use super::map::{Edited, Fresh, InUse, LOCK_MAX};
 
 /// Longest wait for an answer: a large change is synced to a disk that is slow.
 const ANSWER_MAX: Duration = Duration::from_secs(300);
 
-/// How often to look whether whoever writes is at work, and how often in a row it may not be: more
-/// than the longest wait for a map's lock takes.
+/// How often to look whether whoever writes is at work, and how often in a row it may not be. The
+/// deadline of a lock is [`LOCK_MAX`], here as elsewhere: whoever waits for one does nothing
+/// meanwhile, and has two looks more to say that it was not given.
 const LOOK: Duration = Duration::from_secs(1);
-const IDLE_MAX: u32 = 7;
+const IDLE_MAX: u32 = LOCK_MAX.as_secs() as u32 + 2;
 
 /// The program that this process runs, whatever stands at its path by now.
 const PROGRAM: &str = "/proc/self/exe";
