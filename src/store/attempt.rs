@@ -2,10 +2,10 @@
 //! knows of what.
 //!
 //! A death is first known to be of a batch. Each of its steps is then applied alone, and one in
-//! which one process after another died is not tried again. A kill from outside looks the same, but
-//! comes at any time: so there is a pause before a suspect is tried again, which is long next to the
-//! step and of another length each time, and a life that ends in it says nothing of the suspect. All
-//! pauses together are short: a daemon that is killed each second still comes further.
+//! which one process after another died is not tried again. A kill from outside looks the same,
+//! but comes at any time: so there is a pause before a suspect is tried again, which is long next
+//! to the step and of another length each time, and a life that ends in it says nothing of the
+//! suspect. All pauses together are short: a daemon that is killed each second still comes further.
 
 use std::fs::{File, OpenOptions};
 use std::io;

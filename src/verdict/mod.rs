@@ -100,7 +100,7 @@ impl Rulebook {
         self.judge_read(reply, &Reading::of(reply.text), told)
     }
 
-    /// Judges a failure whose text is read. Nothing else of the text counts but whether there is any.
+    /// Judges a failure whose text is read. Of the text itself only counts whether there is any.
     fn judge_read(&self, reply: &Reply<'_>, reading: &Reading, told: Told) -> Judgement {
         let judgement = self.judge_in_order(reply, reading, told);
         match told {

@@ -21,8 +21,8 @@ pub(super) fn lookup<'a>(value: &'a Value, pointer: &str) -> Option<&'a Value> {
     }
 }
 
-/// The same of a text of JSON, of which nothing else is kept. A list or object that is long is found
-/// as an empty list.
+/// The same of a text of JSON, of which nothing else is kept. A list or object that is long is
+/// found as an empty list.
 pub(in super::super) fn found(text: &str, pointer: &str) -> Option<Value> {
     let Some((head, tail)) = star(pointer) else {
         let raw = wire::at(text, pointer)?.get();
