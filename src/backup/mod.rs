@@ -1,8 +1,9 @@
 //! Backups of a state directory in one file, made while a daemon goes on, and put back.
 //!
-//! A checkpoint and the journal are enough to make everything else again. Segments only grow and a
-//! checkpoint never changes, so they are copied from under a running daemon, up to a position that
-//! it names: all that it has acknowledged before is in them. Never asks anything of the daemon.
+//! A checkpoint and the journal are enough to make everything else again. Segments only grow, or are
+//! packed, and a checkpoint never changes, so they are copied from under a running daemon, up to a
+//! position that it names: all that it has acknowledged before is in them. Never asks anything of
+//! the daemon.
 
 mod form;
 
@@ -59,7 +60,7 @@ pub fn make<W: Write>(
 ) -> io::Result<(W, Held)> {
     let files = opened(state, end)?;
     let all: u64 = files.iter().map(|(member, _)| member.length).sum();
-    let end = end.unwrap_or_else(|| last(&files));
+    let end = end.map_or_else(|| last(&files), Ok)?;
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let about = About { made: now.second(), end, version };
     let counted = Counted { out, bytes: 0, unsynced: 0, sync: &sync };
@@ -137,7 +138,12 @@ fn open(state: &Path, name: String, limit: Option<u64>) -> io::Result<(Member, F
         |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
     let file = File::open(&path).map_err(named)?;
     let meta = file.metadata().map_err(named)?;
-    let length = limit.map_or(meta.len(), |limit| limit.min(meta.len()));
+    // A packed one is worth nothing in part.
+    let limit = match limit {
+        Some(limit) if packed_length(&name, &file).map_err(named)?.is_none() => limit,
+        _ => u64::MAX,
+    };
+    let length = limit.min(meta.len());
     Ok((Member { name, modified: meta.mtime(), length }, file))
 }
 
@@ -174,12 +180,18 @@ fn segment(name: &str) -> Option<u32> {
 }
 
 /// Where the journal ends that is among these files.
-fn last(files: &[(Member, File)]) -> Position {
-    let of = |(member, _): &(Member, File)| {
-        let offset = u32::try_from(member.length).unwrap_or(u32::MAX);
-        Some(Position { segment: segment(&member.name)?, offset })
+fn last(files: &[(Member, File)]) -> io::Result<Position> {
+    let newest = files.iter().filter_map(|file| Some((segment(&file.0.name)?, file)));
+    let Some((segment, (member, file))) = newest.max_by_key(|(number, _)| *number) else {
+        return Ok(Position::default());
     };
-    files.iter().filter_map(of).max().unwrap_or_default()
+    let length = packed_length(&member.name, file)?.unwrap_or(member.length);
+    Ok(Position { segment, offset: u32::try_from(length).unwrap_or(u32::MAX) })
+}
+
+/// The bytes of a segment that is packed, as its positions count them.
+fn packed_length(name: &str, file: &File) -> io::Result<Option<u64>> {
+    segment(name).map_or(Ok(None), |number| journal::packed_length(file, number))
 }
 
 /// Reads all of a backup, and says what it holds.
@@ -277,13 +289,15 @@ fn unpack(input: impl Read, state: &Path, draft: &Path) -> Result<Held, BackupEr
     };
     let held = each(input, begin, end)?;
     if let Some(last) = names(draft, KEPT[0])?.pop() {
-        let file = OpenOptions::new().write(true).open(draft.join(last))?;
+        let file = OpenOptions::new().read(true).write(true).open(draft.join(&last))?;
         let meta = file.metadata()?;
         // What a running daemon was writing is kept up to its last record. Without room for a seal
         // it would pass for one that was cut.
-        file.set_len(meta.len() + journal::SEAL_SIZE)?;
-        file.set_times(FileTimes::new().set_modified(meta.modified()?))?;
-        file.sync_all()?;
+        if packed_length(&last, &file)?.is_none() {
+            file.set_len(meta.len() + journal::SEAL_SIZE)?;
+            file.set_times(FileTimes::new().set_modified(meta.modified()?))?;
+            file.sync_all()?;
+        }
     }
     for folder in folders() {
         File::open(folder)?.sync_all()?;

@@ -1,4 +1,4 @@
-//! What the applier sees to beside applying: syncing, checkpoints, the base, the index, and
+//! What the applier sees to beside applying: syncing, checkpoints, the base, the index, packing, and
 //! retention.
 
 use std::fmt::Display;
@@ -8,6 +8,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::Settings;
+use super::packing::Packing;
 use super::runs::Runs;
 use crate::clock::{self, Step, Steps};
 use crate::journal;
@@ -53,6 +54,7 @@ pub(super) struct Chores {
     merging: Option<JoinHandle<io::Result<()>>>,
     /// A run could not be written: none is tried before.
     index_after: Instant,
+    packing: Packing,
     trimmed: Option<Instant>,
     /// Somebody else changes the journal's segments and the index's runs.
     leaves_files: bool,
@@ -86,6 +88,7 @@ impl Chores {
             unkept: Duration::ZERO,
             merging: None,
             index_after: now,
+            packing: Packing::default(),
             trimmed: None,
             leaves_files: false,
             steps: Steps::new(clock::now(), now),
@@ -113,8 +116,8 @@ impl Chores {
         self.runs.is_idle() && self.forgetting.is_none() && self.writing.is_none()
     }
 
-    /// Syncs, writes checkpoints, trims and forgets, each when it is due. `ready`: nobody waits for
-    /// the store.
+    /// Syncs, writes checkpoints, packs, trims and forgets, each when it is due. `ready`: nobody waits
+    /// for the store.
     pub(super) fn work(
         &mut self,
         settings: &Settings,
@@ -143,6 +146,10 @@ impl Chores {
         self.index(writer)?;
         self.runs.work(writer)?;
         self.checkpoint(settings, writer)?;
+        if !self.leaves_files {
+            // Those that end before it are complete, and nothing there is still to be applied.
+            self.packing.work(journal, writer.applied().segment)?;
+        }
         let is_late = self.trimmed.is_none_or(|last| last.elapsed() >= TRIM_EVERY);
         if is_late && !self.leaves_files {
             self.trimmed = Some(Instant::now());
@@ -257,6 +264,7 @@ impl Chores {
         if leave {
             // What fails here is done again when it is due.
             let _ = joined(&mut self.merging);
+            self.packing.stop();
         }
     }
 

@@ -13,6 +13,7 @@ mod erase;
 mod flow;
 mod forget;
 mod hold;
+mod packing;
 mod peers;
 mod progress;
 mod runs;

@@ -1,12 +1,15 @@
 //! Blanking in segments that are complete: what is to go is overwritten in a copy, which then takes
-//! the segment's place. No length and no place changes, so each position means what it did.
+//! the segment's place. No length and no place changes, so each position means what it did. The copy
+//! is a plain one, whatever the segment was: it is packed again when it is looked at next.
 
-use std::fs::{self, FileTimes};
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::Reader;
 use super::format::{Header, Kind, Place, RECORD_HEADER, SEGMENT_HEADER, checksum, record_size};
-use super::{Reader, create_private, segment, sync_dir};
+use super::scan::Segment;
+use super::segment::{self, Draft, remove_drafts};
 
 /// Blanks a payload in place; says how many parts of it have changed.
 pub(super) type BlankPayload<'a> = &'a mut dyn FnMut(&mut Vec<u8>) -> usize;
@@ -42,14 +45,13 @@ impl Reader {
         let mut blanked = Blanked::default();
         let dir = self.dir();
         if !keep {
-            remove_drafts(dir)?;
+            remove_drafts(dir, &[DRAFT])?;
         }
         for number in segment::list(dir)?.into_iter().filter(|n| (from..below).contains(n)) {
             if !go_on() {
                 return Err(io::ErrorKind::Interrupted.into());
             }
-            let path = segment::path(dir, number);
-            let mut bytes = fs::read(&path)?;
+            let mut bytes = self.all_of(number, keep)?;
             let parts = blank_segment(number, &mut bytes, payload, other);
             if parts == 0 {
                 continue;
@@ -57,15 +59,29 @@ impl Reader {
             blanked.files += 1;
             blanked.elements += parts as u64;
             if !keep {
-                replace(&path, &bytes)?;
+                replace(&segment::path(dir, number), &bytes)?;
                 self.close(number);
             }
         }
         Ok(blanked)
     }
+
+    /// The bytes of a segment. What is compressed and cannot be read cannot be blanked: it is mended
+    /// before, and what is kept aside is blanked there; with `keep`, nothing is changed.
+    fn all_of(&self, number: u32, keep: bool) -> io::Result<Vec<u8>> {
+        let (bytes, is_whole) = Segment::at(self.dir(), number)?.bytes()?;
+        if is_whole || keep {
+            return Ok(bytes);
+        }
+        self.look_through(number)?;
+        let (bytes, is_whole) = Segment::at(self.dir(), number)?.bytes()?;
+        let why = || io::Error::other(format!("segment {number} is damaged and not mended yet"));
+        if is_whole { Ok(bytes) } else { Err(why()) }
+    }
 }
 
-/// Blanks in each file of a folder, whatever is in it.
+/// Blanks in each file of a folder, whatever is in it. What a packed segment holds takes its place,
+/// without what cannot be read of it.
 ///
 /// # Errors
 /// When the disk fails.
@@ -75,15 +91,15 @@ pub fn blank_files(dir: &Path, keep: bool, other: BlankBytes<'_>) -> io::Result<
         return Ok(0);
     }
     if !keep {
-        remove_drafts(dir)?;
+        remove_drafts(dir, &[DRAFT])?;
     }
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         if !path.is_file() {
             continue;
         }
-        let mut bytes = fs::read(&path)?;
-        if other(&mut bytes) > 0 {
+        let (mut bytes, is_whole) = Segment::open(0, File::open(&path)?)?.bytes()?;
+        if other(&mut bytes) > 0 || !is_whole {
             files += 1;
             if !keep {
                 replace(&path, &bytes)?;
@@ -148,25 +164,11 @@ fn blank_record(
     parts
 }
 
-/// Puts other bytes in the place of a file, dated as it was: retention goes by that.
+/// Puts other bytes in the place of a file.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let modified = fs::metadata(path)?.modified()?;
-    let draft = path.with_extension(DRAFT);
-    let mut file = create_private(&draft)?;
-    file.write_all(bytes)?;
-    file.set_times(FileTimes::new().set_modified(modified))?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    path.parent().map_or(Ok(()), sync_dir)
-}
-
-/// Removes copies that a crash has left.
-fn remove_drafts(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|ending| ending == DRAFT) {
-            fs::remove_file(path)?;
-        }
-    }
-    Ok(())
+    let mut draft = Draft::begin(path, DRAFT)?;
+    draft.file.write_all(bytes)?;
+    draft.sync(modified)?;
+    draft.place()
 }

@@ -8,7 +8,8 @@
 //! it was synced before the record was written, which tells a torn tail from damage. The checksum
 //! (CRC-32) covers the segment's number and the record's offset too, so that no stale or copied
 //! bytes pass for a record. The form is 0. A record of another kind or form, whose checksum is
-//! right over its length, is a newer version's.
+//! right over its length, is a newer version's. A packed segment (`packed.rs`) has form 2 in its
+//! header, and all of these bytes behind it, compressed.
 
 /// Bytes of a segment's header.
 pub(super) const SEGMENT_HEADER: u32 = 16;
@@ -17,8 +18,12 @@ pub(super) const RECORD_HEADER: u32 = 16;
 /// Records start at multiples of this.
 pub(super) const ALIGN: u32 = 8;
 
-/// The last byte is the number of the form: another form takes the next.
-const SEGMENT_MAGIC: &[u8; 8] = b"SUPJRNL1";
+/// What a segment's header begins with. The number of the form follows: another form takes the next.
+const SEGMENT_MAGIC: &[u8; 7] = b"SUPJRNL";
+/// The form of a segment whose records lie open.
+pub(super) const PLAIN: u8 = b'1';
+/// The form of one whose bytes are compressed.
+pub(super) const PACKED: u8 = b'2';
 const MARK: [u8; 2] = [0x53, 0xd5];
 
 /// What a record is.
@@ -50,22 +55,27 @@ pub(super) struct Place {
     pub(super) offset: u32,
 }
 
-/// The header of segment `number`.
+/// The header of segment `number`, which is plain.
 pub(super) fn segment_header(number: u32) -> [u8; SEGMENT_HEADER as usize] {
+    header_of(PLAIN, number)
+}
+
+/// The header of segment `number` in one of the forms.
+pub(super) fn header_of(form: u8, number: u32) -> [u8; SEGMENT_HEADER as usize] {
     let mut bytes = [0; SEGMENT_HEADER as usize];
-    bytes[..8].copy_from_slice(SEGMENT_MAGIC);
+    bytes[..7].copy_from_slice(SEGMENT_MAGIC);
+    bytes[7] = form;
     bytes[8..12].copy_from_slice(&number.to_le_bytes());
     let crc = crc32fast::hash(&bytes[..12]);
     bytes[12..].copy_from_slice(&crc.to_le_bytes());
     bytes
 }
 
-/// Whether a segment's header is one of a newer form, and not a damaged one of ours.
-pub(super) fn is_newer_segment(header: &[u8; SEGMENT_HEADER as usize]) -> bool {
-    let (magic, number) = (&header[..7], header[7]);
+/// The form that a segment's header names. `None`: it is damaged.
+pub(super) fn segment_form(header: &[u8; SEGMENT_HEADER as usize]) -> Option<u8> {
     let crc = crc32fast::hash(&header[..12]).to_le_bytes();
-    let is_newer = number > SEGMENT_MAGIC[7] && number.is_ascii_digit();
-    magic == &SEGMENT_MAGIC[..7] && is_newer && header[12..] == crc
+    let is_whole = header.starts_with(SEGMENT_MAGIC) && header[12..] == crc;
+    Some(header[7]).filter(|form| is_whole && form.is_ascii_digit())
 }
 
 /// The bytes that a seal takes, a record without a payload: every segment has room for one.

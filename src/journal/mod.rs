@@ -1,11 +1,14 @@
 //! The journal: what we were told, verbatim, in append-only segments.
 //!
 //! A record is on disk before anyone is answered. A torn tail is cut, and said so; damage anywhere
-//! else is kept aside, reported, and stepped over, never skipped in silence. Nothing here knows
-//! what a payload means.
+//! else is kept aside, reported, and stepped over, never skipped in silence. Segments that are
+//! complete are packed when the applier has no more to read in them. Nothing here knows what a
+//! payload means.
 
 mod blank;
 mod format;
+mod pack;
+mod packed;
 mod reader;
 mod recover;
 mod scan;
@@ -15,6 +18,7 @@ mod writer;
 
 pub use blank::{Blanked, blank_files};
 pub use format::SEAL_SIZE;
+pub use pack::{Packing, packed_length};
 pub use reader::{Entry, Reader, Tail};
 pub use recover::{Journal, OpenError, Recovery, damaged_files, note_loss, open};
 pub(crate) use segment::{create_private, open_regular, private_dir, sync_dir};

@@ -27,7 +27,8 @@ pub struct Reader {
     _handle: Arc<File>,
     quarantine: PathBuf,
     files: Arc<Mutex<Files>>,
-    /// Held while damage is kept aside and mended: several may come upon it at once.
+    /// Held while damage is kept aside and mended, for several may come upon it at once, and while
+    /// another file takes the place of a segment or one is removed.
     mending: Arc<Mutex<()>>,
 }
 
@@ -115,7 +116,7 @@ impl Reader {
 
     /// Tells what of a segment cannot be read, and keeps it aside. The one that is being written is
     /// looked through at the next start.
-    fn look_through(&self, number: u32) -> io::Result<()> {
+    pub(super) fn look_through(&self, number: u32) -> io::Result<()> {
         if self.files().live.as_ref().is_some_and(|live| live.number == number) {
             return Ok(());
         }
@@ -158,7 +159,7 @@ impl Reader {
         Ok(Position { segment: first, offset: SEGMENT_HEADER })
     }
 
-    /// The bytes between two positions.
+    /// The bytes between two positions, packed or not.
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -166,8 +167,8 @@ impl Reader {
         let mut bytes = u64::from(end.offset);
         for number in segment::list(&self.dir)? {
             if (from.segment..end.segment).contains(&number) {
-                let file = segment::path(&self.dir, number);
-                bytes += fs::metadata(file).map_or(0, |meta| meta.len());
+                let length = Segment::at(&self.dir, number).and_then(|it| it.length());
+                bytes += length.unwrap_or(0);
             }
         }
         Ok(bytes.saturating_sub(u64::from(from.offset)))
@@ -180,6 +181,7 @@ impl Reader {
     /// # Errors
     /// When the directory cannot be read or changed.
     pub fn trim(&self, checkpoint: Position, cutoff: Time) -> io::Result<usize> {
+        let _alone = self.mending();
         let mut written = Vec::new();
         for number in segment::list(&self.dir)?.into_iter().rev() {
             let mtime = fs::metadata(segment::path(&self.dir, number))?.mtime();
@@ -214,32 +216,54 @@ impl Reader {
     }
 
     fn segment(&self, number: u32) -> io::Result<Option<Arc<Segment>>> {
-        let mut files = self.files();
-        if let Some(segment) = files.find(number) {
+        if let Some(segment) = self.files().find(number) {
             return Ok(Some(segment));
         }
-        let file = match segment::open_regular(&segment::path(&self.dir, number), false) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let segment = Arc::new(Segment { number, file: Arc::new(file) });
-        files.add(Arc::clone(&segment));
-        drop(files);
+        let Some(segment) = self.opened(number)? else { return Ok(None) };
         if segment.head()? == Head::Damaged {
-            self.mend_head(&segment)?;
+            return self.mend_head(number);
         }
         Ok(Some(segment))
     }
 
-    fn mend_head(&self, segment: &Segment) -> io::Result<()> {
-        let _alone = self.mending.lock().unwrap_or_else(PoisonError::into_inner);
-        // Another reader may have been quicker.
-        if segment.head()? == Head::Damaged {
-            let from = Position { segment: segment.number, offset: 0 };
-            set_aside(&self.dir, &self.quarantine, from, Repair::Head).tell();
+    /// A segment by the file that is open or, if none is, by the one that is there now.
+    fn opened(&self, number: u32) -> io::Result<Option<Arc<Segment>>> {
+        let mut files = self.files();
+        if let Some(segment) = files.find(number) {
+            return Ok(Some(segment));
         }
-        Ok(())
+        let segment = match Segment::at(&self.dir, number) {
+            Ok(segment) => Arc::new(segment),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        files.add(Arc::clone(&segment));
+        Ok(Some(segment))
+    }
+
+    /// A segment by the file that is there now, unless it is the one that is being written.
+    fn opened_anew(&self, number: u32) -> io::Result<Option<Arc<Segment>>> {
+        self.files().others.retain(|segment| segment.number != number);
+        self.opened(number)
+    }
+
+    fn mend_head(&self, number: u32) -> io::Result<Option<Arc<Segment>>> {
+        let _alone = self.mending();
+        // Another reader may have been quicker.
+        let found = self.opened_anew(number)?;
+        if let Some(segment) = &found
+            && segment.head()? == Head::Damaged
+        {
+            let from = Position { segment: number, offset: 0 };
+            set_aside(&self.dir, &self.quarantine, from, Repair::Head).tell();
+            return self.opened_anew(number);
+        }
+        Ok(found)
+    }
+
+    /// Nobody else mends, trims, or has a file take the place of another until it is dropped.
+    pub(super) fn mending(&self) -> MutexGuard<'_, ()> {
+        self.mending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn files(&self) -> MutexGuard<'_, Files> {
@@ -282,7 +306,7 @@ impl Tail {
                 }
                 Some(record) => self.at.offset = record.end,
                 None => {
-                    if let Some(damage) = self.over_damage(&segment, limit, live)? {
+                    if let Some(damage) = self.over_damage(limit, live)? {
                         return Ok(Some(Entry::Damage(damage)));
                     }
                 }
@@ -318,15 +342,11 @@ impl Tail {
 
     /// Steps over bytes that are no record, keeping them aside. `None`: another reader was quicker
     /// to mend them.
-    fn over_damage(
-        &mut self,
-        segment: &Segment,
-        limit: u64,
-        live: bool,
-    ) -> io::Result<Option<Damage>> {
-        let mending = Arc::clone(&self.reader.mending);
-        let _alone = mending.lock().unwrap_or_else(PoisonError::into_inner);
+    fn over_damage(&mut self, limit: u64, live: bool) -> io::Result<Option<Damage>> {
+        let reader = self.reader.clone();
+        let _alone = reader.mending();
         let from = self.at;
+        let Some(segment) = reader.opened_anew(from.segment)? else { return Ok(None) };
         if segment.record(from.offset, limit.min(segment.length()?))?.is_some() {
             return Ok(None);
         }
@@ -343,14 +363,17 @@ impl Tail {
                 Repair::Seal
             }
         };
-        Ok(Some(set_aside(&self.reader.dir, &self.reader.quarantine, from, repair)))
+        let damage = set_aside(&reader.dir, &reader.quarantine, from, repair);
+        // One that was packed is another file now.
+        reader.opened_anew(from.segment)?;
+        Ok(Some(damage))
     }
 
     /// Steps over segments that are not there. `None`: they were trimmed, or another reader has
     /// filled the gap.
     fn over_a_gap(&mut self, end: Position) -> io::Result<Option<Damage>> {
-        let mending = Arc::clone(&self.reader.mending);
-        let _alone = mending.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = self.reader.clone();
+        let _alone = reader.mending();
         let from = self.at;
         let numbers = segment::list(&self.reader.dir)?;
         if numbers.contains(&from.segment) {

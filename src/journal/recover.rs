@@ -9,8 +9,11 @@ use std::sync::Arc;
 
 use nix::fcntl::{Flock, FlockArg};
 
-use super::format::{Kind, Place, SEGMENT_HEADER, segment_header, skip_header};
+use super::format::{Place, SEGMENT_HEADER, segment_header, skip_header};
+use super::pack::PACKING;
+use super::packed::Packed;
 use super::scan::{Head, Segment};
+use super::segment::Draft;
 use super::writer::{is_full, write_seal};
 use super::{Damage, Reader, Writer, segment};
 use crate::model::Position;
@@ -23,6 +26,8 @@ const DAMAGED: &str = "damaged";
 const NAMED: &[u8] = b"journal-";
 /// The ending of a file that holds a torn tail, as a crash leaves it.
 const TORN: &str = "torn";
+/// The ending of a plain segment that has not taken the place of the packed one.
+const UNPACKING: &str = "plain";
 /// Bytes that are copied at a time.
 const COPY_CHUNK: usize = 1 << 20;
 
@@ -85,46 +90,58 @@ pub fn open(dir: &Path, quarantine: &Path) -> Result<Journal, OpenError> {
     let lock = Flock::lock(handle, FlockArg::LockExclusiveNonblock)
         .map_err(|_| OpenError::InUse(dir.to_owned()))?;
     let mut recovery = Recovery::default();
+    segment::remove_drafts(dir, &[PACKING, UNPACKING]).map_err(io(dir))?;
     let numbers = segment::list(dir).map_err(io(dir))?;
-    let damaged = heads(dir, &numbers)?;
+    let Heads { damaged, is_last_packed } = heads(dir, &numbers)?;
     for number in damaged {
         let from = Position { segment: number, offset: 0 };
         recovery.damage.push(set_aside(dir, quarantine, from, Repair::Head));
     }
     let last = numbers.last().copied();
     if let Some(number) = last {
-        recover(dir, quarantine, number, &mut recovery).map_err(io(&segment::path(dir, number)))?;
+        let last = (number, is_last_packed);
+        recover((dir, quarantine), last, &mut recovery).map_err(io(&segment::path(dir, number)))?;
     }
     let reader = Reader::new(dir, quarantine).map_err(io(dir))?;
     let writer = Writer::new(dir, last.unwrap_or(0) + 1, lock, reader.clone());
     Ok(Journal { writer, reader, recovery })
 }
 
-/// The segments whose headers are damaged. What a newer version wrote is no damage: then nothing is
+/// What the heads of all segments say.
+struct Heads {
+    /// The segments whose headers are damaged.
+    damaged: Vec<u32>,
+    is_last_packed: bool,
+}
+
+/// Looks at the heads of all segments. What a newer version wrote is no damage: then nothing is
 /// touched.
-fn heads(dir: &Path, numbers: &[u32]) -> Result<Vec<u32>, OpenError> {
-    let mut damaged = Vec::new();
+fn heads(dir: &Path, numbers: &[u32]) -> Result<Heads, OpenError> {
+    let mut heads = Heads { damaged: Vec::new(), is_last_packed: false };
     for number in numbers.iter().copied() {
-        let path = segment::path(dir, number);
-        let look = || -> io::Result<(Head, bool)> {
-            let file = Arc::new(segment::open_regular(&path, false)?);
-            let segment = Segment { number, file };
+        let look = || -> io::Result<(Head, bool, bool)> {
+            let segment = Segment::at(dir, number)?;
             let head = segment.head()?;
+            let is_packed = segment.packed.is_some();
             // As a crash leaves it that came before the header.
             let is_new = head == Head::Damaged
                 && Some(&number) == numbers.last()
+                && !is_packed
                 && segment.is_blank(0, segment.length()?)?;
-            Ok((head, is_new))
+            Ok((head, is_new, is_packed))
         };
-        match look() {
-            Ok((Head::Newer, _)) => return Err(OpenError::Newer(path)),
-            Ok((Head::Damaged, false)) => damaged.push(number),
+        let path = segment::path(dir, number);
+        let (head, is_new, is_packed) =
+            look().map_err(|error| OpenError::Io { path: path.clone(), error })?;
+        heads.is_last_packed = is_packed;
+        match head {
+            Head::Newer => return Err(OpenError::Newer(path)),
+            Head::Damaged if !is_new => heads.damaged.push(number),
             // One that is too short for a header is met as a segment that was cut.
-            Ok(_) => {}
-            Err(error) => return Err(OpenError::Io { path, error }),
+            _ => {}
         }
     }
-    Ok(damaged)
+    Ok(heads)
 }
 
 /// The files in quarantine that hold damage.
@@ -144,27 +161,21 @@ pub fn damaged_files(quarantine: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// What a look through the newest segment found.
-struct Survey {
-    /// Stretches that are no record but have whole ones behind them.
-    holes: Vec<(u32, u32)>,
-    /// Where the newest group starts: all before it was synced.
-    newest_group: u32,
-    /// Where the last whole record ends.
-    end: u32,
-    sealed: bool,
-}
-
-/// Brings the newest segment into the form of a complete one.
-fn recover(dir: &Path, quarantine: &Path, number: u32, recovery: &mut Recovery) -> io::Result<()> {
+/// Brings the newest segment into the form of a complete one. One that was packed had been complete:
+/// what it lacks is no torn write.
+fn recover(
+    (dir, quarantine): (&Path, &Path),
+    (number, was_packed): (u32, bool),
+    recovery: &mut Recovery,
+) -> io::Result<()> {
     let path = segment::path(dir, number);
-    let file = segment::open_regular(&path, true)?;
-    let segment = Segment { number, file: Arc::new(file) };
-    let survey = survey(&segment)?;
+    let segment = Segment::open(number, segment::open_regular(&path, true)?)?;
+    let survey = segment.survey()?;
     // A hole before the newest group was synced once: that is damage. One in it is a torn write.
-    let torn_at = survey.holes.iter().find(|(from, _)| *from >= survey.newest_group);
+    let torn_from = if was_packed { u32::MAX } else { survey.newest_group };
+    let torn_at = survey.holes.iter().find(|(from, _)| *from >= torn_from);
     let end = torn_at.map_or(survey.end, |(from, _)| *from);
-    for (from, to) in survey.holes.iter().filter(|(from, _)| *from < survey.newest_group) {
+    for (from, to) in survey.holes.iter().filter(|(from, _)| *from < torn_from) {
         let from_position = Position { segment: number, offset: *from };
         recovery.damage.push(set_aside(
             dir,
@@ -178,7 +189,7 @@ fn recover(dir: &Path, quarantine: &Path, number: u32, recovery: &mut Recovery) 
         return Ok(());
     }
     let place = Position { segment: number, offset: end };
-    if segment.is_cut(end, length)? {
+    if was_packed || segment.is_cut(end, length)? {
         recovery.damage.push(set_aside(dir, quarantine, place, Repair::Seal));
     } else {
         if !segment.is_blank(end, length)? {
@@ -196,33 +207,6 @@ fn recover(dir: &Path, quarantine: &Path, number: u32, recovery: &mut Recovery) 
         end_with_seal(&segment.file, place)?;
     }
     Ok(())
-}
-
-fn survey(segment: &Segment) -> io::Result<Survey> {
-    let length = segment.length()?;
-    let mut survey =
-        Survey { holes: Vec::new(), newest_group: 0, end: SEGMENT_HEADER, sealed: false };
-    loop {
-        match segment.record(survey.end, length)? {
-            Some(record) => {
-                if record.header.kind != Kind::Skip {
-                    survey.newest_group = survey.newest_group.max(record.header.group);
-                }
-                if record.header.kind == Kind::Seal {
-                    survey.sealed = true;
-                    return Ok(survey);
-                }
-                survey.end = record.end;
-            }
-            None => match segment.next_record(survey.end, length)? {
-                Some(next) => {
-                    survey.holes.push((survey.end, next));
-                    survey.end = next;
-                }
-                None => return Ok(survey),
-            },
-        }
-    }
 }
 
 /// How a segment is made readable again, once a copy of it is safe.
@@ -249,6 +233,10 @@ pub(super) fn set_aside(dir: &Path, quarantine: &Path, from: Position, repair: R
         let file = segment::open_regular(&path, true)?;
         copy_from(&file, 0, &aside)?;
         segment::sync_dir(quarantine)?;
+        let file = match Segment::open(from.segment, file)? {
+            Segment { packed: Some(packed), .. } => unpack(&path, &packed)?,
+            plain => plain.file,
+        };
         match repair {
             Repair::Skip { bytes } => {
                 let place = Place { segment: from.segment, offset: from.offset };
@@ -276,6 +264,16 @@ pub(super) fn set_aside(dir: &Path, quarantine: &Path, from: Position, repair: R
         Ok(bytes) => Damage { from, bytes, aside: Some(aside), lost },
         Err(_) => Damage { from, bytes: 0, aside: None, lost },
     }
+}
+
+/// Has the plain segment take the place of a packed one, with zeros for what cannot be read.
+fn unpack(path: &Path, packed: &Packed) -> io::Result<Arc<File>> {
+    let modified = fs::metadata(path)?.modified()?;
+    let draft = Draft::begin(path, UNPACKING)?;
+    packed.write_plain(&draft.file)?;
+    draft.sync(modified)?;
+    draft.place()?;
+    Ok(Arc::new(segment::open_regular(path, true)?))
 }
 
 /// Ends a segment with a seal; one without any record may have no header.

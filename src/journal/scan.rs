@@ -3,12 +3,15 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::format::{
-    ALIGN, Header, Kind, Place, RECORD_HEADER, SEAL_SIZE, SEGMENT_HEADER, checksum,
-    is_newer_segment, record_size, segment_header,
+    ALIGN, Header, Kind, PACKED, Place, RECORD_HEADER, SEAL_SIZE, SEGMENT_HEADER, checksum,
+    record_size, segment_form, segment_header,
 };
+use super::packed::Packed;
+use super::segment;
 use super::writer::PAYLOAD_MAX;
 
 /// Bytes looked through at a time when searching for a record behind damage.
@@ -33,22 +36,59 @@ pub(super) enum Head {
     Newer,
 }
 
+/// What is in a segment, in its order.
+pub(super) struct Survey {
+    /// Stretches that are no record but have whole ones behind them.
+    pub(super) holes: Vec<(u32, u32)>,
+    /// Where the newest group starts: all before it was synced.
+    pub(super) newest_group: u32,
+    /// Where the last whole record ends.
+    pub(super) end: u32,
+    pub(super) sealed: bool,
+}
+
 /// One segment's file, to read from.
 pub(super) struct Segment {
     pub(super) number: u32,
     pub(super) file: Arc<File>,
+    /// What reads it, if it is packed.
+    pub(super) packed: Option<Packed>,
 }
 
 impl Segment {
-    /// How the segment begins. Its records can be read whatever that is.
+    /// Opens a segment where it lies.
+    ///
+    /// # Errors
+    /// When it is not there, no regular file, or cannot be read.
+    pub(super) fn at(dir: &Path, number: u32) -> io::Result<Segment> {
+        Segment::open(number, segment::open_regular(&segment::path(dir, number), false)?)
+    }
+
+    /// Opens what a file holds, in whichever form.
+    pub(super) fn open(number: u32, file: File) -> io::Result<Segment> {
+        let file = Arc::new(file);
+        let packed = Packed::open(&file, number)?;
+        Ok(Segment { number, file, packed })
+    }
+
+    /// The one that is being written.
+    pub(super) fn plain(number: u32, file: Arc<File>) -> Segment {
+        Segment { number, file, packed: None }
+    }
+
+    /// How the segment begins; of a packed one, whether its tables are whole too. Its records can
+    /// be read whatever that is.
     pub(super) fn head(&self) -> io::Result<Head> {
         let mut head = [0; SEGMENT_HEADER as usize];
+        if self.packed.as_ref().is_some_and(|packed| !packed.is_whole()) {
+            return Ok(Head::Damaged);
+        }
         if !self.read(&mut head, 0)? {
             return Ok(Head::Short);
         }
         Ok(match head {
             head if head == segment_header(self.number) => Head::Whole,
-            head if is_newer_segment(&head) => Head::Newer,
+            head if segment_form(&head).is_some_and(|form| form > PACKED) => Head::Newer,
             _ => Head::Damaged,
         })
     }
@@ -106,7 +146,7 @@ impl Segment {
         // Whatever was here took a header at least, and a skip over it needs as much.
         let mut at = u64::from(offset.next_multiple_of(ALIGN)) + u64::from(RECORD_HEADER);
         while at + u64::from(RECORD_HEADER) <= limit {
-            let got = self.file.read_at(&mut chunk, at)?;
+            let got = self.read_at(&mut chunk, at)?;
             let usable = got - got % ALIGN as usize;
             if usable == 0 {
                 return Ok(None);
@@ -133,7 +173,7 @@ impl Segment {
         let mut at = u64::from(offset);
         while at < limit {
             let want = chunk.len().min((limit - at) as usize);
-            let got = self.file.read_at(&mut chunk[..want], at)?;
+            let got = self.read_at(&mut chunk[..want], at)?;
             if got == 0 {
                 break;
             }
@@ -145,17 +185,72 @@ impl Segment {
         Ok(true)
     }
 
-    /// The length of the file.
-    pub(super) fn length(&self) -> io::Result<u64> {
-        self.file.metadata().map(|meta| meta.len())
+    /// What is in it.
+    pub(super) fn survey(&self) -> io::Result<Survey> {
+        let length = self.length()?;
+        let (holes, end) = (Vec::new(), SEGMENT_HEADER);
+        let mut survey = Survey { holes, newest_group: 0, end, sealed: false };
+        loop {
+            match self.record(survey.end, length)? {
+                Some(record) => {
+                    if record.header.kind != Kind::Skip {
+                        survey.newest_group = survey.newest_group.max(record.header.group);
+                    }
+                    if record.header.kind == Kind::Seal {
+                        survey.sealed = true;
+                        return Ok(survey);
+                    }
+                    survey.end = record.end;
+                }
+                None => match self.next_record(survey.end, length)? {
+                    Some(next) => {
+                        survey.holes.push((survey.end, next));
+                        survey.end = next;
+                    }
+                    None => return Ok(survey),
+                },
+            }
+        }
     }
 
-    /// Fills `bytes` from `offset`; false when the file ends before.
-    fn read(&self, bytes: &mut [u8], offset: u32) -> io::Result<bool> {
-        match self.file.read_exact_at(bytes, u64::from(offset)) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-            Err(error) => Err(error),
+    /// The length of the plain segment.
+    pub(super) fn length(&self) -> io::Result<u64> {
+        match &self.packed {
+            Some(packed) => Ok(packed.length()),
+            None => self.file.metadata().map(|meta| meta.len()),
+        }
+    }
+
+    /// All bytes of the plain segment, and whether all of them can be read: zeros stand for the
+    /// others.
+    pub(super) fn bytes(&self) -> io::Result<(Vec<u8>, bool)> {
+        let mut bytes = vec![0; usize::try_from(self.length()?).map_err(io::Error::other)?];
+        self.read(&mut bytes, 0)?;
+        let can_be_read = self.packed.as_ref().map_or(Ok(true), Packed::can_be_read)?;
+        Ok((bytes, can_be_read))
+    }
+
+    /// Fills `bytes` from `offset`; false when the segment ends before.
+    pub(super) fn read(&self, bytes: &mut [u8], offset: u32) -> io::Result<bool> {
+        let mut done = 0;
+        while done < bytes.len() {
+            match self.read_at(&mut bytes[done..], u64::from(offset) + done as u64)? {
+                0 => return Ok(false),
+                count => done += count,
+            }
+        }
+        Ok(true)
+    }
+
+    fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<usize> {
+        match &self.packed {
+            Some(packed) => packed.read_at(bytes, at),
+            None => loop {
+                match self.file.read_at(bytes, at) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    read => return read,
+                }
+            },
         }
     }
 }

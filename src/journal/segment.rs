@@ -1,9 +1,10 @@
 //! Segment files: their names, and syncing what a name means.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, FileTimes, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use nix::errno::Errno;
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
@@ -27,6 +28,57 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<u32>> {
     }
     numbers.sort_unstable();
     Ok(numbers)
+}
+
+/// A file that is to take the place of another. Removed when dropped before that.
+pub(super) struct Draft {
+    to: PathBuf,
+    path: PathBuf,
+    pub(super) file: File,
+}
+
+impl Draft {
+    /// Begins one beside the file `to`, with another ending: each work has one of its own.
+    pub(super) fn begin(to: &Path, ending: &str) -> io::Result<Draft> {
+        let path = to.with_extension(ending);
+        let file = create_private(&path)?;
+        Ok(Draft { to: to.to_owned(), path, file })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Syncs it, dated as the file whose place it takes: retention goes by that.
+    pub(super) fn sync(&self, modified: SystemTime) -> io::Result<()> {
+        self.file.set_times(FileTimes::new().set_modified(modified))?;
+        self.file.sync_all()
+    }
+
+    /// Puts it in place.
+    pub(super) fn place(self) -> io::Result<()> {
+        fs::rename(&self.path, &self.to)?;
+        self.to.parent().map_or(Ok(()), sync_dir)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // It is not there when it was put in place; and what stays, a start removes.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+/// Removes drafts that a crash has left.
+pub(super) fn remove_drafts(dir: &Path, endings: &[&str]) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let ending = path.extension().and_then(|ending| ending.to_str());
+        if ending.is_some_and(|ending| endings.contains(&ending)) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// Makes a directory for us alone, with what is above it. One that is there is made so, with the

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -115,8 +114,7 @@ impl Look<'_> {
 
     /// Looks through one segment; says where the record behind its last one is, or would be.
     fn segment(&mut self, number: u32, is_last: bool) -> io::Result<Position> {
-        let file = Arc::new(segment::open_regular(&segment::path(self.dir, number), false)?);
-        let segment = Segment { number, file };
+        let segment = Segment::at(self.dir, number)?;
         let length = segment.length()?;
         self.bytes += length;
         if !self.header(&segment)? {
@@ -162,7 +160,9 @@ impl Look<'_> {
             return Ok(false);
         }
         if head != Head::Whole {
-            let problem = "its header is damaged".to_owned();
+            let part =
+                if segment.packed.is_some() { "header or one of its tables" } else { "header" };
+            let problem = format!("its {part} is damaged");
             let consequence = "none: each record has its own place and checksum";
             self.ill(segment.number, 0, problem, consequence, RUN);
         }

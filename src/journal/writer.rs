@@ -193,7 +193,7 @@ impl Writer {
         let usual = (free_bytes(&self.dir)? / SEGMENT_PART).clamp(SEGMENT_MIN, SEGMENT_MAX);
         let capacity = usual.max(u64::from(SEGMENT_HEADER) + wanted);
         let made = create(&self.dir, self.next_number, capacity)?;
-        let segment = Segment { number: made.number, file: Arc::clone(&made.file) };
+        let segment = Segment::plain(made.number, Arc::clone(&made.file));
         self.reader.files().go_live(segment);
         self.current = Some(made);
         self.next_number += 1;
@@ -302,7 +302,7 @@ pub(super) fn is_full(error: &io::Error) -> bool {
 }
 
 /// Free room for us on the file system of `dir`, in bytes.
-fn free_bytes(dir: &Path) -> io::Result<u64> {
+pub(super) fn free_bytes(dir: &Path) -> io::Result<u64> {
     let stat = statvfs(dir).map_err(io::Error::from)?;
     Ok(stat.blocks_available() * stat.fragment_size())
 }

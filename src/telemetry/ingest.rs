@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use metrics::{Histogram, counter, gauge, histogram};
-use tracing::{Level, error, info, warn};
+use tracing::{Level, debug, error, info, warn};
 
 use super::fold;
 
@@ -209,6 +209,19 @@ pub fn base_damaged(path: &Path, error: &str) {
 pub fn base_failed(error: impl Display) {
     let hint = "look at the disk, and make room; it is tried again, and stays as it is meanwhile";
     warn!(%error, hint, "store: a part of its base could not be written");
+}
+
+/// Segments were packed.
+pub fn journal_packed(segments: u64, before: u64, after: u64) {
+    if segments > 0 {
+        debug!(segments, before, after, "journal: packed segments that are complete");
+    }
+}
+
+/// Segments could not be packed.
+pub fn packing_failed(error: impl Display) {
+    let hint = "look at the disk, and make room; it is tried again, and they stay as they are";
+    warn!(%error, hint, "journal: segments could not be packed");
 }
 
 /// Segments were removed, being older than the retention.

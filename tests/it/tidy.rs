@@ -176,7 +176,17 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("async_nats", &["fleet/"]),
     ("heed", &["export/table/lmdb/map.rs"]),
     ("cdb2", &["export/table/cdb.rs"]),
-    ("rustix", &["cli/output.rs", "ingest/applier.rs", "ingest/erase.rs", "ingest/runs.rs"]),
+    ("zstd", &["journal/packed.rs"]),
+    (
+        "rustix",
+        &[
+            "cli/output.rs",
+            "ingest/applier.rs",
+            "ingest/erase.rs",
+            "ingest/packing.rs",
+            "ingest/runs.rs",
+        ],
+    ),
     (
         "nix",
         &[
