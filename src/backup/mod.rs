@@ -1,9 +1,9 @@
 //! Backups of a state directory in one file, made while a daemon goes on, and put back.
 //!
-//! A checkpoint and the journal are enough to make everything else again. Segments only grow, or are
-//! packed, and a checkpoint never changes, so they are copied from under a running daemon, up to a
-//! position that it names: all that it has acknowledged before is in them. Never asks anything of
-//! the daemon.
+//! A checkpoint and the journal are enough to make everything else again. Segments only grow, or
+//! another file of the same takes their place, and a checkpoint never changes, so they are copied
+//! from under a running daemon, up to a position that it names: all that it has acknowledged before
+//! is in them. Never asks anything of the daemon.
 
 mod form;
 

@@ -1,5 +1,5 @@
-//! What the applier sees to beside applying: syncing, checkpoints, the base, the index, packing, and
-//! retention.
+//! What the applier sees to beside applying: syncing, checkpoints, the base, the index, packing,
+//! and retention.
 
 use std::fmt::Display;
 use std::io;

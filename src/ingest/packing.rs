@@ -36,7 +36,8 @@ impl Packing {
                 telemetry::ingest::journal_packed(packing.segments, packing.before, packing.after);
             }
             Some(Err(error)) => {
-                if self.failed.replace(Instant::now()).is_none() {
+                let is_told = self.failed.replace(Instant::now()).is_some();
+                if !is_told {
                     telemetry::ingest::packing_failed(error);
                 }
             }

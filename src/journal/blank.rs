@@ -1,6 +1,6 @@
 //! Blanking in segments that are complete: what is to go is overwritten in a copy, which then takes
-//! the segment's place. No length and no place changes, so each position means what it did. The copy
-//! is a plain one, whatever the segment was: it is packed again when it is looked at next.
+//! the segment's place. No length and no place changes, so each position means what it did. The
+//! copy is plain, whatever the segment was: it is packed when segments are looked at next.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -66,8 +66,8 @@ impl Reader {
         Ok(blanked)
     }
 
-    /// The bytes of a segment. What is compressed and cannot be read cannot be blanked: it is mended
-    /// before, and what is kept aside is blanked there; with `keep`, nothing is changed.
+    /// The bytes of a segment. What is compressed and cannot be read cannot be blanked: the segment
+    /// is mended before, and blanked where it is kept aside. With `keep`, nothing is changed.
     fn all_of(&self, number: u32, keep: bool) -> io::Result<Vec<u8>> {
         let (bytes, is_whole) = Segment::at(self.dir(), number)?.bytes()?;
         if is_whole || keep {
@@ -166,9 +166,9 @@ fn blank_record(
 
 /// Puts other bytes in the place of a file.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let modified = fs::metadata(path)?.modified()?;
+    let before = fs::metadata(path)?;
     let mut draft = Draft::begin(path, DRAFT)?;
     draft.file.write_all(bytes)?;
-    draft.sync(modified)?;
+    draft.sync(&before)?;
     draft.place()
 }

@@ -18,7 +18,7 @@ pub(super) const RECORD_HEADER: u32 = 16;
 /// Records start at multiples of this.
 pub(super) const ALIGN: u32 = 8;
 
-/// What a segment's header begins with. The number of the form follows: another form takes the next.
+/// What a segment's header begins with. The number of the form follows: another takes the next.
 const SEGMENT_MAGIC: &[u8; 7] = b"SUPJRNL";
 /// The form of a segment whose records lie open.
 pub(super) const PLAIN: u8 = b'1';

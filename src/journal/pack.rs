@@ -1,5 +1,5 @@
-//! Packing segments that are complete: a compressed file takes the place of the plain one, whole and
-//! synced, so that a stop at any point leaves one of the two.
+//! Packing segments that are complete: a compressed file takes the place of the plain one, whole
+//! and synced, so that a stop at any point leaves one of the two.
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -83,7 +83,7 @@ impl Reader {
         if before.saturating_sub(after) < (before / SAVED_PART).max(SAVED_MIN) {
             return Ok(None);
         }
-        draft.sync(found.modified()?)?;
+        draft.sync(&found)?;
         compare(&plain, &Segment::open(number, segment::open_regular(draft.path(), false)?)?)?;
         let _alone = self.mending();
         let now = match fs::symlink_metadata(&path) {

@@ -17,10 +17,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::format::{PACKED, SEGMENT_HEADER, header_of, segment_form};
 
-/// Plain bytes in a block. To read one record is to unpack as much. Of events as SendGrid sends them
-/// 32 KiB take 4 % more room, and 128 KiB take 2 % less.
+/// Plain bytes in a block. To read one record is to unpack as much. With events like SendGrid's,
+/// 32 KiB take 4 % more room, and 128 KiB take 2 % less (docs/performance.md).
 const BLOCK: usize = 64 << 10;
-/// zstd's level. Level 3 takes 1 % less room, for half as much CPU again.
+/// zstd's level. Level 3 takes 1 % less room at most, and up to half as much CPU again.
 const LEVEL: i32 = 1;
 /// So many blocks are written between two syncs, so that no sync of the journal waits for many.
 const SYNC_BLOCKS: usize = 128;
@@ -262,7 +262,7 @@ pub(super) fn write_packed(
         let stored = compressor.compress(plain)?;
         out.write_all_at(&stored, start + table.stored())?;
         table.add(stored.len() as u32, crc32fast::hash(&stored));
-        if table.blocks.len() % SYNC_BLOCKS == 0 {
+        if table.blocks.len().is_multiple_of(SYNC_BLOCKS) {
             out.sync_data()?;
         }
     }

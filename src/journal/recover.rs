@@ -161,7 +161,7 @@ pub fn damaged_files(quarantine: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Brings the newest segment into the form of a complete one. One that was packed had been complete:
+/// Brings the newest segment into the form of a complete one. One that was packed was complete, so
 /// what it lacks is no torn write.
 fn recover(
     (dir, quarantine): (&Path, &Path),
@@ -268,10 +268,10 @@ pub(super) fn set_aside(dir: &Path, quarantine: &Path, from: Position, repair: R
 
 /// Has the plain segment take the place of a packed one, with zeros for what cannot be read.
 fn unpack(path: &Path, packed: &Packed) -> io::Result<Arc<File>> {
-    let modified = fs::metadata(path)?.modified()?;
+    let before = fs::metadata(path)?;
     let draft = Draft::begin(path, UNPACKING)?;
     packed.write_plain(&draft.file)?;
-    draft.sync(modified)?;
+    draft.sync(&before)?;
     draft.place()?;
     Ok(Arc::new(segment::open_regular(path, true)?))
 }

@@ -1,10 +1,9 @@
 //! Segment files: their names, and syncing what a name means.
 
-use std::fs::{self, DirBuilder, File, FileTimes, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, FileTimes, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use nix::errno::Errno;
 use nix::libc::{O_NOFOLLOW, O_NONBLOCK};
@@ -50,8 +49,8 @@ impl Draft {
     }
 
     /// Syncs it, dated as the file whose place it takes: retention goes by that.
-    pub(super) fn sync(&self, modified: SystemTime) -> io::Result<()> {
-        self.file.set_times(FileTimes::new().set_modified(modified))?;
+    pub(super) fn sync(&self, before: &Metadata) -> io::Result<()> {
+        self.file.set_times(FileTimes::new().set_modified(before.modified()?))?;
         self.file.sync_all()
     }
 

@@ -158,7 +158,7 @@ fn a_segment_of_a_newer_version_is_no_damage() {
     let (home, _) = home();
     let segment = files(&home.state().join("journal")).remove(0);
     let mut bytes = fs::read(&segment).unwrap();
-    bytes[7] = b'2';
+    bytes[7] = b'3';
     let crc = crc32fast::hash(&bytes[..12]).to_le_bytes();
     bytes[12..16].copy_from_slice(&crc);
     fs::write(&segment, &bytes).unwrap();

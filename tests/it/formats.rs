@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::Value;
 use suppressd::clock;
 use suppressd::ingest::{self, Settings};
+use suppressd::journal;
 use suppressd::model::{Element, Origin, SourceName, Submission};
 use suppressd::rules::Rules;
 use tokio::runtime::Handle;
@@ -163,6 +164,13 @@ async fn write_checkpoints(state: &Path) {
     assert_eq!(running.stop(PATIENCE).await, Vec::<&str>::new());
 }
 
+/// Has those segments packed that a daemon would.
+fn pack_segments(state: &Path) {
+    let opened = journal::open(&state.join("journal"), &state.join("quarantine")).unwrap();
+    let packing = opened.reader.pack((0, opened.writer.end().segment), &|| true).unwrap();
+    assert!(packing.segments > 0, "none is worth it");
+}
+
 /// What becomes of the state directory before this release opens it.
 type Change = fn(&Path);
 
@@ -289,6 +297,7 @@ fn makes_a_state_directory_of_this_release() {
         fs::write(target.join("expected").join(file), lines).unwrap();
     }
     daemon.stop();
+    pack_segments(&home.state());
     copy(&home.state(), &target.join("state"), pack);
     let backup = target.join("backup");
     let made = cli(&home.config(), &["backup", backup.to_str().unwrap()]);

@@ -61,6 +61,7 @@ mod mta_sendmail;
 mod mutation;
 mod never;
 mod oversize;
+mod packed;
 mod parts;
 mod places;
 mod poll;
