@@ -146,7 +146,9 @@ impl Look<'_> {
                 },
             }
         }
-        self.rest(&segment, at, limit, live.is_some(), is_last)?;
+        // One that is packed was complete.
+        let may_be_torn = is_last && segment.packed.is_none();
+        self.rest(&segment, at, limit, live.is_some(), may_be_torn)?;
         Ok(Position { segment: number, offset: at })
     }
 
