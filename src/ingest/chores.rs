@@ -116,8 +116,8 @@ impl Chores {
         self.runs.is_idle() && self.forgetting.is_none() && self.writing.is_none()
     }
 
-    /// Syncs, writes checkpoints, packs, trims and forgets, each when it is due. `ready`: nobody waits
-    /// for the store.
+    /// Syncs, writes checkpoints, packs, trims and forgets, each when it is due. `ready`: nobody
+    /// waits for the store.
     pub(super) fn work(
         &mut self,
         settings: &Settings,
@@ -146,7 +146,7 @@ impl Chores {
         self.index(writer)?;
         self.runs.work(writer)?;
         self.checkpoint(settings, writer)?;
-        if !self.leaves_files {
+        if ready && !self.leaves_files {
             // Those that end before it are complete, and nothing there is still to be applied.
             self.packing.work(journal, writer.applied().segment)?;
         }
