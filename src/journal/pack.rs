@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 
 use super::Reader;
 use super::packed::write_packed;
-use super::scan::Segment;
+use super::scan::{Head, Segment};
 use super::segment::{self, Draft};
 use super::writer::{RESERVE, free_bytes};
 
@@ -112,7 +112,7 @@ pub fn packed_length(file: &File, number: u32) -> io::Result<Option<u64>> {
 
 fn is_complete(segment: &Segment) -> io::Result<bool> {
     let survey = segment.survey()?;
-    Ok(survey.sealed && survey.holes.is_empty())
+    Ok(segment.head()? == Head::Whole && survey.sealed && survey.holes.is_empty())
 }
 
 /// Sees to it that what was written is what was there.

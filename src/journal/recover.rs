@@ -234,7 +234,7 @@ pub(super) fn set_aside(dir: &Path, quarantine: &Path, from: Position, repair: R
         copy_from(&file, 0, &aside)?;
         segment::sync_dir(quarantine)?;
         let file = match Segment::open(from.segment, file)? {
-            Segment { packed: Some(packed), .. } => unpack(&path, &packed)?,
+            Segment { packed: Some(packed), .. } => unpack(&path, from.segment, &packed)?,
             plain => plain.file,
         };
         match repair {
@@ -266,11 +266,15 @@ pub(super) fn set_aside(dir: &Path, quarantine: &Path, from: Position, repair: R
     }
 }
 
-/// Has the plain segment take the place of a packed one, with zeros for what cannot be read.
-fn unpack(path: &Path, packed: &Packed) -> io::Result<Arc<File>> {
+/// Has the plain segment take the place of a packed one, with zeros for records that cannot be
+/// read.
+fn unpack(path: &Path, number: u32, packed: &Packed) -> io::Result<Arc<File>> {
     let before = fs::metadata(path)?;
     let draft = Draft::begin(path, UNPACKING)?;
     packed.write_plain(&draft.file)?;
+    if packed.length() > 0 {
+        draft.file.write_all_at(&segment_header(number), 0)?;
+    }
     draft.sync(&before)?;
     draft.place()?;
     Ok(Arc::new(segment::open_regular(path, true)?))

@@ -76,12 +76,12 @@ impl Segment {
         Segment { number, file, packed: None }
     }
 
-    /// How the segment begins; of a packed one, whether its tables are whole too. Its records can
-    /// be read whatever that is.
+    /// How the segment begins; of a packed one, whether its own header and its tables are whole.
+    /// Its records can be read whatever that is.
     pub(super) fn head(&self) -> io::Result<Head> {
         let mut head = [0; SEGMENT_HEADER as usize];
-        if self.packed.as_ref().is_some_and(|packed| !packed.is_whole()) {
-            return Ok(Head::Damaged);
+        if let Some(packed) = &self.packed {
+            return Ok(if packed.is_whole() { Head::Whole } else { Head::Damaged });
         }
         if !self.read(&mut head, 0)? {
             return Ok(Head::Short);
