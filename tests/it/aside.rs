@@ -22,8 +22,8 @@ use super::support::wait_for;
 /// The first byte of a submission of the next version.
 const NEWER: u8 = 3;
 
-/// Records that take several lives to apply, a life in time of the processor, so that it is one on a
-/// busy host too, and how many lives there are at most.
+/// Records that take several lives to apply, a life in time of the processor, so that it is one on
+/// a busy host too, and how many lives there are at most.
 const RECORDS: usize = 6_000;
 const LIFE: Duration = Duration::from_millis(600);
 const LIVES_MAX: usize = 40;

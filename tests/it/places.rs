@@ -16,8 +16,8 @@ use super::support::wait_for;
 
 const PLACES: usize = 16;
 
-/// Places that are trickled for, by how many, and how long one waits for its next byte, or before it
-/// comes again.
+/// Places that are trickled for, by how many, and how long one waits for its next byte, or before
+/// it comes again.
 const TRICKLED: usize = 100;
 const TRICKLING: usize = 140;
 const RETURN: Duration = Duration::from_millis(50);
@@ -56,8 +56,8 @@ fn flood(to: SocketAddr, opened: &AtomicU64, end: &AtomicBool) {
     }
 }
 
-/// Sends a head a byte at a time and never ends it, until the connection is cut; then again, until it
-/// is told to end.
+/// Sends a head a byte at a time and never ends it, until the connection is cut; then again, until
+/// it is told to end.
 fn trickle(to: SocketAddr, cut: &AtomicU64, end: &AtomicBool) {
     let head = b"POST /hooks/test HTTP/1.1\r\nhost: x\r\nx-filler: ";
     while !end.load(Ordering::Relaxed) {

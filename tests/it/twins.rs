@@ -61,8 +61,8 @@ fn a_telling_by_the_other_way_is_the_event_it_is_near_to() {
 }
 
 /// Two real events two seconds apart, and one polled copy between them: two events, if both were
-/// told before the copy, else one. It is the limit that docs/knownissues.md states: an event is kept
-/// under one time, so that its second telling cannot be told from another event beside it.
+/// told before the copy, else one. It is the limit that docs/knownissues.md states: an event is
+/// kept under one time, so that its second telling cannot be told from another event beside it.
 #[test]
 fn of_two_events_and_a_copy_between_them_one_is_lost_where_the_copy_is_not_the_last() {
     use Origin::{Poll, Webhook};
