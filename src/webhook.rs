@@ -179,7 +179,7 @@ impl Webhooks {
         self.find(source).map_or((0, None), |hook| hook.skipped.so_far())
     }
 
-    /// Whether a notification with that head can be authentic. `peer` is for the log.
+    /// Whether a notification with that head can be authentic, and be taken. `peer` is for the log.
     ///
     /// # Errors
     /// How it is answered if not; its body need not be read.
@@ -195,7 +195,10 @@ impl Webhooks {
         let now = clock::now();
         let verify = |check: &Check| check.verify_head(headers, query, now);
         match webhook.checks.iter().try_for_each(verify) {
-            Ok(()) => Ok(Admission::Notification),
+            Ok(()) => match self.ingest.keeps_up() {
+                Ok(()) => Ok(Admission::Notification),
+                Err(refused) => Err(self.refuse(hook, &refused, started, peer)),
+            },
             Err(_) if webhook.provider.has_probes() => Ok(Admission::Probe),
             Err(refusal) => {
                 self.refusals.note(webhook.source.as_str(), &peer, &refusal);
@@ -323,12 +326,23 @@ impl Webhooks {
             },
             Taken::Refused(refused) => refused,
         };
-        self.refusals.note(webhook.source.as_str(), &peer, &refused);
-        meter.refused(&refused, started.elapsed());
+        self.refuse(hook, &refused, started, peer)
+    }
+
+    /// Tells that a notification is not taken, and how it is answered.
+    fn refuse(
+        &self,
+        hook: &Hook,
+        refused: &Refused,
+        started: Instant,
+        peer: impl Display,
+    ) -> Answer {
+        self.refusals.note(hook.settings.source.as_str(), &peer, refused);
+        hook.meter.refused(refused, started.elapsed());
         match refused {
             Refused::TooLarge => Answer::TooLarge,
             Refused::Full { retry_after } | Refused::Unwritable { retry_after, .. } => {
-                Answer::Later(retry_after)
+                Answer::Later(*retry_after)
             }
             Refused::Stopping => Answer::Later(TRY_AGAIN),
         }

@@ -353,9 +353,7 @@ impl Ingest {
         if self.shared.stopping.load(Ordering::Acquire) {
             return Err(Refused::Stopping);
         }
-        if self.shared.lag.load(Ordering::Relaxed) > LAG_BYTES_MAX {
-            return Err(FULL);
-        }
+        self.keeps_up()?;
         if payload.len() > PAYLOAD_MAX {
             return Err(Refused::TooLarge);
         }
@@ -369,6 +367,15 @@ impl Ingest {
             mpsc::error::TrySendError::Closed(_) => Refused::Stopping,
         })?;
         Ok(Handed(answer))
+    }
+
+    /// Whether the store keeps up: else nothing more is taken, and need not be received.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn keeps_up(&self) -> Result<(), Refused> {
+        let lags = self.shared.lag.load(Ordering::Relaxed) > LAG_BYTES_MAX;
+        if lags { Err(FULL) } else { Ok(()) }
     }
 
     /// The room for all that is received and not yet durable.
