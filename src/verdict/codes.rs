@@ -38,6 +38,8 @@ pub enum Weight {
     Weak,
     /// Words rarely contradict it.
     Strong,
+    /// No words contradict that the sender is to blame; they may say for what.
+    Blame,
     /// No words contradict it.
     Final,
 }

@@ -4,7 +4,9 @@
 //! 1. what the provider knows itself: its DNS, its queue, its own refusals;
 //! 2. a bin into which the provider has sorted the reply, where that names the cause; but where
 //!    the reply clearly says otherwise, no bin holds against the recipient;
-//! 3. codes of the sender's address and of its proofs; 4. words of the reply that name the cause;
+//! 3. codes of the sender's address and of its proofs, whatever the words say, and codes of its
+//!    login (530, 534, 535, 538; X.7.8, X.7.11, X.7.12), where words may only tell for what else it
+//!    is to blame; 4. words of the reply that name the cause;
 //! 5. an enhanced code that is strong by itself (RFC 3463, IANA's registry), the most exact one;
 //!    but where it calls the address dead and a hint at something else is nearly all that is said,
 //!    the hint;
@@ -125,6 +127,8 @@ impl Rulebook {
         let transient = reply.is_transient(reading);
         let passing = transient || reading.ends_transient() || reading.says_later();
         let code = self.best_code(&codes);
+        let smtp = reply.smtp.or(reading.replies.first().copied());
+        let login = self.of_the_login(smtp, code, transient || reading.says_later());
         if let Told::Sorts(class) = told
             && class != Class::Unexplained
         {
@@ -132,9 +136,9 @@ impl Rulebook {
                 |least| code.filter(|(_, row)| row.weight >= least).map(|(_, row)| row.class);
             let worded = clear.map(|found| found.class(passing));
             let hinted = word.as_ref().map(|found| found.class(passing));
-            let smtp = reply.smtp.or(reading.replies.first().copied());
             let aside = || self.of_the_letter_or_room(smtp, code);
-            let said = coded(Weight::Final).or(worded).or(coded(Weight::Strong));
+            let blamed = login.as_ref().map(|judgement| judgement.class);
+            let said = coded(Weight::Final).or(blamed).or(worded).or(coded(Weight::Strong));
             let said = said.or_else(|| aside().filter(|_| !hinted.is_some_and(is_dead)));
             let contradicts = match (class.fault(), said.map(Class::fault)) {
                 (Fault::Recipient, Some(Fault::Sender | Fault::Passing)) => true,
@@ -148,6 +152,11 @@ impl Rulebook {
         }
         if let Some(code) = code.filter(|code| code.1.weight == Weight::Final) {
             return Judgement::by_code(code, transient || reading.says_later());
+        }
+        let is_sender = |found: &&Found<'_>| found.class(passing).fault() == Fault::Sender;
+        if let Some(judgement) = login {
+            let said = clear.filter(is_sender).map(|found| Judgement::by(found, passing));
+            return said.unwrap_or(judgement);
         }
         if let Some(found) = clear {
             return Judgement::by(found, passing);
@@ -168,6 +177,20 @@ impl Rulebook {
             return Judgement::by_code(code, transient || reading.says_later());
         }
         self.judge_by_reply(reply, &reading.replies, told)
+    }
+
+    /// What codes say of the sender's own login (RFC 4954): no account that is unknown or shut then
+    /// is the recipient's.
+    fn of_the_login(
+        &self,
+        smtp: Option<u16>,
+        code: Option<(Enhanced, &CodeRow)>,
+        passing: bool,
+    ) -> Option<Judgement> {
+        let row = || self.reply(smtp?).filter(|row| row.weight == Weight::Blame);
+        let code = code.filter(|(_, row)| row.weight == Weight::Blame);
+        code.map(|code| Judgement::by_code(code, passing))
+            .or_else(|| row().map(Judgement::by_reply))
     }
 
     /// What codes say that are too weak to speak for themselves, and that no dead address has:
@@ -194,7 +217,7 @@ impl Rulebook {
             (Told::Alone(class), _) if is_alone && !passing || class.fault() == Fault::Sender => {
                 Judgement::of_provider(class)
             }
-            (_, Some(row)) => Judgement::new(row.class, "replies", row.code.clone(), &row.source),
+            (_, Some(row)) => Judgement::by_reply(row),
             (_, None) => Judgement::new(Class::Unexplained, "", String::new(), ""),
         }
     }
@@ -262,6 +285,10 @@ impl Judgement {
     fn by(found: &Found<'_>, passing: bool) -> Judgement {
         let rule = found.rule;
         Judgement::new(found.class(passing), rule.family, found.evidence(), &rule.source)
+    }
+
+    fn by_reply(row: &CodeRow) -> Judgement {
+        Judgement::new(row.class, "replies", row.code.clone(), &row.source)
     }
 
     fn by_code((code, row): (Enhanced, &CodeRow), passing: bool) -> Judgement {

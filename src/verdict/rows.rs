@@ -149,6 +149,7 @@ pub(super) fn code_rows<C>(
     let class = Class::parse(&row.class).ok_or_else(|| format!("no class {:?}", row.class))?;
     let weight = match row.weight.as_str() {
         "final" => Weight::Final,
+        "blame" => Weight::Blame,
         "strong" => Weight::Strong,
         "weak" => Weight::Weak,
         "none" => Weight::None,

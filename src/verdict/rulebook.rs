@@ -413,6 +413,7 @@ impl Rule {
         (!self.whole || hit.start == from && hit.end == text.words.len())
             && (!self.named || is_first && before.mailbox)
             && (!hit.parted || self.whole)
+            && !((self.named || hit.end > hit.start + 1) && text.describes(hit.end - 1))
     }
 
     fn holds(&self, known: &Known<'_>) -> bool {

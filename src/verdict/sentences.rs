@@ -1,6 +1,6 @@
 //! The words of a text with its sentences: what parts words, and what is said by the way.
 
-use super::text::{END, MAILBOX, is_mark};
+use super::text::{CUT, END, MAILBOX, PAUSE, is_mark};
 
 /// Words that name the sender or the message: who blames them means this very message.
 const ADDRESSED: &[&str] =
@@ -38,6 +38,15 @@ const ASIDE: &[&str] = &[
     "would",
 ];
 
+/// Adjectives that say of a mailbox that it is none, and of many other things that they are none.
+const ADJECTIVES: &[&str] = &["invalid", "unknown", "unrecognised", "unrecognized"];
+
+/// Words that an adjective does not describe.
+const LINKS: &[&str] = &[
+    "and", "any", "as", "at", "because", "but", "by", "due", "for", "from", "here", "in",
+    "locally", "on", "or", "please", "since", "so", "to", "try", "with", "within",
+];
+
 /// What stands in front of a word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Break {
@@ -47,6 +56,8 @@ pub(super) struct Break {
     pub(super) pauses: bool,
     /// A mailbox that was cut out.
     pub(super) mailbox: bool,
+    /// A host that was cut out, and a reply code behind it: another one speaks.
+    pub(super) cut: bool,
     /// How many sentences have ended before the word.
     sentence: u32,
 }
@@ -73,8 +84,9 @@ impl<'t> Words<'t> {
             }
             let mark = word.chars().next();
             before.mailbox |= mark == Some(MAILBOX);
+            before.cut |= mark == Some(CUT);
             before.ends |= mark == Some(END);
-            before.pauses |= mark != Some(MAILBOX);
+            before.pauses |= matches!(mark, Some(END | PAUSE));
         }
         read
     }
@@ -82,6 +94,19 @@ impl<'t> Words<'t> {
     /// Whether a sentence ends between one word and a later one.
     pub(super) fn parts(&self, first: usize, later: usize) -> bool {
         self.breaks[first].sentence != self.breaks[later].sentence
+    }
+
+    /// Whether the word `at` stands by itself before another, and describes that one: in
+    /// "user@example.com: unknown error" nobody is unknown.
+    pub(super) fn describes(&self, at: usize) -> bool {
+        let parted = |at: usize| {
+            let before = self.breaks[at];
+            before.ends || before.pauses || before.mailbox || before.cut
+        };
+        let next = self.words.get(at + 1).filter(|_| !parted(at + 1));
+        ADJECTIVES.contains(&self.words[at])
+            && parted(at)
+            && next.is_some_and(|next| !LINKS.contains(next))
     }
 
     /// Whether what the sentence about the word `at` says is said of this very message.

@@ -4,6 +4,8 @@
 //! no address and no host can change a verdict. Case, punctuation and line breaks go as well; but
 //! where a sentence ends, or a comma or colon stands, a mark is kept.
 
+use std::borrow::Cow;
+
 use super::codes::Enhanced;
 use super::fill::{long_form, says_nothing};
 
@@ -16,6 +18,10 @@ pub struct Reading {
     pub replies: Vec<u16>,
     /// Enhanced codes, in order.
     pub codes: Vec<Enhanced>,
+    /// A host was cut out behind the last word.
+    after_host: bool,
+    /// The last reply code was one of a line that another one follows: `550-`.
+    goes_on: bool,
 }
 
 /// A sentence ends here.
@@ -24,6 +30,8 @@ pub(super) const END: char = '.';
 pub(super) const PAUSE: char = ',';
 /// A mailbox was cut out here.
 pub(super) const MAILBOX: char = '@';
+/// A host was cut out here, and a reply code stands behind it: another one speaks.
+pub(super) const CUT: char = '|';
 
 /// Longest text that is read, in bytes; what is behind it is not looked at.
 const TEXT_MAX: usize = 8 << 10;
@@ -52,7 +60,8 @@ impl Reading {
         while !text.is_char_boundary(end) {
             end -= 1;
         }
-        let mut rest = text[..end].trim_start();
+        let spaced = without_underscores(&text[..end]);
+        let mut rest = spaced.trim_start();
         // What a DSN has before a reply (RFC 3464, section 2.3.6).
         if rest.get(..5).is_some_and(|kind| kind.eq_ignore_ascii_case("smtp;")) {
             rest = &rest[5..];
@@ -63,7 +72,7 @@ impl Reading {
             let (token, behind) = rest.split_at(echo.unwrap_or_else(|| token_length(rest)));
             match echo {
                 Some(_) if token.contains('@') => reading.mark(MAILBOX),
-                Some(_) => (),
+                Some(_) => reading.after_host = true,
                 None => reading.part(token, behind),
             }
             rest = behind;
@@ -138,7 +147,11 @@ impl Reading {
         }
         // `550-5.1.1`, and the codes of a reply that another one quotes: `550-'5.1.1`.
         if let Some((reply, rest)) = leading_reply(bare) {
+            if self.after_host && !(self.goes_on && self.replies.last() == Some(&reply)) {
+                self.mark(CUT);
+            }
             self.replies.push(reply);
+            self.goes_on = rest.starts_with('-');
             let rest = rest.trim_start_matches(|c: char| !c.is_alphanumeric());
             if !rest.is_empty() {
                 self.token(rest);
@@ -157,8 +170,9 @@ impl Reading {
             return;
         }
         if is_echo(bare) {
-            if bare.contains('@') {
-                self.mark(MAILBOX);
+            match bare.contains('@') {
+                true => self.mark(MAILBOX),
+                false => self.after_host = true,
             }
             return;
         }
@@ -234,8 +248,35 @@ impl Reading {
             self.words.replace_range(start - 2.., "email");
         }
         self.words.push(' ');
+        self.after_host = false;
         self.words.len()
     }
+}
+
+/// A text in which qmail has written `_` for spaces and `/` for the ends of lines, as it does in
+/// its log, with those again (qmail-send.c, report).
+fn without_underscores(text: &str) -> Cow<'_, str> {
+    let is_logged =
+        |token: &str| token.ends_with('/') && token.matches('_').count() > 1 && !is_link(token);
+    if !text.split_whitespace().any(is_logged) {
+        return Cow::Borrowed(text);
+    }
+    let mut before = ' ';
+    let spaced = text.char_indices().map(|(at, c)| {
+        let line = || text[at + 1..].chars().next().is_none_or(|c| c.is_uppercase());
+        let spaced = match c {
+            '_' => ' ',
+            '/' if !matches!(before, '/' | ':') && line() => '\n',
+            c => c,
+        };
+        before = c;
+        spaced
+    });
+    Cow::Owned(spaced.collect())
+}
+
+fn is_link(token: &str) -> bool {
+    token.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("http"))
 }
 
 /// What the marks at the end of a token say, in front of the text behind it.
@@ -253,7 +294,7 @@ fn mark_behind(token: &str, behind: &str) -> Option<char> {
 
 /// Whether this is no word but a mark between words.
 pub(super) fn is_mark(word: &str) -> bool {
-    matches!(word, "." | "," | "@")
+    matches!(word, "." | "," | "@" | "|")
 }
 
 fn ends_sentence(c: char) -> bool {

@@ -237,6 +237,9 @@ impl Trie {
             let hit = |piece: &usize, end| Hit { piece: *piece, start, end, parted };
             hits.extend(here.ends.iter().map(|piece| hit(piece, at)));
             let Some(word) = text.words.get(at) else { continue };
+            if text.breaks[at].cut && at > start {
+                continue;
+            }
             if text.breaks[at].ends && !over {
                 let next = self.edges.get(&Edge::End.from(node));
                 open.extend(next.map(|next| Way { node: *next, at, parted: false, over: true }));
