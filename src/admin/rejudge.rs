@@ -47,6 +47,8 @@ struct Run {
     corrected: u64,
     /// How many of the changes are held back with a mass.
     held: u64,
+    /// The exports, and how many addresses leave each.
+    leaving: Vec<(String, Filter, u64)>,
 }
 
 impl Admin {
@@ -77,6 +79,8 @@ impl Run {
         let end = admin.reader.totals()?.applied;
         let (waiting, rows) = (Vec::new(), Vec::new());
         let (addresses, changed, corrected, held) = (0, 0, 0, 0);
+        let exports = admin.exports.filters().into_iter();
+        let leaving = exports.map(|(name, filter)| (name, filter, 0)).collect();
         Ok(Run {
             admin,
             to,
@@ -92,6 +96,7 @@ impl Run {
             changed,
             corrected,
             held,
+            leaving,
         })
     }
 
@@ -120,6 +125,8 @@ impl Run {
             }
         }
         self.flush(None)?;
+        let leaving = self.leaving.iter().filter(|(_, _, rows)| *rows > 0);
+        let leaving = leaving.map(|(export, _, rows)| json!({ "export": export, "rows": rows }));
         let summary = json!({
             "found": "summary",
             "addresses": self.addresses,
@@ -127,7 +134,8 @@ impl Run {
             "corrected": self.corrected,
             "held": self.held,
             "applied": self.apply,
-            "from": from.to_string(),
+            "leaving": leaving.collect::<Vec<_>>(),
+            "read_from": from.to_string(),
             "resumed": left.is_some(),
         });
         self.send(Reply::Row { row: summary })
@@ -147,6 +155,7 @@ impl Run {
         let mut scopes: Vec<Scope> = told.iter().map(|told| told.event.scope.clone()).collect();
         scopes.sort();
         scopes.dedup();
+        let mut after = known.clone();
         for scope in scopes {
             let standing = known.get(&scope).cloned().unwrap_or_default();
             let correction = Correction::of(&standing, address.key(), &scope, &told);
@@ -155,11 +164,33 @@ impl Run {
             correction.apply(&mut corrected);
             self.corrected += 1;
             self.row(address, &scope, (&standing, &corrected), &told);
+            after.insert(scope, corrected);
             if self.apply {
                 self.waiting.push(correction_element(&correction));
             }
         }
+        self.count_leaving(address, &known, &after);
         Ok(())
+    }
+
+    /// Counts the exports that have an address now and will not.
+    fn count_leaving(
+        &mut self,
+        address: &Address,
+        before: &BTreeMap<Scope, Standing>,
+        after: &BTreeMap<Scope, Standing>,
+    ) {
+        if before == after {
+            return;
+        }
+        let (rules, now) = (&self.admin.rules, self.now);
+        for (_, filter, leaving) in &mut self.leaving {
+            let has = |standings: &BTreeMap<Scope, Standing>| {
+                let mut each = standings.iter();
+                each.any(|(scope, of)| rules.judge(address.key(), of, scope, filter, now).is_some())
+            };
+            *leaving += u64::from(has(before) && !has(after));
+        }
     }
 
     /// Tells what becomes of a verdict, where anything does.

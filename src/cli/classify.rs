@@ -13,6 +13,7 @@ use super::configuration;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::table::{Column, Table};
+use crate::model::SourceName;
 use crate::verdict::own::{self, OwnRow, Teller};
 use crate::verdict::{Enhanced, Reply, Rulebook};
 
@@ -28,9 +29,12 @@ pub(super) struct Arguments {
     /// The provider that passed it on, such as `sendgrid`
     #[arg(long, add = completions::providers())]
     provider: Option<String>,
+    /// The source that was told, one of the configuration: its own rows hold, and its provider's
+    #[arg(long, value_name = "NAME", add = completions::sources())]
+    source: Option<String>,
     /// The provider's own word for the failure, such as `invalid address`, or what `events` shows
     /// as `provider_kind`, such as `Bounce/Permanent/NoEmail`
-    #[arg(long, requires = "provider")]
+    #[arg(long)]
     provider_kind: Option<String>,
     /// The SMTP reply code
     #[arg(long, value_name = "CODE", value_parser = clap::value_parser!(u16).range(200..600))]
@@ -53,10 +57,15 @@ const COLUMNS: &[Column] = &[
 
 impl Arguments {
     /// Judges and prints.
-    pub(super) fn run(self, context: &mut Context) -> Outcome {
+    pub(super) fn run(mut self, context: &mut Context) -> Outcome {
         let book = Rulebook::built_in().map_err(|error| Failure::Failed(error.to_string()))?;
         self.check_provider(&book)?;
-        let rules = Rules { book, own: own_rows(context.config.as_deref())? };
+        let (own, source) = self.own_rows(context.config.as_deref())?;
+        if self.provider_kind.is_some() && self.provider.is_none() {
+            let why = "--provider-kind needs --provider, or --source, to tell whose word it is";
+            return Err(Failure::Usage(why.to_owned()));
+        }
+        let rules = Rules { book, own, source };
         let mut table = Table::new(COLUMNS);
         let nothing =
             self.text.is_empty() && self.smtp_code.is_none() && self.enhanced_code.is_none();
@@ -85,6 +94,28 @@ impl Arguments {
         }
         table.end(&mut context.out)?;
         Ok(0)
+    }
+
+    /// The rows of the file that is named; else those of the usual one, if it is there and can be
+    /// read. With `--source`, it must be, and its provider is meant unless another is named.
+    fn own_rows(
+        &mut self,
+        file: Option<&Path>,
+    ) -> Result<(Vec<OwnRow>, Option<SourceName>), Failure> {
+        let is_needed = file.is_some() || self.source.is_some();
+        let config = match configuration::load_for_a_look(&configuration::file(file)) {
+            Ok(config) => config,
+            Err(problems) if is_needed => {
+                return Err(Failure::Configuration(problems.to_string()));
+            }
+            Err(_) => return Ok((Vec::new(), None)),
+        };
+        let own = config.reading.judge.own;
+        let Some(name) = &self.source else { return Ok((own, None)) };
+        let named = config.sources.into_iter().find(|source| source.name.as_str() == name);
+        let source = named.ok_or_else(|| Failure::Usage(format!("no source {name:?}")))?;
+        self.provider.get_or_insert_with(|| source.provider.name().to_owned());
+        Ok((own, Some(source.name)))
     }
 
     fn show(&self, context: &mut Context, table: &mut Table, row: &Value) -> Result<(), Failure> {
@@ -125,7 +156,7 @@ impl Arguments {
 
     fn row(&self, rules: &Rules, smtp: Option<u16>, enhanced: Option<&str>, text: &str) -> Value {
         let reply = Reply { smtp, enhanced, text };
-        let teller = Teller { provider: self.provider.as_deref(), source: None };
+        let teller = Teller { provider: self.provider.as_deref(), source: rules.source.as_ref() };
         let (judgement, kind) = own::judge(&rules.own, teller, &reply).unwrap_or_else(|| {
             let provider = teller.provider.unwrap_or_default();
             let kind = self.provider_kind.as_deref().unwrap_or_default();
@@ -152,6 +183,8 @@ struct Rules {
     book: Rulebook,
     /// The administrator's own rows, which come first.
     own: Vec<OwnRow>,
+    /// The source whose rows hold too.
+    source: Option<SourceName>,
 }
 
 /// A line of standard input, as far as it is read.
@@ -205,13 +238,4 @@ fn enhanced(text: &str) -> Result<String, String> {
     let text = text.trim();
     let known = Enhanced::parse(text).map(|_| text.to_owned());
     known.ok_or_else(|| "write three numbers, the first of them 2, 4 or 5, as in 5.1.1".to_owned())
-}
-
-/// The rows of the file that is named; else those of the usual one, if it is there and can be read.
-fn own_rows(named: Option<&Path>) -> Result<Vec<OwnRow>, Failure> {
-    match configuration::load_for_a_look(&configuration::file(named)) {
-        Ok(config) => Ok(config.reading.judge.own),
-        Err(problems) if named.is_some() => Err(Failure::Configuration(problems.to_string())),
-        Err(_) => Ok(Vec::new()),
-    }
 }

@@ -42,6 +42,9 @@ const LIFTS: &[Column] = &[
 const SOFT_BOUNCES: &[Column] =
     &[Column::Field("SOFT BOUNCE AT", "at"), Column::Field("SOURCE", "source")];
 
+const UNEXPLAINED: &[Column] =
+    &[Column::Field("REFUSED AT", "at"), Column::Field("SOURCE", "source")];
+
 const LATE: &[Column] = &[
     Column::Field("KIND", "kind"),
     Column::Field("SOURCE", "source"),
@@ -168,5 +171,7 @@ fn print_scope(out: &mut Output, scope: &Value) -> Result<(), Failure> {
     }
     section(out, &format!("{name}: grounds"), FINDINGS, row::list(scope, "findings"))?;
     section(out, &format!("{name}: lifts"), LIFTS, row::list(scope, "lifts"))?;
-    section(out, &format!("{name}: soft bounces that count"), SOFT_BOUNCES, bounces)
+    section(out, &format!("{name}: soft bounces that count"), SOFT_BOUNCES, bounces)?;
+    let unexplained = row::list(scope, "unexplained");
+    section(out, &format!("{name}: refusals that nothing explains"), UNEXPLAINED, unexplained)
 }

@@ -46,11 +46,24 @@ fn summary(row: &Value) -> String {
     let end = match (row::is(row, "applied"), &*corrected) {
         (_, "0") => "",
         (true, _) => "; it is done",
-        (false, _) => "; nothing was changed: --apply makes it so",
+        (false, _) => {
+            "; nothing was changed: --apply makes it so, and [hold] decides then what it holds back"
+        }
     };
     let held = match &*count("held") {
         "0" => String::new(),
         held => format!("; held back with a mass: {held}, see `suppressd held`"),
+    };
+    let leaving = row::list(row, "leaving")
+        .iter()
+        .map(|of| format!("{} leave export {}", row::text(of, "rows"), row::text(of, "export")));
+    let leaving: Vec<String> = leaving.collect();
+    let leaving = match (leaving.is_empty(), row::is(row, "applied")) {
+        (true, _) => String::new(),
+        (false, true) => format!("; {}", leaving.join(", ")),
+        (false, false) => {
+            format!("; {}, and max_shrink would not hold them back", leaving.join(", "))
+        }
     };
     let rest = match row::is(row, "resumed") {
         true => "going on where a run was broken off, so of the rest only: ",
@@ -58,7 +71,7 @@ fn summary(row: &Value) -> String {
     };
     format!(
         "{rest}{addresses} addresses that have failed: {changed} verdicts change, in {corrected} \
-         facts read otherwise{end}{held}"
+         facts read otherwise{end}{held}{leaving}"
     )
 }
 
@@ -73,8 +86,13 @@ mod tests {
         let row = json!({"found": "summary", "addresses": 9, "changed": 2, "corrected": 3,
             "applied": false});
         let line = "9 addresses that have failed: 2 verdicts change, in 3 facts read otherwise; \
-                    nothing was changed: --apply makes it so";
+                    nothing was changed: --apply makes it so, and [hold] decides then what it \
+                    holds back";
         assert_eq!(summary(&row), line);
+        let row = json!({"addresses": 9, "changed": 2, "corrected": 3, "applied": false,
+            "leaving": [{"export": "postfix", "rows": 2}]});
+        let end = "; 2 leave export postfix, and max_shrink would not hold them back";
+        assert!(summary(&row).ends_with(end), "{}", summary(&row));
         let row = json!({"addresses": 9, "changed": 2, "corrected": 3, "applied": true, "held": 1});
         let end = "it is done; held back with a mass: 1, see `suppressd held`";
         assert!(summary(&row).ends_with(end), "{}", summary(&row));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::EVER;
 use super::near::nearest;
 use super::section::{Field, Section, shown};
-use crate::model::{Class, EventKind, Never, SourceName, TALLY_MAX, Term};
+use crate::model::{Class, EventKind, Fault, Never, SourceName, TALLY_MAX, Term};
 use crate::provider::{self, Judge};
 use crate::rules::{Rules, Threshold};
 use crate::units;
@@ -116,19 +116,32 @@ fn reply(section: &Section<'_>, number: usize, names: &BTreeSet<SourceName>) -> 
     if section.has_problems() {
         return None;
     }
+    let meaning = meaning?;
+    let is_code_alone = code.is_some() && words.is_none() && enhanced.is_none();
+    if is_code_alone && meaning.class.fault() == Fault::Recipient {
+        let hint = "give it a text or an enhanced code, unless no server says it of anything else";
+        section.warn("code", "alone calls every address dead that is refused so", hint);
+    }
     Some(OwnRow {
         words,
         code: code.and_then(|code| u16::try_from(code).ok()),
         enhanced,
         provider: of.map(str::to_owned),
         source,
-        ..meaning?
+        ..meaning
     })
 }
 
+/// Shortest text that tells one reply from another, in signs of an alphabet.
+const TEXT_MIN: usize = 3;
+
 /// The words of a `text`.
 fn words_of(field: &Field<'_>) -> Option<Words> {
-    field.text().map(Words::text).and_then(|words| telling(field, words))
+    let words = field.text().map(Words::text).and_then(|words| telling(field, words))?;
+    if words.as_str().is_ascii() && words.as_str().len() < TEXT_MIN {
+        field.warn("stands in nearly every reply", "give it words that only such a reply has");
+    }
+    Some(words)
 }
 
 /// Words that tell a reply from another.

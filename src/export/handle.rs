@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Settings;
 use super::write::World;
-use crate::model::Time;
+use crate::model::{Filter, Time};
 
 /// How an export stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -87,6 +87,12 @@ pub enum WriteError {
 }
 
 impl Exports {
+    /// The name of each export, and which suppressions it takes.
+    pub fn filters(&self) -> Vec<(String, Filter)> {
+        let of = |entry: &Arc<Entry>| (entry.settings.name.clone(), entry.settings.filter.clone());
+        self.list.iter().map(of).collect()
+    }
+
     /// How each export stands, in the order of the configuration.
     pub fn statuses(&self) -> Vec<Status> {
         self.list.iter().map(|entry| entry.status.borrow().clone()).collect()

@@ -90,6 +90,8 @@ const OPEN_ADMIN: &str = "[admin]\nlisten = \"unix:DIR/admin.sock\"\nmode = \"06
 /// The same, behind the whole file.
 const ADDED: &[Case] = &[
     ("DIR/state/export/x\"", "DIR/exprot/x\"", 0, "DIR/exprot\" is no directory"),
+    ("DIR/state/export/x\"", CODE_ALONE, 0, "rules.reply[1].code: alone calls every address dead"),
+    ("DIR/state/export/x\"", ONE_LETTER, 0, "rules.reply[1].text: stands in nearly every reply"),
     ("DIR/state/export/x\"", "DIR/state/x\"", 0, "is among the store's own directories"),
     ("DIR/state/export/x\"", "/etc/passwd/x\"", 78, "\"/etc/passwd\" is a file"),
     ("DIR/state/export/x\"", OPEN_LOOKUP, 0, "config.toml:18: warning: lookup[1].listen: 0.0.0.0:"),
@@ -108,6 +110,10 @@ const ADDED: &[Case] = &[
         "is one text with blanks",
     ),
 ];
+
+const CODE_ALONE: &str =
+    "DIR/state/export/x\"\n[[rules.reply]]\ncode = 550\nclass = \"no_mailbox\"";
+const ONE_LETTER: &str = "DIR/state/export/x\"\n[[rules.reply]]\ntext = \"e\"\nclass = \"full\"";
 
 const OPEN_LOOKUP: &str =
     "DIR/state/export/x\"\n[[lookup]]\nprotocol = \"socketmap\"\nlisten = \"0.0.0.0:10031\"";

@@ -8,7 +8,7 @@ use suppressd::provider::ALL;
 use suppressd::verdict::{Reply, Rulebook};
 
 use crate::providers::{fixture_rows, payloads};
-use crate::support::daemon::PROGRAM;
+use crate::support::daemon::{Home, PROGRAM};
 
 fn classify(arguments: &[&str], input: &[u8]) -> Output {
     let mut command = Command::new(PROGRAM);
@@ -43,6 +43,29 @@ fn a_line_that_cannot_be_read_as_it_is_ends_nothing() {
         "line 5: \"5.7\" is no enhanced code, and does not count",
     ];
     assert_eq!(said.lines().collect::<Vec<_>>(), told);
+}
+
+/// Of a source that is named, the rows hold that are for it, and its provider is meant.
+#[test]
+fn a_source_has_its_rows_and_its_provider() {
+    let rows = "[[rules.reply]]\ntext = \"user unknown\"\nsource = \"test\"\nclass = \"full\"\n\
+                [[rules.reply]]\ntext = \"resting\"\nprovider = \"generic\"\nclass = \"rate\"\n";
+    let home = Home::new(rows);
+    let config = home.config();
+    let file = ["-c", config.to_str().unwrap(), "classify", "--json"];
+    let run = |more: &[&str]| Command::new(PROGRAM).args(file).args(more).output().unwrap();
+    for (more, class) in [
+        (&["--source", "test", "550 user unknown"][..], "full"),
+        (&["550 user unknown"], "no_mailbox"),
+        (&["--source", "test", "550 resting"], "rate"),
+        (&["--source", "test", "--provider", "sendgrid", "550 resting"], "unexplained"),
+    ] {
+        assert_eq!(classes(&run(more)), [class], "{more:?}");
+    }
+    let refused = run(&["--source", "tset", "550 user unknown"]);
+    assert_eq!(refused.status.code(), Some(64));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("no source \"tset\""), "{said}");
 }
 
 #[test]

@@ -96,7 +96,9 @@ fn own_rows_reach_what_is_stored_when_they_are_applied() {
     let why = row.unwrap()["why"].as_str().unwrap().to_owned();
     assert!(why.contains("content by rules.reply[1]"), "{why}");
     assert_eq!(reasons(&daemon), before, "nor does a look");
-    assert_eq!(rejudged(&daemon, &["--apply"]).0, changes);
+    let (applied, summary) = rejudged(&daemon, &["--apply"]);
+    assert_eq!(applied, changes);
+    assert_eq!(summary["leaving"], json!([{ "export": "postfix", "rows": 1 }]));
     assert_eq!(reasons(&daemon), after);
     assert_eq!(rejudged(&daemon, &[]).0, []);
     wait_for("the export", PATIENCE, || {

@@ -137,6 +137,9 @@ fn what_is_suppressed_without_an_explanation_can_be_lifted() {
     assert_eq!(notify(daemon.http, &body.to_string()).status, 200);
     daemon.until_suppressed("odd@x.test");
     assert_eq!(daemon.rows(&["events"])[0]["class"], "unexplained");
+    let said = String::from_utf8(daemon.cli(&["explain", "odd@x.test"]).stdout).unwrap();
+    let refusals = said.split("refusals that nothing explains").nth(1).unwrap();
+    assert!(refusals.contains("2026-06-15T10:32:11Z"), "{said}");
     let (code, rows) = daemon.answer(&["lift", "odd@x.test"]);
     assert_eq!((code, &rows[0]["done"]), (0, &json!(true)), "{}", rows[0]);
     assert_eq!(daemon.looked_up("odd@x.test"), 404);
