@@ -373,11 +373,12 @@ impl<'r> Match<'r> {
 
 impl Found<'_> {
     /// What it means; `passing`: where the server said 4, or that it may be otherwise later. What
-    /// is shut or moved then will be open, or have arrived.
+    /// is shut or moved then will be open, or have arrived, and what nothing explains has failed
+    /// for now.
     pub fn class(&self, passing: bool) -> Class {
         match self.rule.class {
             class if !passing => class,
-            Class::Disabled | Class::Moved => Class::System,
+            Class::Disabled | Class::Moved | Class::Unexplained => Class::System,
             class => self.rule.soft.unwrap_or(class),
         }
     }
@@ -409,7 +410,7 @@ impl Rule {
     /// Whether the phrase may stand there, in what is read from a word on.
     fn fits(&self, hit: &Hit, text: &Words<'_>, from: usize) -> bool {
         let Some(before) = text.breaks.get(hit.start) else { return false };
-        let is_first = hit.start == from || before.ends;
+        let is_first = hit.start == from || before.ends || before.cut;
         (!self.whole || hit.start == from && hit.end == text.words.len())
             && (!self.named || is_first && before.mailbox)
             && (!hit.parted || self.whole)

@@ -258,7 +258,7 @@ impl Reading {
 fn without_underscores(text: &str) -> Cow<'_, str> {
     let is_logged =
         |token: &str| token.ends_with('/') && token.matches('_').count() > 1 && !is_link(token);
-    if !text.split_whitespace().any(is_logged) {
+    if !text.contains('_') || !text.split_whitespace().any(is_logged) {
         return Cow::Borrowed(text);
     }
     let mut before = ' ';
