@@ -128,7 +128,7 @@ impl Rulebook {
         let passing = transient || reading.ends_transient() || reading.says_later();
         let code = self.best_code(&codes);
         let smtp = reply.smtp.or(reading.replies.first().copied());
-        let login = self.of_the_login(smtp, code, transient || reading.says_later());
+        let login = self.of_the_login(smtp, code);
         if let Told::Sorts(class) = told
             && class != Class::Unexplained
         {
@@ -185,12 +185,10 @@ impl Rulebook {
         &self,
         smtp: Option<u16>,
         code: Option<(Enhanced, &CodeRow)>,
-        passing: bool,
     ) -> Option<Judgement> {
         let row = || self.reply(smtp?).filter(|row| row.weight == Weight::Blame);
         let code = code.filter(|(_, row)| row.weight == Weight::Blame);
-        code.map(|code| Judgement::by_code(code, passing))
-            .or_else(|| row().map(Judgement::by_reply))
+        code.map(|code| Judgement::by_code(code, false)).or_else(|| row().map(Judgement::by_reply))
     }
 
     /// What codes say that are too weak to speak for themselves, and that no dead address has:
