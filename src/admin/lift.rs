@@ -23,6 +23,10 @@ const POSTFIX_CACHES: &str = "Postfix may refuse it for a while yet: running smt
     remember what they looked up (`postfix reload` ends that), and reject_unverified_recipient \
     remembers what it probed, for hours; see docs/mta/postfix.md";
 
+/// What to do about a row of which the store knows nothing to lift.
+const HELD_ROW: &str = "to take its row out of an export that holds removals back: \
+    `suppressd add` the address, then `lift` it again";
+
 /// One suppression to lift.
 pub(super) struct Target {
     address: String,
@@ -169,10 +173,16 @@ impl Admin {
         let hint = (!dry_run && self.feeds_postfix()).then_some(POSTFIX_CACHES);
         for target in targets {
             let mut answer = lifted(target, note, dry_run);
-            if let Some(listings) = listings.next() {
+            let listings = listings.next().unwrap_or_default();
+            if !listings.is_empty() {
                 answer["exports"] = exports::rows(&listings).into();
             }
-            answer["hint"] = hint.filter(|_| target.problem.is_none()).into();
+            let is_held = listings.iter().any(|listing| listing.is_held);
+            answer["hint"] = match target.problem {
+                None => hint,
+                Some(_) => is_held.then_some(HELD_ROW),
+            }
+            .into();
             row(to, answer).await?;
         }
         Ok(())

@@ -3,6 +3,9 @@
 //! Counts rows that vanish, whatever comes meanwhile. What it holds back are removals alone.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use super::Rows;
 
 /// Keys of rows, as hashes.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub struct Guard {
     pub explained: Keys,
     /// Whether rows are held back already: then each that nobody can explain is.
     pub held: bool,
+    /// The rows that the last writing held back. They stay, whatever became of the file since.
+    pub kept: Arc<Rows>,
     /// The rows that the file had when it was last ours, if somebody else has written it since.
     pub ours: Option<u64>,
 }
@@ -60,7 +65,14 @@ pub struct Guard {
 impl Guard {
     /// One that knows no reason, and lets so many percent go.
     pub fn new(max_shrink: u8) -> Guard {
-        Guard { max_shrink, force: false, explained: Keys::default(), held: false, ours: None }
+        Guard {
+            max_shrink,
+            force: false,
+            explained: Keys::default(),
+            held: false,
+            kept: Arc::default(),
+            ours: None,
+        }
     }
 
     /// Whether so many rows may vanish of those that are there, for no known reason.

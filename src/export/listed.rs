@@ -34,6 +34,8 @@ pub struct Listing {
     pub listed: Option<bool>,
     /// Whether it is to have it.
     pub wanted: bool,
+    /// Whether it is there only because the guard holds back its removal.
+    pub is_held: bool,
     /// How that comes, in words, with a hint where something is wrong.
     pub detail: String,
     /// Whether nothing is to be waited for: it is as it is to be, or does not become so by itself.
@@ -177,12 +179,15 @@ impl Of<'_> {
             Ok(false) => ("not in the file".to_owned(), true),
             Err(error) => not_yet(&format!("the file cannot be read ({error})"), settings, &status),
         };
+        let listed = listed.ok();
+        let is_stray = listed == Some(true) && !wanted && !settings.format.shares_keys();
         Listing {
             name: settings.name.clone(),
             format: settings.format.name(),
             is_hashed: settings.format.hashes(),
-            listed: listed.ok(),
+            listed,
             wanted,
+            is_held: is_stray && status.held_back.is_some(),
             detail,
             settled,
         }

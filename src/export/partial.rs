@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 
-use super::Settings;
 use super::file::{self, Stamp};
+use super::guard::Keys;
 use super::publish::Outcome;
 use super::rows::Edits;
 use super::scan::{Ends, Found};
 use super::table::{Applied, Kept, Made};
 use super::write::{Job, Written};
+use super::{Rows, Settings};
 use crate::telemetry::export as telemetry;
 
 impl Job {
@@ -34,10 +35,29 @@ impl Job {
             Applied::Another(made) => (made.rows, true, self.put(made).ok_or(None)?),
             Applied::Foreign => return Err(None),
         };
-        // What is held back stays so.
-        let outcome = Outcome { rows, changed, held: 0, partial: true };
+        let held = self.still_held(&edits);
+        let outcome = Outcome { rows, changed, held: held.count() as u64, partial: true };
         let found = Found { ends, ..Found::default() };
-        Ok(Written::new(&self.settings.path, Ok(outcome), found, Some(base)))
+        let written = Written::new(&self.settings.path, Ok(outcome), found, Some(base));
+        Ok(Written { held, ..written })
+    }
+
+    /// The rows that are still held back after these edits: none of which the store tells again, or
+    /// that went for a reason.
+    fn still_held(&self, edits: &Edits) -> Arc<Rows> {
+        let mut told = Keys::default();
+        edits.puts.iter().chain(edits.deletes.iter()).for_each(|row| told.add(row.key));
+        told.sort();
+        if !self.kept.iter().any(|row| told.has(row.key)) {
+            return Arc::clone(&self.kept);
+        }
+        let mut held = Rows::default();
+        let untold = self.kept.iter().filter(|row| !told.has(row.key));
+        untold.for_each(|row| held.add(&[row.key], &[row.value]));
+        if held.count() == 0 {
+            self.note(false);
+        }
+        Arc::new(held)
     }
 
     /// What the store says of these addresses, and when that ends.

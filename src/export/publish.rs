@@ -26,8 +26,14 @@ pub struct Outcome {
     pub(super) partial: bool,
 }
 
-/// What a publication did, and the file for the next change.
-pub(super) type Published = (Outcome, Option<Box<dyn Kept>>);
+/// What a publication did and left.
+pub(super) struct Published {
+    pub(super) outcome: Outcome,
+    /// The rows that are held back.
+    pub(super) held: Rows,
+    /// The file for the next change.
+    pub(super) kept: Option<Box<dyn Kept>>,
+}
 
 /// Why a file was not replaced. It is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -97,7 +103,7 @@ impl<'a> Publication<'a> {
     /// When the file system refuses, or the guard holds back all of it: the file is no table of
     /// ours, and has more in it than could be lost.
     pub fn finish(self, guard: &Guard) -> Result<Outcome, PublishError> {
-        self.finish_and_keep(guard).map(|(outcome, _)| outcome)
+        self.finish_and_keep(guard).map(|published| published.outcome)
     }
 
     /// The same, with the file for the next change.
@@ -105,35 +111,39 @@ impl<'a> Publication<'a> {
         let Publication { settings, kind, making } = self;
         let made = making.finish()?;
         let path = &settings.path;
-        let Some(old) = opened(path)? else { return Ok(place(settings, made, None, 0)?) };
-        let is_same = kind.is_canonical() && has_bytes_of(settings, &old, &made.draft)?;
+        let kept = kept(settings, kind, &made.draft, guard)?;
+        let old = match opened(path)? {
+            None if kept.count() == 0 => return Ok(place(settings, made, None, kept)?),
+            old => old,
+        };
         // Another's file cannot be given away, but it can be replaced.
-        if is_same && fix_attributes(settings, &old).is_ok() {
-            let outcome = Outcome { rows: made.rows, changed: false, held: 0, partial: false };
-            return Ok((outcome, (made.keep)(path)));
+        if kept.count() == 0
+            && is_same(settings, kind, old.as_ref(), &made.draft)?
+            && old.as_ref().is_some_and(|old| fix_attributes(settings, old).is_ok())
+        {
+            return Ok(unchanged(settings, made, kept));
         }
         // What somebody else has put there is no loss; what we had put there would be.
         let is_mended = guard.ours.is_some_and(|ours| guard.allows_numbers(ours, made.rows));
-        if guard.force || is_mended {
-            return Ok(place(settings, made, Some(&old), 0)?);
+        if guard.force || kept.count() == 0 && is_mended {
+            return Ok(place(settings, made, old.as_ref(), Rows::default())?);
         }
-        let Loss { old: before, rows } = loss(settings, kind, &made.draft, &old, guard)?;
+        let Loss { old: before, rows } =
+            loss(settings, kind, &made.draft, old.as_ref(), kept, guard)?;
         let Some(lost) = rows else {
             if guard.allows_numbers(before, made.rows) {
-                return Ok(place(settings, made, Some(&old), 0)?);
+                return Ok(place(settings, made, old.as_ref(), Rows::default())?);
             }
             return Err(PublishError::Shrunk { old: before, new: made.rows });
         };
-        let held = lost.count() as u64;
-        if guard.allows(held, before, made.rows) {
-            return Ok(place(settings, made, Some(&old), 0)?);
+        if guard.allows(lost.count() as u64, before, made.rows) {
+            return Ok(place(settings, made, old.as_ref(), Rows::default())?);
         }
         let union = union(settings, kind, &made.draft, &lost)?;
-        if kind.is_canonical() && has_bytes_of(settings, &old, &union.draft)? {
-            let outcome = Outcome { rows: union.rows, changed: false, held, partial: false };
-            return Ok((outcome, (union.keep)(path)));
+        if is_same(settings, kind, old.as_ref(), &union.draft)? {
+            return Ok(unchanged(settings, union, lost));
         }
-        Ok(place(settings, union, Some(&old), held)?)
+        Ok(place(settings, union, old.as_ref(), lost)?)
     }
 }
 
@@ -142,12 +152,21 @@ fn place(
     settings: &Settings,
     made: Made,
     old: Option<&File>,
-    held: u64,
+    held: Rows,
 ) -> Result<Published, FileError> {
     let Made { draft, rows, keep } = made;
     draft.replace(settings, old)?;
-    let outcome = Outcome { rows, changed: true, held, partial: false };
-    Ok((outcome, keep(&settings.path)))
+    Ok(published(rows, true, held, keep(&settings.path)))
+}
+
+/// Leaves the file, which has the rows of this table.
+fn unchanged(settings: &Settings, made: Made, held: Rows) -> Published {
+    published(made.rows, false, held, (made.keep)(&settings.path))
+}
+
+fn published(rows: u64, changed: bool, held: Rows, kept: Option<Box<dyn Kept>>) -> Published {
+    let outcome = Outcome { rows, changed, held: held.count() as u64, partial: false };
+    Published { outcome, held, kept }
 }
 
 /// The file that is there, if any. What is no file is another's, and stays.
@@ -158,21 +177,39 @@ fn opened(path: &Path) -> Result<Option<File>, FileError> {
     }
 }
 
-/// What would be lost of the old file if the draft took its place.
+/// The rows that were held back already, and that the draft lacks and nobody can explain. The file
+/// may have lost them by another hand.
+fn kept(
+    settings: &Settings,
+    kind: &dyn Kind,
+    draft: &Draft,
+    guard: &Guard,
+) -> Result<Rows, FileError> {
+    let mut kept = Rows::default();
+    if guard.force || guard.kept.count() == 0 {
+        return Ok(kept);
+    }
+    let new = keys(settings, kind, draft)?;
+    let is_gone = |row: &Row<'_>| !new.has(row.key) && !guard.explained.has(row.key);
+    guard.kept.iter().filter(is_gone).for_each(|row| kept.add(&[row.key], &[row.value]));
+    Ok(kept)
+}
+
+/// What would be lost of the old file, and of the rows that are kept, if the draft took its place.
 fn loss(
     settings: &Settings,
     kind: &dyn Kind,
     draft: &Draft,
-    old: &File,
+    old: Option<&File>,
+    kept: Rows,
     guard: &Guard,
 ) -> Result<Loss, FileError> {
-    let (shape, mut new, mut lost) = (settings.format.shape(), Keys::default(), Rows::default());
-    each_row(kind, draft, shape, &mut |row| {
-        new.add(row.key);
-        Ok(())
-    })?;
+    let (mut new, mut lost) = (keys(settings, kind, draft)?, kept);
+    let Some(old) = old else { return Ok(Loss { old: 0, rows: Some(lost) }) };
+    lost.iter().for_each(|row| new.add(row.key));
     new.sort();
-    let listed = kind.rows(old, shape, &mut |row| {
+    let kept = lost.count();
+    let listed = kind.rows(old, settings.format.shape(), &mut |row| {
         if !new.has(row.key) && !guard.explained.has(row.key) {
             lost.add(&[row.key], &[row.value]);
         }
@@ -180,8 +217,23 @@ fn loss(
     });
     match listed.map_err(|e| FileError::new("read", &settings.path, e))? {
         Listed::Table(old) => Ok(Loss { old, rows: Some(lost) }),
-        Listed::Other(old) => Ok(Loss { old, rows: None }),
+        Listed::Other(old) if kept == 0 => Ok(Loss { old, rows: None }),
+        // It was a table of ours, for rows of it are held back.
+        Listed::Other(old) => {
+            lost.truncate(kept);
+            Ok(Loss { old, rows: Some(lost) })
+        }
     }
+}
+
+fn keys(settings: &Settings, kind: &dyn Kind, draft: &Draft) -> Result<Keys, FileError> {
+    let mut keys = Keys::default();
+    each_row(kind, draft, settings.format.shape(), &mut |row| {
+        keys.add(row.key);
+        Ok(())
+    })?;
+    keys.sort();
+    Ok(keys)
 }
 
 /// A table of the draft's rows and of those that are held back.
@@ -232,9 +284,15 @@ pub fn make_if_missing(settings: &Settings) -> Result<(), PublishError> {
     Publication::begin(&settings)?.finish(&Guard::new(0)).map(|_| ())
 }
 
-/// Whether a file has the same bytes as a draft.
-fn has_bytes_of(settings: &Settings, file: &File, draft: &Draft) -> Result<bool, FileError> {
-    same_bytes(file, draft).map_err(|e| FileError::new("read", &settings.path, e))
+/// Whether the file that is there has the bytes of a draft, where that tells of the rows.
+fn is_same(
+    settings: &Settings,
+    kind: &dyn Kind,
+    old: Option<&File>,
+    draft: &Draft,
+) -> Result<bool, FileError> {
+    let Some(old) = old.filter(|_| kind.is_canonical()) else { return Ok(false) };
+    same_bytes(old, draft).map_err(|e| FileError::new("read", &settings.path, e))
 }
 
 fn same_bytes(mut file: &File, draft: &Draft) -> io::Result<bool> {

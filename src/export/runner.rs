@@ -11,7 +11,6 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinError;
 use tokio::time::{Instant, sleep_until};
 
-use super::Settings;
 use super::command::Program;
 use super::due::Due;
 use super::file::{Stamp, modified};
@@ -21,6 +20,7 @@ use super::publish::{Outcome, PublishError, make_if_missing};
 use super::scan::Found;
 use super::table::Kept;
 use super::write::{Job, Source, World, Written};
+use super::{Rows, Settings};
 use crate::clock::{self, Step, Steps};
 use crate::ingest::Running;
 use crate::journal;
@@ -107,6 +107,7 @@ fn start(world: &World, settings: Settings) -> (Entry, Part) {
         made: None,
         by: None,
         held: None,
+        kept: Arc::default(),
         stamp: None,
         watch: Instant::now() + WATCH,
         foreign: None,
@@ -165,6 +166,8 @@ struct Runner {
     /// By which rules it is, but for rows that are held back; unknown before the first writing.
     by: Option<Arc<Rules>>,
     held: Option<Held>,
+    /// The rows whose removal is held back: another hand may take them from the file.
+    kept: Arc<Rows>,
     /// Which version of the file the last writing has left; unknown before the first.
     stamp: Option<Stamp>,
     /// When to look next whether it is still there.
@@ -308,7 +311,7 @@ impl Runner {
             None => self.job(now, &rules, force, Job::whole).await,
         };
         self.due.tried();
-        let Written { result, found, base, stamp, foreign } = match written {
+        let Written { result, found, held, base, stamp, foreign } = match written {
             Ok(written) => written,
             Err(panic) => {
                 self.failed(&panic.to_string());
@@ -321,6 +324,7 @@ impl Runner {
         }
         match result {
             Ok(outcome) => {
+                self.kept = held;
                 if outcome.changed {
                     self.note().await;
                 }
@@ -365,11 +369,11 @@ impl Runner {
     ) -> Result<T, JoinError> {
         let (settings, source) = (Arc::clone(&self.settings), self.world.source.clone());
         let (made, base) = (self.made, self.base.take());
-        let held = self.held.is_some();
+        let (held, kept) = (self.held.is_some(), Arc::clone(&self.kept));
         let left = self.stamp.map(|stamp| (stamp, self.status.borrow().rows));
         let past = self.by.clone().filter(|by| *by != *rules);
         let rules = Arc::clone(rules);
-        let job = Job { rules, past, settings, source, now, made, force, held, left, base };
+        let job = Job { rules, past, settings, source, now, made, force, held, kept, left, base };
         tokio::task::spawn_blocking(move || work(job)).await
     }
 
@@ -401,7 +405,6 @@ impl Runner {
         }
         self.made = Some(now);
         match outcome.held {
-            0 if outcome.partial => {}
             0 => self.held = None,
             rows => {
                 let why = format!("rows would go that nobody can explain: {rows}");
@@ -414,7 +417,8 @@ impl Runner {
     fn hold(&mut self, now: Time, why: String, rows: u64, frozen: bool) {
         let Settings { name, path, .. } = &*self.settings;
         let known = self.held.as_ref();
-        if known.is_none_or(|held| held.why != why) {
+        // Not for each row less.
+        if known.is_none_or(|held| held.rows < rows || held.frozen != frozen) {
             telemetry::held_back(name, path, &why);
         }
         let since = known.map_or_else(|| now.floor_second().to_string(), |held| held.since.clone());
@@ -761,6 +765,79 @@ mod tests {
             assert_eq!((status.rows, status.held_rows), (104, 5), "and after a restart");
             let status = again.exports.write(None, true).await.unwrap().remove(0);
             assert_eq!((status.rows, status.held_back, status.held_rows), (99, None, 0));
+        }
+    }
+
+    /// A row that the store tells again is held back no longer, and a hold without rows is none.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_told_again_is_held_back_no_longer() {
+        for in_map in [false, true] {
+            let adapt = |settings: &mut Settings| {
+                settings.min_interval = Duration::ZERO;
+                if in_map {
+                    map(settings);
+                }
+            };
+            let bench = Bench::start(keys(&["a", "b", "c"]), adapt);
+            bench.generation(1).await;
+            bench.set(keys(&[]));
+            bench.until(|status| status.held_rows == 3).await;
+            let scans = bench.scans();
+            bench.set_of(keys(&["a"]), &["a"]);
+            let status = bench.until(|status| status.held_rows == 2).await;
+            assert!(status.held_back.unwrap().contains(": 2; "), "as many as are held back");
+            bench.set_of(and_lifted(&["a", "b"], &["c"]), &["b", "c"]);
+            let status = bench.until(|status| status.held_back.is_none()).await;
+            assert_eq!((status.rows, status.held_rows, bench.scans()), (2, 0, scans));
+            let Bench { directory, .. } = bench.stop().await;
+            let names = fs::read_dir(directory.path()).unwrap().map(|e| e.unwrap().file_name());
+            assert!(!names.into_iter().any(|name| name.to_string_lossy().contains("-held")));
+        }
+    }
+
+    /// Whatever another hand does to the file, the rows that are held back come back.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_held_back_outlives_the_file() {
+        for in_map in [false, true] {
+            let adapt = |settings: &mut Settings| {
+                settings.min_interval = Duration::ZERO;
+                if in_map {
+                    map(settings);
+                }
+            };
+            let bench = Bench::start(keys(&["a", "b", "c", "d"]), adapt);
+            bench.generation(1).await;
+            bench.set(keys(&["e"]));
+            bench.until(|status| status.held_rows == 4).await;
+            let path = bench.path().with_file_name(if in_map { "f.lmdb" } else { "f" });
+            let good = fs::read(&path).unwrap();
+            let harms: &[&dyn Fn()] = &[
+                &|| fs::remove_file(&path).unwrap(),
+                &|| fs::write(&path, "").unwrap(),
+                &|| fs::write(&path, "somebody else's\n").unwrap(),
+                &|| fs::File::options().write(true).open(&path).unwrap().set_len(20).unwrap(),
+            ];
+            for (index, harm) in harms.iter().enumerate() {
+                harm();
+                let status = bench.generation(index as u64 + 3).await;
+                assert_eq!((status.rows, status.held_rows), (5, 4));
+                assert!(status.foreign.is_some());
+                assert_eq!(fs::read(&path).unwrap().len(), good.len());
+            }
+            fs::remove_file(&path).unwrap();
+            bench.set(and_lifted(&["b", "e"], &["a"]));
+            let status = bench.generation(7).await;
+            assert_eq!((status.rows, status.held_rows), (4, 2), "c and d");
+            let Bench { directory, .. } = bench.stop().await;
+            let again = Bench::start_at(directory, keys(&["b", "e"]), adapt);
+            let status = again.until(|status| status.last_checked.is_some()).await;
+            assert_eq!((status.rows, status.held_rows), (4, 2), "after a restart too");
+            let status = again.exports.write(None, true).await.unwrap().remove(0);
+            assert_eq!((status.rows, status.held_back, status.held_rows), (2, None, 0));
+            fs::remove_file(&path).unwrap();
+            again.until(|status| status.foreign.is_some()).await;
+            let status = again.until(|status| !status.pending).await;
+            assert_eq!((status.rows, status.held_rows), (2, 0), "and no longer than they are held");
         }
     }
 

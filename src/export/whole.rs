@@ -48,6 +48,7 @@ impl Job {
         if let Some((kept, digest)) = self.known() {
             match self.check(digest) {
                 Ok(Some((outcome, found))) => {
+                    self.note(false);
                     return Written::new(&path, Ok(outcome), found, Some(kept));
                 }
                 // Closed before another takes its place.
@@ -61,9 +62,10 @@ impl Job {
         self.held |= is_held(&path) || (self.source.lacks)();
         let (result, found) = self.publish(ours);
         match result {
-            Ok((outcome, kept)) => {
+            Ok(Published { outcome, held, kept }) => {
                 self.note(outcome.held > 0);
-                Written::new(&path, Ok(outcome), found, self.base(kept))
+                let written = Written::new(&path, Ok(outcome), found, self.base(kept));
+                Written { held: Arc::new(held), ..written }
             }
             Err(error) => Written::new(&path, Err(error), found, None),
         }
@@ -71,7 +73,7 @@ impl Job {
 
     /// Leaves or takes away the note that rows are held back. Without it, all that is lost is that
     /// the next start judges by `max_shrink` anew.
-    fn note(&self, held: bool) {
+    pub(super) fn note(&self, held: bool) {
         let path = &self.settings.path;
         let noted = is_held(path);
         let _ = match held {
@@ -124,8 +126,8 @@ impl Job {
         };
         let mut explained = std::mem::take(&mut found.gone);
         explained.sort();
-        let (force, held) = (self.force, self.held);
-        let guard = Guard { max_shrink: *max_shrink, force, explained, held, ours };
+        let (force, held, kept) = (self.force, self.held, Arc::clone(&self.kept));
+        let guard = Guard { max_shrink: *max_shrink, force, explained, held, kept, ours };
         (publication.finish_and_keep(&guard), found)
     }
 }

@@ -6,11 +6,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Settings;
 use super::file::Stamp;
 use super::publish::{Outcome, PublishError};
 use super::scan::{Found, Scan};
 use super::table::Kept;
+use super::{Rows, Settings};
 use crate::current::Current;
 use crate::forgotten::Forgotten;
 use crate::ingest::Changes;
@@ -59,6 +59,8 @@ pub(super) struct Job {
     pub(super) force: bool,
     /// Whether rows are held back.
     pub(super) held: bool,
+    /// Which, as far as the last writing knew.
+    pub(super) kept: Arc<Rows>,
     /// Which version of the file the last writing has left, and how many rows it had.
     pub(super) left: Option<(Stamp, u64)>,
     /// The file that the last writing left, if a part of it can be changed.
@@ -69,6 +71,8 @@ pub(super) struct Job {
 pub(super) struct Written {
     pub(super) result: Result<Outcome, PublishError>,
     pub(super) found: Found,
+    /// The rows that are held back, if the writing has succeeded.
+    pub(super) held: Arc<Rows>,
     pub(super) base: Option<Box<dyn Kept>>,
     /// Which version of the file there is now.
     pub(super) stamp: Option<Stamp>,
@@ -83,7 +87,14 @@ impl Written {
         found: Found,
         base: Option<Box<dyn Kept>>,
     ) -> Written {
-        Written { result, found, base, stamp: Stamp::of(path).ok(), foreign: false }
+        Written {
+            result,
+            found,
+            held: Arc::default(),
+            base,
+            stamp: Stamp::of(path).ok(),
+            foreign: false,
+        }
     }
 }
 

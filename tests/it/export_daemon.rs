@@ -155,6 +155,15 @@ fn a_lost_store_does_not_empty_the_file() {
     assert!(daemon.cli(&["lift", "user10@example.com"]).status.success());
     until_rows(&home, 8);
     assert!(home.export().contains("user0@example.com"), "it waits");
+    let (code, rows) = daemon.answer(&["lift", "user0@example.com"]);
+    assert_eq!(code, 1);
+    assert!(rows[0]["hint"].as_str().unwrap().contains("`suppressd add`"), "{}", rows[0]);
+    assert!(daemon.cli(&["add", "user0@example.com"]).status.success());
+    assert!(daemon.cli(&["lift", "user0@example.com"]).status.success());
+    until_rows(&home, 7);
+    assert_eq!(settled(&daemon)["held_rows"], json!(3));
+    fs::remove_file(file(&home)).unwrap();
+    until_rows(&home, 7);
 
     assert_eq!(daemon.cli(&["export", "postfix", "--force"]).status.code(), Some(0));
     until_rows(&home, 4);
