@@ -5,6 +5,7 @@
 
 mod applier;
 mod apply;
+mod beginning;
 mod changes;
 mod chores;
 mod clockwatch;

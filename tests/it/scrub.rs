@@ -97,3 +97,45 @@ fn a_store_that_lacks_a_part_of_the_journal_takes_no_row_from_a_file() {
     wait_for("what is known", PATIENCE, || (rows() == 8).then_some(()));
     daemon.stop();
 }
+
+/// The segment that was written last is not known by what follows it: an empty one there looks like
+/// one that a crash left before anything was written.
+#[test]
+fn a_newest_segment_that_was_emptied_is_missed() {
+    for (how, made) in [
+        ("zeroed", &[][..]),
+        ("cut", &[][..]),
+        ("removed", &["sled"][..]),
+        ("cut", &["sled", "base", "checkpoint"]),
+    ] {
+        let home = Home::new("");
+        for round in 0..2 {
+            let daemon = home.start().ready();
+            (0..4).for_each(|number| bounce(&daemon, round * 4 + number));
+            daemon.stop();
+        }
+        let rows = || home.export().lines().count();
+        assert_eq!(rows(), 8);
+        let segment = home.state().join("journal/0000000002.seg");
+        match how {
+            "removed" => fs::remove_file(&segment).unwrap(),
+            "cut" => fs::write(&segment, []).unwrap(),
+            _ => fs::write(&segment, vec![0; fs::read(&segment).unwrap().len()]).unwrap(),
+        }
+        for made in made {
+            fs::remove_dir_all(home.state().join(made)).unwrap();
+        }
+        let daemon = home.start();
+        wait_for("the store", PATIENCE, || (daemon.readyz().status == 200).then_some(()));
+        let aside = damaged(&home);
+        assert_eq!(aside.len(), 1, "{how} {made:?}: {}", daemon.log());
+        assert_eq!(daemon.health(), "degraded", "{how} {made:?}");
+        bounce(&daemon, 8);
+        wait_for("what is new", PATIENCE, || (rows() == 9).then_some(()));
+        fs::remove_file(&aside[0]).unwrap();
+        daemon.stop();
+        let daemon = home.start().ready();
+        assert!(damaged(&home).is_empty(), "{how} {made:?}: it is told once");
+        daemon.stop();
+    }
+}

@@ -49,6 +49,8 @@ pub struct Index {
     inner: RwLock<Inner>,
     /// How far the runs went at the start. What is told before was told once.
     told: Position,
+    /// How far a run went at the start that went further than the journal.
+    lost: Option<Position>,
     /// A run could not be read. It is removed; the next opening has the journal tell it again.
     damaged: AtomicBool,
 }
@@ -73,7 +75,7 @@ impl Index {
     pub(super) fn open(dir: &Path, (start, end): Reach) -> Result<Index, StoreError> {
         private_dir(dir)?;
         remove_drafts(dir)?;
-        let (mut runs, mut covered) = (Vec::new(), Position::default());
+        let (mut runs, mut covered, mut lost) = (Vec::new(), Position::default(), None);
         let mut files = files(dir)?.into_iter();
         for (from, to, path) in files.by_ref() {
             if to <= covered {
@@ -91,6 +93,7 @@ impl Index {
                     return Err(StoreError::Newer(path.display().to_string()));
                 }
                 found => {
+                    lost = Some(to).filter(|to| found.is_ok() && *to > end);
                     let why = found.err().map_or("a part before it is missing".into(), text);
                     telemetry::ingest::index_damaged(&path, &why);
                     fs::remove_file(path)?;
@@ -103,11 +106,17 @@ impl Index {
         }
         let (rows, names) = (BTreeMap::new(), BTreeSet::new());
         let inner = RwLock::new(Inner { runs, covered, start, rows, names });
-        Ok(Index { dir: dir.to_owned(), inner, told: covered, damaged: AtomicBool::new(false) })
+        let (dir, damaged) = (dir.to_owned(), AtomicBool::new(false));
+        Ok(Index { dir, inner, told: covered, lost, damaged })
+    }
+
+    /// How far it went at the start, if that was further than the journal.
+    pub fn lost(&self) -> Option<Position> {
+        self.lost
     }
 
     /// How far it goes without what is in memory.
-    pub(super) fn covered(&self) -> Position {
+    pub fn covered(&self) -> Position {
         self.read().covered
     }
 
@@ -308,6 +317,18 @@ impl Index {
             same.into_iter().for_each(|place| *place = Arc::clone(&run));
         }
         Ok(())
+    }
+
+    /// Removes the runs that go further than `end`, where the journal has been cut.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn cut(&self, end: Position) -> io::Result<()> {
+        let mut inner = self.write();
+        let gone: Vec<_> = inner.runs.extract_if(.., |run| run.to > end).collect();
+        inner.covered = inner.runs.last().map_or(Position::default(), |run| run.to);
+        drop(inner);
+        gone.iter().try_for_each(|run| self::gone(&run.path))
     }
 
     /// Forgets what lies before the journal's start.
