@@ -48,19 +48,25 @@ impl Listen {
                 Ok(Listen::Unix(path.into()))
             };
         }
-        text.parse()
-            .map(Listen::Tcp)
-            .map_err(|_| format!("{text:?} is not \"address:port\", \"unix:/path\" or \"systemd\""))
+        let port = text.rsplit(':').next().and_then(|port| port.parse::<u64>().ok());
+        let wrong = || match port.filter(|port| *port > u16::MAX.into()) {
+            Some(port) => format!("{text:?} has port {port}, and the last is {}", u16::MAX),
+            None => format!("{text:?} is not \"address:port\", \"unix:/path\" or \"systemd\""),
+        };
+        text.parse().map(Listen::Tcp).map_err(|_| wrong())
     }
 
     /// What to do where it cannot be bound.
     pub fn hint(&self, error: &io::Error) -> String {
-        use io::ErrorKind::{AddrInUse, AddrNotAvailable, NotADirectory, ReadOnlyFilesystem};
+        use io::ErrorKind::{
+            AddrInUse, AddrNotAvailable, AlreadyExists, NotADirectory, ReadOnlyFilesystem,
+        };
         let denied = error.raw_os_error().map(Errno::from_raw);
         let hint = match (self, error.kind(), denied) {
             (Listen::Systemd, ..) => "enable suppressd.socket, and start it",
             (Listen::Tcp(_), AddrInUse, _) => "another program has it: `ss -ltnp` names it",
             (_, AddrInUse, _) => "another program listens there: stop it, or choose another path",
+            (_, AlreadyExists, _) => "move the file away, or choose another path",
             (_, AddrNotAvailable, _) => "this host has no such address: `ip address` lists them",
             (Listen::Tcp(address), _, Some(Errno::EPERM)) => {
                 let port = address.port();
@@ -276,12 +282,24 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
 }
 
+/// Whether a Unix socket is at a path.
+///
+/// # Errors
+/// When something else is, which we never replace.
+pub fn holds_socket(path: &Path) -> io::Result<bool> {
+    match fs::symlink_metadata(path) {
+        Ok(meta) if !meta.file_type().is_socket() => {
+            Err(io::Error::new(io::ErrorKind::AlreadyExists, "what is there is no socket"))
+        }
+        there => Ok(there.is_ok()),
+    }
+}
+
 fn bind_unix(path: &Path, entry: &Entry) -> io::Result<StdUnixListener> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
-    if is_socket && StdUnixStream::connect(path).is_err() {
+    if holds_socket(path)? && StdUnixStream::connect(path).is_err() {
         fs::remove_file(path)?;
     }
     let socket = StdUnixListener::bind(path)?;

@@ -19,6 +19,16 @@ use crate::secret::Secret;
 /// Progress that waits for a slow client.
 const PROGRESS_WAITING: usize = 16;
 
+/// The names that could have been meant, as the end of a sentence.
+fn there_are<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    let names: Vec<&str> = names.collect();
+    if names.is_empty() {
+        "; there is none".to_owned()
+    } else {
+        format!("; there are: {}", names.join(", "))
+    }
+}
+
 impl Admin {
     pub(super) async fn replay(
         &self,
@@ -28,8 +38,12 @@ impl Admin {
     ) -> Result<(), Failure> {
         let since = parse_time(since)?;
         let now = clock::now();
-        let known = self.forwards.statuses(now).into_iter().find(|forward| forward.name == name);
-        let unknown = || Failure::usage(format!("there is no forward named {name:?}"));
+        let forwards = self.forwards.statuses(now);
+        let known = forwards.iter().find(|forward| forward.name == name).cloned();
+        let unknown = || {
+            let names = forwards.iter().map(|forward| &*forward.name);
+            Failure::usage(format!("there is no forward named {name:?}{}", there_are(names)))
+        };
         let forward = known.ok_or_else(unknown)?;
         if !self.forwards.replay(name, since).await {
             return Err(Failure::failed("the daemon is stopping"));
@@ -96,7 +110,11 @@ impl Admin {
     ) -> Result<(), Failure> {
         let statuses = self.exports.write(name.as_deref(), force).await;
         let statuses = statuses.map_err(|error| match error {
-            WriteError::Unknown(_) => Failure::usage(error),
+            WriteError::Unknown(_) => {
+                let known = self.exports.statuses();
+                let names = known.iter().map(|export| &*export.name);
+                Failure::usage(format!("{error}{}", there_are(names)))
+            }
             WriteError::Stopping => Failure::failed(error),
         })?;
         let mut failed = None;

@@ -8,7 +8,7 @@ use super::configuration;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use crate::clock;
-use crate::config::{Problem, Problems, Weight};
+use crate::config::{Problem, Problems, Weight, unheard};
 use crate::probe::{self, UserError};
 
 /// The arguments of `check`.
@@ -35,7 +35,8 @@ impl Arguments {
             Err(problems) => return self.refuse(context, &problems, user.as_deref()),
         };
         let mut found = config.remarks.clone();
-        found.extend(probe::by_unit(&config));
+        found.extend(unheard(&config));
+        found.extend(probe::by_unit(&config, &file));
         if self.deep {
             found.extend(probe::deep(&config, clock::now()));
         }

@@ -102,7 +102,10 @@ pub(super) fn secrets(field: &Field<'_>, text: bool) -> Option<Vec<Secret>> {
 /// The secret of a field that takes one. With `text` it must be plain text.
 pub(super) fn secret(field: &Field<'_>, text: bool) -> Option<Secret> {
     let bytes = match field.value {
-        DeValue::String(literal) => literal.as_bytes().to_vec(),
+        DeValue::String(literal) => {
+            suspect::literal(field, literal);
+            literal.as_bytes().to_vec()
+        }
         DeValue::Table(_) => referred(field)?,
         _ => {
             field.problem(field.is_not("a secret"), FORMS);

@@ -39,7 +39,7 @@ pub use effective::{Setting, settings};
 pub use environment::Environment;
 pub use manual::{about, is_within};
 pub use problem::{Problem, Problems, Weight};
-pub use report::{report, report_json};
+pub use report::{report, report_json, unheard};
 
 use crate::fetch::ProxyUrl;
 use crate::listen::{Entry, Listen};
@@ -53,6 +53,7 @@ use crate::{
 };
 use places::Places;
 use section::{Section, shown};
+use source::Public;
 use walk::{Walk, line_of};
 
 /// Largest configuration file, in bytes.
@@ -239,13 +240,16 @@ fn whole(root: Section<'_>) -> Option<Config> {
     };
     let log = root.table_or_empty("log").map(|section| log(&root, &section));
     let hold = root.take("hold").and_then(|field| field.table()).map(hold::hold);
-    let is_local = http.as_ref().is_none_or(http::Settings::is_local);
+    let public = Public {
+        is_local: http.as_ref().is_none_or(http::Settings::is_local),
+        has_url: http.as_ref().is_none_or(|http| http.public_url.is_some()),
+    };
     let sources = root.tables("source");
     if sources.is_empty() && !root.is_bad("source") {
         let hint = "add a [[source]]; if there were some, the file was cut, perhaps by a full disk";
         root.problem("source", "is missing, so that nothing would be received or polled", hint);
     }
-    let mut found = source::sources(sources, is_local);
+    let mut found = source::sources(sources, public);
     let rules = root.table_or_empty("rules").map(|section| rules::rules(section, &found.names));
     let (rules, judge) = rules.unzip();
     let public_url = http.as_ref().and_then(|http| http.public_url.as_ref());
@@ -316,7 +320,9 @@ fn public_hook(base: &Url, source: &SourceName) -> String {
 }
 
 fn store(section: Section<'_>) -> Store {
-    let path = section.take("path").and_then(|field| field.directory());
+    let path = section
+        .take("path")
+        .and_then(|field| field.directory().filter(|path| !places::is_kernels(&field, path)));
     let retention = section.take("retention").and_then(|field| field.duration(DAY..=EVER));
     section.finish();
     Store {

@@ -78,11 +78,22 @@ impl Places {
 /// Where the kernel shows what are no files.
 const NO_FILES: &[&str] = &["/dev", "/proc", "/sys"];
 
+/// Whether no file can be made at a path, since the kernel has its own there; says so.
+pub(super) fn is_kernels(field: &Field<'_>, path: &Path) -> bool {
+    let place = plain(path);
+    let is_in = |root: &&str| place.starts_with(root) && !place.starts_with("/dev/shm");
+    let is_kernels = NO_FILES.iter().any(is_in);
+    if is_kernels {
+        let text = shown(&path.to_string_lossy());
+        field.problem(format!("{text} is where the kernel has its own"), "choose another path");
+    }
+    is_kernels
+}
+
 /// Whether a file of ours can have that path; says where it had better not.
 fn is_fit(field: &Field<'_>, path: &Path, place: &Path, becomes: &str) -> bool {
     let text = shown(&path.to_string_lossy());
-    if NO_FILES.iter().any(|root| place.starts_with(root) && !place.starts_with("/dev/shm")) {
-        field.problem(format!("{text} is where the kernel has its own"), "choose another path");
+    if is_kernels(field, path) {
         return false;
     }
     match path.metadata() {

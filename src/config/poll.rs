@@ -17,8 +17,12 @@ use crate::clock;
 use crate::model::{SourceName, Time};
 use crate::poll::{Bounds, Every};
 use crate::provider::{Adapter, Feed, Provider, Query, Settings, Window};
+use crate::units::show_duration;
 
 const INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=MONTH;
+
+/// Who asks more often than this gets no news sooner, and is refused at times.
+const OFTEN: Duration = Duration::from_secs(10);
 
 /// Between what the interval adapts itself unless the source says otherwise.
 const ADAPTIVE: Bounds = Bounds { min: MINUTE, max: Duration::from_secs(15 * 60) };
@@ -154,7 +158,12 @@ fn every(section: &Section<'_>) -> Option<Every> {
 /// One interval, or the two between which it adapts itself.
 fn interval_of(field: &Field<'_>) -> Option<Every> {
     if !matches!(field.value, DeValue::Table(_)) {
-        return field.duration(INTERVALS).map(Every::Interval);
+        let interval = field.duration(INTERVALS)?;
+        if interval < OFTEN {
+            let hint = "a minute is often enough: providers limit how often they may be asked";
+            field.warn(format!("asks every {}", show_duration(interval)), hint);
+        }
+        return Some(Every::Interval(interval));
     }
     let bounds = field.table()?;
     let min = bounds.take("min").and_then(|field| field.duration(INTERVALS));

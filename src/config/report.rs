@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Config, exports, forwards, lookups, polls, public_hook, webhook};
+use super::{Config, Problem, Weight, exports, forwards, lookups, polls, public_hook, webhook};
 use crate::fetch::ProxyUrl;
 use crate::listen::Listen;
 use crate::model::SourceName;
@@ -54,6 +54,20 @@ pub fn report(config: &Config) -> String {
         text.push_str(&format!("fleet:\n  {} in {} by {servers}\n", fleet.host, fleet.stream));
     }
     text
+}
+
+/// Says so if nobody hears what this host knows.
+pub fn unheard(config: &Config) -> Option<Problem> {
+    let is_heard = !config.exports.is_empty()
+        || !config.lookups.is_empty()
+        || !config.forwards.is_empty()
+        || config.fleet.is_some()
+        || config.polls.iter().any(|poll| poll.push.is_some());
+    let what = "there is none, nor a lookup, a forward, a push or a fleet: no MTA hears what is \
+                known here";
+    let hint = "add an [[export]] or a [[lookup]], unless programs ask the private listener";
+    let problem = || Problem::late("export", None, what.to_owned(), hint);
+    (!is_heard).then(|| Problem { weight: Weight::Warning, ..problem() })
 }
 
 /// Its name, and who is told.

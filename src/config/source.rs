@@ -13,8 +13,8 @@ use super::suspect;
 use super::{EVER, Source, polls, push, webhook};
 use crate::model::SourceName;
 use crate::provider::{
-    self, Adapter, CREDENTIAL_KEYS, Check, Key, KeyKind, Provider, Setting, SettingError, Settings,
-    checks_of_credentials,
+    self, Adapter, CREDENTIAL_KEYS, Check, Guide, Key, KeyKind, Provider, Setting, SettingError,
+    Settings, checks_of_credentials,
 };
 
 /// Secrets that go into a header as they are, and so must be text.
@@ -38,16 +38,25 @@ pub(super) struct Sources {
     pub(super) polls: Vec<polls::Settings>,
 }
 
-/// All `[[source]]` tables. `is_local`: whether only this host reaches the public listener.
-pub(super) fn sources(sections: Vec<Section<'_>>, is_local: bool) -> Sources {
+/// What webhooks must know of the public listener.
+#[derive(Clone, Copy)]
+pub(super) struct Public {
+    /// Whether only this host reaches it.
+    pub(super) is_local: bool,
+    /// Whether `http.public_url` says what providers call.
+    pub(super) has_url: bool,
+}
+
+/// All `[[source]]` tables.
+pub(super) fn sources(sections: Vec<Section<'_>>, public: Public) -> Sources {
     let mut found = Sources::default();
     for section in sections {
-        source(section, is_local, &mut found);
+        source(section, public, &mut found);
     }
     found
 }
 
-fn source(section: Section<'_>, is_local: bool, found: &mut Sources) {
+fn source(section: Section<'_>, public: Public, found: &mut Sources) {
     let name = name(&section, &found.names);
     found.names.extend(name.clone());
     let chosen = chosen_provider(&section);
@@ -69,7 +78,7 @@ fn source(section: Section<'_>, is_local: bool, found: &mut Sources) {
     let Some(provider) = provider else {
         return of_no_provider(webhook, poll_field);
     };
-    let webhook = webhook.and_then(|f| f.table()).map(|s| checks(s, provider, is_local));
+    let webhook = webhook.and_then(|f| f.table()).map(|s| checks(s, provider, public));
     let (told, webhook) = webhook.unzip();
     let poll = poll_field.and_then(|f| f.table()).and_then(|s| poll(s, provider, told.as_ref()));
     let push = push_field.and_then(|field| field.table());
@@ -113,7 +122,14 @@ fn name(section: &Section<'_>, taken: &BTreeSet<SourceName>) -> Option<SourceNam
 fn chosen_provider(section: &Section<'_>) -> Option<&'static dyn Provider> {
     let names: Vec<&'static str> = provider::ALL.iter().map(|provider| provider.name()).collect();
     let hint = format!("this version has: {}", listed(names.iter().copied()));
-    let chosen = section.need("provider", &hint)?.choice("a provider", &names)?;
+    let field = section.need("provider", &hint)?;
+    let described = field.value.as_str().and_then(Guide::named).filter(|page| !page.is_built_in());
+    if let Some(Guide { name, .. }) = described {
+        let hint = format!("it is described: begin with what `suppressd providers {name}` prints");
+        field.problem(format!("{name:?} is no provider that is built in"), hint);
+        return None;
+    }
+    let chosen = field.choice("a provider", &names)?;
     provider::ALL.iter().copied().find(|provider| provider.name() == chosen)
 }
 
@@ -143,13 +159,13 @@ type Webhook = (Vec<Check>, Option<Adapter>);
 fn checks(
     section: Section<'_>,
     provider: &dyn Provider,
-    is_local: bool,
+    public: Public,
 ) -> (Settings, Option<Webhook>) {
     let settings = settings(&section, provider.name(), &[provider.webhook_keys(), CREDENTIAL_KEYS]);
     let auth = section.take("auth");
     let is_open = auth.is_some();
     if let Some(field) = auth {
-        open_allowed(&field, is_local);
+        open_allowed(&field, public.is_local);
     }
     if section.has("basic") && section.has("bearer") {
         let hint = "keep one of the two: both would be in the Authorization header";
@@ -162,10 +178,15 @@ fn checks(
             Err(error) => note(&section, &error),
         }
     }
+    if settings.text("url").is_none() && !public.has_url && checks.iter().any(Check::signs_url) {
+        let what = "is missing, as http.public_url is: every notification would be refused, since \
+                    the provider signs the URL that it calls";
+        section.warn("url", what, "write the URL as it was entered at the provider");
+    }
     let described = described(&section, provider, Some(&settings), None);
     section.finish();
     if !section.has_problems() && !section.has_unchecked() {
-        credentials_wanted(&section, provider, &checks, is_open, is_local);
+        credentials_wanted(&section, provider, &checks, is_open, public.is_local);
     }
     if checks.is_empty() && section.has_unchecked() {
         checks.push(Check::Bearer(Vec::new()));

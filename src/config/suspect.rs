@@ -115,6 +115,17 @@ pub(super) fn secret(field: &Field<'_>, bytes: &[u8]) -> bool {
     true
 }
 
+/// Where files with secrets lie, and with what no secret begins but by a rare chance.
+const DIRECTORIES: &[&str] = &["/etc/", "/home/", "/opt/", "/root/", "/run/", "/srv/", "/var/"];
+
+/// Says that a secret is the path of a file, if it is, as it stands in the configuration.
+pub(super) fn literal(field: &Field<'_>, text: &str) {
+    if DIRECTORIES.iter().any(|directory| text.starts_with(directory)) {
+        let hint = "write { file = \"…\" }, if the secret is what the file holds";
+        field.warn("is a path, which is taken for the secret itself", hint);
+    }
+}
+
 /// Why anyone could guess a secret, if it is so.
 fn guessable(secret: &[u8]) -> Option<&'static str> {
     let letters = secret.iter().filter(|byte| byte.is_ascii_alphanumeric());

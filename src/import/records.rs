@@ -32,6 +32,8 @@ pub(super) struct Records<R> {
     lines: Lines<R>,
     /// `None`: a line is one cell.
     delimiter: Option<u8>,
+    /// Whether lines are those of an MTA's table, of which the key is the only cell.
+    is_table: bool,
 }
 
 impl<R: BufRead> Records<R> {
@@ -51,14 +53,15 @@ impl<R: BufRead> Records<R> {
         if said.is_some() {
             first.remove(0);
         }
-        let delimiter = said.or_else(|| delimiter(&first));
+        let is_table = said.is_none() && is_table(&first);
+        let delimiter = said.or_else(|| delimiter(&first)).filter(|_| !is_table);
         lines.put_back(first);
-        Ok(Records { lines, delimiter })
+        Ok(Records { lines, delimiter, is_table })
     }
 
     /// Each line is one cell.
     pub(super) fn whole_lines(lines: Lines<R>) -> Records<R> {
-        Records { lines, delimiter: None }
+        Records { lines, delimiter: None, is_table: false }
     }
 
     /// The next record that is not blank.
@@ -73,7 +76,13 @@ impl<R: BufRead> Records<R> {
                 continue;
             }
             let Some(delimiter) = self.delimiter else {
-                return Ok(Got::Record(number, vec![line.bytes]));
+                let mut cell = line.bytes;
+                if self.is_table
+                    && let Some((key, _)) = row_of_table(&cell)
+                {
+                    cell.truncate(key.len());
+                }
+                return Ok(Got::Record(number, vec![cell]));
             };
             return self.record(number, line, delimiter);
         }
@@ -97,6 +106,30 @@ impl<R: BufRead> Records<R> {
         }
         Ok(Got::Record(number, splitter.end()))
     }
+}
+
+/// Whether lines are those of a Postfix table that refuses addresses (access(5)), as we export it
+/// and as `postmap -s` shows it.
+fn is_table(first: &[Line]) -> bool {
+    let refuses = |line: &Line| {
+        row_of_table(&line.bytes).is_some_and(|(key, action)| {
+            let word = action.split(u8::is_ascii_whitespace).next().unwrap_or_default();
+            let is_code = word.len() == 3 && word.iter().all(u8::is_ascii_digit);
+            let is_word = [&b"REJECT"[..], b"DISCARD", b"DEFER"];
+            let is_word = is_word.iter().any(|known| known.eq_ignore_ascii_case(word));
+            key.contains(&b'@') && (is_word || is_code && matches!(word[0], b'4' | b'5'))
+        })
+    };
+    let says = |line: &&Line| !line.bytes.trim_ascii().is_empty() && !line.bytes.starts_with(b"#");
+    let mut rows = first.iter().filter(says).peekable();
+    rows.peek().is_some() && rows.all(refuses)
+}
+
+/// The key of a line of a table, and what stands behind it. A quoted key may have blanks.
+fn row_of_table(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let place = |blank: u8| line.iter().position(|byte| *byte == blank);
+    let at = place(b'\t').or_else(|| place(b' '))?;
+    Some((line[..at].trim_ascii_end(), line[at..].trim_ascii()))
 }
 
 /// What separates the cells of the first lines: that which cuts the most of them alike.

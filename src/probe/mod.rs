@@ -4,18 +4,21 @@
 
 mod paths;
 mod ports;
+mod sandbox;
 mod tls;
 mod unit;
 mod user;
 
-use std::path::Path;
+use std::path::{self, Path};
 
 use crate::config::{Config, Problem, Weight};
 use crate::export::{self, find_program};
+use crate::forward::Receiver;
 use crate::listen::{Entry, Listen};
 use crate::model::Time;
 
 use paths::Host;
+use sandbox::Spot;
 use unit::Unit;
 
 pub use user::{UserError, become_named, become_units};
@@ -31,7 +34,7 @@ pub fn deep(config: &Config, now: Time) -> Vec<Problem> {
     let unit = Unit::installed();
     let host = Host::new(unit.as_ref());
     let mut found = Vec::new();
-    found.extend(host.directory("store.path", None, &config.store.path));
+    found.extend(paths::directory("store.path", None, &config.store.path));
     found.extend(paths::room("store.path", &config.store.path));
     for (index, export) in config.exports.iter().enumerate() {
         found.extend(of_export(&host, index, export));
@@ -39,7 +42,7 @@ pub fn deep(config: &Config, now: Time) -> Vec<Problem> {
     let places = places(config);
     for place in &places {
         if let Listen::Unix(path) = &place.entry.listen {
-            found.extend(host.directory(&place.key, None, folder(path)));
+            found.extend(paths::directory(&place.key, None, folder(path)));
             found.extend(host.group(&place.key, None, place.entry.group));
         }
     }
@@ -54,10 +57,17 @@ pub fn deep(config: &Config, now: Time) -> Vec<Problem> {
     found
 }
 
-/// What of the configuration the unit does not allow, as far as that can be read in its file.
-pub fn by_unit(config: &Config) -> Vec<Problem> {
+/// What of the configuration, which is that file, the unit does not allow, as far as that can be
+/// read in its own.
+pub fn by_unit(config: &Config, file: &Path) -> Vec<Problem> {
     let unit = Unit::installed_or_ours();
-    let mut found = unit.forbidden(&places(config));
+    let places = places(config);
+    let mut found = unit.forbidden(&places);
+    let beside = trial(file);
+    let is_tried = |spot: &Spot| beside.as_ref().is_some_and(|at| spot.directory.starts_with(at));
+    let spots = spots(config, &places).into_iter();
+    let spots = spots.filter(|spot| spot.directory.is_absolute() && !is_tried(spot));
+    found.extend(spots.filter_map(|spot| unit.kept(&spot)));
     for (index, export) in config.exports.iter().enumerate() {
         let key = format!("export[{}].command", index + 1);
         found.extend(unit.refused(&key, &export.name, &export.command));
@@ -65,11 +75,46 @@ pub fn by_unit(config: &Config) -> Vec<Problem> {
     found
 }
 
+/// The directory of a configuration that is elsewhere than the unit has it: what is in there, too,
+/// is only tried.
+fn trial(file: &Path) -> Option<path::PathBuf> {
+    let file = path::absolute(file).ok().filter(|file| !file.starts_with("/etc"))?;
+    file.parent().map(Path::to_owned)
+}
+
+/// The directories of all that others are to find, and of the store.
+fn spots(config: &Config, places: &[Place]) -> Vec<Spot> {
+    let spot = |key: String, name: Option<&String>, directory: &Path, better| Spot {
+        key,
+        name: name.cloned(),
+        directory: directory.to_owned(),
+        better,
+    };
+    let (state, export) = ("/var/lib/suppressd", "/var/lib/suppressd/export");
+    let mut spots = vec![spot("store.path".to_owned(), None, &config.store.path, state)];
+    for place in places {
+        if let Listen::Unix(path) = &place.entry.listen {
+            spots.push(spot(place.key.clone(), None, folder(path), "/run/suppressd"));
+        }
+    }
+    for (index, one) in config.exports.iter().enumerate() {
+        let key = format!("export[{}].path", index + 1);
+        spots.push(spot(key, Some(&one.name), folder(&one.path), export));
+    }
+    for (index, one) in config.forwards.iter().enumerate() {
+        if let Receiver::File(path) = &one.to {
+            let key = format!("forward[{}].file", index + 1);
+            spots.push(spot(key, Some(&one.name), folder(path), export));
+        }
+    }
+    spots
+}
+
 fn of_export(host: &Host, index: usize, export: &export::Settings) -> Vec<Problem> {
     let key = |key: &str| format!("export[{}].{key}", index + 1);
     let name = Some(&*export.name);
     let mut found = Vec::new();
-    found.extend(host.directory(&key("path"), name, folder(&export.path)));
+    found.extend(paths::directory(&key("path"), name, folder(&export.path)));
     found.extend(host.owner(&key("owner"), name, export.owner));
     found.extend(host.group(&key("group"), name, export.group));
     let program = export.command.first();

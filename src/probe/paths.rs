@@ -1,7 +1,7 @@
 //! Whether directories can be written in, and files given away.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, Gid, Group, Uid, access, getegid, geteuid, getgroups};
@@ -17,8 +17,6 @@ const MADE: &[&str] = &["/var/lib/suppressd", "/run/suppressd"];
 pub(super) struct Host {
     user: Uid,
     groups: Vec<Gid>,
-    /// Where the unit lets us write, if it is installed.
-    writable: Option<Vec<PathBuf>>,
     gives_files: bool,
 }
 
@@ -28,33 +26,11 @@ impl Host {
         groups.push(getegid());
         let named = unit.into_iter().flat_map(Unit::groups);
         groups.extend(named.filter_map(|name| Some(Group::from_name(name).ok()??.gid)));
-        Host {
-            user: geteuid(),
-            groups,
-            writable: unit.map(|unit| unit.writable(MADE)),
-            gives_files: unit.is_none_or(Unit::gives_files),
-        }
+        Host { user: geteuid(), groups, gives_files: unit.is_none_or(Unit::gives_files) }
     }
 
     pub(super) fn is_root(&self) -> bool {
         self.user.is_root()
-    }
-
-    /// What keeps us from making files in a directory, or from making it.
-    pub(super) fn directory(&self, key: &str, name: Option<&str>, path: &Path) -> Vec<Problem> {
-        let mut found = Vec::new();
-        if let Some((what, hint)) = refusal(path) {
-            found.push(Problem::late(key, name, what, hint));
-        }
-        let allowed = |writable: &Vec<PathBuf>| writable.iter().any(|root| path.starts_with(root));
-        if path.is_absolute() && self.writable.as_ref().is_some_and(|w| !allowed(w)) {
-            let what = format!("the unit does not let suppressd write in {}", path.display());
-            let hint =
-                format!("add ReadWritePaths={} to it (systemctl edit suppressd)", path.display());
-            let problem = Problem::late(key, name, what, &hint);
-            found.push(Problem { weight: Weight::Warning, ..problem });
-        }
-        found
     }
 
     /// Only root gives files to others.
@@ -90,6 +66,12 @@ impl Host {
         let problem = Problem::late(key, name, what, hint);
         Some(Problem { weight: Weight::Warning, ..problem })
     }
+}
+
+/// What keeps us from making files in a directory, or from making it.
+pub(super) fn directory(key: &str, name: Option<&str>, path: &Path) -> Option<Problem> {
+    let (what, hint) = refusal(path)?;
+    Some(Problem::late(key, name, what, hint))
 }
 
 /// Whether the file system that a directory is on, or will be, has as little room left as keeps

@@ -9,7 +9,7 @@ use tokio::net::TcpSocket;
 
 use super::Place;
 use crate::config::{Problem, Weight};
-use crate::listen::{Entry, Listen};
+use crate::listen::{Entry, Listen, holds_socket};
 
 /// What cannot be bound. Where the daemon runs already, it may be it that has the place.
 pub(super) fn taken(places: &[Place], control: &Path) -> Vec<Problem> {
@@ -45,6 +45,7 @@ fn bind(listen: &Listen) -> io::Result<()> {
         Listen::Unix(path) if UnixStream::connect(path).is_ok() => {
             Err(io::ErrorKind::AddrInUse.into())
         }
-        Listen::Unix(_) | Listen::Systemd => Ok(()),
+        Listen::Unix(path) => holds_socket(path).map(drop),
+        Listen::Systemd => Ok(()),
     }
 }

@@ -61,6 +61,11 @@ impl Unit {
         Unit::installed().unwrap_or_else(ours)
     }
 
+    /// What problems call it.
+    pub(super) fn called(&self) -> &'static str {
+        if self.installed { "the unit" } else { "the unit that suppressd comes with" }
+    }
+
     /// The places that it does not let us bind.
     pub(super) fn forbidden(&self, places: &[Place]) -> Vec<Problem> {
         if !self.values("SocketBindDeny").contains(&"any") {
@@ -72,10 +77,8 @@ impl Unit {
         };
         let problem = |place: &Place| {
             let Listen::Tcp(address) = &place.entry.listen else { return None };
-            let unit =
-                if self.installed { "the unit" } else { "the unit that suppressd comes with" };
-            let what = format!("{unit} does not let suppressd bind port {}", address.port());
             let port = address.port();
+            let what = format!("{} does not let suppressd bind port {port}", self.called());
             let hint = format!("add SocketBindAllow=tcp:{port} to it (systemctl edit suppressd)");
             let problem = Problem::late(&place.key, None, what, &hint);
             Some(Problem { weight: Weight::Warning, ..problem })
@@ -100,15 +103,6 @@ impl Unit {
         self.values("SupplementaryGroups").into_iter()
     }
 
-    /// Where it lets us write: what it makes, and what it names.
-    pub(super) fn writable(&self, made: &[&str]) -> Vec<PathBuf> {
-        let strict = self.last("ProtectSystem") == Some("strict");
-        let everywhere = if strict { &[][..] } else { &["/"] };
-        let named = self.values("ReadWritePaths");
-        let named = named.iter().map(|path| path.trim_start_matches(['-', '+']));
-        made.iter().chain(everywhere).copied().chain(named).map(PathBuf::from).collect()
-    }
-
     /// Whether it lets us change the group of a file.
     pub(super) fn gives_files(&self) -> bool {
         let filters = self.values("SystemCallFilter");
@@ -127,7 +121,7 @@ impl Unit {
     }
 
     /// The words of a setting that is a list; one that is empty begins it anew.
-    fn values(&self, key: &str) -> Vec<&str> {
+    pub(super) fn values(&self, key: &str) -> Vec<&str> {
         let mut values = Vec::new();
         for (_, value) in self.lines.iter().filter(|(name, _)| name == key) {
             if value.is_empty() {
@@ -138,7 +132,8 @@ impl Unit {
         values
     }
 
-    fn last(&self, key: &str) -> Option<&str> {
+    /// The value of a setting that is none: the last.
+    pub(super) fn last(&self, key: &str) -> Option<&str> {
         self.lines.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
 }
@@ -165,6 +160,13 @@ mod tests {
     use super::*;
     use crate::listen::Entry;
 
+    impl Unit {
+        /// Ours with more lines, as it is installed.
+        pub(in super::super) fn ours_with(more: &str) -> Unit {
+            Unit { lines: settings(&format!("{OURS}{more}")), installed: true }
+        }
+    }
+
     fn place(listen: &str) -> Place {
         let listen = Listen::parse(listen).unwrap();
         let entry = Entry { listen, mode: 0o660, group: None };
@@ -173,7 +175,6 @@ mod tests {
 
     #[test]
     fn ports_are_those_that_the_unit_names() {
-        let unit = |more: &str| Unit { lines: settings(&format!("{OURS}{more}")), installed: true };
         for (listen, more, allowed) in [
             ("127.0.0.1:8025", "", true),
             ("127.0.0.1:10033", "", true),
@@ -187,14 +188,13 @@ mod tests {
             ("0.0.0.0:443", "\nSocketBindDeny=\n", true),
             ("127.0.0.1:8025", "\nSocketBindAllow=\n", false),
         ] {
-            let found = unit(more).forbidden(&[place(listen)]);
+            let found = Unit::ours_with(more).forbidden(&[place(listen)]);
             assert_eq!(found.is_empty(), allowed, "{listen} {more}: {found:?}");
         }
     }
 
     #[test]
     fn what_needs_root_is_told_of_a_unit_of_another_user() {
-        let unit = |more: &str| Unit { lines: settings(&format!("{OURS}{more}")), installed: true };
         for (program, more, works) in [
             ("postfix", "", false),
             ("/usr/sbin/postfix", "", false),
@@ -202,23 +202,22 @@ mod tests {
             ("/usr/sbin/postfix", "\nUser=root\n", true),
             ("/usr/sbin/postmap", "", true),
         ] {
-            let found = unit(more).refused("export[1].command", "x", &[program.to_owned()]);
+            let found =
+                Unit::ours_with(more).refused("export[1].command", "x", &[program.to_owned()]);
             assert_eq!(found.is_none(), works, "{program} {more}: {found:?}");
         }
-        assert!(unit("").refused("export[1].command", "x", &[]).is_none());
+        assert!(Unit::ours_with("").refused("export[1].command", "x", &[]).is_none());
     }
 
     #[test]
     fn lists_grow_and_begin_anew() {
-        let lines = "ProtectSystem=strict\nReadWritePaths=/a -/b\n#ReadWritePaths=/c\n";
-        let unit = Unit { lines: settings(lines), installed: true };
-        assert_eq!(unit.writable(&["/m"]), ["/m", "/a", "/b"].map(PathBuf::from));
+        let unit = |text: &str| Unit { lines: settings(text), installed: true };
+        let lines = "ReadWritePaths=/a -/b\n#ReadWritePaths=/c\n";
+        assert_eq!(unit(lines).values("ReadWritePaths"), ["/a", "-/b"]);
         let lines = format!("{lines}ReadWritePaths=\nReadWritePaths= /d \\\n /e\n");
-        let unit = Unit { lines: settings(&lines), installed: true };
-        assert_eq!(unit.writable(&[]), ["/d", "/e"].map(PathBuf::from));
-        assert!(unit.gives_files(), "without a filter nothing is kept from us");
-        assert!(Unit { lines: settings(OURS), installed: true }.gives_files());
-        let filter = "SystemCallFilter=@system-service";
-        assert!(!Unit { lines: settings(filter), installed: true }.gives_files());
+        assert_eq!(unit(&lines).values("ReadWritePaths"), ["/d", "/e"]);
+        assert!(unit("").gives_files(), "without a filter nothing is kept from us");
+        assert!(unit(OURS).gives_files());
+        assert!(!unit("SystemCallFilter=@system-service").gives_files());
     }
 }

@@ -60,6 +60,8 @@ const MISTAKES: &[Case] = &[
     ("[store]", "trusted_proxies = [\"0.0.0.0/0\"]\n[store]", 0, "whole parts of the Internet"),
     ("[store]", "trusted_proxies = [\"::/0\"]\n[store]", 0, "whole parts of the Internet"),
     ("[store]", BODIES, 78, "use at least 4 times http.body_max"),
+    ("DIR/control", "/srv/control", 0, "control.socket: the unit"),
+    ("DIR/state", "/home/suppressd", 0, "such as one in /var/lib/suppressd"),
     ("l.sock\"", "l.sock\"\nmode = \"0666\"", 0, "lets every user of this host use the socket"),
     ("[store]", OPEN_ADMIN, 0, "admin.mode: lets every user of this host use the socket"),
     ("DIR/state", "state", 0, "store.path: \"state\" is a relative path"),
@@ -94,6 +96,9 @@ const ADDED: &[Case] = &[
     ("DIR/state/export/x\"", ONE_LETTER, 0, "rules.reply[1].text: stands in nearly every reply"),
     ("DIR/state/export/x\"", "DIR/state/x\"", 0, "is among the store's own directories"),
     ("DIR/state/export/x\"", "/etc/passwd/x\"", 78, "\"/etc/passwd\" is a file"),
+    ("DIR/state/export/x\"", "/tmp/x\"", 0, "has a /tmp of its own: no other program sees /tmp"),
+    ("DIR/state/export/x\"", "/etc/x/x\"", 0, "add ReadWritePaths=/etc/x to it"),
+    ("DIR/state/export/x\"", FILE_IN_A_HOME, 0, "forward[1].file (\"f\"): the unit"),
     ("DIR/state/export/x\"", OPEN_LOOKUP, 0, "config.toml:18: warning: lookup[1].listen: 0.0.0.0:"),
     ("DIR/state/export/x\"", "DIR/state/export/x\"\nmode = 0644", 78, "write the mode in quotes"),
     ("DIR/state/export/x\"", "DIR/state/journal/x\"", 78, "is in a directory of the store"),
@@ -114,6 +119,9 @@ const ADDED: &[Case] = &[
 const CODE_ALONE: &str =
     "DIR/state/export/x\"\n[[rules.reply]]\ncode = 550\nclass = \"no_mailbox\"";
 const ONE_LETTER: &str = "DIR/state/export/x\"\n[[rules.reply]]\ntext = \"e\"\nclass = \"full\"";
+
+const FILE_IN_A_HOME: &str =
+    "DIR/state/export/x\"\n[[forward]]\nname = \"f\"\nfile = \"/home/f/events.jsonl\"";
 
 const OPEN_LOOKUP: &str =
     "DIR/state/export/x\"\n[[lookup]]\nprotocol = \"socketmap\"\nlisten = \"0.0.0.0:10031\"";
@@ -217,6 +225,13 @@ fn a_good_file_is_told_nothing() {
     let (code, said) = Place::new(&format!("{GOOD}{EXPORT}")).check();
     assert_eq!(code, 0, "{said}");
     assert!(!said.contains("warning") && !said.contains("hint"), "{said}");
+}
+
+#[test]
+fn what_nobody_hears_is_told() {
+    let (code, said) = Place::new(GOOD).check();
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("warning: export: there is none"), "{said}");
 }
 
 #[test]
@@ -368,6 +383,7 @@ fn a_deep_check_tries_what_a_start_will_need() {
         ),
         (free(format!("{GOOD}{EXPORT}command = [\"/no/such\"]\n")), "export[1].command (\"x\")"),
         (GOOD.replace("8025", &port.to_string()), "another program has it"),
+        (GOOD.replace("127.0.0.1:8025", "unix:DIR/file"), "what is there is no socket"),
         (GOOD.replace("127.0.0.1:8025", "192.0.2.1:8025"), "this host has no such address"),
     ] {
         let (code, said) = deep(text);
@@ -417,6 +433,7 @@ fn a_fault_that_is_found_late_is_one_of_the_configuration() {
         (good.replace("DIR/state", "DIR/file/state"), "store.path: "),
         (good.replace("DIR/control", "DIR/file/control"), "control.socket: "),
         (good.replace("127.0.0.1:0\"\npublic", "unix:/proc/x\"\npublic"), "http.listen: cannot"),
+        (good.replace("127.0.0.1:0\"\npublic", "unix:DIR/file\"\npublic"), "move the file away"),
     ] {
         place.write(&text);
         let (code, said) = place.run(&["run"]);

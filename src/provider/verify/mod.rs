@@ -202,6 +202,16 @@ impl Check {
         Check::Mac(Mac { scheme, hash: Hash::Sha256, keys })
     }
 
+    /// Whether it needs the URL that the provider calls ([`Notification::url`]).
+    pub fn signs_url(&self) -> bool {
+        match self {
+            Check::Mac(mac) => mac.scheme.signed.contains(&Piece::Url),
+            Check::PublicKey(key) => key.scheme.signed.contains(&Piece::Url),
+            Check::Any(checks) => checks.iter().all(Check::signs_url),
+            _ => false,
+        }
+    }
+
     /// What must be fetched before [`Check::verify`] can tell, where that is allowed at all.
     ///
     /// # Errors
