@@ -181,7 +181,7 @@ fn checks(
     if settings.text("url").is_none() && !public.has_url && checks.iter().any(Check::signs_url) {
         let what = "is missing, as http.public_url is: every notification would be refused, since \
                     the provider signs the URL that it calls";
-        section.warn("url", what, "write the URL as it was entered at the provider");
+        section.warn("url", what, "write the URL as it was entered there, or set http.public_url");
     }
     let described = described(&section, provider, Some(&settings), None);
     section.finish();
