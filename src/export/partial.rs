@@ -36,7 +36,8 @@ impl Job {
             Applied::Foreign => return Err(None),
         };
         let held = self.still_held(&edits);
-        let outcome = Outcome { rows, changed, held: held.count() as u64, partial: true };
+        let (count, lost) = (held.count() as u64, self.lost);
+        let outcome = Outcome { rows, changed, held: count, lost, partial: true };
         let found = Found { ends, ..Found::default() };
         let written = Written::new(&self.settings.path, Ok(outcome), found, Some(base));
         Ok(Written { held, ..written })
@@ -54,9 +55,7 @@ impl Job {
         let mut held = Rows::default();
         let untold = self.kept.iter().filter(|row| !told.has(row.key));
         untold.for_each(|row| held.add(&[row.key], &[row.value]));
-        if held.count() == 0 {
-            self.note(false);
-        }
+        self.note(held.count() as u64, self.lost);
         Arc::new(held)
     }
 

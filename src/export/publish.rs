@@ -22,6 +22,8 @@ pub struct Outcome {
     pub changed: bool,
     /// How many of them are only there because the guard holds back their removal.
     pub held: u64,
+    /// How many that were held back are lost: another hand took the file while we were stopped.
+    pub(super) lost: u64,
     /// Whether only what had changed was looked at.
     pub(super) partial: bool,
 }
@@ -165,7 +167,7 @@ fn unchanged(settings: &Settings, made: Made, held: Rows) -> Published {
 }
 
 fn published(rows: u64, changed: bool, held: Rows, kept: Option<Box<dyn Kept>>) -> Published {
-    let outcome = Outcome { rows, changed, held: held.count() as u64, partial: false };
+    let outcome = Outcome { rows, changed, held: held.count() as u64, lost: 0, partial: false };
     Published { outcome, held, kept }
 }
 

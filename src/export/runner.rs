@@ -108,6 +108,7 @@ fn start(world: &World, settings: Settings) -> (Entry, Part) {
         by: None,
         held: None,
         kept: Arc::default(),
+        lost: 0,
         stamp: None,
         watch: Instant::now() + WATCH,
         foreign: None,
@@ -168,6 +169,8 @@ struct Runner {
     held: Option<Held>,
     /// The rows whose removal is held back: another hand may take them from the file.
     kept: Arc<Rows>,
+    /// How many of such it has taken before this start.
+    lost: u64,
     /// Which version of the file the last writing has left; unknown before the first.
     stamp: Option<Stamp>,
     /// When to look next whether it is still there.
@@ -369,11 +372,12 @@ impl Runner {
     ) -> Result<T, JoinError> {
         let (settings, source) = (Arc::clone(&self.settings), self.world.source.clone());
         let (made, base) = (self.made, self.base.take());
-        let (held, kept) = (self.held.is_some(), Arc::clone(&self.kept));
+        let (held, kept, lost) = (self.held.is_some(), Arc::clone(&self.kept), self.lost);
         let left = self.stamp.map(|stamp| (stamp, self.status.borrow().rows));
         let past = self.by.clone().filter(|by| *by != *rules);
         let rules = Arc::clone(rules);
-        let job = Job { rules, past, settings, source, now, made, force, held, kept, left, base };
+        let job =
+            Job { rules, past, settings, source, now, made, force, held, kept, lost, left, base };
         tokio::task::spawn_blocking(move || work(job)).await
     }
 
@@ -404,12 +408,18 @@ impl Runner {
             self.program.wanted(&self.settings);
         }
         self.made = Some(now);
-        match outcome.held {
-            0 => self.held = None,
-            rows => {
-                let why = format!("rows would go that nobody can explain: {rows}");
-                self.hold(now, why, rows, false);
-            }
+        self.lost = outcome.lost;
+        let why: Vec<String> = [
+            (outcome.held, "rows would go that nobody can explain"),
+            (outcome.lost, "held rows were lost with the file, import them from a backup"),
+        ]
+        .into_iter()
+        .filter(|(rows, _)| *rows > 0)
+        .map(|(rows, what)| format!("{what}: {rows}"))
+        .collect();
+        match why.is_empty() {
+            true => self.held = None,
+            false => self.hold(now, why.join("; "), outcome.held, false),
         }
     }
 
@@ -838,6 +848,43 @@ mod tests {
             again.until(|status| status.foreign.is_some()).await;
             let status = again.until(|status| !status.pending).await;
             assert_eq!((status.rows, status.held_rows), (2, 0), "and no longer than they are held");
+        }
+    }
+
+    /// What another hand takes while nobody runs is told until an operator accepts it.
+    #[tokio::test(start_paused = true)]
+    async fn held_rows_that_are_lost_in_a_stop_are_told_until_that_is_accepted() {
+        for in_map in [false, true] {
+            let adapt = |settings: &mut Settings| {
+                settings.min_interval = Duration::ZERO;
+                if in_map {
+                    map(settings);
+                }
+            };
+            let bench = Bench::start(keys(&["a", "b", "c"]), adapt);
+            bench.generation(1).await;
+            bench.set(keys(&["d"]));
+            bench.until(|status| status.held_rows == 3).await;
+            let Bench { directory, .. } = bench.stop().await;
+            let path = directory.path().join(if in_map { "f.lmdb" } else { "f" });
+            fs::remove_file(&path).unwrap();
+            let bench = Bench::start_at(directory, keys(&["d"]), adapt);
+            let status = bench.until(|status| status.last_checked.is_some()).await;
+            assert_eq!((status.rows, status.held_rows), (1, 0));
+            assert!(status.held_back.unwrap().contains("from a backup: 3; if that is right"));
+            bench.set_of(keys(&["d", "e"]), &["e"]);
+            let status = bench.until(|status| status.rows == 2).await;
+            assert!(status.held_back.is_some(), "additions go on");
+            let Bench { directory, .. } = bench.stop().await;
+            let bench = Bench::start_at(directory, keys(&["d", "e"]), adapt);
+            let status = bench.until(|status| status.last_checked.is_some()).await;
+            assert!(status.held_back.unwrap().contains("from a backup: 3; if that is right"));
+            let status = bench.exports.write(None, true).await.unwrap().remove(0);
+            assert_eq!((status.rows, status.held_back), (2, None));
+            let Bench { directory, .. } = bench.stop().await;
+            let bench = Bench::start_at(directory, keys(&["d", "e"]), adapt);
+            let status = bench.until(|status| status.last_checked.is_some()).await;
+            assert_eq!((status.rows, status.held_back), (2, None));
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! Blocking. Leaves a file alone that is known to hold just these.
 
+use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +13,7 @@ use super::guard::Guard;
 use super::note;
 use super::publish::{Outcome, Publication, PublishError, Published};
 use super::scan::Found;
-use super::table::{Digest, Kept, kind};
+use super::table::{Digest, Kept, Listed, kind};
 use super::write::{Job, Written};
 use crate::store::StoreError;
 
@@ -21,6 +23,14 @@ const HELD: &str = "held";
 /// Whether rows are kept in a file that the store does not have.
 pub(super) fn is_held(path: &Path) -> bool {
     note::read(path, HELD).is_some()
+}
+
+/// How many rows the note says are held back, and how many are lost of such. One of an older
+/// version has the time alone.
+fn noted(path: &Path) -> Option<(u64, u64)> {
+    let note = note::read(path, HELD)?;
+    let mut numbers = note.split_ascii_whitespace().skip(1).map_while(|text| text.parse().ok());
+    Some((numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)))
 }
 
 impl Job {
@@ -44,11 +54,12 @@ impl Job {
     }
 
     fn over(mut self, ours: Option<u64>) -> Written {
-        let path = self.settings.path.clone();
+        let (path, lost) = (self.settings.path.clone(), self.lost());
         if let Some((kept, digest)) = self.known() {
             match self.check(digest) {
                 Ok(Some((outcome, found))) => {
-                    self.note(false);
+                    self.note(0, lost);
+                    let outcome = Outcome { lost, ..outcome };
                     return Written::new(&path, Ok(outcome), found, Some(kept));
                 }
                 // Closed before another takes its place.
@@ -63,7 +74,8 @@ impl Job {
         let (result, found) = self.publish(ours);
         match result {
             Ok(Published { outcome, held, kept }) => {
-                self.note(outcome.held > 0);
+                self.note(outcome.held, lost);
+                let outcome = Outcome { lost, ..outcome };
                 let written = Written::new(&path, Ok(outcome), found, self.base(kept));
                 Written { held: Arc::new(held), ..written }
             }
@@ -73,14 +85,34 @@ impl Job {
 
     /// Leaves or takes away the note that rows are held back. Without it, all that is lost is that
     /// the next start judges by `max_shrink` anew.
-    pub(super) fn note(&self, held: bool) {
+    pub(super) fn note(&self, held: u64, lost: u64) {
         let path = &self.settings.path;
-        let noted = is_held(path);
-        let _ = match held {
-            true if !noted => note::leave(path, HELD, &self.now.floor_second().to_string()),
-            false => note::remove(path, HELD),
-            true => Ok(()),
+        let _ = match (held, lost) {
+            (0, 0) => note::remove(path, HELD),
+            now if noted(path) == Some(now) => Ok(()),
+            _ => note::leave(path, HELD, &format!("{} {held} {lost}", self.now.floor_second())),
         };
+    }
+
+    /// How many of the rows that were held back are lost, until an operator accepts that: all that
+    /// the file has too few, if another hand took them before this start.
+    fn lost(&self) -> u64 {
+        let Settings { path, style, format, .. } = &*self.settings;
+        if self.force {
+            return 0;
+        }
+        let Some((held, lost)) = noted(path).filter(|_| self.made.is_none()) else {
+            return self.lost;
+        };
+        let rows = |file: File| kind(style.table).rows(&file, format.shape(), &mut |_| Ok(()));
+        let found = match file::read(path).and_then(rows) {
+            Ok(Listed::Table(rows)) => rows,
+            Ok(Listed::Other(_)) => 0,
+            Err(error) if error.kind() == ErrorKind::NotFound => 0,
+            // It is told as what keeps the file from being written.
+            Err(_) => held,
+        };
+        lost + held.saturating_sub(found)
     }
 
     /// The file of which we know what it holds, if it is still there. While somebody is forgotten,
@@ -108,7 +140,8 @@ impl Job {
         if digest != known || !is_fit {
             return Ok(None);
         }
-        let outcome = Outcome { rows: digest.rows, changed: false, held: 0, partial: false };
+        let outcome =
+            Outcome { rows: digest.rows, changed: false, held: 0, lost: 0, partial: false };
         Ok(Some((outcome, found)))
     }
 

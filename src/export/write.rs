@@ -61,6 +61,8 @@ pub(super) struct Job {
     pub(super) held: bool,
     /// Which, as far as the last writing knew.
     pub(super) kept: Arc<Rows>,
+    /// How many are lost, as far as the last writing knew.
+    pub(super) lost: u64,
     /// Which version of the file the last writing has left, and how many rows it had.
     pub(super) left: Option<(Stamp, u64)>,
     /// The file that the last writing left, if a part of it can be changed.
