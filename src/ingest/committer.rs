@@ -109,6 +109,7 @@ impl Committer {
     pub(super) fn look(&mut self) {
         self.watch_clock();
         self.watch_hold();
+        self.writer.leave_room(self.shared.lag.load(Ordering::Relaxed));
         match self.writer.check() {
             Ok(()) if std::mem::take(&mut self.waits) => self.resume(),
             Ok(()) => {}
@@ -191,6 +192,7 @@ impl Committer {
             group.iter_mut().map(|waiting| std::mem::take(&mut waiting.payload)).collect();
         let bytes = payloads.iter().map(Vec::len).sum::<usize>();
         let started = Instant::now();
+        self.writer.leave_room(self.shared.lag.load(Ordering::Relaxed));
         match self.writer.append(&payloads) {
             Ok(placed) => {
                 telemetry::ingest::group_committed(payloads.len(), bytes, started.elapsed());

@@ -38,6 +38,8 @@ const ZEROS_AHEAD: u64 = 1 << 20;
 
 /// Intake stops while less than this is free, in bytes: the store must be able to finish.
 pub const RESERVE: u64 = 8 << 20;
+/// Most room that is left besides for what is still to be applied, in bytes.
+const OWED_MAX: u64 = 256 << 20;
 
 /// Why a group was not written. Nothing of it is in the journal.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +73,8 @@ pub struct Writer {
     current: Option<Current>,
     next_number: u32,
     buffer: Vec<u8>,
+    /// Room that the store needs for what is still to be applied, in bytes.
+    owed: u64,
     /// Keeps every other process out; the directory itself.
     lock: Flock<File>,
     /// Reads what was written by the same handle.
@@ -93,7 +97,7 @@ struct Current {
 impl Writer {
     pub(super) fn new(dir: &Path, next: u32, lock: Flock<File>, reader: Reader) -> Writer {
         let (dir, buffer) = (dir.to_owned(), Vec::new());
-        Writer { dir, current: None, next_number: next, buffer, lock, reader }
+        Writer { dir, current: None, next_number: next, buffer, owed: 0, lock, reader }
     }
 
     /// Appends the payloads as one group and syncs it. Says where each one is.
@@ -150,7 +154,14 @@ impl Writer {
     /// When it could not.
     pub fn check(&self) -> Result<(), AppendError> {
         self.look()?;
-        if free_bytes(&self.dir)? < RESERVE { Err(AppendError::Full) } else { Ok(()) }
+        let needed = RESERVE + self.owed;
+        if free_bytes(&self.dir)? < needed { Err(AppendError::Full) } else { Ok(()) }
+    }
+
+    /// Leaves room for so many bytes of the journal that are still to be applied: the store takes
+    /// about as much again for them.
+    pub fn leave_room(&mut self, unapplied: u64) {
+        self.owed = unapplied.min(OWED_MAX);
     }
 
     /// Where the next record will start, as far as that is known before it is written.

@@ -196,6 +196,32 @@ fn a_store_without_room_loses_nothing() {
     daemon.stop();
 }
 
+/// Intake is much faster than the store: what it takes must not be the room that the store needs.
+#[test]
+fn what_was_taken_as_the_disk_fills_is_applied() {
+    if !possible("disk::what_was_taken_as_the_disk_fills_is_applied") {
+        return;
+    }
+    let home = Home::new("");
+    let daemon = start(&home, "true").ready();
+    let reason = format!("no such user {}", "x".repeat(2_000));
+    let mut taken = 0;
+    let refused = loop {
+        let (body, addresses) = batch(&format!("t{taken}-"), 1_000);
+        let answer = notify(daemon.http, &body.replace("no such user", &reason));
+        if answer.status != 200 {
+            break answer;
+        }
+        taken += addresses.len();
+    };
+    check_refused(&refused);
+    assert!(taken > 5_000, "{taken}");
+    let rows = || (home.export().lines().count() >= taken).then_some(());
+    wait_for("all of it, without any more room", PATIENCE, rows);
+    assert!(!daemon.log().contains("store: failed"), "{}", daemon.log());
+    daemon.stop();
+}
+
 #[test]
 fn a_start_on_a_full_disk_waits_for_room() {
     if !possible("disk::a_start_on_a_full_disk_waits_for_room") {
