@@ -734,12 +734,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_held_back_still_grows() {
         for in_map in [false, true] {
-            let adapt = |settings: &mut Settings| {
-                settings.min_interval = Duration::ZERO;
-                if in_map {
-                    map(settings);
-                }
-            };
+            let adapt = at_once(in_map);
             let bench = Bench::start(keys(&["a", "b", "c", "d"]), adapt);
             bench.generation(1).await;
             bench.set(keys(&["e"]));
@@ -782,12 +777,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_told_again_is_held_back_no_longer() {
         for in_map in [false, true] {
-            let adapt = |settings: &mut Settings| {
-                settings.min_interval = Duration::ZERO;
-                if in_map {
-                    map(settings);
-                }
-            };
+            let adapt = at_once(in_map);
             let bench = Bench::start(keys(&["a", "b", "c"]), adapt);
             bench.generation(1).await;
             bench.set(keys(&[]));
@@ -809,12 +799,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_held_back_outlives_the_file() {
         for in_map in [false, true] {
-            let adapt = |settings: &mut Settings| {
-                settings.min_interval = Duration::ZERO;
-                if in_map {
-                    map(settings);
-                }
-            };
+            let adapt = at_once(in_map);
             let bench = Bench::start(keys(&["a", "b", "c", "d"]), adapt);
             bench.generation(1).await;
             bench.set(keys(&["e"]));
@@ -855,12 +840,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn held_rows_that_are_lost_in_a_stop_are_told_until_that_is_accepted() {
         for in_map in [false, true] {
-            let adapt = |settings: &mut Settings| {
-                settings.min_interval = Duration::ZERO;
-                if in_map {
-                    map(settings);
-                }
-            };
+            let adapt = at_once(in_map);
             let bench = Bench::start(keys(&["a", "b", "c"]), adapt);
             bench.generation(1).await;
             bench.set(keys(&["d"]));
@@ -892,12 +872,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_another_hand_does_to_the_file_is_seen_and_mended() {
         for in_map in [false, true] {
-            let adapt = |settings: &mut Settings| {
-                settings.min_interval = Duration::ZERO;
-                if in_map {
-                    map(settings);
-                }
-            };
+            let adapt = at_once(in_map);
             let bench = Bench::start(keys(&["a", "b"]), adapt);
             bench.generation(1).await;
             let path = bench.path().with_file_name(if in_map { "f.lmdb" } else { "f" });
@@ -935,6 +910,16 @@ mod tests {
         assert_eq!((status.rows, status.error), (1, None));
         assert!(scans <= 7, "{scans}");
         assert!(bench.started.elapsed() < Duration::from_secs(130));
+    }
+
+    /// A text or a map, written as soon as anything changes.
+    fn at_once(in_map: bool) -> impl Fn(&mut Settings) + Copy {
+        move |settings| {
+            settings.min_interval = Duration::ZERO;
+            if in_map {
+                map(settings);
+            }
+        }
     }
 
     fn map(settings: &mut Settings) {

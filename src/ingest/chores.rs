@@ -301,6 +301,19 @@ impl Chores {
     }
 }
 
+/// Starts a thread that gives way to others by so much.
+pub(super) fn beside<T: Send + 'static>(
+    name: &str,
+    niceness: i32,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<JoinHandle<T>> {
+    Builder::new().name(name.to_owned()).spawn(move || {
+        // Where it is not allowed, it takes turns as an equal.
+        let _ = rustix::process::nice(niceness);
+        work()
+    })
+}
+
 /// What came of a thread, if it has ended.
 pub(super) fn ended<T, E: Display>(
     thread: &mut Option<JoinHandle<Result<T, E>>>,

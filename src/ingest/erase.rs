@@ -9,13 +9,13 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use super::applier::{Applier, Session};
-use super::chores::{Chores, ended};
+use super::chores::{Chores, beside, ended};
 use super::committer::Sealed;
 use super::{Ingest, Message, Shared};
 use crate::clock;
@@ -298,15 +298,13 @@ impl Applier {
             let (journal, quarantine) = (self.journal.clone(), self.settings.quarantine());
             let reading = self.settings.policy.reading.get();
             move || {
-                // Where it is not allowed, it takes turns as an equal.
-                let _ = rustix::process::nice(NICENESS);
                 let of = (&journal, &*quarantine, &*reading);
                 let erased = erase_told(of, &people, (from, below), false, &given_up)?;
                 index.map_or(Ok(()), |index: Arc<Index>| index.erase(&people.addresses()))?;
                 Ok(erased)
             }
         };
-        let thread = Some(Builder::new().name("erase".to_owned()).spawn(work)?);
+        let thread = Some(beside("erase", NICENESS, work)?);
         Ok(Work { pending, below, people, given_up, thread })
     }
 

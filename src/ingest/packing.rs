@@ -3,10 +3,10 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::chores::{ended, joined};
+use super::chores::{beside, ended, joined};
 use crate::journal;
 use crate::telemetry;
 
@@ -49,12 +49,8 @@ impl Packing {
         }
         let (journal, segments) = (journal.clone(), (self.done, below));
         let given_up = Arc::clone(&self.given_up);
-        let thread = Builder::new().name("pack".to_owned()).spawn(move || {
-            // Where it is not allowed, it takes turns as an equal.
-            let _ = rustix::process::nice(NICENESS);
-            journal.pack(segments, &|| !given_up.load(Ordering::Relaxed))
-        });
-        self.thread = Some(thread?);
+        let work = move || journal.pack(segments, &|| !given_up.load(Ordering::Relaxed));
+        self.thread = Some(beside("pack", NICENESS, work)?);
         Ok(())
     }
 

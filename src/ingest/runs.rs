@@ -3,10 +3,10 @@
 
 use std::io;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::chores::{ended, joined};
+use super::chores::{beside, ended, joined};
 use crate::store::{Base, Made, Next, StoreError, Writer};
 use crate::telemetry;
 
@@ -97,11 +97,7 @@ impl Runs {
 }
 
 fn begin(next: Next, niceness: i32) -> io::Result<JoinHandle<io::Result<Made>>> {
-    Builder::new().name("base".to_owned()).spawn(move || {
-        // Where it is not allowed, it takes turns as an equal.
-        let _ = rustix::process::nice(niceness);
-        next.write()
-    })
+    beside("base", niceness, move || next.write())
 }
 
 impl Drop for Runs {

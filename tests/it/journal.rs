@@ -16,8 +16,8 @@ use super::rebuild::copy;
 const HEADER: usize = 16;
 
 /// A directory with a journal.
-struct Place {
-    dir: tempfile::TempDir,
+pub(super) struct Place {
+    pub(super) dir: tempfile::TempDir,
 }
 
 /// A record that was written: where, in which group, and what.
@@ -30,30 +30,30 @@ struct Written {
 
 /// What an opening gives back.
 #[derive(Debug, PartialEq, Eq)]
-struct Found {
-    torn: u64,
-    damage: Vec<Damage>,
-    records: Vec<(Position, Vec<u8>)>,
+pub(super) struct Found {
+    pub(super) torn: u64,
+    pub(super) damage: Vec<Damage>,
+    pub(super) records: Vec<(Position, Vec<u8>)>,
 }
 
 impl Place {
-    fn new() -> Place {
+    pub(super) fn new() -> Place {
         Place { dir: tempfile::tempdir().unwrap() }
     }
 
-    fn journal(&self) -> PathBuf {
+    pub(super) fn journal(&self) -> PathBuf {
         self.dir.path().join("journal")
     }
 
-    fn quarantine(&self) -> PathBuf {
+    pub(super) fn quarantine(&self) -> PathBuf {
         self.dir.path().join("quarantine")
     }
 
-    fn segment(&self, number: u32) -> PathBuf {
+    pub(super) fn segment(&self, number: u32) -> PathBuf {
         self.journal().join(format!("{number:010}.seg"))
     }
 
-    fn open(&self) -> Journal {
+    pub(super) fn open(&self) -> Journal {
         journal::open(&self.journal(), &self.quarantine()).unwrap()
     }
 
@@ -66,7 +66,7 @@ impl Place {
     }
 
     /// Opens it, and reads everything.
-    fn found(&self) -> Found {
+    pub(super) fn found(&self) -> Found {
         let Journal { writer, reader, recovery } = self.open();
         let mut found = Found { torn: recovery.torn, damage: recovery.damage, records: Vec::new() };
         let mut tail = reader.tail(reader.start().unwrap());

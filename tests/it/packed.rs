@@ -6,9 +6,10 @@ use std::ops::Range;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use suppressd::journal::{self, Damage, Entry, Journal};
+use suppressd::journal::{self, Entry, Journal};
 use suppressd::model::{Position, Time};
 
+use crate::journal::{Found, Place};
 use crate::rebuild::copy;
 use crate::support::client::{event, notify};
 use crate::support::daemon::{Daemon, Home, PATIENCE, cli};
@@ -19,75 +20,32 @@ const BLOCK: usize = 64 << 10;
 
 type Records = Vec<(Position, Vec<u8>)>;
 
-/// A directory with a journal.
-struct Place(tempfile::TempDir);
-
-/// What an opening and reading all of it give back.
-#[derive(Debug, PartialEq, Eq)]
-struct Found {
-    torn: u64,
-    damage: Vec<Damage>,
-    records: Records,
+/// A journal of so many complete segments, of three blocks each, and what is in it.
+fn written(segments: u32) -> (Place, Records) {
+    let place = Place::new();
+    for segment in 0..segments {
+        let Journal { mut writer, .. } = place.open();
+        for group in 0..4 {
+            let numbers = (0..200).map(|number| (segment * 4 + group) * 200 + number);
+            let bounce = |n| event("hard_bounce", &format!("user{n}@x.test"), "m", n);
+            writer.append(&numbers.map(|n| bounce(n).into_bytes()).collect::<Vec<_>>()).unwrap();
+        }
+    }
+    let records = place.found().records;
+    assert_eq!(records.len(), segments as usize * 800);
+    (place, records)
 }
 
 impl Place {
-    /// A journal of so many complete segments, of three blocks each, and what is in it.
-    fn new(segments: u32) -> (Place, Records) {
-        let place = Place(tempfile::tempdir().unwrap());
-        for segment in 0..segments {
-            let Journal { mut writer, .. } = place.open();
-            for group in 0..4 {
-                let numbers = (0..200).map(|number| (segment * 4 + group) * 200 + number);
-                let bounce = |n| event("hard_bounce", &format!("user{n}@x.test"), "m", n);
-                writer
-                    .append(&numbers.map(|n| bounce(n).into_bytes()).collect::<Vec<_>>())
-                    .unwrap();
-            }
-        }
-        let records = place.found().records;
-        assert_eq!(records.len(), segments as usize * 800);
-        (place, records)
-    }
-
     fn copy(&self) -> Place {
-        let other = Place(tempfile::tempdir().unwrap());
-        copy(self.0.path(), other.0.path());
+        let other = Place::new();
+        copy(self.dir.path(), other.dir.path());
         other
-    }
-
-    fn journal(&self) -> PathBuf {
-        self.0.path().join("journal")
-    }
-
-    fn quarantine(&self) -> PathBuf {
-        self.0.path().join("quarantine")
-    }
-
-    fn segment(&self, number: u32) -> PathBuf {
-        segment(self.0.path(), number)
-    }
-
-    fn open(&self) -> Journal {
-        journal::open(&self.journal(), &self.quarantine()).unwrap()
     }
 
     /// Packs all segments; says how many.
     fn pack(&self) -> u64 {
         self.open().reader.pack((0, u32::MAX), &|| true).unwrap().segments
-    }
-
-    fn found(&self) -> Found {
-        let Journal { writer, reader, recovery } = self.open();
-        let mut found = Found { torn: recovery.torn, damage: recovery.damage, records: Vec::new() };
-        let mut tail = reader.tail(reader.start().unwrap());
-        while let Some(entry) = tail.next(writer.end()).unwrap() {
-            match entry {
-                Entry::Record { position, payload } => found.records.push((position, payload)),
-                Entry::Damage(damage) => found.damage.push(damage),
-                Entry::Newer { position, .. } => panic!("{position} is of a newer form"),
-            }
-        }
-        found
     }
 
     /// What `verify` names.
@@ -155,7 +113,7 @@ fn outside(records: &Records, segment: u32, blocks: Range<usize>) -> Records {
 
 #[test]
 fn a_packed_segment_gives_back_all_of_the_plain_one() {
-    let (place, records) = Place::new(3);
+    let (place, records) = written(3);
     let meta = |number| fs::metadata(place.segment(number)).unwrap();
     let before = [1, 2, 3].map(meta);
     let between = |place: &Place| {
@@ -192,7 +150,7 @@ fn a_packed_segment_gives_back_all_of_the_plain_one() {
 
 #[test]
 fn a_flipped_byte_of_a_packed_segment_costs_its_block_and_no_more() {
-    let (place, records) = Place::new(2);
+    let (place, records) = written(2);
     assert_eq!(place.pack(), 2);
     // The newest is recovered at the start, an older one mended by who reads it.
     for number in [1, 2] {
@@ -217,7 +175,7 @@ fn a_flipped_byte_of_a_packed_segment_costs_its_block_and_no_more() {
 
 #[test]
 fn a_packed_segment_that_was_cut_gives_back_the_blocks_before() {
-    let (place, records) = Place::new(2);
+    let (place, records) = written(2);
     assert_eq!(place.pack(), 2);
     for number in [1, 2] {
         let bytes = fs::read(place.segment(number)).unwrap();
@@ -241,7 +199,7 @@ fn a_packed_segment_that_was_cut_gives_back_the_blocks_before() {
 
 #[test]
 fn what_happens_to_a_segment_while_it_is_packed_counts() {
-    let (place, records) = Place::new(2);
+    let (place, records) = written(2);
     let Journal { reader, .. } = place.open();
     let first = fs::read(place.segment(1)).unwrap();
     let rounds = Cell::new(0);
@@ -261,8 +219,8 @@ fn what_happens_to_a_segment_while_it_is_packed_counts() {
     assert_eq!(touched.unwrap(), 0, "it may hold something else");
     assert!(fs::read(place.segment(1)).unwrap() == first);
     let other = at(3, &|| {
-        fs::write(place.0.path().join("other"), &first).unwrap();
-        fs::rename(place.0.path().join("other"), place.segment(1)).unwrap();
+        fs::write(place.dir.path().join("other"), &first).unwrap();
+        fs::rename(place.dir.path().join("other"), place.segment(1)).unwrap();
     });
     assert_eq!(other.unwrap(), 0, "it is another file");
     let none = reader.pack((1, 2), &|| false).unwrap();
@@ -280,7 +238,7 @@ fn what_happens_to_a_segment_while_it_is_packed_counts() {
 
 #[test]
 fn what_a_stop_has_left_of_packing_goes_at_the_next_start() {
-    let (place, records) = Place::new(2);
+    let (place, records) = written(2);
     let plain = fs::read(place.segment(1)).unwrap();
     assert_eq!(place.pack(), 2);
     let packed = fs::read(place.segment(1)).unwrap();
@@ -296,7 +254,7 @@ fn what_a_stop_has_left_of_packing_goes_at_the_next_start() {
 
 #[test]
 fn what_is_damaged_or_saves_nothing_stays_plain() {
-    let (place, _) = Place::new(1);
+    let (place, _) = written(1);
     let mut bytes = fs::read(place.segment(1)).unwrap();
     bytes[70_000] ^= 1;
     fs::write(place.segment(1), &bytes).unwrap();

@@ -12,6 +12,15 @@ fn bounce(daemon: &Daemon, number: u32) {
     assert_eq!(notify(daemon.http, &body).status, 200);
 }
 
+/// So many complete segments, of four bounces each.
+fn write_segments(home: &Home, segments: u32) {
+    for segment in 0..segments {
+        let daemon = home.start().ready();
+        (0..4).for_each(|number| bounce(&daemon, segment * 4 + number));
+        daemon.stop();
+    }
+}
+
 fn messages(daemon: &Daemon) -> Vec<String> {
     let rows = daemon.rows(&["events"]);
     let mut addresses: Vec<String> =
@@ -29,11 +38,7 @@ fn damaged(home: &Home) -> Vec<PathBuf> {
 #[test]
 fn damage_in_an_old_segment_is_found_at_the_next_start() {
     let home = Home::new("");
-    for round in 0..3 {
-        let daemon = home.start().ready();
-        (0..4).for_each(|number| bounce(&daemon, round * 4 + number));
-        daemon.stop();
-    }
+    write_segments(&home, 3);
     let oldest = home.state().join("journal/0000000001.seg");
     let mut bytes = fs::read(&oldest).unwrap();
     let victim = bytes.windows(5).position(|window| window == b"user2").unwrap();
@@ -70,11 +75,7 @@ fn damage_in_an_old_segment_is_found_at_the_next_start() {
 #[test]
 fn a_store_that_lacks_a_part_of_the_journal_takes_no_row_from_a_file() {
     let home = Home::new("");
-    for round in 0..3 {
-        let daemon = home.start().ready();
-        (0..4).for_each(|number| bounce(&daemon, round * 4 + number));
-        daemon.stop();
-    }
+    write_segments(&home, 3);
     let rows = || home.export().lines().count();
     assert_eq!(rows(), 12);
     let segment = home.state().join("journal/0000000001.seg");
@@ -111,11 +112,7 @@ fn a_newest_segment_that_was_emptied_is_missed() {
         ("cut", &["sled", "base", "checkpoint"]),
     ] {
         let home = Home::new("");
-        for round in 0..2 {
-            let daemon = home.start().ready();
-            (0..4).for_each(|number| bounce(&daemon, round * 4 + number));
-            daemon.stop();
-        }
+        write_segments(&home, 2);
         let rows = || home.export().lines().count();
         assert_eq!(rows(), 8);
         let segment = home.state().join("journal/0000000002.seg");

@@ -138,7 +138,7 @@ impl Made {
     /// What it has, to be taken out of the changes.
     pub(in crate::store) fn settling(&self) -> io::Result<Settling> {
         let entries = Joined::at(&[Arc::clone(&self.run)], &[])?;
-        Ok(Settling { entries, is_through: false, block: self.block })
+        Ok(Settling { entries, block: self.block })
     }
 
     /// Whether it was made of others.
@@ -158,8 +158,6 @@ impl Made {
 /// Takes out of the changes what a run has.
 pub(in crate::store) struct Settling {
     entries: Joined,
-    /// Memory is without them.
-    is_through: bool,
     /// The last block that goes.
     pub(in crate::store) block: u64,
 }
@@ -173,15 +171,14 @@ impl Settling {
     pub(in crate::store) fn go_on(&mut self, base: &Base) -> io::Result<bool> {
         let mut inner = base.write();
         for _ in 0..STEP {
-            if self.is_through || !self.entries.advance()? {
-                self.is_through = true;
-                break;
+            if !self.entries.advance()? {
+                return Ok(false);
             }
             let (key, value) = (self.entries.key(), self.entries.value());
             if inner.changed.get(key).is_some_and(|changed| **changed == *value) {
                 inner.changed.remove(key);
             }
         }
-        Ok(!self.is_through)
+        Ok(true)
     }
 }
