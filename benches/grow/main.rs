@@ -3,12 +3,15 @@
 //!
 //! `cargo bench --bench grow -- 100000 1000000 10000000`; by default the first two. Every figure
 //! stands beside a limit of the same run; the last size is killed, started, stopped and started.
-//! `SVG=FILE` draws them.
+//! `SVG=FILE` draws them. The limit is what intake's bench measures against, too: a bare server with
+//! a group commit, that is sent one event a request.
 #![expect(clippy::print_stdout, reason = "a bench reports on standard output")]
 
 mod daemon;
 #[path = "../support/event.rs"]
 mod event;
+#[path = "../intake/limit.rs"]
+mod limit;
 #[path = "../intake/load.rs"]
 mod load;
 #[path = "../support/log.rs"]
@@ -19,26 +22,26 @@ mod measure;
 mod plot;
 #[path = "../support/spawn.rs"]
 mod spawn;
+#[path = "../intake/target.rs"]
+#[expect(dead_code, reason = "the daemon of this bench is started again")]
+mod target;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result};
 use tokio::task::JoinSet;
 
 use daemon::Daemon;
 use load::{Connection, Load, put_request};
-use log::Log;
 use measure::{against, disk_bytes, percentile};
 use plot::Point;
 
 /// Events in a request that fills, and connections that do.
 const FILL: u64 = 1_000;
 const FILLING: u64 = 8;
-/// Submissions that wait at once at the bare group commit, and how long that is measured.
-const WAITING: u64 = 64;
-const LIMIT: Duration = Duration::from_secs(5);
+/// How long the limit is measured.
+const LIMIT: Duration = Duration::from_secs(8);
 /// The steady load, in requests a second, and how long.
 const STEADY: u64 = 1_000;
 const STEADY_LENGTH: Duration = Duration::from_secs(10);
@@ -51,8 +54,11 @@ fn goals(size: u64) -> (f64, f64, f64) {
 }
 
 fn main() -> Result<()> {
-    let numbers = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
-    let mut sizes: Vec<u64> = numbers.collect();
+    let mut arguments = std::env::args().skip(1).peekable();
+    if arguments.next_if(|first| first == target::LIMIT).is_some() {
+        return limit::serve(arguments.next().context("no directory")?.as_ref());
+    }
+    let mut sizes: Vec<u64> = arguments.filter_map(|argument| argument.parse().ok()).collect();
     if sizes.is_empty() {
         sizes = vec![100_000, 1_000_000];
     }
@@ -66,7 +72,7 @@ async fn report(sizes: &[u64]) -> Result<()> {
     let mut daemon = Daemon::start(directory.path()).await?;
     let mut points = Vec::new();
     for size in sizes {
-        let limit = limit(&directory.path().join(format!("limit-{size}"))).await?;
+        let limit = limit().await?;
         let already = load::next(0, u64::MAX).unwrap_or_default();
         let took = fill(&daemon, *size).await?;
         let rate = size.saturating_sub(already) as f64 / took.as_secs_f64();
@@ -94,25 +100,15 @@ async fn report(sizes: &[u64]) -> Result<()> {
     starts(&mut daemon).await
 }
 
-/// Events a second through the bare group commit, one at a time.
-async fn limit(path: &std::path::Path) -> Result<f64> {
-    let log = Log::start(path)?;
-    let (end, done) = (Instant::now() + LIMIT, Arc::new(AtomicU64::new(0)));
-    let mut senders = JoinSet::new();
-    for _ in 0..WAITING {
-        let (log, done) = (log.clone(), Arc::clone(&done));
-        senders.spawn(async move {
-            let mut good = true;
-            while good && Instant::now() < end {
-                good = log.append(vec![b'x'; event::EVENT_BYTES]).await;
-                done.fetch_add(1, Ordering::Relaxed);
-            }
-            good
-        });
-    }
-    ensure!(senders.join_all().await.into_iter().all(|good| good), "the bare journal failed");
-    std::fs::remove_file(path)?;
-    Ok(done.load(Ordering::Relaxed) as f64 / LIMIT.as_secs_f64())
+/// Events a second that the bare server acknowledges, one a request.
+async fn limit() -> Result<f64> {
+    let target = target::limit()?;
+    let next = load::NEXT.load(Ordering::Relaxed);
+    let load = Load { events: 1, length: LIMIT, rate: None };
+    let answered = load::run(target.hooks, load, None).await?.len();
+    // The daemon has not been told of them.
+    load::NEXT.store(next, Ordering::Relaxed);
+    Ok(answered as f64 / LIMIT.as_secs_f64())
 }
 
 /// Tells events until there are so many, and waits until all are applied.

@@ -25,7 +25,7 @@ pub(crate) const SECRET: &str = "bench-secret";
 pub(crate) const CONNECTIONS: u64 = 64;
 
 /// The number of the next event, over all rounds: none is sent twice.
-static NEXT: AtomicU64 = AtomicU64::new(0);
+pub(crate) static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// How requests are made.
 #[derive(Clone, Copy)]
