@@ -18,6 +18,14 @@ const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// Wait for a store that is being opened, if no change comes before.
 const READY_WAIT: Duration = Duration::from_secs(1);
 
+/// After a writing of many changes comes a rest, of so many times what it took, and no longer than
+/// this: under a storm what is written at once then is more, and costs less.
+const REST: u32 = 3;
+const REST_MAX: Duration = Duration::from_millis(200);
+
+/// Changes that are many.
+pub(super) const MANY: usize = 64;
+
 /// Longest sleep towards an end, so that a wall clock that was set is noticed.
 pub(super) const LOOK_MAX: Duration = Duration::from_secs(10);
 
@@ -129,9 +137,10 @@ impl Due {
         self.ends.take_due(now)
     }
 
-    /// A writing has ended, whatever came of it.
-    pub(super) fn tried(&mut self) {
-        self.free = Instant::now() + self.interval;
+    /// A writing has ended, whatever came of it, that began at an instant and was of many changes.
+    pub(super) fn tried(&mut self, begun: Instant, many: bool) {
+        let rest = if many { (REST * begun.elapsed()).min(REST_MAX) } else { Duration::ZERO };
+        self.free = Instant::now() + self.interval.max(rest);
     }
 
     /// The file is current; these ends were found, of all suppressions or of those that changed.

@@ -12,7 +12,7 @@ use tokio::task::JoinError;
 use tokio::time::{Instant, sleep_until};
 
 use super::command::Program;
-use super::due::Due;
+use super::due::{Due, MANY};
 use super::file::{Stamp, modified};
 use super::handle::{Entry, Exports, Status, Write};
 use super::note;
@@ -302,6 +302,7 @@ impl Runner {
             _ => None,
         };
         let force = matches!(what, What::Whole { force: true });
+        let (begun, many) = (Instant::now(), changed.as_ref().is_some_and(|it| it.len() >= MANY));
         let written = match changed {
             Some(keys) => match self.job(now, &rules, force, move |job| job.changes(&keys)).await {
                 Ok(Ok(written)) => Ok(written),
@@ -313,7 +314,7 @@ impl Runner {
             },
             None => self.job(now, &rules, force, Job::whole).await,
         };
-        self.due.tried();
+        self.due.tried(begun, many);
         let Written { result, found, held, base, stamp, foreign } = match written {
             Ok(written) => written,
             Err(panic) => {

@@ -40,6 +40,10 @@ pub struct Ends {
 const BATCH_BYTES: usize = 128 << 10;
 const WAITING: usize = 4;
 
+/// How much a whole scan gives way to those that answer senders, while cores are short: as the
+/// applier does, which would stand still behind it.
+const NICENESS: i32 = 5;
+
 /// Most ends that are known.
 const ENDS_MAX: usize = 65_536;
 
@@ -155,9 +159,15 @@ impl Scan<'_> {
         thread::scope(|scope| {
             let (send_judged, judged) = sync_channel(WAITING);
             let (send_rows, made) = sync_channel(WAITING);
-            let judge = move || self.judge(standings, &send_judged);
+            let judge = move || {
+                give_way();
+                self.judge(standings, &send_judged)
+            };
             let judge = Builder::new().name("judge".to_owned()).spawn_scoped(scope, judge);
-            let make = move || self.make(judged, &send_rows);
+            let make = move || {
+                give_way();
+                self.make(judged, &send_rows)
+            };
             let maker = Builder::new().name("rows".to_owned()).spawn_scoped(scope, make);
             let (judge, maker) =
                 (judge.map_err(StoreError::from)?, maker.map_err(StoreError::from)?);
@@ -357,6 +367,11 @@ fn is_lifted(gist: &Gist<'_>) -> bool {
     let Gist::Whole(standing) = gist else { return false };
     let soft = !standing.soft().is_empty() || !standing.blocked().is_empty();
     standing.lifts().next().is_some() || soft && standing.delivered().is_some()
+}
+
+/// Where it is not allowed, this thread takes turns as an equal.
+fn give_way() {
+    let _ = rustix::process::nice(NICENESS);
 }
 
 fn gave_up() -> StoreError {

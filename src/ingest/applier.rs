@@ -161,7 +161,7 @@ impl Applier {
             self.reader.attach_behind(&view);
         }
         if self.lacks_start(self.journal.start()?)? {
-            chores.want_checkpoint(&self.settings);
+            chores.want_checkpoint();
         }
         loop {
             let stopping = self.committed.has_changed().is_err();

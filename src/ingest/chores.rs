@@ -32,6 +32,8 @@ const KEEP_AFTER: Duration = Duration::from_secs(1);
 const KEEP_SOON: Duration = Duration::from_millis(250);
 /// The wait before another run is tried.
 const INDEX_AGAIN: Duration = Duration::from_secs(10);
+/// How much a checkpoint that is being written gives way to all others, the applier among them.
+const NICENESS: i32 = 10;
 /// How often retention is looked at.
 const TRIM_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -42,6 +44,8 @@ pub(super) struct Chores {
     checkpointed: Instant,
     /// Bytes applied since the last checkpoint.
     bytes: u64,
+    /// One is due, whatever was applied.
+    wanted: bool,
     checkpoints: Arc<Checkpoints>,
     writing: Option<JoinHandle<io::Result<()>>>,
     /// Those that were there at the start are being read.
@@ -80,6 +84,7 @@ impl Chores {
             dirty: false,
             checkpointed: now,
             bytes: 0,
+            wanted: false,
             checkpoints: Arc::clone(checkpoints),
             writing: None,
             verifying: Some(verifying),
@@ -108,8 +113,8 @@ impl Chores {
     }
 
     /// Has a checkpoint written as soon as possible: the journal alone does not give the store.
-    pub(super) fn want_checkpoint(&mut self, settings: &Settings) {
-        self.bytes = self.bytes.max(settings.checkpoint_bytes);
+    pub(super) fn want_checkpoint(&mut self) {
+        self.wanted = true;
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -213,9 +218,14 @@ impl Chores {
             None => {}
         }
         let late = self.checkpointed.elapsed() >= settings.checkpoint_every && self.bytes > 0;
-        let due = self.bytes >= settings.checkpoint_bytes || late;
+        let much = self.bytes >= settings.checkpoint_bytes;
         // Counts are exact only between two records.
-        if !due || self.writing.is_some() || writer.applied_within() > 0 {
+        if self.writing.is_some() || writer.applied_within() > 0 {
+            return Ok(());
+        }
+        // It has all standings, however few have changed: it is no more than what the journal has.
+        let due = late || self.wanted || much && self.bytes >= self.checkpoints.newest_bytes()?;
+        if !due {
             return Ok(());
         }
         // What a checkpoint stands for is synced before anything is trimmed on its word.
@@ -223,9 +233,9 @@ impl Chores {
         self.flush_index(writer);
         let snapshot = writer.snapshot()?;
         let checkpoints = Arc::clone(&self.checkpoints);
-        self.bytes = 0;
+        (self.bytes, self.wanted) = (0, false);
         self.checkpointed = Instant::now();
-        let thread = Builder::new().name("checkpoint".to_owned()).spawn(move || {
+        let thread = beside("checkpoint", NICENESS, move || {
             let started = Instant::now();
             checkpoints.write(&snapshot)?;
             telemetry::ingest::checkpoint_written(snapshot.applied(), started.elapsed());

@@ -139,6 +139,14 @@ impl Checkpoints {
         Ok(kept.get(KEPT - 1).copied())
     }
 
+    /// How large the newest one is, in bytes; 0 without one.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn newest_bytes(&self) -> io::Result<u64> {
+        list(&self.dir)?.last().map_or(Ok(0), |newest| self.bytes(*newest))
+    }
+
     /// How large one is, in bytes.
     ///
     /// # Errors
