@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use super::draft::Draft;
 use super::run::Run;
 use super::scan::Joined;
-use super::{Base, Listed};
+use super::{Base, Listed, filter_of};
 use crate::store::disk::free_bytes;
 use crate::store::tiers;
 
@@ -172,6 +172,7 @@ impl Settling {
         let mut inner = base.write();
         for _ in 0..STEP {
             if !self.entries.advance()? {
+                inner.filter = filter_of(&inner.changed);
                 return Ok(false);
             }
             let (key, value) = (self.entries.key(), self.entries.value());

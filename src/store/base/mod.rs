@@ -39,7 +39,7 @@ pub use verify::verify_base;
 
 use super::StoreError;
 use super::codec::Form;
-use super::filter::Hashes;
+use super::filter::{Filter, Hashes};
 use super::keys::{QUIET, STANDING};
 use super::sealed::{Flaw, bad};
 
@@ -56,6 +56,9 @@ pub(super) struct Listed {
 /// The runs that count, the oldest first.
 impl Form for Vec<Listed> {}
 
+/// Changes for which their filter has room at least: as many as there usually are.
+const FILTERED: u64 = 1 << 17;
+
 /// A key that has changed, and its value, which is empty if it is gone.
 pub(super) type Changed = (Box<[u8]>, Box<[u8]>);
 
@@ -69,6 +72,9 @@ pub struct Base {
 
 struct Inner {
     changed: BTreeMap<Box<[u8]>, Box<[u8]>>,
+    /// What may be there: most keys that are asked for are not, and finding that out in a large map
+    /// costs more than all runs together.
+    filter: Filter,
     /// The oldest first.
     runs: Arc<[Arc<Run>]>,
     /// The number of the next run.
@@ -121,7 +127,8 @@ impl Base {
 
     fn new(dir: &Path, runs: Arc<[Arc<Run>]>, changed: BTreeMap<Box<[u8]>, Box<[u8]>>) -> Base {
         let last = runs.iter().map(|run| run.listed.number).max();
-        let inner = Inner { changed, runs, next: last.map_or(1, |last| last + 1) };
+        let (filter, next) = (filter_of(&changed), last.map_or(1, |last| last + 1));
+        let inner = Inner { changed, filter, runs, next };
         Base { dir: dir.to_owned(), inner: RwLock::new(inner), given_up: AtomicBool::new(false) }
     }
 
@@ -151,14 +158,17 @@ impl Base {
     /// # Errors
     /// When a run is damaged.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let hashes = hashes(key);
         let runs = {
             let inner = self.read();
-            if let Some(value) = inner.changed.get(key) {
+            if inner.filter.may_have(hashes)
+                && let Some(value) = inner.changed.get(key)
+            {
                 return Ok(Some(value.to_vec()).filter(|value| !value.is_empty()));
             }
             Arc::clone(&inner.runs)
         };
-        for run in runs.iter().rev() {
+        for run in runs.iter().rev().filter(|run| run.may_have(hashes)) {
             if let Some(value) = run.get(key)? {
                 return Ok(Some(value).filter(|value| !value.is_empty()));
             }
@@ -178,7 +188,9 @@ impl Base {
 
     /// Changes keys, all at once: those that look see none or all.
     pub(super) fn change(&self, changes: Vec<Changed>) {
-        self.write().changed.extend(changes);
+        let mut inner = self.write();
+        changes.iter().for_each(|(key, _)| inner.filter.insert(hashes(key)));
+        inner.changed.extend(changes);
     }
 
     /// How many keys have changed.
@@ -223,6 +235,13 @@ impl Base {
     fn write(&self) -> RwLockWriteGuard<'_, Inner> {
         self.inner.write().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The filter of what has changed.
+fn filter_of(changed: &BTreeMap<Box<[u8]>, Box<[u8]>>) -> Filter {
+    let mut filter = Filter::new(FILTERED.max(changed.len() as u64));
+    changed.keys().for_each(|key| filter.insert(hashes(key)));
+    filter
 }
 
 /// Opens a run that counts.

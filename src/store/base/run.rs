@@ -20,10 +20,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
+use super::Listed;
 use super::block::Entries;
-use super::{Listed, hashes};
 use crate::store::codec::is_newer;
-use crate::store::filter::Filter;
+use crate::store::filter::{Filter, Hashes};
 use crate::store::sealed::{Flaw, Magic, SUM, Sealed, bad, number, sum};
 use crate::telemetry;
 
@@ -116,14 +116,16 @@ impl Run {
         Run { is_ours, ..self }
     }
 
+    /// Whether it may have a key.
+    pub(super) fn may_have(&self, key: Hashes) -> bool {
+        self.filter.may_have(key)
+    }
+
     /// The value of a key; an empty one if it is gone.
     ///
     /// # Errors
     /// When a block is damaged.
     pub(super) fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
-        if !self.filter.may_have(hashes(key)) {
-            return Ok(None);
-        }
         let Some(block) = self.block_of(key) else { return Ok(None) };
         let mut entries = Entries::default();
         entries.begin(self.block(block)?);

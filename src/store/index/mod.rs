@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use draft::{Draft, stretch};
-use row::{Event, address_of, event, event_of, id, place, rows_of};
+use row::{Event, address_of, event, event_of, hashes, id, place, rows_of};
 use run::Run;
 
 pub(super) use row::{Name, Row, name, row};
@@ -31,6 +31,7 @@ pub use verify::verify_index;
 
 use super::checkpoints::remove_drafts;
 use super::codec::EventRef;
+use super::filter::Filter;
 use super::keys::{Hash, hash};
 use super::{Reach, StoreError};
 use crate::journal::{private_dir, sync_dir};
@@ -63,6 +64,8 @@ struct Inner {
     /// Where the journal begins: what lies before is forgotten.
     start: Position,
     rows: BTreeMap<Row, u8>,
+    /// The events that those may be of.
+    filter: Filter,
     names: BTreeSet<Name>,
 }
 
@@ -105,7 +108,8 @@ impl Index {
             fs::remove_file(path)?;
         }
         let (rows, names) = (BTreeMap::new(), BTreeSet::new());
-        let inner = RwLock::new(Inner { runs, covered, start, rows, names });
+        let filter = Filter::new(ROWS_MAX as u64);
+        let inner = RwLock::new(Inner { runs, covered, start, rows, filter, names });
         let (dir, damaged) = (dir.to_owned(), AtomicBool::new(false));
         Ok(Index { dir, inner, told: covered, lost, damaged })
     }
@@ -188,9 +192,11 @@ impl Index {
             }
         };
         let (first, last) = rows_of(start);
-        inner.rows.range(first..=last).for_each(|(row, origins)| each(row, *origins));
-        let event = event_of(&first);
-        for run in inner.runs.iter().filter(|run| !is_event || run.may_have(&event)) {
+        let hashes = hashes(&event_of(&first));
+        if !is_event || inner.filter.may_have(hashes) {
+            inner.rows.range(first..=last).for_each(|(row, origins)| each(row, *origins));
+        }
+        for run in inner.runs.iter().filter(|run| !is_event || run.may_have(hashes)) {
             run.rows_of(start, each).map_err(|error| self.damage(run, error))?;
         }
         Ok(())
@@ -203,6 +209,7 @@ impl Index {
         }
         let mut inner = self.write();
         for (row, origins) in rows {
+            inner.filter.insert(hashes(&event_of(&row)));
             *inner.rows.entry(row).or_default() |= origins;
         }
         inner.names.extend(names);
@@ -241,6 +248,7 @@ impl Index {
         inner.covered = to;
         inner.runs.push(Arc::new(run));
         (inner.rows, inner.names) = Default::default();
+        inner.filter = Filter::new(ROWS_MAX as u64);
         Ok(())
     }
 

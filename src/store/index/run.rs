@@ -15,9 +15,9 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::row::{EVENT, Event, NAME, Name, ROW, Row, address_of, event_of, hashes, rows_of};
+use super::row::{EVENT, Event, NAME, Name, ROW, Row, address_of, event_of, rows_of};
 use crate::model::Position;
-use crate::store::filter::Filter;
+use crate::store::filter::{Filter, Hashes};
 use crate::store::keys::Hash;
 use crate::store::sealed::{Flaw, Magic, SUM, Sealed, bad, number, sum};
 
@@ -87,8 +87,8 @@ impl Run {
     }
 
     /// Whether it may have rows of an event.
-    pub(super) fn may_have(&self, event: &Event) -> bool {
-        self.filter.may_have(hashes(event))
+    pub(super) fn may_have(&self, event: Hashes) -> bool {
+        self.filter.may_have(event)
     }
 
     /// Gives the rows of an event or of an address, by the start that they share.
