@@ -312,7 +312,9 @@ pub(super) fn fill_gap(dir: &Path, quarantine: &Path, from: Position, until: u32
 /// # Errors
 /// When the note cannot be written.
 pub fn note_loss(quarantine: &Path, from: Position, text: &str) -> io::Result<Damage> {
-    let aside = quarantine.join(format!("journal-{}-{}.{DAMAGED}", from.segment, from.offset));
+    // Not the name of a copy: there may be one of the same place.
+    let name = format!("journal-{}-{}-lost.{DAMAGED}", from.segment, from.offset);
+    let aside = quarantine.join(name);
     let mut note = segment::create_private(&aside)?;
     note.write_all(text.as_bytes())?;
     note.sync_all()?;

@@ -248,7 +248,7 @@ fn what_the_journal_has_lost_is_listed_as_lost() {
     daemon.until_logged("store: ready");
     let daemon = daemon.ready();
     assert_eq!(daemon.health(), "degraded");
-    let note = home.state().join("quarantine/journal-1-0.damaged");
+    let note = home.state().join("quarantine/journal-1-0-lost.damaged");
     assert!(daemon.readyz().body.contains(note.to_str().unwrap()));
     fs::remove_file(note).unwrap();
     let held = held(&daemon);

@@ -3,6 +3,11 @@
 use std::fs;
 use std::path::PathBuf;
 
+use suppressd::journal::{self, Entry};
+use suppressd::model::{Position, QuarantineId};
+use suppressd::store::{self, Batch, Paths};
+
+use super::rebuild::copy;
 use super::support::client::{event, notify};
 use super::support::daemon::{Daemon, Home, PATIENCE};
 use super::support::wait_for;
@@ -135,6 +140,92 @@ fn a_newest_segment_that_was_emptied_is_missed() {
         daemon.stop();
         let daemon = home.start().ready();
         assert!(damaged(&home).is_empty(), "{how} {made:?}: it is told once");
+        daemon.stop();
+    }
+}
+
+/// What a start makes the store of.
+const STORE: [&str; 3] = ["sled", "base", "checkpoint"];
+
+/// The last record of a segment.
+fn last_record(home: &Home, segment: u32) -> Position {
+    let quarantine = home.state().join("quarantine");
+    let reader = journal::open(&home.state().join("journal"), &quarantine).unwrap().reader;
+    let mut tail = reader.tail(Position { segment, offset: 16 });
+    let end = Position { segment: segment + 1, offset: 16 };
+    let records = std::iter::from_fn(|| tail.next(end).unwrap());
+    let positions = records.map(|entry| match entry {
+        Entry::Record { position, .. } => position,
+        other => panic!("{other:?}"),
+    });
+    positions.last().unwrap()
+}
+
+/// Has the store stand within a record, as a kill leaves it between two batches of one: the index
+/// has nothing of that record then.
+fn stand_within(home: &Home, record: Position, part: u32) {
+    let state = home.state();
+    let reach = (Position::default(), QuarantineId::LAST.record);
+    let mut writer = store::open(&Paths::of(&state), reach, false).unwrap().writer;
+    writer.go_back(record);
+    writer.commit_within(Batch::default(), record, part).unwrap();
+    writer.sync().unwrap();
+    drop(writer);
+    fs::remove_dir_all(state.join("index")).unwrap();
+}
+
+/// The store may know of a record alone that it has applied a part of.
+#[test]
+fn a_record_that_was_applied_in_part_and_is_no_more_is_missed() {
+    for (how, is_followed) in
+        [("cut", false), ("torn", false), ("zeroed", false), ("cut", true), ("torn", true)]
+    {
+        let case = format!("{how}, followed: {is_followed}");
+        let home = Home::new("");
+        write_segments(&home, 1);
+        let daemon = home.start().ready();
+        let bounces = [4, 5, 6].map(|n| event("hard_bounce", &format!("user{n}@x.test"), "m", n));
+        assert_eq!(notify(daemon.http, &format!("[{}]", bounces.join(","))).status, 200);
+        daemon.stop();
+        let kept = tempfile::tempdir().unwrap();
+        STORE.iter().for_each(|it| copy(&home.state().join(it), &kept.path().join(it)));
+        if is_followed {
+            let daemon = home.start().ready();
+            bounce(&daemon, 7);
+            daemon.stop();
+        }
+        for made in STORE {
+            fs::remove_dir_all(home.state().join(made)).unwrap();
+            copy(&kept.path().join(made), &home.state().join(made));
+        }
+        let record = last_record(&home, 2);
+        stand_within(&home, record, 2);
+        let segment = home.state().join("journal/0000000002.seg");
+        let mut bytes = fs::read(&segment).unwrap();
+        match how {
+            "cut" => bytes.truncate(record.offset as usize),
+            "torn" => bytes.truncate(record.offset as usize + 60),
+            _ => bytes[record.offset as usize..].fill(0),
+        }
+        fs::write(&segment, &bytes).unwrap();
+        let daemon = home.start();
+        wait_for("the store", PATIENCE, || (daemon.readyz().status == 200).then_some(()));
+        assert_eq!(daemon.health(), "degraded", "{case}");
+        daemon.until_logged("looked through");
+        let (log, aside) = (daemon.log(), damaged(&home));
+        let by_store = log.contains(&format!("had taken it up to {record}"));
+        let by_journal = log.contains(&format!("ends at byte {}", record.offset));
+        assert!(by_store || by_journal, "{case}: {log}");
+        // What is told is kept, each by itself.
+        assert_eq!(log.matches("ERROR journal").count(), aside.len(), "{case}: {aside:?} {log}");
+        bounce(&daemon, 8);
+        let rows = if is_followed { 9 } else { 8 };
+        wait_for(&case, PATIENCE, || (daemon.rows(&["list"]).len() == rows).then_some(()));
+        aside.iter().for_each(|path| fs::remove_file(path).unwrap());
+        daemon.stop();
+        let daemon = home.start().ready();
+        assert!(damaged(&home).is_empty(), "{case}: it is told once");
+        assert_eq!(daemon.rows(&["list"]).len(), rows, "{case}");
         daemon.stop();
     }
 }

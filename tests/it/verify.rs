@@ -465,7 +465,7 @@ fn a_segment_that_is_gone_is_told_before_and_after_the_start() {
     assert_eq!(problems(&home, "journal"), [begins]);
     let daemon = home.start();
     daemon.until_logged("journal: a segment is missing");
-    let note = state.join("quarantine/journal-1-0.damaged");
+    let note = state.join("quarantine/journal-1-0-lost.damaged");
     wait_for("a note", PATIENCE, || note.exists().then_some(()));
     let daemon = daemon.ready();
     assert_eq!(daemon.health(), "degraded");
