@@ -96,11 +96,13 @@ impl Merge<'_> {
         }
         if self.writer.is_applied(place.record, place.element) {
             // Only the index lacks it; what could not be read then is not applied.
-            if self.writer.is_kept(&mut self.batch, place)? {
-                return Ok(Events::default());
+            if !self.writer.is_kept(&mut self.batch, place)?
+                && let Ok(events) = provider::read_element(&self.reading, head, element)
+            {
+                return Ok(events.into_iter());
             }
-            let events = provider::read_element(&self.reading, head, element);
-            return Ok(events.unwrap_or_default().into_iter());
+            self.writer.note_unreadable(&mut self.batch, place, &head.source, element)?;
+            return Ok(Events::default());
         }
         if &*head.provider == OWN {
             self.own(head, place, element)?;

@@ -7,7 +7,7 @@
 //! e address# event-id    where an event is in the journal: of earlier versions, now in the index
 //! l source 0 feed 0 address 0 stream 0 reason    a row that a provider's list has told
 //! f record element number    a verdict that has turned there
-//! h payload##            where an element that could not be read was first told
+//! h payload##            where an unreadable element was first told: of earlier versions too
 //! m message# address#    which addresses a message's events are about: of earlier versions too
 //! n source               how a source's events reached us
 //! o                      the number of the last mass that was held
@@ -32,7 +32,7 @@
 use sha2::{Digest, Sha256};
 
 use super::{Kin, ListedKey, TurnPlace};
-use crate::model::{MassId, Position, QuarantineId, Reason, Scope, SourceName};
+use crate::model::{EventId, MassId, Position, QuarantineId, Reason, Scope, SourceName};
 
 /// What was applied, and what must be there. It and the next have no prefix letter.
 pub(super) const META: &[u8] = b"\0meta";
@@ -212,11 +212,20 @@ pub(super) fn rate(kin: &Kin) -> Vec<u8> {
     [&[RATE], source.as_bytes(), &[0], domain.as_bytes(), &[0], class.as_bytes()].concat()
 }
 
-/// What makes two tellings of an unreadable element one.
-pub(super) fn held(source: &SourceName, context: &str, body: &[u8]) -> Vec<u8> {
-    let name = source.as_str().as_bytes();
-    let digest = Sha256::digest([name, &[0], context.as_bytes(), &[0], body].concat());
-    [&[HELD], &digest[..16]].concat()
+/// What makes two tellings of an unreadable element one: in the index a hash that is no address's
+/// stands for its source, and another, in place of an event's id, for what it is.
+pub(super) fn held(source: &SourceName, context: &str, body: &[u8]) -> (Hash, EventId) {
+    let name = source.as_str();
+    let parts = [name.as_bytes(), &[0], context.as_bytes(), &[0], body];
+    let digest = Sha256::digest(parts.concat());
+    let mut telling = [0; 16];
+    telling.copy_from_slice(&digest[..16]);
+    (hash(&format!("unreadable {name}")), EventId::from_bytes(telling))
+}
+
+/// The key under which earlier versions noted that.
+pub(super) fn held_earlier(telling: EventId) -> Vec<u8> {
+    [&[HELD], &telling.bytes()[..]].concat()
 }
 
 pub(super) fn quarantine(id: QuarantineId) -> Vec<u8> {

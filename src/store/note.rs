@@ -93,7 +93,7 @@ impl Writer {
     }
 
     /// What was known of an event before an element told it, in this batch or before.
-    fn known(
+    pub(super) fn known(
         &self,
         batch: &Batch,
         address: Hash,

@@ -4,7 +4,7 @@
 //! cannot be applied, for a defect or for the form of its record, is set aside. Of both the payload
 //! stays in the journal alone.
 
-use super::codec::encode;
+use super::index::{self, Row};
 use super::keys::{self, QUARANTINE, SET_ASIDE};
 use super::reader::strange_key;
 use super::record::LastRecords;
@@ -47,15 +47,35 @@ impl Writer {
         element: &Element,
         why: &str,
     ) -> Result<bool, StoreError> {
-        let held = keys::held(source, &element.context, &element.body);
-        if self.get(batch, held.clone())?.is_some() {
+        if self.note_unreadable(batch, id, source, element)? {
             self.counts_mut(batch, source)?.repeated += 1;
             return Ok(false);
         }
-        self.put(batch, held, Some(encode(&id.record)))?;
         self.counts_mut(batch, source)?.unreadable += 1;
         self.put(batch, keys::quarantine(id), Some(reason(why).into_bytes()))?;
         Ok(true)
+    }
+
+    /// Notes in the index what an element is that is not understood; says whether that was known
+    /// before. In sled it would cost more than an event does, and hold others up for as long.
+    ///
+    /// # Errors
+    /// When the store is damaged.
+    pub fn note_unreadable(
+        &self,
+        batch: &mut Batch,
+        id: QuarantineId,
+        source: &SourceName,
+        element: &Element,
+    ) -> Result<bool, StoreError> {
+        let (of, telling) = keys::held(source, &element.context, &element.body);
+        let is_known = self.known(batch, of, telling, id)?.is_some()
+            || guarded(|| self.tree.get(keys::held_earlier(telling)))?.is_some();
+        if !is_known {
+            batch.told.entry(index::row(of, telling, id)).or_default();
+            batch.bytes += size_of::<Row>();
+        }
+        Ok(is_known)
     }
 
     /// Takes an element out of quarantine, or what was set aside.
@@ -110,14 +130,9 @@ impl Writer {
         if self.is_applied(id.record, id.element) {
             return Ok(());
         }
-        let held = keys::held(source, &element.context, &element.body);
-        let known = self.get(batch, held.clone())?.is_some();
-        if known && !asked {
+        if self.note_unreadable(batch, id, source, element)? && !asked {
             self.counts_mut(batch, source)?.repeated += 1;
             return Ok(());
-        }
-        if !known {
-            self.put(batch, held, Some(encode(&id.record)))?;
         }
         self.put(batch, keys::set_aside(id), Some(reason.as_bytes().to_vec()))
     }

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use suppressd::model::{Cursor, Element, Origin, SourceName, Submission};
+use suppressd::ingest::Running;
+use suppressd::model::{Cursor, Element, Origin, QuarantineId, SourceName, Submission};
 
 use super::rebuild::{assert_same, copy, element, everything, runtime, start, stop, submission};
 use super::support::client::{event, notify};
@@ -91,4 +92,49 @@ fn kills_within_a_record_lose_nothing_and_count_nothing_twice() {
     let found = runtime.block_on(everything(&home.state()));
     let expected = runtime.block_on(everything(again.path()));
     assert_same("applied in many lives", &found, &expected);
+}
+
+/// How many keys sled has of each prefix that has to do with what cannot be read.
+fn keys_of_unreadable(running: &Running) -> [usize; 2] {
+    let pairs = running.reader.everything().unwrap();
+    [b'h', b'z'].map(|prefix| pairs.iter().filter(|(key, _)| key.starts_with(&[prefix])).count())
+}
+
+/// A key costs sled more than all else that an event does: of what cannot be read it has no more
+/// keys than are listed, in their order, so that a body of such holds nobody up for longer.
+#[test]
+fn what_cannot_be_read_is_one_key_and_known_again_without_the_index() {
+    const UNREADABLE: usize = 2_000;
+    let state = tempfile::tempdir().unwrap();
+    let body = |number: usize| element(&format!("{{\"no\":\"event\",\"number\":{number}}}"));
+    let told = |number| submission(Origin::Webhook, number, (0..UNREADABLE).map(body).collect());
+    let operator =
+        |released| Submission { released, ..submission(Origin::Operator, 3, Vec::new()) };
+    let tell = async |submissions: &[Submission]| {
+        let running = start(state.path());
+        running.ingest.ready().await;
+        for submission in submissions {
+            let receipt = running.ingest.submit(submission).await.unwrap();
+            running.ingest.applied(receipt).await;
+        }
+        let ids: Vec<QuarantineId> = running.reader.quarantined().unwrap();
+        let (keys, source) = (keys_of_unreadable(&running), SourceName::parse("test").unwrap());
+        let counts = running.reader.counts(&source).unwrap();
+        stop(running).await;
+        (ids, keys, (counts.unreadable, counts.repeated))
+    };
+    runtime().block_on(async {
+        let all = UNREADABLE as u64;
+        let (ids, keys, counts) = tell(&[told(1), told(2)]).await;
+        assert_eq!((ids.len(), keys, counts), (UNREADABLE, [0, UNREADABLE], (all, all)));
+        // What an operator has dropped stays away, too.
+        let (left, keys, _) = tell(&[operator(ids[..500].to_vec())]).await;
+        assert_eq!((left.as_slice(), keys), (&ids[500..], [0, UNREADABLE - 500]));
+        for gone in [&["index"][..], &["index", "sled", "base", "checkpoint"]] {
+            gone.iter().for_each(|it| fs::remove_dir_all(state.path().join(it)).unwrap());
+            let (found, keys, counts) = tell(&[told(4)]).await;
+            assert_eq!((&found, keys), (&left, [0, UNREADABLE - 500]), "{gone:?}");
+            assert_eq!(counts.0, all, "{gone:?}");
+        }
+    });
 }
