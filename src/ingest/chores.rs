@@ -28,7 +28,7 @@ const INDEX_BYTES: u64 = 64 << 20;
 /// What was done is kept where a death of the process does not reach it after so much work at the
 /// latest: a daemon that never lives longer than a second comes further with each life.
 const KEEP_AFTER: Duration = Duration::from_secs(1);
-/// The same while everyone waits for the store.
+/// The same while everyone waits for the store; the first batch of a life is kept at once.
 const KEEP_SOON: Duration = Duration::from_millis(250);
 /// The wait before another run is tried.
 const INDEX_AGAIN: Duration = Duration::from_secs(10);
@@ -55,6 +55,8 @@ pub(super) struct Chores {
     unindexed: u64,
     /// Time that applying took since all was kept last.
     unkept: Duration,
+    /// Something was kept since the start.
+    has_kept: bool,
     merging: Option<JoinHandle<io::Result<()>>>,
     /// A run could not be written: none is tried before.
     index_after: Instant,
@@ -91,6 +93,7 @@ impl Chores {
             runs: Runs::new(settings.base_keys, writer),
             unindexed: 0,
             unkept: Duration::ZERO,
+            has_kept: false,
             merging: None,
             index_after: now,
             packing: Packing::default(),
@@ -142,9 +145,10 @@ impl Chores {
             self.dirty = false;
             self.synced = Instant::now();
         }
-        if self.unkept >= if ready { KEEP_AFTER } else { KEEP_SOON } {
+        let is_first = !ready && !self.has_kept && !self.unkept.is_zero();
+        if is_first || self.unkept >= if ready { KEEP_AFTER } else { KEEP_SOON } {
             writer.flush()?;
-            self.unkept = Duration::ZERO;
+            (self.unkept, self.has_kept) = (Duration::ZERO, true);
             // As soon as a record ends.
             self.unindexed = INDEX_BYTES;
         }

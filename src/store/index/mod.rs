@@ -242,7 +242,9 @@ impl Index {
                 inner.names.iter().try_for_each(|name| draft.name(name))?;
                 draft.finish().map(drop)
             };
-            self.made((from, to), write())?
+            // Its name may be lost with the power: then the journal tells it again. On the
+            // journal's disk each sync is one that a sender waits for.
+            self.opened((from, to), write())?
         };
         let mut inner = self.write();
         inner.covered = to;
@@ -252,13 +254,16 @@ impl Index {
         Ok(())
     }
 
+    /// The run of a stretch that takes the place of others, and was just written: for good.
+    fn made(&self, stretch: Reach, written: io::Result<()>) -> io::Result<Run> {
+        self.opened(stretch, written.and_then(|()| sync_dir(&self.dir)))
+    }
+
     /// The run of a stretch that was just written, or else not left half.
-    fn made(&self, (from, to): Reach, written: io::Result<()>) -> io::Result<Run> {
+    fn opened(&self, (from, to): Reach, written: io::Result<()>) -> io::Result<Run> {
         let path = draft::path(&self.dir, from, to);
-        let opened = written.and_then(|()| {
-            sync_dir(&self.dir)?;
-            Run::open(&path).map_err(|flaw| io::Error::other(text(flaw)))
-        });
+        let opened =
+            written.and_then(|()| Run::open(&path).map_err(|flaw| io::Error::other(text(flaw))));
         if opened.is_err() {
             // Where there was no room, half of it must not take what there is.
             let _ = fs::remove_file(path.with_extension(super::checkpoints::DRAFT));
