@@ -36,7 +36,7 @@ use crate::journal::{self, Damage, OpenError, PAYLOAD_MAX};
 use crate::model::bounds::{CURSOR_BYTES_MAX, FEED_BYTES_MAX};
 use crate::model::{Position, SourceName, Submission};
 use crate::room::{Room, Share};
-use crate::store::{Checkpoints, Reader, newest_checkpoint};
+use crate::store::{Checkpoints, Reader, is_open_to_others, newest_checkpoint};
 use crate::telemetry;
 use committer::{Sealed, Waiting};
 
@@ -212,6 +212,9 @@ pub fn start(settings: Settings, runtime: &Handle) -> Result<Running, OpenError>
 /// When the journal cannot be opened.
 pub fn open(settings: Settings) -> Result<Opened, OpenError> {
     let mut opened = journal::open(&settings.state.join("journal"), &settings.quarantine())?;
+    if is_open_to_others(&settings.state) {
+        telemetry::ingest::state_open_to_others(&settings.state);
+    }
     let lost = number_on(&mut opened.writer, &settings)?;
     if opened.recovery.torn > 0 {
         telemetry::ingest::journal_torn(opened.recovery.torn);

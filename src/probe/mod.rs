@@ -36,6 +36,7 @@ pub fn deep(config: &Config, now: Time) -> Vec<Problem> {
     let mut found = Vec::new();
     found.extend(paths::directory("store.path", None, &config.store.path));
     found.extend(paths::room("store.path", &config.store.path));
+    found.extend(paths::open_to_others("store.path", &config.store.path));
     for (index, export) in config.exports.iter().enumerate() {
         found.extend(of_export(&host, index, export));
     }

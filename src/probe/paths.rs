@@ -89,6 +89,14 @@ pub(super) fn room(key: &str, path: &Path) -> Option<Problem> {
     room.is_nearly_gone().then_some(Problem { weight: Weight::Warning, ..nearly })
 }
 
+/// Whether others may do more with the state directory than go through it.
+pub(super) fn open_to_others(key: &str, path: &Path) -> Option<Problem> {
+    let what = format!("others can list {}, or change what is in it", path.display());
+    let problem = Problem::late(key, None, what, "`chmod 751` it");
+    let is_open = store::is_open_to_others(path);
+    is_open.then_some(Problem { weight: Weight::Warning, ..problem })
+}
+
 /// Why no file can be made in a directory, and what to do.
 fn refusal(path: &Path) -> Option<(String, &'static str)> {
     let mut at = path;

@@ -1,6 +1,8 @@
-//! How much room there is for the state.
+//! How much room there is for the state, and who may look where it lies.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::sys::statvfs::statvfs;
@@ -35,6 +37,15 @@ pub fn room(path: &Path) -> io::Result<Room> {
     let stat = statvfs(path).map_err(io::Error::from)?;
     let bytes = |blocks: u64| blocks.saturating_mul(stat.fragment_size());
     Ok(Room { free: bytes(stat.blocks_available()), size: bytes(stat.blocks()) })
+}
+
+/// What others than its owner must not do with the state directory: list it, or change what is in
+/// it. That they go through it is wanted, for exports may stand in it.
+const OTHERS: u32 = 0o026;
+
+/// Whether others may list a directory, or change what is in it; not of one that is not there.
+pub fn is_open_to_others(dir: &Path) -> bool {
+    fs::metadata(dir).is_ok_and(|meta| meta.permissions().mode() & OTHERS != 0)
 }
 
 /// Free room for us on the file system of a file or directory, in bytes.

@@ -36,7 +36,7 @@ pub use base::{Base, Made, Next, verify_base};
 pub use checkpoint::Snapshot;
 pub use checkpoints::{Checkpoints, newest_checkpoint, set_aside_checkpoints};
 pub use codec::Counts;
-pub use disk::{Room, room};
+pub use disk::{Room, is_open_to_others, room};
 pub use erase::remove_made;
 pub use events::{EventFilter, EventPlace, EventScan, Step, Told};
 pub use index::{Index, verify_index};

@@ -43,6 +43,12 @@ pub fn open_to_others(dir: &std::path::Path) {
     );
 }
 
+/// Others may do more with the state directory than go through it.
+pub fn state_open_to_others(dir: &std::path::Path) {
+    let dir = dir.display();
+    warn!(%dir, "store: others can list this directory, or change what is in it; `chmod 751` it");
+}
+
 /// A part of the journal cannot be read.
 pub fn journal_damaged(at: impl Display, bytes: u64, aside: Option<&std::path::Path>) {
     counter!("suppressd_journal_damaged_total").increment(1);

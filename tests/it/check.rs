@@ -365,6 +365,12 @@ fn a_deep_check_tries_what_a_start_will_need() {
     let (code, said) = deep(free(tls("DIR/soon.pem", "DIR/soon.key")));
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("warning: http.tls: the certificate: it ends at "), "{said}");
+    for (mode, is_told) in [(0o751, false), (0o755, true)] {
+        fs::create_dir_all(directory.join("state")).unwrap();
+        fs::set_permissions(directory.join("state"), fs::Permissions::from_mode(mode)).unwrap();
+        let (code, said) = deep(free(GOOD.to_owned()));
+        assert_eq!((code, said.contains("`chmod 751` it")), (0, is_told), "{mode:o}: {said}");
+    }
     let (pem, key) = (ended.join("ended.pem"), ended.join("key.pem"));
     for (text, word) in [
         (free(tls("DIR/good.pem", "DIR/other.key")), "http.tls"),

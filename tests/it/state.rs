@@ -62,6 +62,19 @@ fn nobody_else_looks_into_the_state_whatever_was_there_before() {
 }
 
 #[test]
+fn a_state_directory_that_others_list_or_change_is_told() {
+    let warns = |mode: u32| {
+        let home = Home::new("");
+        fs::create_dir(home.state()).unwrap();
+        fs::set_permissions(home.state(), Permissions::from_mode(mode)).unwrap();
+        let log = home.start().ready().stop();
+        log.lines().any(|line| line.contains("WARN") && line.contains("`chmod 751` it"))
+    };
+    let modes = [0o700, 0o750, 0o751, 0o755, 0o770, 0o777];
+    assert_eq!(modes.map(warns), [false, false, false, true, true, true]);
+}
+
+#[test]
 fn a_first_start_without_its_listeners_leaves_nothing_half_made() {
     let home = Home::new("");
     // A directory stands where the socket should be.
@@ -86,6 +99,7 @@ fn assert_no_warning(log: &str) {
 fn a_store_in_which_nothing_was_written_yet_is_no_news() {
     let home = Home::new("");
     drop(sled::open(home.state().join("sled")).unwrap());
+    fs::set_permissions(home.state(), Permissions::from_mode(0o700)).unwrap();
     let daemon = home.start().ready();
     assert_eq!(send(&daemon, "a"), 200);
     assert_no_warning(&daemon.stop());
