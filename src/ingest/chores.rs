@@ -34,6 +34,8 @@ const KEEP_SOON: Duration = Duration::from_millis(250);
 const INDEX_AGAIN: Duration = Duration::from_secs(10);
 /// How much a checkpoint that is being written gives way to all others, the applier among them.
 const NICENESS: i32 = 10;
+/// So many bytes of a checkpoint are written whenever one is due.
+const SMALL: u64 = 1 << 20;
 /// How often retention is looked at.
 const TRIM_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -228,7 +230,8 @@ impl Chores {
             return Ok(());
         }
         // It has all standings, however few have changed: it is no more than what the journal has.
-        let due = late || self.wanted || much && self.bytes >= self.checkpoints.newest_bytes()?;
+        let many = self.bytes.max(SMALL);
+        let due = late || self.wanted || much && many >= self.checkpoints.newest_bytes()?;
         if !due {
             return Ok(());
         }

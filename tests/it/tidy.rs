@@ -177,7 +177,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("heed", &["export/table/lmdb/map.rs"]),
     ("cdb2", &["export/table/cdb.rs"]),
     ("zstd", &["journal/packed.rs"]),
-    ("rustix", &["cli/output.rs", "ingest/applier.rs", "ingest/chores.rs"]),
+    ("rustix", &["cli/output.rs", "export/scan.rs", "ingest/applier.rs", "ingest/chores.rs"]),
     (
         "nix",
         &[
