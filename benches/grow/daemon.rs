@@ -41,7 +41,11 @@ impl Daemon {
              [[lookup]]\nprotocol = \"socketmap\"\nlisten = \"unix:{0}/lookup.sock\"\n",
             directory.display()
         );
-        let config = configure(directory, &beside)?;
+        Daemon::of(configure(directory, &beside)?, directory).await
+    }
+
+    /// The same by a configuration that is written already.
+    pub(crate) async fn of(config: PathBuf, directory: &Path) -> Result<Daemon> {
         let Spawned { child, hooks, admin } = spawn(&config)?;
         let daemon = Daemon { child, config, state: directory.join("state"), hooks, admin };
         until_ready(admin).await?;
@@ -79,17 +83,24 @@ impl Daemon {
     /// Waits until nothing that is acknowledged is still to be applied.
     pub(crate) async fn until_applied(&self) -> Result<()> {
         let started = Instant::now();
-        let mut connection = Connection::open(self.admin).await?;
-        loop {
-            let answer = connection.ask(&get("/metrics")).await?.1;
-            let text = String::from_utf8_lossy(answer).into_owned();
-            let lag = text.lines().find_map(|line| line.strip_prefix("suppressd_store_lag_bytes "));
-            if lag.is_some_and(|lag| lag.trim() == "0") {
-                return Ok(());
-            }
+        while self.lag().await? > 0 {
             ensure!(started.elapsed() < PATIENCE, "it does not get on");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        Ok(())
+    }
+
+    /// The bytes of the journal that are still to be applied.
+    pub(crate) async fn lag(&self) -> Result<u64> {
+        let mut connection = Connection::open(self.admin).await?;
+        let answer = connection.ask(&get("/metrics")).await?.1;
+        let text = String::from_utf8_lossy(answer).into_owned();
+        let lag = text.lines().find_map(|line| line.strip_prefix("suppressd_store_lag_bytes "));
+        Ok(lag.context("no lag is told")?.trim().parse()?)
+    }
+
+    pub(crate) fn open_files(&self) -> Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
     }
 
     /// Waits until it has used no processor for a while: what it does beside is done then.

@@ -7,6 +7,7 @@
 //! a group commit, that is sent one event a request.
 #![expect(clippy::print_stdout, reason = "a bench reports on standard output")]
 
+#[expect(dead_code, reason = "the soak asks for more")]
 mod daemon;
 #[path = "../support/event.rs"]
 mod event;

@@ -66,6 +66,7 @@ const SYNTAX_HINT: &str =
     "a text stands in quotes, a list in brackets; https://toml.io shows how the rest is written";
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// A hundred years: longer makes no difference, and sums of times stay in range.
@@ -323,7 +324,14 @@ fn store(section: Section<'_>) -> Store {
     let path = section
         .take("path")
         .and_then(|field| field.directory().filter(|path| !places::is_kernels(&field, path)));
-    let retention = section.take("retention").and_then(|field| field.duration(DAY..=EVER));
+    let retention = section.take("retention").and_then(|field| {
+        let retention = field.duration(MINUTE..=EVER)?;
+        if retention < DAY {
+            let hint = "providers tell again for days what they told: then it counts as new";
+            field.warn("is shorter than a day", hint);
+        }
+        Some(retention)
+    });
     section.finish();
     Store {
         path: path.unwrap_or_else(|| STORE_PATH.into()),

@@ -12,7 +12,7 @@ use url::{Host, Url};
 use super::near::listed;
 use super::section::{Field, Section, shown};
 use super::source::{described, note, settings};
-use super::{DAY, polls};
+use super::{DAY, MINUTE, polls};
 use crate::clock;
 use crate::model::{SourceName, Time};
 use crate::poll::{Bounds, Every};
@@ -37,7 +37,6 @@ const BACKFILL: Duration = MONTH;
 const SCANS: RangeInclusive<Duration> = MINUTE..=MONTH;
 const SCAN: Duration = DAY;
 
-const MINUTE: Duration = Duration::from_secs(60);
 const MONTH: Duration = Duration::from_secs(30 * DAY.as_secs());
 
 /// The keys under which adapters take the address of an API.
