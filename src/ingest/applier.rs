@@ -29,6 +29,9 @@ const REOPEN_AFTER: Duration = Duration::from_secs(2);
 const PAUSE_PART: Duration = Duration::from_millis(50);
 /// The shortest wait for more.
 const WAIT_MIN: Duration = Duration::from_millis(100);
+/// The least time from one batch to the next, while nobody waits for the store: under load each
+/// group that is committed would else be a batch of its own, which costs more than what is in it.
+const PACE: Duration = Duration::from_millis(3);
 /// How much this thread gives way to those that answer senders, while cores are short: it still
 /// gets a quarter of one that is all busy, so that an MTA knows within a second.
 const NICENESS: i32 = 5;
@@ -198,6 +201,9 @@ impl Applier {
                 return Ok(Ended::Erased);
             }
             if bytes > 0 {
+                if self.attached {
+                    std::thread::sleep(PACE.saturating_sub(begun.elapsed()));
+                }
                 continue;
             }
             if stopping {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::format::{Header, Kind, SEGMENT_HEADER, record_size};
 use super::recover::{Repair, fill_gap, set_aside};
-use super::scan::{Head, Record, Segment};
+use super::scan::{Ahead, Head, Record, Segment};
 use super::{Damage, segment};
 use crate::model::{Position, Time};
 
@@ -88,6 +88,9 @@ pub enum Entry {
 pub struct Tail {
     reader: Reader,
     at: Position,
+    ahead: Ahead,
+    /// How long a segment is that is no more written.
+    length: Option<(u32, u64)>,
 }
 
 impl Reader {
@@ -147,7 +150,7 @@ impl Reader {
 
     /// Reads on from `position`.
     pub fn tail(&self, position: Position) -> Tail {
-        Tail { reader: self.clone(), at: position }
+        Tail { reader: self.clone(), at: position, ahead: Ahead::default(), length: None }
     }
 
     /// Where the oldest record that is still there may start.
@@ -291,10 +294,9 @@ impl Tail {
                     None => continue,
                 }
             };
-            let length = segment.length()?;
             let live = self.at.segment == end.segment;
-            let limit = if live { u64::from(end.offset) } else { length };
-            match segment.record(self.at.offset, limit.min(length))? {
+            let limit = if live { u64::from(end.offset) } else { self.length_of(&segment)? };
+            match segment.record_ahead(&mut self.ahead, self.at.offset, limit)? {
                 Some(record) if record.header.kind == Kind::Data => {
                     let position = self.at;
                     self.at.offset = record.end;
@@ -336,6 +338,17 @@ impl Tail {
         self.next(end).map(drop)
     }
 
+    fn length_of(&mut self, segment: &Segment) -> io::Result<u64> {
+        match self.length {
+            Some((number, length)) if number == segment.number => Ok(length),
+            _ => {
+                let length = segment.length()?;
+                self.length = Some((segment.number, length));
+                Ok(length)
+            }
+        }
+    }
+
     fn next_segment(&mut self) {
         self.at = Position { segment: self.at.segment + 1, offset: SEGMENT_HEADER };
     }
@@ -346,6 +359,7 @@ impl Tail {
         let reader = self.reader.clone();
         let _alone = reader.mending();
         let from = self.at;
+        self.length = None;
         let Some(segment) = reader.opened_anew(from.segment)? else { return Ok(None) };
         if segment.record(from.offset, limit.min(segment.length()?))?.is_some() {
             return Ok(None);

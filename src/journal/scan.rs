@@ -55,6 +55,50 @@ pub(super) struct Segment {
     pub(super) packed: Option<Packed>,
 }
 
+/// Fills bytes from an offset; false when the segment ends before.
+type Read<'a> = &'a mut dyn FnMut(&mut [u8], u32) -> io::Result<bool>;
+
+/// Most bytes that are read ahead.
+const AHEAD: u64 = 32 << 10;
+
+/// Bytes of a segment that were read ahead, for whoever reads one record after the other: none
+/// beyond what was committed by then.
+#[derive(Default)]
+pub(super) struct Ahead {
+    segment: u32,
+    start: u32,
+    bytes: Vec<u8>,
+}
+
+impl Ahead {
+    fn read(
+        &mut self,
+        segment: &Segment,
+        bytes: &mut [u8],
+        at: u32,
+        limit: u64,
+    ) -> io::Result<bool> {
+        if bytes.len() as u64 > AHEAD {
+            return segment.read(bytes, at);
+        }
+        if self.take(segment.number, bytes, at) {
+            return Ok(true);
+        }
+        self.bytes.resize(limit.saturating_sub(u64::from(at)).min(AHEAD) as usize, 0);
+        let got = segment.read_at(&mut self.bytes, u64::from(at))?;
+        self.bytes.truncate(got);
+        (self.segment, self.start) = (segment.number, at);
+        if self.take(segment.number, bytes, at) { Ok(true) } else { segment.read(bytes, at) }
+    }
+
+    /// Takes bytes that are there; says whether all are.
+    fn take(&self, segment: u32, bytes: &mut [u8], at: u32) -> bool {
+        let from = at.checked_sub(self.start).filter(|_| segment == self.segment);
+        let there = from.and_then(|from| self.bytes.get(from as usize..)?.get(..bytes.len()));
+        there.inspect(|there| bytes.copy_from_slice(there)).is_some()
+    }
+}
+
 impl Segment {
     /// Opens a segment where it lies.
     ///
@@ -112,9 +156,18 @@ impl Segment {
     /// The header at `offset`, and where its record would end, as `record` would look for it. It is
     /// not checked.
     pub(super) fn header(&self, offset: u32, limit: u64) -> io::Result<Option<(Header, u32)>> {
+        self.header_by(&mut |bytes, at| self.read(bytes, at), offset, limit)
+    }
+
+    fn header_by(
+        &self,
+        read: Read<'_>,
+        offset: u32,
+        limit: u64,
+    ) -> io::Result<Option<(Header, u32)>> {
         let room = limit.saturating_sub(u64::from(offset));
         let mut head = [0; RECORD_HEADER as usize];
-        if room < head.len() as u64 || !self.read(&mut head, offset)? {
+        if room < head.len() as u64 || !read(&mut head, offset)? {
             return Ok(None);
         }
         let Some(header) = Header::parse(&head) else { return Ok(None) };
@@ -125,11 +178,31 @@ impl Segment {
 
     /// The whole record at `offset`, reading no byte at or beyond `limit`. `None`: there is none.
     pub(super) fn record(&self, offset: u32, limit: u64) -> io::Result<Option<Record>> {
-        let Some((header, end)) = self.header(offset, limit)? else { return Ok(None) };
+        self.record_by(&mut |bytes, at| self.read(bytes, at), offset, limit)
+    }
+
+    /// The same, by what was read ahead.
+    pub(super) fn record_ahead(
+        &self,
+        ahead: &mut Ahead,
+        offset: u32,
+        limit: u64,
+    ) -> io::Result<Option<Record>> {
+        let record =
+            self.record_by(&mut |bytes, at| ahead.read(self, bytes, at, limit), offset, limit)?;
+        if record.is_none() {
+            // It may be mended by now, or will be.
+            *ahead = Ahead::default();
+        }
+        Ok(record)
+    }
+
+    fn record_by(&self, read: Read<'_>, offset: u32, limit: u64) -> io::Result<Option<Record>> {
+        let Some((header, end)) = self.header_by(read, offset, limit)? else { return Ok(None) };
         let mut payload = Vec::new();
         if header.kind != Kind::Skip {
             payload.resize(header.length as usize, 0);
-            if !self.read(&mut payload, offset + RECORD_HEADER)? {
+            if !read(&mut payload, offset + RECORD_HEADER)? {
                 return Ok(None);
             }
         }
