@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::unistd::{Group, User};
 use toml::de::DeValue;
 
-use super::exports::{self, Format, Hash, Style, Table};
+use super::exports::{self, Format, Hash, READ, Style, Table};
 use super::near::listed;
 use super::places::Places;
 use super::reply::refusals;
@@ -27,9 +27,6 @@ const MAX_SHRINK: u8 = 50;
 
 /// Permissions that a file of rows can have: no set-id, no sticky bit.
 const MODE_MAX: u32 = 0o777;
-
-/// Those to read it.
-const READ: u32 = 0o444;
 
 /// All `[[export]]` tables. `sources`: the names of the configured sources.
 pub(super) fn exports(

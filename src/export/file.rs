@@ -17,6 +17,12 @@ use crate::model::Time;
 /// The permissions of a file that neither the settings nor an older file give any.
 const MODE: u32 = 0o644;
 
+/// The permissions of which a file needs one: to be read by anybody.
+pub const READ: u32 = 0o444;
+
+/// The permission of the owner to read.
+const OWNER_READ: u32 = 0o400;
+
 /// The permissions of the directories that are made for the file.
 const DIRECTORY_MODE: u32 = 0o755;
 
@@ -139,7 +145,8 @@ impl Draft {
     ) -> Result<(), FileError> {
         let was = old.and_then(|old| old.metadata().ok());
         // The mode first: a file that was given away cannot be changed any more.
-        let mode = settings.mode.or(was.as_ref().map(|was| was.mode() & 0o7777)).unwrap_or(MODE);
+        let kept = was.as_ref().map(|was| was.mode() & 0o7777);
+        let mode = wanted_mode(settings, kept).or(kept).unwrap_or(MODE);
         file.set_permissions(fs::Permissions::from_mode(mode))
             .map_err(|e| self.failed("set the permissions of", e))?;
         if let Some(was) = was {
@@ -165,13 +172,20 @@ impl Drop for Draft {
     }
 }
 
-/// Whether a file has the owner and the permissions that the settings name.
+/// The permissions that a file is to have, whatever it has: those of the settings, or the usual
+/// ones where nobody may read it. That serves no MTA, so nobody means it.
+fn wanted_mode(settings: &Settings, is: Option<u32>) -> Option<u32> {
+    settings.mode.or((is? & READ == 0).then_some(MODE))
+}
+
+/// Whether a file has the owner and the permissions that the settings name, or some that serve.
 pub(super) fn has_attributes(settings: &Settings, file: &File) -> io::Result<bool> {
     let is = file.metadata()?;
     let has = |set: Option<u32>, is: u32| set.is_none_or(|set| set == is);
+    let mode = is.mode() & 0o7777;
     Ok(has(settings.owner, is.uid())
         && has(settings.group, is.gid())
-        && has(settings.mode, is.mode() & 0o7777))
+        && has(wanted_mode(settings, Some(mode)), mode))
 }
 
 /// The rows are the same; the owner and the permissions might have been set anew.
@@ -183,12 +197,41 @@ pub(super) fn fix_attributes(settings: &Settings, old: &File) -> Result<(), File
         fchown(old, settings.owner, settings.group)
             .map_err(|e| FileError::new("set the owner of", path, e))?;
     }
-    match settings.mode {
-        Some(mode) if mode != is.mode() & 0o7777 => old
-            .set_permissions(fs::Permissions::from_mode(mode))
+    let mode = is.mode() & 0o7777;
+    match wanted_mode(settings, Some(mode)) {
+        Some(wanted) if wanted != mode => old
+            .set_permissions(fs::Permissions::from_mode(wanted))
             .map_err(|e| FileError::new("set the permissions of", path, e)),
         _ => Ok(()),
     }
+}
+
+/// Opens the file that is there, if any. One of ours that not even we may read is made readable
+/// first: it has to be compared.
+pub(super) fn read_own(settings: &Settings) -> Result<Option<File>, FileError> {
+    let path = &settings.path;
+    let opened = match read(path) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && let_read(settings) => {
+            read(path)
+        }
+        opened => opened,
+    };
+    match opened {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some).map_err(|e| FileError::new("read", path, e)),
+    }
+}
+
+/// Gives a file of ours, which its owner may not read, permissions that serve; says whether it did.
+/// Root needs none, so nobody has it change another file by a link.
+fn let_read(settings: &Settings) -> bool {
+    let Settings { path, mode, .. } = settings;
+    let is_ours = |meta: fs::Metadata| {
+        meta.is_file() && meta.uid() == geteuid().as_raw() && meta.mode() & OWNER_READ == 0
+    };
+    !geteuid().is_root()
+        && fs::symlink_metadata(path).is_ok_and(is_ours)
+        && fs::set_permissions(path, fs::Permissions::from_mode(mode.unwrap_or(MODE))).is_ok()
 }
 
 /// Most links that lead from one to the next.
@@ -268,6 +311,9 @@ fn hint(doing: &str, error: &io::Error) -> &'static str {
         Kind::PermissionDenied if doing == "set the owner of" => {
             "only root can give files away: unset owner and group, or choose a group of ours"
         }
+        Kind::PermissionDenied if matches!(doing, "read" | "follow the link") => {
+            "let suppressd read it (its owner and mode, and those of the directories on the way)"
+        }
         Kind::PermissionDenied => {
             "let suppressd write to the directory (owner, mode, ReadWritePaths= of its unit)"
         }
@@ -284,4 +330,16 @@ fn hint(doing: &str, error: &io::Error) -> &'static str {
 /// When a file was last changed, if there is one.
 pub(super) fn modified(path: &Path) -> Option<Time> {
     fs::metadata(path).ok().map(|metadata| Time::from_seconds(metadata.mtime()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_what_has_to_be_permitted() {
+        let hint = |doing| FileError::new(doing, Path::new("/f"), nix::Error::EACCES.into());
+        assert!(hint("read").to_string().contains("let suppressd read it (its owner and mode"));
+        assert!(hint("create").to_string().contains("let suppressd write to the directory"));
+    }
 }

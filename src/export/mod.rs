@@ -30,6 +30,7 @@ use crate::model::Filter;
 
 pub use command::find as find_program;
 pub use compare::{not_compared, verify_stopped};
+pub use file::READ;
 pub use format::{ALL, Entry, Format, Hash, Shape, Style, Unfit};
 pub use listed::{Keys, Listing};
 pub use rows::{Row, Rows};
@@ -86,7 +87,7 @@ pub struct Settings {
     pub filter: Filter,
     /// The least time from one writing to the next.
     pub min_interval: Duration,
-    /// The largest part of the rows that may vanish at once, in percent, 0 to 100.
+    /// The largest part of the rows that may vanish at once, in percent, 0 to 100: all of them.
     pub max_shrink: u8,
     /// A program and its arguments, run after each change of the file. Empty: none.
     pub command: Vec<String>,
@@ -94,6 +95,6 @@ pub struct Settings {
     pub owner: Option<u32>,
     /// The file's group, as a group id. `None`: as it was, or ours.
     pub group: Option<u32>,
-    /// The file's permissions. `None`: as they were, or 0644.
+    /// The file's permissions. `None`: as they were, if anybody may read it then, else 0644.
     pub mode: Option<u32>,
 }

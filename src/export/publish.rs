@@ -5,7 +5,6 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek};
-use std::path::Path;
 
 use super::file::{self, BUFFER_BYTES, Draft, FileError, fix_attributes};
 use super::guard::{Guard, Keys};
@@ -112,9 +111,8 @@ impl<'a> Publication<'a> {
     pub(super) fn finish_and_keep(self, guard: &Guard) -> Result<Published, PublishError> {
         let Publication { settings, kind, making } = self;
         let made = making.finish()?;
-        let path = &settings.path;
         let kept = kept(settings, kind, &made.draft, guard)?;
-        let old = match opened(path)? {
+        let old = match file::read_own(settings)? {
             None if kept.count() == 0 => return Ok(place(settings, made, None, kept)?),
             old => old,
         };
@@ -169,14 +167,6 @@ fn unchanged(settings: &Settings, made: Made, held: Rows) -> Published {
 fn published(rows: u64, changed: bool, held: Rows, kept: Option<Box<dyn Kept>>) -> Published {
     let outcome = Outcome { rows, changed, held: held.count() as u64, lost: 0, partial: false };
     Published { outcome, held, kept }
-}
-
-/// The file that is there, if any. What is no file is another's, and stays.
-fn opened(path: &Path) -> Result<Option<File>, FileError> {
-    match file::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        opened => opened.map(Some).map_err(|e| FileError::new("read", path, e)),
-    }
 }
 
 /// The rows that were held back already, and that the draft lacks and nobody can explain. The file
@@ -322,6 +312,7 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    use std::path::Path;
 
     const OPEN: u8 = 100;
 
@@ -391,21 +382,26 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         write(&path, &["b"], OPEN).unwrap();
         assert_eq!(mode(), 0o600);
+        for keys in [["b"], ["c"]] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
+            publish(&test::settings(&path), &keys, OPEN).unwrap();
+            assert_eq!(mode(), 0o644, "nobody could read it");
+        }
         let settings = Settings { mode: Some(0o640), ..test::settings(&path) };
-        publish(&settings, &["b"], OPEN).unwrap();
+        publish(&settings, &["c"], OPEN).unwrap();
         assert_eq!(mode(), 0o640, "same rows");
         let settings = Settings { mode: Some(0o604), ..settings };
-        publish(&settings, &["c"], OPEN).unwrap();
+        publish(&settings, &["d"], OPEN).unwrap();
         assert_eq!(mode(), 0o604);
         if nix::unistd::geteuid().is_root() {
             std::os::unix::fs::chown(&path, Some(7), Some(8)).unwrap();
-            write(&path, &["d"], OPEN).unwrap();
+            write(&path, &["e"], OPEN).unwrap();
             let settings = Settings { group: Some(9), ..test::settings(&path) };
             let owner = || (fs::metadata(&path).unwrap().uid(), fs::metadata(&path).unwrap().gid());
             assert_eq!(owner(), (7, 8));
-            publish(&settings, &["d"], OPEN).unwrap();
-            assert_eq!(owner(), (7, 9));
             publish(&settings, &["e"], OPEN).unwrap();
+            assert_eq!(owner(), (7, 9));
+            publish(&settings, &["f"], OPEN).unwrap();
             assert_eq!(owner(), (7, 9));
         }
     }
