@@ -45,6 +45,9 @@ fn hash(key: &str) -> u64 {
     hasher.finish()
 }
 
+/// So many percent are no bound: nothing is held back for its number.
+const ALL: u8 = 100;
+
 /// What must hold before rows vanish.
 #[derive(Debug)]
 pub struct Guard {
@@ -81,13 +84,28 @@ impl Guard {
             return true;
         }
         let most = u64::from(self.max_shrink).saturating_mul(old);
-        let too_many = unexplained.saturating_mul(100) > most;
-        !self.held && !too_many && new > 0
+        let too_many = unexplained.saturating_mul(ALL.into()) > most;
+        !self.held && (self.max_shrink >= ALL || !too_many && new > 0)
     }
 
     /// The same, where only the numbers of rows are known.
     pub(super) fn allows_numbers(&self, old: u64, new: u64) -> bool {
         let lost = old.saturating_sub(new);
         self.allows(lost.saturating_sub(self.explained.count()), old, new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hundred_percent_is_no_bound() {
+        for (old, new) in [(10, 0), (10, 1), (0, 3)] {
+            assert!(Guard::new(100).allows(10, old, new), "{old} -> {new}");
+            assert!(!Guard::new(99).allows(10, old, new), "{old} -> {new}");
+            let held = Guard { held: true, ..Guard::new(100) };
+            assert!(!held.allows(10, old, new), "what is held waits for a word");
+        }
     }
 }
