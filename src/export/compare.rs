@@ -15,7 +15,7 @@ use super::file::{self, modified};
 use super::handle::{Entry, Exports, Status};
 use super::scan::Scan;
 use super::table::{Digest, Listed, kind};
-use super::whole::is_held;
+use super::whole::{is_held, noted};
 use super::write::Source;
 use super::{Row, Settings};
 use crate::forgotten::Forgotten;
@@ -171,6 +171,7 @@ fn told(
     settings: &Settings,
     compared: Result<Compared, CompareError>,
     excuse: Option<Excuse>,
+    lost: u64,
 ) -> Checked {
     let (path, name) = (&settings.path, &settings.name);
     let well = |detail: String| Checked::well(EXPORT, path, detail).at(name);
@@ -179,6 +180,12 @@ fn told(
         let hint = "see who else writes to the file; `suppressd export`, or a start, writes it";
         Checked::ill(EXPORT, path, problem, consequence, hint).at(name)
     };
+    if lost > 0 {
+        let problem = format!("{lost} rows that were held back are gone from it");
+        let consequence = "the MTA that reads it sends to them again";
+        let hint = "import them from a backup, then accept it with `suppressd export NAME --force`";
+        return Checked::ill(EXPORT, path, problem, consequence, hint).at(name);
+    }
     match compared {
         Err(error) => well(format!("not compared: {error}")),
         Ok(Compared::Same(rows)) => well(format!("{rows} rows, as the store has")),
@@ -215,9 +222,22 @@ pub fn verify_stopped(
     let one = |settings: &Settings| {
         let made = modified(&settings.path).map_or(now, |made| made.min(now));
         let excuse = is_held(&settings.path).then_some(Excuse::Held);
-        told(settings, compare(settings, by, made, standings), excuse)
+        let compared = compare(settings, by, made, standings);
+        let lost = compared.as_ref().map_or(0, |compared| lost(&settings.path, compared));
+        told(settings, compared, excuse, lost)
     };
     exports.iter().map(one).collect()
+}
+
+/// How many of the rows that a stop left held back are not in the file any more.
+fn lost(path: &Path, compared: &Compared) -> u64 {
+    let there = match compared {
+        Compared::Same(_) => 0,
+        Compared::Differs(found) => found.more.len() as u64,
+        // That is told.
+        Compared::Foreign(_) => return 0,
+    };
+    noted(path).map_or(0, |(held, lost)| lost + held.saturating_sub(there))
 }
 
 /// What says of each export that it was not compared.
@@ -249,7 +269,7 @@ impl Exports {
                 Status { pending: true, error: None, .. } => Some(Excuse::Due),
                 _ => None,
             };
-            rows.push(told(&entry.settings, found, excuse));
+            rows.push(told(&entry.settings, found, excuse, entry.status.borrow().lost_rows));
         }
         rows
     }

@@ -36,6 +36,8 @@ pub struct Status {
     pub held_since: Option<String>,
     /// How many rows are kept so.
     pub held_rows: u64,
+    /// How many that were kept so are gone: another hand took them while suppressd was stopped.
+    pub lost_rows: u64,
     /// When somebody else was last seen to have changed, emptied or removed the file, if that was
     /// within ten minutes (RFC 3339). It was made anew.
     pub foreign: Option<String>,
@@ -146,6 +148,7 @@ impl Status {
             held_back: None,
             held_since: None,
             held_rows: 0,
+            lost_rows: 0,
             foreign: None,
             error: None,
             pending: true,

@@ -474,6 +474,7 @@ impl Runner {
                 held_back,
                 held_since,
                 held_rows,
+                lost_rows: self.lost,
                 foreign,
                 error,
                 pending,

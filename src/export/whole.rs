@@ -27,7 +27,7 @@ pub(super) fn is_held(path: &Path) -> bool {
 
 /// How many rows the note says are held back, and how many are lost of such. One of an older
 /// version has the time alone.
-fn noted(path: &Path) -> Option<(u64, u64)> {
+pub(super) fn noted(path: &Path) -> Option<(u64, u64)> {
     let note = note::read(path, HELD)?;
     let mut numbers = note.split_ascii_whitespace().skip(1).map_while(|text| text.parse().ok());
     Some((numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)))

@@ -3,12 +3,13 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
 use crate::support::client::{event, notify};
-use crate::support::daemon::{Daemon, Home, PATIENCE, source};
+use crate::support::daemon::{Daemon, Home, PATIENCE, PROGRAM, source};
 use crate::support::wait_for;
 
 /// Adds keys to the export `postfix`.
@@ -194,6 +195,34 @@ fn what_was_lost_is_kept_whatever_comes_meanwhile() {
     assert_eq!(settled(&daemon)["held_rows"], json!(10));
     until_rows(&home, 40);
     assert_eq!(home.export().matches("old").count(), 10);
+    assert_eq!(daemon.cli(&["verify"]).status.code(), Some(0));
+    daemon.stop();
+    // What is taken from it meanwhile is told, by `verify` before the next start too.
+    let text = home.export();
+    let told = |gone: usize| {
+        let mut verify = Command::new(PROGRAM);
+        let output = verify.args(["verify", "-c"]).arg(home.config()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let problem = format!("{gone} rows that were held back are gone");
+        assert_eq!((output.status.code(), said.contains(&problem)), (Some(1), true), "{said}");
+    };
+    let mut kept = 0;
+    let keep = |line: &&str| {
+        !line.starts_with("old") || {
+            kept += 1;
+            kept > 3
+        }
+    };
+    let less: Vec<&str> = text.lines().filter(keep).collect();
+    fs::write(file(&home), less.join("\n") + "\n").unwrap();
+    told(3);
+    fs::write(file(&home), "").unwrap();
+    told(10);
+    let daemon = home.start().ready();
+    assert_eq!(settled(&daemon)["lost_rows"], json!(10));
+    told(10);
+    assert_eq!(daemon.cli(&["export", "postfix", "--force"]).status.code(), Some(0));
+    assert_eq!(daemon.cli(&["verify"]).status.code(), Some(0));
     daemon.stop();
 }
 
