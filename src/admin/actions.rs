@@ -20,7 +20,7 @@ use crate::secret::Secret;
 const PROGRESS_WAITING: usize = 16;
 
 /// The names that could have been meant, as the end of a sentence.
-fn there_are<'n>(names: impl Iterator<Item = &'n str>) -> String {
+pub fn there_are<'n>(names: impl Iterator<Item = &'n str>) -> String {
     let names: Vec<&str> = names.collect();
     if names.is_empty() {
         "; there is none".to_owned()
@@ -134,9 +134,8 @@ impl Admin {
     ) -> Result<(), Failure> {
         let hook = self.webhooks.find(source).ok_or_else(|| {
             let hooked = self.sources.iter().map(|known| known.name.as_str());
-            let hooked = hooked.filter(|name| self.webhooks.find(name).is_some());
-            let names = hooked.collect::<Vec<_>>().join(", ");
-            Failure::usage(format!("{source:?} is no source with a webhook; there are: {names}"))
+            let names = there_are(hooked.filter(|name| self.webhooks.find(name).is_some()));
+            Failure::usage(format!("{source:?} is no source with a webhook{names}"))
         })?;
         let webhook = &hook.settings;
         let provider = &*webhook.provider;

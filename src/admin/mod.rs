@@ -36,6 +36,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use actions::there_are;
 pub use api::{Answered, VerdictChange};
 pub use census::{Census, keep_counting};
 pub use command::{Command, EventQuery, ListFilter, Reply};

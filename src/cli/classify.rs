@@ -13,6 +13,7 @@ use super::configuration;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::table::{Column, Table};
+use crate::admin::there_are;
 use crate::model::SourceName;
 use crate::verdict::own::{self, OwnRow, Teller};
 use crate::verdict::{Enhanced, Reply, Rulebook};
@@ -112,10 +113,14 @@ impl Arguments {
         };
         let own = config.reading.judge.own;
         let Some(name) = &self.source else { return Ok((own, None)) };
-        let named = config.sources.into_iter().find(|source| source.name.as_str() == name);
-        let source = named.ok_or_else(|| Failure::Usage(format!("no source {name:?}")))?;
+        let named = config.sources.iter().find(|source| source.name.as_str() == name);
+        let unknown = || {
+            let names = there_are(config.sources.iter().map(|source| source.name.as_str()));
+            Failure::Usage(format!("there is no source named {name:?}{names}"))
+        };
+        let source = named.ok_or_else(unknown)?;
         self.provider.get_or_insert_with(|| source.provider.name().to_owned());
-        Ok((own, Some(source.name)))
+        Ok((own, Some(source.name.clone())))
     }
 
     fn show(&self, context: &mut Context, table: &mut Table, row: &Value) -> Result<(), Failure> {

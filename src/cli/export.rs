@@ -9,8 +9,8 @@ use super::configuration;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::table::Column;
-use crate::admin::Command;
-use crate::config::Problems;
+use crate::admin::{Command, there_are};
+use crate::config::{Config, Problems};
 use crate::export::{Settings, lines_to_paste};
 
 /// The arguments of `export`.
@@ -59,8 +59,7 @@ fn print_config(context: &mut Context, name: &str, as_json: bool) -> Outcome {
     let wrong = |problems: Problems| Failure::Configuration(problems.to_string());
     let config = configuration::load_for_a_look(&file).map_err(wrong)?;
     let export = config.exports.iter().find(|export| export.name == name);
-    let export =
-        export.ok_or_else(|| Failure::Usage(format!("there is no export named {name:?}")))?;
+    let export = export.ok_or_else(|| unknown(name, &config))?;
     // The MTA is started elsewhere.
     let path = std::path::absolute(&export.path).unwrap_or_else(|_| export.path.clone());
     let export = &Settings { path, ..export.clone() };
@@ -77,4 +76,13 @@ fn print_config(context: &mut Context, name: &str, as_json: bool) -> Outcome {
         context.out.line(lines.trim_end())?;
     }
     Ok(0)
+}
+
+fn unknown(name: &str, config: &Config) -> Failure {
+    let names = there_are(config.exports.iter().map(|export| &*export.name));
+    let lookups = match config.lookups.is_empty() {
+        true => "",
+        false => "; docs/mta/lookups.md has the lines for a [[lookup]]",
+    };
+    Failure::Usage(format!("there is no export named {name:?}{names}{lookups}"))
 }

@@ -220,7 +220,10 @@ fn of_file(field: &Field<'_>, path: &Path, hint: &str) -> Option<Vec<u8>> {
         Ok(Some(bytes))
     };
     let mut bytes = match read() {
-        Ok(Some(bytes)) => bytes,
+        Ok(Some(bytes)) => {
+            suspect::secret_file(field, path);
+            bytes
+        }
         Ok(None) => {
             field.problem(format!("{shown} is not a regular file"), hint);
             return None;

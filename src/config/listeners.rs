@@ -15,18 +15,19 @@ use super::environment::{SecretPlace, secret_place, secrets};
 use super::export::{group, mode};
 use super::poll::is_private;
 use super::section::{Field, Section, checked, shown};
+use super::suspect;
 use super::{Control, HOUR};
 use crate::acme;
 use crate::http::{AdminSettings, Key, Settings, Tls};
 use crate::ingest;
 use crate::listen::{Entry, Listen};
 
-const HTTP_LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 8025);
-const ADMIN_LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 9025);
-const CONTROL_SOCKET: &str = "/run/suppressd/control.sock";
+pub(super) const HTTP_LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 8025);
+pub(super) const ADMIN_LISTEN: ([u8; 4], u16) = ([127, 0, 0, 1], 9025);
+pub(super) const CONTROL_SOCKET: &str = "/run/suppressd/control.sock";
 
 /// Permissions of a Unix socket: for those who share our group, as an MTA or a proxy.
-const SOCKET_MODE: u32 = 0o660;
+pub(super) const SOCKET_MODE: u32 = 0o660;
 
 /// The permission to connect, for everybody, and for anybody (unix(7)).
 const OTHERS_WRITE: u32 = 0o002;
@@ -357,7 +358,9 @@ pub(super) fn tls(section: &Section<'_>) -> Option<Tls> {
 /// The private key: a text is a path, unless it is the key itself.
 fn key(field: &Field<'_>) -> Option<Key> {
     if field.value.is_str() && !field.text()?.trim_start().starts_with("-----BEGIN") {
-        return readable(field).map(Key::File);
+        let path = readable(field)?;
+        suspect::secret_file(field, &path);
+        return Some(Key::File(path));
     }
     match secret_place(field)? {
         SecretPlace::File(path) => Some(Key::File(path)),

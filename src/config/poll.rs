@@ -16,7 +16,7 @@ use super::{DAY, MINUTE, polls};
 use crate::clock;
 use crate::model::{SourceName, Time};
 use crate::poll::{Bounds, Every};
-use crate::provider::{Adapter, Feed, Provider, Query, Settings, Window};
+use crate::provider::{Adapter, Feed, PageRequest, Provider, Query, Settings, Window};
 use crate::units::show_duration;
 
 const INTERVALS: RangeInclusive<Duration> = Duration::from_secs(1)..=MONTH;
@@ -46,6 +46,9 @@ const URL_KEYS: [&str; 3] = ["url", "base_url", "list_url"];
 pub(super) const IN_CLEAR: &str =
     "is not an https URL: the key and the events would cross the network in clear";
 pub(super) const PRIVATE: &str = "use https; plain http is for a loopback address only";
+
+/// Headers that say nothing of who asks.
+const ANONYMOUS: [&str; 3] = ["accept", "content-type", "user-agent"];
 
 /// A good `poll` table.
 pub(super) struct Poll {
@@ -250,6 +253,7 @@ fn try_requests(
 ) {
     let until = Time::from_seconds(DAY.as_secs().cast_signed());
     let window = Window { since: Time::from_seconds(0), until };
+    let mut bare = None;
     for feed in feeds {
         let query = Query { settings, feed: &feed.name, window, next: None, now: until };
         let request = match provider.page_request(&query) {
@@ -272,7 +276,28 @@ fn try_requests(
                 None => section.problem_here(IN_CLEAR, PRIVATE),
             };
         }
+        bare = bare.or_else(|| shows_nothing(settings, &request).then_some(request.url));
     }
+    let host = bare.as_ref().and_then(Url::host_str);
+    if let (Some(host), false, false) = (host, section.has_problems(), section.has_unchecked()) {
+        let what = format!("asks {host} without a credential: whoever asks there is told");
+        let hint = match provider.poll_keys().iter().any(|key| key.name == "bearer") {
+            true => "set bearer, unless it knows this host by something else",
+            false => "set secret and auth, unless it knows this host by something else",
+        };
+        section.warn_here(what, hint);
+    }
+}
+
+/// Whether a request to another host has nothing that proves who asks.
+fn shows_nothing(settings: &Settings, request: &PageRequest) -> bool {
+    let url = |key: &str| settings.text(key).and_then(|text| Url::parse(text).ok());
+    let named = |name: &str| !ANONYMOUS.contains(&name.to_ascii_lowercase().as_str());
+    settings.secret_lists().next().is_none()
+        && !request.headers.iter().any(|(name, _)| named(name))
+        && request.url.username().is_empty()
+        && !URL_KEYS.into_iter().filter_map(url).any(|url| url.query().is_some())
+        && !is_loopback(&request.url)
 }
 
 /// What is wrong with the query that an address was written with, of which a request is made, and
@@ -292,11 +317,14 @@ fn odd_query(settings: &Settings, asked: &Url) -> Option<(&'static str, String)>
 
 /// Whether nobody on the way can read or change what is asked.
 pub(super) fn is_private(url: &Url) -> bool {
-    let loopback = match url.host() {
+    url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url))
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
         Some(Host::Ipv6(ip)) => ip.is_loopback(),
         None => false,
-    };
-    url.scheme() == "https" || (url.scheme() == "http" && loopback)
+    }
 }

@@ -3,6 +3,8 @@
 //! No secret is shown, nor any part of one.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use super::near::nearest;
 use super::section::{Field, shown};
@@ -118,12 +120,39 @@ pub(super) fn secret(field: &Field<'_>, bytes: &[u8]) -> bool {
 /// Where files with secrets lie, and with what no secret begins but by a rare chance.
 const DIRECTORIES: &[&str] = &["/etc/", "/home/", "/opt/", "/root/", "/run/", "/srv/", "/var/"];
 
-/// Says that a secret is the path of a file, if it is, as it stands in the configuration.
+/// Says what is odd about a secret that stands in the configuration: it is the path of a file, or
+/// everybody can read it there.
 pub(super) fn literal(field: &Field<'_>, text: &str) {
     if DIRECTORIES.iter().any(|directory| text.starts_with(directory)) {
         let hint = "write { file = \"…\" }, if the secret is what the file holds";
         field.warn("is a path, which is taken for the secret itself", hint);
     }
+    if field.walk.installed && is_open(field.walk.file) {
+        let hint = "chmod o-r the configuration, or keep the secret in a file of its own";
+        field.warn("stands in a file that every user of this host can read", hint);
+    }
+}
+
+/// The permissions of everybody else to read a file, and to pass through a directory.
+const OTHERS_READ: u32 = 0o004;
+const OTHERS_PASS: u32 = 0o001;
+
+/// Says that every user of this host can read the file of a secret, if it is so.
+pub(super) fn secret_file(field: &Field<'_>, path: &Path) {
+    // What a signature is checked by is no secret; a relative path is one of a trial.
+    let is_public = field.place.path.split(['.', '[']).any(|key| key == "public_key");
+    if !is_public && path.is_absolute() && is_open(path) {
+        let hint = format!("chmod o-r {}, and let suppressd's group read it", path.display());
+        field.warn("is a file that every user of this host can read", hint);
+    }
+}
+
+/// Whether every user of this host can read a file.
+fn is_open(path: &Path) -> bool {
+    let Ok(path) = path.canonicalize() else { return false };
+    let allows = |path: &Path, bit| path.metadata().is_ok_and(|meta| meta.mode() & bit != 0);
+    let mut above = path.ancestors().skip(1);
+    allows(&path, OTHERS_READ) && above.all(|directory| allows(directory, OTHERS_PASS))
 }
 
 /// Why anyone could guess a secret, if it is so.

@@ -64,6 +64,7 @@ pub fn by_unit(config: &Config, file: &Path) -> Vec<Problem> {
     let unit = Unit::installed_or_ours();
     let places = places(config);
     let mut found = unit.forbidden(&places);
+    found.extend(unit.exceeded(&config.http));
     let beside = trial(file);
     let is_tried = |spot: &Spot| beside.as_ref().is_some_and(|at| spot.directory.starts_with(at));
     let spots = spots(config, &places).into_iter();

@@ -7,6 +7,7 @@ use nix::unistd::User;
 
 use super::Place;
 use crate::config::{Problem, Weight};
+use crate::http;
 use crate::listen::Listen;
 
 /// The unit that we come with.
@@ -39,6 +40,9 @@ pub(super) fn user() -> Option<User> {
 /// Programs that do what they are for by root alone, or that have no way to root under a unit
 /// with `NoNewPrivileges=`.
 const ROOTS: &[&str] = &["doas", "postfix", "postsuper", "service", "su", "sudo", "systemctl"];
+
+/// What the unit says of memory (systemd.resource-control(5)).
+const BOUNDS: &[&str] = &["MemoryHigh", "MemoryMax"];
 
 /// What to do without them.
 pub(super) const ROOTS_HINT: &str =
@@ -84,6 +88,29 @@ impl Unit {
             Some(Problem { weight: Weight::Warning, ..problem })
         };
         places.iter().filter(forbidden).filter_map(problem).collect()
+    }
+
+    /// That what may be received and wait leaves too little for all else of the memory that it
+    /// gives us.
+    pub(super) fn exceeded(&self, http: &http::Settings) -> Option<Problem> {
+        let bounds = BOUNDS.iter().filter_map(|key| Some((key, self.last(key)?)));
+        let bounds = bounds.filter_map(|(key, text)| Some((bytes(text)?, key, text)));
+        let (bound, key, text) = bounds.min()?;
+        let wanted = http.memory as u64;
+        if wanted <= bound / 2 {
+            return None;
+        }
+        let (wanted, body) = (wanted >> 20, http.body_max >> 20);
+        let what = format!(
+            "is {wanted} MiB with a body_max of {body} MiB, and {} has {key}={text} for all",
+            self.called()
+        );
+        let hint = format!(
+            "use a smaller body_max or memory, or raise {} (systemctl edit suppressd)",
+            BOUNDS.join("= and ") + "="
+        );
+        let problem = Problem::late("http.memory", None, what, &hint);
+        Some(Problem { weight: Weight::Warning, ..problem })
     }
 
     /// Why the command of an export cannot work there, which its key names.
@@ -148,6 +175,18 @@ fn drop_ins(folder: &Path) -> String {
     paths.iter().map(text).collect()
 }
 
+/// A size as systemd writes it. `None`: it is a part of the host's memory, or no bound.
+fn bytes(text: &str) -> Option<u64> {
+    let (number, shift) = match text.char_indices().last()? {
+        (at, 'K') => (&text[..at], 10),
+        (at, 'M') => (&text[..at], 20),
+        (at, 'G') => (&text[..at], 30),
+        (at, 'T') => (&text[..at], 40),
+        _ => (text, 0),
+    };
+    number.trim().parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
 fn settings(text: &str) -> Vec<(String, String)> {
     let joined = text.replace("\\\n", " ");
     let lines = joined.lines().map(str::trim).filter(|line| !line.starts_with(['#', ';', '[']));
@@ -207,6 +246,20 @@ mod tests {
             assert_eq!(found.is_none(), works, "{program} {more}: {found:?}");
         }
         assert!(Unit::ours_with("").refused("export[1].command", "x", &[]).is_none());
+    }
+
+    #[test]
+    fn sizes_are_read_as_systemd_does() {
+        for (text, size) in [
+            ("2G", Some(2 << 30)),
+            ("512M", Some(512 << 20)),
+            ("4096", Some(4096)),
+            ("infinity", None),
+            ("80%", None),
+            ("", None),
+        ] {
+            assert_eq!(bytes(text), size, "{text}");
+        }
     }
 
     #[test]

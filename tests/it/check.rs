@@ -8,6 +8,8 @@ use std::process::Command;
 use nix::unistd::geteuid;
 use serde_json::Value;
 
+use suppressd::config::{self, Environment, Problem};
+
 use crate::support::available;
 use crate::support::daemon::PROGRAM;
 
@@ -57,6 +59,8 @@ const MISTAKES: &[Case] = &[
     ("[http]", "{ \"http\":", 78, "this is JSON"),
     ("[http]", "[admin]\nlisten = \"0.0.0.0:9025\"\n[http]", 78, "is open to other hosts"),
     ("127.0.0.1:8025", "0.0.0.0:443", 0, "0.0.0.0:443 is open to other hosts without TLS"),
+    ("[store]", "body_max = \"512MiB\"\n[store]", 0, "is 2048 MiB with a body_max of 512 MiB"),
+    ("[store]", "memory = \"2GiB\"\n[store]", 0, "has MemoryHigh=2G for all\n"),
     ("[store]", "trusted_proxies = [\"0.0.0.0/0\"]\n[store]", 0, "whole parts of the Internet"),
     ("[store]", "trusted_proxies = [\"::/0\"]\n[store]", 0, "whole parts of the Internet"),
     ("[store]", BODIES, 78, "use at least 4 times http.body_max"),
@@ -227,6 +231,64 @@ fn a_good_file_is_told_nothing() {
     assert!(!said.contains("warning") && !said.contains("hint"), "{said}");
 }
 
+/// Who asks another host for events proves itself in one way or another.
+#[test]
+fn a_poll_that_shows_no_credential_is_told() {
+    let generic = |keys: &str| format!("provider = \"generic\"\npoll = {{ {keys} }}\n");
+    let custom = |url: &str, keys: &str| {
+        format!(
+            "provider = \"custom\"\n[source.poll]\n{keys}\n\
+             event = {{ type = \"/k\", recipient = \"/r\", map = [{{ kind = \"listed\" }}] }}\n\
+             [[source.poll.feed]]\nname = \"events\"\nurl = \"{url}\"\nitems = \"/rows\"\n"
+        )
+    };
+    let url = "https://a.example/events";
+    for (source, told) in [
+        (generic(&format!("url = \"{url}\"")), Some("hint: set bearer, unless")),
+        (generic(&format!("url = \"{url}\", bearer = \"a-good-one\"")), None),
+        (generic(&format!("url = \"{url}?token=a-good-one\"")), None),
+        (generic(&format!("url = \"{url}\", bearer = {{ credential = \"x\" }}")), None),
+        (generic("url = \"http://127.0.0.1:1/events\""), None),
+        (custom(url, ""), Some("hint: set secret and auth, unless")),
+        (custom(url, "auth = \"bearer\"\nsecret = \"a-good-one\""), None),
+        (custom("https://[::1]/events", ""), None),
+    ] {
+        let (code, said) = Place::new(&format!("{GOOD}[[source]]\nname = \"b\"\n{source}")).check();
+        let is_told = said.contains("source[2].poll (\"b\"): asks a.example without a credential");
+        assert_eq!((code, is_told), (0, told.is_some()), "{source}: {said}");
+        assert!(said.contains(told.unwrap_or_default()), "{source}: {said}");
+    }
+}
+
+#[test]
+fn a_secret_that_every_user_can_read_is_told() {
+    let place = Place::new("");
+    let (secret, inner) = (place.path().join("secret"), place.path().join("inner"));
+    fs::create_dir(&inner).unwrap();
+    let set = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for (path, mode, above, told) in [
+        (secret.clone(), 0o644, 0o755, true),
+        (secret, 0o640, 0o755, false),
+        (inner.join("secret"), 0o644, 0o750, false),
+    ] {
+        fs::write(&path, "a-good-one").unwrap();
+        set(&path, mode);
+        set(&inner, above);
+        let file = format!("{{ file = \"{}\" }}", path.display());
+        place.write(&GOOD.replace("\"a-good-one\"", &file));
+        let (code, said) = place.check();
+        assert_eq!((code, said.contains("every user of this host")), (0, told), "{said}");
+    }
+    // Where the unit has the configuration, and a file that is there for everybody.
+    let environment = Environment::new(|_| None, None);
+    let path = Path::new("/etc/passwd");
+    let remarks = config::parse(path, GOOD, &environment).ok().unwrap().remarks;
+    let is_told = |remark: &Problem| remark.what.contains("stands in a file that every user");
+    assert!(remarks.iter().any(is_told), "{remarks:?}");
+}
+
 #[test]
 fn what_nobody_hears_is_told() {
     let (code, said) = Place::new(GOOD).check();
@@ -308,6 +370,21 @@ fn what_is_printed_to_paste_is_what_postfix_reads() {
         let whole = std::path::absolute("x").unwrap();
         let expected = format!("check_recipient_access {printed}{},", whole.display());
         assert!(code == 0 && said.contains(&expected), "{said}");
+    }
+}
+
+#[test]
+fn a_name_that_is_no_export_is_told_with_those_there_are() {
+    let export = "[[export]]\nname = \"x\"\nformat = \"exim\"\npath = \"./x\"\n";
+    let lookup = "[[lookup]]\nprotocol = \"socketmap\"\nlisten = \"unix:./l\"\n";
+    for (more, told) in [
+        ("".to_owned(), "no export named \"lookup\"; there is none\n"),
+        (export.to_owned(), "no export named \"lookup\"; there are: x\n"),
+        (format!("{export}{lookup}"), "there are: x; docs/mta/lookups.md has the lines for a [["),
+    ] {
+        let place = Place::new(&format!("{GOOD}{more}"));
+        let (code, said) = place.run(&["export", "lookup", "--print-config"]);
+        assert!(code == 64 && said.contains(told), "{code} {said}");
     }
 }
 

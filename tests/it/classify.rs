@@ -65,7 +65,7 @@ fn a_source_has_its_rows_and_its_provider() {
     let refused = run(&["--source", "tset", "550 user unknown"]);
     assert_eq!(refused.status.code(), Some(64));
     let said = String::from_utf8(refused.stderr).unwrap();
-    assert!(said.contains("no source \"tset\""), "{said}");
+    assert!(said.contains("no source named \"tset\"; there are: "), "{said}");
 }
 
 #[test]
