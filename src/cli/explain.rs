@@ -162,8 +162,11 @@ fn verdict(out: &mut Output, answer: &Value) -> Result<(), Failure> {
 fn print_scope(out: &mut Output, scope: &Value) -> Result<(), Failure> {
     let name = row::text(scope, "scope");
     let (bounces, blocked) = (row::list(scope, "soft_bounces"), row::list(scope, "blocked"));
-    out.line(&format!("\n{name}"))?;
-    if let Some(delivered) = row::given(scope, "delivered") {
+    let delivered = row::given(scope, "delivered");
+    if delivered.is_some() || !blocked.is_empty() {
+        out.line(&format!("\n{name}"))?;
+    }
+    if let Some(delivered) = delivered {
         out.line(&format!("  last delivered {delivered}"))?;
     }
     if !blocked.is_empty() {

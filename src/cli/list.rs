@@ -15,7 +15,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     filter: FilterArguments,
     /// No more than the first N
-    #[arg(long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N")]
     limit: Option<u64>,
     /// Print JSON, one object a line
     #[arg(long)]

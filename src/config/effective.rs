@@ -102,7 +102,8 @@ pub fn settings(text: &str, environment: &Environment) -> Vec<Setting> {
     let mut add = |path: &str, (name, value): (&'static str, String)| {
         if found.iter().all(|setting| setting.path != path) {
             let (path, from) = (path.to_owned(), From::Variable(name));
-            found.push(Setting { path, name: None, value, default: None, from });
+            let default = shown_default(&path);
+            found.push(Setting { path, name: None, value, default, from });
         }
     };
     if let Some((name, value)) = variable(&VARIABLE) {
@@ -151,16 +152,23 @@ impl Walk<'_> {
 
     fn leaf(&mut self, path: String, line: usize, value: &DeValue<'_>, written: &str) {
         let key = unnumbered(&path);
-        let default = default_of(&key);
-        let known = default.as_ref().and_then(|default| serde_json::to_value(default).ok());
+        let known = default_as_json(&key);
         if known.as_ref() == Some(&json_of(value)) {
             return;
         }
         let value = if is_open(&key, value) { plain(written) } else { HIDDEN.to_owned() };
         let (name, from) = (self.name.clone(), From::Line(line));
-        let default = known.as_ref().map(written_as);
+        let default = shown_default(&key);
         self.found.push((line, Setting { path, name, value, default, from }));
     }
+}
+
+fn default_as_json(key: &str) -> Option<Json> {
+    serde_json::to_value(default_of(key)?).ok()
+}
+
+fn shown_default(key: &str) -> Option<String> {
+    default_as_json(key).as_ref().map(written_as)
 }
 
 /// Whether a table says where a secret is.

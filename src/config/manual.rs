@@ -1,6 +1,11 @@
 //! What each key of the configuration means, as `config.example.toml` tells it.
 
+use std::net::SocketAddr;
+
 use toml::{Table, Value};
+
+use super::STORE_PATH;
+use super::listeners::{ADMIN_LISTEN, CONTROL_SOCKET, HTTP_LISTEN, SOCKET_MODE};
 
 /// Every key is in it, with what it means; a key that is commented out shows its default, or an
 /// example.
@@ -26,16 +31,55 @@ const DEFAULTS: &[&str] = &[
     "rules.soft_bounce",
     "rules.unexplained",
     "rules.unsubscribe",
+    "source.poll.backfill",
+    "source.poll.every",
+    "source.poll.scan",
     "source.poll.trust_removals",
+    "source.webhook.header",
     "export.hash",
     "export.max_shrink",
+    "export.reply.complaint",
+    "export.reply.hard_bounce",
+    "export.reply.invalid",
+    "export.reply.manual",
+    "export.reply.provider_listed",
+    "export.reply.soft_bounces",
+    "export.reply.unsubscribe",
     "export.scopes",
+    "export.table",
+    "fleet.poll",
+    "fleet.replicas",
+    "fleet.stream",
+    "forward.events",
+    "hold.by",
+    "hold.new",
     "lookup.connections_max",
     "lookup.idle_timeout",
     "lookup.mode",
     "lookup.on_error",
+    "lookup.reply.complaint",
+    "lookup.reply.hard_bounce",
+    "lookup.reply.invalid",
+    "lookup.reply.manual",
+    "lookup.reply.provider_listed",
+    "lookup.reply.soft_bounces",
+    "lookup.reply.unsubscribe",
     "lookup.scopes",
 ];
+
+/// What holds where a key is not set that the example sets to something else, for a checkout, or
+/// does not show.
+fn elsewhere(key: &str) -> Option<Value> {
+    let text = match key {
+        "store.path" => STORE_PATH.to_owned(),
+        "http.listen" => SocketAddr::from(HTTP_LISTEN).to_string(),
+        "admin.listen" => SocketAddr::from(ADMIN_LISTEN).to_string(),
+        "admin.mode" => format!("{SOCKET_MODE:04o}"),
+        "control.socket" => CONTROL_SOCKET.to_owned(),
+        _ => return None,
+    };
+    Some(Value::String(text))
+}
 
 /// Blanks behind a `#` that go on with what stands beside the key above.
 const CONTINUED: usize = 8;
@@ -83,13 +127,16 @@ pub(super) fn unnumbered(key: &str) -> String {
 
 /// The value of a key where none is set, if that is told.
 pub(super) fn default_of(key: &str) -> Option<Value> {
-    entries().into_iter().filter(|entry| DEFAULTS.contains(&&*entry.key)).find_map(|entry| {
-        let rest = key.strip_prefix(&entry.key)?;
-        let mut value = entry.value?;
-        for part in rest.split('.').filter(|part| !part.is_empty()) {
-            value = value.as_table_mut()?.remove(part)?;
-        }
-        (rest.is_empty() || rest.starts_with('.')).then_some(value)
+    let shown = entries().into_iter().filter(|entry| DEFAULTS.contains(&&*entry.key));
+    elsewhere(key).or_else(|| {
+        shown.into_iter().find_map(|entry| {
+            let rest = key.strip_prefix(&entry.key)?;
+            let mut value = entry.value?;
+            for part in rest.split('.').filter(|part| !part.is_empty()) {
+                value = value.as_table_mut()?.remove(part)?;
+            }
+            (rest.is_empty() || rest.starts_with('.')).then_some(value)
+        })
     })
 }
 
@@ -160,6 +207,8 @@ fn setting(line: &str) -> Option<(String, Value)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Reason;
+    use crate::model::reply::usual;
 
     #[test]
     fn every_table_and_key_of_the_example_is_told_once() {
@@ -194,6 +243,15 @@ mod tests {
         assert_eq!(default_of("http.public_url"), None, "it is an example");
         for key in DEFAULTS {
             assert!(default_of(key).is_some(), "{key}");
+        }
+        let text = |key: &str| default_of(key).and_then(|value| value.as_str().map(str::to_owned));
+        assert_eq!(text("control.socket").as_deref(), Some("/run/suppressd/control.sock"));
+        assert_eq!(text("admin.mode").as_deref(), Some("0660"));
+        for reason in Reason::ALL {
+            for table in ["export", "lookup"] {
+                let reply = text(&format!("{table}.reply.{reason}"));
+                assert_eq!(reply.as_deref(), Some(usual(reason)), "{table} {reason}");
+            }
         }
         assert_eq!(unnumbered("source[2].poll.every"), "source.poll.every");
         assert_eq!(about("body_max").len(), 1);

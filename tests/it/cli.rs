@@ -437,9 +437,17 @@ fn what_is_set_and_what_a_key_means_is_told_without_secrets() {
     for told in [&said, &json] {
         assert!(!told.contains(SECRET), "{told}");
     }
-    let row = json.lines().next().unwrap();
-    let row: Value = serde_json::from_str(row).unwrap();
-    assert!(row["key"].is_string() && row["line"].is_u64(), "{row}");
+    let rows: Vec<Value> = json.lines().map(|row| serde_json::from_str(row).unwrap()).collect();
+    assert!(rows[0]["key"].is_string() && rows[0]["line"].is_u64(), "{rows:?}");
+    for (key, default) in [
+        ("store.path", "\"/var/lib/suppressd\""),
+        ("http.listen", "\"127.0.0.1:8025\""),
+        ("control.socket", "\"/run/suppressd/control.sock\""),
+        ("log.level", "\"info\""),
+    ] {
+        let row = rows.iter().find(|row| row["key"] == key).unwrap();
+        assert_eq!(row["default"], default, "{key}");
+    }
     let (code, said) = run(&["http.listen"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("\"systemd\"") && said.contains("here: http.listen"), "{said}");
