@@ -123,6 +123,9 @@ pub enum Command {
     Import {
         /// The source that they are attributed to; else `import`.
         source: Option<String>,
+        /// Whether nobody need have heard of that source.
+        #[serde(default)]
+        new_source: bool,
         /// The rows.
         rows: Vec<Imported>,
         /// Waits until the store has applied all that is durable; progress before.

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::suppressions::parse_source;
 use super::{Admin, Failure, Replies, Reply, row};
 use crate::clock;
-use crate::ingest::Refused;
+use crate::ingest::{Imports, Refused};
 use crate::model::{Element, Origin, SourceName, Submission, Time};
 use crate::provider::{IMPORT, Imported};
 use crate::rules::Rules;
@@ -20,29 +20,54 @@ const LAG_BYTES_MAX: u64 = 256 << 20;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 impl Admin {
+    /// The source that rows are attributed to. One of which nobody has heard is a typo, unless it
+    /// is said to be new.
+    pub(super) fn import_source(
+        &self,
+        named: Option<&str>,
+        is_new: bool,
+    ) -> Result<SourceName, Failure> {
+        let source = parse_source(named.unwrap_or(IMPORT))?;
+        if source == SourceName::operator() {
+            return Err(Failure::usage("a file is no operator: name another source"));
+        }
+        if named.is_none() || is_new {
+            return Ok(source);
+        }
+        self.check_sources(std::slice::from_ref(&source)).map_err(|failure| Failure {
+            error: format!("{}; --new-source takes it all the same", failure.error),
+            ..failure
+        })?;
+        Ok(source)
+    }
+
     pub(super) async fn import(
         &self,
-        source: Option<String>,
+        source: SourceName,
         rows: Vec<Imported>,
         apply: bool,
         to: &Replies,
     ) -> Result<(), Failure> {
-        let source = parse_source(source.as_deref().unwrap_or(IMPORT))?;
-        if source == SourceName::operator() {
-            return Err(Failure::usage("a file is no operator: name another source"));
-        }
+        let before = self.ingest.imports(&source);
         let now = clock::receipt();
         let taken = rows.len();
         let element = |row| element(row, &self.rules, now);
         let elements = rows.into_iter().map(element).collect::<Result<Vec<Element>, Failure>>()?;
         let is_configured = self.sources.iter().any(|known| known.name == source);
         if taken > 0 {
-            self.take(source, elements, now, to).await?;
+            self.take(source.clone(), elements, now, to).await?;
         }
         if apply {
             self.until_applied(to).await?;
         }
-        row(to, json!({ "taken": taken, "configured": is_configured })).await
+        let sums = |of: Imports| json!({ "new": of.new, "known": of.known, "lifted": of.lifted });
+        let answer = json!({
+            "taken": taken,
+            "configured": is_configured,
+            "before": sums(before),
+            "after": sums(self.ingest.imports(&source)),
+        });
+        row(to, answer).await
     }
 
     /// Hands rows in as soon as there is room for them.

@@ -199,7 +199,10 @@ impl Admin {
             Command::Refused { source, follow } => self.refused(source, follow, to).await,
             Command::Poll { source, since } => self.poll(source, since, to).await,
             Command::Drift { source } => self.drift(&source, to).await,
-            Command::Import { source, rows, apply } => self.import(source, rows, apply, to).await,
+            Command::Import { source, new_source, rows, apply } => {
+                let source = self.import_source(source.as_deref(), new_source)?;
+                self.import(source, rows, apply, to).await
+            }
             Command::Fleet => self.show_fleet(to).await,
             Command::FleetRepair => self.repair_fleet(to).await,
             Command::Backup => row(to, self.durable()).await,

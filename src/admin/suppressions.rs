@@ -12,7 +12,7 @@ use crate::model::{
     Address, Class, Filter, Lifts, Reason, Scope, SourceName, Standing, Suppression, Time,
 };
 use crate::provider::{Instruction, instruction_element};
-use crate::store::{Counts, StoreError};
+use crate::store::StoreError;
 
 /// A [`ListFilter`] that was understood.
 pub(super) struct Wanted {
@@ -232,14 +232,12 @@ pub(super) fn parse_address(text: &str) -> Result<Address, Failure> {
 
 impl Admin {
     /// Refuses sources of which nobody has heard: a typo must not look like "nothing matches".
-    /// One that the configuration has no longer is known as long as the store counts it.
+    /// One that the configuration has no longer, or of which rows were imported, is known as long
+    /// as the store counts it.
     pub(super) fn check_sources(&self, named: &[SourceName]) -> Result<(), Failure> {
         for name in named {
             let configured = self.sources.iter().any(|known| known.name == *name);
-            if configured
-                || *name == SourceName::operator()
-                || self.reader.counts(name)? != Counts::default()
-            {
+            if configured || *name == SourceName::operator() || self.reader.knows(name)? {
                 continue;
             }
             let names: Vec<&str> = self.sources.iter().map(|known| known.name.as_str()).collect();

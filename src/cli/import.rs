@@ -35,6 +35,9 @@ pub(super) struct Arguments {
     /// The source that the rows are attributed to [default: import]
     #[arg(long, value_parser = arguments::source, add = completions::sources())]
     source: Option<SourceName>,
+    /// Take `--source` although no source has that name, as of another host
+    #[arg(long, requires = "source")]
+    new_source: bool,
     /// The reason of rows that do not say one
     #[arg(long, value_parser = arguments::reason, add = completions::reasons())]
     reason: Option<Reason>,
@@ -95,10 +98,11 @@ impl Arguments {
         let is_taken = refusal.is_none() && (count.bad == 0 || self.skip_bad);
         let sent = match is_taken && !self.dry_run {
             true => self.send(&input, &wanted, count.suppressing(), context),
-            false => Ok(0),
+            false => Ok(Sent::default()),
         };
         if self.json {
-            context.out.json(&summary(&count, *sent.as_ref().unwrap_or(&0), self.dry_run))?;
+            let sent = sent.as_ref().map_or_else(|_| Sent::default(), Sent::clone);
+            context.out.json(&summary(&count, &sent, self.dry_run))?;
         } else {
             for line in lines(&count) {
                 context.out.line(&line)?;
@@ -121,8 +125,15 @@ impl Arguments {
             context.out.line(&if self.dry_run {
                 "Nothing was imported: this is what would be.".to_owned()
             } else {
-                format!("Imported {}.", many(sent, "row"))
+                sent.told()
             })?;
+        }
+        if sent.lifted > 0 {
+            context.out.note(&format!(
+                "A lift outweighs {}, so that nothing suppresses what they name: see `suppressd \
+                 explain ADDRESS`; `suppressd add ADDRESS` suppresses all the same.",
+                many(sent.lifted, "row")
+            ));
         }
         Ok(0)
     }
@@ -134,8 +145,8 @@ impl Arguments {
         wanted: &Wanted,
         all: u64,
         context: &mut Context,
-    ) -> Result<u64, Failure> {
-        let mut batch = Batch { rows: Vec::new(), bytes: 0, sent: 0, all };
+    ) -> Result<Sent, Failure> {
+        let mut batch = Batch { rows: Vec::new(), bytes: 0, sent: 0, all, before: None };
         let mut failed = None;
         let passed = Cell::new(0);
         let read = input.read(&passed, |reader| {
@@ -148,8 +159,8 @@ impl Arguments {
                 if !batch.is_full() {
                     return ControlFlow::Continue(());
                 }
-                match batch.send(self.source.as_ref(), false, context) {
-                    Ok(()) => ControlFlow::Continue(()),
+                match batch.send(self, false, context) {
+                    Ok(_) => ControlFlow::Continue(()),
                     Err(failure) => {
                         failed = Some(failure);
                         ControlFlow::Break(())
@@ -159,12 +170,12 @@ impl Arguments {
         });
         let outcome = match (failed, read) {
             (Some(failure), _) => Err(failure),
-            (None, Ok(Ok(()))) => batch.send(self.source.as_ref(), true, context),
+            (None, Ok(Ok(()))) => batch.send(self, true, context),
             (None, Ok(Err(refusal))) => Err(unread(input, refusal)),
             (None, Err(error)) => Err(unread(input, error.into())),
         };
         match outcome {
-            Ok(()) => Ok(batch.sent),
+            Ok(sent) => Ok(sent),
             Err(failure) if batch.sent == 0 => Err(failure),
             Err(failure) => {
                 let sent = batch.sent;
@@ -179,12 +190,40 @@ impl Arguments {
     }
 }
 
+/// What became of the rows that were sent.
+#[derive(Clone, Default)]
+struct Sent {
+    rows: u64,
+    new: u64,
+    known: u64,
+    lifted: u64,
+}
+
+impl Sent {
+    /// What the daemon counted from the one answer to the other.
+    fn between(rows: u64, before: &Value, after: &Value) -> Sent {
+        let count = |of: &Value, key: &str| of[key].as_u64().unwrap_or(0);
+        let more = |key: &str| count(after, key).saturating_sub(count(before, key));
+        Sent { rows, new: more("new"), known: more("known"), lifted: more("lifted") }
+    }
+
+    fn told(&self) -> String {
+        let imported = format!("Imported {}", many(self.rows, "row"));
+        match self.known {
+            0 => format!("{imported}."),
+            known => format!("{imported}: {} new, {known} known before.", self.new),
+        }
+    }
+}
+
 /// Rows that go out together.
 struct Batch {
     rows: Vec<Row>,
     bytes: usize,
     sent: u64,
     all: u64,
+    /// What the daemon had counted before the first of them.
+    before: Option<Value>,
 }
 
 impl Batch {
@@ -196,26 +235,31 @@ impl Batch {
 
     fn send(
         &mut self,
-        source: Option<&SourceName>,
+        by: &Arguments,
         is_last: bool,
         context: &mut Context,
-    ) -> Result<(), Failure> {
+    ) -> Result<Sent, Failure> {
+        let source = by.source.as_ref();
         self.bytes = 0;
         let rows: Vec<Imported> = self.rows.drain(..).map(imported).collect();
         let count = rows.len() as u64;
-        let command = Command::Import { source: arguments::text(source), rows, apply: is_last };
-        let mut is_configured = true;
-        context.ask(&command, |_, row| {
-            is_configured = row["configured"] == true;
-            Ok(())
-        })?;
+        let command = Command::Import {
+            source: arguments::text(source),
+            new_source: by.new_source,
+            rows,
+            apply: is_last,
+        };
+        let mut answer = context.ask_one(&command)?;
+        let is_configured = answer["configured"] == true;
+        let before = self.before.get_or_insert_with(|| answer["before"].take());
         self.sent += count;
+        let sent = Sent::between(self.sent, before, &answer["after"]);
         let part = self.sent as f64 / self.all.max(1) as f64;
         context.out.progress("import", 0, self.sent, Some(part));
         if let Some(source) = source.filter(|_| is_last && !is_configured) {
             context.out.note(&format!("No source {source} is configured; the rows have its name."));
         }
-        Ok(())
+        Ok(sent)
     }
 }
 
@@ -304,7 +348,7 @@ fn remarks(count: &Count) -> Vec<String> {
     remarks
 }
 
-fn summary(count: &Count, imported: u64, is_dry: bool) -> Value {
+fn summary(count: &Count, sent: &Sent, is_dry: bool) -> Value {
     let recognised = count.recognised.as_ref();
     let reasons: serde_json::Map<String, Value> =
         count.reasons.iter().map(|(reason, n)| (reason.to_string(), (*n).into())).collect();
@@ -321,7 +365,10 @@ fn summary(count: &Count, imported: u64, is_dry: bool) -> Value {
         "bad_rows": bad.collect::<Vec<Value>>(),
         "undated": count.undated,
         "part": count.part,
-        "imported": imported,
+        "imported": sent.rows,
+        "new": sent.new,
+        "known": sent.known,
+        "lifted": sent.lifted,
         "dry_run": is_dry,
     })
 }

@@ -397,6 +397,7 @@ impl Applier {
             place: QuarantineId { record: Position::default(), element: 0 },
             passed: Passed::default(),
             elements: 0,
+            fresh: false,
             again,
             found: false,
             is_copy: false,

@@ -47,6 +47,8 @@ pub(super) struct Merge<'a> {
     pub(super) passed: Passed,
     /// Elements that were looked at, and events that were merged.
     pub(super) elements: usize,
+    /// No event of the element was merged yet.
+    pub(super) fresh: bool,
     /// It merges what it has merged before, of a stretch that is dated too early: that alone, and
     /// nothing that came with it.
     pub(super) again: Option<&'a Behind>,
@@ -88,7 +90,7 @@ impl Merge<'_> {
         element: &Element,
     ) -> Result<Events, StoreError> {
         self.elements += 1;
-        self.place = place;
+        (self.place, self.fresh) = (place, true);
         if let Some(behind) = self.again {
             // What another host's clock has dated is no matter of ours.
             let events = (!self.is_copy).then(|| redated(&self.reading, behind, head, element));
@@ -172,7 +174,7 @@ impl Merge<'_> {
                 continue;
             }
             match self.again {
-                None => self.event(event, feed, place)?,
+                None => self.event(event, feed, events.len() == 0)?,
                 Some(behind) => self.event_again(&event, behind, place)?,
             }
         }
@@ -206,30 +208,33 @@ impl Merge<'_> {
         }
     }
 
-    /// Merges one event. One that was known is merged too: another telling of it may know more,
-    /// and merging is idempotent.
-    fn event(
-        &mut self,
-        mut event: Event,
-        feed: &str,
-        place: QuarantineId,
-    ) -> Result<(), StoreError> {
+    /// Merges one event, which may be the last of its element. One that was known is merged too:
+    /// another telling of it may know more, and merging is idempotent.
+    fn event(&mut self, mut event: Event, feed: &str, is_last: bool) -> Result<(), StoreError> {
+        let place = self.place;
         if let Some(at) = self.writer.twin(&self.batch, &event, place)? {
             event.at = at;
         }
         let id: EventId = event.id();
-        let Noted { seen, dated_by_us } =
-            self.writer.note_told(&mut self.batch, &event, id, place, self.is_copy)?;
+        let noted = self.writer.note_told(&mut self.batch, &event, id, place, self.is_copy)?;
         if self.writer.is_applied(place.record, place.element) {
             return Ok(());
         }
         let origin = if self.is_copy { Origin::Fleet } else { event.origin };
-        self.passed.event(&event, origin, seen == Seen::First);
+        let is_new = noted.seen == Seen::First;
+        self.passed.event(&event, origin, is_new);
+        self.take(&event, feed, &noted)?;
+        self.note_row(&event, is_new, is_last)
+    }
+
+    /// Merges what an event says.
+    fn take(&mut self, event: &Event, feed: &str, noted: &Noted) -> Result<(), StoreError> {
+        let Noted { seen, dated_by_us } = *noted;
         let Some(mut fact) = event.fact() else { return Ok(()) };
-        if self.is_echo(&event)? {
+        if self.is_echo(event)? {
             return Ok(());
         }
-        let is_back = self.sight(&event, feed, &mut fact)?;
+        let is_back = self.sight(event, feed, &mut fact)?;
         // Ours is not the time of a fact, and it is another at each telling: the first one stands.
         let by_us = dated_by_us || event.told_at.is_some();
         if seen != Seen::First && by_us && !is_back {
@@ -245,13 +250,13 @@ impl Merge<'_> {
             return Ok(());
         }
         let telling = Telling {
-            record: place.record.as_u64(),
+            record: self.place.record.as_u64(),
             received: event.received_at,
             // Another host's clock, and the order in which its records come here, prove nothing of
             // when: all hosts go by the dates.
             is_new: !self.is_copy && (seen == Seen::First || is_back),
         };
-        self.merge(&event, standing, fact, &telling, place.record)
+        self.merge(event, standing, fact, &telling, self.place.record)
     }
 
     /// Merges an event again whose times are put right: where it was told first, and said

@@ -14,6 +14,7 @@ mod erase;
 mod flow;
 mod forget;
 mod hold;
+mod imports;
 mod packing;
 mod peers;
 mod progress;
@@ -42,7 +43,7 @@ use committer::{Sealed, Waiting};
 
 pub use changes::{Change, Changes};
 pub use erase::{Erased, Postponed};
-pub use flow::Told;
+pub use flow::{Imports, Told};
 pub use settings::{Policy, Settings};
 
 /// Most submissions waiting to be committed.
@@ -421,6 +422,11 @@ impl Ingest {
     /// The events that went into the store since the start.
     pub fn told(&self) -> Vec<Told> {
         self.shared.flow.so_far()
+    }
+
+    /// What became of the rows that were imported for a source since the start.
+    pub fn imports(&self, source: &SourceName) -> Imports {
+        self.shared.flow.imports(source)
     }
 
     /// Submissions that wait to be committed, and how many may.

@@ -183,6 +183,14 @@ impl Reader {
         Ok(stored.map(|bytes| decode(&bytes)).transpose()?.unwrap_or_default())
     }
 
+    /// Whether anything came of a source, if only by an import.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub fn knows(&self, source: &SourceName) -> Result<bool, StoreError> {
+        Ok(self.tree()?.contains_key(keys::counts(source))?)
+    }
+
     /// How much the store holds.
     ///
     /// # Errors
