@@ -21,6 +21,7 @@ mod counted;
 mod custom;
 mod dashboard;
 mod disk;
+mod doc_commands;
 mod export_daemon;
 mod facts;
 mod feeds;
