@@ -2,9 +2,11 @@
 //!
 //! `cargo bench --bench intake`; `SECONDS=120` measures longer. Rounds of the two alternate, so
 //! that what else the machine does meets both; only the ratios count. `PEERS="NAME=ADDRESS …"` puts
-//! other servers beside them, which run already: `benches/peers/run` does so.
+//! other servers beside them, which run already: `benches/peers/run` does so. `BACKUP=1000000`
+//! measures nothing but what backups cost intake, with that many suppressions.
 #![expect(clippy::print_stdout, reason = "a bench reports on standard output")]
 
+mod backup;
 #[path = "../support/event.rs"]
 mod event;
 mod limit;
@@ -58,7 +60,11 @@ fn main() -> Result<()> {
         return limit::serve(arguments.next().context("no directory")?.as_ref());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(report(Duration::from_secs(setting("SECONDS", 40))))
+    let time = Duration::from_secs(setting("SECONDS", 40));
+    match setting("BACKUP", 0) {
+        0 => runtime.block_on(report(time)),
+        size => runtime.block_on(backup::cost(size, time / (2 * ROUNDS))),
+    }
 }
 
 async fn report(time: Duration) -> Result<()> {

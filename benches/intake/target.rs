@@ -5,6 +5,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
@@ -17,7 +18,7 @@ pub(crate) const LIMIT: &str = "--serve-limit";
 /// A running server. It is killed when it is dropped.
 pub(crate) struct Target {
     child: Child,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
     /// Where it takes events.
     pub(crate) hooks: SocketAddr,
     /// Where it is asked; the limit has no such place.
@@ -44,19 +45,24 @@ pub(crate) fn limit() -> Result<Target> {
     let mut child = command.spawn()?;
     let mut line = String::new();
     BufReader::new(child.stdout.take().context("no output")?).read_line(&mut line)?;
-    Ok(Target { child, _directory: directory, hooks: line.trim().parse()?, admin: None })
+    Ok(Target { child, directory, hooks: line.trim().parse()?, admin: None })
 }
 
 /// Starts the daemon, and waits until it is ready.
 pub(crate) async fn daemon() -> Result<Target> {
     let directory = directory()?;
     let Spawned { child, hooks, admin } = spawn(&configure(directory.path(), "")?)?;
-    let target = Target { child, _directory: directory, hooks, admin: Some(admin) };
+    let target = Target { child, directory, hooks, admin: Some(admin) };
     until_ready(admin).await?;
     Ok(target)
 }
 
 impl Target {
+    /// The configuration of the daemon.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.directory.path().join("config.toml")
+    }
+
     /// What it has used so far.
     pub(crate) fn cpu(&self) -> Cpu {
         let process = format!("/proc/{}", self.child.id());

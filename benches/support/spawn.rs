@@ -36,11 +36,14 @@ pub(crate) fn configure(directory: &Path, more: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The program. Another build may be measured in its place, to compare two.
+pub(crate) fn program() -> String {
+    std::env::var("SUPPRESSD").unwrap_or_else(|_| env!("CARGO_BIN_EXE_suppressd").to_owned())
+}
+
 /// Starts it, and waits until it listens.
 pub(crate) fn spawn(config: &Path) -> Result<Spawned> {
-    // Another build may be measured in its place, to compare two.
-    let usual = env!("CARGO_BIN_EXE_suppressd").to_owned();
-    let mut command = Command::new(std::env::var("SUPPRESSD").unwrap_or(usual));
+    let mut command = Command::new(program());
     command.args(["run", "-c"]).arg(config).stderr(Stdio::piped());
     command.env("SUPPRESSD_LOG", "info").env_remove("JOURNAL_STREAM");
     let mut child = command.spawn()?;
