@@ -12,16 +12,21 @@ pub fn now() -> Time {
     Time::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX), 9)
 }
 
-/// The latest instant at which another host of the fleet was told something, in nanoseconds.
+/// The latest instant at which another host of the fleet was told something, or this one behind
+/// that, in nanoseconds.
 static HEARD: AtomicI64 = AtomicI64::new(i64::MIN);
 
 /// The instant for what this host is told now: the present one, but behind all that was heard of
 /// other hosts, whose clocks may be ahead by as much as a provider's. So what is told after a lift
-/// is dated after it, on whichever hosts.
+/// is dated after it, on whichever hosts, this one too.
 pub fn receipt() -> Time {
     let now = now();
-    let heard = Time::from_nanos(HEARD.load(Ordering::Relaxed), 9);
-    if heard < now || trust::is_ahead(heard, now) { now } else { heard.just_after() }
+    let behind = |heard: i64| {
+        let heard = Time::from_nanos(heard, 9);
+        (heard >= now && !trust::is_ahead(heard, now)).then(|| heard.just_after().nanos())
+    };
+    let heard = HEARD.fetch_update(Ordering::Relaxed, Ordering::Relaxed, behind);
+    heard.map_or(now, |heard| Time::from_nanos(heard, 9).just_after())
 }
 
 /// Notes when another host was told something that is known here by now.
@@ -30,6 +35,15 @@ pub fn hear(told: Time) {
         HEARD.fetch_max(told.nanos(), Ordering::Relaxed);
     }
 }
+
+/// What was heard, if it is ahead of our clock by more than a start takes.
+pub fn heard_ahead() -> Option<Time> {
+    let heard = Time::from_nanos(HEARD.load(Ordering::Relaxed), 9);
+    (heard > now().plus(START_MIN)).then_some(heard)
+}
+
+/// No start takes less time than this.
+const START_MIN: Duration = Duration::from_millis(10);
 
 /// A clock that is off by less than this is only being adjusted.
 const STEP_MIN: Duration = Duration::from_secs(5);
@@ -72,6 +86,14 @@ impl Steps {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_told_follows_what_was_heard_and_what_was_told() {
+        let heard = now().plus(Duration::from_millis(500));
+        hear(heard);
+        let (one, other) = (receipt(), receipt());
+        assert!(heard < one && one < other, "{heard} {one} {other}");
+    }
 
     #[test]
     fn a_step_is_told_from_time_that_passes() {
