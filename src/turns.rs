@@ -1,4 +1,5 @@
-//! Whose turn it is to ask a provider: of several hosts that know the same, one polls a source.
+//! Whose turn it is to ask a provider, or to tell a receiver: of several hosts that know the same,
+//! one polls a source, and one forwards.
 //!
 //! A host that has no others always has it. Where there are some, whoever elects says until when.
 
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::model::SourceName;
+use crate::model::{Position, SourceName};
 
 /// How often it is looked whether a turn has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -64,6 +65,62 @@ impl Turns {
                 Kind::Elected(_) => tokio::time::sleep(LOOK_EVERY).await,
             }
         }
+    }
+}
+
+/// Of several hosts that would tell a receiver the same, who does, and how far that has come, as
+/// positions of this host's journal. Cheap to clone.
+#[derive(Clone)]
+pub struct Tellers {
+    /// Whose turn it is, by the forward's name.
+    pub turns: Turns,
+    told: Arc<Mutex<HashMap<SourceName, Told>>>,
+}
+
+/// How far one has come.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    here: Position,
+    elsewhere: Position,
+}
+
+impl Tellers {
+    /// This host tells everything.
+    pub fn alone() -> Tellers {
+        Tellers { turns: Turns::always(), told: Arc::default() }
+    }
+
+    /// Whoever has the turn does.
+    pub fn elected() -> Tellers {
+        Tellers { turns: Turns::elected(), ..Tellers::alone() }
+    }
+
+    /// Notes that this host has told all before there.
+    pub fn has_told(&self, name: &SourceName, before: Position) {
+        let mut told = self.told();
+        let told = told.entry(name.clone()).or_default();
+        told.here = told.here.max(before);
+    }
+
+    /// All before there was told by this host.
+    pub fn told_here(&self, name: &SourceName) -> Position {
+        self.told().get(name).map_or_else(Position::default, |told| told.here)
+    }
+
+    /// Notes that another host has told all before there.
+    pub fn others_have_told(&self, name: &SourceName, before: Position) {
+        let mut told = self.told();
+        let told = told.entry(name.clone()).or_default();
+        told.elsewhere = told.elsewhere.max(before);
+    }
+
+    /// All before there was told by another host.
+    pub fn told_elsewhere(&self, name: &SourceName) -> Position {
+        self.told().get(name).map_or_else(Position::default, |told| told.elsewhere)
+    }
+
+    fn told(&self) -> MutexGuard<'_, HashMap<SourceName, Told>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

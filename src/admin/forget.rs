@@ -1,16 +1,21 @@
 //! Forgetting people: what suppresses them is kept as a keyed hash, and all else of them is erased.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 use super::suppressions::parse_addresses;
-use super::{Admin, Failure, Replies, blocking, exports, row, rows};
+use super::{Admin, Failure, Fleet, Replies, blocking, exports, row, rows};
 use crate::clock;
+use crate::current::Current;
 use crate::export::Listing;
+use crate::fleet::Wish;
 use crate::forgotten::{KeptGround, ToForget};
 use crate::ingest::Erased;
 use crate::model::{Address, Filter, Time};
+use crate::stop::stopped;
 
 /// What a dry run says of an export that has the address.
 const TO_GO: &str = "it would no longer have the address: its format has no hashes";
@@ -18,6 +23,34 @@ const TO_GO: &str = "it would no longer have the address: its format has no hash
 /// What that means.
 const UNLISTED: &str = "whoever reads a file without hashes alone, and asks no lookup, mails who \
     was forgotten again";
+
+/// What is to be done about a host that has not forgotten.
+const ELSEWHERE: &str = "run `suppressd forget` again when they can be reached";
+
+/// How often it is looked whether there is another fleet.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Forgets whom other hosts of the fleet have forgotten, until it is told to stop.
+pub async fn keep_forgetting(admin: Arc<Current<Admin>>, mut stop: watch::Receiver<bool>) {
+    let serve = async {
+        loop {
+            let admin = admin.get();
+            let Some(fleet) = &admin.fleet else {
+                tokio::time::sleep(LOOK_EVERY).await;
+                continue;
+            };
+            let wish = tokio::time::timeout(LOOK_EVERY, fleet.to_forget()).await;
+            let Ok(Some(Wish { addresses, begun })) = wish else { continue };
+            let done = admin.forget_for_others(&addresses).await;
+            // Who asked asks again if this does not reach it.
+            let _ = begun.send(done.map_err(|failure| failure.error));
+        }
+    };
+    tokio::select! {
+        () = serve => {}
+        () = stopped(&mut stop) => {}
+    }
+}
 
 impl Admin {
     pub(super) async fn forget(
@@ -30,8 +63,8 @@ impl Admin {
         if parsed.is_empty() {
             return Err(Failure::usage("name the addresses to forget"));
         }
-        let (admin, asked, now) = (Arc::clone(self), parsed.clone(), clock::now());
-        let people = blocking(move || admin.people(&asked, now)).await?;
+        let now = clock::now();
+        let people = self.people_of(parsed.clone(), now).await?;
         let erased = match dry_run {
             true => {
                 let (ingest, reading) = (self.ingest.clone(), self.reader.reading());
@@ -50,7 +83,32 @@ impl Admin {
         }
         let mut end = summary(erased, people.len(), dry_run);
         end["hint"] = is_unlisted.then_some(UNLISTED).into();
-        row(to, end).await
+        let left = match &self.fleet {
+            Some(fleet) if !dry_run => forget_elsewhere(fleet, &addresses, &mut end).await,
+            _ => Vec::new(),
+        };
+        row(to, end).await?;
+        match left.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::failed(format!("not on {}: {ELSEWHERE}", left.join("; ")))),
+        }
+    }
+
+    /// Has whom another host has forgotten erased here too, durably; it is done soon.
+    async fn forget_for_others(self: &Arc<Self>, addresses: &[String]) -> Result<(), Failure> {
+        self.ingest.level().await;
+        let now = clock::now();
+        let people = self.people_of(parse_addresses(addresses)?, now).await?;
+        self.begin_forgetting(people, now).await
+    }
+
+    async fn people_of(
+        self: &Arc<Self>,
+        addresses: Vec<Address>,
+        now: Time,
+    ) -> Result<Vec<ToForget>, Failure> {
+        let admin = Arc::clone(self);
+        blocking(move || admin.people(&addresses, now)).await
     }
 
     /// Forgets them and waits until they are erased.
@@ -59,6 +117,12 @@ impl Admin {
         people: Vec<ToForget>,
         now: Time,
     ) -> Result<Erased, Failure> {
+        self.begin_forgetting(people, now).await?;
+        self.ingest.erased().await.map_err(Failure::failed)
+    }
+
+    /// Forgets them durably.
+    async fn begin_forgetting(&self, people: Vec<ToForget>, now: Time) -> Result<(), Failure> {
         // Nothing is erased before the exports could see that it is on purpose.
         let postponed = self.ingest.postpone_erasing();
         let forgotten = Arc::clone(self.ingest.forgotten());
@@ -67,7 +131,7 @@ impl Admin {
         // What one of them could not do, its listing tells.
         let _ = self.exports.write(None, false).await;
         drop(postponed);
-        self.ingest.erased().await.map_err(Failure::failed)
+        Ok(())
     }
 
     /// Why each is suppressed at present, and what exports of hashes have of them.
@@ -85,6 +149,18 @@ impl Admin {
         };
         people.iter().map(of).collect()
     }
+}
+
+/// Has the other hosts forget; says which do not, and why.
+async fn forget_elsewhere(fleet: &Fleet, addresses: &[String], end: &mut Value) -> Vec<String> {
+    let told = fleet.forget(addresses).await;
+    let host = |(host, problem): &(String, Option<String>)| {
+        let forgotten = problem.is_none();
+        json!({ "host": host, "forgotten": forgotten, "problem": problem })
+    };
+    end["hosts"] = told.iter().map(host).collect();
+    let left = |(host, problem): (String, Option<String>)| Some(format!("{host}: {}", problem?));
+    told.into_iter().filter_map(left).collect()
 }
 
 /// The row of an address.

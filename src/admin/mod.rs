@@ -40,6 +40,7 @@ pub use actions::there_are;
 pub use api::{Answered, VerdictChange};
 pub use census::{Census, keep_counting};
 pub use command::{Command, EventQuery, ListFilter, Reply};
+pub use forget::keep_forgetting;
 pub use health::{Certificate, Health, HealthCheck, worst};
 pub use masses::keep_letting_go;
 pub use overview::Overview;

@@ -73,8 +73,8 @@ impl Context {
         });
         // Rows that came before a failure are true, and are shown.
         table.end(&mut self.out)?;
-        asked?;
         counts.map_or(Ok(()), |line| self.out.line(&line))?;
+        asked?;
         Ok(0)
     }
 

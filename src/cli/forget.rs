@@ -73,5 +73,14 @@ fn summary(row: &Value) -> String {
         true => format!("erased: {of_journal}, {keys} of the store. Backups have it still"),
         false => format!("to be erased: {of_journal}. Nothing was changed"),
     };
+    let others: Vec<String> = row::list(row, "hosts")
+        .iter()
+        .filter(|host| row::is(host, "forgotten"))
+        .map(|host| row::text(host, "host"))
+        .collect();
+    let told = match others.is_empty() {
+        true => told,
+        false => format!("{told}\nforgotten too on {}", others.join(", ")),
+    };
     row::given(row, "hint").map_or(told.clone(), |hint| format!("{told}\n{hint}"))
 }

@@ -85,6 +85,9 @@ const FORWARDS: &[Column] = &[
 ];
 
 fn lag(row: &Value) -> String {
+    if row::is(row, "elsewhere") {
+        return "told elsewhere".to_owned();
+    }
     row::given(row, "lag_seconds").map_or_else(|| row::ABSENT.to_owned(), |lag| format!("{lag}s"))
 }
 

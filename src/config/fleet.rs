@@ -11,7 +11,9 @@ use super::listeners::{readable, tls};
 use super::section::{Field, Section, shown};
 use super::source::Sources;
 use crate::fleet::{Login, Polling, Settings};
+use crate::forward;
 use crate::http::{Key, Tls};
+use crate::model::SourceName;
 use crate::secret::Secret;
 
 /// Longest name of a host, or of a stream.
@@ -33,6 +35,7 @@ pub(super) fn fleet(
     state: &Path,
     root: &Section<'_>,
     found: &Sources,
+    forwards: &[forward::Settings],
 ) -> Option<Settings> {
     let hint = "name this host: 1 to 32 of a-z, 0-9 and -, another on each host";
     let host = section.need("host", hint).and_then(|field| name(&field, hint));
@@ -68,8 +71,15 @@ pub(super) fn fleet(
         rules: hash(&rules.to_string()),
         sources: hash(&format!("{sources:?}")),
         polled: found.polls.iter().map(|poll| poll.source.clone()).collect(),
+        forwards: shared(forwards),
         state: state.to_owned(),
     })
+}
+
+/// Those whose receivers all hosts would tell the same.
+fn shared(forwards: &[forward::Settings]) -> Vec<SourceName> {
+    let shared = forwards.iter().filter(|forward| forward.is_shared());
+    shared.filter_map(|forward| SourceName::parse(&forward.name).ok()).collect()
 }
 
 fn hash(text: &str) -> u64 {

@@ -275,7 +275,7 @@ fn whole(root: Section<'_>) -> Option<Config> {
     let exports = export::exports(exports, &found.names, &mut places);
     let fleet = root.take("fleet").and_then(|field| field.table()).and_then(|section| {
         let state = store.as_ref().map_or(Path::new(""), |store| &store.path);
-        fleet::fleet(&section, state, &root, &found)
+        fleet::fleet(&section, state, &root, &found, &forwards)
     });
     root.finish();
     Some(Config {

@@ -31,7 +31,7 @@ use crate::lookup::{self, Judge, Lookups};
 use crate::model::Time;
 use crate::poll::{self, Polls};
 use crate::stop::{Part, stopped};
-use crate::turns::Turns;
+use crate::turns::{Tellers, Turns};
 use crate::webhook::Webhooks;
 use crate::{clock, control, systemd, telemetry};
 
@@ -113,6 +113,7 @@ struct Member {
     settings: fleet::Settings,
     handle: fleet::Handle,
     turns: Turns,
+    tellers: Tellers,
 }
 
 /// The doors that stay open from the start to the stop.
@@ -219,15 +220,17 @@ impl Edges {
         if self.fleet.as_ref().map(|member| &member.settings) == settings.as_ref() {
             return;
         }
-        // A host that has given its turns back polls no more.
-        self.intake.end_those(DRAIN, |name| name.starts_with("poll ")).await;
+        // A host that has given its turns back polls no more, and tells nobody.
+        let takes_turns = |name: &str| name.starts_with("poll ") || name.starts_with("forward ");
+        self.intake.end_those(DRAIN, takes_turns).await;
         self.intake.end_those(DRAIN, |name| name == fleet::PART).await;
         self.fleet = settings.map(|settings| {
             let (turns, tokens) = (fleet::turns(&settings), self.webhooks.tokens());
-            let (handle, part) =
-                fleet::start(settings.clone(), &self.running, tokens, turns.clone());
+            let tellers = Tellers::elected();
+            let shared = fleet::Shared { tokens, turns: turns.clone(), tellers: tellers.clone() };
+            let (handle, part) = fleet::start(settings.clone(), &self.running, shared);
             self.intake.add([part]);
-            Member { settings, handle, turns }
+            Member { settings, handle, turns, tellers }
         });
     }
 
@@ -250,7 +253,10 @@ impl Edges {
     async fn exchange_forwards(&mut self, settings: Vec<forward::Settings>, fetcher: &Fetcher) {
         // What is told just now is told again, with the same id.
         self.intake.end_those(DRAIN, |name| name.starts_with("forward ")).await;
-        let (forwards, parts) = forward::start(settings, fetcher, &self.running, &self.forwards);
+        let tellers = self.fleet.as_ref().map(|member| member.tellers.clone());
+        let tellers = tellers.unwrap_or_else(Tellers::alone);
+        let (running, before) = (&self.running, &self.forwards);
+        let (forwards, parts) = forward::start(settings, fetcher, running, before, &tellers);
         self.forwards = forwards;
         self.intake.add(parts);
     }
@@ -334,10 +340,11 @@ impl Edges {
         let asked = Arc::clone(&admin);
         intake.add([Part::start("control", |stop| control::serve(door, asked, stop))]);
         let counted = Arc::clone(&admin);
-        let resumed = Arc::clone(&admin);
+        let (resumed, wished) = (Arc::clone(&admin), Arc::clone(&admin));
         lookers.add([
             Part::start("census", |stop| admin::keep_counting(counted, stop)),
             Part::start("releases", |stop| admin::keep_letting_go(resumed, stop)),
+            Part::start("forgetting", |stop| admin::keep_forgetting(wished, stop)),
         ]);
         self.doors = Some(Doors { admin, public, private, control });
     }

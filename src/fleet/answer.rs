@@ -48,6 +48,7 @@ impl Fleet {
         let fleet = Arc::clone(&self);
         let answer = match read(&question.payload) {
             Ok(Ask::Repair { buckets }) => fleet.begin_repair(asker, Buckets(buckets)),
+            Ok(Ask::Forget { addresses }) => fleet.forget_here(addresses).await,
             Ok(ask) => tokio::task::spawn_blocking(move || fleet.look_up(ask))
                 .await
                 .unwrap_or_else(|error| Answer::Cannot(error.to_string())),
@@ -80,7 +81,7 @@ impl Fleet {
                 digest::of_all(&self.reader).map(Answer::Digests).map_err(ReadError::from)
             }
             Ask::Standings { after, buckets } => self.standings(&after, Buckets(buckets)),
-            Ask::Repair { .. } => Ok(Answer::Begun),
+            Ask::Repair { .. } | Ask::Forget { .. } => Ok(Answer::Begun),
         };
         found.unwrap_or_else(|error| Answer::Cannot(error.to_string()))
     }
@@ -89,7 +90,8 @@ impl Fleet {
     fn standings(&self, after: &str, buckets: Buckets) -> Result<Answer, ReadError> {
         let seen = self.applied_and_seen()?;
         let (elements, on) = digest::page(&self.reader, after, buckets)?;
-        Ok(Answer::Standings { elements, on, seen })
+        let crc = digest::checksum(&elements);
+        Ok(Answer::Standings { elements, crc, on, seen })
     }
 
     /// How much of every life is known, and applied. Of our own only what is applied counts.

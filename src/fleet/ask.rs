@@ -27,8 +27,10 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const FILL_EVERY: Duration = Duration::from_secs(30);
 /// How often hosts that are level compare their standings.
 const COMPARE_EVERY: Duration = Duration::from_secs(6 * 60 * 60);
-/// How long an answer may take. A host may have to look through much of its journal.
+/// How long an answer may take. A host may have to look through much of its journal,
 const ANSWER: Duration = Duration::from_secs(20);
+/// or through all of its standings.
+const ANSWER_OF_ALL: Duration = Duration::from_secs(10 * 60);
 
 /// One life of a host.
 type Of = (Box<str>, u64);
@@ -51,6 +53,17 @@ struct Asking {
     parts: Parts,
     /// When each host was asked for its standings last.
     filled: BTreeMap<Box<str>, Instant>,
+    /// How far that came, where it was broken off.
+    fills: BTreeMap<Box<str>, Filling>,
+}
+
+/// How far the standings of a host are taken over.
+#[derive(Default)]
+struct Filling {
+    /// Those up to this address are.
+    after: String,
+    /// What was known there before the first of them was looked at. It is in all that follow.
+    reached: Option<Vec<Known>>,
 }
 
 impl Fleet {
@@ -127,8 +140,12 @@ impl Fleet {
                 continue;
             }
             asking.filled.insert(host.clone(), Instant::now());
-            match self.fill(client, &host, Buckets::all()).await {
-                Ok(()) => self.sight().works("asking"),
+            let filling = asking.fills.entry(host.clone()).or_default();
+            match self.fill(client, &host, Buckets::all(), filling).await {
+                Ok(()) => {
+                    asking.fills.remove(&host);
+                    self.sight().works("asking");
+                }
                 Err(problem) => self.sight().fails("asking", format!("{host}: {problem}")),
             }
         }
@@ -176,19 +193,26 @@ impl Fleet {
         }
     }
 
-    /// Takes the standings of some buckets that a host has.
-    async fn fill(&self, client: &Client, host: &str, buckets: Buckets) -> Result<(), String> {
-        let started = Instant::now();
+    /// Takes the standings of some buckets that a host has, from where that was broken off.
+    async fn fill(
+        &self,
+        client: &Client,
+        host: &str,
+        buckets: Buckets,
+        filling: &mut Filling,
+    ) -> Result<(), String> {
+        let (started, mut number) = (Instant::now(), 0);
         telemetry::fleet::filling(host);
-        let (mut after, mut reached, mut number) = (String::new(), None, 0);
         loop {
-            let ask = Ask::Standings { after: after.clone(), buckets: buckets.0 };
-            let (elements, on, seen) = match self.ask(client, host, &ask).await? {
-                Answer::Standings { elements, on, seen } => (elements, on, seen),
+            let ask = Ask::Standings { after: filling.after.clone(), buckets: buckets.0 };
+            let (elements, crc, on, seen) = match self.ask(client, host, &ask).await? {
+                Answer::Standings { elements, crc, on, seen } => (elements, crc, on, seen),
                 other => return Err(unexpected(other)),
             };
-            // What was known before the first of them was looked at is in all that follow.
-            reached.get_or_insert(seen);
+            if digest::checksum(&elements) != crc {
+                return Err("its standings came damaged".to_owned());
+            }
+            filling.reached.get_or_insert(seen);
             number += elements.len();
             let element = |body: serde_bytes::ByteBuf| Element {
                 context: String::new(),
@@ -198,14 +222,14 @@ impl Fleet {
                 self.hand_in_beside(elements.into_iter().map(element).collect()).await;
             }
             match on {
-                Some(on) if on > after => after = on,
+                Some(on) if on > filling.after => filling.after = on,
                 Some(_) => return Err("it goes in circles".to_owned()),
                 None => break,
             }
         }
         if buckets == Buckets::all() {
             let ours = (self.settings.host.clone(), self.life().number);
-            let reached = reached.unwrap_or_default().into_iter();
+            let reached = filling.reached.take().unwrap_or_default().into_iter();
             let others = |known: &Known| (&*known.host, known.life) != (&*ours.0, ours.1);
             self.adopt(reached.filter(others).collect(), None).await;
         }
@@ -219,7 +243,9 @@ impl Fleet {
         loop {
             match tokio::time::timeout(COMPARE_EVERY, wanted.recv()).await {
                 Ok(Some(Repair { from: Some((host, buckets)) })) => {
-                    if let Err(problem) = self.fill(client, &host, buckets).await {
+                    if let Err(problem) =
+                        self.fill(client, &host, buckets, &mut Filling::default()).await
+                    {
                         self.sight().fails("repair", format!("{host}: {problem}"));
                     }
                 }
@@ -255,7 +281,7 @@ impl Fleet {
     ) -> Result<u32, String> {
         let mut differ = self.differing(client, host).await?;
         if mend && differ.count() > 0 {
-            self.fill(client, host, differ).await?;
+            self.fill(client, host, differ, &mut Filling::default()).await?;
             self.ingest.level().await;
             let ask = Ask::Repair { buckets: differ.0 };
             self.ask(client, host, &ask).await?;
@@ -284,8 +310,14 @@ impl Fleet {
         Ok(Buckets::where_differ(&ours, &theirs))
     }
 
-    async fn ask(&self, client: &Client, host: &str, ask: &Ask) -> Result<Answer, String> {
-        let request = async_nats::Request::new().payload(write(ask).into()).timeout(Some(ANSWER));
+    pub(super) async fn ask(
+        &self,
+        client: &Client,
+        host: &str,
+        ask: &Ask,
+    ) -> Result<Answer, String> {
+        let limit = if *ask == Ask::Digests { ANSWER_OF_ALL } else { ANSWER };
+        let request = async_nats::Request::new().payload(write(ask).into()).timeout(Some(limit));
         let subject = self.subject("ask", host);
         let mut headers = async_nats::HeaderMap::new();
         headers.insert(super::answer::ASKER, self.settings.host.as_str());
@@ -295,7 +327,7 @@ impl Fleet {
     }
 }
 
-fn unexpected(answer: Answer) -> String {
+pub(super) fn unexpected(answer: Answer) -> String {
     match answer {
         Answer::Cannot(problem) => problem,
         _ => "it answers something else".to_owned(),

@@ -89,6 +89,13 @@ pub(super) fn page(
     Ok((elements, None))
 }
 
+/// The checksum of elements.
+pub(super) fn checksum(elements: &[ByteBuf]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    elements.iter().for_each(|element| hasher.update(element));
+    hasher.finalize()
+}
+
 /// Which bucket an address belongs to.
 fn bucket(address: &str) -> usize {
     Sha256::digest(address.as_bytes())[0].into()
@@ -115,7 +122,11 @@ fn of_gist(address: &str, scope: &Scope, gist: &Gist<'_>) -> Option<u64> {
 fn of_standing(standing: &Standing, hash: &mut Sha256) {
     for (reason, source, ground) in standing.grounds() {
         let (at, until) = (ground.latest.at, ground.latest.until);
-        let lifted = standing.lifted(reason, source, at, None).is_some();
+        // What stands despite a lift by the order of our journal alone, another host has lifted.
+        let stands = ground.despite.as_deref().is_some_and(|it| {
+            standing.lifted(reason, source, it.latest.at, Some(it.record)).is_none()
+        });
+        let lifted = !stands && standing.lifted(reason, source, at, None).is_some();
         ground_into(hash, (reason.as_str(), source.as_str(), at, until), lifted);
     }
     let failures = [
@@ -208,6 +219,22 @@ mod tests {
         let again = standing(&whole.facts());
         assert_eq!(again, whole);
         assert_eq!(standing(&again.facts().into_iter().rev().collect::<Vec<_>>()), whole);
+    }
+
+    #[test]
+    fn what_stands_by_the_order_of_one_journal_is_repaired() {
+        let mut here = standing(&[lift(20)]);
+        let told = Telling { record: 9, received: Time::from_seconds(5), is_new: true };
+        here.merge("a@x.test", ground(10), &told);
+        let mut there = standing(&[ground(10), lift(20)]);
+        assert_ne!(digest(&here), digest(&there));
+        for fact in here.facts() {
+            there.merge("a@x.test", fact, &Telling::BY_DATE);
+        }
+        for fact in there.facts() {
+            here.merge("a@x.test", fact, &Telling::BY_DATE);
+        }
+        assert_eq!(digest(&here), digest(&there));
     }
 
     #[test]

@@ -19,6 +19,9 @@ const PARTS_BYTES: usize = 64 << 20;
 /// How long is waited when intake is full.
 const FULL: Duration = Duration::from_millis(200);
 
+/// What is heard is noted with so much room, so that it need not be noted often.
+const HEARD_ROOM: Duration = Duration::from_secs(10);
+
 /// What came of a host, to be handed in.
 pub(super) struct Came {
     pub(super) host: Box<str>,
@@ -99,6 +102,7 @@ impl Fleet {
                     Ok(copy) => {
                         let (source, told) = (copy.head().source.clone(), copy.head().received_at);
                         clock::hear(told);
+                        self.note_heard();
                         pending.push(self.begin_in(peer, source, copy.into_bytes()));
                     }
                     Err(problem) => self.set_aside(&host, &problem),
@@ -110,6 +114,18 @@ impl Fleet {
             self.make_durable(waiting).await;
         }
         records
+    }
+
+    /// Notes what was heard of clocks that are ahead of ours, so that what is told after a crash is
+    /// dated behind it.
+    fn note_heard(&self) {
+        let Some(ahead) = clock::heard_ahead() else { return };
+        let mut life = self.life();
+        if ahead > life.heard {
+            life.heard = ahead.plus(HEARD_ROOM);
+            drop(life);
+            self.note_life();
+        }
     }
 
     fn begin_in(&self, peer: Peer, source: SourceName, payload: Vec<u8>) -> Pending {

@@ -54,6 +54,7 @@ impl Fleet {
             sources: self.settings.sources,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             polls: polls.map(ToString::to_string).collect(),
+            forwarded: self.forwarded(),
             hello,
         };
         let subject = self.subject("head", &self.settings.host);
@@ -87,10 +88,21 @@ impl Fleet {
     async fn hear(&self, client: &Client, host: &str, head: Head) {
         clock::hear(Time::from_nanos(head.clock, 9));
         let hello = head.hello;
+        self.pass(&head);
         self.sight().hear(host, head, clock::now());
         self.heard.notify_waiters();
+        self.compare_life().await;
         if hello {
             self.show_head(client, false).await;
+        }
+    }
+
+    /// What could not be known when this host settled: all others were away.
+    async fn compare_life(&self) {
+        let life = *self.life();
+        let known = self.sight().known_of(&self.settings.host, life.number);
+        if life.unsettled.is_none() && self.is_put_back(known) {
+            self.begin_again().await;
         }
     }
 

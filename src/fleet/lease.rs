@@ -1,5 +1,5 @@
-//! Whose turn it is to poll a source: a lease of one host, which it renews, and which ends by
-//! itself when the host is gone.
+//! Whose turn it is to poll a source, or to forward: a lease of one host, which it renews, and
+//! which ends by itself when the host is gone.
 //!
 //! Only an acknowledged write proves a lease: a server that was cut off goes on answering reads.
 //! The holder stops by its own clock before the others' can begin.
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::{Fleet, Polling, connected, link};
 use crate::model::SourceName;
 use crate::telemetry;
+use crate::turns::Turns;
 
 /// How long a lease lasts.
 const TERM: Duration = Duration::from_secs(14);
@@ -21,16 +22,26 @@ const TERM: Duration = Duration::from_secs(14);
 const MARGIN: Duration = Duration::from_secs(1);
 /// How often it is renewed, and how often another host tries to get one.
 const RENEW_EVERY: Duration = Duration::from_secs(4);
-/// A host that reaches no servers for so long polls by itself: cut off, it goes on alone.
+/// A host that reaches no servers for so long polls and forwards by itself: cut off, it goes on
+/// alone.
 const ALONE_AFTER: Duration = Duration::from_secs(5 * 60);
 
-/// The leases that this host has: the revision of each, and when it ends.
-type Leases = BTreeMap<SourceName, (u64, Instant)>;
+/// The leases that this host has, by key: the revision of each, and when it ends.
+type Leases = BTreeMap<String, (u64, Instant)>;
+
+/// What one host does for all.
+struct Work<'a> {
+    /// The lease's key.
+    key: String,
+    name: &'a SourceName,
+    turns: &'a Turns,
+}
 
 impl Fleet {
     /// Takes turns, for as long as this host lives.
     pub(super) async fn elect(&self, client: &Client) {
-        if self.settings.poll != Polling::Elected || self.settings.polled.is_empty() {
+        let all = self.shared_work();
+        if all.is_empty() {
             std::future::pending::<()>().await;
         }
         let context = link::context(client);
@@ -40,8 +51,8 @@ impl Fleet {
             let round = async {
                 connected(client).await;
                 let store = self.leases_of(&context).await?;
-                for source in &self.settings.polled {
-                    self.take_turn(&store, source, &mut leases).await?;
+                for work in &all {
+                    self.take_turn(&store, work, &mut leases).await?;
                 }
                 Ok::<(), String>(())
             };
@@ -55,12 +66,29 @@ impl Fleet {
                 Err(_) => {}
             }
             if reached.elapsed() >= ALONE_AFTER {
-                telemetry::fleet::alone();
-                let end = Instant::now() + 2 * RENEW_EVERY;
-                self.settings.polled.iter().for_each(|source| self.turns.until(source, end));
+                go_alone(&all);
             }
             tokio::time::sleep_until(began + RENEW_EVERY).await;
         }
+    }
+
+    /// The same until there is a connection: there may be none for long.
+    pub(super) async fn go_alone_in_the_end(&self) {
+        let all = self.shared_work();
+        tokio::time::sleep(ALONE_AFTER).await;
+        loop {
+            go_alone(&all);
+            tokio::time::sleep(RENEW_EVERY).await;
+        }
+    }
+
+    /// What this host does if it is its turn.
+    fn shared_work(&self) -> Vec<Work<'_>> {
+        let polls = self.settings.polled.iter().filter(|_| self.settings.poll == Polling::Elected);
+        let poll = |name| Work { key: format!("poll.{name}"), name, turns: &self.turns };
+        let turns = &self.tellers.turns;
+        let forward = |name| Work { key: format!("forward.{name}"), name, turns };
+        polls.map(poll).chain(self.settings.forwards.iter().map(forward)).collect()
     }
 
     /// The bucket that holds the leases. Its entries end by their age: every server does that.
@@ -71,7 +99,7 @@ impl Fleet {
         }
         let config = kv::Config {
             bucket: bucket.clone(),
-            description: "whose turn it is to poll".to_owned(),
+            description: "whose turn it is to poll and to forward".to_owned(),
             max_age: TERM,
             num_replicas: self.settings.replicas,
             history: 1,
@@ -80,30 +108,29 @@ impl Fleet {
         context.create_key_value(config).await.map_err(|error| error.to_string())
     }
 
-    /// Renews the lease of a source, or tries to get it.
+    /// Renews a lease, or tries to get it.
     async fn take_turn(
         &self,
         store: &Store,
-        source: &SourceName,
+        Work { key, name, turns }: &Work<'_>,
         leases: &mut Leases,
     ) -> Result<(), String> {
-        let (key, value) = (format!("poll.{source}"), self.settings.host.clone());
-        let began = Instant::now();
-        let held = leases.get(source).filter(|(_, end)| began < *end);
+        let (value, began) = (self.settings.host.clone(), Instant::now());
+        let held = leases.get(key).filter(|(_, end)| began < *end);
         let revision = match held {
-            Some((revision, _)) => match store.update(&key, value.into(), *revision).await {
+            Some((revision, _)) => match store.update(key, value.into(), *revision).await {
                 Ok(revision) => revision,
                 Err(error) if error.kind() == UpdateErrorKind::WrongLastRevision => {
-                    leases.remove(source);
-                    self.turns.until(source, began);
+                    leases.remove(key);
+                    turns.until(name, began);
                     return Ok(());
                 }
                 // It may have been renewed, or not: it ends when it would have.
                 Err(error) => return Err(error.to_string()),
             },
-            None => match store.create(&key, value.into()).await {
+            None => match store.create(key, value.into()).await {
                 Ok(revision) => {
-                    telemetry::fleet::has_turn(source);
+                    telemetry::fleet::has_turn(key);
                     revision
                 }
                 Err(error) if error.kind() == CreateErrorKind::AlreadyExists => return Ok(()),
@@ -111,21 +138,21 @@ impl Fleet {
             },
         };
         let end = began + TERM - MARGIN;
-        leases.insert(source.clone(), (revision, end));
-        self.turns.until(source, end);
+        leases.insert(key.clone(), (revision, end));
+        turns.until(name, end);
         Ok(())
     }
 
     /// Gives all turns back, so that another host has them at once.
     pub(super) async fn leave(&self, client: &Client) {
-        if self.settings.poll != Polling::Elected || !link::is_connected(client) {
+        if !link::is_connected(client) {
             return;
         }
         let context = link::context(client);
         let give_back = async {
             let Ok(store) = context.get_key_value(&self.settings.stream).await else { return };
-            for source in self.settings.polled.iter().filter(|source| self.turns.is_ours(source)) {
-                let key = format!("poll.{source}");
+            let all = self.shared_work();
+            for Work { key, .. } in all.into_iter().filter(|work| work.turns.is_ours(work.name)) {
                 let entry = store.entry(&key).await.ok().flatten();
                 let ours = entry.filter(|entry| entry.value == self.settings.host.as_bytes());
                 if let Some(entry) = ours {
@@ -135,4 +162,10 @@ impl Fleet {
         };
         let _ = tokio::time::timeout(MARGIN, give_back).await;
     }
+}
+
+fn go_alone(all: &[Work<'_>]) {
+    telemetry::fleet::alone();
+    let end = Instant::now() + 2 * RENEW_EVERY;
+    all.iter().for_each(|work| work.turns.until(work.name, end));
 }

@@ -85,6 +85,8 @@ pub(super) struct Head {
     pub(super) version: String,
     /// The sources whose turn it has.
     pub(super) polls: Vec<String>,
+    /// Of each forward that it tells, how much of what is known of every life.
+    pub(super) forwarded: Vec<(String, Vec<Known>)>,
     /// The others are asked to tell of themselves at once.
     pub(super) hello: bool,
 }
@@ -123,6 +125,8 @@ pub(super) enum Ask {
     Standings { after: String, buckets: [u64; 4] },
     /// To ask the asker for the standings of these buckets.
     Repair { buckets: [u64; 4] },
+    /// To forget these addresses.
+    Forget { addresses: Vec<String> },
 }
 
 /// What it is answered.
@@ -132,8 +136,17 @@ pub(super) enum Answer {
     Records { letters: Vec<Letter>, on: Option<Mark> },
     /// The digests.
     Digests(Vec<u64>),
-    /// Elements of standings, behind which address there are more, and how much was known.
-    Standings { elements: Vec<serde_bytes::ByteBuf>, on: Option<String>, seen: Vec<Known> },
+    /// Elements of standings.
+    Standings {
+        /// The elements.
+        elements: Vec<serde_bytes::ByteBuf>,
+        /// Their checksum.
+        crc: u32,
+        /// Behind which address there are more.
+        on: Option<String>,
+        /// How much of every life was known.
+        seen: Vec<Known>,
+    },
     /// It is being done.
     Begun,
     /// Why it cannot be answered.

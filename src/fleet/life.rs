@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::model::Position;
+use crate::model::{Position, Time};
 
 /// The form of the file: its first word.
 const FORM: &str = "1";
@@ -28,6 +28,12 @@ pub(super) struct Life {
     pub(super) told: Position,
     /// Up to where the journal was looked through for what others are to be told.
     pub(super) read: Position,
+    /// Where the journal ended when it was begun with last, until it is known from the others
+    /// whether that was an older one, put back: what is told to this host since is told by no life
+    /// before.
+    pub(super) unsettled: Option<Position>,
+    /// What is told now is dated behind this, whatever our clock shows.
+    pub(super) heard: Time,
 }
 
 /// Where the file is.
@@ -46,7 +52,8 @@ impl Life {
         }
         let root = if has_all { Position::default() } else { start };
         let number = u64::from_le_bytes(bytes).max(1);
-        Life { number, root, first: start, told: root, read: start }
+        let (unsettled, heard) = (None, Time::from_nanos(0, 9));
+        Life { number, root, first: start, told: root, read: start, unsettled, heard }
     }
 
     /// The one that the file names, if it fits a journal that ends there.
@@ -60,7 +67,10 @@ impl Life {
     pub(super) fn store(&self, file: &Path) -> io::Result<()> {
         let places = [self.root, self.first, self.told, self.read];
         let [root, first, told, read] = places.map(Position::as_u64);
-        let text = format!("{FORM} {:016x} {root} {first} {told} {read}\n", self.number);
+        let unsettled = self.unsettled.map_or("-".to_owned(), |at| at.as_u64().to_string());
+        let (number, heard) = (self.number, self.heard.nanos());
+        let text =
+            format!("{FORM} {number:016x} {root} {first} {told} {read} {unsettled} {heard}\n");
         let draft = file.with_extension("draft");
         let mut new = File::create(&draft)?;
         new.write_all(text.as_bytes())?;
@@ -69,12 +79,20 @@ impl Life {
     }
 
     fn parse(text: &str) -> Option<Life> {
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let &[FORM, number, root, first, told, read] = words.as_slice() else { return None };
-        let position = |word: &str| word.parse().ok().map(Position::from_u64);
-        let number = u64::from_str_radix(number, 16).ok()?;
-        let (root, first) = (position(root)?, position(first)?);
-        Some(Life { number, root, first, told: position(told)?, read: position(read)? })
+        let mut words = text.split_whitespace();
+        if words.next() != Some(FORM) {
+            return None;
+        }
+        let number = u64::from_str_radix(words.next()?, 16).ok()?;
+        let mut place = || words.next()?.parse().ok().map(Position::from_u64);
+        let (root, first, told, read) = (place()?, place()?, place()?, place()?);
+        let unsettled = match words.next()? {
+            "-" => None,
+            word => Some(Position::from_u64(word.parse().ok()?)),
+        };
+        let heard = Time::from_nanos(words.next()?.parse().ok()?, 9);
+        let life = Life { number, root, first, told, read, unsettled, heard };
+        words.next().is_none().then_some(life)
     }
 }
 
@@ -89,10 +107,20 @@ mod tests {
         let at = |offset| Position { segment: 2, offset };
         assert_eq!(Life::load(&file, at(900)), None, "there is none");
         let life = Life { told: at(100), read: at(200), ..Life::begin(at(16), true) };
-        life.store(&file).unwrap();
-        assert_eq!(Life::load(&file, at(200)), Some(life));
-        assert_eq!(Life::load(&file, at(199)), None, "the journal ends before");
-        for text in ["", "2 00 0 1 2 3", "1 xyz 0 1 2 3", "1 00 0 1 2", "1 00 0 1 2 3 4"] {
+        for unsettled in [None, Some(at(150))] {
+            let life = Life { unsettled, heard: Time::from_nanos(-7, 9), ..life };
+            life.store(&file).unwrap();
+            assert_eq!(Life::load(&file, at(200)), Some(life));
+            assert_eq!(Life::load(&file, at(199)), None, "the journal ends before");
+        }
+        for text in [
+            "",
+            "2 00 0 1 2 3 - 0",
+            "1 xyz 0 1 2 3 - 0",
+            "1 00 0 1 2 3",
+            "1 00 0 1 2 3 x 0",
+            "1 00 0 1 2 3 - 0 0",
+        ] {
             fs::write(&file, text).unwrap();
             assert_eq!(Life::load(&file, at(200)), None, "{text:?}");
         }

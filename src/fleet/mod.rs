@@ -7,6 +7,7 @@
 mod answer;
 mod ask;
 mod digest;
+mod forget;
 mod hand_in;
 mod heads;
 mod lease;
@@ -14,29 +15,33 @@ mod letter;
 mod life;
 mod link;
 mod out;
+mod passed;
 mod read;
 mod sight;
 mod stream;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_nats::Client;
 use tokio::sync::{Notify, mpsc, watch};
 
+pub use forget::Wish;
 pub use sight::{Check, HostRow, Summary};
 
+use crate::clock;
 use crate::ingest::{Ingest, Running};
 use crate::model::{Known, Position, Reach, SourceName, Time};
 use crate::secret::Secret;
 use crate::stop::{Part, stopped};
 use crate::store::Reader;
 use crate::telemetry;
-use crate::turns::Turns;
+use crate::turns::{Tellers, Turns};
 use crate::webhook::Tokens;
 use life::Life;
+use passed::Passings;
 use sight::Sight;
 
 /// What the part is called.
@@ -70,6 +75,8 @@ pub struct Settings {
     pub sources: u64,
     /// The sources that are polled.
     pub polled: Vec<SourceName>,
+    /// The forwards whose receivers all hosts would tell the same.
+    pub forwards: Vec<SourceName>,
     /// The state directory.
     pub state: PathBuf,
 }
@@ -111,15 +118,26 @@ struct Fleet {
     reader: Reader,
     tokens: Tokens,
     turns: Turns,
+    tellers: Tellers,
+    /// What was known when, to say what of it was forwarded.
+    passings: Mutex<Passings>,
+    /// Whether it had one before; else it finds out how the next begins.
+    has_life: bool,
     life: Mutex<Life>,
-    /// Where the journal ended when this process began.
+    /// Where the journal ended when this process began, or one before it that could not settle.
     began: Position,
+    /// The last record that was sent to the others.
+    sent: Mutex<Position>,
     reaches: Mutex<Reaches>,
     sight: Mutex<Sight>,
     /// What is known of other hosts' heads has changed.
     heard: Notify,
     /// The buckets that an operator, or another host, wants repaired.
     repairs: mpsc::Sender<ask::Repair>,
+    /// What other hosts want forgotten.
+    wishes: forget::Wishes,
+    /// The connection, once there is one.
+    client: OnceLock<Client>,
 }
 
 /// The operator's handle. Cheap to clone.
@@ -135,31 +153,59 @@ pub fn turns(settings: &Settings) -> Turns {
     }
 }
 
+/// What it shares with those whose work the hosts share.
+pub struct Shared {
+    /// The webhooks' tokens that count once.
+    pub tokens: Tokens,
+    /// Who polls.
+    pub turns: Turns,
+    /// Who forwards.
+    pub tellers: Tellers,
+}
+
 /// Starts it.
-pub fn start(
-    settings: Settings,
-    running: &Running,
-    tokens: Tokens,
-    turns: Turns,
-) -> (Handle, Part) {
-    let began = running.ingest.committed();
+pub fn start(settings: Settings, running: &Running, shared: Shared) -> (Handle, Part) {
+    let Shared { tokens, turns, tellers } = shared;
+    let end = running.ingest.committed();
     let (repairs, wanted) = mpsc::channel(4);
     telemetry::fleet::begin();
+    // Before anything is told to this host.
+    let life = unsettled(&settings.state, end);
+    let began = life.and_then(|life| life.unsettled).unwrap_or(end);
     let fleet = Arc::new(Fleet {
         settings,
         ingest: running.ingest.clone(),
         reader: running.reader.clone(),
         tokens,
         turns,
-        life: Mutex::new(Life::begin(began, true)),
+        tellers,
+        passings: Mutex::default(),
+        has_life: life.is_some(),
+        life: Mutex::new(life.unwrap_or_else(|| Life::begin(began, true))),
         began,
+        sent: Mutex::default(),
         reaches: Mutex::default(),
         sight: Mutex::default(),
         heard: Notify::new(),
         repairs,
+        wishes: forget::Wishes::new(),
+        client: OnceLock::new(),
     });
     let handle = Handle(Arc::clone(&fleet));
     (handle, Part::start(PART, |stop| fleet.live(wanted, stop)))
+}
+
+/// The life so far, with where the journal ended when it was begun with: noted, since a crash may
+/// come before it is known whether that was an older one, put back.
+fn unsettled(state: &Path, end: Position) -> Option<Life> {
+    let file = life::path(state);
+    let mut life = Life::load(&file, end)?;
+    life.unsettled = Some(life.unsettled.unwrap_or(end));
+    clock::hear(life.heard);
+    if let Err(error) = life.store(&file) {
+        telemetry::fleet::life_not_noted(&error);
+    }
+    Some(life)
 }
 
 impl Handle {
@@ -191,8 +237,11 @@ impl Fleet {
         };
         let client = tokio::select! {
             client = began => client,
+            () = self.go_alone_in_the_end() => return,
             () = stopped(&mut stopping) => return telemetry::fleet::ended(),
         };
+        // It is one connection for as long as this part lives.
+        let _ = self.client.set(client.clone());
         let (fleet, told) = (&self, client.clone());
         let parts = async {
             tokio::join!(
@@ -227,14 +276,19 @@ impl Fleet {
         };
         let reaches = known.into_iter().map(|(host, life, reach)| ((host, life), reach));
         *self.reaches() = reaches.collect();
-        let file = life::path(&self.settings.state);
-        let life = Life::load(&file, self.began).unwrap_or_else(|| {
+        if !self.has_life {
             let start = self.reader.journal_start().unwrap_or(self.began);
-            Life::begin(start, start.segment <= 1)
-        });
-        *self.life() = life;
-        telemetry::fleet::life(&self.settings.host, life.number);
+            *self.life() = Life::begin(start, start.segment <= 1);
+        }
+        telemetry::fleet::life(&self.settings.host, self.life().number);
         self.note_life();
+    }
+
+    /// Whether others know of more in this life than was told, or stood in the journal when it was
+    /// begun with: then the state directory is an older one that was put back.
+    fn is_put_back(&self, known: Option<Position>) -> bool {
+        let told = self.life().told.max(*self.sent());
+        known.is_some_and(|known| known > told.max(self.began))
     }
 
     /// Begins another life: positions of this one mean other records elsewhere. What was told in
@@ -244,9 +298,11 @@ impl Fleet {
         let next = Life::begin(self.began, true);
         let upto = self.began.min(old.told);
         let known = Known { host: self.settings.host.as_str().into(), life: old.number, upto };
+        telemetry::fleet::put_back(&self.settings.host, self.began);
         telemetry::fleet::begun_again(&self.settings.host, next.number);
         self.adopt(vec![known], None).await;
         *self.life() = next;
+        *self.sent() = next.told;
         self.note_life();
     }
 
@@ -273,6 +329,14 @@ impl Fleet {
 
     fn is_us(&self, host: &str, life: u64) -> bool {
         host == self.settings.host && life == self.life().number
+    }
+
+    fn passings(&self) -> MutexGuard<'_, Passings> {
+        self.passings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sent(&self) -> MutexGuard<'_, Position> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn life(&self) -> MutexGuard<'_, Life> {

@@ -68,15 +68,11 @@ impl Fleet {
                     tokio::time::sleep(SETTLE).await;
                     let life = self.life().number;
                     let by_heads = self.sight().known_of(&self.settings.host, life);
-                    let end = self.began.max(self.ingest.committed());
-                    if last
-                        .max(by_heads)
-                        .is_some_and(|told| told > self.life().told.max(self.began))
-                    {
-                        telemetry::fleet::put_back(&self.settings.host, end);
+                    if self.is_put_back(last.max(by_heads)) {
                         self.begin_again().await;
                     }
-                    return;
+                    self.life().unsettled = None;
+                    return self.note_life();
                 }
                 Err(problem) => self.sight().fails("stream", problem),
             }
@@ -110,6 +106,9 @@ impl Fleet {
         let batch = batch.map_err(|error| error.to_string())?;
         let mut sent = Vec::with_capacity(batch.letters.len());
         for (letter, whole) in batch.letters {
+            if let Some(at) = whole {
+                *self.sent() = at;
+            }
             sent.push((self.send(context, &letter).await?, whole, letter.items.len()));
         }
         for (acknowledged, whole, records) in sent {

@@ -64,6 +64,12 @@ impl Sight {
         heads.map(|(host, (head, _))| (&**host, head))
     }
 
+    /// All hosts that are known, and whether each lives.
+    pub(super) fn known(&self, now: Time) -> Vec<(Box<str>, bool)> {
+        let lives = |heard: &Time| now.since(*heard) <= ALIVE;
+        self.heads.iter().map(|(host, (_, heard))| (host.clone(), lives(heard))).collect()
+    }
+
     /// Up to where others know a life of a host.
     pub(super) fn known_of(&self, host: &str, life: u64) -> Option<Position> {
         let seen = self.heads.values().flat_map(|(head, _)| &head.seen);

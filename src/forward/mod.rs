@@ -33,6 +33,13 @@ pub struct Settings {
     pub subjects: Subjects,
 }
 
+impl Settings {
+    /// Whether every host of a fleet would tell the same receiver: a file is each host's own.
+    pub fn is_shared(&self) -> bool {
+        matches!(self.to, Receiver::Url { .. })
+    }
+}
+
 /// Who is told.
 #[derive(Clone, Debug)]
 pub enum Receiver {
@@ -96,6 +103,10 @@ pub struct Status {
     pub name: String,
     /// Who is told: the URL, or the file.
     pub to: String,
+    /// Whether another host of the fleet tells it at present.
+    pub elsewhere: bool,
+    /// How much was passed over since the start, since another host has told it.
+    pub passed: u64,
     /// How much was told since the start.
     pub sent: u64,
     /// How often telling has failed since it last succeeded.

@@ -17,6 +17,7 @@ use crate::provider::OWN;
 use crate::stop::{Part, stopped};
 use crate::store::{EventFilter, Reader, Step, StoreError, Told, TurnPlace};
 use crate::telemetry;
+use crate::turns::Tellers;
 
 /// Most messages of one turn: the cursor is journalled behind them.
 const MESSAGES_MAX: usize = 512;
@@ -24,6 +25,8 @@ const MESSAGES_MAX: usize = 512;
 const LOOKS_MAX: usize = 20_000;
 /// The wait before what failed is tried again: the store, or the file.
 const AGAIN: Duration = Duration::from_secs(2);
+/// How often a host looks whether it is its turn, while another tells.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What a cursor's feed starts with.
 const FEED: &str = "forward/";
 
@@ -38,7 +41,7 @@ struct Mark {
 
 /// What is behind a mark.
 struct Found {
-    messages: Vec<Message>,
+    messages: Vec<(TurnPlace, Message)>,
     /// The mark behind them.
     next: TurnPlace,
     /// Whether there may be more at once.
@@ -52,6 +55,9 @@ struct Task {
     stand: Arc<Mutex<Stand>>,
     sink: Sink,
     mark: Mark,
+    /// The name by which whose turn it is is known.
+    name: Option<SourceName>,
+    tellers: Tellers,
 }
 
 enum Sink {
@@ -66,6 +72,7 @@ pub fn start(
     fetcher: &Fetcher,
     running: &Running,
     before: &Forwards,
+    tellers: &Tellers,
 ) -> (Forwards, Vec<Part>) {
     let (mut entries, mut parts) = (Vec::new(), Vec::new());
     for settings in all {
@@ -85,7 +92,11 @@ pub fn start(
             Receiver::File(path) => Sink::Lines(Arc::new(Mutex::new(Lines::new(path)))),
         };
         let (reader, ingest) = (running.reader.clone(), running.ingest.clone());
-        let task = Task { settings, reader, ingest, stand, sink, mark: Mark::default() };
+        let (mark, shared) = (Mark::default(), SourceName::parse(&name).ok());
+        let name_of_turn = shared.filter(|_| settings.is_shared());
+        let tellers = tellers.clone();
+        let task =
+            Task { settings, reader, ingest, stand, sink, mark, name: name_of_turn, tellers };
         parts.push(Part::start(format!("forward {name}"), |mut stop| async move {
             tokio::select! {
                 () = stopped(&mut stop) => {}
@@ -98,6 +109,7 @@ pub fn start(
 
 impl Task {
     async fn work(mut self, mut orders: mpsc::Receiver<Time>) {
+        open(&self.stand).status.elsewhere = !self.is_ours();
         self.ingest.ready().await;
         let mut progress = self.ingest.progress();
         while !self.begin().await {
@@ -116,8 +128,10 @@ impl Task {
             if more {
                 continue;
             }
+            let others = !self.is_ours();
             tokio::select! {
                 changed = progress.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep(LOOK_EVERY), if others => {}
                 Some(since) = orders.recv() => {
                     self.mark = Mark { place: TurnPlace::default(), since: Some(since) };
                 }
@@ -144,20 +158,66 @@ impl Task {
         }
     }
 
-    /// Tells what is behind the mark. Says whether to go on at once.
+    /// Whether this host tells: it has the turn, or an operator wants it told again from here.
+    fn is_ours(&self) -> bool {
+        let turns = &self.tellers.turns;
+        self.mark.since.is_some() || self.name.as_ref().is_none_or(|name| turns.is_ours(name))
+    }
+
+    /// Goes on, or passes over what another host has told. Says whether to go on at once.
     async fn turn(&mut self) -> bool {
+        let is_ours = self.is_ours();
+        open(&self.stand).status.elsewhere = !is_ours;
+        let Some(name) = self.name.clone() else { return self.tell_more().await };
+        if !is_ours {
+            return self.pass_over(&name).await;
+        }
+        let (turns, by_order) = (self.tellers.turns.clone(), self.mark.since.is_some());
+        let more = tokio::select! {
+            biased;
+            () = turns.ended(&name), if !by_order => return true,
+            more = self.tell_more() => more,
+        };
+        if self.mark.since.is_none() {
+            self.tellers.has_told(&name, self.mark.place.record);
+        }
+        more
+    }
+
+    /// Passes over what another host has told. Says whether to go on at once.
+    async fn pass_over(&mut self, name: &SourceName) -> bool {
+        open(&self.stand).waiting = None;
+        let told = start_of(self.tellers.told_elsewhere(name));
+        if told <= self.mark.place {
+            return false;
+        }
+        let Some(Found { mut messages, next, more }) = self.find().await else { return true };
+        let passed = next.min(told);
+        messages.retain(|(place, _)| *place <= passed);
+        self.mark.place = passed;
+        if !messages.is_empty() {
+            open(&self.stand).status.passed += messages.len() as u64;
+            self.keep_surely().await;
+        }
+        more && passed < told
+    }
+
+    async fn find(&self) -> Option<Found> {
         let (reader, mark) = (self.reader.clone(), self.mark);
         let subjects = self.settings.subjects.clone();
         let found = tokio::task::spawn_blocking(move || look(&reader, &subjects, mark)).await;
-        let found = match found {
-            Ok(Ok(found)) => found,
-            // The checks tell of the store.
-            _ => {
-                tokio::time::sleep(AGAIN).await;
-                return true;
-            }
-        };
-        let Found { messages, next, more } = found;
+        if let Ok(Ok(found)) = found {
+            return Some(found);
+        }
+        // The checks tell of the store.
+        tokio::time::sleep(AGAIN).await;
+        None
+    }
+
+    /// Tells what is behind the mark. Says whether to go on at once.
+    async fn tell_more(&mut self) -> bool {
+        let Some(Found { messages, next, more }) = self.find().await else { return true };
+        let messages: Vec<Message> = messages.into_iter().map(|(_, message)| message).collect();
         open(&self.stand).waiting = messages.first().map(|message| message.at);
         let is_news = !messages.is_empty();
         if is_news {
@@ -170,11 +230,15 @@ impl Task {
         }
         // What nobody was told of needs no record: it is passed over again after a start.
         if is_news {
-            while !self.keep().await {
-                tokio::time::sleep(AGAIN).await;
-            }
+            self.keep_surely().await;
         }
         more
+    }
+
+    async fn keep_surely(&self) {
+        while !self.keep().await {
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 
     async fn tell(&self, messages: Vec<Message>) {
@@ -273,8 +337,7 @@ fn look(reader: &Reader, subjects: &super::Subjects, mark: Mark) -> Result<Found
         *place > mark.place && *place <= bound && is_late
     });
     all.sort_by_key(|(place, _)| *place);
-    let messages = all.into_iter().map(|(_, message)| message).collect();
-    Ok(Found { messages, next: bound, more })
+    Ok(Found { messages: all, next: bound, more })
 }
 
 /// The events behind a mark, each with its place; and the place up to which all are there, if that

@@ -6,7 +6,7 @@ use std::time::Duration;
 use metrics::{counter, gauge};
 use tracing::{debug, error, info, warn};
 
-use crate::model::{Position, SourceName};
+use crate::model::Position;
 
 /// Makes every series.
 pub fn begin() {
@@ -139,12 +139,12 @@ pub fn filled(host: &str, standings: usize, took: Duration) {
     info!(host, standings, seconds, "fleet: took over what a host knows beside its journal");
 }
 
-/// This host polls a source from now on.
-pub fn has_turn(source: &SourceName) {
-    info!(%source, "fleet: this host polls the source from now on");
+/// This host polls a source, or forwards, from now on.
+pub fn has_turn(work: &str) {
+    info!(work, "fleet: this host does it for all from now on");
 }
 
 /// This host polls, since it cannot know who else does.
 pub fn alone() {
-    debug!("fleet: no server was reached for long; this host polls by itself");
+    debug!("fleet: no server was reached for long; this host polls and forwards by itself");
 }

@@ -273,7 +273,11 @@ fn lookups(view: &Overview) -> Markup {
 
 fn forwards(view: &Overview) -> Markup {
     let row = |forward: &Value| {
-        let state = if forward["error"].is_null() { "ok" } else { "failing" };
+        let state = match () {
+            () if forward["elsewhere"] == true => "told elsewhere",
+            () if forward["error"].is_null() => "ok",
+            () => "failing",
+        };
         vec![
             html! { (text(forward, "name")) },
             html! { code { (text(forward, "to")) } },

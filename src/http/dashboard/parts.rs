@@ -98,7 +98,9 @@ pub(super) fn read_only() -> Markup {
 /// A word with its colour.
 pub(super) fn word(state: &str) -> Markup {
     let class = match state {
-        "ok" | "ready" | "idle" | "running" | "current" => "good",
+        "ok" | "ready" | "idle" | "running" | "current" | "polled elsewhere" | "told elsewhere" => {
+            "good"
+        }
         "not ready" => "bad",
         _ => "warn",
     };
