@@ -1,21 +1,11 @@
 //! Several hosts with the real server: what one is told, all know, whatever is killed meanwhile.
 
-use std::time::{Duration, Instant};
-
 use serde_json::json;
 
 use crate::support::faketime;
-use crate::support::fleet::{Fleet, Host, LEVEL, daemon_ready, table};
+use crate::support::fleet::{Fleet, LEVEL, table};
 use crate::support::nats::{self, Nats};
-use crate::support::random::Random;
 use crate::support::{available, wait_for};
-
-/// A source that is polled, at a place where nothing answers.
-const POLLED: &str = "[[source]]\nname = \"polled\"\nprovider = \"generic\"\n\
-    poll = { url = \"http://127.0.0.1:9/events\", bearer = \"secret\", every = \"1h\" }\n";
-
-/// How long a lease may take to pass to another host, with what a busy machine adds.
-const TAKEOVER: Duration = Duration::from_secs(20 + 20);
 
 #[test]
 fn what_one_host_is_told_all_know() {
@@ -104,28 +94,39 @@ fn a_fleet_is_joined_and_left_at_a_reload() {
 }
 
 #[test]
-fn one_host_polls_and_another_takes_over() {
-    if !available("one_host_polls_and_another_takes_over", nats::missing()) {
+fn who_is_forgotten_on_one_host_is_on_all() {
+    if !available("who_is_forgotten_on_one_host_is_on_all", nats::missing()) {
         return;
     }
     let nats = Nats::start(1);
-    let mut fleet = Fleet::new(&nats, POLLED);
-    let only = |fleet: &Fleet| {
-        let polling = fleet.polling();
-        assert!(polling.len() <= 1, "{polling:?}");
-        polling.first().copied()
+    let mut fleet = Fleet::new(&nats, "");
+    let address = fleet.bounce(0);
+    let other = fleet.bounce(0);
+    fleet.until_level();
+    let of = |fleet: &Fleet, host: usize| {
+        fleet.hosts[host].daemon().rows(&["events", "--address", &address]).len()
     };
-    let first = wait_for("one that polls", LEVEL, || only(&fleet));
-    fleet.hosts[first].kill();
-    let killed = Instant::now();
-    let second = wait_for("another that polls", TAKEOVER, || only(&fleet));
-    println!("took over after {:?}", killed.elapsed());
-    assert_ne!(first, second);
-    // One that stops in good order gives its turn away at once.
-    fleet.hosts[first].begin();
-    daemon_ready(fleet.hosts[first].daemon());
-    drop(fleet.hosts[second].daemon.take().unwrap().stop());
-    wait_for("yet another that polls", LEVEL, || only(&fleet));
+    wait_for("the heads", LEVEL, || fleet.hosts[1].is_level_with(3).then_some(()));
+    let (status, rows) = fleet.hosts[1].daemon().answer(&["forget", &address, "--yes"]);
+    let done = |host: &str| json!({ "host": host, "forgotten": true, "problem": null });
+    assert_eq!((status, &rows[1]["hosts"]), (0, &json!([done("mx1"), done("mx3")])));
+    for host in 0..3 {
+        wait_for("the end of its events", LEVEL, || (of(&fleet, host) == 0).then_some(()));
+        // Nobody is named any more, and all of them go on refusing the address.
+        assert_eq!(fleet.hosts[host].daemon().looked_up(&address), 200);
+    }
+    fleet.expected.remove(&address);
+    fleet.until_level();
+    // A host that is away is told of.
+    fleet.hosts[2].kill();
+    let silent = || fleet.hosts[0].fleet()["hosts"][2]["state"] == "silent";
+    wait_for("silence", LEVEL, || silent().then_some(()));
+    let output = fleet.hosts[0].daemon().cli(&["forget", &other, "--yes"]);
+    let problem = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && problem.contains("mx3: nothing is heard"), "{output:?}");
+    wait_for("its end", LEVEL, || {
+        (fleet.hosts[1].daemon().rows(&["events", "--address", &other]).is_empty()).then_some(())
+    });
 }
 
 #[test]
@@ -144,93 +145,5 @@ fn clocks_may_differ_by_minutes() {
         fleet.until_level();
         fleet.command(host, "add", &address);
         fleet.until_level();
-    }
-}
-
-/// Everything at random, from a seed: webhooks and commands to any host, hosts and servers killed
-/// or held up, a server's disk lost, a host's state lost or put back to an older one, and clocks
-/// that differ by minutes.
-fn all_is_the_same_after_any_trouble(mut random: Random) {
-    let mut nats = Nats::start(3);
-    let mut fleet = Fleet::wrong(&nats, "", [0, 90, -90]);
-    let (mut dead, mut held) = (None, None);
-    for _ in 0..150 {
-        let host = random.below(3) as usize;
-        match random.below(100) {
-            0..68 => drop(fleet.bounce(host)),
-            68..76 => {
-                let known: Vec<&String> = fleet.expected.keys().collect();
-                if known.is_empty() {
-                    continue;
-                }
-                // What is lifted must be known there, or it covers nothing.
-                let address = random.one_of(&known).clone();
-                let at = fleet.hosts[host].daemon.as_ref();
-                if at.is_some_and(|daemon| daemon.looked_up(&address) == 200) {
-                    fleet.command(host, "lift", &address);
-                }
-            }
-            76..82 => {
-                fleet.number += 1;
-                let address = format!("hand{}@example.com", fleet.number);
-                fleet.command(host, "add", &address);
-            }
-            82..88 => fleet.hosts[host].kill(),
-            88..93 => fleet.hosts[host].begin(),
-            93..96 => match held.take() {
-                Some(server) => nats.signal(server, "CONT"),
-                None => {
-                    let server = random.below(3) as usize;
-                    if dead != Some(server) {
-                        nats.signal(server, "STOP");
-                        held = Some(server);
-                    }
-                }
-            },
-            _ => match dead.take() {
-                Some(server) => nats.begin(server),
-                None => {
-                    let server = random.below(3) as usize;
-                    if held == Some(server) {
-                        continue;
-                    }
-                    nats.kill(server);
-                    // Two disks at once would be more than the servers bear.
-                    if random.chance(30) && held.is_none() {
-                        nats.wipe(server);
-                    }
-                    dead = Some(server);
-                }
-            },
-        }
-    }
-    held.into_iter().for_each(|server| nats.signal(server, "CONT"));
-    dead.into_iter().for_each(|server| nats.begin(server));
-    fleet.hosts.iter_mut().for_each(Host::begin);
-    fleet.until_level();
-    let (older, victim) = (tempfile::tempdir().unwrap(), random.below(3) as usize);
-    fleet.hosts[victim].copy_state(&older.path().join("state"));
-    (0..5).for_each(|_| drop(fleet.bounce(victim)));
-    fleet.until_level();
-    fleet.hosts[victim].put_back(&older.path().join("state"));
-    fleet.hosts[(victim + 1) % 3].wipe();
-    fleet.bounce(victim);
-    fleet.until_level();
-}
-
-#[test]
-fn all_hosts_have_the_same_after_any_trouble() {
-    let missing = nats::missing().or_else(faketime::missing);
-    if available("all_hosts_have_the_same_after_any_trouble", missing) {
-        all_is_the_same_after_any_trouble(Random::new());
-    }
-}
-
-#[test]
-#[ignore = "takes hours"]
-fn all_hosts_have_the_same_after_a_hundred_troubles() {
-    for seed in 1..=100 {
-        println!("seed {seed}");
-        all_is_the_same_after_any_trouble(Random::of(seed));
     }
 }

@@ -15,13 +15,13 @@ use crate::support::daemon::{Home, PATIENCE};
 use crate::support::wait_for;
 
 const OLD: &str = "whsec_b2xkLXNlY3JldC1vZi10aGUtcmVjZWl2ZXItMDEyMw==";
-const NEW: &str = "whsec_bmV3LXNlY3JldC1vZi10aGUtcmVjZWl2ZXItMDEyMw==";
+pub(crate) const NEW: &str = "whsec_bmV3LXNlY3JldC1vZi10aGUtcmVjZWl2ZXItMDEyMw==";
 
 /// What a receiver was told: the id, and the body.
-type Told = (String, Value);
+pub(crate) type Told = (String, Value);
 
 /// A receiver on loopback that verifies each request by one secret.
-struct Program {
+pub(crate) struct Program {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
 }
@@ -45,7 +45,7 @@ impl Drop for Program {
 }
 
 impl Program {
-    fn start(secret: &'static str) -> Program {
+    pub(crate) fn start(secret: &'static str) -> Program {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::<Mutex<State>>::default();
@@ -66,7 +66,7 @@ impl Program {
         self.state.lock().unwrap().status = status;
     }
 
-    fn told(&self) -> Vec<Told> {
+    pub(crate) fn told(&self) -> Vec<Told> {
         let state = self.state.lock().unwrap();
         assert_eq!(state.problems, Vec::<String>::new());
         state.told.clone()
@@ -114,7 +114,7 @@ fn serve(mut stream: &TcpStream, secret: &str, state: &Mutex<State>) -> Option<(
     stream.write_all(answer.as_bytes()).ok()
 }
 
-fn forward(program: &Program, secret: &str, events: &str) -> String {
+pub(crate) fn forward(program: &Program, secret: &str, events: &str) -> String {
     let url = format!("http://{}/hooks", program.address);
     format!(
         "[[forward]]\nname = \"app\"\nurl = \"{url}\"\nsecret = {secret}\nevents = [{events}]\n"

@@ -18,7 +18,7 @@ use super::support::daemon::PATIENCE;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn start(state: &Path) -> Running {
+pub(crate) fn start(state: &Path) -> Running {
     start_holding(state, None)
 }
 
@@ -39,14 +39,14 @@ fn is_suppressed(running: &Running, address: &str) -> bool {
 }
 
 /// Has a segment be a hundred days old.
-fn make_old(segment: &Path) {
+pub(crate) fn make_old(segment: &Path) {
     let hundred_days_ago = SystemTime::UNIX_EPOCH
         + Duration::from_nanos(u64::try_from(suppressd::clock::now().nanos()).unwrap())
         - 100 * DAY;
     File::open(segment).unwrap().set_modified(hundred_days_ago).unwrap();
 }
 
-async fn submit(running: &Running, bodies: &[&str]) {
+pub(crate) async fn submit(running: &Running, bodies: &[&str]) {
     let element = |body: &&str| Element { context: String::new(), body: body.as_bytes().to_vec() };
     let submission = Submission {
         source: SourceName::parse("test").unwrap(),
@@ -62,7 +62,7 @@ async fn submit(running: &Running, bodies: &[&str]) {
     running.ingest.applied(receipt).await;
 }
 
-fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+pub(crate) fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     // There is no folder before its first file.
     let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
     let mut found: Vec<PathBuf> =
@@ -72,7 +72,7 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
 }
 
 /// Waits, on tokio's time, until something holds.
-async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let waiting = async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(10)).await;

@@ -9,10 +9,13 @@ use serde_json::Value;
 use super::client::{event, notify};
 use super::daemon::{Daemon, Home};
 use super::nats::Nats;
+use super::relay::Links;
 use super::{faketime, wait_for};
 
 /// How long hosts may take to come level, on a busy machine.
 pub(crate) const LEVEL: Duration = Duration::from_secs(120);
+
+const NAMES: [&str; 3] = ["mx1", "mx2", "mx3"];
 
 /// A host that is started and stopped.
 pub(crate) struct Host {
@@ -24,8 +27,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    fn new(name: &'static str, nats: &Nats, more: &str, wrong: i64) -> Host {
-        let home = Home::new(&table(name, nats, more));
+    fn new(name: &'static str, table: &str, wrong: i64) -> Host {
+        let home = Home::new(table);
         let mut host = Host { name, home, daemon: None, wrong };
         host.begin();
         host
@@ -37,6 +40,7 @@ impl Host {
 
     pub(crate) fn kill(&mut self) {
         if let Some(daemon) = self.daemon.take() {
+            println!("{} ends", self.name);
             daemon.kill();
         }
     }
@@ -48,6 +52,7 @@ impl Host {
                 faketime::set_wrong(&mut command);
                 command.env("FAKETIME", format!("{:+}", self.wrong));
             }
+            println!("{} begins", self.name);
             self.daemon = Some(self.home.start_by(command));
         }
     }
@@ -104,11 +109,16 @@ impl Host {
 
 /// The configuration of a host.
 pub(crate) fn table(name: &str, nats: &Nats, more: &str) -> String {
-    let (replicas, urls) = (nats.number(), nats.urls());
+    table_by(name, nats, &nats.urls(), more)
+}
+
+/// The same with other URLs of the servers. `HOST` stands for its name.
+fn table_by(name: &str, nats: &Nats, urls: &str, more: &str) -> String {
+    let (replicas, more) = (nats.number(), more.replace("HOST", name));
     format!("{more}[fleet]\nhost = \"{name}\"\nnats = {urls}\nreplicas = {replicas}\n")
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let (from, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
@@ -122,6 +132,8 @@ fn copy(from: &Path, to: &Path) {
 /// Hosts of one fleet, and what all of them have to know in the end.
 pub(crate) struct Fleet {
     pub(crate) hosts: Vec<Host>,
+    /// The links of each, if they can be cut.
+    pub(crate) links: Vec<Links>,
     pub(crate) expected: BTreeMap<String, String>,
     pub(crate) number: u32,
 }
@@ -133,9 +145,22 @@ impl Fleet {
 
     /// The same with clocks that are wrong by so many seconds.
     pub(crate) fn wrong(nats: &Nats, more: &str, wrong: [i64; 3]) -> Fleet {
-        let names = ["mx1", "mx2", "mx3"].into_iter().zip(wrong);
-        let hosts = names.map(|(name, wrong)| Host::new(name, nats, more, wrong));
-        Fleet { hosts: hosts.collect(), expected: BTreeMap::new(), number: 0 }
+        let names = NAMES.into_iter().zip(wrong);
+        let hosts = names.map(|(name, wrong)| Host::new(name, &table(name, nats, more), wrong));
+        Fleet::of(hosts.collect(), Vec::new())
+    }
+
+    /// The same with links to the servers that can be cut.
+    pub(crate) fn linked(nats: &Nats, more: &str, wrong: [i64; 3]) -> Fleet {
+        let links: Vec<Links> = NAMES.iter().map(|_| Links::to(&nats.ports())).collect();
+        let hosts = NAMES.into_iter().zip(wrong).zip(&links).map(|((name, wrong), links)| {
+            Host::new(name, &table_by(name, nats, &links.urls(), more), wrong)
+        });
+        Fleet::of(hosts.collect(), links)
+    }
+
+    fn of(hosts: Vec<Host>, links: Vec<Links>) -> Fleet {
+        Fleet { hosts, links, expected: BTreeMap::new(), number: 0 }
     }
 
     /// Tells a host of a bounce, which it must acknowledge if it lives.
@@ -155,6 +180,7 @@ impl Fleet {
         let Some(daemon) = &self.hosts[host].daemon else { return };
         daemon_ready(daemon);
         let output = daemon.cli(&[verb, address]);
+        println!("{verb} {address} on {}", self.hosts[host].name);
         assert!(output.status.success(), "{output:?}");
         match verb {
             "add" => drop(self.expected.insert(address.to_owned(), "manual".to_owned())),
@@ -184,12 +210,6 @@ impl Fleet {
             #[expect(clippy::disallowed_methods, reason = "between two looks at a condition")]
             std::thread::sleep(Duration::from_millis(300));
         }
-    }
-
-    /// The hosts that poll something.
-    pub(crate) fn polling(&self) -> Vec<usize> {
-        let alive = self.hosts.iter().enumerate().filter(|(_, host)| host.daemon.is_some());
-        alive.filter(|(_, host)| host.polls()).map(|(index, _)| index).collect()
     }
 }
 

@@ -16,6 +16,7 @@ pub(crate) mod page;
 pub(crate) mod pebble;
 pub(crate) mod postfix;
 pub(crate) mod random;
+pub(crate) mod relay;
 pub(crate) mod sink;
 pub(crate) mod smtp;
 pub(crate) mod tls;

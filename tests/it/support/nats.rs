@@ -3,12 +3,14 @@
 //! The program is `nats-server` of the PATH, or what `SUPPRESSD_NATS_SERVER` names; `.ci/nats`
 //! installs it.
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::child::{Guarded, output};
+use super::fleet::copy;
 use super::wait_for;
 
 /// How long a server may take to start, on a busy machine.
@@ -57,7 +59,8 @@ impl Nats {
             let name = format!("n{}", index + 1);
             let store = dir.path().join(&name);
             let cluster = format!(
-                "cluster {{ name: test, listen: \"127.0.0.1:{route}\", routes: [{}] }}\n",
+                "cluster {{ name: test, listen: \"127.0.0.1:{route}\", no_advertise: true, \
+                 routes: [{}] }}\n",
                 routes.join(", ")
             );
             let text = format!(
@@ -101,8 +104,34 @@ impl Nats {
 
     /// Takes a stopped server's disk away.
     pub(crate) fn wipe(&self, index: usize) {
-        let store = self.dir.path().join(format!("n{}", index + 1));
-        std::fs::remove_dir_all(store).unwrap();
+        std::fs::remove_dir_all(self.store(index)).unwrap();
+    }
+
+    /// Keeps a copy of a stopped server's disk.
+    pub(crate) fn copy_store(&self, index: usize, to: &Path) {
+        copy(&self.store(index), to);
+    }
+
+    /// Puts such a copy back: what was written since is lost, as by a power cut.
+    pub(crate) fn put_back(&self, index: usize, from: &Path) {
+        self.wipe(index);
+        copy(from, &self.store(index));
+    }
+
+    fn store(&self, index: usize) -> PathBuf {
+        self.dir.path().join(format!("n{}", index + 1))
+    }
+
+    /// Deletes the stream, as an operator's slip would; says whether it was there.
+    pub(crate) fn delete_stream(&self, name: &str) -> bool {
+        let deleted = |server: &Server| ask(server.port, &format!("$JS.API.STREAM.DELETE.{name}"));
+        let answer = self.servers.iter().find_map(|server| deleted(server).ok());
+        answer.is_some_and(|answer| answer.contains("\"success\":true"))
+    }
+
+    /// Their ports.
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        self.servers.iter().map(|server| server.port).collect()
     }
 
     /// How many there are.
@@ -115,6 +144,20 @@ impl Nats {
         let url = |server: &Server| format!("\"{}://127.0.0.1:{}\"", self.scheme, server.port);
         format!("[{}]", self.servers.iter().map(url).collect::<Vec<_>>().join(", "))
     }
+}
+
+/// Asks a server something without a body: the answer's text.
+fn ask(port: u16, subject: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let text = format!(
+        "CONNECT {{\"verbose\":false}}\r\nSUB _INBOX.test 1\r\nPUB {subject} _INBOX.test 0\r\n\r\n"
+    );
+    stream.write_all(text.as_bytes())?;
+    let mut lines = BufReader::new(stream).lines();
+    // What comes behind the line that begins an answer is its text.
+    while !lines.next().ok_or(std::io::ErrorKind::UnexpectedEof)??.starts_with("MSG ") {}
+    lines.next().ok_or(std::io::ErrorKind::UnexpectedEof)?
 }
 
 fn free_port() -> u16 {
