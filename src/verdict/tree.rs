@@ -94,8 +94,8 @@ impl Hasher for Spread {
 struct Node {
     /// The phrases that end here.
     ends: Vec<usize>,
-    /// The phrases whose last word begins so, sorted: `greylist*`.
-    open: Vec<(Box<str>, usize)>,
+    /// The phrases whose last word begins so, by its first byte: `greylist*`.
+    open: Vec<(u8, Box<str>, usize)>,
     /// The numbers of the words and groups that lead on, modulo 64: most are none of them.
     words: u64,
     groups: u64,
@@ -141,6 +141,10 @@ impl Text<'_> {
         let here = self.groups[first..].iter().take_while(move |hit| hit.start == at);
         here.map(|hit| (hit.piece as u32, hit.end))
     }
+}
+
+fn first_byte(word: &str) -> u8 {
+    word.as_bytes().first().copied().unwrap_or_default()
 }
 
 /// Whether a number may be among those of a node.
@@ -196,8 +200,9 @@ impl Trie {
             let edge = match step {
                 Step::Open(stem) => {
                     let open = &mut self.nodes[node as usize].open;
-                    let at = open.partition_point(|(other, _)| **other < **stem);
-                    open.insert(at, (stem.as_str().into(), number));
+                    let first = first_byte(stem);
+                    let at = open.partition_point(|(other, ..)| *other <= first);
+                    open.insert(at, (first, stem.as_str().into(), number));
                     return;
                 }
                 Step::Word(word) => {
@@ -245,12 +250,13 @@ impl Trie {
                 open.extend(next.map(|next| Way { node: *next, at, parted: false, over: true }));
                 continue;
             }
-            let first = word.as_bytes().first();
-            let from = here.open.partition_point(|(stem, _)| stem.as_bytes().first() < first);
-            let stems = here.open[from..].iter();
-            let begins = stems.take_while(|(stem, _)| stem.as_bytes().first() == first);
-            let begins = begins.filter(|(stem, _)| word.starts_with(&**stem));
-            hits.extend(begins.map(|(_, piece)| hit(piece, at + 1)));
+            if !here.open.is_empty() {
+                let first = first_byte(word);
+                let from = here.open.partition_point(|(other, ..)| *other < first);
+                let stems = here.open[from..].iter().take_while(|(other, ..)| *other == first);
+                let begins = stems.filter(|(_, stem, _)| word.starts_with(&**stem));
+                hits.extend(begins.map(|(.., piece)| hit(piece, at + 1)));
+            }
             let word = text.numbers[at].filter(|word| here.words & bit(*word) != 0);
             let next = word.and_then(|word| self.edges.get(&Edge::Word(word).from(node)));
             let way = |node: &u32, at, parted| Way { node: *node, at, parted, over: false };
