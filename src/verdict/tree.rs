@@ -41,6 +41,9 @@ type Numbers = HashMap<Box<str>, u32, BuildHasherDefault<Spread>>;
 struct Trie {
     /// From a node by a word, or by a group, to a node; the root is 0.
     edges: HashMap<u64, u32, BuildHasherDefault<Spread>>,
+    /// From the root by a word, by the word's number: each word of a text is looked for there. 0:
+    /// no phrase begins so.
+    firsts: Vec<u32>,
     nodes: Vec<Node>,
 }
 
@@ -90,15 +93,22 @@ impl Hasher for Spread {
     }
 }
 
+/// There are many, and most are looked at once in a text: they are small.
 #[derive(Default)]
 struct Node {
+    /// The numbers of the words and groups that lead on, modulo 64: most are none of them.
+    words: u64,
+    groups: u64,
+    last: Option<Box<Last>>,
+}
+
+/// Where phrases end.
+#[derive(Default)]
+struct Last {
     /// The phrases that end here.
     ends: Vec<usize>,
     /// The phrases whose last word begins so, by its first byte: `greylist*`.
     open: Vec<(u8, Box<str>, usize)>,
-    /// The numbers of the words and groups that lead on, modulo 64: most are none of them.
-    words: u64,
-    groups: u64,
 }
 
 /// Where a phrase was found: its number, its first word, and the word behind its last.
@@ -174,14 +184,16 @@ impl Tree {
     pub(super) fn hits(&self, Words { words, breaks, .. }: &Words<'_>) -> Vec<Hit> {
         let numbers = words.iter().map(|word| self.numbers.get(*word).copied()).collect();
         let mut text = Text { words, breaks, numbers, groups: Vec::new(), firsts: Vec::new() };
-        let (mut groups, mut firsts, mut open) = (Vec::new(), Vec::new(), Vec::new());
+        let room = words.len();
+        let (mut groups, mut firsts) = (Vec::with_capacity(room), Vec::with_capacity(room));
+        let mut open = Vec::with_capacity(room);
         for start in 0..words.len() {
             firsts.push(groups.len());
             self.groups.walk(&text, &[], start, &mut open, &mut groups);
         }
         text.groups = groups;
         text.firsts = firsts;
-        let mut hits = Vec::new();
+        let mut hits = Vec::with_capacity(4 * room);
         for start in 0..words.len() {
             self.phrases.walk(&text, &self.names, start, &mut open, &mut hits);
         }
@@ -199,7 +211,7 @@ impl Trie {
         for step in phrase.iter().take(DEPTH_MAX) {
             let edge = match step {
                 Step::Open(stem) => {
-                    let open = &mut self.nodes[node as usize].open;
+                    let open = &mut self.nodes[node as usize].last.get_or_insert_default().open;
                     let first = first_byte(stem);
                     let at = open.partition_point(|(other, ..)| *other <= first);
                     open.insert(at, (first, stem.as_str().into(), number));
@@ -222,9 +234,14 @@ impl Trie {
             if step == next {
                 self.nodes.push(Node::default());
             }
+            if let (0, Edge::Word(word)) = (node, edge) {
+                let word = word as usize;
+                self.firsts.resize(self.firsts.len().max(word + 1), 0);
+                self.firsts[word] = step;
+            }
             node = step;
         }
-        self.nodes[node as usize].ends.push(number);
+        self.nodes[node as usize].last.get_or_insert_default().ends.push(number);
     }
 
     /// Adds every phrase that starts at a word. `open` is room for what is still to be followed.
@@ -240,7 +257,8 @@ impl Trie {
         while let Some(Way { node, at, parted, over }) = open.pop() {
             let Some(here) = self.nodes.get(node as usize) else { continue };
             let hit = |piece: &usize, end| Hit { piece: *piece, start, end, parted };
-            hits.extend(here.ends.iter().map(|piece| hit(piece, at)));
+            let ends = here.last.iter().flat_map(|last| &last.ends);
+            hits.extend(ends.map(|piece| hit(piece, at)));
             let Some(word) = text.words.get(at) else { continue };
             if text.breaks[at].cut && at > start {
                 continue;
@@ -250,16 +268,15 @@ impl Trie {
                 open.extend(next.map(|next| Way { node: *next, at, parted: false, over: true }));
                 continue;
             }
-            if !here.open.is_empty() {
+            if let Some(last) = &here.last {
                 let first = first_byte(word);
-                let from = here.open.partition_point(|(other, ..)| *other < first);
-                let stems = here.open[from..].iter().take_while(|(other, ..)| *other == first);
+                let from = last.open.partition_point(|(other, ..)| *other < first);
+                let stems = last.open[from..].iter().take_while(|(other, ..)| *other == first);
                 let begins = stems.filter(|(_, stem, _)| word.starts_with(&**stem));
                 hits.extend(begins.map(|(.., piece)| hit(piece, at + 1)));
             }
-            let word = text.numbers[at].filter(|word| here.words & bit(*word) != 0);
-            let next = word.and_then(|word| self.edges.get(&Edge::Word(word).from(node)));
-            let way = |node: &u32, at, parted| Way { node: *node, at, parted, over: false };
+            let next = text.numbers[at].and_then(|word| self.next(node, here, word));
+            let way = |node, at, parted| Way { node, at, parted, over: false };
             open.extend(next.map(|next| way(next, at + 1, false)));
             if here.groups == 0 {
                 continue;
@@ -268,8 +285,17 @@ impl Trie {
             open.extend(groups.filter_map(|(group, end)| {
                 let next = self.edges.get(&Edge::Group(group).from(node))?;
                 let parted = at > start && text.breaks[at].pauses && names.contains(&group);
-                Some(way(next, end, parted))
+                Some(way(*next, end, parted))
             }));
         }
+    }
+
+    /// Where a word leads from a node.
+    fn next(&self, node: u32, here: &Node, word: u32) -> Option<u32> {
+        if node == 0 {
+            return self.firsts.get(word as usize).copied().filter(|next| *next != 0);
+        }
+        let may = here.words & bit(word) != 0;
+        may.then(|| self.edges.get(&Edge::Word(word).from(node)).copied()).flatten()
     }
 }
