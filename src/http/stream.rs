@@ -65,12 +65,14 @@ impl RawHead {
         let from = recorded.bytes.len().saturating_sub(3);
         recorded.bytes.extend_from_slice(bytes);
         let fresh = recorded.bytes.get(from..).unwrap_or_default();
-        let end = |mark: &[u8]| {
-            let at = fresh.windows(mark.len()).position(|window| window == mark);
-            at.map(|at| from + at + mark.len())
-        };
-        let ends = [end(b"\n\r\n"), end(b"\n\n")];
-        if let Some(end) = ends.into_iter().flatten().min() {
+        // A blank line ends it. The first is looked for, and nothing behind it.
+        let mut lines = fresh.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+        let end = lines.find_map(|(at, _)| match fresh.get(at + 1..)? {
+            [b'\n', ..] => Some(from + at + 2),
+            [b'\r', b'\n', ..] => Some(from + at + 3),
+            _ => None,
+        });
+        if let Some(end) = end {
             // What follows may be a body, which says nothing of the head.
             recorded.bytes.truncate(end);
             recorded.whole = true;
