@@ -6,6 +6,8 @@
 use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::{io, mem, thread};
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -63,6 +65,8 @@ const BAD_SHOWN_MAX: usize = 20;
 /// Rows of one command, and bytes of them, well below the socket's 1 MiB.
 const ROWS_PER_COMMAND: usize = 4_000;
 const BYTES_PER_COMMAND: usize = 400 << 10;
+/// How many of these may wait, read, while one is taken.
+const BATCHES_WAITING: usize = 2;
 /// What a row takes beside its address and its note, at most.
 const ROW_BYTES: usize = 500;
 /// How many rows come between two looks at the progress.
@@ -138,7 +142,7 @@ impl Arguments {
         Ok(0)
     }
 
-    /// Reads the file again and sends its rows. Says how many.
+    /// Reads the file again and sends its rows: while the daemon takes some, the next are read.
     fn send(
         &self,
         input: &Input,
@@ -146,48 +150,67 @@ impl Arguments {
         all: u64,
         context: &mut Context,
     ) -> Result<Sent, Failure> {
-        let mut batch = Batch { rows: Vec::new(), bytes: 0, sent: 0, all, before: None };
-        let mut failed = None;
-        let passed = Cell::new(0);
-        let read = input.read(&passed, |reader| {
-            import::read(reader, wanted, &mut |told| {
-                let Told::Rows(_, rows, _) = told else { return ControlFlow::Continue(()) };
-                for row in rows {
-                    batch.bytes += row.address.len() + row.note.as_ref().map_or(0, String::len);
-                    batch.rows.push(row);
-                }
-                if !batch.is_full() {
-                    return ControlFlow::Continue(());
-                }
-                match batch.send(self, false, context) {
-                    Ok(_) => ControlFlow::Continue(()),
-                    Err(failure) => {
-                        failed = Some(failure);
-                        ControlFlow::Break(())
-                    }
-                }
-            })
+        let mut sending = Sending { by: self, sent: 0, all, before: None };
+        let (hand, batches) = sync_channel(BATCHES_WAITING);
+        let outcome = thread::scope(|scope| {
+            let reading = scope.spawn(move || read_batches(input, wanted, &hand));
+            let mut send = |rows| sending.send(rows, false, context).map(drop);
+            let sent = batches.iter().try_for_each(&mut send);
+            // If nobody takes them any more, the reading ends.
+            drop(batches);
+            let gave_up = |_| Err(io::Error::other("the reading gave up").into());
+            let read = reading.join().unwrap_or_else(gave_up);
+            sent?;
+            read.map_err(|refusal| unread(input, refusal))?;
+            sending.send(Vec::new(), true, context)
         });
-        let outcome = match (failed, read) {
-            (Some(failure), _) => Err(failure),
-            (None, Ok(Ok(()))) => batch.send(self, true, context),
-            (None, Ok(Err(refusal))) => Err(unread(input, refusal)),
-            (None, Err(error)) => Err(unread(input, error.into())),
-        };
-        match outcome {
-            Ok(sent) => Ok(sent),
-            Err(failure) if batch.sent == 0 => Err(failure),
-            Err(failure) => {
-                let sent = batch.sent;
-                context.out.note(&format!(
-                    "It failed when {} had been imported; import the file again: what is known \
-                     changes nothing.",
-                    many(sent, "row")
-                ));
-                Err(failure)
-            }
+        if outcome.is_err() && sending.sent > 0 {
+            context.out.note(&format!(
+                "It failed when {} had been imported; import the file again: what is known \
+                 changes nothing.",
+                many(sending.sent, "row")
+            ));
         }
+        outcome
     }
+}
+
+/// Reads all of the file, and hands its rows over, as many at once as go out together.
+fn read_batches(
+    input: &Input,
+    wanted: &Wanted,
+    hand: &SyncSender<Vec<Row>>,
+) -> Result<(), Refusal> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    let read = input.read(&Cell::new(0), |reader| {
+        import::read(reader, wanted, &mut |told| {
+            let Told::Rows(_, rows, _) = told else { return ControlFlow::Continue(()) };
+            for row in rows {
+                bytes += row.address.len() + row.note.as_ref().map_or(0, String::len);
+                batch.push(row);
+            }
+            if !is_full(batch.len(), bytes) {
+                return ControlFlow::Continue(());
+            }
+            bytes = 0;
+            match hand.send(mem::take(&mut batch)) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        })
+    });
+    read??;
+    if !batch.is_empty() {
+        // Whoever takes none any more says why.
+        let _ = hand.send(batch);
+    }
+    Ok(())
+}
+
+/// Whether so many rows, with so many bytes of text, are enough for a command.
+fn is_full(rows: usize, bytes: usize) -> bool {
+    // A quote or a backslash takes two bytes on the way.
+    rows >= ROWS_PER_COMMAND || 2 * bytes + ROW_BYTES * rows >= 2 * BYTES_PER_COMMAND
 }
 
 /// What became of the rows that were sent.
@@ -216,36 +239,28 @@ impl Sent {
     }
 }
 
-/// Rows that go out together.
-struct Batch {
-    rows: Vec<Row>,
-    bytes: usize,
+/// How far the sending has come.
+struct Sending<'a> {
+    by: &'a Arguments,
     sent: u64,
     all: u64,
-    /// What the daemon had counted before the first of them.
+    /// What the daemon had counted before the first rows.
     before: Option<Value>,
 }
 
-impl Batch {
-    fn is_full(&self) -> bool {
-        self.rows.len() >= ROWS_PER_COMMAND
-            // A quote or a backslash takes two bytes on the way.
-            || 2 * self.bytes + ROW_BYTES * self.rows.len() >= 2 * BYTES_PER_COMMAND
-    }
-
+impl Sending<'_> {
     fn send(
         &mut self,
-        by: &Arguments,
+        rows: Vec<Row>,
         is_last: bool,
         context: &mut Context,
     ) -> Result<Sent, Failure> {
-        let source = by.source.as_ref();
-        self.bytes = 0;
-        let rows: Vec<Imported> = self.rows.drain(..).map(imported).collect();
+        let source = self.by.source.as_ref();
+        let rows: Vec<Imported> = rows.into_iter().map(imported).collect();
         let count = rows.len() as u64;
         let command = Command::Import {
             source: arguments::text(source),
-            new_source: by.new_source,
+            new_source: self.by.new_source,
             rows,
             apply: is_last,
         };
