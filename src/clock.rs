@@ -29,6 +29,12 @@ pub fn receipt() -> Time {
     heard.map_or(now, |heard| Time::from_nanos(heard, 9).just_after())
 }
 
+/// The latest instant that anything known here may be dated at.
+pub fn latest() -> Time {
+    let (now, heard) = (now(), Time::from_nanos(HEARD.load(Ordering::Relaxed), 9));
+    if heard < now || trust::is_ahead(heard, now) { now } else { heard }
+}
+
 /// Notes when another host was told something that is known here by now.
 pub fn hear(told: Time) {
     if !trust::is_ahead(told, now()) {
@@ -36,10 +42,10 @@ pub fn hear(told: Time) {
     }
 }
 
-/// What was heard, if it is ahead of our clock by more than a start takes.
-pub fn heard_ahead() -> Option<Time> {
-    let heard = Time::from_nanos(HEARD.load(Ordering::Relaxed), 9);
-    (heard > now().plus(START_MIN)).then_some(heard)
+/// Whether what is told after a restart could be dated before that, if that was not noted.
+pub fn outlasts_a_start(told: Time) -> bool {
+    let now = now();
+    told > now.plus(START_MIN) && !trust::is_ahead(told, now)
 }
 
 /// No start takes less time than this.

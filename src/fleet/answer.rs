@@ -11,6 +11,7 @@ use super::digest::{self, Buckets};
 use super::letter::{Answer, Ask, read, write};
 use super::read::{ReadError, copies_page, own_page};
 use super::{Fleet, PAUSE, connected};
+use crate::clock;
 
 /// The header that says who asks.
 pub(super) const ASKER: &str = "Suppressd-Host";
@@ -90,8 +91,8 @@ impl Fleet {
     fn standings(&self, after: &str, buckets: Buckets) -> Result<Answer, ReadError> {
         let seen = self.applied_and_seen()?;
         let (elements, on) = digest::page(&self.reader, after, buckets)?;
-        let crc = digest::checksum(&elements);
-        Ok(Answer::Standings { elements, crc, on, seen })
+        let (crc, latest) = (digest::checksum(&elements), clock::latest().nanos());
+        Ok(Answer::Standings { elements, crc, on, seen, latest })
     }
 
     /// How much of every life is known, and applied. Of our own only what is applied counts.

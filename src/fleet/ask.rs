@@ -16,7 +16,7 @@ use super::hand_in::{Came, Parts};
 use super::letter::{Answer, Ask, read, write};
 use super::{Fleet, connected};
 use crate::clock;
-use crate::model::{Element, Known, Position};
+use crate::model::{Element, Known, Position, Time};
 use crate::telemetry;
 
 /// How often it is looked for holes.
@@ -206,7 +206,10 @@ impl Fleet {
         loop {
             let ask = Ask::Standings { after: filling.after.clone(), buckets: buckets.0 };
             let (elements, crc, on, seen) = match self.ask(client, host, &ask).await? {
-                Answer::Standings { elements, crc, on, seen } => (elements, crc, on, seen),
+                Answer::Standings { elements, crc, on, seen, latest } => {
+                    self.hear_clock(Time::from_nanos(latest, 9));
+                    (elements, crc, on, seen)
+                }
                 other => return Err(unexpected(other)),
             };
             if digest::checksum(&elements) != crc {

@@ -10,7 +10,9 @@ use super::Fleet;
 use super::letter::{Item, Letter, PARTS_MAX};
 use crate::clock;
 use crate::ingest::{Handed, Refused};
-use crate::model::{Element, Known, Payload, Peer, Position, SourceName, StreamPlace, Submission};
+use crate::model::{
+    Element, Known, Payload, Peer, Position, SourceName, StreamPlace, Submission, Time,
+};
 use crate::provider::{OWN, Reached, reached_element};
 use crate::telemetry;
 
@@ -101,8 +103,7 @@ impl Fleet {
                 match copy_of(&peer, &record, crc) {
                     Ok(copy) => {
                         let (source, told) = (copy.head().source.clone(), copy.head().received_at);
-                        clock::hear(told);
-                        self.note_heard();
+                        self.hear_clock(told);
                         pending.push(self.begin_in(peer, source, copy.into_bytes()));
                     }
                     Err(problem) => self.set_aside(&host, &problem),
@@ -116,16 +117,15 @@ impl Fleet {
         records
     }
 
-    /// Notes what was heard of clocks that are ahead of ours, so that what is told after a crash is
-    /// dated behind it.
-    fn note_heard(&self) {
-        let Some(ahead) = clock::heard_ahead() else { return };
-        let mut life = self.life();
-        if ahead > life.heard {
-            life.heard = ahead.plus(HEARD_ROOM);
-            drop(life);
+    /// Hears at what time another host was told something, or what its clock shows. Where that is
+    /// ahead of ours it is noted first, so that what is told after a crash is dated behind it.
+    pub(super) fn hear_clock(&self, told: Time) {
+        let is_noted = !clock::outlasts_a_start(told) || told <= self.life().heard;
+        if !is_noted {
+            self.life().heard = told.plus(HEARD_ROOM);
             self.note_life();
         }
+        clock::hear(told);
     }
 
     fn begin_in(&self, peer: Peer, source: SourceName, payload: Vec<u8>) -> Pending {

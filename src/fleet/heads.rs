@@ -86,7 +86,7 @@ impl Fleet {
     }
 
     async fn hear(&self, client: &Client, host: &str, head: Head) {
-        clock::hear(Time::from_nanos(head.clock, 9));
+        self.hear_clock(Time::from_nanos(head.clock, 9));
         let hello = head.hello;
         self.pass(&head);
         self.sight().hear(host, head, clock::now());

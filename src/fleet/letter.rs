@@ -146,6 +146,8 @@ pub(super) enum Answer {
         on: Option<String>,
         /// How much of every life was known.
         seen: Vec<Known>,
+        /// None of it is dated behind that, in nanoseconds since 1970.
+        latest: i64,
     },
     /// It is being done.
     Begun,

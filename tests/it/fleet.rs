@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::support::faketime;
 use crate::support::fleet::{Fleet, LEVEL, table};
 use crate::support::nats::{self, Nats};
+use crate::support::relay::Cut;
 use crate::support::{available, wait_for};
 
 #[test]
@@ -146,4 +147,24 @@ fn clocks_may_differ_by_minutes() {
         fleet.command(host, "add", &address);
         fleet.until_level();
     }
+}
+
+/// What was heard of the others' clocks is known after a crash, though nobody can be heard.
+#[test]
+fn a_crash_does_not_put_the_clock_back() {
+    if !available("a_crash_does_not_put_the_clock_back", nats::missing().or(faketime::missing())) {
+        return;
+    }
+    let nats = Nats::start(1);
+    let mut fleet = Fleet::linked(&nats, "", [120, 0, -120]);
+    let address = fleet.bounce(2);
+    fleet.until_level();
+    wait_for("the heads", LEVEL, || fleet.hosts[2].is_level_with(3).then_some(()));
+    fleet.command(2, "lift", &address);
+    fleet.links[2].cut(Cut::Both);
+    fleet.hosts[2].kill();
+    fleet.hosts[2].begin();
+    fleet.command(2, "add", &address);
+    fleet.links[2].cut(Cut::None);
+    fleet.until_level();
 }
