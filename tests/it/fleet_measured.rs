@@ -117,6 +117,12 @@ fn how_fast_the_fleet_is() {
         rows.len() == 3 && rows.iter().all(|row| row["level"] == true)
     };
     wait_for("the heads", LEVEL, || hosts.iter().all(level).then_some(()));
+    // Each has settled once the next one knows what it was told.
+    for (index, host) in hosts.iter().enumerate() {
+        let number = RATE * SECONDS + index as u32;
+        assert_eq!(Client::connect(host.http).unwrap().notify(&body(number)).unwrap().status, 200);
+        hosts[(index + 1) % 3].until_suppressed(&format!("user{number}@example.com"));
+    }
     let mut ways = at_a_rate(&hosts);
     ways.sort();
     let (p50, p99) = (ways[ways.len() / 2], ways[ways.len() * 99 / 100]);
