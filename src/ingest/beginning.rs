@@ -46,7 +46,7 @@ impl Applier {
         self.look_for_indexed(writer)?;
         let from = applied.max(start).min(end);
         let within = if from == applied { writer.applied_within() } else { 0 };
-        Ok(writer.gap(start).map_or((from, within), |gap| (gap, 0)))
+        Ok(writer.gap(start).unwrap_or((from, within)))
     }
 
     /// Whether a store that is made again would be without what was told before `start`: nothing is

@@ -153,6 +153,7 @@ impl Chores {
             (self.unkept, self.has_kept) = (Duration::ZERO, true);
             // As soon as a record ends.
             self.unindexed = INDEX_BYTES;
+            self.keep_index(writer);
         }
         self.index(writer)?;
         self.runs.work(writer)?;
@@ -197,6 +198,16 @@ impl Chores {
             self.merging = Some(thread?);
         }
         Ok(())
+    }
+
+    /// Keeps what the index has in memory, within a record.
+    fn keep_index(&mut self, writer: &Writer) {
+        if Instant::now() >= self.index_after
+            && let Err(error) = writer.keep_index()
+        {
+            telemetry::ingest::index_failed(error);
+            self.index_after = Instant::now() + INDEX_AGAIN;
+        }
     }
 
     /// Makes a run of what the index has in memory. Where that fails, it stays there.
@@ -268,6 +279,7 @@ impl Chores {
             let _ = merging.join();
         }
         self.flush_index(writer);
+        self.keep_index(writer);
         writer.sync()?;
         if all {
             writer.leave_clean_mark(&settings.store().checkpoint)?;

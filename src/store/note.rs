@@ -162,13 +162,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Where to go through the journal again for what the index lacks of what is applied.
-    pub fn gap(&mut self, start: Position) -> Option<Position> {
-        let from = self.index.covered().max(start);
+    /// Where to go through the journal again for what the index lacks of what is applied: a record,
+    /// and an element of it.
+    pub fn gap(&mut self, start: Position) -> Option<(Position, u32)> {
+        let from = self.index.kept().max((start, 0));
         // Of a record that is applied in part, it may lack that part.
-        let lacks = (from, 0) < self.at();
+        let lacks = from < self.at();
         if lacks {
-            self.reached = (from, 0);
+            self.reached = from;
         }
         lacks.then_some(from)
     }
@@ -189,6 +190,16 @@ impl Writer {
             self.index.flush(to)?;
         }
         Ok(part == 0)
+    }
+
+    /// Keeps what the index has in memory of a record that is applied in part, where the death of
+    /// this process does not reach it.
+    ///
+    /// # Errors
+    /// When the disk fails: then the next life goes through more of the record again.
+    pub fn keep_index(&self) -> io::Result<()> {
+        let (record, part) = self.reached;
+        if part > 0 { self.index.keep(record) } else { Ok(()) }
     }
 
     /// Whether the index has so much in memory that nothing more can be applied: a record of any

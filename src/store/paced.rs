@@ -42,6 +42,14 @@ impl Paced {
         Ok(())
     }
 
+    /// Leaves all of it to the system.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
     /// Syncs all of it.
     ///
     /// # Errors

@@ -25,6 +25,8 @@ const NEWER: u8 = 3;
 /// Records that take several lives to apply, a life in time of the processor, so that it is one on
 /// a busy host too, and how many lives there are at most.
 const RECORDS: usize = 6_000;
+/// The same of elements of one record.
+const ELEMENTS: usize = 20_000;
 const LIFE: Duration = Duration::from_millis(600);
 const LIVES_MAX: usize = 40;
 
@@ -132,12 +134,10 @@ fn a_record_of_which_the_process_dies_is_set_aside_and_can_be_replayed() {
     check_told(&daemon, 0);
 }
 
-#[test]
-fn kills_from_outside_set_nothing_aside_and_each_life_comes_further() {
+/// Kills one life after the other of a daemon that has this to apply, until it is through.
+fn kill_until_through(payloads: &[Vec<u8>], rows: usize) {
     let home = Home::new("");
-    let names: Vec<String> = (0..RECORDS).map(|number| format!("u{number}")).collect();
-    let payloads: Vec<Vec<u8>> = names.iter().map(|name| payload(&[name])).collect();
-    journal_of(&home.state(), &payloads);
+    journal_of(&home.state(), payloads);
     let mut lives = 0;
     let daemon = loop {
         lives += 1;
@@ -152,8 +152,25 @@ fn kills_from_outside_set_nothing_aside_and_each_life_comes_further() {
         daemon.kill();
     };
     assert!(lives > 2, "so few lives show nothing");
-    assert_eq!(daemon.rows(&["list"]).len(), RECORDS);
+    assert_eq!(daemon.rows(&["list"]).len(), rows);
     check_told(&daemon, 0);
+}
+
+fn names(number: usize) -> Vec<String> {
+    (0..number).map(|number| format!("u{number}")).collect()
+}
+
+#[test]
+fn kills_from_outside_set_nothing_aside_and_each_life_comes_further() {
+    let payloads: Vec<Vec<u8>> = names(RECORDS).iter().map(|name| payload(&[name])).collect();
+    kill_until_through(&payloads, RECORDS);
+}
+
+#[test]
+fn each_life_comes_further_within_one_record_too() {
+    let names = names(ELEMENTS);
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    kill_until_through(&[payload(&names)], ELEMENTS);
 }
 
 #[test]

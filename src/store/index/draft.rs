@@ -58,7 +58,18 @@ impl Draft {
         (from, to): (Position, Position),
         rows: u64,
     ) -> io::Result<Draft> {
-        let path = path(dir, from, to);
+        Draft::at(path(dir, from, to), (from, to), rows)
+    }
+
+    /// The same, in a file of another name.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(super) fn at(
+        path: PathBuf,
+        (from, to): (Position, Position),
+        rows: u64,
+    ) -> io::Result<Draft> {
         let draft = path.with_extension(DRAFT);
         let mut head = [0; HEAD];
         head[..8].copy_from_slice(MAGIC);
@@ -135,6 +146,23 @@ impl Draft {
     /// # Errors
     /// When the disk fails.
     pub(super) fn finish(mut self) -> io::Result<PathBuf> {
+        self.end()?;
+        self.out.sync()?;
+        fs::rename(&self.draft, &self.path)?;
+        Ok(self.path)
+    }
+
+    /// Puts it in place, for as long as the machine runs.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(super) fn leave(mut self) -> io::Result<()> {
+        self.end()?;
+        self.out.flush()?;
+        fs::rename(&self.draft, &self.path)
+    }
+
+    fn end(&mut self) -> io::Result<()> {
         self.flush()?;
         let mut hash = crc32fast::Hasher::new();
         hash.update(&self.head);
@@ -151,9 +179,6 @@ impl Draft {
         put(&(self.filter.bytes().count() as u64).to_le_bytes())?;
         let sum = hash.finalize().to_le_bytes();
         out.put(&sum)?;
-        out.put(MAGIC)?;
-        self.out.sync()?;
-        fs::rename(&self.draft, &self.path)?;
-        Ok(self.path)
+        out.put(MAGIC)
     }
 }

@@ -7,6 +7,7 @@
 
 mod draft;
 mod merge;
+mod part;
 mod row;
 mod run;
 mod verify;
@@ -23,6 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use draft::{Draft, stretch};
+use part::Part;
 use row::{Event, address_of, event, event_of, hashes, id, place, rows_of};
 use run::Run;
 
@@ -48,7 +50,7 @@ const OVERFULL: usize = 8;
 pub struct Index {
     dir: PathBuf,
     inner: RwLock<Inner>,
-    /// How far the runs went at the start. What is told before was told once.
+    /// How far it went at the start. What is told before was told once.
     told: Position,
     /// How far a run went at the start that went further than the journal.
     lost: Option<Position>,
@@ -61,6 +63,8 @@ struct Inner {
     runs: Vec<Arc<Run>>,
     /// How far they go.
     covered: Position,
+    /// How far it went at the start with what an earlier life had kept of a record.
+    kept: (Position, u32),
     /// Where the journal begins: what lies before is forgotten.
     start: Position,
     rows: BTreeMap<Row, u8>,
@@ -107,11 +111,21 @@ impl Index {
         for (.., path) in files {
             fs::remove_file(path)?;
         }
-        let (rows, names) = (BTreeMap::new(), BTreeSet::new());
+        let part = part::take(dir, covered, end)?;
+        let told = part.as_ref().map_or(covered, |part| {
+            // Of that record, too.
+            let (record, _) = part.reached;
+            Position { offset: record.offset + 1, ..record }
+        });
+        let Part { rows, names, reached: kept } =
+            part.unwrap_or_else(|| Part { reached: (covered, 0), ..Part::default() });
         let filter = Filter::new(ROWS_MAX as u64);
-        let inner = RwLock::new(Inner { runs, covered, start, rows, filter, names });
+        let (before, none) = (BTreeMap::new(), BTreeSet::new());
+        let inner = Inner { runs, covered, kept, start, rows: before, filter, names: none };
         let (dir, damaged) = (dir.to_owned(), AtomicBool::new(false));
-        Ok(Index { dir, inner, told: covered, lost, damaged })
+        let index = Index { dir, inner: RwLock::new(inner), told, lost, damaged };
+        index.add(rows, names);
+        Ok(index)
     }
 
     /// How far it went at the start, if that was further than the journal.
@@ -122,6 +136,11 @@ impl Index {
     /// How far it goes without what is in memory.
     pub fn covered(&self) -> Position {
         self.read().covered
+    }
+
+    /// How far it went at the start: to a record, and an element of it.
+    pub(super) fn kept(&self) -> (Position, u32) {
+        self.read().kept
     }
 
     /// What is known of an event at a place: by all that was told before. `None`: nothing.
@@ -251,6 +270,9 @@ impl Index {
         inner.runs.push(Arc::new(run));
         (inner.rows, inner.names) = Default::default();
         inner.filter = Filter::new(ROWS_MAX as u64);
+        drop(inner);
+        // One that stays is of before, and not taken.
+        let _ = part::remove(&self.dir);
         Ok(())
     }
 
@@ -308,6 +330,7 @@ impl Index {
     /// # Errors
     /// When the disk fails: then some are without it.
     pub fn erase(&self, people: &[Address]) -> io::Result<()> {
+        part::remove(&self.dir)?;
         let gone: Vec<Hash> = people.iter().map(|it| hash(it.key())).collect();
         let (runs, start) = {
             let inner = self.read();
@@ -340,6 +363,7 @@ impl Index {
         let mut inner = self.write();
         let gone: Vec<_> = inner.runs.extract_if(.., |run| run.to > end).collect();
         inner.covered = inner.runs.last().map_or(Position::default(), |run| run.to);
+        inner.kept = (inner.covered, 0);
         drop(inner);
         gone.iter().try_for_each(|run| self::gone(&run.path))
     }

@@ -225,3 +225,56 @@ fn whom_it_erases_is_in_no_run_and_all_others_are() {
     let is_smaller: Vec<bool> = before.iter().zip(sizes()).map(|(b, now)| now < *b).collect();
     assert_eq!(is_smaller, [true, false, true]);
 }
+
+#[test]
+fn what_is_kept_of_a_record_is_there_for_the_next_life_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = open(dir.path());
+    tell(&index, 0..500);
+    index.flush(at(500).record).unwrap();
+    assert_eq!(open(dir.path()).kept(), (at(500).record, 0), "nothing was kept");
+    let record = at(700).record;
+    let within = |element| QuarantineId { record, element };
+    tell(&index, 500..600);
+    let rows = [3, 8].map(|element| row(address(700), id(700 + element), within(element)));
+    index.add(rows.into_iter().map(|row| (row, 1)).collect(), BTreeSet::new());
+    index.keep(record).unwrap();
+
+    let next = open(dir.path());
+    assert_eq!((next.covered(), next.kept()), (at(500).record, (record, 8)));
+    assert_eq!(next.read().rows, index.read().rows);
+    assert_eq!(next.read().names, index.read().names);
+    let told = |element: u32, at| next.told(address(700), id(700 + element), within(at)).unwrap();
+    assert!(told(3, 4).is_some() && told(8, 9).is_some());
+    assert!(told(3, 3).is_none() && told(8, 4).is_none(), "what comes later is not known yet");
+    // A run has it, and what was kept is gone.
+    let file = dir.path().join("within.part");
+    let kept = fs::read(&file).unwrap();
+    index.flush(at(701).record).unwrap();
+    assert!(!file.exists());
+    fs::write(&file, &kept).unwrap();
+    assert_eq!(open(dir.path()).kept(), (at(701).record, 0), "it is of before");
+    assert!(!file.exists());
+}
+
+#[test]
+fn what_was_kept_and_is_not_whole_or_goes_too_far_is_not_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let index = open(dir.path());
+    tell(&index, 0..300);
+    index.keep(at(299).record).unwrap();
+    let file = dir.path().join("within.part");
+    let kept = fs::read(&file).unwrap();
+    let kept_of = |bytes: &[u8], end| {
+        fs::write(&file, bytes).unwrap();
+        Index::open(dir.path(), (Position::default(), end)).unwrap().kept()
+    };
+    assert_eq!(kept_of(&kept, END), (at(299).record, 0));
+    assert_eq!(kept_of(&kept, at(299).record), (Position::default(), 0), "the journal was cut");
+    for byte in (0..kept.len()).step_by(37) {
+        let mut bytes = kept.clone();
+        bytes[byte] ^= 1;
+        assert_eq!(kept_of(&bytes, END), (Position::default(), 0), "{byte}");
+        assert_eq!(kept_of(&kept[..byte], END), (Position::default(), 0), "{byte}");
+    }
+}
