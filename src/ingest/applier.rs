@@ -201,9 +201,7 @@ impl Applier {
                 return Ok(Ended::Erased);
             }
             if bytes > 0 {
-                if self.attached {
-                    std::thread::sleep(PACE.saturating_sub(begun.elapsed()));
-                }
+                self.keep_pace(begun);
                 continue;
             }
             if stopping {
@@ -417,6 +415,14 @@ impl Applier {
         // Whoever waits for it looks then: not before all can.
         if self.attached {
             self.applied.send_replace(applied);
+        }
+    }
+
+    /// Lets more come before the next batch, where nobody waits for the store.
+    #[expect(clippy::disallowed_methods, reason = "a pace: there is no condition to wait for")]
+    fn keep_pace(&self, begun: Instant) {
+        if self.attached {
+            std::thread::sleep(PACE.saturating_sub(begun.elapsed()));
         }
     }
 
