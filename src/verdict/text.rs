@@ -22,7 +22,68 @@ pub struct Reading {
     after_host: bool,
     /// The last reply code was one of a line that another one follows: `550-`.
     goes_on: bool,
+    /// What follows the word that is read begins with an enhanced code, or with a unit: `421 days`.
+    next: Next,
 }
+
+/// What follows a word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+enum Next {
+    #[default]
+    Other,
+    Code,
+    Unit,
+}
+
+impl Next {
+    fn of(behind: &str) -> Next {
+        let word = behind.split_whitespace().next().unwrap_or_default();
+        let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
+        match bare {
+            _ if Enhanced::parse(bare).is_some() => Next::Code,
+            _ if UNITS.iter().any(|unit| bare.eq_ignore_ascii_case(unit)) => Next::Unit,
+            _ => Next::Other,
+        }
+    }
+}
+
+/// What is counted or measured: a number before it is no reply code.
+const UNITS: &[&str] = &[
+    "days",
+    "hours",
+    "minutes",
+    "seconds",
+    "times",
+    "messages",
+    "recipients",
+    "users",
+    "kb",
+    "mb",
+    "bytes",
+];
+
+/// What a server's reply is quoted behind: `said: 450`, `error 451`.
+const QUOTES: &[&str] = &[
+    "said",
+    "says",
+    "reply",
+    "replied",
+    "response",
+    "responded",
+    "returned",
+    "returns",
+    "error",
+    "status",
+    "code",
+    "smtp",
+    "esmtp",
+    "got",
+    "server",
+    "with",
+    "data",
+    "to",
+    "host",
+];
 
 /// A sentence ends here.
 pub(super) const END: char = '.';
@@ -133,6 +194,7 @@ impl Reading {
         if token.starts_with('(') {
             self.mark(PAUSE);
         }
+        self.next = Next::of(behind);
         self.token(token);
         if let Some(mark) = mark_behind(token, behind) {
             self.mark(mark);
@@ -147,6 +209,9 @@ impl Reading {
         }
         // `550-5.1.1`, and the codes of a reply that another one quotes: `550-'5.1.1`.
         if let Some((reply, rest)) = leading_reply(bare) {
+            if !self.quotes(token, reply, rest) {
+                return;
+            }
             if self.after_host && !(self.goes_on && self.replies.last() == Some(&reply)) {
                 self.mark(CUT);
             }
@@ -163,7 +228,9 @@ impl Reading {
             return;
         }
         // `denied...7d39d5299584f4be`: a word, and what comes behind it.
-        if let Some((word, rest)) = bare.split_once("..") {
+        // But `a..b@x.example` is a mailbox.
+        let parts = bare.split_once("..").filter(|(_, rest)| !rest.contains('@'));
+        if let Some((word, rest)) = parts {
             self.token(word);
             self.mark(END);
             self.token(rest);
@@ -189,6 +256,33 @@ impl Reading {
             return;
         }
         self.push(bare);
+    }
+
+    /// Whether a number that may be a passing reply code is one that a server gave, and not a host's
+    /// or a policy's: `on node 450`, `[418]`. It would make all before it passing.
+    fn quotes(&self, token: &str, reply: u16, rest: &str) -> bool {
+        if reply >= 500 || self.after_host || self.next == Next::Code || self.is_blank() {
+            return true;
+        }
+        let rest = rest.trim_start_matches(|c: char| !c.is_alphanumeric());
+        let coded = rest.split([' ', ':', ',']).next().and_then(Enhanced::parse).is_some();
+        if coded || self.replies.last() == Some(&reply) {
+            return true;
+        }
+        if token.starts_with('#') || token.ends_with([')', ']']) || self.next == Next::Unit {
+            return false;
+        }
+        let mut words = self.words.split(' ').rev().filter(|word| !word.is_empty());
+        match words.next() {
+            Some(mark) if is_mark(mark) => true,
+            Some(word) => QUOTES.contains(&word),
+            None => true,
+        }
+    }
+
+    /// Whether nothing was read yet.
+    fn is_blank(&self) -> bool {
+        self.words.trim().is_empty() && self.replies.is_empty() && self.codes.is_empty()
     }
 
     fn push(&mut self, token: &str) {
@@ -360,7 +454,10 @@ fn echoed(text: &str) -> Option<usize> {
 fn leading_reply(token: &str) -> Option<(u16, &str)> {
     let (digits, rest) = token.split_at_checked(3)?;
     let reply: u16 = digits.parse().ok()?;
-    let ends = rest.chars().next().is_none_or(|c| !c.is_alphanumeric() && c != '.');
+    // A mailbox may begin with three digits: `421@qq.com`, `421-4.7.0@x.example`.
+    let is_mailbox = rest.starts_with('@') || rest.contains('@') && !rest.contains([' ', ':']);
+    let ends = rest.chars().next().is_none_or(|c| !c.is_alphanumeric() && c != '.' && c != '_');
+    let ends = ends && !is_mailbox;
     ((400..600).contains(&reply) && ends && digits.is_ascii()).then_some((reply, rest))
 }
 
