@@ -4,8 +4,9 @@
 //! An end covers what is dated before it, however late that is told. But what was recorded after
 //! it, and received at a time that it is dated after, shows that a clock was wrong: ahead when the
 //! end was made, or behind now. Such a fact *stands despite* the end, and is covered only by one
-//! that is recorded behind it. Only earlier places in the journal count, so merging a record again
-//! over what later ones have made changes nothing.
+//! that is recorded behind it; so does one that is dated by the whole second that the end lies in.
+//! Only earlier places in the journal count, so merging a record again over what later ones have
+//! made changes nothing.
 
 use std::ops::Range;
 
@@ -119,9 +120,10 @@ impl Cuts {
     pub(super) fn contradict(&self, at: Time, telling: &Telling) -> bool {
         let Telling { record, received, is_new } = *telling;
         let contradicts = |cut: &Cut| {
+            let was_ahead = cut.known().nanos() > received.nanos();
             cut.record < record
-                && cut.known().nanos() > received.nanos()
                 && at.nanos() <= cut.through.nanos()
+                && (was_ahead || is_in_the_second_of(cut.through, at))
         };
         is_new && self.0.iter().any(contradicts)
     }
@@ -154,5 +156,35 @@ impl Cuts {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+/// Whether a date of whole seconds lies in the second of an end, which knows more of it: then the
+/// order of the journal says which came first.
+fn is_in_the_second_of(end: Time, at: Time) -> bool {
+    at.nanos() < end.nanos() && at.nanos() == end.floor_second().nanos()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn within_a_second_the_journal_says_which_came_first() {
+        let at = |millis| Time::from_seconds(0).plus(Duration::from_millis(millis));
+        let mut cuts = Cuts::default();
+        let lift = Telling { record: 5, received: at(10_960), is_new: true };
+        assert!(cuts.add(at(10_960), false, false, &lift));
+        for (date, record, is_new, stands) in [
+            (10_000, 6, true, true),
+            (10_000, 4, true, false),
+            (10_000, 6, false, false),
+            (10_500, 6, true, false),
+            (9_000, 6, true, false),
+        ] {
+            let telling = Telling { record, received: at(11_200), is_new };
+            assert_eq!(cuts.contradict(at(date), &telling), stands, "{date} in record {record}");
+        }
     }
 }
