@@ -15,7 +15,7 @@ use crate::current::Current;
 use crate::http;
 use crate::listen::{Entry, Listen, Listener, Passed};
 use crate::lookup::{self, Judge};
-use crate::stop::Part;
+use crate::stop::{Part, stopped};
 use crate::telemetry;
 
 /// The listeners that a configuration asks for.
@@ -180,9 +180,14 @@ impl Answered {
         tell(protocol, &listener, &Listener::default());
         let name = Answered::name(&listen);
         let (exchange, door) = Door::new(listener);
+        let opened = judge.opened();
         let judge = Arc::new(Current::new(judge));
         let asked = Arc::clone(&judge);
-        group.add([Part::start(name.clone(), |stop| async move {
+        group.add([Part::start(name.clone(), |mut stop| async move {
+            tokio::select! {
+                () = stopped(&mut stop) => {}
+                () = opened => {}
+            }
             if lookup::listener::serve(door, asked, stop, DRAIN).await > 0 {
                 telemetry::health::straggler(&name);
             }

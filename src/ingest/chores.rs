@@ -34,8 +34,10 @@ const KEEP_SOON: Duration = Duration::from_millis(250);
 const INDEX_AGAIN: Duration = Duration::from_secs(10);
 /// How much a checkpoint that is being written gives way to all others, the applier among them.
 const NICENESS: i32 = 10;
-/// So many bytes of a checkpoint are written whenever one is due.
+/// A checkpoint of more bytes is put off until as many are applied, or so many times those after
+/// which one is due.
 const SMALL: u64 = 1 << 20;
+const PUT_OFF: u64 = 4;
 /// How often retention is looked at.
 const TRIM_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -235,14 +237,15 @@ impl Chores {
             None => {}
         }
         let late = self.checkpointed.elapsed() >= settings.checkpoint_every && self.bytes > 0;
-        let much = self.bytes >= settings.checkpoint_bytes;
         // Counts are exact only between two records.
         if self.writing.is_some() || writer.applied_within() > 0 {
             return Ok(());
         }
+        let much = self.bytes >= settings.checkpoint_bytes;
         // It has all standings, however few have changed: it is no more than what the journal has.
-        let many = self.bytes.max(SMALL);
-        let due = late || self.wanted || much && many >= self.checkpoints.newest_bytes()?;
+        let most = self.bytes >= PUT_OFF * settings.checkpoint_bytes;
+        let much = much && (most || self.bytes.max(SMALL) >= self.checkpoints.newest_bytes()?);
+        let due = late || self.wanted || much;
         if !due {
             return Ok(());
         }

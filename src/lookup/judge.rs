@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -14,6 +15,9 @@ use crate::model::{Address, Reason, Scope};
 use crate::rules::Rules;
 use crate::store::{Reader, StoreError};
 use crate::{clock, telemetry};
+
+/// Longest wait for the store at a start: what is asked meanwhile waits with it.
+const OPENED_MAX: Duration = Duration::from_secs(3);
 
 /// Answers the queries of one listener.
 pub struct Judge {
@@ -98,6 +102,16 @@ impl Judge {
         let Judge { listen, reader, counts, .. } = self;
         let (listen, reader, counts) = (listen.clone(), reader.clone(), Arc::clone(counts));
         Judge { settings, listen, reader, rules, counts }
+    }
+
+    /// Waits until the store is current, though not for long: who was suppressed before a start is
+    /// so from the first answer on.
+    pub fn opened(&self) -> impl Future<Output = ()> + use<> {
+        let reader = self.reader.clone();
+        async move {
+            // An MTA that waits much longer takes that for a failure.
+            let _ = tokio::time::timeout(OPENED_MAX, reader.opened()).await;
+        }
     }
 
     /// The answer to one query.

@@ -1,7 +1,9 @@
 //! Looking into the store.
 
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+
+use tokio::sync::Notify;
 
 use super::base::{Base, Scan};
 use super::codec::{Counts, EventRef, Meta, decode, encode};
@@ -21,6 +23,8 @@ use crate::rules::Rules;
 #[derive(Clone)]
 pub struct Reader {
     state: Arc<RwLock<State>>,
+    /// The state is another one.
+    changed: Arc<Notify>,
     pub(super) journal: journal::Reader,
     reading: Arc<Current<Reading>>,
     forgotten: Arc<Forgotten>,
@@ -34,7 +38,8 @@ enum State {
     /// knows who else is.
     Behind(Arc<View>),
     Open(Arc<View>),
-    Failed(StoreError),
+    /// Who was suppressed before is so, if that is still known.
+    Failed(StoreError, Option<Arc<View>>),
 }
 
 /// A key and its value, as they are stored.
@@ -73,7 +78,8 @@ impl Reader {
     pub fn new(journal: journal::Reader, reading: Arc<Current<Reading>>) -> Reader {
         let state = Arc::new(RwLock::new(State::Opening));
         let forgotten = Arc::new(Forgotten::nobody());
-        Reader { state, journal, reading, forgotten, turn: Arc::default() }
+        let (changed, turn) = (Arc::default(), Arc::default());
+        Reader { state, changed, journal, reading, forgotten, turn }
     }
 
     /// One that knows who was forgotten.
@@ -102,18 +108,39 @@ impl Reader {
     /// Lets those who ask about an address be told what suppresses it already, while the store is
     /// not current: of others nobody knows yet.
     pub fn attach_behind(&self, view: &Arc<View>) {
-        self.set(State::Behind(Arc::clone(view)));
+        // One that is made again knows fewer for a time than the one that failed.
+        self.go_to(|state| match state {
+            State::Failed(_, Some(before)) => State::Behind(before),
+            _ => State::Behind(Arc::clone(view)),
+        });
     }
 
     /// Lets all readers look into the store. It must be current: an export of half of it would
     /// release the other half.
     pub fn attach(&self, view: &Arc<View>) {
-        self.set(State::Open(Arc::clone(view)));
+        self.go_to(|_| State::Open(Arc::clone(view)));
     }
 
-    /// Tells all readers that there is no store.
+    /// Tells all readers that there is no store. Those who ask about an address are told what
+    /// suppressed it before.
     pub fn fail(&self, error: StoreError) {
-        self.set(State::Failed(error));
+        self.go_to(|state| match state {
+            State::Open(view) | State::Behind(view) | State::Failed(_, Some(view)) => {
+                State::Failed(error, Some(view))
+            }
+            State::Opening | State::Failed(_, None) => State::Failed(error, None),
+        });
+    }
+
+    /// Waits until the store is current, or cannot be opened.
+    pub async fn opened(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if !matches!(*self.state(), State::Opening | State::Behind(_)) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Reads so many bytes of the store behind a key, for whether they can be read. Says where it
@@ -133,8 +160,15 @@ impl Reader {
         Ok(None)
     }
 
-    fn set(&self, state: State) {
-        *self.state.write().unwrap_or_else(PoisonError::into_inner) = state;
+    fn go_to(&self, next: impl FnOnce(State) -> State) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        *state = next(std::mem::replace(&mut *state, State::Opening));
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn tree(&self) -> Result<sled::Tree, StoreError> {
@@ -142,10 +176,10 @@ impl Reader {
     }
 
     pub(super) fn view(&self) -> Result<Arc<View>, StoreError> {
-        match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
+        match &*self.state() {
             State::Opening | State::Behind(_) => Err(StoreError::NotReady),
             State::Open(view) => Ok(Arc::clone(view)),
-            State::Failed(error) => Err(error.clone()),
+            State::Failed(error, _) => Err(error.clone()),
         }
     }
 
@@ -302,7 +336,7 @@ impl Reader {
         judge: impl Fn(&Standing, &Scope) -> Option<T>,
         reason: impl Fn(&T) -> Reason,
     ) -> Result<Option<T>, StoreError> {
-        let (view, is_current) = self.answering()?;
+        let (view, lacking) = self.answering()?;
         let mut found: Option<T> = None;
         for scope in scopes {
             // A standing that says no more than a delivery suppresses nobody: it is not looked at.
@@ -313,18 +347,24 @@ impl Reader {
                 found = Some(live);
             }
         }
-        if found.is_none() && !is_current {
-            return Err(StoreError::NotReady);
+        match lacking {
+            Some(error) if found.is_none() => Err(error),
+            _ => Ok(found),
         }
-        Ok(found)
     }
 
-    /// What answers questions about an address, and whether it is current.
-    fn answering(&self) -> Result<(Arc<View>, bool), StoreError> {
-        if let State::Behind(view) = &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
-            return Ok((Arc::clone(view), false));
+    /// What answers questions about an address, and why nobody knows of those that it does not
+    /// have, if nobody does.
+    fn answering(&self) -> Result<(Arc<View>, Option<StoreError>), StoreError> {
+        match &*self.state() {
+            State::Opening | State::Failed(_, None) => {}
+            State::Open(view) => return Ok((Arc::clone(view), None)),
+            State::Behind(view) => return Ok((Arc::clone(view), Some(StoreError::NotReady))),
+            State::Failed(error, Some(view)) => {
+                return Ok((Arc::clone(view), Some(error.clone())));
+            }
         }
-        self.view().map(|view| (view, true))
+        self.view().map(|view| (view, None))
     }
 
     /// Every standing that can suppress, ordered by the address's key, then the scope.

@@ -19,6 +19,7 @@ mod codes;
 mod fill;
 pub mod own;
 mod providers;
+mod quoted;
 mod recent;
 mod rows;
 mod rulebook;

@@ -343,7 +343,8 @@ proptest! {
     #[test]
     fn no_address_and_no_host_changes_a_verdict(
         frame in proptest::sample::select(FRAMES),
-        local in "[a-zA-Z0-9][a-zA-Z0-9.+_-]{0,20}[a-zA-Z0-9]|4[0-9]{2}([-_.][a-z0-9.]{0,6}[a-z0-9])?",
+        local in "[a-zA-Z0-9][a-zA-Z0-9.+_-]{0,20}[a-zA-Z0-9]\
+                  |4[0-9]{2}([-_.][a-z0-9.]{0,6}[a-z0-9])?",
         host in "([a-z][a-z0-9-]{0,10}[a-z0-9]\\.){1,3}(com|net|org|de|example|museum)",
     ) {
         let put = |local: &str, host: &str| {

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use super::codes::Enhanced;
 use super::fill::{long_form, says_nothing};
+use super::quoted::{Next, QUOTES, leading_reply};
 
 /// What is left of a text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -25,65 +26,6 @@ pub struct Reading {
     /// What follows the word that is read begins with an enhanced code, or with a unit: `421 days`.
     next: Next,
 }
-
-/// What follows a word.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-enum Next {
-    #[default]
-    Other,
-    Code,
-    Unit,
-}
-
-impl Next {
-    fn of(behind: &str) -> Next {
-        let word = behind.split_whitespace().next().unwrap_or_default();
-        let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
-        match bare {
-            _ if Enhanced::parse(bare).is_some() => Next::Code,
-            _ if UNITS.iter().any(|unit| bare.eq_ignore_ascii_case(unit)) => Next::Unit,
-            _ => Next::Other,
-        }
-    }
-}
-
-/// What is counted or measured: a number before it is no reply code.
-const UNITS: &[&str] = &[
-    "days",
-    "hours",
-    "minutes",
-    "seconds",
-    "times",
-    "messages",
-    "recipients",
-    "users",
-    "kb",
-    "mb",
-    "bytes",
-];
-
-/// What a server's reply is quoted behind: `said: 450`, `error 451`.
-const QUOTES: &[&str] = &[
-    "said",
-    "says",
-    "reply",
-    "replied",
-    "response",
-    "responded",
-    "returned",
-    "returns",
-    "error",
-    "status",
-    "code",
-    "smtp",
-    "esmtp",
-    "got",
-    "server",
-    "with",
-    "data",
-    "to",
-    "host",
-];
 
 /// A sentence ends here.
 pub(super) const END: char = '.';
@@ -258,8 +200,8 @@ impl Reading {
         self.push(bare);
     }
 
-    /// Whether a number that may be a passing reply code is one that a server gave, and not a host's
-    /// or a policy's: `on node 450`, `[418]`. It would make all before it passing.
+    /// Whether a number that may be a passing reply code is one that a server gave, and not that of
+    /// a host or a policy: `on node 450`, `[418]`. It would make all before it passing.
     fn quotes(&self, token: &str, reply: u16, rest: &str) -> bool {
         if reply >= 500 || self.after_host || self.next == Next::Code || self.is_blank() {
             return true;
@@ -448,17 +390,6 @@ fn echoed(text: &str) -> Option<usize> {
         return Some(end + rest.find(char::is_whitespace).unwrap_or(rest.len()));
     }
     (whole && inside.len() <= 330).then_some(end)
-}
-
-/// A reply code in front of something else.
-fn leading_reply(token: &str) -> Option<(u16, &str)> {
-    let (digits, rest) = token.split_at_checked(3)?;
-    let reply: u16 = digits.parse().ok()?;
-    // A mailbox may begin with three digits: `421@qq.com`, `421-4.7.0@x.example`.
-    let is_mailbox = rest.starts_with('@') || rest.contains('@') && !rest.contains([' ', ':']);
-    let ends = rest.chars().next().is_none_or(|c| !c.is_alphanumeric() && c != '.' && c != '_');
-    let ends = ends && !is_mailbox;
-    ((400..600).contains(&reply) && ends && digits.is_ascii()).then_some((reply, rest))
 }
 
 /// The word in Google's links that names the cause; all else of a link says nothing.

@@ -244,6 +244,25 @@ fn a_table_is_answered_in_its_style() {
 }
 
 #[test]
+fn who_was_suppressed_before_a_start_is_so_from_its_first_answer_on() {
+    let home = Home::new("");
+    let path = home.dir.join("lookup.sock");
+    let lookup =
+        format!("[[lookup]]\nprotocol = \"socketmap\"\nlisten = \"unix:{}\"\n", path.display());
+    home.configure(&(source() + &lookup));
+    let daemon = home.start().ready();
+    assert!(daemon.cli(&["add", "user@example.com"]).status.success());
+    daemon.kill();
+    for _ in 0..3 {
+        // It listens, and no more is known of it.
+        let daemon = home.start();
+        let answer = Asker::unix("socketmap", &path).ask("user@example.com");
+        assert_eq!(answer, "OK 550 5.7.1 suppressed: manual");
+        daemon.kill();
+    }
+}
+
+#[test]
 fn an_extension_is_left_out_where_it_is_wanted() {
     let host = Host::start("recipient_delimiter = \"+-\"");
     host.report(&["user@example.com", "only+tag@example.com", "\"john smith\"@example.com"]);

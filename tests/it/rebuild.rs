@@ -9,18 +9,18 @@ use std::time::{Duration, SystemTime};
 use suppressd::ingest::{self, Running, Settings};
 use suppressd::journal;
 use suppressd::model::{
-    Cursor, Cuts, Element, Event, EventKind, Lifts, Origin, Position, QuarantineId, Scope,
-    SourceName, Standing, Submission, Time,
+    Address, Cursor, Cuts, Element, Event, EventKind, Filter, Lifts, Origin, Position,
+    QuarantineId, Scope, SourceName, Standing, Submission, Time,
 };
 use suppressd::provider::{Instruction, OPERATOR, instruction_element};
 use suppressd::rules::Rules;
 use suppressd::store::{self, Batch, Checkpoints, Opened, Pair, Paths, Reader, StoreError, Writer};
 use tokio::runtime::{Handle, Runtime};
 
-use super::facts;
 use super::support::client::event;
 use super::support::daemon::{Home, PATIENCE};
 use super::support::wait_for;
+use super::{facts, retention};
 
 const KINDS: [&str; 7] = [
     "hard_bounce",
@@ -531,4 +531,26 @@ fn a_journal_that_was_lost_is_noted_and_what_follows_is_kept() {
     let found = runtime.block_on(everything(state.path()));
     let late = |pairs: &[Pair]| pairs.iter().any(|(key, _)| key.starts_with(b"slate@x.test"));
     assert!(late(&last.1) && late(&found), "{:?}", last.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_suppressed_is_so_while_the_store_fails() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = retention::start(folder.path());
+    tokio::time::timeout(PATIENCE, running.ingest.ready()).await.unwrap();
+    retention::submit(&running, &[&event("hard_bounce", "known@x.test", "m1", 1)]).await;
+    let verdict = |address: &str| {
+        let (rules, address) = (Rules::default(), Address::parse(address).unwrap());
+        let (scopes, filter, now) = ([Scope::Global], Filter::default(), suppressd::clock::now());
+        let found = running.reader.verdict(&rules, &address, &scopes, &filter, now)?;
+        Ok::<_, StoreError>(found.is_some())
+    };
+    assert_eq!((verdict("known@x.test"), verdict("other@x.test")), (Ok(true), Ok(false)));
+    let full = StoreError::Full("no room".to_owned());
+    for _ in 0..2 {
+        running.reader.fail(full.clone());
+        let expected = (Ok(true), Err(full.clone()));
+        assert_eq!((verdict("known@x.test"), verdict("other@x.test")), expected);
+    }
+    running.stop(PATIENCE).await;
 }
