@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Admin, Failure, Replies, Reply, blocking, row, unheard};
 use crate::ingest::RECORD_BYTES;
 use crate::model::{Element, QuarantineId, Submission};
-use crate::store::{Quarantined, StoreError};
+use crate::store::{LastRecords, Quarantined, StoreError};
 
 /// Most ids released by one submission.
 const RELEASED_AT_ONCE: usize = 1_000;
@@ -43,11 +43,13 @@ impl Admin {
         ids: Vec<String>,
         to: &Replies,
     ) -> Result<(), Failure> {
+        // Those of one body follow each other: it is read once.
+        let mut last = LastRecords::default();
         for id in self.chosen(&ids)? {
             let problem = if id.element == QuarantineId::WHOLE {
                 self.replay_record(id).await?
             } else {
-                self.replay_element(id).await?
+                self.replay_element(id, &mut last).await?
             };
             row(to, outcome(id, problem)).await?;
         }
@@ -55,8 +57,13 @@ impl Admin {
     }
 
     /// Tells an element again; says why not.
-    async fn replay_element(&self, id: QuarantineId) -> Result<Option<String>, Failure> {
-        let Some((head, element)) = self.held(id)?.told else { return Ok(Some(LOST.to_owned())) };
+    async fn replay_element(
+        &self,
+        id: QuarantineId,
+        last: &mut LastRecords,
+    ) -> Result<Option<String>, Failure> {
+        let held = self.reader.quarantined_in(id, last)?.ok_or_else(|| missing(id))?;
+        let Some((head, element)) = held.told else { return Ok(Some(LOST.to_owned())) };
         // What still cannot be read stays where it is.
         if let Err(unreadable) = self.reader.read(&head, &element) {
             return Ok(Some(unreadable.to_string()));
@@ -127,9 +134,12 @@ impl Admin {
     }
 
     fn held(&self, id: QuarantineId) -> Result<Quarantined, Failure> {
-        let missing = || Failure::failed(format!("there is nothing in quarantine with id {id}"));
-        self.reader.quarantined_element(id)?.ok_or_else(missing)
+        self.reader.quarantined_element(id)?.ok_or_else(|| missing(id))
     }
+}
+
+fn missing(id: QuarantineId) -> Failure {
+    Failure::failed(format!("there is nothing in quarantine with id {id}"))
 }
 
 fn parse(id: &str) -> Result<QuarantineId, Failure> {

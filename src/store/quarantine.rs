@@ -190,7 +190,7 @@ impl Reader {
     pub fn visit_quarantined(&self, each: EachQuarantined<'_>) -> Result<(), StoreError> {
         let mut last = LastRecords::default();
         for id in self.quarantined()? {
-            if let Some(held) = self.look_at(id, &mut last)? {
+            if let Some(held) = self.quarantined_in(id, &mut last)? {
                 each(held)?;
             }
         }
@@ -202,10 +202,14 @@ impl Reader {
     /// # Errors
     /// When the store or the disk cannot answer.
     pub fn quarantined_element(&self, id: QuarantineId) -> Result<Option<Quarantined>, StoreError> {
-        self.look_at(id, &mut LastRecords::default())
+        self.quarantined_in(id, &mut LastRecords::default())
     }
 
-    fn look_at(
+    /// The same, for whoever looks at one after the other.
+    ///
+    /// # Errors
+    /// When the store or the disk cannot answer.
+    pub fn quarantined_in(
         &self,
         id: QuarantineId,
         last: &mut LastRecords,

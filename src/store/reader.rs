@@ -36,10 +36,11 @@ enum State {
     Opening,
     /// It has still to take what the journal holds: who is suppressed in it is so, but nobody
     /// knows who else is.
-    Behind(Arc<View>),
+    Behind(Arc<Base>),
     Open(Arc<View>),
-    /// Who was suppressed before is so, if that is still known.
-    Failed(StoreError, Option<Arc<View>>),
+    /// Who was suppressed before is so, if that is still known. Of sled nothing is held: it could
+    /// not be opened again.
+    Failed(StoreError, Option<Arc<Base>>),
 }
 
 /// A key and its value, as they are stored.
@@ -111,7 +112,7 @@ impl Reader {
         // One that is made again knows fewer for a time than the one that failed.
         self.go_to(|state| match state {
             State::Failed(_, Some(before)) => State::Behind(before),
-            _ => State::Behind(Arc::clone(view)),
+            _ => State::Behind(Arc::clone(&view.base)),
         });
     }
 
@@ -125,10 +126,10 @@ impl Reader {
     /// suppressed it before.
     pub fn fail(&self, error: StoreError) {
         self.go_to(|state| match state {
-            State::Open(view) | State::Behind(view) | State::Failed(_, Some(view)) => {
-                State::Failed(error, Some(view))
-            }
-            State::Opening | State::Failed(_, None) => State::Failed(error, None),
+            State::Open(view) => State::Failed(error, Some(Arc::clone(&view.base))),
+            State::Behind(base) => State::Failed(error, Some(base)),
+            State::Failed(_, base) => State::Failed(error, base),
+            State::Opening => State::Failed(error, None),
         });
     }
 
@@ -336,12 +337,12 @@ impl Reader {
         judge: impl Fn(&Standing, &Scope) -> Option<T>,
         reason: impl Fn(&T) -> Reason,
     ) -> Result<Option<T>, StoreError> {
-        let (view, lacking) = self.answering()?;
+        let (base, lacking) = self.answering()?;
         let mut found: Option<T> = None;
         for scope in scopes {
             // A standing that says no more than a delivery suppresses nobody: it is not looked at.
             let key = keys::standing(STANDING, address.key(), scope);
-            let Some(value) = view.base.get(&key)? else { continue };
+            let Some(value) = base.get(&key)? else { continue };
             let heavier = |live: &T| found.as_ref().is_none_or(|f| reason(live) < reason(f));
             if let Some(live) = judge(&decode(&value)?, scope).filter(heavier) {
                 found = Some(live);
@@ -355,16 +356,16 @@ impl Reader {
 
     /// What answers questions about an address, and why nobody knows of those that it does not
     /// have, if nobody does.
-    fn answering(&self) -> Result<(Arc<View>, Option<StoreError>), StoreError> {
+    fn answering(&self) -> Result<(Arc<Base>, Option<StoreError>), StoreError> {
         match &*self.state() {
-            State::Opening | State::Failed(_, None) => {}
-            State::Open(view) => return Ok((Arc::clone(view), None)),
-            State::Behind(view) => return Ok((Arc::clone(view), Some(StoreError::NotReady))),
-            State::Failed(error, Some(view)) => {
-                return Ok((Arc::clone(view), Some(error.clone())));
+            State::Opening => Err(StoreError::NotReady),
+            State::Open(view) => Ok((Arc::clone(&view.base), None)),
+            State::Behind(base) => Ok((Arc::clone(base), Some(StoreError::NotReady))),
+            State::Failed(error, base) => {
+                let base = base.as_ref().ok_or_else(|| error.clone())?;
+                Ok((Arc::clone(base), Some(error.clone())))
             }
         }
-        self.view().map(|view| (view, None))
     }
 
     /// Every standing that can suppress, ordered by the address's key, then the scope.

@@ -217,7 +217,7 @@ fn what_was_taken_as_the_disk_fills_is_applied() {
     check_refused(&refused);
     assert!(taken > 5_000, "{taken}");
     let rows = || (home.export().lines().count() >= taken).then_some(());
-    wait_for("all of it, without any more room", PATIENCE, rows);
+    wait_for("all of it, without any more room", 3 * PATIENCE, rows);
     assert!(!daemon.log().contains("store: failed"), "{}", daemon.log());
     daemon.stop();
 }
