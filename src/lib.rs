@@ -6,6 +6,7 @@ pub mod model;
 
 pub mod clock;
 pub mod current;
+pub mod niceness;
 pub mod secret;
 pub mod telemetry;
 pub mod units;

@@ -97,26 +97,32 @@ impl Tellers {
 
     /// Notes that this host has told all before there.
     pub fn has_told(&self, name: &SourceName, before: Position) {
-        let mut told = self.told();
-        let told = told.entry(name.clone()).or_default();
-        told.here = told.here.max(before);
+        self.raise(name, before, |told| &mut told.here);
     }
 
     /// All before there was told by this host.
     pub fn told_here(&self, name: &SourceName) -> Position {
-        self.told().get(name).map_or_else(Position::default, |told| told.here)
+        self.told_of(name).here
     }
 
     /// Notes that another host has told all before there.
     pub fn others_have_told(&self, name: &SourceName, before: Position) {
-        let mut told = self.told();
-        let told = told.entry(name.clone()).or_default();
-        told.elsewhere = told.elsewhere.max(before);
+        self.raise(name, before, |told| &mut told.elsewhere);
     }
 
     /// All before there was told by another host.
     pub fn told_elsewhere(&self, name: &SourceName) -> Position {
-        self.told().get(name).map_or_else(Position::default, |told| told.elsewhere)
+        self.told_of(name).elsewhere
+    }
+
+    fn raise(&self, name: &SourceName, to: Position, which: impl Fn(&mut Told) -> &mut Position) {
+        let mut told = self.told();
+        let place = which(told.entry(name.clone()).or_default());
+        *place = to.max(*place);
+    }
+
+    fn told_of(&self, name: &SourceName) -> Told {
+        self.told().get(name).copied().unwrap_or_default()
     }
 
     fn told(&self) -> MutexGuard<'_, HashMap<SourceName, Told>> {

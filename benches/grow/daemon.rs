@@ -32,16 +32,20 @@ pub(crate) struct Resident {
     pub(crate) most: f64,
 }
 
+/// The tables of an LMDB export and a socketmap.
+pub(crate) fn readers(directory: &Path) -> String {
+    format!(
+        "[[export]]\nname = \"postfix\"\nformat = \"postfix-access\"\ntable = \"lmdb\"\n\
+         path = \"{0}/access.lmdb\"\n\
+         [[lookup]]\nprotocol = \"socketmap\"\nlisten = \"unix:{0}/lookup.sock\"\n",
+        directory.display()
+    )
+}
+
 impl Daemon {
     /// Starts one on a new directory.
     pub(crate) async fn start(directory: &Path) -> Result<Daemon> {
-        let beside = format!(
-            "[[export]]\nname = \"postfix\"\nformat = \"postfix-access\"\ntable = \"lmdb\"\n\
-             path = \"{0}/access.lmdb\"\n\
-             [[lookup]]\nprotocol = \"socketmap\"\nlisten = \"unix:{0}/lookup.sock\"\n",
-            directory.display()
-        );
-        Daemon::of(configure(directory, &beside)?, directory).await
+        Daemon::of(configure(directory, &readers(directory))?, directory).await
     }
 
     /// The same by a configuration that is written already.

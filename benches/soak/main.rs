@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use daemon::Daemon;
+use daemon::{Daemon, readers};
 use load::Load;
 use measure::{disk_bytes, median, percentile, setting};
 use plot::{PANELS, Sample};
@@ -74,12 +74,9 @@ fn configured(directory: &Path, feed: SocketAddr) -> Result<PathBuf> {
     let beside = format!(
         "[[source]]\nname = \"feed\"\nprovider = \"generic\"\n\
          poll = {{ url = \"http://{feed}/events\", every = \"10s\" }}\n\
-         [[export]]\nname = \"postfix\"\nformat = \"postfix-access\"\ntable = \"lmdb\"\n\
-         path = \"{0}/access.lmdb\"\n\
-         [[lookup]]\nprotocol = \"socketmap\"\nlisten = \"unix:{0}/lookup.sock\"\n\
          [rules]\nhard_bounce = {{ for = \"2m\" }}\n\
-         soft_bounce = {{ count = 2, within = \"3m\", for = \"1m\" }}\n",
-        directory.display()
+         soft_bounce = {{ count = 2, within = \"3m\", for = \"1m\" }}\n{}",
+        readers(directory)
     );
     let config = configure(directory, &beside)?;
     let text = fs::read_to_string(&config)?;

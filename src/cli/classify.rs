@@ -133,9 +133,7 @@ impl Arguments {
         if book.providers().any(|known| known == provider) {
             return Ok(());
         }
-        let known: Vec<&str> = book.providers().collect();
-        let why = format!("no provider {provider:?}; there are: {}", known.join(", "));
-        Err(Failure::Usage(why))
+        Err(Failure::Usage(format!("no provider {provider:?}{}", there_are(book.providers()))))
     }
 
     /// A line of standard input: a text, or two codes before it. Judged whatever is wrong with it,

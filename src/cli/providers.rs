@@ -12,6 +12,7 @@ use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::row;
 use super::table::{Column, Table};
+use crate::admin::there_are;
 use crate::model::EventKind;
 use crate::provider::{self, Feed, GUIDES, Guide, Provider, Rows};
 
@@ -41,8 +42,8 @@ impl Arguments {
         let out = &mut context.out;
         if let Some(name) = &self.name {
             let page = Guide::named(name).ok_or_else(|| {
-                let known: Vec<&str> = GUIDES.iter().map(|page| page.name).collect();
-                Failure::Usage(format!("no provider {name:?}; there are: {}", known.join(", ")))
+                let names = there_are(GUIDES.iter().map(|page| page.name));
+                Failure::Usage(format!("no provider {name:?}{names}"))
             })?;
             let mut answer = described(page)?;
             if self.json {

@@ -12,6 +12,7 @@ use super::rows::Edits;
 use super::{Entry, Row, Rows, Settings, Table};
 use crate::forgotten::Forgotten;
 use crate::model::{Filter, Gist, Reason, Scope, Standing, Time, Until};
+use crate::niceness::give_way;
 use crate::rules::{Rules, Verdict};
 use crate::store::{StoreError, Visit};
 
@@ -160,12 +161,12 @@ impl Scan<'_> {
             let (send_judged, judged) = sync_channel(WAITING);
             let (send_rows, made) = sync_channel(WAITING);
             let judge = move || {
-                give_way();
+                give_way(NICENESS);
                 self.judge(standings, &send_judged)
             };
             let judge = Builder::new().name("judge".to_owned()).spawn_scoped(scope, judge);
             let make = move || {
-                give_way();
+                give_way(NICENESS);
                 self.make(judged, &send_rows)
             };
             let maker = Builder::new().name("rows".to_owned()).spawn_scoped(scope, make);
@@ -367,11 +368,6 @@ fn is_lifted(gist: &Gist<'_>) -> bool {
     let Gist::Whole(standing) = gist else { return false };
     let soft = !standing.soft().is_empty() || !standing.blocked().is_empty();
     standing.lifts().next().is_some() || soft && standing.delivered().is_some()
-}
-
-/// Where it is not allowed, this thread takes turns as an equal.
-fn give_way() {
-    let _ = rustix::process::nice(NICENESS);
 }
 
 fn gave_up() -> StoreError {

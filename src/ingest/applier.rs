@@ -20,6 +20,7 @@ use crate::clock;
 use crate::forgotten::Forgotten;
 use crate::journal;
 use crate::model::{Behind, Position, QuarantineId};
+use crate::niceness::give_way;
 use crate::store::{self, Attempt, Batch, Checkpoints, Place, Reader, StoreError, Writer};
 use crate::telemetry;
 
@@ -104,8 +105,7 @@ impl Applier {
     /// Applies until the committer has ended and all of its work is applied. A store that fails
     /// is opened, or made, again: the journal has everything.
     pub(super) fn run(mut self) {
-        // Where it is not allowed, both take turns as equals.
-        let _ = rustix::process::nice(NICENESS);
+        give_way(NICENESS);
         self.sessions();
         if let Some(scrub) = self.scrub {
             scrub.end();
@@ -164,7 +164,7 @@ impl Applier {
             self.reader.attach_behind(&view);
         }
         if self.lacks_start(self.journal.start()?)? {
-            chores.want_checkpoint();
+            chores.want_checkpoint(&self.settings);
         }
         loop {
             let stopping = self.committed.has_changed().is_err();

@@ -13,6 +13,7 @@ use super::runs::Runs;
 use crate::clock::{self, Step, Steps};
 use crate::journal;
 use crate::model::{Position, Time};
+use crate::niceness::give_way;
 use crate::store::{Batch, Checkpoints, StoreError, Writer};
 use crate::telemetry;
 
@@ -48,8 +49,6 @@ pub(super) struct Chores {
     checkpointed: Instant,
     /// Bytes applied since the last checkpoint.
     bytes: u64,
-    /// One is due, whatever was applied.
-    wanted: bool,
     checkpoints: Arc<Checkpoints>,
     writing: Option<JoinHandle<io::Result<()>>>,
     /// Those that were there at the start are being read.
@@ -90,7 +89,6 @@ impl Chores {
             dirty: false,
             checkpointed: now,
             bytes: 0,
-            wanted: false,
             checkpoints: Arc::clone(checkpoints),
             writing: None,
             verifying: Some(verifying),
@@ -120,8 +118,8 @@ impl Chores {
     }
 
     /// Has a checkpoint written as soon as possible: the journal alone does not give the store.
-    pub(super) fn want_checkpoint(&mut self) {
-        self.wanted = true;
+    pub(super) fn want_checkpoint(&mut self, settings: &Settings) {
+        self.bytes = self.bytes.max(PUT_OFF * settings.checkpoint_bytes);
     }
 
     pub(super) fn is_idle(&self) -> bool {
@@ -241,12 +239,11 @@ impl Chores {
         if self.writing.is_some() || writer.applied_within() > 0 {
             return Ok(());
         }
-        let much = self.bytes >= settings.checkpoint_bytes;
-        // It has all standings, however few have changed: it is no more than what the journal has.
-        let most = self.bytes >= PUT_OFF * settings.checkpoint_bytes;
-        let much = much && (most || self.bytes.max(SMALL) >= self.checkpoints.newest_bytes()?);
-        let due = late || self.wanted || much;
-        if !due {
+        // It has all standings, however few have changed: a large one is put off.
+        let much = self.bytes >= settings.checkpoint_bytes
+            && (self.bytes >= PUT_OFF * settings.checkpoint_bytes
+                || self.bytes.max(SMALL) >= self.checkpoints.newest_bytes()?);
+        if !late && !much {
             return Ok(());
         }
         // What a checkpoint stands for is synced before anything is trimmed on its word.
@@ -254,7 +251,7 @@ impl Chores {
         self.flush_index(writer);
         let snapshot = writer.snapshot()?;
         let checkpoints = Arc::clone(&self.checkpoints);
-        (self.bytes, self.wanted) = (0, false);
+        self.bytes = 0;
         self.checkpointed = Instant::now();
         let thread = beside("checkpoint", NICENESS, move || {
             let started = Instant::now();
@@ -340,8 +337,7 @@ pub(super) fn beside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
     Builder::new().name(name.to_owned()).spawn(move || {
-        // Where it is not allowed, it takes turns as an equal.
-        let _ = rustix::process::nice(niceness);
+        give_way(niceness);
         work()
     })
 }

@@ -158,6 +158,7 @@ impl Cuts {
         self.0.is_empty()
     }
 }
+
 /// Whether a date of whole seconds lies in the second of an end, which knows more of it: then the
 /// order of the journal says which came first.
 fn is_in_the_second_of(end: Time, at: Time) -> bool {

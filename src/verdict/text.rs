@@ -136,7 +136,8 @@ impl Reading {
         if token.starts_with('(') {
             self.mark(PAUSE);
         }
-        self.next = Next::of(behind);
+        // Only a passing reply code asks for it.
+        self.next = if token.contains('4') { Next::of(behind) } else { Next::Other };
         self.token(token);
         if let Some(mark) = mark_behind(token, behind) {
             self.mark(mark);

@@ -16,6 +16,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("model/", 0),
     ("clock", 0),
     ("current", 0),
+    ("niceness", 0),
     ("secret", 0),
     ("telemetry", 0),
     ("telemetry/", 0),
@@ -177,7 +178,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("heed", &["export/table/lmdb/map.rs"]),
     ("cdb2", &["export/table/cdb.rs"]),
     ("zstd", &["journal/packed.rs"]),
-    ("rustix", &["cli/output.rs", "export/scan.rs", "ingest/applier.rs", "ingest/chores.rs"]),
+    ("rustix", &["cli/output.rs", "niceness.rs"]),
     (
         "nix",
         &[
