@@ -19,7 +19,7 @@ use super::{Change, Changes, Message, Settings, Shared, scrub};
 use crate::clock;
 use crate::forgotten::Forgotten;
 use crate::journal;
-use crate::model::{Behind, Position, QuarantineId};
+use crate::model::{Position, QuarantineId, Stretch};
 use crate::niceness::give_way;
 use crate::store::{self, Attempt, Batch, Checkpoints, Place, Reader, StoreError, Writer};
 use crate::telemetry;
@@ -275,26 +275,26 @@ impl Applier {
         Ok(bytes.max(1))
     }
 
-    /// Merges stretches again that were received while the clock was behind. What is recorded
+    /// Merges stretches again that were received while the clock was wrong. What is recorded
     /// behind them waits, so that it finds their lifts where they belong. Says whether it came to
     /// an end: when it is time to stop, the next start begins with it.
     fn again(&self, session: &mut Session) -> Result<bool, StoreError> {
         let Session { writer, attempt, again, .. } = session;
         while *again {
-            let Some((record, behind)) = writer.behind()? else {
+            let Some((record, stretch)) = writer.stretch()? else {
                 *again = false;
                 break;
             };
-            let from = behind.from.max(self.journal.start()?);
+            let from = stretch.from.max(self.journal.start()?);
             let mut progress = Progress::new(&self.journal, from, 0);
             while progress.has_more(record) {
                 if self.shared.stopping.load(Ordering::Acquire) {
                     return Ok(false);
                 }
-                self.batch_again(writer, &mut progress, attempt, (record, &behind))?;
+                self.batch_again(writer, &mut progress, attempt, (record, &stretch))?;
             }
             let mut batch = Batch::default();
-            writer.end_behind(&mut batch, record)?;
+            writer.end_stretch(&mut batch, record)?;
             writer.commit_beside(batch)?;
         }
         Ok(true)
@@ -306,10 +306,10 @@ impl Applier {
         writer: &mut Writer,
         progress: &mut Progress,
         attempt: &mut Attempt,
-        (end, behind): (Position, &Behind),
+        (end, stretch): (Position, &Stretch),
     ) -> Result<(), StoreError> {
         let (record, within) = progress.reached();
-        let mut merge = self.merge(writer, Some(behind))?;
+        let mut merge = self.merge(writer, Some(stretch))?;
         if let Filled::Panicked(place) = self.fill(&mut merge, progress, attempt, end)? {
             attempt.failed(place);
             progress.rewind(&self.journal, record, within);
@@ -376,7 +376,7 @@ impl Applier {
     fn merge<'a>(
         &self,
         writer: &'a Writer,
-        again: Option<&'a Behind>,
+        again: Option<&'a Stretch>,
     ) -> Result<Merge<'a>, StoreError> {
         let policy = &self.settings.policy;
         let mut batch = Batch::default();

@@ -6,15 +6,16 @@ use std::time::Duration;
 use std::vec;
 
 use super::Change;
+use super::again::redated;
 use super::flow::Passed;
 use super::hold;
 use crate::forgotten::{Forgotten, ToldLater};
 use crate::model::{
-    Behind, Correction, Cursor, Element, Event, EventId, EventKind, Fact, Filter, Hold, Lift,
-    Lifts, Origin, Position, QuarantineId, Scope, SourceName, Standing, Submission, Telling, Time,
-    Turn, Until,
+    Correction, Cursor, Element, Event, EventId, EventKind, Fact, Filter, Hold, Lift, Lifts,
+    Origin, Position, QuarantineId, Scope, SourceName, Standing, Stretch, Submission, Telling,
+    Time, Turn, Until,
 };
-use crate::provider::{self, OPERATOR, OWN, Reading};
+use crate::provider::{self, OWN, Reading};
 use crate::rules::{Finding, Rules};
 use crate::store::{Batch, ListedKey, Noted, Seen, Sight, StoreError, TurnPlace, Writer};
 
@@ -49,9 +50,9 @@ pub(super) struct Merge<'a> {
     pub(super) elements: usize,
     /// No event of the element was merged yet.
     pub(super) fresh: bool,
-    /// It merges what it has merged before, of a stretch that is dated too early: that alone, and
+    /// It merges what it has merged before, of a stretch that is dated wrongly: that alone, and
     /// nothing that came with it.
-    pub(super) again: Option<&'a Behind>,
+    pub(super) again: Option<&'a Stretch>,
     /// It has come upon such a stretch, which has to be merged again before anything else.
     pub(super) found: bool,
     /// What it merges is a copy of another host's record.
@@ -91,9 +92,9 @@ impl Merge<'_> {
     ) -> Result<Events, StoreError> {
         self.elements += 1;
         (self.place, self.fresh) = (place, true);
-        if let Some(behind) = self.again {
+        if let Some(stretch) = self.again {
             // What another host's clock has dated is no matter of ours.
-            let events = (!self.is_copy).then(|| redated(&self.reading, behind, head, element));
+            let events = (!self.is_copy).then(|| redated(&self.reading, stretch, head, element));
             return Ok(events.unwrap_or_default().into_iter());
         }
         if self.writer.is_applied(place.record, place.element) {
@@ -146,8 +147,8 @@ impl Merge<'_> {
         if self.is_copy {
             return self.beside(place, head.received_at, element);
         }
-        if let Some(behind) = provider::behind_stretch(element) {
-            self.writer.put_behind(&mut self.batch, place.record, &behind)?;
+        if let Some(stretch) = provider::read_stretch(element) {
+            self.writer.put_stretch(&mut self.batch, place.record, &stretch)?;
             self.found = true;
         }
         if let Some(hold) = provider::hold_rule(element) {
@@ -175,7 +176,7 @@ impl Merge<'_> {
             }
             match self.again {
                 None => self.event(event, feed, events.len() == 0)?,
-                Some(behind) => self.event_again(&event, behind, place)?,
+                Some(stretch) => self.event_again(&event, stretch, place)?,
             }
         }
         Ok(())
@@ -259,39 +260,8 @@ impl Merge<'_> {
         self.merge(event, standing, fact, &telling, self.place.record)
     }
 
-    /// Merges an event again whose times are put right: where it was told first, and said
-    /// something. By that it can only suppress for longer, or lift what was recorded before it.
-    fn event_again(
-        &mut self,
-        event: &Event,
-        behind: &Behind,
-        place: QuarantineId,
-    ) -> Result<(), StoreError> {
-        let Some(fact) = event.fact() else { return Ok(()) };
-        if !self.writer.is_told_first(event, place)? || self.is_echo(event)? {
-            return Ok(());
-        }
-        let standing = self.writer.standing(&mut self.batch, event.address.key(), &event.scope)?;
-        // An echo, or what a list tells without a date of what was known, was no ground.
-        let is_merged = match &fact {
-            Fact::Ground { reason, source, latest } => standing.grounds().any(|(r, s, ground)| {
-                let rests_on_it = ground.latest.evidence == latest.evidence;
-                r == *reason && s == source && (rests_on_it || !event.undated)
-            }),
-            _ => true,
-        };
-        if !is_merged {
-            return Ok(());
-        }
-        // What is recorded behind a lift still stands despite it, should the clock be misjudged.
-        let is_end = matches!(fact, Fact::Delivered(_) | Fact::Lift(_));
-        let received = event.received_at.minus(if is_end { Duration::ZERO } else { behind.by });
-        let telling = Telling { record: place.record.as_u64(), received, is_new: true };
-        self.merge(event, standing, fact, &telling, place.record)
-    }
-
     /// Merges a fact into the standing of its address, and notes whether the verdict changes.
-    fn merge(
+    pub(super) fn merge(
         &mut self,
         event: &Event,
         mut standing: Standing,
@@ -354,7 +324,7 @@ impl Merge<'_> {
 
     /// Whether a source shows us nothing but what we put on its list ourselves. That is an event,
     /// and no ground: it would hold the address there for good.
-    fn is_echo(&mut self, event: &Event) -> Result<bool, StoreError> {
+    pub(super) fn is_echo(&mut self, event: &Event) -> Result<bool, StoreError> {
         let of_a_list = matches!(event.kind, EventKind::Listed | EventKind::Rejected);
         if !of_a_list || event.origin == Origin::Operator {
             return Ok(false);
@@ -469,28 +439,6 @@ impl Merge<'_> {
 /// The address of a standing as it was received, where that is known.
 fn spelling_of<'a>(standing: &'a Standing, key: &'a str) -> &'a str {
     if standing.spelling().is_empty() { key } else { standing.spelling() }
-}
-
-/// The events of an element that was received while the clock was behind, dated as they should be.
-/// They are recognised as ever: by what their provider said, or an operator's instant then.
-fn redated(reading: &Reading, behind: &Behind, head: &Submission, element: &Element) -> Vec<Event> {
-    if !behind.covers(head.received_at) {
-        return Vec::new();
-    }
-    let received_at = behind.right(head.received_at);
-    let head = Submission { received_at, ..head.clone() };
-    // What cannot be read is in quarantine already.
-    let mut events = provider::read_element(reading, &head, element).unwrap_or_default();
-    let is_operator = &*head.provider == OPERATOR;
-    for event in events.iter_mut().filter(|_| is_operator || &*head.provider == OWN) {
-        event.until = event.until.map(|until| until.plus(behind.right(event.at).since(event.at)));
-        event.at = behind.right(event.at);
-        // An operator's lift covers all that was known.
-        if is_operator && event.kind == EventKind::Unlisted {
-            event.at = event.at.max(received_at);
-        }
-    }
-    events
 }
 
 /// Whether a fact counts a message that failed.

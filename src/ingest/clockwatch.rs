@@ -1,8 +1,7 @@
-//! Notices that the clock was behind for a while, once it is right again: it fell, and one leap
-//! made up for it. What was received meanwhile is dated too early by as much.
-//!
-//! A fall that undoes a leap is none of those: the clock was ahead, and is right again. So each
-//! step is remembered until another undoes it, or it and those after it together.
+//! Notices that the clock was wrong for a while, once it is right again: it fell, and one leap
+//! made up for it, so what was received meanwhile is dated too early by as much; or it leapt, and
+//! one fall undid that, so lifts are dated ahead of what came after them. Each step is remembered
+//! until another undoes it, or it and those after it together.
 //!
 //! While the daemon runs, a step is what the wall clock shows beyond the time that passed by the
 //! monotonic one. Over a restart there is only what the wall clock showed last, which is noted
@@ -16,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::journal::{create_private, open_regular, private_dir};
 use crate::model::trust::SKEW;
-use crate::model::{Behind, Position, Time};
+use crate::model::{Position, Stretch, Time};
 
 /// The note's name, among the checkpoints, and the number of its form, its first word.
 const NAME: &str = "clock";
@@ -65,7 +64,7 @@ impl ClockWatch {
         end: Position,
         wall: Time,
         monotonic: Instant,
-    ) -> (ClockWatch, Option<Behind>) {
+    ) -> (ClockWatch, Option<Stretch>) {
         // Whatever is wrong with the directory is told by those who cannot do without it.
         let _ = private_dir(checkpoint);
         let path = checkpoint.join(NAME);
@@ -75,58 +74,59 @@ impl ClockWatch {
         let (last, steps) = parse(&text).unwrap_or((wall, Vec::new()));
         let note = is_ours.then_some(path);
         let mut watch = ClockWatch { note, noted: monotonic, wall: last, monotonic, end, steps };
-        let behind = watch.compare(last, wall, None);
+        let wrong = watch.compare(last, wall, None);
         watch.wall = wall;
-        if behind.is_none() {
+        if wrong.is_none() {
             watch.note(monotonic);
         }
-        (watch, behind)
+        (watch, wrong)
     }
 
     /// Looks at the clock: tells of a stretch if it ends now. That has to be in the journal before
     /// the next look.
-    pub(super) fn look(&mut self, wall: Time, monotonic: Instant, end: Position) -> Option<Behind> {
+    pub(super) fn look(
+        &mut self,
+        wall: Time,
+        monotonic: Instant,
+        end: Position,
+    ) -> Option<Stretch> {
         let passed = monotonic.saturating_duration_since(self.monotonic);
         let expected = self.wall.plus(passed);
         let before = self.steps.len();
         let stepped = wall.since(expected).max(expected.since(wall)) > SKEW;
-        let behind = self.compare(expected, wall, Some(passed));
+        let wrong = self.compare(expected, wall, Some(passed));
         (self.wall, self.monotonic, self.end) = (wall, monotonic, end);
         let late = monotonic.saturating_duration_since(self.noted) >= NOTE_EVERY;
-        if behind.is_none() && (late || stepped || before != self.steps.len()) {
+        if wrong.is_none() && (late || stepped || before != self.steps.len()) {
             self.note(monotonic);
         }
-        behind
+        wrong
     }
 
     /// Compares the clock with what it should show; `passed`: since the last look, if that is
     /// known.
-    fn compare(&mut self, expected: Time, wall: Time, passed: Option<Duration>) -> Option<Behind> {
+    fn compare(&mut self, expected: Time, wall: Time, passed: Option<Duration>) -> Option<Stretch> {
         let by = wall.nanos().saturating_sub(expected.nanos());
         let unsure = passed.unwrap_or_default() + SLACK;
         let step = Step { from: self.end, top: expected, since: wall.minus(unsure), by };
         if by < -nanos(SKEW) {
             // Over a restart it may be a fall of more than it seems, and no leap is undone by it.
-            match self.undone(by, nanos(SKEW)).filter(|_| passed.is_some()) {
-                Some((first, _)) => self.steps.truncate(first),
-                None => self.remember(step),
-            }
-            return None;
+            let Some((first, _)) = self.undone(by, nanos(SKEW)).filter(|_| passed.is_some()) else {
+                self.remember(step);
+                return None;
+            };
+            return self.right_since(first, expected.plus(unsure), by, true);
         }
         if by > nanos(SKEW) {
             // What passed over a restart counts for a leap then, and against a fall.
             let over = if passed.is_some() { by / 2 + nanos(SKEW) } else { i64::MAX };
             let undone = self.undone(by, over);
             if let Some((first, fell)) = undone {
-                let since = self.steps[first..].iter().map(|step| step.since).min()?;
-                let Step { from, .. } = self.steps[first];
-                self.steps.truncate(first);
                 let (by, unsure) = match passed {
                     Some(_) => (by, unsure),
                     None => (fell, NOTE_EVERY + SLACK),
                 };
-                let (until, by) = (expected.plus(unsure), Duration::from_nanos(by.unsigned_abs()));
-                return Some(Behind { from, since, until, by });
+                return self.right_since(first, expected.plus(unsure), by, false);
             }
             // While nobody looked, time has only passed.
             if passed.is_some() {
@@ -136,6 +136,24 @@ impl ClockWatch {
         // A fall that time has made up for: the clock was ahead before, and is right since.
         self.steps.retain(|step| step.by > 0 || wall <= step.top.plus(SKEW));
         None
+    }
+
+    /// Forgets the steps from that one on, which one more has undone; tells of the stretch.
+    fn right_since(
+        &mut self,
+        first: usize,
+        until: Time,
+        by: i64,
+        was_ahead: bool,
+    ) -> Option<Stretch> {
+        let undone = self.steps.split_off(first);
+        let from = undone.first()?.from;
+        let since = undone.iter().map(|step| step.since).min()?;
+        // Of several falls, the first was from the most that was shown.
+        let tops = undone.iter().map(|step| step.top).filter(|_| was_ahead);
+        let until = tops.fold(until, Time::max);
+        let by = Duration::from_nanos(by.unsigned_abs());
+        Some(Stretch { from, since, until, by, was_ahead })
     }
 
     /// From which step on those that are remembered are undone by one more, which may be too large
@@ -239,8 +257,9 @@ mod tests {
     }
     use Do::{Off, Pass, Restart};
 
-    /// Runs through it; says by how many seconds which stretches were found to be behind.
-    fn run(steps: &[Do]) -> Vec<u64> {
+    /// Runs through it; says by how many seconds the clock was ahead, or, below zero, behind, as it
+    /// was found.
+    fn run(steps: &[Do]) -> Vec<i64> {
         let directory = tempfile::tempdir().unwrap();
         let (begun, mut real, mut off) = (Instant::now(), START, 0);
         let wall = |real: i64, off: i64| Time::from_seconds(real + off);
@@ -253,7 +272,7 @@ mod tests {
         assert_eq!(none, None);
         let mut found = Vec::new();
         for step in steps {
-            let behind = match step {
+            let wrong = match step {
                 Pass(seconds) => {
                     real += seconds;
                     watch.look(wall(real, off), instant(real), end(real))
@@ -264,45 +283,61 @@ mod tests {
                     watch.look(wall(real, off), instant(real), end(real))
                 }
                 Restart => {
-                    let (again, behind) = start(real, off);
+                    let (again, wrong) = start(real, off);
                     watch = again;
-                    behind
+                    wrong
                 }
             };
-            if let Some(behind) = behind {
+            if let Some(stretch) = wrong {
                 watch.note(instant(real));
-                assert!(behind.since < behind.until, "{behind:?}");
-                found.push(behind.by.as_secs());
+                assert!(stretch.since < stretch.until, "{stretch:?}");
+                let by = stretch.by.as_secs() as i64;
+                found.push(if stretch.was_ahead { by } else { -by });
             }
         }
         found
     }
 
     #[test]
-    fn only_a_fall_that_one_leap_makes_up_for_was_behind() {
-        let (year, hour) = (YEAR as u64, HOUR as u64);
-        for (case, steps, behind) in [
+    fn only_steps_that_one_more_undoes_were_wrong() {
+        for (case, steps, wrong) in [
             ("it was right", &[Pass(60), Restart, Pass(YEAR), Restart][..], &[][..]),
-            ("behind", &[Off(-YEAR), Pass(HOUR), Off(0)], &[year]),
+            ("behind", &[Off(-YEAR), Pass(HOUR), Off(0)], &[-YEAR]),
             ("by minutes", &[Off(-290), Pass(HOUR), Off(0)], &[]),
-            ("twice", &[Off(-YEAR), Off(0), Pass(9), Off(-YEAR), Off(0)], &[year, year]),
-            ("ahead", &[Off(YEAR), Pass(HOUR), Off(0), Pass(HOUR)], &[]),
+            ("twice", &[Off(-YEAR), Off(0), Pass(9), Off(-YEAR), Off(0)], &[-YEAR, -YEAR]),
+            ("ahead", &[Off(YEAR), Pass(HOUR), Off(0), Pass(HOUR)], &[YEAR]),
             ("it came there itself", &[Off(-HOUR), Pass(2 * HOUR), Off(0)], &[]),
             ("by too little", &[Off(-YEAR), Off(-HOUR), Pass(60)], &[]),
             ("by too much", &[Off(-HOUR), Off(YEAR)], &[]),
-            ("in two falls", &[Off(-HOUR), Off(-YEAR), Off(0)], &[year]),
-            ("a stop in between", &[Off(-YEAR), Restart, Pass(HOUR), Off(0)], &[year]),
-            ("ahead, right, behind", &[Off(YEAR), Off(0), Off(-HOUR), Pass(60), Off(0)], &[hour]),
-            ("ahead at the start", &[Off(0), Off(-YEAR), Off(-YEAR - HOUR), Off(-YEAR)], &[hour]),
-            ("ahead, then behind at once", &[Off(YEAR), Off(-HOUR), Off(0)], &[hour]),
-            ("ahead twice", &[Off(YEAR), Off(0), Pass(60), Off(YEAR), Off(0)], &[]),
-            ("right in two falls", &[Off(YEAR), Off(HOUR), Off(0), Off(-HOUR), Off(0)], &[hour]),
-            ("stops while ahead", &[Off(YEAR), Restart, Off(0), Off(-HOUR), Off(0)], &[hour]),
-            ("stops when right", &[Off(YEAR), Off(0), Restart, Off(-HOUR), Off(0)], &[hour]),
-            ("stops while behind", &[Off(YEAR), Off(0), Off(-HOUR), Restart, Off(0)], &[hour]),
-            ("asleep before", &[Off(HOUR), Pass(60), Off(-YEAR), Off(HOUR)], &[year + hour]),
+            ("in two falls", &[Off(-HOUR), Off(-YEAR), Off(0)], &[-YEAR]),
+            ("a stop in between", &[Off(-YEAR), Restart, Pass(HOUR), Off(0)], &[-YEAR]),
+            (
+                "ahead, right, behind",
+                &[Off(YEAR), Off(0), Off(-HOUR), Pass(60), Off(0)],
+                &[YEAR, -HOUR],
+            ),
+            ("ahead at the start", &[Off(0), Off(-YEAR), Off(-YEAR - HOUR), Off(-YEAR)], &[-HOUR]),
+            ("ahead, then behind at once", &[Off(YEAR), Off(-HOUR), Off(0)], &[-HOUR]),
+            ("ahead twice", &[Off(YEAR), Off(0), Pass(60), Off(YEAR), Off(0)], &[YEAR, YEAR]),
+            (
+                "right in two falls",
+                &[Off(YEAR), Off(HOUR), Off(0), Off(-HOUR), Off(0)],
+                &[HOUR, -HOUR],
+            ),
+            (
+                "stops while ahead",
+                &[Off(YEAR), Restart, Off(0), Off(-HOUR), Off(0)],
+                &[YEAR, -HOUR],
+            ),
+            ("stops when right", &[Off(YEAR), Off(0), Restart, Off(-HOUR), Off(0)], &[YEAR, -HOUR]),
+            (
+                "stops while behind",
+                &[Off(YEAR), Off(0), Off(-HOUR), Restart, Off(0)],
+                &[YEAR, -HOUR],
+            ),
+            ("asleep before", &[Off(HOUR), Pass(60), Off(-YEAR), Off(HOUR)], &[-YEAR - HOUR]),
         ] {
-            assert_eq!(run(steps), behind, "{case}");
+            assert_eq!(run(steps), wrong, "{case}");
         }
     }
 

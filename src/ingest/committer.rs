@@ -12,7 +12,7 @@ use super::{Message, RETRY_AFTER, Receipt, Refused, Shared};
 use crate::clock;
 use crate::current::Current;
 use crate::journal::{AppendError, Placed, Writer};
-use crate::model::{Behind, Element, Hold, Position, SourceName, Submission};
+use crate::model::{Element, Hold, Position, SourceName, Stretch, Submission};
 use crate::provider::{self, OWN};
 use crate::room::Share;
 use crate::telemetry;
@@ -31,8 +31,8 @@ pub(super) struct Committer {
     /// The journal is not where it was, or the disk is full: that is seen without writing.
     pub(super) waits: bool,
     pub(super) clock: ClockWatch,
-    /// The clock was behind, and the journal does not say so yet.
-    pub(super) behind: Option<Behind>,
+    /// The clock was wrong, and the journal does not say so yet.
+    pub(super) wrong: Option<Stretch>,
     /// By which rule masses are held, and which of them the journal tells of, as far as we know.
     pub(super) hold: Arc<Current<Option<Hold>>>,
     pub(super) told_hold: Option<Hold>,
@@ -147,17 +147,17 @@ impl Committer {
         }
     }
 
-    /// Looks at the clock. Should it have been behind, the journal says so before anything else.
+    /// Looks at the clock. Should it have been wrong, the journal says so before anything else.
     fn watch_clock(&mut self) {
         let (now, end) = (Instant::now(), self.writer.end());
-        if self.behind.is_none() {
-            self.behind = self.clock.look(clock::now(), now, end);
+        if self.wrong.is_none() {
+            self.wrong = self.clock.look(clock::now(), now, end);
         }
-        let Some(behind) = self.behind else { return };
-        if self.append_own(provider::behind_element(&behind)) {
-            self.behind = None;
+        let Some(stretch) = self.wrong else { return };
+        if self.append_own(provider::stretch_element(&stretch)) {
+            self.wrong = None;
             self.clock.note(now);
-            telemetry::health::clock_was_behind(behind.by);
+            telemetry::health::clock_was_wrong(&stretch);
         }
     }
 

@@ -3,6 +3,7 @@
 //! The committer writes and syncs what is waiting, in groups that form by themselves. Behind it the
 //! applier merges the journal into the store; no answer waits, but it may not fall far behind.
 
+mod again;
 mod applier;
 mod apply;
 mod beginning;
@@ -246,7 +247,7 @@ impl Opened {
             .with_forgotten(Arc::clone(&forgotten));
         let (committer_done, committer) = oneshot::channel();
         let (applier_done, applier) = oneshot::channel();
-        let (clock, behind) = clockwatch::ClockWatch::start(
+        let (clock, wrong) = clockwatch::ClockWatch::start(
             &settings.store().checkpoint,
             end,
             clock::now(),
@@ -260,7 +261,7 @@ impl Opened {
             runtime: runtime.clone(),
             waits: false,
             clock,
-            behind,
+            wrong,
             hold: Arc::clone(&policy.hold),
             told_hold: *policy.hold.get(),
         };

@@ -3,7 +3,6 @@
 //! Everything here is a value: no I/O, no async, no clock, no store. Time is always an argument.
 
 mod address;
-mod behind;
 mod blank;
 pub mod bounds;
 mod checked;
@@ -26,6 +25,7 @@ mod scope;
 mod source;
 mod spread;
 mod standing;
+mod stretch;
 mod submission;
 mod suppression;
 mod tally;
@@ -34,7 +34,6 @@ pub mod trust;
 mod turn;
 
 pub use address::{Address, AddressError, OCTETS_MAX};
-pub use behind::Behind;
 pub use blank::Spellings;
 pub use checked::Checked;
 pub use class::{Class, Failure, Fault, Judgement};
@@ -54,6 +53,7 @@ pub use scope::Scope;
 pub use source::{SourceName, SourceNameError};
 pub use spread::Spread;
 pub use standing::{Fact, Ground, Latest, Lift, Standing};
+pub use stretch::Stretch;
 pub use submission::{Cursor, Element, Position, QuarantineId, Submission, SubmissionError};
 pub use suppression::{Reason, Suppression};
 pub use tally::{Bounce, TALLY_MAX, Tally};

@@ -6,7 +6,6 @@
 mod adapter;
 mod amazon_ses;
 mod api;
-mod behind;
 mod brevo;
 mod custom;
 mod elastic_email;
@@ -37,6 +36,7 @@ mod signed;
 mod smtp2go;
 mod sparkpost;
 mod standard_webhooks;
+mod stretch;
 mod unisender_go;
 mod verify;
 pub mod wire;
@@ -53,7 +53,6 @@ pub use api::{
     Feed, Leads, Method, Page, PageError, PageRequest, Query, Rate, Rows, Seam, Window, numbered,
     row_key,
 };
-pub use behind::{behind_element, behind_stretch};
 pub use fleet::{Reached, Told, reached, reached_element, told, told_element};
 pub use guides::{GUIDES, Guide};
 pub use held::{hold_element, hold_rule};
@@ -67,6 +66,7 @@ pub use packed::{UNPACKED_MAX, gunzip, is_packed};
 pub use push::{Outlet, Push, Pushing, outlet, push_element, push_step};
 pub use settings::{Key, KeyKind, Setting, SettingError, SettingErrors, Settings};
 pub use standard_webhooks::signing_key;
+pub use stretch::{read_stretch, stretch_element};
 pub use verify::{
     Algorithm, BASIC_CHALLENGE, CREDENTIAL_KEYS, Check, Draft, Encoding, Envelope, Form, Hash, Mac,
     Notification, PLACEHOLDER, Piece, Place, PublicKey, PublicKeyBytes, Refusal, SNS_KEYS, Scheme,

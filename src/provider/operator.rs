@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Notification, Provider, Stamp, Unreadable, behind_stretch, hold_rule, push_step, reached, told,
+    Notification, Provider, Stamp, Unreadable, hold_rule, push_step, reached, read_stretch, told,
     wire,
 };
 use crate::model::{
@@ -142,7 +142,7 @@ impl Provider for Operator {
         let is_step = match self.0 {
             OWN => {
                 push_step(element).is_some()
-                    || behind_stretch(element).is_some()
+                    || read_stretch(element).is_some()
                     || hold_rule(element).is_some()
                     || told(element).is_some()
                     || reached(element).is_some()

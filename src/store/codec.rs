@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Mass, Rate, Sight, StoreError, base, keys};
 use crate::model::{
-    Behind, Cuts, Hold, Origin, Position, Pushed, Reach, Standing, Standing1, Standing2,
-    StreamPlace, Time, Turn,
+    Cuts, Hold, Origin, Position, Pushed, Reach, Standing, Standing1, Standing2, StreamPlace,
+    Stretch, Time, Turn,
 };
 
 /// A type that is a value of the store.
@@ -23,7 +23,6 @@ pub(super) trait Form: Sized {
     }
 }
 
-impl Form for Behind {}
 impl Form for Counts {}
 impl Form for EventRef {}
 impl Form for Position {}
@@ -31,6 +30,17 @@ impl Form for Pushed {}
 impl Form for Turn {}
 impl Form for Reach {}
 impl Form for StreamPlace {}
+
+/// The first form knew only clocks that were behind.
+impl Form for Stretch {
+    const NUMBER: u8 = 2;
+
+    fn earlier(number: u8, bytes: &[u8]) -> Option<Stretch> {
+        let was_ahead = [0];
+        let first = [bytes, &was_ahead].concat();
+        (number == 1).then(|| postcard::from_bytes(&first).ok())?
+    }
+}
 
 impl Form for Standing {
     const NUMBER: u8 = 3;
@@ -206,7 +216,7 @@ pub(super) fn decode<'b, T: Form + Deserialize<'b>>(bytes: &'b [u8]) -> Result<T
 /// Whether a value, by the prefix of its key and its first byte, was written by a newer version.
 pub(super) fn is_newer(prefix: u8, form: u8) -> bool {
     let known = match prefix {
-        keys::BEHIND => Behind::NUMBER,
+        keys::STRETCH => Stretch::NUMBER,
         keys::CHANGED => base::CHANGES_FORM,
         keys::EVENT => EventRef::NUMBER,
         keys::LISTED => Sight::NUMBER,

@@ -39,7 +39,7 @@ pub(super) const META: &[u8] = b"\0meta";
 /// Which runs of the base count.
 pub(super) const RUNS: &[u8] = b"\0runs";
 
-pub(super) const BEHIND: u8 = b'b';
+pub(super) const STRETCH: u8 = b'b';
 pub(super) const CURSOR: u8 = b'c';
 pub(super) const CHANGED: u8 = b'd';
 pub(super) const EVENT: u8 = b'e';
@@ -69,12 +69,12 @@ pub(super) fn hash(text: &str) -> Hash {
     hash
 }
 
-pub(super) fn behind(record: Position) -> Vec<u8> {
-    [&[BEHIND], &record.as_u64().to_be_bytes()[..]].concat()
+pub(super) fn stretch(record: Position) -> Vec<u8> {
+    [&[STRETCH], &record.as_u64().to_be_bytes()[..]].concat()
 }
 
 /// The record in the key of a stretch.
-pub(super) fn behind_record(key: &[u8]) -> Option<Position> {
+pub(super) fn stretch_record(key: &[u8]) -> Option<Position> {
     let number = key.last_chunk::<8>().filter(|_| key.len() == 9)?;
     Some(Position::from_u64(u64::from_be_bytes(*number)))
 }

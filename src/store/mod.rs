@@ -5,7 +5,6 @@
 
 mod attempt;
 mod base;
-mod behind;
 mod checkpoint;
 mod checkpoints;
 mod codec;
@@ -26,6 +25,7 @@ mod quarantine;
 mod reader;
 mod record;
 mod sealed;
+mod stretch;
 mod tiers;
 mod turns;
 mod verify;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use metrics::{counter, gauge};
 use tracing::{error, info, warn};
 
-use crate::model::Time;
+use crate::model::{Stretch, Time};
 use crate::units::show_duration;
 
 /// How much the store holds, and what could not be applied.
@@ -99,9 +99,17 @@ pub fn clock_back(by: Duration) {
     );
 }
 
-/// The wall clock was behind, and is right again.
-pub fn clock_was_behind(by: Duration) {
-    let by = show_duration(Duration::from_secs(by.as_secs()));
+/// The wall clock was wrong, and is right again.
+pub fn clock_was_wrong(stretch: &Stretch) {
+    let by = show_duration(Duration::from_secs(stretch.by.as_secs()));
+    if stretch.was_ahead {
+        warn!(
+            by,
+            "the clock was ahead: what was received meanwhile is merged again, behind the lifts \
+             that it came after"
+        );
+        return;
+    }
     warn!(
         by,
         "the clock was behind: what was received meanwhile is merged again, dated as it should be"

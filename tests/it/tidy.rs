@@ -233,8 +233,8 @@ const LINE_CHARS_MAX: usize = 100;
 
 /// Files in `src/provider/` that are no provider that a source can name.
 const NO_PROVIDERS: &[&str] = &[
-    "adapter", "api", "behind", "fleet", "guides", "held", "imported", "judge", "listing", "mod",
-    "operator", "packed", "push", "settings", "verify", "wire",
+    "adapter", "api", "fleet", "guides", "held", "imported", "judge", "listing", "mod", "operator",
+    "packed", "push", "settings", "stretch", "verify", "wire",
 ];
 
 /// Files in `src/export/format/` that are no format.

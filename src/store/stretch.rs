@@ -1,33 +1,33 @@
-//! Stretches of the journal that are to be merged again, since the clock was behind meanwhile.
+//! Stretches of the journal that are to be merged again, since the clock was wrong meanwhile.
 
 use super::codec::{decode, encode};
 use super::reader::strange_key;
 use super::writer::guarded;
 use super::{Batch, StoreError, Writer, keys};
-use crate::model::{Behind, Event, Position, QuarantineId};
+use crate::model::{Event, Position, QuarantineId, Stretch};
 
 impl Writer {
     /// Notes that the record tells of a stretch before it that is to be merged again.
     ///
     /// # Errors
     /// When the store is damaged.
-    pub fn put_behind(
+    pub fn put_stretch(
         &self,
         batch: &mut Batch,
         record: Position,
-        behind: &Behind,
+        stretch: &Stretch,
     ) -> Result<(), StoreError> {
-        self.put(batch, keys::behind(record), Some(encode(behind)))
+        self.put(batch, keys::stretch(record), Some(encode(stretch)))
     }
 
     /// The first such stretch, and which record tells of it.
     ///
     /// # Errors
     /// When the store is damaged.
-    pub fn behind(&self) -> Result<Option<(Position, Behind)>, StoreError> {
-        let first = guarded(|| self.tree.scan_prefix([keys::BEHIND]).next().transpose())?;
+    pub fn stretch(&self) -> Result<Option<(Position, Stretch)>, StoreError> {
+        let first = guarded(|| self.tree.scan_prefix([keys::STRETCH]).next().transpose())?;
         let Some((key, value)) = first else { return Ok(None) };
-        let record = keys::behind_record(&key).ok_or_else(strange_key)?;
+        let record = keys::stretch_record(&key).ok_or_else(strange_key)?;
         Ok(Some((record, decode(&value)?)))
     }
 
@@ -35,8 +35,8 @@ impl Writer {
     ///
     /// # Errors
     /// When the store is damaged.
-    pub fn end_behind(&self, batch: &mut Batch, record: Position) -> Result<(), StoreError> {
-        self.put(batch, keys::behind(record), None)
+    pub fn end_stretch(&self, batch: &mut Batch, record: Position) -> Result<(), StoreError> {
+        self.put(batch, keys::stretch(record), None)
     }
 
     /// Whether it was at `place` that an event was told first.
