@@ -60,6 +60,7 @@ mod memory;
 mod monitoring;
 mod mta_exim;
 mod mta_haraka;
+mod mta_kumomta;
 mod mta_opensmtpd;
 mod mta_pages;
 mod mta_rspamd;
