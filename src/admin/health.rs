@@ -9,6 +9,7 @@ use crate::acme::Trouble;
 use crate::clock;
 use crate::export::handle::Status as ExportStatus;
 use crate::forward::Status as ForwardStatus;
+use crate::ingest::Lag;
 use crate::journal;
 use crate::model::Time;
 use crate::poll::Status as PollStatus;
@@ -17,6 +18,9 @@ use crate::units::show_duration;
 
 /// How long before its end a certificate wants a hand.
 const CERTIFICATE_TERM: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+
+/// How long what was acknowledged may not be applied while the store is called current.
+const CURRENT_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long something may wait to be exported, beyond its `min_interval`.
 const EXPORT_PATIENCE: Duration = Duration::from_secs(60);
@@ -157,6 +161,9 @@ impl Admin {
             let problem = Some(format!("{} {what}: {hint}", rotten.display()));
             return HealthCheck::new("store", Health::Degraded, problem, "");
         }
+        if let (None, Some(behind)) = (&problem, behind(self.ingest.lag())) {
+            return HealthCheck::new("store", Health::Degraded, Some(behind), "");
+        }
         HealthCheck::new("store", Health::NotReady, problem, "open and current")
     }
 
@@ -288,6 +295,22 @@ impl Admin {
     }
 }
 
+/// Whether a store that is open is not current.
+pub(super) fn is_behind(lag: Lag) -> bool {
+    lag.age >= CURRENT_WITHIN
+}
+
+/// What it has still to take then.
+fn behind(lag: Lag) -> Option<String> {
+    is_behind(lag).then(|| {
+        let Lag { records, age } = lag;
+        let seconds = age.as_secs_f64();
+        let what = "records that are acknowledged, and that lookups and exports lack";
+        let hint = "it goes on by itself; where that lasts, look at the log and the host's load";
+        format!("{seconds:.1} s behind; {what}: {records}: {hint}")
+    })
+}
+
 /// The certificate that the public listener shows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Certificate {
@@ -355,7 +378,12 @@ fn export_check(export: &ExportStatus, now: Time) -> HealthCheck {
     };
     let problem = export.problem().or_else(stale);
     let problem = problem.map(|problem| format!("{}: {problem}", export.path));
-    HealthCheck::new("export", Health::Degraded, problem, "current").of(&export.name)
+    let waits = export.pending_since.filter(|since| now.since(*since) >= CURRENT_WITHIN);
+    let well = waits.map_or_else(
+        || "has what the store has".to_owned(),
+        |since| format!("what came since {} is still to be written", since.floor_second()),
+    );
+    HealthCheck::new("export", Health::Degraded, problem, &well).of(&export.name)
 }
 
 fn forward_check(forward: &ForwardStatus) -> HealthCheck {
@@ -365,7 +393,11 @@ fn forward_check(forward: &ForwardStatus) -> HealthCheck {
         let why = forward.error.as_deref().unwrap_or("it takes little at a time");
         format!("{} has not taken what waits since {since}: {why}", forward.to)
     });
-    HealthCheck::new("forward", Health::Degraded, problem, "told of everything").of(&forward.name)
+    let well = match forward.lag_seconds {
+        0 => "told of everything".to_owned(),
+        seconds => format!("{seconds} s behind"),
+    };
+    HealthCheck::new("forward", Health::Degraded, problem, &well).of(&forward.name)
 }
 
 fn poll_check(poll: &PollStatus, now: Time) -> HealthCheck {
@@ -411,6 +443,14 @@ mod tests {
         let check = certificate_check(&certificate, at(0)).unwrap();
         assert_eq!(check.health, Health::Degraded);
         assert!(check.detail.contains("no key; the one of before"), "{}", check.detail);
+    }
+
+    #[test]
+    fn a_store_is_current_for_a_second_and_then_says_how_far_it_is_behind() {
+        let behind = |millis| behind(Lag { records: 7, age: Duration::from_millis(millis) });
+        assert_eq!((behind(0), behind(999)), (None, None));
+        let words = behind(3_240).unwrap();
+        assert!(words.starts_with("3.2 s behind; ") && words.contains(": 7: "), "{words}");
     }
 
     #[test]

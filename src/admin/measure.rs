@@ -25,6 +25,8 @@ impl Admin {
         telemetry::health::held(masses, suppressions);
         telemetry::health::clock(now.second());
         telemetry::health::forgotten(self.ingest.forgotten().count());
+        let lag = self.ingest.lag();
+        telemetry::ingest::lags(self.ingest.lag_bytes(), lag.records, lag.age);
         self.lookups.measure();
         self.measure_health();
         if let Ok(room) = store::room(&self.state) {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::health::{Health, worst};
+use super::health::{Health, is_behind, worst};
 use super::{Admin, SourceInfo, rows};
 use crate::clock;
 use crate::model::{SourceName, trust};
@@ -45,7 +45,7 @@ impl Admin {
             })
             .collect();
         let (waiting, limit) = self.ingest.waiting();
-        let word = |ok: bool| if ok { "ready" } else { "opening" };
+        let lag = self.ingest.lag();
         json!({
             "version": env!("CARGO_PKG_VERSION"),
             "state": health.as_str(),
@@ -57,9 +57,11 @@ impl Admin {
             }).collect::<Vec<_>>(),
             "sources": sources,
             "store": {
-                "state": word(self.ingest.is_ready()),
+                "state": self.store_word(),
                 "applied": totals.applied.to_string(),
                 "lag_bytes": self.ingest.lag_bytes(),
+                "lag_records": lag.records,
+                "lag_seconds": lag.age.as_millis() as f64 / 1_000.0,
                 "standings": totals.standings,
                 "quarantined": totals.quarantined,
                 "set_aside": totals.set_aside,
@@ -71,6 +73,15 @@ impl Admin {
             "forwards": self.forwards.statuses(now),
             "fleet": self.fleet.as_ref().map(crate::fleet::Handle::summary),
         })
+    }
+
+    /// How the store stands, in a word.
+    fn store_word(&self) -> &'static str {
+        match self.ingest.lag() {
+            _ if !self.ingest.is_ready() => "opening",
+            lag if is_behind(lag) => "behind",
+            _ => "ready",
+        }
     }
 
     /// What is counted of a source, with what came since the start and was known before the store.

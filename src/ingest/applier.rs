@@ -218,7 +218,7 @@ impl Applier {
         self.reader.attach(view);
         self.attached = true;
         self.shared.ready.send_replace(true);
-        self.applied.send_replace(applied);
+        self.tell_applied(applied);
         // The store may have been made anew: whoever exports looks at all of it.
         self.changes.tell_all();
         if self.scrub.is_none() {
@@ -414,8 +414,14 @@ impl Applier {
         self.changes.tell(changed);
         // Whoever waits for it looks then: not before all can.
         if self.attached {
-            self.applied.send_replace(applied);
+            self.tell_applied(applied);
         }
+    }
+
+    /// Tells how far the store has come, for all who look into it.
+    fn tell_applied(&self, applied: Position) {
+        self.shared.trail.applied(applied);
+        self.applied.send_replace(applied);
     }
 
     /// Lets more come before the next batch, where nobody waits for the store.

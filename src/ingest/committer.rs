@@ -205,6 +205,7 @@ impl Committer {
     fn acknowledge(&mut self, group: Vec<Waiting>, placed: &[Placed], bytes: u64) {
         self.resume();
         self.shared.lag.fetch_add(bytes, Ordering::Relaxed);
+        self.shared.trail.add(self.writer.end(), placed.len(), Instant::now());
         // Before the answers: who asks after one finds what it was about.
         self.committed.send_replace(self.writer.end());
         for (waiting, placed) in group.into_iter().zip(placed) {

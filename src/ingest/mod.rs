@@ -22,6 +22,7 @@ mod progress;
 mod runs;
 mod scrub;
 mod settings;
+mod trail;
 
 use std::io;
 use std::path::PathBuf;
@@ -46,6 +47,7 @@ pub use changes::{Change, Changes};
 pub use erase::{Erased, Postponed};
 pub use flow::{Imports, Told};
 pub use settings::{Policy, Settings};
+pub use trail::Lag;
 
 /// Most submissions waiting to be committed.
 const QUEUE_MAX: usize = 8_192;
@@ -138,6 +140,8 @@ enum Message {
 struct Shared {
     /// Bytes that are committed and not applied.
     lag: AtomicU64,
+    /// The records that are, since the start.
+    trail: trail::Trail,
     /// Nothing can be made durable at the moment.
     stopped: Mutex<Option<Arc<str>>>,
     /// The store is open and has caught up with what was there at the start.
@@ -418,6 +422,11 @@ impl Ingest {
     /// Bytes that are committed and not applied.
     pub fn lag_bytes(&self) -> u64 {
         self.shared.lag.load(Ordering::Relaxed)
+    }
+
+    /// How far the store is behind what was acknowledged since the start, at this moment.
+    pub fn lag(&self) -> Lag {
+        self.shared.trail.lag(Instant::now())
     }
 
     /// The events that went into the store since the start.

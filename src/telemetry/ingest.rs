@@ -259,6 +259,13 @@ pub fn lag(bytes: u64) {
     gauge!("suppressd_store_lag_bytes").set(bytes as f64);
 }
 
+/// The same at this moment: bytes, records, and for how long the oldest of those waits.
+pub fn lags(bytes: u64, records: u64, age: Duration) {
+    lag(bytes);
+    gauge!("suppressd_store_lag_records").set(records as f64);
+    gauge!("suppressd_store_lag_seconds").set(age.as_secs_f64());
+}
+
 /// Elements of a source went to quarantine.
 pub fn quarantined(source: &str, elements: u64) {
     counter!("suppressd_quarantined_total", "source" => source.to_owned()).increment(elements);

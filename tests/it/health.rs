@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -82,6 +83,68 @@ fn what_needs_a_hand_is_told_everywhere_and_mended() {
     fs::remove_dir_all(&export).unwrap();
     // That it was mended is shown for a while.
     assert_degraded(&daemon, "export", "postfix", "it was made anew");
+    daemon.stop();
+}
+
+/// A body of many bounces, and who is in the last.
+fn many(number: u32) -> (String, String) {
+    let address = |row: u32| format!("u{row}@n{number}.test");
+    let rows = (0..20_000).map(|row| event("hard_bounce", &address(row), &address(row), 1));
+    let rows: Vec<_> = rows.collect();
+    (format!("[{}]", rows.join(",")), address(19_999))
+}
+
+/// What is told of a store that lacks `last`. `None`: it has that.
+fn told_behind(daemon: &Daemon, last: &str) -> Option<()> {
+    let status = daemon.rows(&["status"])[0]["store"].clone();
+    let seconds = daemon.metric("suppressd_store_lag_seconds");
+    let records = daemon.metric("suppressd_store_lag_records");
+    if daemon.looked_up(last) == 200 {
+        return None;
+    }
+    assert!(status["state"] == "behind" && status["lag_seconds"].as_f64() >= Some(1.0), "{status}");
+    assert!(status["lag_records"].as_u64() >= Some(1), "{status}");
+    assert!(seconds >= Some(1.0) && records >= Some(1.0), "{seconds:?} {records:?}");
+    Some(())
+}
+
+#[test]
+fn a_store_that_lacks_what_was_acknowledged_is_not_called_current() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    assert_well(&daemon);
+    let (mut number, mut bodies, mut told) = (0, 1, None);
+    // More at once, until it takes more than a second.
+    while told.is_none() {
+        assert!(bodies <= 64, "nothing was to be seen");
+        let mut last = String::new();
+        for _ in 0..bodies {
+            let body;
+            (body, last) = many(number);
+            assert_eq!(notify(daemon.http, &body).status, 200);
+            number += 1;
+        }
+        let acknowledged = Instant::now();
+        loop {
+            let waited = acknowledged.elapsed();
+            let ready = daemon.readyz();
+            if daemon.looked_up(&last) == 200 {
+                break;
+            }
+            if waited > Duration::from_millis(1_100) {
+                let behind = ready.body.contains("degraded store: ");
+                assert!(behind && ready.body.contains(" s behind; "), "{}", ready.body);
+                told = told.or_else(|| told_behind(&daemon, &last));
+            }
+        }
+        bodies *= 2;
+    }
+    wait_for("a store that is current", PATIENCE, || {
+        let ready = daemon.readyz().body;
+        ready.contains("ok store: open and current").then_some(())
+    });
+    assert_eq!(daemon.metric("suppressd_store_lag_records"), Some(0.0));
+    assert_eq!(daemon.metric("suppressd_store_lag_seconds"), Some(0.0));
     daemon.stop();
 }
 
