@@ -14,6 +14,7 @@ use super::apply::{BATCH_TIME, Merge};
 use super::chores::Chores;
 use super::erase::{Pace, Stage};
 use super::flow::Passed;
+use super::lookout::{LOOK_EVERY, Lookout};
 use super::progress::{DEFECT, Progress, STRANGE, Step};
 use super::{Change, Changes, Message, Settings, Shared, scrub};
 use crate::clock;
@@ -77,12 +78,31 @@ pub(super) struct Session {
     again: bool,
     /// What comes of erasing who was forgotten.
     pub(super) stage: Stage,
+    pub(super) lookout: Lookout,
 }
 
 impl Session {
+    /// Of a store that is open, and goes on there: at a record, and an element of it.
+    pub(super) fn new(
+        (writer, attempt): (Writer, Attempt),
+        journal: &journal::Reader,
+        (record, within): (Position, u32),
+    ) -> Session {
+        let progress = Progress::new(journal, record, within);
+        let (stage, lookout) = (Stage::None, Lookout::new());
+        Session { writer, progress, attempt, again: true, stage, lookout }
+    }
+
     /// How far it has come: a record, and how many of its elements.
     pub(super) fn reached(&self) -> (Position, u32) {
         self.progress.reached()
+    }
+
+    /// Goes back to where the store is. Nothing was taken.
+    fn start_over(&mut self, journal: &journal::Reader) -> u64 {
+        let (record, within) = (self.writer.applied(), self.writer.applied_within());
+        self.progress = Progress::new(journal, record, within);
+        0
     }
 
     /// Whether a record has just ended.
@@ -138,8 +158,11 @@ impl Applier {
             if self.shared.stopping.load(Ordering::Acquire) {
                 return;
             }
-            // Made inside: a timer needs the runtime around it.
-            self.runtime.block_on(async { tokio::time::sleep(REOPEN_AFTER).await });
+            // In the place of a state directory that was moved, no other is made.
+            while self.pause(REOPEN_AFTER) && self.is_moved() {}
+            if self.shared.stopping.load(Ordering::Acquire) {
+                return;
+            }
         }
     }
 
@@ -148,17 +171,7 @@ impl Applier {
     fn session(&mut self, erased: bool) -> Result<Ended, StoreError> {
         let started = Instant::now();
         let end = *self.committed.borrow();
-        let reach = (self.journal.start()?, end);
-        let opened = store::open(&self.settings.store(), reach, self.rotten)?;
-        self.rotten = false;
-        opened.rebuilt.iter().filter(|_| !erased).for_each(tell_rebuilt);
-        self.attached = false;
-        let behind = self.journal.bytes_between(opened.writer.applied(), end)?;
-        self.shared.lag.store(behind, Ordering::Relaxed);
-        let store::Opened { mut writer, view, attempt, believed, .. } = opened;
-        let (from, within) = self.starting_point(&mut writer, end)?;
-        let progress = Progress::new(&self.journal, from, within);
-        let mut session = Session { writer, progress, attempt, again: true, stage: Stage::None };
+        let (mut session, view, believed) = self.open_store(end, erased)?;
         let mut chores = Chores::new(&self.settings, &self.checkpoints, &session.writer)?;
         if !*self.shared.ready.borrow() {
             self.reader.attach_behind(&view);
@@ -181,7 +194,11 @@ impl Applier {
                 return Ok(Ended::Stops);
             }
             let begun = Instant::now();
-            let bytes = self.batch(&mut session, committed)?;
+            let bytes = match self.batch(&mut session, committed) {
+                // What it has is kept until the journal is back.
+                Err(_) if self.is_moved() => session.start_over(&self.journal),
+                bytes => bytes?,
+            };
             chores.note(bytes, begun.elapsed());
             let (reached, _) = session.progress.reached();
             if reached >= end && !self.attached {
@@ -196,8 +213,11 @@ impl Applier {
                 self.rotten = true;
                 return Err(StoreError::Damaged("a part of it cannot be read".to_owned()));
             }
-            chores.work(&self.settings, &self.journal, &mut session.writer, self.attached)?;
-            if self.erase(&mut session, &mut chores)? {
+            self.look_out(&mut session, &mut chores)?;
+            let is_moved = self.is_moved();
+            let journal = Some(&self.journal).filter(|_| !is_moved);
+            chores.work(&self.settings, journal, &mut session.writer, self.attached)?;
+            if !is_moved && self.erase(&mut session, &mut chores)? {
                 return Ok(Ended::Erased);
             }
             if bytes > 0 {
@@ -205,7 +225,7 @@ impl Applier {
                 continue;
             }
             if stopping {
-                chores.finish(&self.settings, &session.writer, true)?;
+                self.end(session, chores)?;
                 return Ok(Ended::Stops);
             }
             let is_idle = chores.is_idle();
@@ -432,21 +452,23 @@ impl Applier {
         }
     }
 
-    /// Waits, but not when it is time to stop.
-    fn pause(&self, pause: Duration) {
+    /// Waits, but not when it is time to stop; says whether it is not.
+    fn pause(&self, pause: Duration) -> bool {
+        // Made inside: a timer needs the runtime around it.
         let stopping = async {
             while !self.shared.stopping.load(Ordering::Acquire) {
                 tokio::time::sleep(PAUSE_PART).await;
             }
         };
-        let _ = self.runtime.block_on(async { tokio::time::timeout(pause, stopping).await });
+        let waited = async { tokio::time::timeout(pause, stopping).await };
+        self.runtime.block_on(waited).is_err()
     }
 
     /// Waits for more to be committed; not at all long while there are chores, nor much longer than
     /// `most`.
     fn wait(&mut self, idle: bool, most: Duration) {
-        let limit = if idle { self.settings.sync_every.min(most) } else { Duration::ZERO };
-        let limit = limit.max(WAIT_MIN);
+        let limit = if idle { LOOK_EVERY.min(most) } else { Duration::ZERO };
+        let limit = limit.min(self.settings.sync_every).max(WAIT_MIN);
         let (committed, shared) = (&mut self.committed, &self.shared);
         self.runtime.block_on(async {
             tokio::select! {
@@ -455,12 +477,4 @@ impl Applier {
             }
         });
     }
-}
-
-fn tell_rebuilt(rebuilt: &store::Rebuilt) {
-    let aside = rebuilt.aside.as_deref();
-    if rebuilt.rotten {
-        telemetry::ingest::store_rotten(&rebuilt.why, aside);
-    }
-    telemetry::ingest::store_rebuilt(&rebuilt.why, rebuilt.checkpoint, aside);
 }

@@ -1,11 +1,34 @@
 //! Where applying begins: behind what is applied, once it is clear that all of that is there.
 
-use super::applier::Applier;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::applier::{Applier, Session};
 use crate::journal;
 use crate::model::Position;
-use crate::store::{self, Batch, StoreError, Writer};
+use crate::store::{self, Batch, Opened, StoreError, View, Writer};
+use crate::telemetry;
 
 impl Applier {
+    /// Opens the store, and begins behind what is applied of a journal that ends there. Says
+    /// whether it was believed as it is. `erased`: it was removed to be made again.
+    pub(super) fn open_store(
+        &mut self,
+        end: Position,
+        erased: bool,
+    ) -> Result<(Session, Arc<View>, bool), StoreError> {
+        let reach = (self.journal.start()?, end);
+        let opened = store::open(&self.settings.store(), reach, self.rotten)?;
+        self.rotten = false;
+        opened.rebuilt.iter().filter(|_| !erased).for_each(tell_rebuilt);
+        self.attached = false;
+        let behind = self.journal.bytes_between(opened.writer.applied(), end)?;
+        self.shared.lag.store(behind, Ordering::Relaxed);
+        let Opened { mut writer, view, attempt, believed, .. } = opened;
+        let from = self.starting_point(&mut writer, end)?;
+        Ok((Session::new((writer, attempt), &self.journal, from), view, believed))
+    }
+
     /// Where to go on, as a record and an element of it: behind what is applied, but no further
     /// than there is anything; or where the index lacks what is applied.
     pub(super) fn starting_point(
@@ -75,4 +98,12 @@ impl Applier {
         // Told once.
         cut.map_or(Ok(()), |cut| Ok(index.cut(cut)?))
     }
+}
+
+fn tell_rebuilt(rebuilt: &store::Rebuilt) {
+    let aside = rebuilt.aside.as_deref();
+    if rebuilt.rotten {
+        telemetry::ingest::store_rotten(&rebuilt.why, aside);
+    }
+    telemetry::ingest::store_rebuilt(&rebuilt.why, rebuilt.checkpoint, aside);
 }

@@ -126,12 +126,12 @@ impl Chores {
         self.runs.is_idle() && self.forgetting.is_none() && self.writing.is_none()
     }
 
-    /// Syncs, writes checkpoints, packs, trims and forgets, each when it is due. `ready`: nobody
-    /// waits for the store.
+    /// Syncs, writes checkpoints, packs, trims and forgets, each when it is due. Without a journal
+    /// only what needs none. `ready`: nobody waits for the store.
     pub(super) fn work(
         &mut self,
         settings: &Settings,
-        journal: &journal::Reader,
+        journal: Option<&journal::Reader>,
         writer: &mut Writer,
         ready: bool,
     ) -> Result<(), StoreError> {
@@ -158,12 +158,13 @@ impl Chores {
         self.index(writer)?;
         self.runs.work(writer)?;
         self.checkpoint(settings, writer)?;
-        if ready && !self.leaves_files {
+        let journal = journal.filter(|_| !self.leaves_files);
+        if let Some(journal) = journal.filter(|_| ready) {
             // Those that end before it are complete, and nothing there is still to be applied.
             self.packing.work(journal, writer.applied().segment)?;
         }
         let is_late = self.trimmed.is_none_or(|last| last.elapsed() >= TRIM_EVERY);
-        if is_late && !self.leaves_files {
+        if let Some(journal) = journal.filter(|_| is_late) {
             self.trimmed = Some(Instant::now());
             self.trim(settings, journal, writer)?;
             let mut batch = Batch::default();
@@ -281,10 +282,15 @@ impl Chores {
         self.flush_index(writer);
         self.keep_index(writer);
         writer.sync()?;
-        if all {
+        if all && writer.is_where_it_was() {
             writer.leave_clean_mark(&settings.store().checkpoint)?;
         }
         Ok(())
+    }
+
+    /// Whether somebody else changes the journal's segments and the index's runs.
+    pub(super) fn are_files_left(&self) -> bool {
+        self.leaves_files
     }
 
     /// Leaves the journal's segments and the index's runs to somebody else, or has them back.

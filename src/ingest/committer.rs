@@ -84,7 +84,8 @@ impl Committer {
                 self.waiting.close();
             }
         }
-        self.watch_clock();
+        // What is applied has to be kept otherwise, where the journal is gone.
+        self.look();
         self.clock.note(Instant::now());
         if let Err(error) = self.writer.seal() {
             telemetry::ingest::intake_stopped(error);
@@ -215,6 +216,7 @@ impl Committer {
 
     fn resume(&mut self) {
         self.waits = false;
+        self.shared.moved.store(false, Ordering::Release);
         if self.shared.stopped().take().is_some() {
             telemetry::ingest::intake_resumed();
         }
@@ -222,6 +224,7 @@ impl Committer {
 
     fn refuse(&mut self, group: Vec<Waiting>, error: &AppendError) {
         self.waits = matches!(error, AppendError::Moved(_) | AppendError::Full);
+        self.shared.moved.store(matches!(error, AppendError::Moved(_)), Ordering::Release);
         let why: Arc<str> = error.to_string().into();
         // The same is told once.
         if self.shared.stopped().replace(Arc::clone(&why)).as_ref() != Some(&why) {

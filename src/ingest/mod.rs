@@ -16,6 +16,7 @@ mod flow;
 mod forget;
 mod hold;
 mod imports;
+mod lookout;
 mod packing;
 mod peers;
 mod progress;
@@ -142,6 +143,8 @@ struct Shared {
     lag: AtomicU64,
     /// The records that are, since the start.
     trail: trail::Trail,
+    /// The journal is not where the next start looks for it.
+    moved: AtomicBool,
     /// Nothing can be made durable at the moment.
     stopped: Mutex<Option<Arc<str>>>,
     /// The store is open and has caught up with what was there at the start.

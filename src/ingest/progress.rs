@@ -50,7 +50,8 @@ pub(super) enum Step {
 impl Progress {
     /// Goes on from `start`, within a record of which that many elements are applied.
     pub(super) fn new(journal: &journal::Reader, start: Position, applied: u32) -> Progress {
-        let (tail, applied) = (journal.tail(start), (start, applied));
+        // Only what is applied is trimmed.
+        let (tail, applied) = (journal.tail(start).whole(), (start, applied));
         Progress { tail, open: None, applied, taken: 0, halted: false }
     }
 

@@ -12,7 +12,7 @@
 //! header, and all of these bytes behind it, compressed.
 
 /// Bytes of a segment's header.
-pub(super) const SEGMENT_HEADER: u32 = 16;
+pub(crate) const SEGMENT_HEADER: u32 = 16;
 /// Bytes of a record's header.
 pub(super) const RECORD_HEADER: u32 = 16;
 /// Records start at multiples of this.

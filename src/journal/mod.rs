@@ -18,6 +18,7 @@ mod writer;
 
 pub use blank::{Blanked, blank_files};
 pub use format::SEAL_SIZE;
+pub(crate) use format::SEGMENT_HEADER;
 pub use pack::{Packing, packed_length};
 pub use reader::{Entry, Reader, Tail};
 pub use recover::{Journal, OpenError, Recovery, damaged_files, note_loss, open};

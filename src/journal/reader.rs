@@ -24,7 +24,9 @@ pub struct Reader {
     /// another one that was put there is read, mended or trimmed.
     dir: PathBuf,
     /// What that path goes by.
-    _handle: Arc<File>,
+    handle: Arc<File>,
+    /// Its own path.
+    place: PathBuf,
     quarantine: PathBuf,
     files: Arc<Mutex<Files>>,
     /// Held while damage is kept aside and mended, for several may come upon it at once, and while
@@ -91,6 +93,8 @@ pub struct Tail {
     ahead: Ahead,
     /// How long a segment is that is no more written.
     length: Option<(u32, u64)>,
+    /// Nothing of what it reads can have been trimmed.
+    is_whole: bool,
 }
 
 impl Reader {
@@ -98,10 +102,11 @@ impl Reader {
         let handle = Arc::new(File::open(dir)?);
         let open = PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()));
         // Without /proc, its own path is as good as there is.
-        let dir = if open.is_dir() { open } else { dir.to_owned() };
+        let place = dir.to_owned();
+        let dir = if open.is_dir() { open } else { place.clone() };
         let quarantine = quarantine.to_owned();
         let (files, mending) = (Arc::default(), Arc::default());
-        Ok(Reader { dir, _handle: handle, quarantine, files, mending })
+        Ok(Reader { dir, handle, place, quarantine, files, mending })
     }
 
     /// The payload of the record at `position`. `None`: it is no more, or cannot be read.
@@ -148,9 +153,19 @@ impl Reader {
         Ok(is_short.then_some(Position { segment: position.segment, offset: end }))
     }
 
+    /// Whether the next start finds the directory, and the segment that is being written.
+    pub fn is_in_place(&self) -> bool {
+        let identity = |meta: fs::Metadata| (meta.dev(), meta.ino());
+        let open = self.handle.metadata().map(identity);
+        let live = self.files().live.as_ref().map(|live| segment::path(&self.place, live.number));
+        open.is_ok_and(|open| fs::metadata(&self.place).map(identity).is_ok_and(|at| at == open))
+            && live.is_none_or(|live| live.exists())
+    }
+
     /// Reads on from `position`.
     pub fn tail(&self, position: Position) -> Tail {
-        Tail { reader: self.clone(), at: position, ahead: Ahead::default(), length: None }
+        let (reader, ahead) = (self.clone(), Ahead::default());
+        Tail { reader, at: position, ahead, length: None, is_whole: false }
     }
 
     /// Where the oldest record that is still there may start.
@@ -197,7 +212,7 @@ impl Reader {
                 break;
             }
             fs::remove_file(segment::path(&self.dir, number))?;
-            self.files().others.retain(|segment| segment.number != number);
+            self.close(number);
             removed += 1;
         }
         if removed > 0 {
@@ -317,9 +332,15 @@ impl Tail {
         Ok(None)
     }
 
+    /// The same, of which nothing can have been trimmed: what is not there is missing.
+    #[must_use]
+    pub fn whole(self) -> Tail {
+        Tail { is_whole: true, ..self }
+    }
+
     /// Reads on from another position.
     pub fn at(&self, position: Position) -> Tail {
-        self.reader.tail(position)
+        Tail { is_whole: self.is_whole, ..self.reader.tail(position) }
     }
 
     /// Steps over the next record without reading it.
@@ -390,13 +411,18 @@ impl Tail {
         let _alone = reader.mending();
         let from = self.at;
         let numbers = segment::list(&self.reader.dir)?;
+        if numbers.is_empty() && reader.handle.metadata()?.nlink() == 0 {
+            // Nothing in it was trimmed.
+            return Err(io::Error::other("the journal's directory was removed"));
+        }
         if numbers.contains(&from.segment) {
             return Ok(None);
         }
         let next = numbers.iter().copied().find(|number| *number > from.segment);
         let next = next.unwrap_or(end.segment).min(end.segment).max(from.segment + 1);
         self.at = Position { segment: next, offset: SEGMENT_HEADER };
-        let trimmed = numbers.first().is_none_or(|first| *first > from.segment);
+        let is_before = |first: &u32| *first > from.segment && !self.is_whole;
+        let trimmed = numbers.first().is_none_or(is_before);
         let fill = || fill_gap(&self.reader.dir, &self.reader.quarantine, from, next);
         Ok((!trimmed).then(fill))
     }

@@ -20,6 +20,7 @@ mod note;
 mod open;
 mod paced;
 mod peers;
+mod place;
 mod pushed;
 mod quarantine;
 mod reader;
@@ -83,6 +84,12 @@ pub enum StoreError {
         /// It is not about the file: there are too many open ones, or we may not write.
         passing: bool,
     },
+    /// Somebody has taken it away under us, or a part of it.
+    #[error(
+        "{0} was moved, removed, replaced or cut while it was open: it is made again by itself, of \
+         a checkpoint and the journal; see who changes store.path"
+    )]
+    Moved(String),
     /// A newer version wrote it. It is left as it is.
     #[error("{0} was written by a newer version of suppressd: start that version again")]
     Newer(String),

@@ -16,7 +16,7 @@ use super::disk::free_bytes;
 use super::index::Index;
 use super::keys::{META, RUNS};
 use super::{Checkpoints, Reach, StoreError, Writer, checkpoints};
-use crate::journal::{create_private, open_regular, private_dir, sync_dir};
+use crate::journal::{SEGMENT_HEADER, create_private, open_regular, private_dir, sync_dir};
 use crate::model::Position;
 use crate::telemetry;
 
@@ -154,9 +154,19 @@ pub fn open(paths: &Paths, journal: Reach, rotten: bool) -> Result<Opened, Store
     }
     let applied = Meta { applied: newest.unwrap_or_default(), ..Meta::default() };
     let (meta, base) = loader.finish(applied)?;
-    let fresh = is_new && newest.is_none();
+    // Where nothing was told yet, there was none.
+    let fresh = is_new && newest.is_none() && !has_told(journal);
+    if fresh {
+        // From here on there is one, whatever becomes of this process.
+        db.flush()?;
+    }
     let rebuilt = (!fresh).then_some(Rebuilt { why, checkpoint: newest, aside, rotten });
     opened(Found { db, meta, base }, index, paths, attempt, rebuilt)
+}
+
+/// Whether anything was ever told in a journal that reaches so far.
+fn has_told((_, end): Reach) -> bool {
+    end > Position { segment: 1, offset: SEGMENT_HEADER }
 }
 
 /// What there is where the store should be.
@@ -185,7 +195,7 @@ fn opened(
     // Of an earlier version, which had all of it once more.
     let _ = fs::remove_file(paths.checkpoint.join("standings.image"));
     let view = View { tree: (*db).clone(), base: Arc::new(base), index: Arc::new(index) };
-    let writer = Writer::new(db, meta, paths.sled.join("db"), &view)?;
+    let writer = Writer::new(db, meta, paths, &view)?;
     Ok(Opened { writer, view: Arc::new(view), rebuilt, attempt, believed: false })
 }
 

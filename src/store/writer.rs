@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::base::{self, Base, Made, Next, Settling};
@@ -14,7 +14,8 @@ use super::codec::{Counts, Meta, checksum, decode, encode};
 use super::index::{Index, Name, Row};
 use super::keys::{self, CHANGED, HELD, META, QUARANTINE, QUIET, RUNS, STANDING, TURN};
 use super::open::leave_clean_mark;
-use super::{Snapshot, StoreError, View};
+use super::place::Places;
+use super::{Paths, Snapshot, StoreError, View};
 use crate::model::{Origin, Position, Scope, SourceName, Standing, Time};
 
 /// Blocks of changes that are taken out of sled in one go.
@@ -25,8 +26,10 @@ pub struct Writer {
     pub(super) tree: sled::Tree,
     db: sled::Db,
     meta: Meta,
-    /// sled's own file, synced by us: its `flush` does not reach the disk on Linux.
-    file: PathBuf,
+    /// sled's own file, synced by us: its `flush` does not reach the disk on Linux. The one that
+    /// was opened, whatever its path leads to by then.
+    file: File,
+    pub(super) places: Places,
     base: Arc<Base>,
     /// What a run of the base has, and the changes too.
     settling: Option<Settling>,
@@ -72,13 +75,16 @@ impl Writer {
     pub(super) fn new(
         db: sled::Db,
         meta: Meta,
-        file: PathBuf,
+        paths: &Paths,
         view: &View,
     ) -> Result<Writer, StoreError> {
+        let places = Places::of(paths)?;
+        let file = File::open(places.file())?;
         let (base, index) = (Arc::clone(&view.base), Arc::clone(&view.index));
         let (tree, reached) = (view.tree.clone(), (meta.applied, meta.part));
         let block = base::last(&tree)?;
-        Ok(Writer { tree, db, meta, file, base, settling: None, block, index, reached })
+        let settling = None;
+        Ok(Writer { tree, db, meta, file, places, base, settling, block, index, reached })
     }
 
     /// The end of what is applied.
@@ -255,6 +261,7 @@ impl Writer {
         self.base.change(of_base);
         if any {
             changes.insert(META, meta.encode());
+            self.places.write();
             self.tree.apply_batch(changes)?;
             self.meta = meta;
         }
@@ -319,6 +326,7 @@ impl Writer {
             return Ok(false);
         }
         changes.insert(META, meta.encode());
+        self.places.write();
         self.tree.apply_batch(changes)?;
         self.meta = meta;
         Ok(true)
@@ -376,7 +384,7 @@ impl Writer {
     /// # Errors
     /// When the disk fails.
     pub fn leave_clean_mark(&self, checkpoint: &Path) -> io::Result<()> {
-        leave_clean_mark(checkpoint, &self.file)
+        leave_clean_mark(checkpoint, self.places.file())
     }
 
     /// Has the system keep everything that is committed: the death of this process loses nothing.
@@ -384,7 +392,9 @@ impl Writer {
     /// # Errors
     /// When the disk fails.
     pub fn flush(&self) -> Result<(), StoreError> {
+        self.places.write();
         self.db.flush()?;
+        self.places.measure();
         Ok(())
     }
 
@@ -394,7 +404,7 @@ impl Writer {
     /// When the disk fails.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.flush()?;
-        Ok(File::open(&self.file).and_then(|file| file.sync_all())?)
+        Ok(self.file.sync_all()?)
     }
 
     /// What a checkpoint starts from: the position, and the counts as they are there.

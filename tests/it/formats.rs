@@ -211,7 +211,7 @@ const CHANGES: &[(Change, Option<&str>)] = &[
     (keep_clean_mark, None),
     (remove_checkpoints, None),
     (remove_sled, Some("the checkpoint at")),
-    (remove_all_but_the_journal, None),
+    (remove_all_but_the_journal, Some("the journal alone")),
 ];
 
 /// What an earlier release said, and what this one says of the same: this one may say more.

@@ -425,6 +425,26 @@ fn a_missing_segment_is_noticed_once() {
 }
 
 #[test]
+fn a_first_segment_that_was_not_applied_is_missed() {
+    for is_whole in [false, true] {
+        let (place, written) = three_segments();
+        fs::remove_file(place.segment(1)).unwrap();
+        let Journal { reader, writer, .. } = place.open();
+        let start = Position { segment: 1, offset: 16 };
+        let tail = reader.tail(start);
+        let mut tail = if is_whole { tail.whole() } else { tail };
+        let first = tail.next(writer.end()).unwrap().unwrap();
+        match first {
+            Entry::Damage(damage) => assert!(is_whole && damage.from == start, "{damage:?}"),
+            Entry::Record { position, .. } => {
+                assert!(!is_whole && position == written[3].placed.record, "{position}");
+            }
+            Entry::Newer { .. } => unreachable!(),
+        }
+    }
+}
+
+#[test]
 fn a_shortened_segment_in_the_middle_costs_what_was_cut() {
     let (whole, written) = three_segments();
     let segments = [1, 2, 3].map(|number| fs::read(whole.segment(number)).unwrap());

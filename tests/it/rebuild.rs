@@ -554,3 +554,70 @@ async fn who_was_suppressed_is_so_while_the_store_fails() {
     }
     running.stop(PATIENCE).await;
 }
+
+/// The files of a folder of the state.
+fn files(state: &Path, folder: &str) -> Vec<PathBuf> {
+    let files = fs::read_dir(state.join(folder)).unwrap();
+    files.map(|file| file.unwrap().path()).collect()
+}
+
+#[test]
+fn a_run_that_is_taken_away_while_it_is_open_is_told_and_made_again() {
+    let runtime = runtime();
+    let (state, expected) = fed(&runtime);
+    for (folder, is_cut) in [("base", false), ("base", true), ("index", false), ("index", true)] {
+        let running = runtime.block_on(async {
+            let running = start(state.path());
+            running.ingest.ready().await;
+            running
+        });
+        let run = files(state.path(), folder).pop().unwrap();
+        let length = fs::metadata(&run).unwrap().len();
+        match is_cut {
+            true => {
+                fs::File::options().write(true).open(&run).unwrap().set_len(length - 1).unwrap()
+            }
+            false => fs::remove_file(&run).unwrap(),
+        }
+        let moved = StoreError::Moved(run.display().to_string());
+        wait_for("it to be told", PATIENCE, || {
+            (running.reader.everything().err().as_ref() == Some(&moved)).then_some(())
+        });
+        runtime.block_on(async {
+            tokio::time::timeout(PATIENCE, running.ingest.ready()).await.expect("ready again");
+            let found = running.reader.everything().unwrap();
+            assert_same(&format!("{folder}, cut: {is_cut}"), &found, &expected);
+            stop(running).await;
+        });
+    }
+}
+
+#[test]
+fn checkpoints_that_are_taken_away_are_written_again_where_the_journal_needs_them() {
+    let runtime = runtime();
+    let (state, _) = fed(&runtime);
+    let expected = runtime.block_on(async {
+        let running = start(state.path());
+        feed(&running, SUBMISSIONS..SUBMISSIONS + 300).await;
+        stop(running).await;
+        everything(state.path()).await
+    });
+    // As retention leaves it: both checkpoints are behind that segment.
+    assert_eq!(files(state.path(), "journal").len(), 2);
+    fs::remove_file(state.path().join("journal/0000000001.seg")).unwrap();
+    let running = runtime.block_on(async {
+        let running = start(state.path());
+        running.ingest.ready().await;
+        running
+    });
+    fs::remove_dir_all(state.path().join("checkpoint")).unwrap();
+    wait_for("a checkpoint", PATIENCE, || {
+        let folder = state.path().join("checkpoint");
+        (folder.exists() && !checkpoints(state.path()).is_empty()).then_some(())
+    });
+    runtime.block_on(stop(running));
+    fs::remove_dir_all(state.path().join("sled")).unwrap();
+    let found = runtime.block_on(everything(state.path()));
+    let standings = |pairs: &[Pair]| pairs.iter().filter(|(key, _)| key[0] == b's').count();
+    assert_eq!(standings(&found), standings(&expected));
+}

@@ -1,10 +1,12 @@
 //! The state directory: who may look into it, what a start that fails leaves there, and what
 //! becomes of it under a running daemon.
 
-use std::fs::{self, Permissions};
+use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
+
+use suppressd::store::newest_checkpoint;
 
 use super::rebuild::copy;
 use super::support::child::output;
@@ -203,4 +205,156 @@ fn nothing_is_told_behind_the_end() {
         let log = home.start().ready().stop();
         assert!(log.trim_end().lines().last().unwrap().contains("stopped"), "{log}");
     }
+}
+
+/// A way of taking something away of a store that is open.
+type Harm = (&'static str, fn(&Path));
+
+const HARMS: [Harm; 8] = [
+    ("sled", |path| fs::remove_dir_all(path).unwrap()),
+    ("sled", |path| fs::rename(path, path.with_extension("away")).unwrap()),
+    ("sled", |path| {
+        let away = path.with_extension("away");
+        fs::rename(path, &away).unwrap();
+        copy(&away, path);
+    }),
+    ("sled/db", |path| fs::remove_file(path).unwrap()),
+    ("sled/db", |path| File::options().write(true).open(path).unwrap().set_len(0).unwrap()),
+    ("sled/db", |path| File::options().write(true).open(path).unwrap().set_len(100).unwrap()),
+    ("base", |path| fs::remove_dir_all(path).unwrap()),
+    ("index", |path| fs::remove_dir_all(path).unwrap()),
+];
+
+#[test]
+fn what_is_taken_away_under_a_running_store_is_told_and_made_again() {
+    let moved = "was moved, removed, replaced or cut while it was open";
+    for (part, harm) in HARMS {
+        let home = Home::new("");
+        let daemon = home.start().ready();
+        assert_eq!(send(&daemon, "a"), 200);
+        daemon.until_suppressed("a@x.test");
+        daemon.stop();
+        // Nothing is being written that could hide a cut.
+        let daemon = home.start().ready();
+        harm(&home.state().join(part));
+        let told = wait_for(part, PATIENCE, || {
+            let answer = daemon.readyz();
+            (answer.status == 503 && answer.body.contains(moved)).then_some(answer.body)
+        });
+        assert!(told.contains("it is made again by itself"), "{told}");
+        let daemon = daemon.ready();
+        let log = daemon.log();
+        let lines: Vec<_> = log.lines().filter(|line| line.contains(moved)).collect();
+        assert!(lines.len() == 1 && lines[0].contains("ERROR"), "{part}: {log}");
+        assert!(lines[0].contains(home.state().join(part).to_str().unwrap()), "{log}");
+        assert_eq!(daemon.looked_up("a@x.test"), 200, "{part}");
+        assert_eq!(send(&daemon, "b"), 200, "{part}");
+        daemon.until_suppressed("b@x.test");
+        daemon.stop();
+        let daemon = home.start().ready();
+        assert_eq!(daemon.rows(&["list"]).len(), 2, "{part}");
+        assert!(!daemon.stop().contains("made again"), "{part}");
+    }
+}
+
+#[test]
+fn a_start_that_finds_no_store_where_there_was_one_says_so() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    assert_eq!(send(&daemon, "a"), 200);
+    daemon.until_suppressed("a@x.test");
+    let log = daemon.stop();
+    assert!(!log.contains("made again"), "a first start is no news: {log}");
+    let sled = home.state().join("sled");
+    for (why, empty) in [("it was missing", false), ("it was empty", true)] {
+        fs::remove_dir_all(&sled).unwrap();
+        if empty {
+            fs::create_dir(&sled).unwrap();
+        }
+        let daemon = home.start().ready();
+        assert_eq!(daemon.looked_up("a@x.test"), 200);
+        let log = daemon.stop();
+        let told = |line: &str| ["WARN", "made again", why].iter().all(|it| line.contains(it));
+        assert!(log.lines().any(told), "{why}: {log}");
+    }
+}
+
+/// A body of many bounces, and who is in the last.
+fn many(name: &str) -> (String, String) {
+    let address = |row: u32| format!("u{row}@{name}.test");
+    let rows: Vec<_> =
+        (0..3_000).map(|row| event("hard_bounce", &address(row), &address(row), 1)).collect();
+    (format!("[{}]", rows.join(",")), address(2_999))
+}
+
+/// What becomes of the journal.
+#[derive(Clone, Copy, Debug)]
+enum Away {
+    Moved,
+    Removed,
+    WithAllElse,
+}
+
+#[test]
+fn nothing_is_lost_or_taken_while_the_journal_is_away() {
+    let ways = [Away::Moved, Away::Removed, Away::WithAllElse];
+    for (way, is_killed) in ways.into_iter().flat_map(|way| [(way, true), (way, false)]) {
+        let home = Home::new("");
+        let daemon = home.start().ready();
+        let (body, last) = many("first");
+        assert_eq!(notify(daemon.http, &body).status, 200);
+        let journal = home.state().join("journal");
+        match way {
+            Away::Moved => fs::rename(&journal, home.dir.join("away")).unwrap(),
+            Away::Removed => fs::remove_dir_all(&journal).unwrap(),
+            Away::WithAllElse => DIRECTORIES
+                .iter()
+                .for_each(|name| fs::remove_dir_all(home.state().join(name)).unwrap()),
+        }
+        assert_eq!(send(&daemon, "refused"), 503);
+        let told = daemon.readyz();
+        assert!(told.status == 503 && told.body.contains("it was moved, removed"), "{told:?}");
+        // What was acknowledged before is applied all the same, and kept otherwise.
+        daemon.until_suppressed(&last);
+        if is_killed {
+            wait_for("a checkpoint of it", PATIENCE, || {
+                let position = daemon.rows(&["status"])[0]["store"]["applied"].clone();
+                let newest = newest_checkpoint(&home.state().join("checkpoint")).unwrap();
+                newest.filter(|newest| newest.to_string() == position)
+            });
+            daemon.kill();
+        } else {
+            daemon.stop();
+        }
+        let daemon = home.start().ready();
+        assert_eq!(daemon.rows(&["list"]).len(), 3_000, "{way:?} {is_killed}");
+        assert_eq!(send(&daemon, "later"), 200);
+        daemon.until_suppressed("later@x.test");
+        daemon.kill();
+        fs::remove_dir_all(home.state().join("sled")).unwrap();
+        let daemon = home.start().ready();
+        assert_eq!(daemon.rows(&["list"]).len(), 3_001, "{way:?} {is_killed}");
+        daemon.stop();
+    }
+}
+
+#[test]
+fn a_journal_that_comes_back_is_gone_on_with() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    let (journal, away) = (home.state().join("journal"), home.dir.join("away"));
+    for name in ["a", "b"] {
+        assert_eq!(send(&daemon, name), 200);
+        fs::rename(&journal, &away).unwrap();
+        daemon.until_suppressed(&format!("{name}@x.test"));
+        wait_for("intake to stop", PATIENCE, || (daemon.readyz().status == 503).then_some(()));
+        assert_eq!(send(&daemon, "refused"), 503);
+        fs::rename(&away, &journal).unwrap();
+        wait_for("intake to go on", PATIENCE, || (daemon.readyz().status == 200).then_some(()));
+    }
+    assert!(!daemon.log().contains("store: failed"), "{}", daemon.log());
+    daemon.kill();
+    let daemon = home.start().ready();
+    assert_eq!(daemon.rows(&["list"]).len(), 2);
+    daemon.stop();
 }

@@ -24,6 +24,7 @@ use super::Listed;
 use super::block::Entries;
 use crate::store::codec::is_newer;
 use crate::store::filter::{Filter, Hashes};
+use crate::store::place::is_whole;
 use crate::store::sealed::{Flaw, Magic, SUM, Sealed, bad, number, sum};
 use crate::telemetry;
 
@@ -114,6 +115,11 @@ impl Run {
     /// misses it.
     pub(super) fn owned(self, is_ours: bool) -> Run {
         Run { is_ours, ..self }
+    }
+
+    /// Whether it is where the next start looks for it, as long as it was.
+    pub(super) fn is_in_place(&self) -> bool {
+        is_whole(&self.file, self.listed.size, &self.path)
     }
 
     /// Whether it may have a key.

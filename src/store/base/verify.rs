@@ -3,7 +3,9 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::Base;
 use super::draft::SUFFIX;
 use super::run::Run;
 use crate::model::Checked;
@@ -33,6 +35,17 @@ pub fn verify_base(dir: &Path) -> io::Result<Vec<Checked>> {
         }
     });
     Ok(rows.collect())
+}
+
+impl Base {
+    /// A run that counts, and is not where the next start looks for it, or not as long as it was.
+    pub(in crate::store) fn missing(&self) -> Option<PathBuf> {
+        let runs = self.runs();
+        let missing = runs.iter().find(|run| !run.is_in_place())?;
+        // It may have become part of another meanwhile.
+        let counts = self.runs().iter().any(|run| Arc::ptr_eq(run, missing));
+        counts.then(|| missing.path.clone())
+    }
 }
 
 fn ill(path: &Path, flaw: &Flaw) -> Checked {

@@ -19,6 +19,7 @@ use super::row::{EVENT, Event, NAME, Name, ROW, Row, address_of, event_of, rows_
 use crate::model::Position;
 use crate::store::filter::{Filter, Hashes};
 use crate::store::keys::Hash;
+use crate::store::place::is_whole;
 use crate::store::sealed::{Flaw, Magic, SUM, Sealed, bad, number, sum};
 
 /// The last byte is the number of the form: another form takes the next.
@@ -41,6 +42,7 @@ pub(super) struct Run {
     pub(super) rows: u64,
     pub(super) names: u64,
     file: File,
+    size: u64,
     events: Vec<Event>,
     messages: Vec<Hash>,
     filter: Filter,
@@ -83,7 +85,13 @@ impl Run {
             messages: messages.as_chunks().0.to_vec(),
             filter: Filter::from_bytes(filter),
             file: sealed.file,
+            size: sealed.size,
         })
+    }
+
+    /// Whether it is where the next start looks for it, as long as it was.
+    pub(super) fn is_in_place(&self) -> bool {
+        is_whole(&self.file, self.size, &self.path)
     }
 
     /// Whether it may have rows of an event.

@@ -1,10 +1,11 @@
 //! Looking whether the runs are what was written, without changing anything.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::files;
 use super::run::Run;
+use super::{Index, files};
 use crate::model::Checked;
 use crate::store::sealed::{Flaw, bad};
 
@@ -44,6 +45,17 @@ pub fn verify_index(dir: &Path) -> io::Result<Vec<Checked>> {
         }
     });
     Ok(rows.collect())
+}
+
+impl Index {
+    /// A run that is not where the next start looks for it, or not as long as it was.
+    pub(in crate::store) fn missing(&self) -> Option<PathBuf> {
+        let runs = self.read().runs.clone();
+        let missing = runs.iter().find(|run| !run.is_in_place())?;
+        // It may have become part of another meanwhile.
+        let counts = self.read().runs.iter().any(|run| Arc::ptr_eq(run, missing));
+        counts.then(|| missing.path.clone())
+    }
 }
 
 fn ill(path: &Path, flaw: &Flaw) -> Checked {
