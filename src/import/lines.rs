@@ -39,11 +39,14 @@ enum Order {
 /// A file as UTF-8, or as bytes that are not UTF-16; without its byte order mark.
 pub(super) fn decoded<'r>(mut input: impl BufRead + 'r) -> io::Result<Box<dyn BufRead + 'r>> {
     let mut head = Vec::new();
-    input.by_ref().take(3).read_to_end(&mut head)?;
+    input.by_ref().take(4).read_to_end(&mut head)?;
     let (order, skip) = match head.as_slice() {
-        [0xef, 0xbb, 0xbf] => (None, 3),
+        [0xef, 0xbb, 0xbf, ..] => (None, 3),
         [0xff, 0xfe, ..] => (Some(Order::Little), 2),
         [0xfe, 0xff, ..] => (Some(Order::Big), 2),
+        // Without a mark: what begins a list is ASCII.
+        [a, 0, b, 0] if *a > 0 && *b > 0 => (Some(Order::Little), 0),
+        [0, a, 0, b] if *a > 0 && *b > 0 => (Some(Order::Big), 0),
         _ => (None, 0),
     };
     let rest = io::Cursor::new(head.split_off(skip)).chain(input);
@@ -117,13 +120,23 @@ pub(super) struct Line {
 /// Reads lines, which can be put back.
 pub(super) struct Lines<R> {
     input: R,
+    /// What ends a line.
+    end: u8,
     read: u64,
     back: VecDeque<Line>,
 }
 
 impl<R: BufRead> Lines<R> {
+    #[cfg(test)]
     pub(super) fn new(input: R) -> Lines<R> {
-        Lines { input, read: 0, back: VecDeque::new() }
+        Lines::of(input, b"")
+    }
+
+    /// Those of a file that begins so. Where the lines of that end as on the first Macs, as some
+    /// spreadsheets still write them, all do.
+    pub(super) fn of(input: R, head: &[u8]) -> Lines<R> {
+        let end = if head.contains(&b'\r') && !head.contains(&b'\n') { b'\r' } else { b'\n' };
+        Lines { input, end, read: 0, back: VecDeque::new() }
     }
 
     /// The next line; `None` at the end.
@@ -133,13 +146,13 @@ impl<R: BufRead> Lines<R> {
         }
         let mut bytes = Vec::new();
         let most = LINE_BYTES_MAX as u64;
-        if self.input.by_ref().take(most).read_until(b'\n', &mut bytes)? == 0 {
+        if self.input.by_ref().take(most).read_until(self.end, &mut bytes)? == 0 {
             return Ok(None);
         }
         self.read += 1;
-        let is_cut = bytes.last() != Some(&b'\n') && bytes.len() as u64 == most;
+        let is_cut = bytes.last() != Some(&self.end) && bytes.len() as u64 == most;
         if is_cut {
-            self.input.skip_until(b'\n')?;
+            self.input.skip_until(self.end)?;
         }
         while matches!(bytes.last(), Some(b'\n' | b'\r')) {
             bytes.pop();
@@ -169,6 +182,8 @@ mod tests {
             [&[0xef, 0xbb, 0xbf], text.as_bytes()].concat(),
             [0xff, 0xfe].into_iter().chain(little()).collect(),
             [0xfe, 0xff].into_iter().chain(big()).collect(),
+            little().collect(),
+            big().collect(),
         ] {
             let mut lines = Lines::new(decoded(&bytes[..]).unwrap());
             let first = lines.next().unwrap().unwrap();
@@ -178,6 +193,20 @@ mod tests {
         }
         assert_eq!(text_of(b"M\xfcller \x80"), ("Müller €".to_owned(), false));
         assert_eq!(text_of("é".as_bytes()), ("é".to_owned(), true));
+    }
+
+    #[test]
+    fn lines_end_as_the_first_do() {
+        for (file, expected) in [
+            ("a\rb\r", &["a", "b"][..]),
+            ("a\rb", &["a", "b"]),
+            ("a\r\nb\rc\n", &["a", "b\rc"]),
+            ("a\n\"b\rc\"\n", &["a", "\"b\rc\""]),
+        ] {
+            let mut lines = Lines::of(file.as_bytes(), file.as_bytes());
+            let next = || Some(String::from_utf8(lines.next().unwrap()?.bytes).unwrap());
+            assert_eq!(std::iter::from_fn(next).collect::<Vec<_>>(), expected, "{file:?}");
+        }
     }
 
     fn text_of(bytes: &[u8]) -> (String, bool) {

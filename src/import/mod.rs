@@ -150,14 +150,14 @@ pub fn read(input: impl Read, wanted: &Wanted, each: Each<'_>) -> Result<(), Ref
     input.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
     let first = head.iter().copied().find(|byte| !byte.is_ascii_whitespace());
     let is_json = matches!(first, Some(b'{' | b'['));
-    let input = io::Cursor::new(head).chain(input);
+    let input = io::Cursor::new(&head[..]).chain(input);
     match (wanted.format, is_json) {
         (Format::Csv | Format::Plain, true) => Err(unfit("it is JSON: name another format")),
         (Format::JsonLines, false) if first.is_some() => {
             Err(unfit("it is no JSON: name another format"))
         }
         (_, true) => read_json(input, wanted, each),
-        (_, false) => read_lines(input, wanted, each),
+        (_, false) => read_lines(Lines::of(input, &head), wanted, each),
     }
 }
 
@@ -218,11 +218,11 @@ fn part(around: &Value) -> Option<&'static str> {
         .or_else(|| filled("/paging/next").then_some("paging.next"))
 }
 
-fn read_lines(input: impl BufRead, wanted: &Wanted, each: Each<'_>) -> Result<(), Refusal> {
+fn read_lines(lines: Lines<impl BufRead>, wanted: &Wanted, each: Each<'_>) -> Result<(), Refusal> {
     let mut records = if wanted.format == Format::Plain {
-        Records::whole_lines(Lines::new(input))
+        Records::whole_lines(lines)
     } else {
-        Records::new(Lines::new(input))?
+        Records::new(lines)?
     };
     let mut reading = Reading::new(wanted);
     let mut cells: Option<Cells> = None;
