@@ -69,9 +69,23 @@ pub fn size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
+/// Writes a size as it would be read, in the largest unit that is exact.
+pub fn show_size(bytes: u64) -> String {
+    let exact = SIZE_UNITS.iter().filter(|(_, factor)| bytes >= *factor && bytes % factor == 0);
+    let (unit, factor) = exact.max_by_key(|(_, factor)| *factor).unwrap_or(&("B", 1));
+    format!("{}{unit}", bytes / factor)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_written_as_they_are_read() {
+        for text in ["0B", "7B", "1KiB", "1025B", "32MiB", "3GiB", "2TiB"] {
+            assert_eq!(show_size(size(text).unwrap()), text);
+        }
+    }
 
     #[test]
     fn ages_are_in_the_largest_unit() {

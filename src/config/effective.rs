@@ -5,6 +5,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use url::Url;
 
+use super::dependent::Around;
 use super::environment::Environment;
 use super::manual::{default_of, unnumbered};
 use super::section::{SHOWN_MAX, json_of};
@@ -90,7 +91,8 @@ impl Setting {
 /// the file. What is not TOML is left out.
 pub fn settings(text: &str, environment: &Environment) -> Vec<Setting> {
     let (table, _) = DeTable::parse_recoverable(text);
-    let mut walk = Walk { text, name: None, found: Vec::new() };
+    let (name, provider) = (None, None);
+    let mut walk = Walk { text, environment, name, provider, found: Vec::new() };
     walk.table("", table.get_ref());
     let mut found = walk.found;
     found.sort_by_key(|(line, _)| *line);
@@ -119,6 +121,9 @@ pub fn settings(text: &str, environment: &Environment) -> Vec<Setting> {
 /// A walk over the file.
 struct Walk<'a> {
     text: &'a str,
+    environment: &'a Environment,
+    /// The provider of the source that it is in.
+    provider: Option<String>,
     /// That of the table in a list that it is in.
     name: Option<String>,
     found: Vec<(usize, Setting)>,
@@ -129,36 +134,56 @@ impl Walk<'_> {
         for (key, value) in table.iter() {
             let dot = if above.is_empty() { "" } else { "." };
             let path = format!("{above}{dot}{}", key.get_ref());
-            self.value(path, line_of(self.text, key.span().start), value);
+            self.value(path, line_of(self.text, key.span().start), value, table);
         }
     }
 
-    fn value(&mut self, path: String, line: usize, value: &Spanned<DeValue<'_>>) {
+    fn value(
+        &mut self,
+        path: String,
+        line: usize,
+        value: &Spanned<DeValue<'_>>,
+        beside: &DeTable<'_>,
+    ) {
         match value.get_ref() {
             DeValue::Table(table) if !is_place(table) => self.table(&path, table),
             DeValue::Array(items) if items.iter().any(|item| item.get_ref().is_table()) => {
                 for (index, item) in items.iter().enumerate() {
-                    let named = item.get_ref().get("name").and_then(|name| name.get_ref().as_str());
-                    let outer = self.name.clone();
-                    self.name = named.map(str::to_owned).or(outer.clone());
+                    let text = |key: &str| {
+                        let found = item.get_ref().get(key)?.get_ref().as_str()?;
+                        Some(found.to_owned())
+                    };
+                    let outer = (self.name.clone(), self.provider.clone());
+                    self.name = text("name").or(outer.0.clone());
+                    self.provider = text("provider").or(outer.1.clone());
                     let at = line_of(self.text, item.span().start);
-                    self.value(format!("{path}[{}]", index + 1), at, item);
-                    self.name = outer;
+                    self.value(format!("{path}[{}]", index + 1), at, item, beside);
+                    (self.name, self.provider) = outer;
                 }
             }
-            leaf => self.leaf(path, line, leaf, self.text.get(value.span()).unwrap_or_default()),
+            leaf => {
+                let written = self.text.get(value.span()).unwrap_or_default();
+                self.leaf(path, line, (leaf, written), beside);
+            }
         }
     }
 
-    fn leaf(&mut self, path: String, line: usize, value: &DeValue<'_>, written: &str) {
-        let key = unnumbered(&path);
-        let known = default_as_json(&key);
+    fn leaf(
+        &mut self,
+        path: String,
+        line: usize,
+        (value, written): (&DeValue<'_>, &str),
+        beside: &DeTable<'_>,
+    ) {
+        let (key, provider) = (unnumbered(&path), self.provider.as_deref());
+        let around = Around { beside, provider, environment: self.environment };
+        let known = around.default_of(&key).or_else(|| default_as_json(&key));
         if known.as_ref() == Some(&json_of(value)) {
             return;
         }
         let value = if is_open(&key, value) { plain(written) } else { HIDDEN.to_owned() };
         let (name, from) = (self.name.clone(), From::Line(line));
-        let default = shown_default(&key);
+        let default = known.as_ref().map(written_as);
         self.found.push((line, Setting { path, name, value, default, from }));
     }
 }
@@ -270,5 +295,55 @@ command = ["/bin/x", "hush"]
             found.iter().find(|s| s.path == "source[1].provider").unwrap().name,
             Some("acme".into())
         );
+    }
+
+    #[test]
+    fn a_default_that_depends_on_another_key_is_told_as_it_is() {
+        let text = r#"
+[http]
+body_max = "64MiB"
+memory = "1GiB"
+connections_max = 100
+connections_per_address = 5
+[log]
+level = "trace"
+[[source]]
+name = "a"
+provider = "generic"
+poll = { url = "https://a.example/", overlap = "1h", feeds = ["events"] }
+[[export]]
+name = "map"
+format = "postfix-access"
+table = "lmdb"
+min_interval = "1s"
+[[export]]
+name = "text"
+format = "postfix-access"
+min_interval = "5s"
+reasons = ["manual"]
+[[export]]
+name = "usual"
+format = "postfix-access"
+min_interval = "1s"
+"#;
+        let variable = |name: &str| (name == "SUPPRESSD_LOG").then(|| "warn".into());
+        let found = settings(text, &Environment::new(variable, None));
+        let default_of = |path: &str| {
+            let of = found.iter().find(|setting| setting.path == path);
+            of.unwrap_or_else(|| panic!("{path}: {found:#?}")).default.clone().unwrap_or_default()
+        };
+        for (path, default) in [
+            ("http.memory", "\"256MiB\""),
+            ("http.connections_per_address", "25"),
+            ("log.level", "\"warn\""),
+            ("export[1].min_interval", "\"0s\""),
+            ("export[2].min_interval", "\"1s\""),
+        ] {
+            assert_eq!(default_of(path), default, "{path}");
+        }
+        assert!(default_of("source[1].poll.feeds").contains("\"events\",\"suppressions\""));
+        assert!(default_of("source[1].poll.overlap").contains("15m"));
+        assert!(default_of("export[2].reasons").contains("hard_bounce"));
+        assert!(found.iter().all(|setting| setting.path != "export[3].min_interval"));
     }
 }

@@ -71,20 +71,24 @@ fn export(
     let format = format?;
     let replies = replies.unwrap_or_default();
     let table = table.unwrap_or(format.tables()[0]);
-    let usual_interval = if table == Table::Lmdb { Duration::ZERO } else { INTERVAL };
     Some(exports::Settings {
         name: name?,
         format,
         style: Style::new(format, table, hash.unwrap_or(Hash::Sha256), &replies),
         path: path?,
         filter,
-        min_interval: interval.unwrap_or(usual_interval),
+        min_interval: interval.unwrap_or_else(|| usual_interval(table)),
         max_shrink: max_shrink.unwrap_or(MAX_SHRINK),
         command: command.unwrap_or_default(),
         owner,
         group,
         mode,
     })
+}
+
+/// The least time between two writings, unless that is set.
+pub(super) fn usual_interval(table: Table) -> Duration {
+    if table == Table::Lmdb { Duration::ZERO } else { INTERVAL }
 }
 
 fn name(section: &Section<'_>, taken: &mut BTreeSet<String>) -> Option<String> {

@@ -39,7 +39,7 @@ const PREFIX_MIN_V6: u8 = 7;
 
 /// Bodies, in bytes: the least that holds one event, and what memory can bear.
 const BODY_MAX: RangeInclusive<u64> = 1 << 10..=1 << 30;
-const BODY_MAX_DEFAULT: usize = 8 << 20;
+pub(super) const BODY_MAX_DEFAULT: usize = 8 << 20;
 
 /// Connections: no process has more file descriptors by default than this leaves room for.
 pub(super) const CONNECTIONS_MAX: RangeInclusive<u64> = 1..=65_535;
@@ -97,13 +97,23 @@ pub(super) fn http(section: Section<'_>) -> Settings {
         tls,
         acme,
         trusted_proxies: proxies.unwrap_or_default(),
-        memory: memory.unwrap_or_else(|| (2 * ingest::MEMORY).max(MEMORY_BODIES * body_max)),
+        memory: memory.unwrap_or_else(|| usual_memory(body_max)),
         body_max,
         connections_max: connections,
-        connections_per_address: each.unwrap_or_else(|| connections.div_ceil(ADDRESSES)),
+        connections_per_address: each.unwrap_or_else(|| usual_connections_per_address(connections)),
         header_timeout: header_timeout.unwrap_or(HEADER_TIMEOUT),
         body_timeout: body_timeout.unwrap_or(BODY_TIMEOUT),
     }
+}
+
+/// What is received and not yet durable, unless that is set.
+pub(super) fn usual_memory(body_max: usize) -> usize {
+    (2 * ingest::MEMORY).max(MEMORY_BODIES * body_max)
+}
+
+/// The connections that one address may have, unless that is set.
+pub(super) fn usual_connections_per_address(connections: usize) -> usize {
+    connections.div_ceil(ADDRESSES)
 }
 
 /// Where the public listener listens: at one place, or at each of a list.

@@ -4,6 +4,7 @@
 //! is one that `run` can start with, unless an address is taken or a disk is full.
 
 mod acme;
+mod dependent;
 mod effective;
 mod environment;
 mod export;
