@@ -1,6 +1,8 @@
 //! The `fleet` table: several mail hosts that know the same.
 
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use url::Url;
@@ -24,6 +26,12 @@ const SERVERS_MAX: usize = 16;
 const STREAM: &str = "suppressd";
 /// On how many servers it is kept unless the table says otherwise.
 const REPLICAS: u64 = 3;
+
+/// A host that reaches no server for so long goes on alone, unless the table says otherwise.
+const ALONE_AFTER: Duration = Duration::from_secs(5 * 60);
+/// Not before the turn of another has ended that was cut off just then.
+const ALONE_AFTERS: RangeInclusive<Duration> =
+    Duration::from_secs(20)..=Duration::from_secs(24 * 60 * 60);
 
 const SERVER_HINT: &str = "write it as \"tls://host:4222\", without a user in it";
 
@@ -49,6 +57,7 @@ pub(super) fn fleet(
     let poll = section
         .take("poll")
         .and_then(|field| field.choice("a way to tell who polls", &["elected", "always", "never"]));
+    let alone = section.take("alone_after").and_then(|field| field.duration(ALONE_AFTERS));
     section.finish();
     let (ca, certificate) = files.unwrap_or_default();
     let rules = root.tree_of("rules");
@@ -68,6 +77,7 @@ pub(super) fn fleet(
             Some("never") => Polling::Never,
             _ => Polling::Elected,
         },
+        alone_after: alone.unwrap_or(ALONE_AFTER),
         rules: hash(&rules.to_string()),
         sources: hash(&format!("{sources:?}")),
         polled: found.polls.iter().map(|poll| poll.source.clone()).collect(),

@@ -47,6 +47,7 @@ const DEFAULTS: &[&str] = &[
     "export.reply.unsubscribe",
     "export.scopes",
     "export.table",
+    "fleet.alone_after",
     "fleet.poll",
     "fleet.replicas",
     "fleet.stream",

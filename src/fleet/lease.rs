@@ -22,9 +22,6 @@ const TERM: Duration = Duration::from_secs(14);
 const MARGIN: Duration = Duration::from_secs(1);
 /// How often it is renewed, and how often another host tries to get one.
 const RENEW_EVERY: Duration = Duration::from_secs(4);
-/// A host that reaches no servers for so long polls and forwards by itself: cut off, it goes on
-/// alone.
-const ALONE_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// The leases that this host has, by key: the revision of each, and when it ends.
 type Leases = BTreeMap<String, (u64, Instant)>;
@@ -45,7 +42,7 @@ impl Fleet {
             std::future::pending::<()>().await;
         }
         let context = link::context(client);
-        let (mut leases, mut reached) = (Leases::new(), Instant::now());
+        let (mut leases, mut reached, mut is_alone) = (Leases::new(), Instant::now(), false);
         loop {
             let began = Instant::now();
             let round = async {
@@ -65,7 +62,12 @@ impl Fleet {
                 // No answer is none: each lease has its own end.
                 Err(_) => {}
             }
-            if reached.elapsed() >= ALONE_AFTER {
+            let is_long = reached.elapsed() >= self.settings.alone_after;
+            if is_long != is_alone {
+                telemetry::fleet::alone(is_long);
+                is_alone = is_long;
+            }
+            if is_alone {
                 go_alone(&all);
             }
             tokio::time::sleep_until(began + RENEW_EVERY).await;
@@ -75,7 +77,11 @@ impl Fleet {
     /// The same until there is a connection: there may be none for long.
     pub(super) async fn go_alone_in_the_end(&self) {
         let all = self.shared_work();
-        tokio::time::sleep(ALONE_AFTER).await;
+        if all.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(self.settings.alone_after).await;
+        telemetry::fleet::alone(true);
         loop {
             go_alone(&all);
             tokio::time::sleep(RENEW_EVERY).await;
@@ -165,7 +171,6 @@ impl Fleet {
 }
 
 fn go_alone(all: &[Work<'_>]) {
-    telemetry::fleet::alone();
     let end = Instant::now() + 2 * RENEW_EVERY;
     all.iter().for_each(|work| work.turns.until(work.name, end));
 }

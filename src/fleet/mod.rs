@@ -69,6 +69,9 @@ pub struct Settings {
     pub replicas: usize,
     /// Which hosts poll.
     pub poll: Polling,
+    /// A host that reaches no servers for so long polls and forwards by itself: cut off, it goes on
+    /// alone.
+    pub alone_after: Duration,
     /// A hash of the rules, and of the names and providers of the sources: all hosts should agree.
     pub rules: u64,
     /// The latter.

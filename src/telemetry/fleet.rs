@@ -144,7 +144,10 @@ pub fn has_turn(work: &str) {
     info!(work, "fleet: this host does it for all from now on");
 }
 
-/// This host polls, since it cannot know who else does.
-pub fn alone() {
-    debug!("fleet: no server was reached for long; this host polls and forwards by itself");
+/// This host polls, since it cannot know who else does; or it does so no longer.
+pub fn alone(is_alone: bool) {
+    match is_alone {
+        true => warn!("fleet: no server was reached for long: this host polls by itself"),
+        false => info!("fleet: servers are reached again: one host polls for all"),
+    }
 }

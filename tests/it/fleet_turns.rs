@@ -14,6 +14,8 @@ use crate::support::{available, wait_for};
 
 /// From the end of the host that polls to the first request of another.
 const TAKEOVER: Duration = Duration::from_secs(20);
+/// A host that reaches no server for so many seconds goes on alone, where that is tried.
+const ALONE: u64 = 30;
 
 /// A fleet that polls a feed each second, and who asked so far: the hosts' numbers.
 struct Scene {
@@ -24,13 +26,18 @@ struct Scene {
 
 impl Scene {
     fn begin() -> Scene {
+        Scene::with("")
+    }
+
+    /// One with more in the fleet's table.
+    fn with(table: &str) -> Scene {
         let (nats, feed) = (Nats::start(1), Feed::start());
         let more = format!(
             "[[source]]\nname = \"polled\"\nprovider = \"generic\"\n\
              poll = {{ url = \"{}\", bearer = \"HOST\", cron = \"* * * * * *\" }}\n",
             feed.url()
         );
-        let fleet = Fleet::linked(&nats, &more, [0; 3]);
+        let fleet = Fleet::linked_with(&nats, (&more, table), [0; 3]);
         Scene { _nats: nats, feed, fleet }
     }
 
@@ -158,4 +165,56 @@ fn another_host_polls_when_the_first_is_cut_off() {
     scene.until_asked_by(second, 5);
     scene.they_did_not_overlap([first, second]);
     scene.fleet.until_level();
+}
+
+/// Where no server can be reached for long, each polls for itself, also one that was started since.
+/// Together again, one does, and what all of them were told is known once.
+#[test]
+fn hosts_that_reach_nobody_go_on_alone_and_come_level() {
+    if !available("hosts_that_reach_nobody_go_on_alone_and_come_level", nats::missing()) {
+        return;
+    }
+    let mut scene = Scene::with(&format!("alone_after = \"{ALONE}s\"\n"));
+    let first = scene.until_asked_by_another(&[]);
+    scene.happens("together@example.com");
+    scene.fleet.until_level();
+    scene.fleet.links.iter().for_each(|links| links.cut(Cut::Both));
+    let cut = Instant::now();
+    let begun = (first + 1) % 3;
+    scene.fleet.hosts[begun].kill();
+    scene.fleet.hosts[begun].begin();
+    daemon_ready(scene.fleet.hosts[begun].daemon());
+    scene.happens("apart@example.com");
+    let asked_by = |scene: &Scene, hosts: &[usize]| {
+        let all = hosts.iter().all(|host| scene.asked().iter().any(|(by, _)| by == host));
+        all.then_some(())
+    };
+    let others: Vec<usize> = (0..3).filter(|host| *host != first).collect();
+    wait_for("both others", LEVEL, || asked_by(&scene, &others));
+    let took = cut.elapsed();
+    assert!(took > Duration::from_secs(ALONE - 5), "they wait for {ALONE} s: {took:?}");
+    for host in 0..3 {
+        scene.until_asked_by(host, 2);
+        let told = scene.fleet.bounce(host);
+        let daemon = scene.fleet.hosts[host].daemon();
+        daemon.until_suppressed("apart@example.com");
+        daemon.until_suppressed(&told);
+    }
+    scene.fleet.links.iter().for_each(|links| links.cut(Cut::None));
+    scene.fleet.until_level();
+    let polling = || (0..3).filter(|host| scene.fleet.hosts[*host].polls()).collect::<Vec<_>>();
+    let alone = || <[usize; 1]>::try_from(polling()).ok();
+    let [one] = wait_for("one that polls", LEVEL, alone);
+    scene.until_asked_by(one, 1);
+    let asked = scene.asked().len();
+    scene.until_asked_by(one, 5);
+    let since: Vec<usize> = scene.asked()[asked..].iter().map(|(by, _)| *by).collect();
+    assert!(since.iter().all(|by| *by == one), "{since:?}");
+    scene.happens("again@example.com");
+    scene.fleet.until_level();
+    for host in &scene.fleet.hosts {
+        wait_for("the heads", LEVEL, || host.is_level_with(3).then_some(()));
+        let rows = host.daemon().rows(&["events", "--address", "apart@example.com"]);
+        assert_eq!(rows.len(), 1, "{}: {rows:?}", host.name);
+    }
 }

@@ -109,13 +109,15 @@ impl Host {
 
 /// The configuration of a host.
 pub(crate) fn table(name: &str, nats: &Nats, more: &str) -> String {
-    table_by(name, nats, &nats.urls(), more)
+    table_by(name, nats, &nats.urls(), (more, ""))
 }
 
-/// The same with other URLs of the servers. `HOST` stands for its name.
-fn table_by(name: &str, nats: &Nats, urls: &str, more: &str) -> String {
+/// The same with other URLs of the servers, and more in the fleet's table. `HOST` stands for its
+/// name.
+fn table_by(name: &str, nats: &Nats, urls: &str, (more, fleet): (&str, &str)) -> String {
     let (replicas, more) = (nats.number(), more.replace("HOST", name));
-    format!("{more}[fleet]\nhost = \"{name}\"\nnats = {urls}\nreplicas = {replicas}\n")
+    let fleet = format!("replicas = {replicas}\n{fleet}");
+    format!("{more}[fleet]\nhost = \"{name}\"\nnats = {urls}\n{fleet}")
 }
 
 pub(crate) fn copy(from: &Path, to: &Path) {
@@ -152,6 +154,11 @@ impl Fleet {
 
     /// The same with links to the servers that can be cut.
     pub(crate) fn linked(nats: &Nats, more: &str, wrong: [i64; 3]) -> Fleet {
+        Fleet::linked_with(nats, (more, ""), wrong)
+    }
+
+    /// The same with more in the fleet's table.
+    pub(crate) fn linked_with(nats: &Nats, more: (&str, &str), wrong: [i64; 3]) -> Fleet {
         let links: Vec<Links> = NAMES.iter().map(|_| Links::to(&nats.ports())).collect();
         let hosts = NAMES.into_iter().zip(wrong).zip(&links).map(|((name, wrong), links)| {
             Host::new(name, &table_by(name, nats, &links.urls(), more), wrong)
