@@ -8,6 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use data_encoding::BASE64URL_NOPAD;
 use instant_acme::AccountCredentials;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
@@ -16,8 +17,8 @@ use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
 use x509_cert::Certificate as Parsed;
 use x509_cert::der::Decode;
-use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{AuthorityKeyIdentifier, SubjectAltName};
 use x509_cert::time::Time as Stamp;
 
 use super::Settings;
@@ -78,6 +79,8 @@ pub(super) struct Kept {
     start: Time,
     /// When its term ends.
     pub(super) end: Time,
+    /// What a CA calls it (RFC 9773, section 4.1), if it can.
+    pub(super) id: Option<String>,
 }
 
 impl Kept {
@@ -95,6 +98,11 @@ impl Kept {
     /// When another is to take its place: after two thirds of its term.
     pub(super) fn renewal(&self) -> Time {
         self.start.plus(self.term() / 3 * 2)
+    }
+
+    /// When that is, whoever wishes for a later one.
+    pub(super) fn latest_renewal(&self) -> Time {
+        self.start.plus(self.term() / 10 * 9)
     }
 
     /// The one in a text, if it can be used.
@@ -119,9 +127,23 @@ impl Kept {
             names: names.into_iter().filter_map(name).collect(),
             start: time(validity.not_before)?,
             end: time(validity.not_after)?,
+            id: id(&first),
         };
         (form.parse() == Ok(FORM)).then_some(kept)
     }
+}
+
+/// The authority's key and the serial number, each in Base64.
+fn id(certificate: &Parsed) -> Option<String> {
+    let certificate = certificate.tbs_certificate();
+    let (_, authority) = certificate.get_extension::<AuthorityKeyIdentifier>().ok()??;
+    let mut serial = certificate.serial_number().as_bytes().to_vec();
+    if serial.first().is_none_or(|first| first & 0x80 != 0) {
+        // As it stands there, with a sign.
+        serial.insert(0, 0);
+    }
+    let key = BASE64URL_NOPAD.encode(authority.key_identifier?.as_bytes());
+    Some(format!("{key}.{}", BASE64URL_NOPAD.encode(&serial)))
 }
 
 fn time(time: Stamp) -> Option<Time> {

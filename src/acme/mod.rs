@@ -3,6 +3,7 @@
 //! A task orders it, and puts it into a file that the listener reads as it would any other. A CA
 //! asks by TLS-ALPN-01 (RFC 8737) whether the names lead here. Nothing waits for any of it.
 
+mod advice;
 mod challenges;
 mod kept;
 mod order;
@@ -24,6 +25,7 @@ use crate::fetch::{FetchError, Fetcher, ProxyUrl};
 use crate::model::Time;
 use crate::stop::stopped;
 use crate::telemetry;
+use advice::Advice;
 use kept::{Folder, Kept};
 use order::Failure;
 
@@ -127,44 +129,53 @@ impl Keeper {
 
     /// Orders whenever it is due, until the stop.
     pub async fn keep(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        let mut failures = 0;
+        let (mut failures, mut advice) = (0, Advice::default());
         loop {
             let wait = tokio::select! {
-                wait = self.look(&mut failures) => wait,
+                wait = self.look(&mut failures, &mut advice) => wait,
                 () = stopped(&mut stop) => return,
             };
             // A pause is one of so long, whatever the clock is set to meanwhile.
             let wait = if failures > 0 { wait } else { wait.min(LOOK_EVERY) };
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
-                () = self.woken.notified() => failures = 0,
+                () = self.woken.notified() => {
+                    failures = 0;
+                    advice.ask_again();
+                }
                 () = stopped(&mut stop) => return,
             }
         }
     }
 
     /// Orders if it is due. Gives how long nothing else is.
-    async fn look(&self, failures: &mut u32) -> Duration {
-        let now = clock::now();
+    async fn look(&self, failures: &mut u32, advice: &mut Advice) -> Duration {
         let folder = self.folder.clone();
         let kept = spawn_blocking(move || folder.load()).await.ok().flatten();
-        let renewal = kept.as_ref().filter(|kept| kept.fits(&self.settings)).map(Kept::renewal);
+        let kept = kept.filter(|kept| kept.fits(&self.settings));
+        let renewal = match &kept {
+            Some(kept) => Some(self.renewal(kept, advice).await),
+            None => None,
+        };
+        let now = clock::now();
         if let Some(renewal) = renewal.filter(|renewal| *renewal > now) {
             self.trouble.set(None);
-            return renewal.since(now);
+            return renewal.since(now).min(advice.left());
         }
+        let replaced = advice.replaced(kept.as_ref());
         let (names, directory) = (self.settings.domains.join(", "), &self.settings.directory);
         telemetry::acme::ordering(&names, directory);
-        let ordered = timeout(ORDER_TIMEOUT, self.order()).await;
+        let ordered = timeout(ORDER_TIMEOUT, self.order(replaced)).await;
         // Whatever has become of it, nobody asks any more.
         self.challenges.clear();
         match ordered.unwrap_or_else(|_| Err(Failure::unreached("the order took too long"))) {
             Ok(kept) => {
                 *failures = 0;
                 self.trouble.set(None);
-                telemetry::acme::issued(&names, kept.end, kept.renewal());
+                let renewal = self.renewal(&kept, advice).await;
+                telemetry::acme::issued(&names, kept.end, renewal);
                 // By a clock that is ahead it would be ordered again without a pause.
-                kept.renewal().since(clock::now()).max(kept.term() / 3)
+                renewal.since(clock::now()).max(kept.term() / 3).min(advice.left())
             }
             Err(Failure { why, is_refusal }) => {
                 let wait = pause(if is_refusal { REFUSED } else { UNREACHED }, *failures);
@@ -178,11 +189,16 @@ impl Keeper {
         }
     }
 
-    /// Orders, and keeps what comes.
-    async fn order(&self) -> Result<Kept, Failure> {
+    async fn renewal(&self, kept: &Kept, advice: &mut Advice) -> Time {
+        let fetcher = (*self.fetcher.get()).clone();
+        advice.renewal(kept, &fetcher, &self.settings.directory).await
+    }
+
+    /// Orders in the place of a certificate that the CA knows, and keeps what comes.
+    async fn order(&self, replaced: Option<String>) -> Result<Kept, Failure> {
         let fetcher = (*self.fetcher.get()).clone();
         let asking = order::Asking { settings: &self.settings, folder: &self.folder, fetcher };
-        let pem = asking.certificate(&self.challenges).await?;
+        let pem = asking.certificate(&self.challenges, replaced.as_deref()).await?;
         let (folder, settings) = (self.folder.clone(), self.settings.clone());
         let stored = spawn_blocking(move || folder.store(&settings, &pem)).await;
         let kept = stored.map_err(std::io::Error::other).and_then(|stored| stored);

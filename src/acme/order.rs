@@ -8,8 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use instant_acme::{
-    Account, AccountBuilder, AuthorizationStatus, BodyWrapper, BytesResponse, ChallengeType, Error,
-    HttpClient, Identifier, NewAccount, NewOrder, Order, OrderStatus, Problem, RetryPolicy,
+    Account, AccountBuilder, AuthorizationStatus, BodyWrapper, BytesResponse,
+    CertificateIdentifier, ChallengeType, Error, HttpClient, Identifier, NewAccount, NewOrder,
+    Order, OrderStatus, Problem, RetryPolicy,
 };
 use rcgen::{CertificateParams, CertificateSigningRequest, DistinguishedName, KeyPair};
 use tokio::task::spawn_blocking;
@@ -80,16 +81,22 @@ pub(super) struct Asking<'a> {
 
 impl Asking<'_> {
     /// A new key and the chain for it, in PEM.
-    pub(super) async fn certificate(&self, challenges: &Challenges) -> Result<String, Failure> {
+    pub(super) async fn certificate(
+        &self,
+        challenges: &Challenges,
+        replaced: Option<&str>,
+    ) -> Result<String, Failure> {
         let names = &self.settings.domains;
         let identifiers: Vec<Identifier> = names.iter().cloned().map(Identifier::Dns).collect();
-        let wanted = NewOrder::new(&identifiers);
         let account = self.account().await?;
-        let ordered = match account.new_order(&wanted).await {
+        let wanted = NewOrder::new(&identifiers);
+        let ordered = match account.new_order(&replacing(&identifiers, replaced)).await {
             Err(Error::Api(problem)) if problem.r#type.as_deref() == Some(NO_ACCOUNT) => {
                 telemetry::acme::forgotten(&self.settings.directory);
                 self.new_account().await?.new_order(&wanted).await
             }
+            // What it replaces may be another account's, or replaced already.
+            Err(_) if replaced.is_some() => account.new_order(&wanted).await,
             ordered => ordered,
         };
         let mut order = ordered?;
@@ -132,6 +139,16 @@ impl Asking<'_> {
     fn builder(&self) -> AccountBuilder {
         Account::builder_with_http(Box::new(Http(self.fetcher.clone())))
     }
+}
+
+/// An order in the place of a certificate: a CA's limits do not count it.
+fn replacing<'a>(identifiers: &'a [Identifier], replaced: Option<&'a str>) -> NewOrder<'a> {
+    let order = NewOrder::new(identifiers);
+    let Some((key, serial)) = replaced.and_then(|id| id.split_once('.')) else { return order };
+    order.replaces(CertificateIdentifier {
+        authority_key_identifier: key.into(),
+        serial: serial.into(),
+    })
 }
 
 /// A key, and what asks for a certificate of it. The names stand in no subject (RFC 8555, 7.4).

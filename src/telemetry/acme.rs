@@ -2,13 +2,26 @@
 
 use std::fmt::Display;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::model::Time;
 
 /// A certificate is ordered.
 pub fn ordering(names: &str, directory: impl Display) {
     info!(names, %directory, "ordering a certificate");
+}
+
+/// It suggests when the certificate be renewed; or it does so no longer.
+pub fn advice(directory: impl Display, renewal: Option<Time>) {
+    match renewal {
+        Some(renewal) => info!(%directory, %renewal, "the CA suggests when to renew"),
+        None => info!(%directory, "the CA suggests no more when to renew"),
+    }
+}
+
+/// It could not be asked for that.
+pub fn no_advice(directory: impl Display, why: &str) {
+    debug!(%directory, why, "the CA does not say when to renew: it is as usual");
 }
 
 /// It is there.

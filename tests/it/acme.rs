@@ -3,10 +3,15 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use data_encoding::{BASE64URL_NOPAD, HEXUPPER};
+use suppressd::clock;
 
 use crate::support::client::event;
 use crate::support::daemon::{Daemon, Home, PATIENCE, source};
-use crate::support::pebble::{self, Pebble, is_private};
+use crate::support::pebble::{self, Advising, Pebble, is_private};
 use crate::support::{available, tls, wait_for};
 
 const NAME: &str = "hooks.example.test";
@@ -24,7 +29,11 @@ fn home(pebble: &Pebble, domains: &str) -> Home {
 }
 
 fn configure(home: &Home, pebble: &Pebble, domains: &str) {
-    home.configure_http(&pebble.table(domains), &source());
+    configure_by(home, pebble, &pebble.table(domains));
+}
+
+fn configure_by(home: &Home, pebble: &Pebble, table: &str) {
+    home.configure_http(table, &source());
     let text = std::fs::read_to_string(home.config()).unwrap();
     let place = format!("listen = \"127.0.0.1:{}\"", pebble.asked);
     let text = text.replacen("listen = \"127.0.0.1:0\"", &place, 1);
@@ -163,5 +172,64 @@ fn a_ca_that_is_down_or_refuses_holds_nothing_up() {
     pebble.stop();
     let line = until_told(&daemon, "tried again at");
     assert!(line.starts_with("degraded certificate: it "), "{line}");
+    drop(daemon.stop());
+}
+
+/// What `openssl` says of the certificate that is kept, in the form that a CA asks for.
+fn id_of(certificate: &Path) -> String {
+    let mut openssl = Command::new("openssl");
+    openssl.args(["x509", "-noout", "-serial", "-ext", "authorityKeyIdentifier", "-in"]);
+    let said = String::from_utf8(openssl.arg(certificate).output().unwrap().stdout).unwrap();
+    let hex = |text: &str| HEXUPPER.decode(text.replace(':', "").as_bytes()).unwrap();
+    let serial = said.lines().find_map(|line| line.strip_prefix("serial=")).unwrap();
+    let mut serial = hex(serial);
+    if serial[0] >= 0x80 {
+        serial.insert(0, 0);
+    }
+    let key = said.lines().map(str::trim).find(|line| line.contains(':') && !line.contains("X509"));
+    let key = hex(key.unwrap().trim_start_matches("keyid:"));
+    format!("{}.{}", BASE64URL_NOPAD.encode(&key), BASE64URL_NOPAD.encode(&serial))
+}
+
+#[test]
+fn a_certificate_is_renewed_when_the_ca_suggests_it() {
+    if !available("a_certificate_is_renewed_when_the_ca_suggests_it", pebble::missing()) {
+        return;
+    }
+    let mut pebble = Pebble::new();
+    pebble.start(pebble.asked, TEN_DAYS);
+    let advising = Advising::before(&pebble);
+    let day = Duration::from_secs(24 * 60 * 60);
+    let [soon, later] = [1, 2].map(|days| clock::now().plus(days * day).to_string());
+    advising.suggest(&soon, &later);
+    let home = Home::bare("");
+    let table = pebble.table_at(&format!("[\"{NAME}\"]"), advising.port);
+    configure_by(&home, &pebble, &table);
+    let daemon = home.start().ready();
+    until_delivered(&daemon, NAME, &pebble.root());
+    daemon.until_logged("the CA suggests when to renew");
+    let file = home.state().join("acme/certificate.pem");
+    let first = id_of(&file);
+    assert_eq!(advising.asked(), [first.clone()]);
+
+    // The CA wants it back.
+    advising.suggest("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+    assert!(daemon.cli(&["reload"]).status.success());
+    let renewed = || Some(id_of(&file)).filter(|id| *id != first);
+    let second = wait_for("another certificate", PATIENCE, renewed);
+    let asked = || (advising.asked() == [&*first, &first, &second]).then_some(());
+    wait_for("a question about it", PATIENCE, asked);
+    // One that never is content is not asked for ever more of them.
+    assert!(daemon.cli(&["reload"]).status.success());
+    wait_for("another question", PATIENCE, || (advising.asked().len() == 4).then_some(()));
+    daemon.until_well();
+    assert_eq!(id_of(&file), second);
+
+    // What it says makes no sense: then it is as usual.
+    advising.suggest("soon", "later");
+    assert!(daemon.cli(&["reload"]).status.success());
+    wait_for("another question", PATIENCE, || (advising.asked().len() == 5).then_some(()));
+    daemon.until_well();
+    assert_eq!(daemon.log().matches("ordering a certificate").count(), 2);
     drop(daemon.stop());
 }

@@ -1,9 +1,18 @@
 //! A CA of a test's own that speaks ACME: Debian's `pebble`, which is Let's Encrypt's test server.
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use serde_json::{Value, json};
 
 use super::child::{Guarded, output};
 use super::wait_for;
@@ -55,10 +64,14 @@ impl Pebble {
 
     /// The table `[http.tls.acme]`, for these names.
     pub(crate) fn table(&self, domains: &str) -> String {
+        self.table_at(domains, self.port)
+    }
+
+    /// The same with the directory at another port.
+    pub(crate) fn table_at(&self, domains: &str, port: u16) -> String {
         format!(
             "[http.tls.acme]\ndomains = {domains}\ncontact = \"postmaster@example.test\"\n\
-             directory = \"https://localhost:{}/dir\"\nca = {:?}\n",
-            self.port,
+             directory = \"https://localhost:{port}/dir\"\nca = {:?}\n",
             self.ca()
         )
     }
@@ -68,7 +81,7 @@ impl Pebble {
     pub(crate) fn start(&mut self, port: u16, seconds: u64) {
         self.stop();
         let file = |name: &str| self.dir.path().join(name);
-        let config = serde_json::json!({ "pebble": {
+        let config = json!({ "pebble": {
             "listenAddress": format!("127.0.0.1:{}", self.port),
             "managementListenAddress": format!("127.0.0.1:{}", self.management),
             "certificate": file("server.pem"),
@@ -102,12 +115,107 @@ impl Pebble {
     /// The root that vouches for what it issues, in PEM; another at every start.
     pub(crate) fn root(&self) -> PathBuf {
         let path = self.dir.path().join("issuer.pem");
-        let url = format!("https://localhost:{}/roots/0", self.management);
-        let mut curl = Command::new("curl");
-        let fetched = output(curl.args(["-sSf", "--cacert"]).arg(self.ca()).arg(url));
-        assert!(fetched.status.success(), "{fetched:?}");
-        std::fs::write(&path, fetched.stdout).unwrap();
+        let fetched = fetch(&self.ca(), &format!("https://localhost:{}/roots/0", self.management));
+        std::fs::write(&path, fetched).unwrap();
         path
+    }
+}
+
+fn fetch(ca: &Path, url: &str) -> Vec<u8> {
+    let mut curl = Command::new("curl");
+    let fetched = output(curl.args(["-sSf", "--cacert"]).arg(ca).arg(url));
+    assert!(fetched.status.success(), "{fetched:?}");
+    fetched.stdout
+}
+
+/// The CA's directory with what Debian 12's `pebble` has not: a place that suggests when to renew.
+#[derive(Clone)]
+pub(crate) struct Advising {
+    /// Where the directory is.
+    pub(crate) port: u16,
+    state: Arc<Mutex<Advised>>,
+}
+
+#[derive(Default)]
+struct Advised {
+    window: [String; 2],
+    asked: Vec<String>,
+}
+
+impl Advising {
+    /// Before `pebble`, whose certificate it has too.
+    pub(crate) fn before(pebble: &Pebble) -> Advising {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let file = |name: &str| pebble.dir.path().join(name);
+        let chain = CertificateDer::pem_file_iter(file("server.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(file("server.key")).unwrap();
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain.map(Result::unwrap).collect(), key)
+            .unwrap();
+        let advising = Advising { port, state: Arc::default() };
+        let (config, own, ca) = (Arc::new(config), advising.clone(), pebble.ca());
+        let directory = format!("https://localhost:{}/dir", pebble.port);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+                let stream = StreamOwned::new(connection, stream.unwrap());
+                // Who breaks off asks again.
+                let _ = own.answer(stream, &ca, &directory);
+            }
+        });
+        advising
+    }
+
+    /// Suggests this from now on.
+    pub(crate) fn suggest(&self, start: &str, end: &str) {
+        self.state.lock().unwrap().window = [start.to_owned(), end.to_owned()];
+    }
+
+    /// About which certificates it was asked.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.state.lock().unwrap().asked.clone()
+    }
+
+    fn answer(
+        &self,
+        stream: StreamOwned<ServerConnection, TcpStream>,
+        ca: &Path,
+        directory: &str,
+    ) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let mut header = String::new();
+        while header != "\r\n" {
+            header.clear();
+            if reader.read_line(&mut header)? == 0 {
+                break;
+            }
+        }
+        let path = line.split(' ').nth(1).unwrap_or_default();
+        let body = match path.strip_prefix("/advice/") {
+            Some(id) => {
+                let mut state = self.state.lock().unwrap();
+                state.asked.push(id.to_owned());
+                let [start, end] = &state.window;
+                json!({ "suggestedWindow": { "start": start, "end": end } })
+            }
+            None => {
+                let mut body: Value = serde_json::from_slice(&fetch(ca, directory)).unwrap();
+                body["renewalInfo"] = format!("https://localhost:{}/advice", self.port).into();
+                body
+            }
+        };
+        let body = body.to_string();
+        let head = "HTTP/1.1 200 OK\r\nRetry-After: 3600\r\nConnection: close\r\n";
+        let mut stream = reader.into_inner();
+        write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len())?;
+        stream.conn.send_close_notify();
+        stream.flush()
     }
 }
 
