@@ -57,8 +57,9 @@ const INSTEAD: &[(&str, &str)] = &[
 const OTHERS: &[(&str, &str)] = &[
     ("journalctl", "needs a booted system; reads the journal, and nothing of ours"),
     ("systemctl", "needs a booted system; .ci/boot starts, stops and reloads the units"),
-    ("install", "needs root and /usr/local; .ci/boot installs by README"),
-    ("rm", "needs root; what was installed is gone with the root that .ci/boot throws away"),
+    ("install", "needs root and /usr/local; .ci/boot installs by README, and restores"),
+    ("test", "needs root; .ci/boot uninstalls with the socket unit and without it"),
+    ("rm", "needs root; .ci/boot uninstalls"),
     ("postmap", "Postfix's; what it would print is put in"),
 ];
 
