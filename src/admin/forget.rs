@@ -142,7 +142,8 @@ impl Admin {
             for (scope, standing) in self.reader.standings_of(address)? {
                 let findings = self.rules.findings(address.key(), &standing, &Filter::default());
                 let live = findings.into_iter().filter(|finding| finding.is_live(now));
-                grounds.extend(live.map(|found| KeptGround::of(scope.clone(), &found)));
+                let kept = |it| KeptGround::standing(scope.clone(), &it, &standing, now);
+                grounds.extend(live.map(kept));
             }
             let rows = self.exports.hashed(address.key(), now);
             Ok(ToForget { address: address.clone(), grounds, rows })

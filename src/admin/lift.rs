@@ -8,10 +8,9 @@ use super::suppressions::{Match, Wanted, parse_addresses, parse_source};
 use super::{Admin, Failure, ListFilter, Replies, blocking, exports, row};
 use crate::clock;
 use crate::forgotten::KeptGround;
-use crate::ingest::Change;
 use crate::model::bounds::check_note;
 use crate::model::{
-    Address, Bounce, Filter, Lifts, Position, Reason, Scope, SourceName, Standing, Time,
+    Address, Bounce, Element, Filter, Lifts, Reason, Scope, SourceName, Standing, Time,
 };
 use crate::provider::{Instruction, instruction_element};
 
@@ -80,8 +79,8 @@ impl Admin {
         let wanted = Wanted::parse(filter)?;
         self.check_sources(&wanted.filter.sources)?;
         let asked = !addresses.is_empty();
-        let parsed =
-            self.lift_forgotten(parse_addresses(&addresses)?, &wanted.filter, dry_run, to).await?;
+        let (parsed, how) = (parse_addresses(&addresses)?, (&wanted.filter, note.as_deref()));
+        let parsed = self.lift_forgotten(parsed, how, dry_run, to).await?;
         if asked && parsed.is_empty() {
             return Ok(());
         }
@@ -99,14 +98,13 @@ impl Admin {
     async fn lift_forgotten(
         &self,
         addresses: Vec<Address>,
-        filter: &Filter,
+        (filter, note): (&Filter, Option<&str>),
         dry_run: bool,
         to: &Replies,
     ) -> Result<Vec<Address>, Failure> {
         let mut others = Vec::new();
         for address in addresses {
-            let forgotten = self.ingest.forgotten();
-            let person = forgotten.person(address.key());
+            let person = self.ingest.forgotten().person(address.key());
             let mut grounds = person.map_or(Vec::new(), |person| person.grounds);
             grounds.retain(|ground| ground.is_admitted(filter));
             if grounds.is_empty() {
@@ -114,9 +112,8 @@ impl Admin {
                 continue;
             }
             if !dry_run {
-                forgotten.lift(&address, filter).map_err(Failure::failed)?;
-                let changes = grounds.iter().map(|ground| lifted_by_hash(&address, ground));
-                self.changes.tell(changes.collect());
+                let lifts = grounds.iter().map(|ground| lift_of(&address, ground, note));
+                self.instruct(lifts.collect(), Vec::new()).await?;
             }
             for KeptGround { scope, reason, .. } in grounds {
                 let answer = json!({
@@ -320,15 +317,17 @@ impl Admin {
     }
 }
 
-/// A change that no record of the journal has made.
-fn lifted_by_hash(address: &Address, ground: &KeptGround) -> Change {
-    Change {
-        address: address.key().into(),
+/// What lifts a ground of somebody who was forgotten, on all hosts.
+fn lift_of(address: &Address, ground: &KeptGround, note: Option<&str>) -> Element {
+    instruction_element(&Instruction {
+        add: false,
+        address: address.received().to_owned(),
         scope: ground.scope.clone(),
-        before: Some(ground.reason),
-        after: None,
-        position: Position::default(),
-    }
+        at: clock::receipt(),
+        until: None,
+        note: note.map(str::to_owned),
+        lifts: Lifts { reason: Some(ground.reason), source: None },
+    })
 }
 
 /// Whether a standing has anything that suppresses or may come to.

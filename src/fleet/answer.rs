@@ -49,7 +49,7 @@ impl Fleet {
         let fleet = Arc::clone(&self);
         let answer = match read(&question.payload) {
             Ok(Ask::Repair { buckets }) => fleet.begin_repair(asker, Buckets(buckets)),
-            Ok(Ask::Forget { addresses }) => fleet.forget_here(addresses).await,
+            Ok(Ask::Forget { addresses, keys }) => fleet.forget_here(addresses, keys).await,
             Ok(ask) => tokio::task::spawn_blocking(move || fleet.look_up(ask))
                 .await
                 .unwrap_or_else(|error| Answer::Cannot(error.to_string())),
@@ -82,6 +82,7 @@ impl Fleet {
                 digest::of_all(&self.reader).map(Answer::Digests).map_err(ReadError::from)
             }
             Ask::Standings { after, buckets } => self.standings(&after, Buckets(buckets)),
+            Ask::Forgotten { after } => Ok(self.who_is_forgotten(&after)),
             Ask::Repair { .. } | Ask::Forget { .. } => Ok(Answer::Begun),
         };
         found.unwrap_or_else(|error| Answer::Cannot(error.to_string()))

@@ -55,6 +55,7 @@ impl Fleet {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             polls: polls.map(ToString::to_string).collect(),
             forwarded: self.forwarded(),
+            forgotten: self.ingest.forgotten().digest(),
             hello,
         };
         let subject = self.subject("head", &self.settings.host);

@@ -6,6 +6,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::forgotten::Key;
 use crate::model::{Known, Position};
 
 /// The form of all that is sent. A change takes the next number.
@@ -87,6 +88,8 @@ pub(super) struct Head {
     pub(super) polls: Vec<String>,
     /// Of each forward that it tells, how much of what is known of every life.
     pub(super) forwarded: Vec<(String, Vec<Known>)>,
+    /// A digest of those whom it has forgotten.
+    pub(super) forgotten: u64,
     /// The others are asked to tell of themselves at once.
     pub(super) hello: bool,
 }
@@ -125,8 +128,10 @@ pub(super) enum Ask {
     Standings { after: String, buckets: [u64; 4] },
     /// To ask the asker for the standings of these buckets.
     Repair { buckets: [u64; 4] },
-    /// To forget these addresses.
-    Forget { addresses: Vec<String> },
+    /// To forget these addresses, by hashes of these keys.
+    Forget { addresses: Vec<String>, keys: Vec<Key> },
+    /// Those who were forgotten behind a hash.
+    Forgotten { after: Key },
 }
 
 /// What it is answered.
@@ -149,6 +154,8 @@ pub(super) enum Answer {
         /// None of it is dated behind that, in nanoseconds since 1970.
         latest: i64,
     },
+    /// The keys of hashes, and who was forgotten by them; behind which hash there are more.
+    Forgotten { keys: Vec<Key>, lines: Vec<String>, on: Option<Key> },
     /// It is being done.
     Begun,
     /// Why it cannot be answered.

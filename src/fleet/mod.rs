@@ -257,6 +257,7 @@ impl Fleet {
                 fleet.repair_all(&told, wanted),
                 fleet.elect(&told),
                 fleet.share_tokens(&told),
+                fleet.learn_forgotten(&told),
             )
         };
         tokio::select! {

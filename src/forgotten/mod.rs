@@ -4,6 +4,8 @@
 //! journal until then. Nothing here erases anything. Both files are small, and written as a whole.
 
 mod form;
+mod person;
+mod share;
 
 #[cfg(test)]
 mod tests;
@@ -13,17 +15,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use hmac::{Hmac, KeyInit, Mac as _};
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
-use sha2::Sha256;
 
-use crate::model::{Address, Filter, Reason, Scope, SourceName, Suppression, Time, Until};
-use crate::rules::Finding;
+use crate::model::{Address, Filter, Scope, SourceName, Suppression, Time};
 
 pub use form::HASHES;
+pub use person::{KeptGround, KeptLift, Person};
+pub use share::{Key, Shared};
 
-const KEY_BYTES: usize = 32;
 /// What a suppression says of itself that is known by a hash alone.
 const NOTE: &str = "forgotten, suppressed";
 
@@ -37,66 +37,11 @@ pub struct Forgotten {
 
 #[derive(Clone, Default)]
 struct Inner {
-    /// Made with the first who is forgotten.
-    key: Option<[u8; KEY_BYTES]>,
+    /// The first is made with the first who is forgotten; the others are other hosts'.
+    keys: Vec<Key>,
+    /// By the hash of each, under any of the keys.
     people: HashMap<Hash, Person>,
     pending: BTreeMap<String, Pending>,
-}
-
-/// What is still known of somebody who was forgotten.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Person {
-    /// Why the address is suppressed; for each scope and reason one.
-    pub grounds: Vec<KeptGround>,
-    /// When they were forgotten.
-    pub since: Time,
-    /// When something was last told of them, behind that.
-    pub last: Option<Time>,
-    /// How often something was told of them behind that.
-    pub told: u64,
-    /// Their rows in exports of hashes, by what makes the hash.
-    pub rows: HashRows,
-}
-
-/// Why somebody is suppressed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptGround {
-    /// Where.
-    pub scope: Scope,
-    /// Why.
-    pub reason: Reason,
-    /// Since when.
-    pub since: Time,
-    /// Until when.
-    pub until: Until,
-    /// Who told it, so that it ends with a source that is retired. None: it is not known, as of
-    /// those that an earlier version has kept.
-    pub sources: Vec<SourceName>,
-}
-
-impl KeptGround {
-    /// What is found to suppress in a scope.
-    pub fn of(scope: Scope, found: &Finding) -> KeptGround {
-        let Finding { reason, since, until, ref sources, .. } = *found;
-        KeptGround { scope, reason, since, until, sources: sources.clone() }
-    }
-
-    /// Adds who else told it.
-    fn told_by(&mut self, sources: &[SourceName]) {
-        if self.sources.is_empty() || sources.is_empty() {
-            self.sources.clear();
-            return;
-        }
-        self.sources.extend_from_slice(sources);
-        self.sources.sort();
-        self.sources.dedup();
-    }
-
-    /// Whether a filter admits it, whichever source told it: of some it is not known.
-    pub fn is_admitted(&self, filter: &Filter) -> bool {
-        let admits = filter.reasons.is_empty() || filter.reasons.contains(&self.reason);
-        admits && filter.admits_scope(&self.scope)
-    }
 }
 
 /// Keys of rows in exports of hashes, by what makes the hash.
@@ -133,6 +78,8 @@ pub struct ToldLater {
     pub segment: u32,
     /// What it suppresses, if it does.
     pub ground: Option<KeptGround>,
+    /// What it ends, if it does.
+    pub lift: Option<KeptLift>,
     /// When it came.
     pub received: Time,
 }
@@ -150,7 +97,7 @@ impl Forgotten {
         // Of whom there is no hash, nothing was changed yet: a crash came before it began, and
         // without a hash nobody would be suppressed.
         let mut pending = std::mem::take(&mut inner.pending);
-        pending.retain(|address, _| inner.find(address).is_some());
+        pending.retain(|address, _| inner.find(address).next().is_some());
         inner.pending = pending;
         if inner.pending.len() != before {
             form::save_pending(state, &inner.pending)?;
@@ -189,10 +136,10 @@ impl Forgotten {
     }
 
     fn note(&self, inner: &mut Inner, people: Vec<ToForget>, now: Time) -> io::Result<()> {
-        if inner.key.is_none() {
-            let mut key = [0; KEY_BYTES];
+        if inner.keys.is_empty() {
+            let mut key = Key::default();
             SystemRandom::new().fill(&mut key).map_err(|_| io::Error::other("no random bytes"))?;
-            inner.key = Some(key);
+            inner.keys.push(key);
         }
         for ToForget { address, .. } in &people {
             let pending = inner.pending.entry(address.key().to_owned());
@@ -201,8 +148,11 @@ impl Forgotten {
         }
         form::save_pending(&self.state, &inner.pending)?;
         for ToForget { address, grounds, rows } in people {
-            let Some(hash) = inner.hash(address.key()) else { continue };
-            let person = inner.people.entry(hash).or_insert_with(|| Person::new(now));
+            // Whom another host has forgotten has a hash by its key.
+            let hashes = inner.hashes(address.key());
+            let known = hashes.iter().find(|hash| inner.people.contains_key(*hash));
+            let Some(hash) = known.or(hashes.first()) else { continue };
+            let person = inner.people.entry(*hash).or_insert_with(|| Person::new(now));
             grounds.into_iter().for_each(|ground| person.add(ground));
             person.rows.extend(rows);
         }
@@ -220,17 +170,6 @@ impl Forgotten {
                 person.add(ground);
             }
         }
-        form::save_people(&self.state, &inner)
-    }
-
-    /// Ends that somebody is suppressed who was forgotten, as far as the filter admits.
-    ///
-    /// # Errors
-    /// When the disk fails.
-    pub fn lift(&self, address: &Address, filter: &Filter) -> io::Result<()> {
-        let mut inner = self.write();
-        let Some(person) = inner.find_mut(address.key()) else { return Ok(()) };
-        person.grounds.retain(|ground| !ground.is_admitted(filter));
         form::save_people(&self.state, &inner)
     }
 
@@ -263,12 +202,13 @@ impl Forgotten {
 
     /// Whether they were forgotten.
     pub fn has(&self, address: &str) -> bool {
-        self.read().find(address).is_some()
+        self.read().find(address).next().is_some()
     }
 
     /// What is known of somebody who was forgotten.
     pub fn person(&self, address: &str) -> Option<Person> {
-        self.read().find(address).cloned()
+        let inner = self.read();
+        inner.find(address).cloned().reduce(Person::with)
     }
 
     /// Why an address that was forgotten is suppressed in one of these scopes.
@@ -281,7 +221,8 @@ impl Forgotten {
     ) -> Option<Suppression> {
         let inner = self.read();
         let in_scope = |ground: &&KeptGround| scopes.contains(&ground.scope);
-        let live = inner.find(address.key())?.live(filter, now).filter(in_scope);
+        let live = inner.find(address.key()).flat_map(|person| person.live(filter, now));
+        let live = live.filter(in_scope);
         let KeptGround { scope, reason, since, until, .. } =
             live.min_by_key(|it| it.reason)?.clone();
         Some(Suppression {
@@ -298,8 +239,8 @@ impl Forgotten {
     /// The rows that one of them has in exports of these hashes, while suppressed.
     pub fn rows_of(&self, address: &str, hash: &str, filter: &Filter, now: Time) -> Vec<String> {
         let inner = self.read();
-        let person = inner.find(address);
-        person.map_or(Vec::new(), |person| person.live_rows(hash, filter, now).to_vec())
+        let rows = inner.find(address).flat_map(|person| person.live_rows(hash, filter, now));
+        rows.cloned().collect()
     }
 
     /// The rows that all of them have there.
@@ -320,7 +261,7 @@ impl Forgotten {
     /// Whether somebody who was forgotten is suppressed for what the filter admits.
     pub fn is_suppressed(&self, address: &str, filter: &Filter, now: Time) -> bool {
         let inner = self.read();
-        inner.find(address).is_some_and(|person| person.live(filter, now).next().is_some())
+        inner.find(address).any(|person| person.live(filter, now).next().is_some())
     }
 
     /// How many were forgotten.
@@ -334,10 +275,14 @@ impl Forgotten {
     /// When the disk fails.
     pub fn tell(&self, told: Vec<ToldLater>) -> io::Result<()> {
         let mut inner = self.write();
-        for ToldLater { address, segment, ground, received } in told {
+        for ToldLater { address, segment, ground, lift, received } in told {
             let new = Pending { from: segment, to: segment, everywhere: false };
             let pending = inner.pending.entry(address.key().to_owned()).or_insert(new);
             (pending.from, pending.to) = (pending.from.min(segment), pending.to.max(segment));
+            if let Some(lift) = lift {
+                inner.each_of(address.key(), |person| person.lift(lift.clone()));
+                continue;
+            }
             let Some(person) = inner.find_mut(address.key()) else { continue };
             person.last = person.last.max(Some(received));
             person.told = person.told.saturating_add(1);
@@ -389,60 +334,25 @@ impl Forgotten {
     }
 }
 
-impl Person {
-    fn new(since: Time) -> Person {
-        Person { grounds: Vec::new(), since, last: None, told: 0, rows: HashRows::new() }
-    }
-
-    /// Of two of one scope and reason, the earlier beginning and the later end count.
-    fn add(&mut self, ground: KeptGround) {
-        let same = |known: &&mut KeptGround| {
-            (&known.scope, known.reason) == (&ground.scope, ground.reason)
-        };
-        match self.grounds.iter_mut().find(same) {
-            Some(known) => {
-                known.since = known.since.min(ground.since);
-                known.until = known.until.max(ground.until);
-                known.told_by(&ground.sources);
-            }
-            None => self.grounds.push(ground),
-        }
-    }
-
-    /// Takes a source out, and what it alone has told; says whether it told anything.
-    fn retire(&mut self, source: &SourceName) -> bool {
-        let is_of_it = |ground: &KeptGround| ground.sources.contains(source);
-        let told = self.grounds.iter().any(is_of_it);
-        self.grounds.retain(|ground| ground.sources != [source.clone()]);
-        self.grounds.iter_mut().for_each(|ground| ground.sources.retain(|of| of != source));
-        told
-    }
-
-    fn live(&self, filter: &Filter, now: Time) -> impl Iterator<Item = &KeptGround> {
-        let is_live =
-            move |ground: &&KeptGround| ground.is_admitted(filter) && ground.until.holds_at(now);
-        self.grounds.iter().filter(is_live)
-    }
-
-    fn live_rows(&self, hash: &str, filter: &Filter, now: Time) -> &[String] {
-        let is_live = self.live(filter, now).next().is_some();
-        self.rows.get(hash).filter(|_| is_live).map_or(&[], Vec::as_slice)
-    }
-}
-
 impl Inner {
-    fn hash(&self, address: &str) -> Option<Hash> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key?).ok()?;
-        mac.update(address.as_bytes());
-        Some(mac.finalize().into_bytes().into())
+    /// The hashes of an address, by each key.
+    fn hashes(&self, address: &str) -> Vec<Hash> {
+        self.keys.iter().filter_map(|key| share::hash(key, address)).collect()
     }
 
-    fn find(&self, address: &str) -> Option<&Person> {
-        self.people.get(&self.hash(address)?)
+    /// All that is known of somebody: hosts that forgot the same person have a hash each.
+    fn find(&self, address: &str) -> impl Iterator<Item = &Person> {
+        self.hashes(address).into_iter().filter_map(move |hash| self.people.get(&hash))
     }
 
     fn find_mut(&mut self, address: &str) -> Option<&mut Person> {
-        let hash = self.hash(address)?;
+        let hash = self.hashes(address).into_iter().find(|hash| self.people.contains_key(hash))?;
         self.people.get_mut(&hash)
+    }
+
+    fn each_of(&mut self, address: &str, each: impl Fn(&mut Person)) {
+        for hash in self.hashes(address) {
+            self.people.get_mut(&hash).into_iter().for_each(&each);
+        }
     }
 }

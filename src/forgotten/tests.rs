@@ -4,6 +4,7 @@ use std::fs;
 
 use super::form::PENDING;
 use super::*;
+use crate::model::{Lifts, Reason, Until};
 
 fn ann() -> Address {
     Address::parse("Ann@one.test").unwrap()
@@ -14,7 +15,8 @@ fn at(seconds: i64) -> Time {
 }
 
 fn ground(reason: Reason, until: Until) -> KeptGround {
-    KeptGround { scope: Scope::Global, reason, since: at(5), until, sources: Vec::new() }
+    let (scope, sources) = (Scope::Global, Vec::new());
+    KeptGround { scope, reason, since: at(5), until, told: at(5), sources }
 }
 
 fn with_ann(state: &Path, grounds: Vec<KeptGround>) -> Forgotten {
@@ -22,6 +24,14 @@ fn with_ann(state: &Path, grounds: Vec<KeptGround>) -> Forgotten {
     let rows = HashRows::from([("sha256".to_owned(), vec!["abc".to_owned()])]);
     forgotten.forget(vec![ToForget { address: ann(), grounds, rows }], at(9)).unwrap();
     forgotten
+}
+
+/// A lift of hers in one segment of the journal.
+fn lift(forgotten: &Forgotten, reason: Option<Reason>, now: Time) {
+    let covers = Lifts { reason, source: None };
+    let lift = Some(KeptLift { scope: Scope::Global, covers, at: now });
+    let told = ToldLater { address: ann(), segment: 1, ground: None, lift, received: now };
+    forgotten.tell(vec![told]).unwrap();
 }
 
 fn found(forgotten: &Forgotten, now: Time) -> Option<Reason> {
@@ -45,10 +55,9 @@ fn who_is_forgotten_stays_suppressed_by_a_hash_alone() {
     assert!(!state.path().join(PENDING).exists());
     let text = fs::read_to_string(state.path().join(HASHES)).unwrap();
     assert!(!text.to_lowercase().contains("ann@"), "{text}");
-    let complaints = Filter { reasons: vec![Reason::Complaint], ..Filter::default() };
-    again.lift(&ann(), &complaints).unwrap();
+    lift(&again, Some(Reason::Complaint), at(9));
     assert_eq!(found(&again, at(9)), Some(Reason::HardBounce));
-    again.lift(&ann(), &Filter::default()).unwrap();
+    lift(&again, None, at(9));
     let again = Forgotten::open(state.path()).unwrap();
     assert_eq!(found(&again, at(9)), None);
     assert_eq!(again.rows_of("ann@one.test", "sha256", &Filter::default(), at(9)), vec![""; 0]);
@@ -76,7 +85,7 @@ fn what_a_retired_source_alone_has_told_ends_with_it() {
     assert_eq!(left, [(Reason::HardBounce, 1), (Reason::Invalid, 0)]);
     assert_eq!(again.retire(&named("gone"), false, at(9)).unwrap(), (0, 0));
     assert_eq!(again.rows_let_go("sha256", at(9)), vec![""; 0]);
-    again.lift(&ann(), &Filter { reasons: vec![Reason::Invalid], ..Filter::default() }).unwrap();
+    lift(&again, Some(Reason::Invalid), at(9));
     assert_eq!(again.retire(&named("other"), false, at(9)).unwrap(), (1, 1));
     assert_eq!(again.rows_let_go("sha256", at(9)), ["abc"]);
 }
@@ -111,6 +120,7 @@ fn what_is_told_behind_it_counts_and_is_to_be_erased() {
         address: ann(),
         segment,
         ground: Some(ground(reason, Until::Forever)),
+        lift: None,
         received: at(9),
     };
     let begun = forgotten.pending();
@@ -135,9 +145,9 @@ fn who_is_forgotten_again_meanwhile_is_erased_again() {
     let forgotten = with_ann(state.path(), vec![]);
     let begun = forgotten.pending();
     forgotten.erased(&begun, 3).unwrap();
-    forgotten
-        .tell(vec![ToldLater { address: ann(), segment: 3, ground: None, received: at(9) }])
-        .unwrap();
+    let (ground, lift) = (None, None);
+    let told = ToldLater { address: ann(), segment: 3, ground, lift, received: at(9) };
+    forgotten.tell(vec![told]).unwrap();
     let begun = forgotten.pending();
     with_ann(state.path(), vec![]);
     let forgotten = Forgotten::open(state.path()).unwrap();
@@ -178,10 +188,13 @@ fn what_the_first_form_has_is_read_and_a_newer_one_refused() {
     assert!(forgotten.is_erasing());
     // What is written again is the same, in the present form.
     forgotten.add(vec![]).unwrap();
-    let again = FIRST.replace("\"form\":1", "\"form\":2");
-    assert_eq!(fs::read_to_string(state.path().join(HASHES)).unwrap(), again);
+    let again = fs::read_to_string(state.path().join(HASHES)).unwrap();
+    let (head, lines) = again.split_once('\n').unwrap();
+    assert!(head.starts_with("{\"form\":3,\"key\":\"1de81fb2"), "{head}");
+    assert_eq!(Some(lines), FIRST.split_once('\n').map(|(_, lines)| lines));
+    assert!(Forgotten::open(state.path()).unwrap().has("zanna.gone@victim.test"));
     for name in [HASHES, PENDING] {
-        fs::write(state.path().join(name), "{\"form\":3}\n").unwrap();
+        fs::write(state.path().join(name), "{\"form\":4}\n").unwrap();
         let error = Forgotten::open(state.path()).err().unwrap().to_string();
         assert!(error.contains(name) && error.contains("newer version"), "{error}");
         fs::remove_file(state.path().join(name)).unwrap();
@@ -205,4 +218,107 @@ fn every_damage_is_found() {
         assert!(Forgotten::look(state.path()).is_err(), "{name}, cut");
         fs::write(&path, &whole).unwrap();
     }
+}
+
+/// Whatever comes first: a lift ends what was told before it, and nothing that was told behind it.
+#[test]
+fn a_lift_ends_what_was_told_before_it_in_any_order() {
+    let told = |seconds, source: &str| ToldLater {
+        address: ann(),
+        segment: 1,
+        ground: Some(KeptGround {
+            told: at(seconds),
+            sources: vec![SourceName::parse(source).unwrap()],
+            ..ground(Reason::HardBounce, Until::Forever)
+        }),
+        lift: None,
+        received: at(seconds),
+    };
+    let lifted = |seconds, source: Option<&str>| {
+        let source = source.map(|name| SourceName::parse(name).unwrap());
+        let covers = Lifts { reason: None, source };
+        let lift = Some(KeptLift { scope: Scope::Global, covers, at: at(seconds) });
+        ToldLater { ground: None, lift, ..told(seconds, "a") }
+    };
+    for (telling, left) in [
+        (vec![told(10, "a"), lifted(20, None)], None),
+        (vec![told(20, "a"), lifted(20, None)], None),
+        (vec![told(21, "a"), lifted(20, None)], Some(vec!["a"])),
+        (vec![told(10, "a"), told(11, "b"), lifted(20, Some("a"))], Some(vec!["b"])),
+        (vec![told(10, "a"), lifted(20, Some("b"))], Some(vec!["a"])),
+        (vec![told(10, "a"), lifted(5, None), lifted(20, None), lifted(8, None)], None),
+    ] {
+        for turn in 0..telling.len() {
+            let mut telling = telling.clone();
+            telling.rotate_left(turn);
+            let state = tempfile::tempdir().unwrap();
+            let forgotten = with_ann(state.path(), vec![]);
+            for one in telling {
+                forgotten.tell(vec![one]).unwrap();
+            }
+            let again = Forgotten::open(state.path()).unwrap();
+            let person = again.person(ann().key()).unwrap();
+            assert_eq!(Some(&person), forgotten.person(ann().key()).as_ref());
+            let sources = person.grounds.first().map(|ground| ground.sources.clone());
+            let sources = sources.iter().flatten().map(SourceName::as_str);
+            assert_eq!(sources.collect::<Vec<_>>(), left.clone().unwrap_or_default(), "{turn}");
+            assert_eq!(person.grounds.is_empty(), left.is_none());
+        }
+    }
+}
+
+#[test]
+fn another_host_learns_of_the_forgotten_by_their_hashes() {
+    let [here, there] = [0, 1].map(|_| tempfile::tempdir().unwrap());
+    let lasting = || vec![ground(Reason::HardBounce, Until::Forever)];
+    let forgotten = with_ann(here.path(), lasting());
+    let bob = Address::parse("bob@one.test").unwrap();
+    let other = Forgotten::open(there.path()).unwrap();
+    let person = ToForget { address: bob.clone(), grounds: lasting(), rows: HashRows::new() };
+    other.forget(vec![person], at(9)).unwrap();
+    assert_ne!(forgotten.digest(), other.digest());
+    let exchange = |from: &Forgotten, to: &Forgotten| {
+        let Shared { keys, lines, on } = from.shared(&Hash::default()).unwrap();
+        assert!(on.is_none() && !lines.concat().contains("one.test"), "{lines:?}");
+        to.learn(&keys, &lines).unwrap()
+    };
+    assert_eq!((exchange(&forgotten, &other), exchange(&other, &forgotten)), (1, 1));
+    assert_eq!((exchange(&forgotten, &other), exchange(&other, &forgotten)), (0, 0));
+    assert_eq!(forgotten.digest(), other.digest());
+    let other = Forgotten::open(there.path()).unwrap();
+    for of in [&forgotten, &other] {
+        assert!(of.has(ann().key()) && of.has(bob.key()) && of.count() == 2);
+        assert!(!of.has("eve@one.test"));
+        assert_eq!(found(of, at(9)), Some(Reason::HardBounce));
+        assert_eq!(of.rows("sha256", &Filter::default(), at(9)), ["abc"]);
+    }
+    // Forgotten here too, she is the same person, and what is lifted is for both.
+    let person = ToForget { address: ann(), grounds: vec![], rows: HashRows::new() };
+    other.forget(vec![person], at(10)).unwrap();
+    assert_eq!((other.count(), other.keys().len()), (2, 2));
+    lift(&other, None, at(11));
+    assert_eq!((found(&other, at(11)), other.has(ann().key())), (None, true));
+}
+
+#[test]
+fn many_of_the_forgotten_are_told_in_parts() {
+    let [here, there] = [0, 1].map(|_| tempfile::tempdir().unwrap());
+    let forgotten = Forgotten::open(here.path()).unwrap();
+    let of = |number: usize| ToForget {
+        address: Address::parse(&format!("user{number}@one.test")).unwrap(),
+        grounds: vec![],
+        rows: HashRows::new(),
+    };
+    forgotten.forget((0..1_200).map(of).collect(), at(9)).unwrap();
+    let other = Forgotten::open(there.path()).unwrap();
+    let (mut after, mut parts) = (Hash::default(), 0);
+    loop {
+        let Shared { keys, lines, on } = forgotten.shared(&after).unwrap();
+        other.learn(&keys, &lines).unwrap();
+        parts += 1;
+        let Some(on) = on else { break };
+        after = on;
+    }
+    assert_eq!((parts, other.count()), (3, 1_200));
+    assert_eq!(forgotten.digest(), other.digest());
 }

@@ -347,7 +347,8 @@ impl Applier {
             for (scope, standing) in self.reader.standings_of(address)? {
                 let findings = rules.findings(address.key(), &standing, &Filter::default());
                 let live = findings.into_iter().filter(|finding| finding.is_live(now));
-                grounds.extend(live.map(|found| (address, KeptGround::of(scope.clone(), &found))));
+                let kept = |it| KeptGround::standing(scope.clone(), &it, &standing, now);
+                grounds.extend(live.map(|found| (address, kept(found))));
             }
         }
         Ok(self.forgotten.add(grounds)?)

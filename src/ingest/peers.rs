@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::Ingest;
 use super::apply::Merge;
-use crate::model::{Element, Peer, Position, QuarantineId, Telling, Time};
+use crate::model::{Address, Element, Peer, Position, QuarantineId, Standing, Telling, Time};
 use crate::provider::{self, MassStep, Told};
 use crate::store::StoreError;
 
@@ -55,6 +55,16 @@ impl Merge<'_> {
         place: QuarantineId,
         received: Time,
     ) -> Result<(), StoreError> {
+        let forgotten = self.forgotten.has(&address).then(|| Address::parse(&address).ok());
+        if let Some(address) = forgotten.flatten() {
+            let mut standing = Standing::default();
+            let telling = Telling::BY_DATE;
+            for fact in told {
+                standing.merge(&spelling, fact, &telling);
+            }
+            self.forget_standing((address, scope), &standing, place);
+            return Ok(());
+        }
         let mut standing = self.writer.standing(&mut self.batch, &address, &scope)?;
         let before = self.live(&address, &standing);
         let telling = Telling { record: place.record.as_u64(), received, is_new: false };

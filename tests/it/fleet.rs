@@ -2,8 +2,9 @@
 
 use serde_json::json;
 
+use crate::support::client::{event, notify};
 use crate::support::faketime;
-use crate::support::fleet::{Fleet, LEVEL, table};
+use crate::support::fleet::{Fleet, LEVEL, daemon_ready, table};
 use crate::support::nats::{self, Nats};
 use crate::support::relay::Cut;
 use crate::support::{available, wait_for};
@@ -125,9 +126,44 @@ fn who_is_forgotten_on_one_host_is_on_all() {
     let output = fleet.hosts[0].daemon().cli(&["forget", &other, "--yes"]);
     let problem = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && problem.contains("mx3: nothing is heard"), "{output:?}");
-    wait_for("its end", LEVEL, || {
-        (fleet.hosts[1].daemon().rows(&["events", "--address", &other]).is_empty()).then_some(())
-    });
+    let is_gone = |fleet: &Fleet, host: usize, address: &str| {
+        let daemon = fleet.hosts[host].daemon();
+        let is_gone = daemon.rows(&["events", "--address", address]).is_empty();
+        (is_gone && daemon.looked_up(address) == 200).then_some(())
+    };
+    wait_for("its end", LEVEL, || is_gone(&fleet, 1, &other));
+    fleet.expected.remove(&other);
+    // Once it is back it learns of them by itself, and so does a host that is new: what the stream
+    // still has of them is kept by neither.
+    fleet.hosts[2].begin();
+    wait_for("its end", LEVEL, || is_gone(&fleet, 2, &other));
+    fleet.hosts[1].wipe();
+    daemon_ready(fleet.hosts[1].daemon());
+    for address in [&address, &other] {
+        wait_for("its end", LEVEL, || is_gone(&fleet, 1, address));
+    }
+    fleet.until_level();
+    wait_for("the heads", LEVEL, || fleet.hosts[1].is_level_with(3).then_some(()));
+    assert!([&address, &other].iter().all(|it| is_gone(&fleet, 1, it).is_some()));
+    // A lift on one of them, which is told to all, also to a host that is away.
+    fleet.hosts[0].kill();
+    assert_eq!(fleet.hosts[1].daemon().answer(&["lift", &other]).0, 0);
+    fleet.hosts[0].begin();
+    daemon_ready(fleet.hosts[0].daemon());
+    for host in &fleet.hosts {
+        let daemon = host.daemon();
+        wait_for("the lift", LEVEL, || (daemon.looked_up(&other) == 404).then_some(()));
+        assert_eq!(daemon.looked_up(&address), 200, "{}", host.name);
+        let said = &daemon.rows(&["lookup", &other])[0];
+        assert_eq!(said["note"], "forgotten, not suppressed", "{}", host.name);
+    }
+    // What comes behind it suppresses anew, everywhere.
+    let body = event("complained", &other, "later", 59);
+    assert_eq!(notify(fleet.hosts[2].daemon().http, &body).status, 200);
+    for host in &fleet.hosts {
+        host.daemon().until_suppressed(&other);
+    }
+    fleet.until_level();
 }
 
 #[test]
