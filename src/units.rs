@@ -71,7 +71,8 @@ pub fn size(text: &str) -> Option<u64> {
 
 /// Writes a size as it would be read, in the largest unit that is exact.
 pub fn show_size(bytes: u64) -> String {
-    let exact = SIZE_UNITS.iter().filter(|(_, factor)| bytes >= *factor && bytes % factor == 0);
+    let exact =
+        SIZE_UNITS.iter().filter(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor));
     let (unit, factor) = exact.max_by_key(|(_, factor)| *factor).unwrap_or(&("B", 1));
     format!("{}{unit}", bytes / factor)
 }

@@ -108,8 +108,8 @@ impl<R: BufRead> Records<R> {
     }
 }
 
-/// Whether lines are those of a Postfix table that refuses addresses (access(5)), as we export it
-/// and as `postmap -s` shows it.
+/// Whether lines are those of a Postfix table that refuses addresses (access(5), transport(5)), as
+/// we export it and as `postmap -s` shows it.
 fn is_table(first: &[Line]) -> bool {
     let refuses = |line: &Line| {
         row_of_table(&line.bytes).is_some_and(|(key, action)| {
@@ -117,7 +117,9 @@ fn is_table(first: &[Line]) -> bool {
             let is_code = word.len() == 3 && word.iter().all(u8::is_ascii_digit);
             let is_word = [&b"REJECT"[..], b"DISCARD", b"DEFER"];
             let is_word = is_word.iter().any(|known| known.eq_ignore_ascii_case(word));
-            key.contains(&b'@') && (is_word || is_code && matches!(word[0], b'4' | b'5'))
+            let is_transport = word.starts_with(b"error:") || word.starts_with(b"retry:");
+            let is_code = is_code && matches!(word[0], b'4' | b'5');
+            key.contains(&b'@') && (is_word || is_transport || is_code)
         })
     };
     let says = |line: &&Line| !line.bytes.trim_ascii().is_empty() && !line.bytes.starts_with(b"#");

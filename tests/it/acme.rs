@@ -210,7 +210,7 @@ fn a_certificate_is_renewed_when_the_ca_suggests_it() {
     daemon.until_logged("the CA suggests when to renew");
     let file = home.state().join("acme/certificate.pem");
     let first = id_of(&file);
-    assert_eq!(advising.asked(), [first.clone()]);
+    assert_eq!(advising.asked(), std::slice::from_ref(&first));
 
     // The CA wants it back.
     advising.suggest("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");

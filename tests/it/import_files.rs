@@ -105,6 +105,7 @@ fn a_reason_that_is_given_takes_what_does_not_say_one() {
         ("email,firstname\na@x.test,A\nb@x.test,B\n", "contacts.csv", 2),
         ("a@x.test\nb@x.test\n", "list.txt", 2),
         ("a@x.test\t550 5.7.1 no, thanks\n\"b c\"@x.test\tREJECT\n", "access", 2),
+        ("a@x.test\terror:5.1.1 no, thanks\n\"b c\"@x.test\tretry:4.7.1 no\n", "transport", 2),
         ("email,reason\na@x.test,soft bounce\nb@x.test,because\n", "list.csv", 2),
         // What says that it is mailed, and those who are to be, stay out.
         ("email,status\na@x.test,active\nb@x.test,bounced\n", "list.csv", 1),
