@@ -18,10 +18,11 @@ use suppressd::model::Fault;
 use suppressd::verdict::{Reply, Rulebook, Told};
 
 /// Statements in words of no server, and replies of many.
-const FIXTURES: [&str; 3] = [
+const FIXTURES: [&str; 4] = [
     "tests/fixtures/verdict/statements.tsv",
     "tests/fixtures/verdict/replies.tsv",
     "tests/fixtures/verdict/wordings.tsv",
+    "tests/fixtures/verdict/carried.tsv",
 ];
 
 /// How often each reply is judged for the time.

@@ -16,6 +16,7 @@
 //! Pure: no I/O, no clock. Never looks at the address: what a text echoes is cut out before.
 
 mod codes;
+mod echo;
 mod fill;
 pub mod own;
 mod providers;
@@ -151,6 +152,9 @@ impl Rulebook {
                 return Judgement::of_provider(class);
             }
         }
+        if reply.agrees(reading) {
+            return self.judge_by_reply(reply, &[], told);
+        }
         if let Some(code) = code.filter(|code| code.1.weight == Weight::Final) {
             return Judgement::by_code(code, transient || reading.says_later());
         }
@@ -224,13 +228,12 @@ impl Rulebook {
     /// The enhanced codes: the provider's, and those in the text.
     fn codes_of(&self, reply: &Reply<'_>, reading: &Reading) -> Vec<Enhanced> {
         let given = reply.enhanced.and_then(|text| Enhanced::parse(text.trim()));
-        let mut codes: Vec<Enhanced> = reading.codes.clone();
-        codes.extend(given);
-        codes
+        reading.codes.iter().copied().chain(given).collect()
     }
 
     fn word(&self, reply: &Reply<'_>, reading: &Reading, codes: &[Enhanced]) -> Option<Found<'_>> {
-        let replies: Vec<u16> = reply.smtp.into_iter().chain(reading.replies.clone()).collect();
+        let replies: Vec<u16> =
+            reply.smtp.into_iter().chain(reading.replies.iter().copied()).collect();
         self.decide(&reading.words, &Known { replies: &replies, codes })
     }
 
@@ -261,6 +264,16 @@ fn narrows(class: Class, other: Class) -> bool {
 }
 
 impl Reply<'_> {
+    /// Whether the server has agreed, for all that it said: no word of it tells then why it failed.
+    fn agrees(&self, reading: &Reading) -> bool {
+        let given = self.enhanced.and_then(|text| Enhanced::parse(text.trim()));
+        let by_code = self.smtp.is_some_and(|code| (200..300).contains(&code));
+        let refuses = self.smtp.is_some_and(|code| code >= 400)
+            || given.is_some_and(|code| code.class != 2)
+            || !reading.replies.is_empty();
+        !refuses && (by_code || reading.agrees())
+    }
+
     /// Whether the server said 4, which asks to try again.
     fn is_transient(&self, reading: &Reading) -> bool {
         let given = self.enhanced.and_then(|text| Enhanced::parse(text.trim()));

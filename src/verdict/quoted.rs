@@ -68,3 +68,8 @@ pub(super) fn leading_reply(token: &str) -> Option<(u16, &str)> {
     let ends = ends && !is_mailbox;
     ((400..600).contains(&reply) && ends && digits.is_ascii()).then_some((reply, rest))
 }
+
+/// Whether a word is a reply code by which a server takes what it is given: `250`, `252-2.1.5`.
+pub(super) fn agrees(token: &str) -> bool {
+    matches!(token.as_bytes(), [b'2', b'5', b'0'..=b'9'] | [b'2', b'5', b'0'..=b'9', b'-', ..])
+}

@@ -98,7 +98,7 @@ struct Part {
 pub struct Found<'r> {
     /// The row.
     pub rule: &'r Rule,
-    /// The words that were recognised, a gap between the parts.
+    /// The words that the phrase's groups stood for, a gap between the parts.
     words: String,
 }
 
@@ -221,8 +221,31 @@ impl Rulebook {
     /// (by its rank) opens no frame: a callout's server speaks there.
     pub fn decide(&self, words: &str, known: &Known<'_>) -> Option<Found<'_>> {
         let text = Words::of(words);
-        let hits = self.tree.hits(&text);
+        let mut hits = self.tree.hits(&text);
+        self.keep_stated(&mut hits, &text);
         self.deciding(&hits, &text, known).map(|found| found.told(&text.words))
+    }
+
+    /// Takes away where an address is called dead by words that do not state it, or that belong to
+    /// the name of a thing; of these, what shorter phrases make of them as well.
+    fn keep_stated(&self, hits: &mut Vec<Hit>, text: &Words<'_>) {
+        let is_dead = |hit: &Hit| match self.pieces[hit.piece] {
+            Piece::Phrase(Part { rule, .. }) => self.rules[rule].class.fault() == Fault::Recipient,
+            Piece::Frame => false,
+        };
+        // Of each word, how far what names a thing goes on.
+        let mut named = Vec::new();
+        for hit in hits.iter().filter(|hit| is_dead(hit) && text.name_a_thing(hit.end)) {
+            named.resize(text.words.len(), 0);
+            named[hit.start..hit.end].fill(hit.end);
+        }
+        let names = |hit: &Hit| {
+            let words = named.get(hit.start..hit.end).unwrap_or_default();
+            words.iter().any(|end| *end >= hit.end)
+        };
+        hits.retain(|hit| {
+            !is_dead(hit) || !(text.are_no_statement(hit.start, hit.end) || names(hit))
+        });
     }
 
     fn deciding(&self, hits: &[Hit], text: &Words<'_>, known: &Known<'_>) -> Option<Match<'_>> {
@@ -366,6 +389,9 @@ impl<'r> Match<'r> {
     }
 
     fn told(self, words: &[&str]) -> Found<'r> {
+        if !self.rule.phrase.contains('{') {
+            return Found { rule: self.rule, words: String::new() };
+        }
         let said = self.parts.iter().map(|part| words[part.start..part.end].join(" "));
         Found { rule: self.rule, words: said.collect::<Vec<_>>().join(" \u{2026} ") }
     }
@@ -385,9 +411,9 @@ impl Found<'_> {
 
     /// What was recognised: the phrase, or the words that its groups stood for.
     pub fn evidence(&self) -> String {
-        match self.rule.phrase.contains('{') {
-            true => self.words.clone(),
-            false => self.rule.phrase.clone(),
+        match self.words.is_empty() {
+            true => self.rule.phrase.clone(),
+            false => self.words.clone(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The words of a text with its sentences: what parts words, and what is said by the way.
 
-use super::text::{CUT, END, MAILBOX, PAUSE, is_mark};
+use super::text::{ASK, CUT, END, MAILBOX, PAUSE, is_mark};
 
 /// Words that name the sender or the message: who blames them means this very message.
 const ADDRESSED: &[&str] =
@@ -47,11 +47,60 @@ const LINKS: &[&str] = &[
     "locally", "on", "or", "please", "since", "so", "to", "try", "with", "within",
 ];
 
+/// Things that bear the name of what is said of mailboxes: in "user unknown cache" no user is.
+const THINGS: &[&str] = &[
+    "agent",
+    "agents",
+    "cache",
+    "check",
+    "checks",
+    "count",
+    "counter",
+    "daemon",
+    "database",
+    "event",
+    "events",
+    "handler",
+    "handlers",
+    "handling",
+    "limit",
+    "limits",
+    "list",
+    "lists",
+    "lookup",
+    "lookups",
+    "page",
+    "pages",
+    "policies",
+    "policy",
+    "process",
+    "processing",
+    "rate",
+    "rates",
+    "ratio",
+    "report",
+    "reports",
+    "rule",
+    "rules",
+    "senders",
+    "server",
+    "servers",
+    "state",
+    "states",
+    "statistics",
+    "test",
+    "tests",
+    "threshold",
+    "traffic",
+];
+
 /// What stands in front of a word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Break {
     /// The end of a sentence.
     pub(super) ends: bool,
+    /// The end of a question.
+    asks: bool,
     /// A comma, a colon or the like.
     pub(super) pauses: bool,
     /// A mailbox that was cut out.
@@ -67,12 +116,18 @@ pub(super) struct Words<'t> {
     pub(super) words: Vec<&'t str>,
     /// What stands in front of each.
     pub(super) breaks: Vec<Break>,
+    /// Of each word, and of the end, whether what goes on there ends as a question; empty where
+    /// nothing is asked.
+    asked: Vec<bool>,
 }
 
 impl<'t> Words<'t> {
     /// From words and marks, with spaces between.
     pub(super) fn of(text: &'t str) -> Words<'t> {
-        let mut read = Words { words: Vec::new(), breaks: Vec::new() };
+        let room = text.len() / 6;
+        let (words, breaks) = (Vec::with_capacity(room), Vec::with_capacity(room));
+        let mut read = Words { words, breaks, asked: Vec::new() };
+        let mut asks = false;
         let mut before = Break::default();
         for word in text.split(' ').filter(|word| !word.is_empty()) {
             if !is_mark(word) {
@@ -85,8 +140,13 @@ impl<'t> Words<'t> {
             let mark = word.chars().next();
             before.mailbox |= mark == Some(MAILBOX);
             before.cut |= mark == Some(CUT);
-            before.ends |= mark == Some(END);
-            before.pauses |= matches!(mark, Some(END | PAUSE));
+            before.ends |= matches!(mark, Some(END | ASK));
+            before.asks |= mark == Some(ASK);
+            before.pauses |= matches!(mark, Some(END | ASK | PAUSE));
+            asks |= before.asks;
+        }
+        if asks {
+            read.asked = asked(&read.breaks, before);
         }
         read
     }
@@ -109,6 +169,26 @@ impl<'t> Words<'t> {
             && next.is_some_and(|next| !LINKS.contains(next))
     }
 
+    /// Whether the words from `start` to `end` state nothing: they are denied, left open or asked.
+    pub(super) fn are_no_statement(&self, start: usize, end: usize) -> bool {
+        let is_denied = || {
+            start > 0
+                && matches!(self.words[start - 1], "not" | "never" | "if" | "whether")
+                && !self.breaks[start..end].iter().any(|before| before.pauses)
+        };
+        self.asked.get(end).is_some_and(|asked| *asked) || is_denied()
+    }
+
+    /// Whether the words before the word `end` belong to the name of a thing, which it ends.
+    pub(super) fn name_a_thing(&self, end: usize) -> bool {
+        let Some(thing) = self.words.get(end) else { return false };
+        let Break { pauses, mailbox, cut, .. } = self.breaks[end];
+        let last = self.words[end - 1];
+        !(pauses || mailbox || cut)
+            && THINGS.binary_search(thing).is_ok()
+            && !(last == "of" || LINKS.contains(&last))
+    }
+
     /// Whether what the sentence about the word `at` says is said of this very message.
     pub(super) fn is_meant(&self, at: usize) -> bool {
         let sentence = self.breaks[at].sentence;
@@ -121,13 +201,46 @@ impl<'t> Words<'t> {
     }
 }
 
+/// Of each word, and of the end, whether the clause that goes on there ends as a question.
+fn asked(breaks: &[Break], behind: Break) -> Vec<bool> {
+    let mut asked = vec![behind.asks; breaks.len() + 1];
+    for at in (0..breaks.len()).rev() {
+        asked[at] = if breaks[at].pauses { breaks[at].asks } else { asked[at + 1] };
+    }
+    asked
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_is_looked_up_by_halves_is_sorted() {
-        assert!(ADDRESSED.is_sorted() && ASIDE.is_sorted());
+        assert!(ADDRESSED.is_sorted() && ASIDE.is_sorted() && THINGS.is_sorted());
+    }
+
+    #[test]
+    fn what_is_asked_denied_or_names_a_thing_is_not_stated() {
+        for (text, stated) in [
+            (" user unknown ", true),
+            (" user unknown ? no ", false),
+            (" user unknown ? ", false),
+            (" user unknown , questions ? ", true),
+            (" questions ? user unknown ", true),
+            (" not user unknown ", false),
+            (" found not , user unknown ", true),
+            (" user unknown cache ", false),
+            (" user unknown , cache ", true),
+            (" user unknown @ list ", true),
+            (" whether user unknown ", false),
+            (" user of list ", true),
+        ] {
+            let read = Words::of(text);
+            let start = read.words.iter().position(|word| *word == "user").unwrap();
+            let end = start + 2;
+            let is_stated = !read.are_no_statement(start, end) && !read.name_a_thing(end);
+            assert_eq!(is_stated, stated, "{text}");
+        }
     }
 
     #[test]

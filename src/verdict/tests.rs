@@ -112,6 +112,7 @@ fn statements_are_read_in_any_words_and_tongue() {
         include_str!("../../tests/fixtures/verdict/statements.tsv"),
         include_str!("../../tests/fixtures/verdict/replies.tsv"),
         include_str!("../../tests/fixtures/verdict/wordings.tsv"),
+        include_str!("../../tests/fixtures/verdict/carried.tsv"),
     ];
     let mut wrong = Vec::new();
     for row in files.iter().flat_map(|rows| rows.lines()).filter(|row| !row.starts_with('#')) {
@@ -125,7 +126,7 @@ fn statements_are_read_in_any_words_and_tongue() {
             Fault::Sender => "B",
             Fault::Unknown => "U",
         };
-        if letter != truth {
+        if !truth.contains(letter) {
             wrong.push(format!("{truth}: {said:?} is {}: {}", judged.class, judged.evidence));
         }
     }
@@ -268,6 +269,42 @@ fn no_phrase_goes_over_the_end_of_a_sentence() {
     ] {
         assert_eq!(book.judge(&text(said), Told::Mirrors).class, class, "{said}");
     }
+}
+
+/// Words that call an address dead, where no address is called so.
+#[test]
+fn what_is_asked_denied_or_another_thing_kills_nobody() {
+    let book = book();
+    for (said, class) in [
+        ("550 Is the user unknown? See the help page", Class::Unexplained),
+        ("550 (user unknown?)", Class::Unexplained),
+        ("550 User unknown. Questions? Write to the postmaster", Class::NoMailbox),
+        ("550 ??? user unknown ???", Class::NoMailbox),
+        ("550 5.1.1 Is the user unknown?", Class::NoMailbox),
+        ("550 The user is not unknown", Class::Unexplained),
+        ("550 User unknown, not blocked", Class::NoMailbox),
+        ("550 Not a question of spam: user unknown", Class::NoMailbox),
+        ("550 no such user events on this host", Class::Unexplained),
+        ("550 User unknown: lists are public", Class::NoMailbox),
+        ("550 5.1.1 Recipient server unavailable or busy", Class::System),
+        ("550 Spamtrap: the address does not exist", Class::Reputation),
+        ("250 2.1.5 Recipient OK; user unknown", Class::Unexplained),
+        ("252 Cannot verify the user; user unknown", Class::Unexplained),
+        ("250 ok; then 550 5.1.1 user unknown", Class::NoMailbox),
+    ] {
+        let judged = book.judge(&text(said), Told::Mirrors);
+        assert_eq!(judged.class, class, "{said}: {judged:?}");
+    }
+    let agreed = Reply { smtp: Some(250), enhanced: None, text: "user unknown" };
+    for (told, class) in [
+        (Told::Mirrors, Class::Unexplained),
+        (Told::Sorts(Class::NoMailbox), Class::NoMailbox),
+        (Told::Own(Class::Expired), Class::Expired),
+    ] {
+        assert_eq!(book.judge(&agreed, told).class, class, "{told:?}");
+    }
+    let coded = Reply { enhanced: Some("5.1.1"), ..agreed };
+    assert_eq!(book.judge(&coded, Told::Mirrors).class, Class::NoMailbox);
 }
 
 #[test]

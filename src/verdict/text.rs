@@ -7,8 +7,9 @@
 use std::borrow::Cow;
 
 use super::codes::Enhanced;
+use super::echo::{echoed, is_echo, link_word, token_length};
 use super::fill::{long_form, says_nothing};
-use super::quoted::{Next, QUOTES, leading_reply};
+use super::quoted::{Next, QUOTES, agrees, leading_reply};
 
 /// What is left of a text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -19,6 +20,10 @@ pub struct Reading {
     pub replies: Vec<u16>,
     /// Enhanced codes, in order.
     pub codes: Vec<Enhanced>,
+    /// Where the words begin that stand behind the last reply code.
+    said: usize,
+    /// A server has agreed: `250 2.1.5`, `said: 250`.
+    agrees: bool,
     /// A host was cut out behind the last word.
     after_host: bool,
     /// The last reply code was one of a line that another one follows: `550-`.
@@ -29,6 +34,8 @@ pub struct Reading {
 
 /// A sentence ends here.
 pub(super) const END: char = '.';
+/// A question does.
+pub(super) const ASK: char = '?';
 /// A comma, a colon, or what else parts a sentence.
 pub(super) const PAUSE: char = ',';
 /// A mailbox was cut out here.
@@ -38,22 +45,6 @@ pub(super) const CUT: char = '|';
 
 /// Longest text that is read, in bytes; what is behind it is not looked at.
 const TEXT_MAX: usize = 8 << 10;
-
-/// Begins of names that look like hosts or ids, and are a program's words for a cause.
-const CAUSES: &[&str] = &[
-    "resolver.adr.",
-    "resolver.rst.",
-    "resolver.fwd.",
-    "resolver.grp.",
-    "storedrv.",
-    "smtpsend.",
-    "queue.expired",
-    "transport.rules.",
-    "routing.",
-    "xgemail_",
-    "rfc5321.",
-    "rfc5322.",
-];
 
 impl Reading {
     /// Reads a text.
@@ -90,7 +81,8 @@ impl Reading {
         let mut tokens = text.split_whitespace().peekable();
         while let Some(token) = tokens.next() {
             reading.push(token);
-            if tokens.peek().is_some_and(|next| mark_behind(token, next) == Some(END)) {
+            let mark = tokens.peek().and_then(|next| mark_behind(token, next));
+            if matches!(mark, Some(END | ASK)) {
                 reading.mark(END);
             }
         }
@@ -116,9 +108,16 @@ impl Reading {
         })
     }
 
-    /// How many words there are.
+    /// How many words the last server that is quoted has said, without those of who quotes it.
     pub fn word_count(&self) -> usize {
-        self.words.split(' ').filter(|word| !word.is_empty() && !is_mark(word)).count()
+        let said = &self.words[self.said..];
+        let said = said.split_once(" in reply to ").map_or(said, |(said, _)| said);
+        said.split(' ').filter(|word| !word.is_empty() && !is_mark(word)).count()
+    }
+
+    /// Whether a server has agreed, and none has refused.
+    pub fn agrees(&self) -> bool {
+        self.agrees && self.replies.is_empty()
     }
 
     /// Whether the last server that is quoted said 4, whatever became of the message by then.
@@ -146,6 +145,11 @@ impl Reading {
 
     fn token(&mut self, token: &str) {
         let bare = token.trim_matches(|c: char| !c.is_alphanumeric());
+        // Most are words and nothing else.
+        if bare.bytes().all(|b| b.is_ascii_alphabetic()) {
+            self.push_plain(bare);
+            return;
+        }
         if let Some(code) = Enhanced::parse(bare) {
             self.codes.push(code);
             return;
@@ -158,6 +162,9 @@ impl Reading {
             if self.after_host && !(self.goes_on && self.replies.last() == Some(&reply)) {
                 self.mark(CUT);
             }
+            if self.replies.last() != Some(&reply) {
+                self.said = self.words.len();
+            }
             self.replies.push(reply);
             self.goes_on = rest.starts_with('-');
             let rest = rest.trim_start_matches(|c: char| !c.is_alphanumeric());
@@ -166,13 +173,18 @@ impl Reading {
             }
             return;
         }
+        if agrees(bare) && (self.after_host || self.is_blank() || self.is_behind_quote()) {
+            self.agrees = true;
+            return;
+        }
         if let Some(value) = link_word(token) {
             self.push(&value);
             return;
         }
         // `denied...7d39d5299584f4be`: a word, and what comes behind it.
         // But `a..b@x.example` is a mailbox.
-        let parts = bare.split_once("..").filter(|(_, rest)| !rest.contains('@'));
+        let dots = || bare.contains('.').then(|| bare.split_once("..")).flatten();
+        let parts = dots().filter(|(_, rest)| !rest.contains('@'));
         if let Some((word, rest)) = parts {
             self.token(word);
             self.mark(END);
@@ -215,17 +227,35 @@ impl Reading {
         if token.starts_with('#') || token.ends_with([')', ']']) || self.next == Next::Unit {
             return false;
         }
-        let mut words = self.words.split(' ').rev().filter(|word| !word.is_empty());
-        match words.next() {
+        match self.last_word() {
             Some(mark) if is_mark(mark) => true,
             Some(word) => QUOTES.contains(&word),
             None => true,
         }
     }
 
+    fn last_word(&self) -> Option<&str> {
+        self.words.split(' ').rev().find(|word| !word.is_empty())
+    }
+
+    /// Whether a reply is quoted here: `said: 250`.
+    fn is_behind_quote(&self) -> bool {
+        let mut words = self.words.split(' ').rev().filter(|word| !word.is_empty());
+        let word = words.find(|word| *word != ",");
+        word.is_some_and(|word| QUOTES.contains(&word))
+    }
+
     /// Whether nothing was read yet.
     fn is_blank(&self) -> bool {
         self.words.trim().is_empty() && self.replies.is_empty() && self.codes.is_empty()
+    }
+
+    /// Adds a word of ASCII letters.
+    fn push_plain(&mut self, word: &str) {
+        let start = self.words.len();
+        self.words.push_str(word);
+        self.words[start..].make_ascii_lowercase();
+        self.close(start);
     }
 
     fn push(&mut self, token: &str) {
@@ -250,6 +280,8 @@ impl Reading {
                 self.close(start)
             }
             '\'' | '\u{2019}' | '`' | '\u{300}'..='\u{36f}' => start,
+            // What has no width.
+            '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{feff}' => start,
             // Scripts without spaces between words: each sign is one.
             c if c >= '\u{2e80}' && c.is_alphanumeric() => {
                 let start = self.close(start);
@@ -323,15 +355,29 @@ fn mark_behind(token: &str, behind: &str) -> Option<char> {
     let goes_on = || behind.trim_start().starts_with(char::is_lowercase);
     let dot_ends = || !((bare.is_empty() || bare.contains('.')) && goes_on());
     let marks = &token[bare.len()..];
+    if marks.is_empty() {
+        return None;
+    }
+    // Of signs that got lost on the way, `????` is left.
+    let asks = |c| matches!(c, '?' | '？');
+    if marks.contains(asks) && marks.matches(asks).count() == 1 {
+        return Some(ASK);
+    }
     if marks.contains(ends_sentence) || marks.contains('.') && dot_ends() {
         return Some(END);
     }
-    marks.contains(pauses).then_some(PAUSE)
+    // A dash that stands by itself parts what is said, too.
+    let parts = marks.contains(pauses) || bare.is_empty() && marks.chars().all(is_dash);
+    parts.then_some(PAUSE)
 }
 
 /// Whether this is no word but a mark between words.
 pub(super) fn is_mark(word: &str) -> bool {
-    matches!(word, "." | "," | "@" | "|")
+    matches!(word, "." | "?" | "," | "@" | "|")
+}
+
+fn is_dash(c: char) -> bool {
+    matches!(c, '-' | '–' | '—')
 }
 
 fn ends_sentence(c: char) -> bool {
@@ -363,112 +409,4 @@ fn without_accent(c: char) -> char {
         'ё' => 'е',
         c => c,
     }
-}
-
-/// The length of the word that starts here: up to a space, or to a mailbox that is echoed in
-/// brackets or quotes, as in `TO:<"a b"@x>`.
-fn token_length(text: &str) -> usize {
-    let end = text.find(char::is_whitespace).unwrap_or(text.len());
-    let marks = text[..end].char_indices().skip(1).filter(|(_, c)| matches!(c, '<' | '"'));
-    let mailbox = |at: &usize| echoed(&text[*at..]).is_some_and(|n| text[*at..][..n].contains('@'));
-    marks.map(|(at, _)| at).find(mailbox).unwrap_or(end)
-}
-
-/// The length of what starts here and is echoed in brackets, spaces included: `<"a b"@x>`.
-fn echoed(text: &str) -> Option<usize> {
-    let (open, close) = match text.chars().next()? {
-        '<' => ('<', '>'),
-        '"' => ('"', '"'),
-        _ => return None,
-    };
-    let end = text[1..].find(close)? + 2;
-    let inside = &text[1..end - 1];
-    // A quoted sentence is to be read; a quoted local part is followed by its domain.
-    let local = open == '"' && text[end..].starts_with('@');
-    let whole = open == '<' && (inside.contains('@') || !inside.contains(char::is_whitespace));
-    if local {
-        let rest = &text[end..];
-        return Some(end + rest.find(char::is_whitespace).unwrap_or(rest.len()));
-    }
-    (whole && inside.len() <= 330).then_some(end)
-}
-
-/// The word in Google's links that names the cause; all else of a link says nothing.
-fn link_word(token: &str) -> Option<String> {
-    let at = token.find('/').and_then(|_| token.find("support.google.com/mail/"))?;
-    let value = token[at..].split_once("p=")?.1;
-    let end = value.find(|c: char| !c.is_alphanumeric()).unwrap_or(value.len());
-    Some(format!("p {}", &value[..end]))
-}
-
-fn is_echo(token: &str) -> bool {
-    if token.bytes().all(|b| b.is_ascii_alphabetic()) {
-        return false;
-    }
-    let starts = |start: &&str| {
-        token.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start))
-    };
-    if CAUSES.iter().any(starts) {
-        return false;
-    }
-    token.contains('@') || token.contains("://") || is_host(token) || is_ip(token) || is_id(token)
-}
-
-/// `mx.example.com`, with or without a port or a path, but not `unknown.Please`.
-fn is_host(token: &str) -> bool {
-    if !token.contains('.') {
-        return false;
-    }
-    let name = token.split(['/', ':', '[', '?']).next().unwrap_or(token);
-    let mut labels = name.split('.').peekable();
-    let mut count = 0;
-    let mut last = "";
-    while let Some(label) = labels.next() {
-        let fits = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
-        if label.is_empty() || !label.chars().all(fits) {
-            return false;
-        }
-        if let Some(next) = labels.peek() {
-            let begins = |l: &str| {
-                let mut chars = l.chars();
-                chars.next().is_some_and(char::is_uppercase)
-                    && chars.next().is_some_and(char::is_lowercase)
-            };
-            let lower = |l: &str| l.chars().all(|c| c.is_lowercase());
-            if lower(label) && begins(next) {
-                return false;
-            }
-        }
-        // `QuotaExceededException.MapiException`: a program's name for a cause.
-        if label
-            .as_bytes()
-            .windows(2)
-            .any(|w| w[0].is_ascii_lowercase() && w[1].is_ascii_uppercase())
-        {
-            return false;
-        }
-        last = label;
-        count += 1;
-    }
-    count > 1 && last.chars().count() > 1 && !last.chars().all(|c| c.is_ascii_digit())
-}
-
-fn is_ip(token: &str) -> bool {
-    if !token.contains(['.', ':']) {
-        return false;
-    }
-    let token = token.trim_matches(|c: char| !c.is_ascii_hexdigit() && c != ':');
-    let token = token.split('/').next().unwrap_or(token);
-    if token.parse::<std::net::IpAddr>().is_ok() {
-        return true;
-    }
-    let head = token.split(['[', ']', ':']).next().unwrap_or(token);
-    head.parse::<std::net::Ipv4Addr>().is_ok()
-}
-
-/// A queue id or the like: long, without a vowel's help, with digits among its letters.
-fn is_id(token: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+' | '=');
-    let digits = token.chars().filter(char::is_ascii_digit).count();
-    token.len() >= 12 && digits >= 2 && digits < token.len() && token.chars().all(plain)
 }
