@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 
 use super::{Admin, Failure, Replies, Reply, blocking, unheard};
 use crate::clock;
+use crate::ingest::foresight::Foresight;
 use crate::model::{
     Address, Correction, Cursor, Element, Event, Filter, MassId, Position, Reread, Scope,
     SourceName, Standing, Submission, Suppression, Time,
@@ -31,6 +32,8 @@ struct Run {
     admin: Arc<Admin>,
     to: Replies,
     apply: bool,
+    /// What would be held back of what it does not apply.
+    foresight: Foresight,
     now: Time,
     /// By which rules, in short.
     rules: String,
@@ -45,7 +48,7 @@ struct Run {
     addresses: u64,
     changed: u64,
     corrected: u64,
-    /// How many of the changes are held back with a mass.
+    /// How many of the changes are held back with a mass, or would be.
     held: u64,
     /// The exports, and how many addresses leave each.
     leaving: Vec<(String, Filter, u64)>,
@@ -81,10 +84,12 @@ impl Run {
         let (addresses, changed, corrected, held) = (0, 0, 0, 0);
         let exports = admin.exports.filters().into_iter();
         let leaving = exports.map(|(name, filter)| (name, filter, 0)).collect();
+        let foresight = Foresight::new(admin.reader.clone(), Arc::clone(&admin.rules), now)?;
         Ok(Run {
             admin,
             to,
             apply,
+            foresight,
             now,
             rules,
             start,
@@ -163,7 +168,11 @@ impl Run {
             let mut corrected = standing.clone();
             correction.apply(&mut corrected);
             self.corrected += 1;
-            self.row(address, &scope, (&standing, &corrected), &told);
+            let held = match self.apply {
+                true => None,
+                false => self.foreseen(&correction, &standing)?,
+            };
+            self.row(address, &scope, (&standing, &corrected), held, &told);
             after.insert(scope, corrected);
             if self.apply {
                 self.waiting.push(correction_element(&correction));
@@ -199,6 +208,7 @@ impl Run {
         address: &Address,
         scope: &Scope,
         (before, after): (&Standing, &Standing),
+        held: Option<MassId>,
         told: &[Reread],
     ) {
         let judge = |standing: &Standing| {
@@ -209,7 +219,9 @@ impl Run {
         if essence(&from) == essence(&to) {
             return;
         }
+        let held = held.filter(|_| to.is_some());
         self.changed += 1;
+        self.held += u64::from(held.is_some());
         let reason = |found: &Option<Suppression>| found.as_ref().map(|s| s.reason.as_str());
         let row = json!({
             "found": "change",
@@ -219,7 +231,7 @@ impl Run {
             "to": reason(&to),
             "why": why(told, scope),
             "done": self.apply,
-            "held": null,
+            "held": held.map(|MassId(id)| id),
         });
         self.rows.push((address.key().into(), scope.clone(), row));
     }
@@ -260,11 +272,25 @@ impl Run {
     fn held_with(&self, address: &str, scope: &Scope) -> Result<Option<MassId>, Failure> {
         let standings = self.admin.reader.standings_under(address)?;
         let standing = standings.iter().find(|(known, _)| known == scope);
-        let Some((_, standing)) = standing else { return Ok(None) };
+        Ok(standing.and_then(|(_, standing)| self.mass_of(address, scope, standing)))
+    }
+
+    /// The mass with which an address would be held back, if a correction were applied.
+    fn foreseen(
+        &mut self,
+        correction: &Correction,
+        standing: &Standing,
+    ) -> Result<Option<MassId>, Failure> {
+        let mut standing = standing.clone();
+        self.foresight.apply(correction, &mut standing)?;
+        Ok(self.mass_of(&correction.address, &correction.scope, &standing))
+    }
+
+    fn mass_of(&self, address: &str, scope: &Scope, standing: &Standing) -> Option<MassId> {
         let filter = Filter::default();
         let judged = self.admin.rules.judge(address, standing, scope, &filter, self.now);
         let held = standing.held().first().filter(|_| judged.is_none());
-        Ok(held.map(|held| held.mass))
+        held.map(|held| held.mass)
     }
 
     /// Where a run by the same rules was broken off, if one was.

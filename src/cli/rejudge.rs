@@ -46,13 +46,12 @@ fn summary(row: &Value) -> String {
     let end = match (row::is(row, "applied"), &*corrected) {
         (_, "0") => "",
         (true, _) => "; it is done",
-        (false, _) => {
-            "; nothing was changed: --apply makes it so, and [hold] decides then what it holds back"
-        }
+        (false, _) => "; nothing was changed: --apply makes it so",
     };
-    let held = match &*count("held") {
-        "0" => String::new(),
-        held => format!("; held back with a mass: {held}, see `suppressd held`"),
+    let held = match (&*count("held"), row::is(row, "applied")) {
+        ("0", _) => String::new(),
+        (held, true) => format!("; held back with a mass: {held}, see `suppressd held`"),
+        (held, false) => format!("; [hold] would hold back {held} of them"),
     };
     let leaving = row::list(row, "leaving")
         .iter()
@@ -86,9 +85,11 @@ mod tests {
         let row = json!({"found": "summary", "addresses": 9, "changed": 2, "corrected": 3,
             "applied": false});
         let line = "9 addresses that have failed: 2 verdicts change, in 3 facts read otherwise; \
-                    nothing was changed: --apply makes it so, and [hold] decides then what it \
-                    holds back";
+                    nothing was changed: --apply makes it so";
         assert_eq!(summary(&row), line);
+        let row =
+            json!({"addresses": 9, "changed": 2, "corrected": 3, "applied": false, "held": 1});
+        assert_eq!(summary(&row), format!("{line}; [hold] would hold back 1 of them"));
         let row = json!({"addresses": 9, "changed": 2, "corrected": 3, "applied": false,
             "leaving": [{"export": "postfix", "rows": 2}]});
         let end = "; 2 leave export postfix, and max_shrink would not hold them back";

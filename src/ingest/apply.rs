@@ -8,7 +8,7 @@ use std::vec;
 use super::Change;
 use super::again::redated;
 use super::flow::Passed;
-use super::hold;
+use super::hold::{self, Masses as _};
 use crate::forgotten::{Forgotten, ToldLater};
 use crate::model::{
     Correction, Cursor, Element, Event, EventId, EventKind, Fact, Filter, Hold, Lift, Lifts,

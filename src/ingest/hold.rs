@@ -23,14 +23,14 @@ const SLOTS: u64 = 60;
 const HISTORY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A suppression that is new, by what it is told apart from others.
-struct New<'a> {
+pub(super) struct New<'a> {
     source: &'a SourceName,
     /// The key of the address.
     address: &'a str,
     scope: &'a Scope,
     /// The class of the failure, or what else it is.
     class: &'a str,
-    at: Time,
+    pub(super) at: Time,
     received: Time,
 }
 
@@ -112,34 +112,22 @@ fn may_be_held(event: &Event, after: &[Finding]) -> bool {
     !by_a_person && after.iter().all(|finding| Held::may_be(finding.reason))
 }
 
-impl Merge<'_> {
-    /// Holds what an event has made of a standing that suppressed nobody before, if it came with a
-    /// mass of others.
-    pub(super) fn hold(
-        &mut self,
-        event: &Event,
-        standing: &mut Standing,
-        after: &[Finding],
-    ) -> Result<(), StoreError> {
-        let Some(rules) = self.hold.filter(|_| may_be_held(event, after)) else { return Ok(()) };
-        let reasons: Vec<_> = after
-            .iter()
-            .filter(|finding| finding.sources.contains(&event.source))
-            .map(|finding| finding.reason)
-            .collect();
-        // What else the same source says of an address that is held, such as its list, is no more
-        // to be believed.
-        let joined = standing.held().iter().find(|held| held.source == event.source);
-        let joined = joined.map(|held| held.mass);
-        if joined.is_none() && !rules.is_of_late(event) {
-            return Ok(());
-        }
-        self.hold_new(&rules, &New::by(event), standing, &reasons, joined)
-    }
+/// What is known of masses, and what becomes of it: in the store, or in a look ahead.
+pub(super) trait Masses {
+    /// By which rule masses are held. `None`: nothing is.
+    fn rule(&self) -> Option<Hold>;
+    fn rate(&mut self, kin: &Kin) -> Result<Rate, StoreError>;
+    fn put_rate(&mut self, kin: &Kin, rate: Rate) -> Result<(), StoreError>;
+    fn mass(&mut self, id: MassId) -> Result<Option<Mass>, StoreError>;
+    fn next_mass(&mut self) -> Result<MassId, StoreError>;
+    /// What was held of an address before a correction took it.
+    fn take_left(&mut self, place: (&str, &Scope)) -> Result<Vec<Held>, StoreError>;
+    /// Notes that a mass holds one more.
+    fn note_held(&mut self, new: &New<'_>, kin: Kin, id: MassId) -> Result<(), StoreError>;
 
     /// Holds what a correction has made of a standing that suppressed nobody before, if it came
     /// with a mass of others. However old the failures are, it is now that they become so.
-    pub(super) fn hold_corrected(
+    fn hold_corrected(
         &mut self,
         correction: &Correction,
         before: &[Held],
@@ -148,17 +136,17 @@ impl Merge<'_> {
         received: Time,
     ) -> Result<(), StoreError> {
         let (address, scope) = (&*correction.address, &correction.scope);
-        let left = self.writer.take_left(&mut self.batch, (address, scope))?;
+        let left = self.take_left((address, scope))?;
         if correction.restores() && left.is_empty() && before.is_empty() {
             // It suppressed before the rules were changed and changed back.
             return Ok(());
         }
         let mut before = before.to_vec();
         for held in left {
-            let mass = self.writer.mass(&mut self.batch, held.mass)?;
+            let mass = self.mass(held.mass)?;
             before.extend(mass.filter(|mass| !mass.released).map(|_| held));
         }
-        let Some(rules) = self.hold else { return Ok(()) };
+        let Some(rules) = self.rule() else { return Ok(()) };
         if !after.iter().all(|finding| Held::may_be(finding.reason)) {
             return Ok(());
         }
@@ -205,18 +193,44 @@ impl Merge<'_> {
         rules: &Hold,
         new: &New<'_>,
     ) -> Result<Option<MassId>, StoreError> {
-        let mut rate = self.writer.rate(&mut self.batch, kin)?;
+        let mut rate = self.rate(kin)?;
         let is_above = rules.is_above(&mut rate, new.at, new.received);
         let mut mass = None;
         if is_above && !rate.passes {
             mass = match rate.mass {
-                Some(id) if self.writer.mass(&mut self.batch, id)?.is_some() => Some(id),
-                _ => Some(self.writer.next_mass(&mut self.batch)?),
+                Some(id) if self.mass(id)?.is_some() => Some(id),
+                _ => Some(self.next_mass()?),
             };
             rate.mass = mass;
         }
-        self.writer.put_rate(&mut self.batch, kin, &rate)?;
+        self.put_rate(kin, rate)?;
         Ok(mass)
+    }
+}
+
+impl Masses for Merge<'_> {
+    fn rule(&self) -> Option<Hold> {
+        self.hold
+    }
+
+    fn rate(&mut self, kin: &Kin) -> Result<Rate, StoreError> {
+        self.writer.rate(&mut self.batch, kin)
+    }
+
+    fn put_rate(&mut self, kin: &Kin, rate: Rate) -> Result<(), StoreError> {
+        self.writer.put_rate(&mut self.batch, kin, &rate)
+    }
+
+    fn mass(&mut self, id: MassId) -> Result<Option<Mass>, StoreError> {
+        self.writer.mass(&mut self.batch, id)
+    }
+
+    fn next_mass(&mut self) -> Result<MassId, StoreError> {
+        self.writer.next_mass(&mut self.batch)
+    }
+
+    fn take_left(&mut self, place: (&str, &Scope)) -> Result<Vec<Held>, StoreError> {
+        self.writer.take_left(&mut self.batch, place)
     }
 
     fn note_held(&mut self, new: &New<'_>, kin: Kin, id: MassId) -> Result<(), StoreError> {
@@ -234,6 +248,32 @@ impl Merge<'_> {
         mass.last = mass.last.max(new.at);
         mass.count += 1;
         self.writer.put_mass(&mut self.batch, id, Some(&mass))
+    }
+}
+
+impl Merge<'_> {
+    /// Holds what an event has made of a standing that suppressed nobody before, if it came with a
+    /// mass of others.
+    pub(super) fn hold(
+        &mut self,
+        event: &Event,
+        standing: &mut Standing,
+        after: &[Finding],
+    ) -> Result<(), StoreError> {
+        let Some(rules) = self.hold.filter(|_| may_be_held(event, after)) else { return Ok(()) };
+        let reasons: Vec<_> = after
+            .iter()
+            .filter(|finding| finding.sources.contains(&event.source))
+            .map(|finding| finding.reason)
+            .collect();
+        // What else the same source says of an address that is held, such as its list, is no more
+        // to be believed.
+        let joined = standing.held().iter().find(|held| held.source == event.source);
+        let joined = joined.map(|held| held.mass);
+        if joined.is_none() && !rules.is_of_late(event) {
+            return Ok(());
+        }
+        self.hold_new(&rules, &New::by(event), standing, &reasons, joined)
     }
 
     /// Notes again what a standing says of masses: a checkpoint may have it in the standing alone,

@@ -13,6 +13,7 @@ mod clockwatch;
 mod committer;
 mod erase;
 mod flow;
+pub mod foresight;
 mod forget;
 mod hold;
 mod imports;
@@ -34,14 +35,13 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use crate::clock;
 use crate::forgotten::Forgotten;
 use crate::journal::{self, Damage, OpenError, PAYLOAD_MAX};
 use crate::model::bounds::{CURSOR_BYTES_MAX, FEED_BYTES_MAX};
 use crate::model::{Position, SourceName, Submission};
 use crate::room::{Room, Share};
 use crate::store::{Checkpoints, Reader, is_open_to_others, newest_checkpoint};
-use crate::telemetry;
+use crate::{clock, telemetry};
 use committer::{Sealed, Waiting};
 
 pub use changes::{Change, Changes};

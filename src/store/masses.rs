@@ -197,6 +197,51 @@ impl Writer {
 }
 
 impl Reader {
+    /// By which rule masses are held, by the journal. `None`: nothing is, or it does not say so.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub fn hold(&self) -> Result<Option<Hold>, StoreError> {
+        let stored = self.tree()?.get([HOLD])?;
+        Ok(stored.map(|stored| decode(&stored)).transpose()?.flatten())
+    }
+
+    /// How many new suppressions of a kin there were of late.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub fn rate(&self, kin: &Kin) -> Result<Rate, StoreError> {
+        let stored = self.tree()?.get(keys::rate(kin))?;
+        Ok(stored.map(|stored| decode(&stored)).transpose()?.unwrap_or_default())
+    }
+
+    /// A mass.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub fn mass(&self, id: MassId) -> Result<Option<Mass>, StoreError> {
+        let stored = self.tree()?.get(keys::mass(id))?;
+        stored.map(|stored| decode(&stored)).transpose()
+    }
+
+    /// The number of the last mass that there was; 0: there was none.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub fn last_mass(&self) -> Result<MassId, StoreError> {
+        let stored = self.tree()?.get([MASS])?;
+        Ok(stored.map(|stored| decode(&stored)).transpose()?.unwrap_or(MassId(0)))
+    }
+
+    /// What was held of an address, and is nothing by the present rules.
+    ///
+    /// # Errors
+    /// When the store cannot answer.
+    pub fn left(&self, (address, scope): (&str, &Scope)) -> Result<Vec<Held>, StoreError> {
+        let stored = self.tree()?.get(keys::held_by(LEFT, address, scope))?;
+        Ok(stored.map(|stored| decode(&stored)).transpose()?.unwrap_or_default())
+    }
+
     /// The masses that are held, oldest first; not those of which nothing is held any more.
     ///
     /// # Errors

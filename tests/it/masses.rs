@@ -301,6 +301,57 @@ fn a_row_that_is_tried_and_taken_out_again_leaves_all_as_it_was() {
     }
 }
 
+/// The addresses that a run changes, each with the mass that holds it; and how many are held.
+fn rejudged(daemon: &Daemon, arguments: &[&str]) -> (Vec<(Value, Value)>, Value) {
+    let mut rows = daemon.rows(&[&["rejudge"], arguments].concat());
+    let summary = rows.pop().unwrap();
+    let row = |row: Value| (row["address"].clone(), row["held"].clone());
+    (rows.into_iter().map(row).collect(), summary["held"].clone())
+}
+
+#[test]
+fn a_dry_run_foresees_what_is_held() {
+    let dead = |text: &str| format!("[[rules.reply]]\ntext = \"{text}\"\nclass = \"disabled\"\n");
+    let home = Home::new(HOLD);
+    let daemon = home.start().ready();
+    let one = |text: &str, domain: &str, n: u32| {
+        let address = format!("u{n}@{domain}");
+        let told = event("hard_bounce", &address, &format!("{text}{n}"), 30 + n);
+        let mut told: Value = serde_json::from_str(&told).unwrap();
+        told["reason"] = json!(format!("550 {text}"));
+        told
+    };
+    let of = |text: &'static str, domain: &'static str, numbers: std::ops::Range<u32>| {
+        numbers.map(move |n| one(text, domain, n))
+    };
+    let told = of("zz-one", "a.example", 0..30).chain(of("zz-two", "a.example", 30..45)).chain(of(
+        "zz-two",
+        "b.example",
+        0..25,
+    ));
+    let body = Value::Array(told.collect()).to_string();
+    assert_eq!(notify(daemon.http, &body).status, 200);
+    daemon.stop();
+    // First a new mass; then more of it, beside another one.
+    let rows = dead("zz-one");
+    let second = format!("{rows}{}", dead("zz-two"));
+    for (rows, changed, masses) in [(rows, 30, vec![(1, 10)]), (second, 40, vec![(1, 15), (2, 5)])]
+    {
+        home.configure(&format!("{}{HOLD}{rows}", source()));
+        let daemon = home.start().ready();
+        let (foreseen, count) = rejudged(&daemon, &["--dry-run"]);
+        assert_eq!(foreseen.len(), changed);
+        let of_mass = |id: u64| foreseen.iter().filter(|(_, held)| *held == json!(id)).count();
+        for (id, held) in &masses {
+            assert_eq!(of_mass(*id), *held, "{id}");
+        }
+        let all: usize = masses.iter().map(|(_, held)| held).sum();
+        assert_eq!(count, json!(all));
+        assert_eq!(rejudged(&daemon, &["--apply"]), (foreseen, count));
+        daemon.stop();
+    }
+}
+
 #[test]
 fn a_release_that_a_kill_breaks_off_is_finished_by_the_next_start() {
     let home = Home::new(HOLD);
