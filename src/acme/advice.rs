@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::kept::Kept;
-use crate::clock;
 use crate::fetch::Fetcher;
 use crate::model::Time;
 use crate::telemetry;
@@ -24,7 +23,7 @@ const AGAIN_USUAL: Duration = Duration::from_secs(6 * 60 * 60);
 /// The wait after a CA that could not be asked.
 const AGAIN_AFTER_FAILURE: Duration = Duration::from_secs(60 * 60);
 
-/// After an order that was made for its wish alone, none is for so long.
+/// After a renewal for its wish alone, there is no other for so long.
 const REST: Duration = Duration::from_secs(60 * 60);
 
 /// What a CA has said of one certificate.
@@ -36,7 +35,7 @@ pub(super) struct Advice {
     renewal: Option<Time>,
     /// When it is asked again.
     again: Option<Instant>,
-    /// When an order was last made because it said so.
+    /// When one was last renewed because it said so.
     followed: Option<Instant>,
 }
 
@@ -102,14 +101,14 @@ impl Advice {
         }
     }
 
-    /// Which certificate an order replaces, if the CA has to do with that. Notes whether it is made
-    /// for its wish alone.
-    pub(super) fn replaced(&mut self, kept: Option<&Kept>) -> Option<String> {
-        let known = kept.filter(|kept| self.renewal.is_some() && self.id == kept.id)?;
-        if known.renewal() > clock::now() {
-            self.followed = Some(Instant::now());
-        }
-        known.id.clone()
+    /// Which certificate an order replaces, if the CA has to do with that.
+    pub(super) fn replaced(&self, kept: Option<&Kept>) -> Option<String> {
+        kept?.id.clone().filter(|id| self.renewal.is_some() && self.id.as_ref() == Some(id))
+    }
+
+    /// What it suggested was done, before it was due otherwise.
+    pub(super) fn is_followed(&mut self) {
+        self.followed = Some(Instant::now());
     }
 }
 

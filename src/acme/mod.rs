@@ -163,6 +163,7 @@ impl Keeper {
             return renewal.since(now).min(advice.left());
         }
         let replaced = advice.replaced(kept.as_ref());
+        let is_early = kept.is_some_and(|kept| kept.renewal() > now);
         let (names, directory) = (self.settings.domains.join(", "), &self.settings.directory);
         telemetry::acme::ordering(&names, directory);
         let ordered = timeout(ORDER_TIMEOUT, self.order(replaced)).await;
@@ -172,6 +173,9 @@ impl Keeper {
             Ok(kept) => {
                 *failures = 0;
                 self.trouble.set(None);
+                if is_early {
+                    advice.is_followed();
+                }
                 let renewal = self.renewal(&kept, advice).await;
                 telemetry::acme::issued(&names, kept.end, renewal);
                 // By a clock that is ahead it would be ordered again without a pause.

@@ -29,6 +29,9 @@ const POLLS: RetryPolicy = RetryPolicy::new().timeout(Duration::from_secs(120));
 /// What a CA says of an account that it does not know any more (RFC 8555, section 6.7).
 const NO_ACCOUNT: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 
+/// What it says of a nonce that it does not take (section 6.5), however new: there are others.
+const BAD_NONCE: &str = "urn:ietf:params:acme:error:badNonce";
+
 /// Most characters that are told of what a CA says.
 const WHY_MAX: usize = 400;
 
@@ -54,6 +57,9 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         match error {
+            Error::Api(problem) if problem.r#type.as_deref() == Some(BAD_NONCE) => {
+                Failure::unreached(said(&problem))
+            }
             Error::Api(problem) => Failure::refused(said(&problem)),
             other => Failure::unreached(other.to_string()),
         }
@@ -216,5 +222,20 @@ impl HttpClient for Http {
             let (parts, body) = answer.map_err(failed)?.into_parts();
             Ok(BytesResponse { parts, body: Box::new(Bytes::from(body)) })
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nonce_that_is_not_taken_is_no_refusal() {
+        for (kind, is_refusal) in [("badNonce", false), ("rateLimited", true)] {
+            let text =
+                format!("{{\"type\":\"urn:ietf:params:acme:error:{kind}\",\"detail\":\"x\"}}");
+            let problem: Problem = serde_json::from_str(&text).unwrap();
+            assert_eq!(Failure::from(Error::Api(problem)).is_refusal, is_refusal, "{kind}");
+        }
     }
 }
