@@ -60,8 +60,14 @@ impl Admin {
         let checks = self.checks();
         let (exports, now) = (self.exports.statuses(), clock::now());
         let forwards = self.forwards.statuses(now);
+        let counted = self.census.counted();
+        let is_configured =
+            |name: &str| self.sources.iter().any(|source| source.name.as_str() == name);
         telemetry::series::without_gone(text, |label, value| match label {
-            "source" => self.sources.iter().any(|source| source.name.as_str() == value),
+            "source" => is_configured(value),
+            telemetry::series::OF_STORE => {
+                is_configured(value) || counted.keys().any(|(_, source)| **source == *value)
+            }
             "export" => exports.iter().any(|export| export.name == value),
             "forward" => forwards.iter().any(|forward| forward.name == value),
             "of" => checks.iter().any(|check| check.of.as_deref().unwrap_or_default() == value),

@@ -81,20 +81,21 @@ pub fn record() -> Result<PrometheusHandle, BuildError> {
 
 /// The gauge that tells of sources as the store has them, configured or not.
 const STORED: &str = "suppressd_suppressions";
+/// What [`without_gone`] asks of such a source, in place of its label's name.
+pub const OF_STORE: &str = "source of the store";
 
 /// What is scraped, without the gauges of what is configured no more: they would stand as they were
 /// last, until a restart. `is_there` is asked with the name and the value of each label.
 pub fn without_gone(text: &str, is_there: impl Fn(&str, &str) -> bool) -> String {
     let gauges: Vec<Series> = all().filter(|series| series.kind == Gauge).collect();
     let stays = |line: &&str| {
-        let Some((name, labels)) = line.split_once('{').filter(|(name, _)| *name != STORED) else {
-            return true;
-        };
+        let Some((name, labels)) = line.split_once('{') else { return true };
         let Some(gauge) = gauges.iter().find(|gauge| gauge.name == name) else { return true };
         // No name that is configured has quotes.
         let value = |label| labels.split_once(&format!("{label}=\""))?.1.split('"').next();
         let mut labels = gauge.labels.split(' ').filter(|label| !label.is_empty());
-        labels.all(|label| value(label).is_none_or(|value| is_there(label, value)))
+        let asked = |label| if (name, label) == (STORED, "source") { OF_STORE } else { label };
+        labels.all(|label| value(label).is_none_or(|value| is_there(asked(label), value)))
     };
     text.split_inclusive('\n').filter(stays).collect()
 }
@@ -139,11 +140,13 @@ mod tests {
     fn what_is_configured_no_more_is_not_scraped() {
         let line = |name, label, value| format!("suppressd_{name}{{{label}=\"{value}\"}} 1\n");
         let stays = line("export_rows", "export", "a")
-            + &line("suppressions", "source", "gone")
+            + &line("suppressions", "source", "retired")
             + &line("export_failures_total", "export", "gone")
             + "suppressd_ready 1\n";
-        let text = line("export_rows", "export", "gone") + &stays;
-        assert_eq!(without_gone(&text, |label, value| (label, value) == ("export", "a")), stays);
+        let gone = line("export_rows", "export", "gone") + &line("suppressions", "source", "gone");
+        let there = [("export", "a"), (OF_STORE, "retired")];
+        let is_there = |label: &str, value: &str| there.contains(&(label, value));
+        assert_eq!(without_gone(&(gone + &stays), is_there), stays);
     }
 
     #[test]
