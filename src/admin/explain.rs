@@ -15,8 +15,12 @@ use crate::rules::Threshold;
 use crate::store::EventFilter;
 use crate::units::show_duration;
 
-/// Most events shown; `events` shows all.
+/// Most events shown, and about how many bytes of them: a reply may be as long as a notification.
+/// `events` shows all.
 const EVENTS_MAX: usize = 100;
+const BYTES_MAX: usize = 1 << 20;
+/// Most of them that are read: the last ones.
+const LOOKS_MAX: usize = 2_000;
 
 impl Admin {
     pub(super) async fn explain(
@@ -40,16 +44,21 @@ impl Admin {
             .collect();
         let filter = EventFilter { address: Some(address.clone()), ..EventFilter::default() };
         let mut scan = self.reader.events(filter)?;
-        let (mut events, mut left_out, mut late) = (VecDeque::new(), 0_usize, Vec::new());
+        let mut left_out = scan.keep_last(LOOKS_MAX);
+        let (mut events, mut bytes, mut late) = (VecDeque::new(), 0, Vec::new());
         while let Some(told) = scan.advance()? {
-            if events.len() == EVENTS_MAX {
-                events.pop_front();
+            let row = rows::explained(&told);
+            let size = row.to_string().len();
+            events.push_back((size, row));
+            bytes += size;
+            while events.len() > EVENTS_MAX || bytes > BYTES_MAX && events.len() > 1 {
+                bytes -= events.pop_front().map_or(0, |(size, _)| size);
                 left_out += 1;
             }
-            events.push_back(rows::explained(&told));
             late.extend(told_late(&standings, &told.event));
             late.truncate(EVENTS_MAX);
         }
+        let events: Vec<Value> = events.into_iter().map(|(_, row)| row).collect();
         let listings = self.exports.listings(&[address.key().to_owned()].into(), now)?;
         let mut exports = exports::rows(listings.first().map_or(&[], Vec::as_slice));
         for (row, export) in exports.iter_mut().zip(self.exports.statuses()) {

@@ -219,6 +219,12 @@ impl EventScan {
         }
     }
 
+    /// Passes over all but the last of those that the index names; says how many that were.
+    pub fn keep_last(&mut self, number: usize) -> usize {
+        let passed = self.indexed.len().saturating_sub(number);
+        self.indexed.drain(..passed).count()
+    }
+
     /// Reads on by one record at most.
     ///
     /// # Errors
