@@ -8,9 +8,11 @@ pub mod clock;
 pub mod current;
 pub mod niceness;
 pub mod secret;
+pub mod shown;
 pub mod telemetry;
 pub mod units;
 
+pub mod ends;
 pub mod import;
 pub mod provider;
 pub mod rules;

@@ -1,15 +1,15 @@
 //! The one place that prints: rows to standard output, progress and complaints to standard error.
-//!
-//! Text from outside (diagnostics, notes, payloads) is shown without its control characters, so
-//! that no sender of mail can write to an operator's terminal.
 
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Stdout, Write};
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use anstyle::Style;
 use serde_json::Value;
+use unicode_width::UnicodeWidthStr;
 
 use super::failure::Failure;
+use crate::shown::{clean, clean_lines, escaped};
 use crate::telemetry::log;
 
 /// Width of the bar, in characters.
@@ -67,7 +67,7 @@ impl Output {
 
     /// Prints a line of JSON.
     pub(super) fn json(&mut self, row: &Value) -> Result<(), Failure> {
-        self.line(&row.to_string())
+        self.line(&escaped(&row.to_string()))
     }
 
     /// Prints text as it is.
@@ -99,7 +99,10 @@ impl Output {
         let pages = if pages > 0 { format!("pages {pages}, ") } else { String::new() };
         let rows =
             if rows > 0 || part.is_none() { format!("rows {rows}{rate}") } else { String::new() };
-        let line = format!("\r\x1b[K{}  {bar}{pages}{rows}", clean(what));
+        let line = format!("{}  {bar}{pages}{rows}", clean(what));
+        // One that went on in the next line could not be wiped.
+        let columns = columns_of(&terminal).map_or(usize::MAX, |columns| columns - 1);
+        let line = format!("\r\x1b[K{}", elided(&line, columns));
         self.progress = terminal.write_all(line.as_bytes()).is_ok();
     }
 
@@ -143,7 +146,7 @@ impl Output {
 pub(super) struct Look {
     /// A person reads them, on a terminal.
     pub(super) person: bool,
-    /// How wide a line may be, in characters; `None`: as wide as it is.
+    /// How wide a line may be, in columns of a terminal; `None`: as wide as it is.
     pub(super) fit: Option<usize>,
     /// What needs a hand is in colour.
     pub(super) colour: bool,
@@ -153,8 +156,7 @@ impl Look {
     /// That of standard output.
     fn of_terminal() -> Look {
         let person = io::stdout().is_terminal();
-        let size = rustix::termios::tcgetwinsize(io::stdout()).ok().filter(|_| person);
-        let fit = size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0);
+        let fit = columns_of(io::stdout()).filter(|_| person);
         let says = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let plain = says("NO_COLOR").is_some() || says("TERM").is_none_or(|term| term == "dumb");
         Look { person, fit, colour: person && !plain }
@@ -167,6 +169,12 @@ impl Look {
             None => text.to_owned(),
         }
     }
+}
+
+/// How many columns a terminal has.
+fn columns_of(terminal: impl AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(terminal).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
 fn unwritten(error: &io::Error) -> Failure {
@@ -192,20 +200,20 @@ fn bar(part: f64) -> String {
     format!("[{}{}] {:3.0}%  ", "#".repeat(filled), "-".repeat(rest), part * 100.0)
 }
 
-/// Text for one line: a control character becomes a space or U+FFFD.
-pub(super) fn clean(text: &str) -> String {
-    text.chars().map(|c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { shown(c) }).collect()
+/// How many columns of a terminal a text takes.
+pub(super) fn width(text: &str) -> usize {
+    UnicodeWidthStr::width(text)
 }
 
-/// Text of several lines: keeps line feeds and tabs, else as [`clean`].
-pub(super) fn clean_lines(text: &str) -> String {
-    text.chars().map(|c| if matches!(c, '\n' | '\t') { c } else { shown(c) }).collect()
-}
-
-fn shown(c: char) -> char {
-    // The others turn the direction of a line, and so its meaning to the eye.
-    let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if c.is_control() || turns { char::REPLACEMENT_CHARACTER } else { c }
+/// A text that is no wider than so many columns, and shows that it goes on.
+pub(super) fn elided(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let fits = |end: &usize| width(&text[..*end]) < columns;
+    let ends = text.char_indices().map(|(place, _)| place);
+    let end = ends.take_while(fits).last().unwrap_or(0);
+    format!("{}…", &text[..end])
 }
 
 #[cfg(test)]
@@ -213,10 +221,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_from_outside_commands_the_terminal() {
-        assert_eq!(clean("550 5.1.1\r\nno\tsuch"), "550 5.1.1  no such");
-        assert_eq!(clean("\x1b]0;x\x07\u{9b}1m\u{202e}"), "\u{fffd}]0;x\u{fffd}\u{fffd}1m\u{fffd}");
-        assert_eq!(clean_lines("a\n\tb\x1b[2J"), "a\n\tb\u{fffd}[2J");
+    fn what_is_cut_fits_its_columns_whatever_it_is_written_in() {
+        for (text, columns, shown) in [
+            ("plain", 5, "plain"),
+            ("plainly", 5, "plai…"),
+            ("日本語@例え.test", 16, "日本語@例え.test"),
+            ("日本語@例え.test", 8, "日本語@…"),
+            ("日本語@例え.test", 6, "日本…"),
+            ("e\u{301}e\u{301}e\u{301}e\u{301}", 3, "e\u{301}e\u{301}…"),
+            ("\u{1f600}\u{1f600}\u{1f600}", 4, "\u{1f600}…"),
+            ("wide", 0, "…"),
+        ] {
+            assert_eq!(elided(text, columns), shown, "{text} in {columns}");
+            assert!(width(&elided(text, columns)) <= columns.max(1));
+        }
     }
 
     #[test]

@@ -5,10 +5,11 @@ use serde_json::Value;
 
 use super::context::Context;
 use super::failure::{Failure, Outcome};
-use super::output::{Output, clean_lines};
+use super::output::Output;
 use super::row;
 use super::table::Column;
 use crate::admin::Command;
+use crate::shown::clean_lines;
 
 /// The arguments of `quarantine`.
 #[derive(Debug, Args)]

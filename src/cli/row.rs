@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::output::clean;
+use crate::shown::clean;
 
 /// What stands for a field that is absent or empty.
 pub(super) const ABSENT: &str = "-";

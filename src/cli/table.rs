@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::context::is_troubled;
 use super::failure::Failure;
-use super::output::{Look, Output};
+use super::output::{Look, Output, elided, width};
 use super::row;
 use crate::clock;
 use crate::model::Time;
@@ -18,7 +18,8 @@ use crate::units::show_age;
 /// Rows that are measured before the first is printed.
 const MEASURED_ROWS_MAX: usize = 1_000;
 
-/// Widest that a column is padded to, in characters; a longer text pushes its own line only.
+/// Widest that a column is padded to, in columns of the terminal; a longer text pushes its own line
+/// only.
 const WIDTH_MAX: usize = 60;
 
 /// Narrowest that a column is made where the terminal is too narrow.
@@ -171,7 +172,7 @@ impl Table {
     fn measure(&self, rows: &[Line], ages: Ages) -> usize {
         let now = clock::now();
         let widest = |(place, least): (usize, &usize)| {
-            let cells = rows.iter().map(|row| ages.show(&row.cells[place], now).chars().count());
+            let cells = rows.iter().map(|row| width(&ages.show(&row.cells[place], now)));
             cells.max().unwrap_or(0).min(WIDTH_MAX).max(*least) + GAP
         };
         self.widths.iter().enumerate().map(widest).sum::<usize>() - GAP
@@ -180,8 +181,8 @@ impl Table {
     /// Makes columns as wide as their texts, and no wider than the terminal has room.
     fn widen(&mut self, rows: &[Line], fit: usize) {
         for row in rows {
-            for (width, text) in self.widths.iter_mut().zip(&row.cells) {
-                *width = (*width).max(text.chars().count().min(WIDTH_MAX));
+            for (widest, text) in self.widths.iter_mut().zip(&row.cells) {
+                *widest = (*widest).max(width(text).min(WIDTH_MAX));
             }
         }
         if !self.wraps {
@@ -199,20 +200,20 @@ impl Table {
     fn aligned(&self, cells: &[String], is_bounded: bool) -> Vec<String> {
         let mut line = String::new();
         let mut rest = Vec::new();
-        for (place, (cell, width)) in cells.iter().zip(&self.widths).enumerate() {
+        for (place, (cell, columns)) in cells.iter().zip(&self.widths).enumerate() {
             let is_last = place + 1 == cells.len();
             let text = match is_bounded {
                 true if is_last && self.wraps => {
-                    let indent = " ".repeat(line.chars().count());
-                    let mut parts = wrapped(cell, *width).into_iter();
+                    let indent = " ".repeat(width(&line));
+                    let mut parts = wrapped(cell, *columns).into_iter();
                     let first = parts.next().unwrap_or_default();
                     rest = parts.map(|part| indent.clone() + &part).collect();
                     first
                 }
-                true => elided(cell, *width),
+                true => elided(cell, *columns),
                 false => cell.clone(),
             };
-            let padding = width.saturating_sub(text.chars().count()) + GAP;
+            let padding = columns.saturating_sub(width(&text)) + GAP;
             line.push_str(&text);
             line.extend(std::iter::repeat_n(' ', padding.min(WIDTH_MAX + GAP)));
         }
@@ -263,20 +264,12 @@ fn shrink(widths: &mut [usize], fit: usize) {
     }
 }
 
-/// A text that is no wider than its column, and shows that it goes on.
-fn elided(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
-        return text.to_owned();
-    }
-    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
-}
-
 /// A text in lines of a width, broken between words; a longer word has a line to itself.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
         match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+            Some(line) if width(line) + 1 + width(word) <= columns => {
                 line.push(' ');
                 line.push_str(word);
             }
@@ -337,6 +330,18 @@ mod tests {
             shown,
             ["NAME            UNTIL  N", "a-very-long-n…  -      1", "b               -      -",]
         );
+    }
+
+    #[test]
+    fn columns_stand_below_each_other_whatever_is_written_in_them() {
+        let names = ["日本語@例え.test", "e\u{301}le\u{301}ve@x.test", "\u{1f600}@x.test", "plain"];
+        let rows = names.map(|name| json!({"name": name, "n": 1}));
+        for fit in [None, Some(24)] {
+            let shown = lines(COLUMNS, &rows, Look { fit, ..Look::default() });
+            let places = shown[1..].iter().map(|line| width(line.strip_suffix('1').unwrap()));
+            let places: Vec<usize> = places.collect();
+            assert_eq!(places, [places[0]; 4], "{shown:#?}");
+        }
     }
 
     #[test]

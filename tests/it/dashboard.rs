@@ -99,7 +99,10 @@ fn an_address_is_explained_lifted_and_suppressed_with_the_token_only() {
     let home = Home::new("");
     let daemon = with_token(&home);
     fill_one(&daemon);
-    let page = get(&daemon, "/address?q=Gone%40example.org").body;
+    let page = wait_for("its event", PATIENCE, || {
+        let page = get(&daemon, "/address?q=Gone%40example.org").body;
+        page.contains("no such user").then_some(page)
+    });
     for shown in ["<b>hard_bounce</b>", "no such user", "value=\"lift\"", "postfix"] {
         assert!(page.contains(shown), "{shown} is not in\n{page}");
     }
@@ -136,6 +139,38 @@ fn an_address_is_explained_lifted_and_suppressed_with_the_token_only() {
 fn fill_one(daemon: &Daemon) {
     notify(daemon.http, &event("hard_bounce", "gone@example.org", "m", 1));
     daemon.until_suppressed("gone@example.org");
+}
+
+#[test]
+fn what_a_sender_wrote_does_no_harm_and_fills_no_page() {
+    let home = Home::new("");
+    let daemon = with_token(&home);
+    let address = "ann@example.org";
+    let reply = format!(
+        "550 5.1.1 no such user <img src=x onerror=alert(1)>\u{202e}{}",
+        "x".repeat(100_000)
+    );
+    for number in 0..20 {
+        let told = event("hard_bounce", address, &format!("m{number}"), number);
+        let told = told.replace("550 5.1.1 no such user", &reply);
+        assert_eq!(notify(daemon.http, &told).status, 200);
+    }
+    let page = wait_for("its events", PATIENCE, || {
+        let page = get(&daemon, "/address?q=ann%40example.org").body;
+        (page.matches("no such user").count() >= 5).then_some(page)
+    });
+    assert!(
+        page.contains("no such user &lt;img src=x onerror=alert(1)&gt;\u{fffd}xxx"),
+        "{page:.4000}"
+    );
+    assert!(!page.contains('\u{202e}') && !page.contains("<img"), "{page:.4000}");
+    assert!(page.len() < 40_000, "{} bytes", page.len());
+    // What explains it is bounded, too.
+    let explained = &daemon.rows(&["explain", address])[0];
+    let (shown, left) =
+        (explained["events"].as_array().unwrap().len(), &explained["events_left_out"]);
+    assert!(explained.to_string().len() < 1_300_000, "{shown}");
+    assert_eq!(shown as u64 + left.as_u64().unwrap(), 20);
 }
 
 #[test]

@@ -21,7 +21,8 @@ pub(super) fn page(
 }
 
 fn explained(row: &Value, may_write: bool, now: Time) -> Markup {
-    let address = text(row, "address");
+    // The form tells it as it is.
+    let (address, exact) = (text(row, "address"), row["address"].as_str().unwrap_or_default());
     let is_suppressed = row["suppressed"] == true;
     html! {
         section #state {
@@ -44,7 +45,7 @@ fn explained(row: &Value, may_write: bool, now: Time) -> Markup {
             }
         }
         section #act { h2 { @if is_suppressed { "Lift" } @else { "Suppress" } }
-            (form(&address, is_suppressed, may_write)) }
+            (form(exact, is_suppressed, may_write)) }
         section #exports { h2 { "In the exports" } (exports(row, now)) }
         section #why { h2 { "Why" } (findings(row, now)) }
         section #lifts { h2 { "Lifts" } (lifts(row, now)) }

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use super::chart::{self, Line};
-use super::parts::{banner, frame, list, number, read_only, table, text, token, when, word};
+use super::parts::{banner, cut, frame, list, number, read_only, table, text, token, when, word};
 use crate::admin::Overview;
 use crate::model::{EventKind, Reason, Time};
 use crate::units::show_span;
@@ -230,9 +230,9 @@ fn quarantine(view: &Overview, may_write: bool) -> Markup {
 
 fn exports(view: &Overview) -> Markup {
     let row = |export: &Value| {
-        let problem = ["error", "held_back", "foreign"].into_iter().find_map(|key| {
-            export[key].as_str().map(|why| (key.replace('_', " "), why.to_owned()))
-        });
+        let problem = ["error", "held_back", "foreign"]
+            .into_iter()
+            .find_map(|key| export[key].as_str().map(|why| (key.replace('_', " "), cut(why))));
         let state = problem.as_ref().map_or("current", |(word, _)| word);
         vec![
             html! { (text(export, "name")) },
@@ -281,7 +281,10 @@ fn forwards(view: &Overview) -> Markup {
         vec![
             html! { (text(forward, "name")) },
             html! { code { (text(forward, "to")) } },
-            html! { (word(state)) @if let Some(why) = forward["error"].as_str() { " " (why) } },
+            html! {
+                (word(state))
+                @if let Some(why) = forward["error"].as_str() { " " (cut(why)) }
+            },
             html! { (number(forward, "sent")) },
             html! { (show_span(number(forward, "lag_seconds"))) },
             when(forward, "last_success", view.now),

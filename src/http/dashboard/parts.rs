@@ -4,7 +4,11 @@ use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
 
 use crate::model::Time;
+use crate::shown::clean;
 use crate::units::show_age;
+
+/// Most characters of a text.
+const TEXT_MAX: usize = 1_000;
 
 /// The frame of a page. `search` stands in the search field.
 pub(super) fn frame(title: &str, search: &str, main: &Markup) -> Markup {
@@ -15,7 +19,7 @@ pub(super) fn frame(title: &str, search: &str, main: &Markup) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (title) " · suppressd" }
+                title { (cut(title)) " · suppressd" }
                 link rel="icon" type="image/svg+xml" href="/dashboard.svg";
                 link rel="stylesheet" href="/dashboard.css";
                 script src="/dashboard.js" defer {}
@@ -115,12 +119,20 @@ pub(super) fn text(row: &Value, key: &str) -> String {
 fn shown(value: &Value) -> String {
     let text = match value {
         Value::Null => String::new(),
-        Value::String(text) => text.clone(),
+        Value::String(text) => cut(text),
         Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(", "),
         Value::Bool(is) => (if *is { "yes" } else { "no" }).to_owned(),
         other => other.to_string(),
     };
     if text.is_empty() { "–".to_owned() } else { text }
+}
+
+/// A text from outside: it turns no line, and does not fill the page.
+pub(super) fn cut(text: &str) -> String {
+    match text.char_indices().nth(TEXT_MAX) {
+        Some((end, _)) => clean(&text[..end]) + "…",
+        None => clean(text),
+    }
 }
 
 /// A field as a number; 0 when it is absent.
@@ -161,5 +173,8 @@ mod tests {
         let cell = html! { (text(&row, "peer")) }.into_string();
         assert_eq!(cell, "&lt;script&gt;alert(1)&lt;/script&gt;");
         assert_eq!(text(&row, "list"), "a, 1, –, yes");
+        let row = json!({"turned": "\u{202e}tset.x@a", "long": "x".repeat(2_000)});
+        assert_eq!(text(&row, "turned"), "\u{fffd}tset.x@a");
+        assert_eq!(text(&row, "long").chars().count(), TEXT_MAX + 1);
     }
 }

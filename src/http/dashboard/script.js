@@ -13,8 +13,10 @@ async function refresh() {
     const next = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const section of document.querySelectorAll("main section[id]")) {
       const fresh = next.getElementById(section.id);
-      // Nobody's typing, reading or scrolling is taken away.
-      const busy = section.contains(document.activeElement) || section.querySelector("form");
+      // Nobody's typing or scrolling is taken away.
+      const typed = [...section.querySelectorAll("input:not([type=hidden])")].some((i) => i.value);
+      const scrolled = [...section.querySelectorAll(".scroll")].some((part) => part.scrollLeft);
+      const busy = typed || scrolled || section.contains(document.activeElement);
       if (fresh && !busy && fresh.innerHTML !== section.innerHTML) {
         section.replaceChildren(...fresh.childNodes);
       }
