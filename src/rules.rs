@@ -3,11 +3,12 @@
 //! Pure arithmetic: thresholds and terms can change at any time, and expiry needs no job. Never
 //! changes a standing, and never decides anything that depends on the order facts arrived in.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::model::{
     Bounce, Filter, Gist, Ground, MassId, Never, Reason, Scope, Sole, SourceName, Standing,
-    Suppression, Term, Time, Until,
+    Suppression, Term, Time, Turn, Until,
 };
 
 /// Days, for the defaults.
@@ -110,6 +111,33 @@ impl Finding {
         let is_counted = !self.exempt && self.held.is_none();
         is_counted && self.lifted.is_none() && self.until.holds_at(now)
     }
+}
+
+/// The turn of the verdict on an address from what suppressed it before, or nothing, to what does
+/// now. `None`: it has not turned.
+pub fn turn(
+    (address, scope): (&str, &Scope),
+    before: &[Finding],
+    after: &[Finding],
+    at: Time,
+) -> Option<Turn> {
+    let added = !after.is_empty();
+    if added != before.is_empty() {
+        return None;
+    }
+    let found = if added { after } else { before };
+    let sources = found.iter().filter(|_| added).flat_map(|finding| finding.sources.clone());
+    Some(Turn {
+        address: address.into(),
+        scope: scope.clone(),
+        added,
+        reason: found.iter().map(|finding| finding.reason).min()?,
+        sources: sources.collect::<BTreeSet<_>>().into_iter().collect(),
+        since: found.iter().map(|finding| finding.since).min().filter(|_| added),
+        until: found.iter().map(|finding| finding.until).max().unwrap_or(Until::Forever),
+        note: found.iter().find_map(|finding| finding.note.clone()).filter(|_| added),
+        at,
+    })
 }
 
 /// A verdict without whose telling it rests on: what a row of a file needs of it.

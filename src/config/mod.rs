@@ -98,6 +98,8 @@ pub struct Config {
     pub log: Option<Filter>,
     /// What suppresses for how long.
     pub rules: Rules,
+    /// Whom the rules exempt, as it is written.
+    pub never: Vec<Box<str>>,
     /// What a mass of new suppressions is that is held back. `None`: nothing is.
     pub hold: Option<Hold>,
     /// Every source, in the order of the file.
@@ -253,13 +255,11 @@ fn whole(root: Section<'_>) -> Option<Config> {
     }
     let mut found = source::sources(sources, public);
     let rules = root.table_or_empty("rules").map(|section| rules::rules(section, &found.names));
-    let (rules, judge) = rules.unzip();
     let public_url = http.as_ref().and_then(|http| http.public_url.as_ref());
     for hook in &mut found.webhooks {
         let usual = |base: &Url| public_hook(base, &hook.source);
         hook.url = hook.url.take().or(public_url.map(usual));
     }
-    let exports = root.tables("export");
     let mut taken = Vec::new();
     if let (Some(http), Some(admin), Some(control)) = (&http, &admin, &control) {
         let public = http.listen.iter().map(|entry| ("http.listen", entry.listen.clone()));
@@ -273,12 +273,13 @@ fn whole(root: Section<'_>) -> Option<Config> {
     let store_path = store.as_ref().map(|store: &Store| &*store.path);
     let mut places = Places::new(store_path, reserved(&root, store_path, &taken));
     let forwards = forward::forwards(root.tables("forward"), &mut places);
-    let exports = export::exports(exports, &found.names, &mut places);
+    let exports = export::exports(root.tables("export"), &found.names, &mut places);
     let fleet = root.take("fleet").and_then(|field| field.table()).and_then(|section| {
         let state = store.as_ref().map_or(Path::new(""), |store| &store.path);
         fleet::fleet(&section, state, &root, &found, &forwards)
     });
     root.finish();
+    let (rules, judge, never) = rules?;
     Some(Config {
         store: store?,
         http: http?,
@@ -287,10 +288,11 @@ fn whole(root: Section<'_>) -> Option<Config> {
         proxy: proxy?,
         environment_proxy,
         log: log?,
-        rules: rules?,
+        rules,
+        never,
         hold,
         sources: found.sources,
-        reading: Reading { judge: judge?, described: found.described },
+        reading: Reading { judge, described: found.described },
         webhooks: found.webhooks,
         polls: found.polls,
         exports,

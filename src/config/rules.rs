@@ -16,13 +16,18 @@ use crate::verdict::own::{Codes, OwnRow, Words};
 const TERMS: RangeInclusive<Duration> = Duration::from_secs(1)..=EVER;
 const GAPS: RangeInclusive<Duration> = Duration::ZERO..=EVER;
 
-/// The `[rules]` table: what suppresses, and the administrator's own rows in their order.
-pub(super) fn rules(section: Section<'_>, names: &BTreeSet<SourceName>) -> (Rules, Judge) {
+/// The `[rules]` table: what suppresses, the administrator's own rows in their order, and whom
+/// nothing suppresses, as it is written.
+pub(super) fn rules(
+    section: Section<'_>,
+    names: &BTreeSet<SourceName>,
+) -> (Rules, Judge, Vec<Box<str>>) {
     let default = Rules::default();
     let of = |key: &'static str, default: Term| {
         let table = section.take(key).and_then(|field| rule_table(&field, "{ for = \"forever\" }"));
         table.and_then(only_term).unwrap_or(default)
     };
+    let never = section.take("never").map(|field| never(&field)).unwrap_or_default();
     let rules = Rules {
         hard_bounce: of("hard_bounce", default.hard_bounce),
         complaint: of("complaint", default.complaint),
@@ -38,7 +43,7 @@ pub(super) fn rules(section: Section<'_>, names: &BTreeSet<SourceName>) -> (Rule
             Some(field) => or_never(&field, Threshold::UNEXPLAINED),
             None => default.unexplained,
         },
-        never: section.take("never").map(|field| never(&field)).unwrap_or_default(),
+        never: never.0,
     };
     let replies = section.tables("reply");
     let replies = replies.iter().enumerate();
@@ -48,12 +53,12 @@ pub(super) fn rules(section: Section<'_>, names: &BTreeSet<SourceName>) -> (Rule
     let short = short.iter().enumerate();
     own.extend(short.filter_map(|(index, row)| diagnostic(row, index + 1)));
     section.finish();
-    (rules, Judge { own, listed_by_rule: section.has("provider_listed") })
+    (rules, Judge { own, listed_by_rule: section.has("provider_listed") }, never.1)
 }
 
 /// Who is never suppressed.
-fn never(field: &Field<'_>) -> Never {
-    let mut never = Never::default();
+fn never(field: &Field<'_>) -> (Never, Vec<Box<str>>) {
+    let (mut never, mut written) = (Never::default(), Vec::new());
     for item in field.list() {
         let Some(text) = item.text() else { continue };
         if never.add(text).is_err() {
@@ -61,8 +66,9 @@ fn never(field: &Field<'_>) -> Never {
             let what = format!("{} is neither an address nor a domain behind @", shown(text));
             item.problem(what, hint);
         }
+        written.push(text.into());
     }
-    never
+    (never, written)
 }
 
 /// What a row can mean, by kind.

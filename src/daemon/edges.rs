@@ -25,7 +25,7 @@ use crate::fetch::Fetcher;
 use crate::fleet;
 use crate::forward::{self, Forwards};
 use crate::http::{self, Guard, Limits, Private, Public};
-use crate::ingest::Running;
+use crate::ingest::{Known, Running};
 use crate::listen::{Listen, Listener, Passed};
 use crate::lookup::{self, Judge, Lookups};
 use crate::model::Time;
@@ -181,7 +181,10 @@ impl Edges {
         policy.reading.set(std::mem::take(&mut config.reading));
         policy.retention.set(config.store.retention);
         policy.hold.set(config.hold);
-        policy.turns.set(config.forwards.iter().any(|forward| forward.subjects.has_turns()));
+        let tells_turns = config.forwards.iter().any(|forward| forward.subjects.has_turns());
+        let present = || Known { rules: policy.rules.get(), at: clock::now() };
+        let known = Option::clone(&policy.turns.get()).unwrap_or_else(present);
+        policy.turns.set(tells_turns.then_some(known));
         self.running.ingest.room().resize(config.http.memory / 2);
         let webhooks = std::mem::take(&mut config.webhooks);
         self.webhooks = self.webhooks.renewed(webhooks, fetcher.clone());
@@ -196,7 +199,8 @@ impl Edges {
         self.exporting.add(parts);
         self.exchange_fleet(config.fleet.take()).await;
         self.exchange_polls(std::mem::take(&mut config.polls), &fetcher).await?;
-        self.exchange_forwards(std::mem::take(&mut config.forwards), &fetcher).await;
+        let never = std::mem::take(&mut config.never);
+        self.exchange_forwards(std::mem::take(&mut config.forwards), &fetcher, never).await;
         self.exchange_lookups(std::mem::take(&mut config.lookups), &listeners.lookups).await;
         self.exchange_certificate(identity.as_ref()).await;
         let (keeper, asking) = keeper.map(|kept| (kept.keeper, kept.fetcher)).unzip();
@@ -250,13 +254,19 @@ impl Edges {
         Ok(())
     }
 
-    async fn exchange_forwards(&mut self, settings: Vec<forward::Settings>, fetcher: &Fetcher) {
+    async fn exchange_forwards(
+        &mut self,
+        settings: Vec<forward::Settings>,
+        fetcher: &Fetcher,
+        never: Vec<Box<str>>,
+    ) {
         // What is told just now is told again, with the same id.
-        self.intake.end_those(DRAIN, |name| name.starts_with("forward ")).await;
+        let tells = |name: &str| name.starts_with("forward ") || name == forward::PART;
+        self.intake.end_those(DRAIN, tells).await;
         let tellers = self.fleet.as_ref().map(|member| member.tellers.clone());
         let tellers = tellers.unwrap_or_else(Tellers::alone);
         let (running, before) = (&self.running, &self.forwards);
-        let (forwards, parts) = forward::start(settings, fetcher, running, before, &tellers);
+        let (forwards, parts) = forward::start(settings, fetcher, running, before, &tellers, never);
         self.forwards = forwards;
         self.intake.add(parts);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::scan::Ends;
+use crate::ends::Ends;
 use crate::model::Time;
 
 /// Wait after a failure; it doubles up to [`BACKOFF_MAX`].

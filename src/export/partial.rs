@@ -8,10 +8,11 @@ use super::file::{self, Stamp};
 use super::guard::Keys;
 use super::publish::Outcome;
 use super::rows::Edits;
-use super::scan::{Ends, Found};
+use super::scan::Found;
 use super::table::{Applied, Kept, Made};
 use super::write::{Job, Written};
 use super::{Rows, Settings};
+use crate::ends::Ends;
 use crate::telemetry::export as telemetry;
 
 impl Job {

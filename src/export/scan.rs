@@ -3,13 +3,13 @@
 //! Pure but for what it reads and the threads that do it: no files, no clock. Merges the scopes
 //! of an address into one verdict, and notes what the next writing and the guard must know.
 
-use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Builder};
 
 use super::guard::Keys;
 use super::rows::Edits;
 use super::{Entry, Row, Rows, Settings, Table};
+use crate::ends::Ends;
 use crate::forgotten::Forgotten;
 use crate::model::{Filter, Gist, Reason, Scope, Standing, Time, Until};
 use crate::niceness::give_way;
@@ -28,15 +28,6 @@ pub struct Found {
     pub ends: Ends,
 }
 
-/// The next ends of suppressions, and whose they are. One that has moved since is harmless: its
-/// address is looked at, and found as it was.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Ends {
-    known: BTreeSet<(i64, Box<str>)>,
-    /// From this instant on, there may be more than is known.
-    horizon: Option<i64>,
-}
-
 /// Bytes of addresses that are handed over at once, and how many hands full may wait.
 const BATCH_BYTES: usize = 128 << 10;
 const WAITING: usize = 4;
@@ -44,49 +35,6 @@ const WAITING: usize = 4;
 /// How much a whole scan gives way to those that answer senders, while cores are short: as the
 /// applier does, which would stand still behind it.
 const NICENESS: i32 = 5;
-
-/// Most ends that are known.
-const ENDS_MAX: usize = 65_536;
-
-impl Ends {
-    fn add(&mut self, end: Time, key: &str) {
-        let at = end.nanos();
-        if self.horizon.is_some_and(|horizon| at >= horizon) {
-            return;
-        }
-        self.known.insert((at, key.into()));
-        if self.known.len() > ENDS_MAX {
-            self.horizon = self.known.pop_last().map(|(at, _)| at).or(self.horizon);
-        }
-    }
-
-    /// The next instant at which an address may have to be looked at.
-    pub fn next(&self) -> Option<Time> {
-        let first = self.known.first().map(|(at, _)| *at);
-        first.or(self.horizon).map(|at| Time::from_nanos(at, 9))
-    }
-
-    /// Takes the addresses of the ends that have come. `None`: there may be more than are known.
-    pub fn take_due(&mut self, now: Time) -> Option<Vec<Box<str>>> {
-        if self.horizon.is_some_and(|horizon| horizon <= now.nanos()) {
-            return None;
-        }
-        let mut due = Vec::new();
-        while let Some((at, _)) = self.known.first()
-            && *at <= now.nanos()
-        {
-            due.extend(self.known.pop_first().map(|(_, key)| key));
-        }
-        Some(due)
-    }
-
-    /// Adds those of another.
-    pub fn join(&mut self, other: Ends) {
-        for (at, key) in other.known {
-            self.add(Time::from_nanos(at, 9), &key);
-        }
-    }
-}
 
 /// One pass.
 pub struct Scan<'a> {

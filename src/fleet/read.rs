@@ -6,7 +6,8 @@ use std::io;
 use super::letter::{Item, Letter, Mark};
 use super::life::Life;
 use crate::journal::{Entry, Tail};
-use crate::model::{Position, Submission};
+use crate::model::{Element, Position, Submission};
+use crate::provider::{OWN, TURNED, turned};
 use crate::store::{Reader, StoreError};
 
 /// Small records go together, up to so many bytes.
@@ -15,6 +16,8 @@ const LETTER_BYTES: usize = 256 << 10;
 const BATCH_BYTES: usize = 4 << 20;
 /// Most bytes that are looked through at once.
 const LOOK_BYTES: usize = 32 << 20;
+/// Within so many bytes a record of our own has the beginning of its first element.
+const HEAD_BYTES: usize = 512;
 /// Most bytes of records in one answer.
 pub(super) const PAGE_BYTES: usize = 512 << 10;
 
@@ -91,7 +94,7 @@ pub(super) fn own(
     while filling.bytes < BATCH_BYTES && looked < LOOK_BYTES {
         let Some((position, record)) = next(&mut tail, end)? else { break };
         looked += record.len();
-        if position > life.told && Submission::is_for_others(&record) {
+        if position > life.told && is_for_others(&record) {
             filling.add(position, &record);
         }
     }
@@ -141,7 +144,7 @@ pub(super) fn own_page(
     let (mut page, mut looked) = (Page { life: life.number, ..Page::default() }, 0);
     // What is read ends where the journal does: anything else would look like damage.
     while let Some((at, record)) = next(&mut tail, end)?.filter(|(at, _)| *at <= upto) {
-        if at <= told || !Submission::is_for_others(&record) {
+        if at <= told || !is_for_others(&record) {
             looked += record.len();
         } else if page.add(before, at, &record, if at == on.position { on.part } else { 0 }) {
             (before, looked) = (at, looked + record.len());
@@ -192,6 +195,21 @@ pub(super) fn copies_page(
         }
     }
     Ok((page.letters, None))
+}
+
+/// Whether a record says something to other hosts. What has turned by itself they see themselves.
+fn is_for_others(record: &[u8]) -> bool {
+    let has_turns = || {
+        let submission = Submission::decode(record);
+        submission.is_ok_and(|it| &*it.provider == OWN && it.elements.iter().any(is_turn))
+    };
+    let head = &record[..record.len().min(HEAD_BYTES)];
+    let may_have = head.windows(TURNED.len()).any(|bytes| bytes == TURNED);
+    Submission::is_for_others(record) && !(may_have && has_turns())
+}
+
+fn is_turn(element: &Element) -> bool {
+    turned(element).is_some()
 }
 
 /// The next record before `end`. What is damaged is stepped over: who applies it has told of it.

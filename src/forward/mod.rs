@@ -7,6 +7,7 @@
 mod file;
 mod post;
 mod runner;
+mod unsaid;
 mod wire;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use tokio::sync::mpsc;
 use url::Url;
 
 pub use runner::start;
+pub use unsaid::PART;
 
 use crate::model::{EventKind, Time};
 use crate::secret::Secret;

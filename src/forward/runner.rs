@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use super::file::Lines;
 use super::post::{Outcome, Post};
 use super::wire::Message;
-use super::{Entry, Forwards, Receiver, Settings, Stand, Status};
+use super::{Entry, Forwards, Receiver, Settings, Stand, Status, unsaid};
 use crate::clock;
 use crate::fetch::Fetcher;
 use crate::ingest::{Ingest, Running};
@@ -65,16 +65,21 @@ enum Sink {
     Lines(Arc<Mutex<Lines>>),
 }
 
-/// Starts a part for each. They journal nothing behind their stop. One that was there `before`, and
-/// tells the same receiver, goes on with its numbers.
+/// Starts a part for each, and one that looks for what they are to tell that nobody said. They
+/// journal nothing behind their stop. One that was there `before`, and tells the same receiver,
+/// goes on with its numbers. `never`: whom the present rules exempt, as the configuration has it.
 pub fn start(
     all: Vec<Settings>,
     fetcher: &Fetcher,
     running: &Running,
     before: &Forwards,
     tellers: &Tellers,
+    never: Vec<Box<str>>,
 ) -> (Forwards, Vec<Part>) {
     let (mut entries, mut parts) = (Vec::new(), Vec::new());
+    if all.iter().any(|settings| settings.subjects.has_turns()) {
+        parts.push(unsaid::start(running, never));
+    }
     for settings in all {
         let (to, name) = (settings.to.to_string(), settings.name.clone());
         telemetry::forward::known(&name);

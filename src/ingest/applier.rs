@@ -411,7 +411,7 @@ impl Applier {
             now: clock::now(),
             changed: Vec::new(),
             unreadable: BTreeMap::new(),
-            turns: *policy.turns.get(),
+            turns: policy.turns.get(),
             place: QuarantineId { record: Position::default(), element: 0 },
             passed: Passed::default(),
             elements: 0,

@@ -1,23 +1,22 @@
 //! What one record does to the store: its elements are read, and their events merged.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use std::vec;
 
-use super::Change;
 use super::again::redated;
 use super::flow::Passed;
 use super::hold::{self, Masses as _};
+use super::{Change, Known};
 use crate::forgotten::{Forgotten, ToldLater};
 use crate::model::{
-    Correction, Cursor, Element, Event, EventId, EventKind, Fact, Filter, Hold, Lift, Lifts,
-    Origin, Position, QuarantineId, Scope, SourceName, Standing, Stretch, Submission, Telling,
-    Time, Turn, Until,
+    Correction, Cursor, Element, Event, EventId, EventKind, Fact, Hold, Lift, Lifts, Origin,
+    Position, QuarantineId, SourceName, Standing, Stretch, Submission, Telling, Time,
 };
 use crate::provider::{self, OWN, Reading};
-use crate::rules::{Finding, Rules};
-use crate::store::{Batch, ListedKey, Noted, Seen, Sight, StoreError, TurnPlace, Writer};
+use crate::rules::Rules;
+use crate::store::{Batch, ListedKey, Noted, Seen, Sight, StoreError, Writer};
 
 /// A batch is full when it has this many elements and events, looked at so many keys, or holds so
 /// many bytes of them. sled takes some KiB for each key until a batch is through.
@@ -40,8 +39,8 @@ pub(super) struct Merge<'a> {
     pub(super) changed: Vec<Change>,
     /// Elements that could not be read, by source.
     pub(super) unreadable: BTreeMap<SourceName, u64>,
-    /// Whether verdicts that turn are noted, for those who are told of them.
-    pub(super) turns: bool,
+    /// What those know who are told of each verdict that turns, if there are any.
+    pub(super) turns: Arc<Option<Known>>,
     /// The element that is merged.
     pub(super) place: QuarantineId,
     /// What is told of the batch once it is committed.
@@ -155,7 +154,7 @@ impl Merge<'_> {
             self.writer.put_hold(&mut self.batch, hold)?;
             self.hold = hold;
         }
-        Ok(())
+        provider::turned(element).map_or(Ok(()), |turn| self.turned(&turn))
     }
 
     /// Merges events of an element, as far as the batch goes.
@@ -270,7 +269,7 @@ impl Merge<'_> {
         record: Position,
     ) -> Result<(), StoreError> {
         let (address, scope) = (event.address.key(), &event.scope);
-        let before = self.live(address, &standing);
+        let before = self.before(address, &standing);
         let spelling = event.address.received();
         let lifts = matches!(fact, Fact::Lift(_));
         let has_changed = if event.origin == Origin::Import {
@@ -287,7 +286,7 @@ impl Merge<'_> {
             self.free_lifted((address, scope), &mut standing)?;
         }
         let mut after = self.live(address, &standing);
-        if before.is_empty() && !after.is_empty() {
+        if before.live.is_empty() && !after.is_empty() {
             self.hold(event, &mut standing, &after)?;
             after = self.live(address, &standing);
         }
@@ -307,12 +306,12 @@ impl Merge<'_> {
             return Ok(());
         }
         let mut standing = self.writer.standing(&mut self.batch, address, scope)?;
-        let (before, held) = (self.live(address, &standing), standing.held().to_vec());
+        let (before, held) = (self.before(address, &standing), standing.held().to_vec());
         if !correction.apply(&mut standing) {
             return self.note_corrected_again((address, scope), &standing, received);
         }
         let mut after = self.live(address, &standing);
-        if before.is_empty() && !after.is_empty() {
+        if before.live.is_empty() && !after.is_empty() {
             self.hold_corrected(correction, &held, &mut standing, &after, received)?;
             after = self.live(address, &standing);
         }
@@ -370,75 +369,6 @@ impl Merge<'_> {
             _ => Ok(false),
         }
     }
-
-    /// Notes the change of a verdict, if it is one.
-    pub(super) fn note_change(
-        &mut self,
-        (address, scope): (&str, &Scope),
-        standing: &Standing,
-        before: &[Finding],
-        after: &[Finding],
-        position: Position,
-    ) -> Result<(), StoreError> {
-        if before == after {
-            return Ok(());
-        }
-        let weightiest = |found: &[Finding]| found.iter().map(|finding| finding.reason).min();
-        self.changed.push(Change {
-            address: address.into(),
-            scope: scope.clone(),
-            before: weightiest(before),
-            after: weightiest(after),
-            position,
-        });
-        self.note_turn(spelling_of(standing, address), scope, before, after)
-    }
-
-    /// Notes that a verdict has turned, if it has, for those who are told of each.
-    fn note_turn(
-        &mut self,
-        address: &str,
-        scope: &Scope,
-        before: &[Finding],
-        after: &[Finding],
-    ) -> Result<(), StoreError> {
-        let added = !after.is_empty();
-        if !self.turns || added != before.is_empty() {
-            return Ok(());
-        }
-        let found = if added { after } else { before };
-        let reason = found.iter().map(|finding| finding.reason).min();
-        let Some(reason) = reason else { return Ok(()) };
-        let sources = found.iter().filter(|_| added).flat_map(|finding| finding.sources.clone());
-        let turn = Turn {
-            address: address.into(),
-            scope: scope.clone(),
-            added,
-            reason,
-            sources: sources.collect::<BTreeSet<_>>().into_iter().collect(),
-            since: found.iter().map(|finding| finding.since).min().filter(|_| added),
-            until: found.iter().map(|finding| finding.until).max().unwrap_or(Until::Forever),
-            note: found.iter().find_map(|finding| finding.note.clone()).filter(|_| added),
-            at: self.now,
-        };
-        // What is merged again comes behind all that was told, and before what follows.
-        let (record, element) = match self.again {
-            Some(_) => (self.writer.applied(), 0),
-            None => (self.place.record, self.place.element.saturating_add(1)),
-        };
-        self.writer.put_turn(&mut self.batch, TurnPlace::of(record, element, &turn), &turn)
-    }
-
-    pub(super) fn live(&self, key: &str, standing: &Standing) -> Vec<Finding> {
-        let mut findings = self.rules.findings(key, standing, &Filter::default());
-        findings.retain(|finding| finding.is_live(self.now));
-        findings
-    }
-}
-
-/// The address of a standing as it was received, where that is known.
-fn spelling_of<'a>(standing: &'a Standing, key: &'a str) -> &'a str {
-    if standing.spelling().is_empty() { key } else { standing.spelling() }
 }
 
 /// Whether a fact counts a message that failed.

@@ -338,7 +338,7 @@ impl Merge<'_> {
         record: Position,
     ) -> Result<(), StoreError> {
         let mut standing = self.writer.standing(&mut self.batch, address, scope)?;
-        let before = self.live(address, &standing);
+        let before = self.before(address, &standing);
         if standing.free(id) {
             let after = self.live(address, &standing);
             self.note_change((address, scope), &standing, &before, &after, record)?;

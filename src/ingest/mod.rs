@@ -25,6 +25,7 @@ mod runs;
 mod scrub;
 mod settings;
 mod trail;
+mod turned;
 
 use std::io;
 use std::path::PathBuf;
@@ -37,8 +38,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::forgotten::Forgotten;
 use crate::journal::{self, Damage, OpenError, PAYLOAD_MAX};
-use crate::model::bounds::{CURSOR_BYTES_MAX, FEED_BYTES_MAX};
-use crate::model::{Position, SourceName, Submission};
+use crate::model::{Position, SourceName, Submission, bounds};
 use crate::room::{Room, Share};
 use crate::store::{Checkpoints, Reader, is_open_to_others, newest_checkpoint};
 use crate::{clock, telemetry};
@@ -47,7 +47,7 @@ use committer::{Sealed, Waiting};
 pub use changes::{Change, Changes};
 pub use erase::{Erased, Postponed};
 pub use flow::{Imports, Told};
-pub use settings::{Policy, Settings};
+pub use settings::{Known, Policy, Settings};
 pub use trail::Lag;
 
 /// Most submissions waiting to be committed.
@@ -473,9 +473,9 @@ impl Ingest {
 /// Whether what is kept of a submission for good, beside what its elements say, is short enough.
 fn is_within_bounds(submission: &Submission) -> bool {
     let cursor = submission.cursor.as_ref();
-    submission.feed.len() <= FEED_BYTES_MAX
-        && cursor.is_none_or(|cursor| cursor.feed.len() <= FEED_BYTES_MAX)
-        && cursor.is_none_or(|cursor| cursor.state.len() <= CURSOR_BYTES_MAX)
+    submission.feed.len() <= bounds::FEED_BYTES_MAX
+        && cursor.is_none_or(|cursor| cursor.feed.len() <= bounds::FEED_BYTES_MAX)
+        && cursor.is_none_or(|cursor| cursor.state.len() <= bounds::CURSOR_BYTES_MAX)
 }
 
 impl Running {

@@ -66,7 +66,7 @@ impl Merge<'_> {
             return Ok(());
         }
         let mut standing = self.writer.standing(&mut self.batch, &address, &scope)?;
-        let before = self.live(&address, &standing);
+        let before = self.before(&address, &standing);
         let telling = Telling { record: place.record.as_u64(), received, is_new: false };
         let mut has_changed = false;
         for fact in told {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::MEMORY;
 use crate::current::Current;
-use crate::model::Hold;
+use crate::model::{Hold, Time};
 use crate::provider::Reading;
 use crate::rules::Rules;
 use crate::store::Paths;
@@ -23,8 +23,18 @@ pub struct Policy {
     pub retention: Arc<Current<Duration>>,
     /// What a mass is that is held back. `None`: nothing is held.
     pub hold: Arc<Current<Option<Hold>>>,
-    /// Whether verdicts that turn are noted, for those who are told of them.
-    pub turns: Arc<Current<bool>>,
+    /// What those know who are told of each verdict that turns. `None`: nobody is told.
+    pub turns: Arc<Current<Option<Known>>>,
+}
+
+/// What somebody knows who was told of each verdict that turned: all verdicts, by these rules and
+/// as of this instant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// By which rules.
+    pub rules: Arc<Rules>,
+    /// As of when.
+    pub at: Time,
 }
 
 /// What intake needs to know.

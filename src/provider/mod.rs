@@ -37,6 +37,7 @@ mod smtp2go;
 mod sparkpost;
 mod standard_webhooks;
 mod stretch;
+mod turned;
 mod unisender_go;
 mod verify;
 pub mod wire;
@@ -67,6 +68,7 @@ pub use push::{Outlet, Push, Pushing, outlet, push_element, push_step};
 pub use settings::{Key, KeyKind, Setting, SettingError, SettingErrors, Settings};
 pub use standard_webhooks::signing_key;
 pub use stretch::{read_stretch, stretch_element};
+pub use turned::{TURNED, turned, turned_element};
 pub use verify::{
     Algorithm, BASIC_CHALLENGE, CREDENTIAL_KEYS, Check, Draft, Encoding, Envelope, Form, Hash, Mac,
     Notification, PLACEHOLDER, Piece, Place, PublicKey, PublicKeyBytes, Refusal, SNS_KEYS, Scheme,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Notification, Provider, Stamp, Unreadable, hold_rule, push_step, reached, read_stretch, told,
-    wire,
+    turned, wire,
 };
 use crate::model::{
     Correction, Element, Event, EventKind, Lifts, MassId, Reason, Scope, SourceName, Time,
@@ -145,6 +145,7 @@ impl Provider for Operator {
                     || read_stretch(element).is_some()
                     || hold_rule(element).is_some()
                     || told(element).is_some()
+                    || turned(element).is_some()
                     || reached(element).is_some()
             }
             _ => mass_step(element).is_some() || correction(element).is_some(),

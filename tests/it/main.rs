@@ -34,6 +34,7 @@ mod fleet_troubles;
 mod fleet_turns;
 mod forget;
 mod formats;
+mod forward_turns;
 mod forwards;
 mod health;
 mod hostile;

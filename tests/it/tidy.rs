@@ -18,9 +18,11 @@ const LAYERS: &[(&str, u8)] = &[
     ("current", 0),
     ("niceness", 0),
     ("secret", 0),
+    ("shown", 0),
     ("telemetry", 0),
     ("telemetry/", 0),
     ("units", 0),
+    ("ends", 1),
     ("provider", 1),
     ("provider/", 1),
     ("import", 1),
@@ -234,7 +236,7 @@ const LINE_CHARS_MAX: usize = 100;
 /// Files in `src/provider/` that are no provider that a source can name.
 const NO_PROVIDERS: &[&str] = &[
     "adapter", "api", "fleet", "guides", "held", "imported", "judge", "listing", "mod", "operator",
-    "packed", "push", "settings", "stretch", "verify", "wire",
+    "packed", "push", "settings", "stretch", "turned", "verify", "wire",
 ];
 
 /// Files in `src/export/format/` that are no format.
