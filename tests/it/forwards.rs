@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, mpsc};
 
 use data_encoding::BASE64;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::Sha256;
 
+use crate::support::child::Guarded;
 use crate::support::client::{event, notify};
 use crate::support::daemon::{Home, PATIENCE};
-use crate::support::wait_for;
+use crate::support::{available, wait_for};
 
 const OLD: &str = "whsec_b2xkLXNlY3JldC1vZi10aGUtcmVjZWl2ZXItMDEyMw==";
 pub(crate) const NEW: &str = "whsec_bmV3LXNlY3JldC1vZi10aGUtcmVjZWl2ZXItMDEyMw==";
@@ -238,4 +241,45 @@ fn a_forward_that_cannot_be_is_told_with_its_remedy() {
         assert_eq!(output.status.code(), Some(78), "{said}");
         assert!(said.contains(problem), "{problem} is not in\n{said}");
     }
+}
+
+/// Where `.ci/run` puts modules of Node.js.
+fn modules() -> PathBuf {
+    let target = Path::new(env!("CARGO_BIN_EXE_suppressd")).ancestors().nth(2).unwrap();
+    target.join("browser/node_modules")
+}
+
+#[test]
+fn the_library_of_the_standard_finds_what_is_told_authentic() {
+    let missing = (!modules().join("standardwebhooks").exists())
+        .then(|| "the module standardwebhooks is not installed".to_owned());
+    if !available("what a library of Standard Webhooks says", missing) {
+        return;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser/receiver.cjs");
+    let mut command = Command::new("node");
+    command.env("NODE_PATH", modules()).arg(script).arg(OLD);
+    let mut receiver = Guarded::spawn(command.stdin(Stdio::piped()).stdout(Stdio::piped()));
+    let lines = BufReader::new(receiver.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let (send, said) = mpsc::channel();
+    std::thread::spawn(move || lines.map(|line| send.send(line)).for_each(drop));
+    let line = || said.recv_timeout(PATIENCE).unwrap();
+    let port: u16 = line().parse().unwrap();
+    let forward = |secret: &str| {
+        format!(
+            "[[forward]]\nname = \"app\"\nurl = \"http://127.0.0.1:{port}/\"\nsecret = {secret}\n"
+        )
+    };
+    let home = Home::new(&forward(&format!("\"{NEW}\"")));
+    let daemon = home.start().ready();
+    notify(daemon.http, &event("complaint", "J\u{f6}rg@example.org", "m1", 1));
+    assert!(line().starts_with("forged "), "another secret is none of the receiver's");
+    // The old secret goes on, and the new one is known already.
+    let both = forward(&format!("[\"{NEW}\", \"{OLD}\"]"));
+    home.configure(&(crate::support::daemon::source() + &both));
+    assert_eq!(daemon.answer(&["reload"]).0, 0);
+    let told = wait_for("what is authentic", PATIENCE, || {
+        Some(line()).filter(|line| !line.starts_with("forged "))
+    });
+    assert!(told.ends_with(" suppression.added J\u{f6}rg@example.org"), "{told}");
 }
