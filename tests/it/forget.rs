@@ -8,7 +8,14 @@ use std::time::{Duration, Instant};
 use data_encoding::{BASE64, HEXLOWER};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use suppressd::clock;
+use suppressd::forgotten::{HashRows, ToForget};
+use suppressd::model::{
+    Address, EventId, Fact, Latest, Peer, Reason, Scope, SourceName, Submission, Until,
+};
+use suppressd::provider::{OWN, Told, told_element};
 
+use crate::retention;
 use crate::support::client::{event, notify};
 use crate::support::daemon::{Daemon, Home, PATIENCE, cli, source};
 use crate::support::wait_for;
@@ -303,4 +310,40 @@ fn who_is_forgotten_on_a_quiet_host_is_erased_from_the_notes_of_others_too() {
     assert_eq!(traces(&home), Vec::<String>::new());
     assert_eq!(daemon.looked_up(BOB), 200);
     daemon.stop();
+}
+
+/// A host of the fleet that was away has them still, and tells what it knows as standings.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_host_tells_that_has_not_forgotten_counts_and_is_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = retention::start(folder.path());
+    tokio::time::timeout(PATIENCE, running.ingest.ready()).await.unwrap();
+    let address = Address::parse(ANN).unwrap();
+    let person = ToForget { address: address.clone(), grounds: vec![], rows: HashRows::new() };
+    running.ingest.forgotten().forget(vec![person], clock::now()).unwrap();
+    let latest = Latest {
+        at: clock::now().minus(Duration::from_secs(60)),
+        until: Until::Forever,
+        evidence: EventId::from_bytes([7; 16]),
+        class: None,
+        note: None,
+    };
+    let source = SourceName::parse("test").unwrap();
+    let told = Told {
+        address: address.key().into(),
+        spelling: ANN.into(),
+        scope: Scope::Global,
+        told: vec![Fact::Ground { reason: Reason::HardBounce, source, latest }],
+    };
+    let operator = SourceName::operator();
+    let said = Submission::ours(operator.clone(), OWN, vec![told_element(&told)], clock::receipt());
+    let copy = Submission::encode_copy(&Peer::of_no_record("mx2"), &said.encode()).unwrap();
+    let share = running.ingest.room().take(copy.len()).unwrap();
+    let handed = running.ingest.hand_in(&operator, copy, share).unwrap();
+    let receipt = handed.durable().await.unwrap();
+    running.ingest.applied(receipt).await;
+    assert!(running.reader.standings_of(&address).unwrap().is_empty());
+    let grounds = running.ingest.forgotten().person(address.key()).unwrap().grounds;
+    assert_eq!(grounds.iter().map(|it| it.reason).collect::<Vec<_>>(), [Reason::HardBounce]);
+    running.stop(PATIENCE).await;
 }
