@@ -233,7 +233,8 @@ fn exports(view: &Overview) -> Markup {
         let problem = ["error", "held_back", "foreign"]
             .into_iter()
             .find_map(|key| export[key].as_str().map(|why| (key.replace('_', " "), cut(why))));
-        let state = problem.as_ref().map_or("current", |(word, _)| word);
+        let well = if export["pending"] == true { "pending" } else { "current" };
+        let state = problem.as_ref().map_or(well, |(word, _)| word);
         vec![
             html! { (text(export, "name")) },
             html! { (text(export, "format")) },

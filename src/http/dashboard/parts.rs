@@ -102,9 +102,8 @@ pub(super) fn read_only() -> Markup {
 /// A word with its colour.
 pub(super) fn word(state: &str) -> Markup {
     let class = match state {
-        "ok" | "ready" | "idle" | "running" | "current" | "polled elsewhere" | "told elsewhere" => {
-            "good"
-        }
+        "ok" | "ready" | "idle" | "running" | "current" | "pending" | "polled elsewhere"
+        | "told elsewhere" => "good",
         "not ready" => "bad",
         _ => "warn",
     };
