@@ -311,7 +311,8 @@ impl Fleet {
     }
 
     fn note_life(&self) {
-        let life = *self.life();
+        // One after the other, so that nothing older takes the place of what is newer.
+        let life = self.life();
         if let Err(error) = life.store(&life::path(&self.settings.state)) {
             telemetry::fleet::life_not_noted(&error);
         }
