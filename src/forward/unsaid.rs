@@ -6,7 +6,7 @@
 mod kept;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
@@ -31,9 +31,11 @@ const FOUND_MAX: usize = 65_536;
 const AT_ONCE: usize = 200;
 /// The wait before what failed is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
-/// From one look to the next at least, and at most, so that a clock that was set is noticed.
+/// From one look to the next at least, and at most, so that a clock that was set is noticed. One that
+/// takes long, over all of a large store, is followed by a rest of so many times as long.
 const LOOK_MIN: Duration = Duration::from_secs(1);
 const LOOK_MAX: Duration = Duration::from_secs(10);
+const REST: u32 = 4;
 /// How often it is kept that nothing has turned: what ended before then is not looked for again.
 const KEEP_EVERY: Duration = Duration::from_secs(60 * 60);
 
@@ -87,7 +89,7 @@ impl Task {
         let mut changed = self.changes.follow();
         let (mut seen, mut ends) = (None, Ends::default());
         loop {
-            let last = *changed.borrow_and_update();
+            let (begun, last) = (Instant::now(), *changed.borrow_and_update());
             let present = Known { rules: Arc::clone(&self.rules), at: clock::now() };
             let looked = match self.places(seen, &mut ends, &present) {
                 Some(places) => self.look_at(places, present).await,
@@ -101,7 +103,7 @@ impl Task {
             };
             ends.join(found);
             seen = Some(last);
-            sleep(LOOK_MIN).await;
+            sleep(LOOK_MIN.max(REST * begun.elapsed())).await;
             let left = ends.next().map_or(LOOK_MAX, |end| end.since(clock::now()).min(LOOK_MAX));
             tokio::select! {
                 changed = changed.changed() => if changed.is_err() { return },
