@@ -110,8 +110,13 @@ impl ClockWatch {
         let unsure = passed.unwrap_or_default() + SLACK;
         let step = Step { from: self.end, top: expected, since: wall.minus(unsure), by };
         if by < -nanos(SKEW) {
-            // Over a restart it may be a fall of more than it seems, and no leap is undone by it.
-            let Some((first, _)) = self.undone(by, nanos(SKEW)).filter(|_| passed.is_some()) else {
+            if passed.is_none() {
+                let until = expected.plus(NOTE_EVERY + SLACK);
+                let right = self.right_over_a_restart(by, until);
+                self.remember(step);
+                return right;
+            }
+            let Some((first, _)) = self.undone(by, nanos(SKEW)) else {
                 self.remember(step);
                 return None;
             };
@@ -136,6 +141,18 @@ impl ClockWatch {
         // A fall that time has made up for: the clock was ahead before, and is right since.
         self.steps.retain(|step| step.by > 0 || wall <= step.top.plus(SKEW));
         None
+    }
+
+    /// Tells of a stretch of a clock that was ahead, if a leap is remembered that a fall over a
+    /// restart may have undone: what is seen of it is less by the time that passed, not by half. Both
+    /// are remembered still, since the clock may be behind instead.
+    fn right_over_a_restart(&self, fall: i64, until: Time) -> Option<Stretch> {
+        let undoes = |step: &&Step| {
+            step.by > 0 && (step.by / 2..=step.by.saturating_add(nanos(SKEW))).contains(&-fall)
+        };
+        let Step { from, since, by, .. } = *self.steps.iter().rev().find(undoes)?;
+        let by = Duration::from_nanos(by.unsigned_abs());
+        Some(Stretch { from, since, until, by, was_ahead: true })
     }
 
     /// Forgets the steps from that one on, which one more has undone; tells of the stretch.
@@ -249,11 +266,11 @@ mod tests {
     const START: i64 = 1_700_000_000;
 
     /// What happens: time passes, in seconds; the clock is off by so much from then on; the daemon
-    /// is stopped or killed, and started.
+    /// is stopped or killed, the clock is off by so much, and it is started.
     enum Do {
         Pass(i64),
         Off(i64),
-        Restart,
+        Restart(i64),
     }
     use Do::{Off, Pass, Restart};
 
@@ -282,7 +299,9 @@ mod tests {
                     real += 1;
                     watch.look(wall(real, off), instant(real), end(real))
                 }
-                Restart => {
+                Restart(by) => {
+                    off = *by;
+                    real += 1;
                     let (again, wrong) = start(real, off);
                     watch = again;
                     wrong
@@ -301,7 +320,7 @@ mod tests {
     #[test]
     fn only_steps_that_one_more_undoes_were_wrong() {
         for (case, steps, wrong) in [
-            ("it was right", &[Pass(60), Restart, Pass(YEAR), Restart][..], &[][..]),
+            ("it was right", &[Pass(60), Restart(0), Pass(YEAR), Restart(0)][..], &[][..]),
             ("behind", &[Off(-YEAR), Pass(HOUR), Off(0)], &[-YEAR]),
             ("by minutes", &[Off(-290), Pass(HOUR), Off(0)], &[]),
             ("twice", &[Off(-YEAR), Off(0), Pass(9), Off(-YEAR), Off(0)], &[-YEAR, -YEAR]),
@@ -310,7 +329,7 @@ mod tests {
             ("by too little", &[Off(-YEAR), Off(-HOUR), Pass(60)], &[]),
             ("by too much", &[Off(-HOUR), Off(YEAR)], &[]),
             ("in two falls", &[Off(-HOUR), Off(-YEAR), Off(0)], &[-YEAR]),
-            ("a stop in between", &[Off(-YEAR), Restart, Pass(HOUR), Off(0)], &[-YEAR]),
+            ("a stop in between", &[Off(-YEAR), Restart(-YEAR), Pass(HOUR), Off(0)], &[-YEAR]),
             (
                 "ahead, right, behind",
                 &[Off(YEAR), Off(0), Off(-HOUR), Pass(60), Off(0)],
@@ -326,15 +345,31 @@ mod tests {
             ),
             (
                 "stops while ahead",
-                &[Off(YEAR), Restart, Off(0), Off(-HOUR), Off(0)],
+                &[Off(YEAR), Restart(YEAR), Off(0), Off(-HOUR), Off(0)],
                 &[YEAR, -HOUR],
             ),
-            ("stops when right", &[Off(YEAR), Off(0), Restart, Off(-HOUR), Off(0)], &[YEAR, -HOUR]),
+            (
+                "stops when right",
+                &[Off(YEAR), Off(0), Restart(0), Off(-HOUR), Off(0)],
+                &[YEAR, -HOUR],
+            ),
             (
                 "stops while behind",
-                &[Off(YEAR), Off(0), Off(-HOUR), Restart, Off(0)],
+                &[Off(YEAR), Off(0), Off(-HOUR), Restart(-HOUR), Off(0)],
                 &[YEAR, -HOUR],
             ),
+            (
+                "right over a stop",
+                &[Off(YEAR), Pass(60), Restart(0), Pass(60), Restart(0)],
+                &[YEAR],
+            ),
+            (
+                "and behind then",
+                &[Off(YEAR), Restart(0), Off(-HOUR), Pass(60), Off(0)],
+                &[YEAR, -HOUR],
+            ),
+            ("behind over a stop", &[Off(YEAR), Off(0), Restart(-HOUR), Off(0)], &[YEAR, -HOUR]),
+            ("set once, behind over a stop", &[Off(YEAR), Restart(YEAR - HOUR)], &[]),
             ("asleep before", &[Off(HOUR), Pass(60), Off(-YEAR), Off(HOUR)], &[-YEAR - HOUR]),
         ] {
             assert_eq!(run(steps), wrong, "{case}");

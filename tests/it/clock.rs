@@ -249,6 +249,24 @@ fn a_clock_that_was_a_year_behind() {
     }
 }
 
+/// A lift is dated ahead, and the clock is set right while the daemon is stopped.
+#[test]
+fn a_clock_that_was_ahead_until_a_stop() {
+    if !faketime("a_clock_that_was_ahead_until_a_stop") {
+        return;
+    }
+    let mut scene = Scene::new();
+    scene.hook("complaint", "lifted-and-told", "m1");
+    scene.until("lifted-and-told", true);
+    scene.clock.set(2 * HOUR);
+    scene.lift("lifted-and-told");
+    scene.hook("complaint", "lifted-and-told", "m2");
+    scene.daemon.take().unwrap().stop();
+    scene.clock.set(0);
+    scene.daemon = Some(scene.clock.start(&scene.home));
+    scene.until("lifted-and-told", true);
+}
+
 /// Whatever the clock was before: a term that began while it was behind ends when it shall.
 #[test]
 fn a_clock_that_was_ahead_and_then_behind() {
