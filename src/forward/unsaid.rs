@@ -31,8 +31,8 @@ const FOUND_MAX: usize = 65_536;
 const AT_ONCE: usize = 200;
 /// The wait before what failed is tried again.
 const AGAIN: Duration = Duration::from_secs(2);
-/// From one look to the next at least, and at most, so that a clock that was set is noticed. One that
-/// takes long, over all of a large store, is followed by a rest of so many times as long.
+/// From one look to the next at least, and at most, so that a clock that was set is noticed. One
+/// that takes long, over all of a large store, is followed by a rest of so many times as long.
 const LOOK_MIN: Duration = Duration::from_secs(1);
 const LOOK_MAX: Duration = Duration::from_secs(10);
 const REST: u32 = 4;

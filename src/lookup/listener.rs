@@ -19,8 +19,9 @@ use crate::listen::Connection;
 use crate::stop::stopped;
 use crate::telemetry;
 
-/// Bytes that one read takes at most.
-const READ_BYTES: usize = 8 << 10;
+/// Bytes that one read takes: some tens of queries, so that of hundreds of clients that ask as fast
+/// as they can, none waits long for its turn.
+const READ_BYTES: usize = 1 << 10;
 /// Longest wait for the rest of a query.
 const REQUEST_WAIT: Duration = Duration::from_secs(10);
 /// Longest wait for a client to take its answers.
