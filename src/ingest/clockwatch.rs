@@ -144,8 +144,8 @@ impl ClockWatch {
     }
 
     /// Tells of a stretch of a clock that was ahead, if a leap is remembered that a fall over a
-    /// restart may have undone: what is seen of it is less by the time that passed, not by half. Both
-    /// are remembered still, since the clock may be behind instead.
+    /// restart may have undone: what is seen of it is less by the time that passed, not by half.
+    /// Both are remembered still, since the clock may be behind instead.
     fn right_over_a_restart(&self, fall: i64, until: Time) -> Option<Stretch> {
         let undoes = |step: &&Step| {
             step.by > 0 && (step.by / 2..=step.by.saturating_add(nanos(SKEW))).contains(&-fall)
