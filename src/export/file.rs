@@ -49,6 +49,7 @@ impl FileError {
 /// Which version of a file there is: what any writing, replacing or giving away changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stamp {
+    pub(super) device: u64,
     pub(super) inode: u64,
     pub(super) bytes: u64,
     pub(super) modified: i128,
@@ -70,6 +71,7 @@ impl Stamp {
         let nanos =
             |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
         Stamp {
+            device: meta.dev(),
             inode: meta.ino(),
             bytes: meta.len(),
             modified: nanos(meta.mtime(), meta.mtime_nsec()),

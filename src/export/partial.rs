@@ -24,6 +24,9 @@ impl Job {
     pub(super) fn changes(mut self, keys: &[Box<str>]) -> Result<Written, Option<Stamp>> {
         let mut kept = self.base.take().ok_or(None)?;
         self.settings = Arc::new(self.settings.placed().map_err(|_| None)?);
+        if !kept.is_ours(&self.settings.path) {
+            return Err(None);
+        }
         let (edits, ends) = self.edits(keys).ok_or(None)?;
         let applied = kept.apply(&edits).map_err(|error| {
             let Settings { name, path, .. } = &*self.settings;

@@ -254,11 +254,13 @@ impl Runner {
     /// Looks whether the file is still the one that the last writing has left.
     async fn look(&mut self) {
         self.watch = Instant::now() + WATCH;
-        let Some(left) = self.stamp else { return };
+        if self.stamp.is_none() && self.made.is_none() {
+            return;
+        }
         let path = self.settings.path.clone();
         let now = tokio::task::spawn_blocking(move || Stamp::of(&path).ok()).await;
         // A path that leads nowhere is a file that was removed.
-        if now.is_ok_and(|now| now != Some(left)) {
+        if now.is_ok_and(|now| now.is_none() || now != self.stamp) {
             self.due.is_foreign();
         }
     }
@@ -895,6 +897,62 @@ mod tests {
                 assert_eq!(fs::read(&path).unwrap().len(), good.len());
             }
             bench.until(|status| status.foreign.is_none()).await;
+        }
+    }
+
+    /// A link that is removed, led elsewhere or replaced by a file, while what it led to stays. It
+    /// is seen within seconds, or by the first change.
+    #[tokio::test(start_paused = true)]
+    async fn what_another_hand_does_to_a_link_is_seen_and_mended() {
+        use std::os::unix::fs::symlink;
+        for (in_map, waits) in [(false, true), (false, false), (true, true), (true, false)] {
+            let directory = tempfile::tempdir().unwrap();
+            let at = |name: &str| directory.path().join(name);
+            let path = at(if in_map { "f.lmdb" } else { "f" });
+            ["a", "b"].iter().for_each(|folder| fs::create_dir(at(folder)).unwrap());
+            let [a, b, next] = ["a/t", "b/t", "next"].map(at);
+            symlink(&a, &path).unwrap();
+            let harms: &[&dyn Fn()] = &[
+                &|| fs::remove_file(&path).unwrap(),
+                &|| {
+                    symlink(&b, &next).unwrap();
+                    fs::rename(&next, &path).unwrap();
+                },
+                &|| {
+                    fs::copy(&b, &a).unwrap();
+                    symlink(&a, &next).unwrap();
+                    fs::rename(&next, &path).unwrap();
+                },
+                &|| {
+                    fs::copy(&a, &next).unwrap();
+                    fs::rename(&next, &path).unwrap();
+                },
+            ];
+            let there = || match in_map {
+                true => super::super::table::rows_of_map(&path).len(),
+                false => fs::read_to_string(&path).unwrap().lines().count(),
+            };
+            let mut known = vec!["a", "b"];
+            let home = tempfile::TempDir::with_prefix_in("home", directory.path()).unwrap();
+            let bench = Bench::start_at(home, keys(&known), |settings| {
+                at_once(in_map)(settings);
+                settings.path = path.clone();
+            });
+            bench.generation(1).await;
+            for (harm, more) in harms.iter().zip(["c", "d", "e", "f"]) {
+                harm();
+                if waits {
+                    tokio::time::sleep(2 * WATCH).await;
+                    assert_eq!(there(), known.len(), "map: {in_map}, before {more}");
+                }
+                known.push(more);
+                bench.set_of(keys(&known), &[more]);
+                let rows = known.len();
+                bench.until(|status| status.rows == rows as u64 && !status.pending).await;
+                assert_eq!(there(), rows, "map: {in_map}, waits: {waits}, {more}");
+            }
+            assert!(!fs::symlink_metadata(&path).unwrap().is_symlink());
+            bench.stop().await;
         }
     }
 

@@ -123,7 +123,7 @@ impl Job {
         }
         let Settings { path, style, .. } = &*self.settings;
         let kept = self.base.take().or_else(|| kind(style.table).resume(path))?;
-        let digest = kept.digest().filter(|_| kept.is_ours())?;
+        let digest = kept.digest().filter(|_| kept.is_ours(path))?;
         Some((kept, digest))
     }
 

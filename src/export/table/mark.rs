@@ -19,7 +19,7 @@ const KIND: &str = "state";
 
 /// Leaves a mark.
 pub(super) fn leave(map: &Path, stamp: Stamp, digest: Digest) -> io::Result<()> {
-    let Stamp { inode, bytes, modified, changed } = stamp;
+    let Stamp { inode, bytes, modified, changed, .. } = stamp;
     let Digest { rows, sum } = digest;
     note::leave(map, KIND, &format!("{FORM} {inode} {bytes} {modified} {changed} {rows} {sum}"))
 }
@@ -39,6 +39,8 @@ pub(super) fn take(map: &Path) -> Option<Digest> {
     }
     let [FORM, inode, bytes, modified, changed, rows, sum] = *words.as_slice() else { return None };
     let stamp = Stamp {
+        // A file system may have another number after a boot.
+        device: now.device,
         inode: inode.parse().ok()?,
         bytes: bytes.parse().ok()?,
         modified: modified.parse().ok()?,

@@ -94,8 +94,9 @@ pub(super) trait Kept: Send {
         None
     }
 
-    /// Whether nobody else has written or replaced it.
-    fn is_ours(&self) -> bool;
+    /// Whether that path leads to it, and nobody else has written it. What is kept was opened where
+    /// a link led then.
+    fn is_ours(&self, path: &Path) -> bool;
 
     /// Makes all the edits visible at once.
     fn apply(&mut self, edits: &Edits) -> Result<Applied, FileError>;

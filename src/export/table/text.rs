@@ -305,8 +305,8 @@ impl super::Kept for Kept {
         self.lengths.len() as u64
     }
 
-    fn is_ours(&self) -> bool {
-        Stamp::of(&self.path).is_ok_and(|stamp| stamp == self.stamp)
+    fn is_ours(&self, path: &Path) -> bool {
+        Stamp::of(path).is_ok_and(|stamp| stamp == self.stamp)
     }
 
     /// Makes a copy with the edits in it.

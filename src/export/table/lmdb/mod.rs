@@ -210,12 +210,12 @@ impl Kept for Live {
         Some(self.digest)
     }
 
-    fn is_ours(&self) -> bool {
-        Stamp::of(&self.path).ok() == Some(self.stamp)
+    fn is_ours(&self, path: &Path) -> bool {
+        Stamp::of(path).ok() == Some(self.stamp)
     }
 
     fn apply(&mut self, edits: &Edits) -> Result<Applied, FileError> {
-        if !self.is_ours() {
+        if !self.is_ours(&self.path) {
             return Ok(Applied::Foreign);
         }
         self.edit(edits).map_err(|error| {
