@@ -4,7 +4,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::libc::{EIO, O_NOFOLLOW, O_NONBLOCK};
@@ -23,8 +23,8 @@ pub const READ: u32 = 0o444;
 /// The permission of the owner to read.
 const OWNER_READ: u32 = 0o400;
 
-/// The permissions of the directories that are made for the file.
-const DIRECTORY_MODE: u32 = 0o755;
+/// The permissions of the directories that are made for the file: those of the unit's own.
+const DIRECTORY_MODE: u32 = 0o751;
 
 /// What is read or written at once, in bytes.
 pub(super) const BUFFER_BYTES: usize = 256 * 1024;
@@ -177,7 +177,7 @@ impl Drop for Draft {
 /// The permissions that a file is to have, whatever it has: those of the settings, or the usual
 /// ones where nobody may read it. That serves no MTA, so nobody means it.
 fn wanted_mode(settings: &Settings, is: Option<u32>) -> Option<u32> {
-    settings.mode.or((is? & READ == 0).then_some(MODE))
+    settings.mode.or(is.filter(|is| is & READ == 0).map(|_| MODE))
 }
 
 /// Whether a file has the owner and the permissions that the settings name, or some that serve.
@@ -270,12 +270,25 @@ impl Settings {
     }
 }
 
-/// Makes the directory that a file is to be in.
+/// Makes the directory that a file is to be in, and those on the way. The MTA must get through,
+/// whatever the umask is.
 pub(super) fn make_directory(path: &Path) -> Result<(), FileError> {
     let directory = directory_of(path);
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true).mode(DIRECTORY_MODE);
-    builder.create(directory).map_err(|e| FileError::new("create the directory", directory, e))
+    let is_missing = |at: &&Path| !at.as_os_str().is_empty() && !at.is_dir();
+    let missing: Vec<&Path> = directory.ancestors().take_while(is_missing).collect();
+    missing.into_iter().rev().try_for_each(|at| {
+        make_one(at).map_err(|e| FileError::new("create the directory", directory, e))
+    })
+}
+
+fn make_one(directory: &Path) -> io::Result<()> {
+    match fs::create_dir(directory) {
+        // Somebody else was faster.
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => return Ok(()),
+        made => made?,
+    }
+    let made = OpenOptions::new().read(true).custom_flags(O_NOFOLLOW).open(directory)?;
+    made.set_permissions(fs::Permissions::from_mode(DIRECTORY_MODE))
 }
 
 /// Opens a file to be read from its start to its end.

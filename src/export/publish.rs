@@ -394,6 +394,17 @@ mod tests {
         publish(&settings, &["d"], OPEN).unwrap();
         assert_eq!(mode(), 0o604);
         if nix::unistd::geteuid().is_root() {
+        for table in [Table::Text, Table::Lmdb, Table::Cdb] {
+            let path = directory.path().join(table.as_str());
+            let style = test::style_in(test::format("postfix-access"), table);
+            let settings = Settings { mode: Some(0o600), style, ..test::settings(&path) };
+            for key in ["a", "b"] {
+                publish(&settings, &[key], OPEN).unwrap();
+                let mode = fs::metadata(&path).unwrap().mode() & 0o7777;
+                assert_eq!(mode, 0o600, "{table:?} where there was none");
+                fs::remove_file(&path).unwrap();
+            }
+        }
             std::os::unix::fs::chown(&path, Some(7), Some(8)).unwrap();
             write(&path, &["e"], OPEN).unwrap();
             let settings = Settings { group: Some(9), ..test::settings(&path) };
