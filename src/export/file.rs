@@ -209,7 +209,8 @@ pub(super) fn fix_attributes(settings: &Settings, old: &File) -> Result<(), File
 }
 
 /// Opens the file that is there, if any. One of ours that not even we may read is made readable
-/// first: it has to be compared.
+/// first: it has to be compared. Another's that we may not read is none: nothing is known of it
+/// that could be lost, and it is replaced.
 pub(super) fn read_own(settings: &Settings) -> Result<Option<File>, FileError> {
     let path = &settings.path;
     let opened = match read(path) {
@@ -220,6 +221,12 @@ pub(super) fn read_own(settings: &Settings) -> Result<Option<File>, FileError> {
     };
     match opened {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error)
+            if error.kind() == io::ErrorKind::PermissionDenied
+                && path.metadata().is_ok_and(|meta| meta.is_file()) =>
+        {
+            Ok(None)
+        }
         opened => opened.map(Some).map_err(|e| FileError::new("read", path, e)),
     }
 }

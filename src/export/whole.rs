@@ -3,7 +3,6 @@
 //! Blocking. Leaves a file alone that is known to hold just these.
 
 use std::fs::File;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -105,12 +104,11 @@ impl Job {
             return self.lost;
         };
         let rows = |file: File| kind(style.table).rows(&file, format.shape(), &mut |_| Ok(()));
-        let found = match file::read(path).and_then(rows) {
-            Ok(Listed::Table(rows)) => rows,
-            Ok(Listed::Other(_)) => 0,
-            Err(error) if error.kind() == ErrorKind::NotFound => 0,
+        let found = match file::read_own(&self.settings).map(|file| file.map(rows)) {
+            Ok(Some(Ok(Listed::Table(rows)))) => rows,
+            Ok(None | Some(Ok(Listed::Other(_)))) => 0,
             // It is told as what keeps the file from being written.
-            Err(_) => held,
+            Ok(Some(Err(_))) | Err(_) => held,
         };
         lost + held.saturating_sub(found)
     }
