@@ -11,7 +11,7 @@ use toml::de::DeValue;
 
 use super::exports::{self, Format, Hash, READ, Style, Table};
 use super::near::listed;
-use super::places::Places;
+use super::places::{IN_THE_WAY, Places};
 use super::reply::refusals;
 use super::section::{Field, Section, shown};
 use super::{DAY, scope};
@@ -137,7 +137,7 @@ fn path(
     let field = section.need("path", "name the file that the MTA reads")?;
     let path = field.place()?;
     let text = path.to_string_lossy();
-    if text.ends_with('/') || path.file_name().is_none() || path.is_dir() {
+    if text.ends_with('/') || path.file_name().is_none() {
         field.problem(format!("{} is a directory", shown(&text)), "name a file in it");
         return None;
     }
@@ -147,12 +147,20 @@ fn path(
         return None;
     }
     let what = format!("written by export {:?} already", name.unwrap_or("?"));
-    if path.metadata().is_ok_and(|meta| !meta.is_file()) {
-        let what = format!("{} is a pipe, a device or a socket", shown(&text));
-        field.problem(what, "choose another path, or remove it if nothing needs it");
+    if !places.take(&field, &path, what, "replaced") {
         return None;
     }
-    places.take(&field, &path, what, "replaced").then_some(path)
+    match path.metadata() {
+        Ok(meta) if meta.is_dir() => {
+            let hint = "name a file in it, or remove it if nothing needs it";
+            field.warn(format!("{} is a directory", shown(&text)), hint);
+        }
+        Ok(meta) if !meta.is_file() => {
+            field.warn(format!("{} is a pipe, a device or a socket", shown(&text)), IN_THE_WAY);
+        }
+        _ => {}
+    }
+    Some(path)
 }
 
 /// The reasons, sources and scopes that an export or a lookup is about. `usual`: the reasons where

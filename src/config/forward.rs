@@ -71,13 +71,15 @@ fn name_of(field: &Field<'_>, names: &mut BTreeSet<String>) -> Option<String> {
 
 fn to_file(field: &Field<'_>, name: Option<&str>, places: &mut Places) -> Option<Receiver> {
     let path = field.place()?;
-    if path.metadata().is_ok_and(|meta| !meta.is_file()) {
-        let what = format!("{} is no file", shown(&path.to_string_lossy()));
-        field.problem(what, "name a file of its own: each event is added to it as a line");
+    let what = format!("the file of forward {:?}", name.unwrap_or("?"));
+    if !places.take(field, &path, what, "added to") {
         return None;
     }
-    let what = format!("the file of forward {:?}", name.unwrap_or("?"));
-    places.take(field, &path, what, "added to").then_some(Receiver::File(path))
+    if path.metadata().is_ok_and(|meta| !meta.is_file()) {
+        let what = format!("{} is no file", shown(&path.to_string_lossy()));
+        field.warn(what, "name a file of its own: each event is added to it as a line");
+    }
+    Some(Receiver::File(path))
 }
 
 fn to_url(section: &Section<'_>, field: &Field<'_>, keys: Option<&Field<'_>>) -> Option<Receiver> {

@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::libc::ELOOP;
 
-use super::section::{Field, shown};
+use super::section::{Field, obstacle, shown};
 
 /// The paths that are taken.
 pub(super) struct Places {
@@ -50,8 +50,7 @@ impl Places {
             field.problem(format!("{text} is {other}"), "give each a file of its own");
             return false;
         }
-        let is_fit = is_fit(field, path, &place, becomes);
-        if !is_fit || !path.parent().is_none_or(|directory| field.is_open_to(directory)) {
+        if !is_fit(field, path, &place, becomes) {
             return false;
         }
         if self.store.is_some() && self.store.as_deref() == place.parent() {
@@ -67,6 +66,9 @@ impl Places {
         let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
             return;
         };
+        if let Some(what) = obstacle(directory) {
+            return field.warn(what, IN_THE_WAY);
+        }
         let ours = self.store.as_ref().is_some_and(|store| plain(directory).starts_with(store));
         if !ours && !directory.is_dir() {
             let what = format!("{} is no directory", shown(&directory.to_string_lossy()));
@@ -75,14 +77,16 @@ impl Places {
     }
 }
 
+/// The remedy for what stands where a file of ours is to be. It may have come by itself and may go,
+/// so it is told, and keeps nothing else from being run.
+pub(super) const IN_THE_WAY: &str = "choose another path, or remove it if nothing needs it";
+
 /// Where the kernel shows what are no files.
 const NO_FILES: &[&str] = &["/dev", "/proc", "/sys"];
 
 /// Whether no file can be made at a path, since the kernel has its own there; says so.
 pub(super) fn is_kernels(field: &Field<'_>, path: &Path) -> bool {
-    let place = plain(path);
-    let is_in = |root: &&str| place.starts_with(root) && !place.starts_with("/dev/shm");
-    let is_kernels = NO_FILES.iter().any(is_in);
+    let is_kernels = is_in_kernels(&plain(path));
     if is_kernels {
         let text = shown(&path.to_string_lossy());
         field.problem(format!("{text} is where the kernel has its own"), "choose another path");
@@ -90,16 +94,25 @@ pub(super) fn is_kernels(field: &Field<'_>, path: &Path) -> bool {
     is_kernels
 }
 
+fn is_in_kernels(place: &Path) -> bool {
+    let is_in = |root: &&str| place.starts_with(root) && !place.starts_with("/dev/shm");
+    NO_FILES.iter().any(is_in)
+}
+
 /// Whether a file of ours can have that path; says where it had better not.
 fn is_fit(field: &Field<'_>, path: &Path, place: &Path, becomes: &str) -> bool {
     let text = shown(&path.to_string_lossy());
+    // Where a link leads, another hand may have changed.
+    if path.is_symlink() && is_in_kernels(place) {
+        field.warn(format!("{text} is a link to where the kernel has its own"), IN_THE_WAY);
+        return true;
+    }
     if is_kernels(field, path) {
         return false;
     }
     match path.metadata() {
         Err(error) if error.raw_os_error() == Some(ELOOP) => {
-            field.problem(format!("{text} is a link in a circle"), "choose another path");
-            return false;
+            field.warn(format!("{text} is a link in a circle"), IN_THE_WAY);
         }
         Ok(_) if place.parent() == Some(Path::new("/etc")) => {
             let what = format!("{text} is among the system's own files, and would be {becomes}");

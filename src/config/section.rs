@@ -281,11 +281,10 @@ impl<'a> Field<'a> {
 
     /// Whether no file stands where a directory is to be.
     pub(super) fn is_open_to(&self, directory: &Path) -> bool {
-        let there = directory.ancestors().find_map(|at| Some((at, at.metadata().ok()?)));
-        let Some((file, _)) = there.filter(|(_, meta)| !meta.is_dir()) else { return true };
-        let what = format!("{} is a file, and no directory", shown(&file.to_string_lossy()));
-        self.problem(what, "choose another path");
-        false
+        let found = obstacle(directory);
+        let is_open = found.is_none();
+        found.into_iter().for_each(|what| self.problem(what, "choose another path"));
+        is_open
     }
 
     /// A whole number within limits.
@@ -463,6 +462,13 @@ pub(super) fn json_of(value: &DeValue<'_>) -> serde_json::Value {
             serde_json::Value::Object(table.iter().map(pair).collect())
         }
     }
+}
+
+/// What stands where a directory is to be, if a file does.
+pub(super) fn obstacle(directory: &Path) -> Option<String> {
+    let (there, meta) = directory.ancestors().find_map(|at| Some((at, at.metadata().ok()?)))?;
+    let what = || format!("{} is a file, and no directory", shown(&there.to_string_lossy()));
+    (!meta.is_dir()).then(what)
 }
 
 /// A value or key as a problem shows it: quoted, and cut if it is long.

@@ -231,6 +231,14 @@ pub(super) fn read_own(settings: &Settings) -> Result<Option<File>, FileError> {
     }
 }
 
+/// Whether a file of ours can take that place. Beside what is no file, nothing is even begun.
+pub(super) fn is_free(path: &Path) -> Result<(), FileError> {
+    match path.metadata() {
+        Ok(meta) if !meta.is_file() => Err(FileError::new("read", path, no_file(&meta))),
+        _ => Ok(()),
+    }
+}
+
 /// Gives a file of ours, which its owner may not read, permissions that serve; says whether it did.
 /// Root needs none, so nobody has it change another file by a link.
 fn let_read(settings: &Settings) -> bool {
@@ -310,13 +318,15 @@ pub(super) fn open(path: &Path) -> io::Result<BufReader<File>> {
 pub(super) fn read(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
     let meta = file.metadata()?;
-    if meta.is_file() {
-        return Ok(file);
-    }
+    if meta.is_file() { Ok(file) } else { Err(no_file(&meta)) }
+}
+
+/// Why what is there cannot be read or replaced.
+fn no_file(meta: &fs::Metadata) -> io::Error {
     if meta.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
+        return io::ErrorKind::IsADirectory.into();
     }
-    Err(io::Error::new(io::ErrorKind::Unsupported, "it is no regular file"))
+    io::Error::new(io::ErrorKind::Unsupported, "it is no regular file")
 }
 
 pub(super) fn directory_of(path: &Path) -> &Path {

@@ -84,6 +84,7 @@ impl<'a> Publication<'a> {
     pub fn begin(settings: &'a Settings) -> Result<Publication<'a>, PublishError> {
         let path = &settings.path;
         file::make_directory(path)?;
+        file::is_free(path)?;
         let kind = kind(settings.style.table);
         Ok(Publication { settings, kind, making: kind.begin(path, NEW, settings.format.shape())? })
     }
@@ -404,6 +405,7 @@ mod tests {
                 fs::remove_file(&path).unwrap();
             }
         }
+        if nix::unistd::geteuid().is_root() {
             std::os::unix::fs::chown(&path, Some(7), Some(8)).unwrap();
             write(&path, &["e"], OPEN).unwrap();
             let settings = Settings { group: Some(9), ..test::settings(&path) };
@@ -506,6 +508,33 @@ mod tests {
         std::os::unix::fs::symlink("circle", path("circle")).unwrap();
         let error = test::settings(&path("circle")).placed().map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("links in a circle"), "{error}");
+    }
+
+    /// Only root can leave one.
+    #[test]
+    fn a_file_that_we_may_not_read_is_replaced() {
+        use nix::unistd::{Uid, geteuid, setfsuid};
+        if !geteuid().is_root() {
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(directory.path(), Some(65_534), None).unwrap();
+        for table in [Table::Text, Table::Lmdb, Table::Cdb] {
+            let path = directory.path().join(table.as_str());
+            let style = test::style_in(test::format("postfix-access"), table);
+            let settings = Settings { style, ..test::settings(&path) };
+            fs::write(&path, "an editor's copy\n").unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            // Of this thread, and of those that it starts.
+            setfsuid(Uid::from_raw(65_534));
+            let refused = fs::read(&path).is_err();
+            let outcome = publish(&settings, &["a"], 50);
+            setfsuid(Uid::from_raw(0));
+            assert!(refused, "it could be read");
+            assert_eq!(outcome.unwrap().rows, 1, "{table:?}");
+            let meta = fs::metadata(&path).unwrap();
+            assert_eq!((meta.uid(), meta.mode() & 0o7777), (65_534, 0o644), "{table:?}");
+        }
     }
 
     /// A file of somebody else at the path is not taken for a table of ours.

@@ -48,6 +48,10 @@ impl Lines {
 
     fn reopen(&self) -> io::Result<File> {
         let mut options = OpenOptions::new();
+        // What was told to a pipe or a device would be lost.
+        if fs::metadata(&self.path).is_ok_and(|meta| !meta.is_file()) {
+            return Err(io::Error::other("it is no regular file: remove it, or name another"));
+        }
         let mut file = options.read(true).append(true).create(true).mode(MODE).open(&self.path)?;
         // A write that was cut short leaves a line without its end: what follows is told again.
         if file.metadata()?.len() > 0 {
@@ -84,6 +88,7 @@ mod tests {
         fs::rename(&path, dir.path().join("events.jsonl.1")).unwrap();
         lines.add(&[message("3")]).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "{\"id\":\"3\",\"type\":\"t\"}\n");
+        assert!(Lines::new("/dev/null".into()).add(&[message("4")]).is_err(), "nobody reads it");
         let mut nowhere = Lines::new(dir.path().join("none/events.jsonl"));
         assert!(nowhere.add(&[message("4")]).is_err());
     }

@@ -2,7 +2,8 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, chown};
-use std::path::PathBuf;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -381,6 +382,81 @@ fn what_cannot_be_written_is_shown_and_written_later() {
     let there = || fs::read_to_string(&path).is_ok_and(|text| text.starts_with("user@"));
     wait_for("the file, by itself", PATIENCE, || there().then_some(()));
     assert_eq!(settled(&daemon)["error"], Value::Null);
+    daemon.stop();
+}
+
+/// What stands at an export's path, where its directory should be, or where a forward's file should
+/// is told by these alone, at a start and at a reload.
+#[test]
+fn what_stands_in_the_way_at_a_start_ends_nothing() {
+    let home = Home::new("");
+    let [folder, told] = ["folder", "told"].map(|name| home.dir.join(name));
+    let path = folder.join("access");
+    let text = fs::read_to_string(home.config()).unwrap();
+    let forward = format!("[[forward]]\nname = \"told\"\nfile = \"{}\"\n", told.display());
+    fs::write(home.config(), text.replace("/access\"", "/folder/access\"") + &forward).unwrap();
+    let link = |to: &Path| std::os::unix::fs::symlink(to, &path).unwrap();
+    let obstacles: &[(&str, &dyn Fn())] = &[
+        ("there is a directory of that name", &|| fs::create_dir(&path).unwrap()),
+        ("it is no regular file", &|| {
+            nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        }),
+        ("it is no regular file", &|| drop(UnixListener::bind(&path).unwrap())),
+        ("it is no regular file", &|| link(Path::new("/dev/null"))),
+        ("links in a circle", &|| link(&path)),
+        ("a part of its path is not a directory", &|| {
+            fs::remove_dir(&folder).unwrap();
+            fs::write(&folder, "").unwrap();
+        }),
+    ];
+    fs::create_dir(&told).unwrap();
+    for (second, (what, put)) in (1..).zip(obstacles) {
+        fs::create_dir(&folder).unwrap();
+        put();
+        let daemon = home.start().ready();
+        bounce(&daemon, &format!("user{second}@example.com"), second);
+        let shown = |part: &str| {
+            let body = daemon.readyz().body;
+            (body.starts_with("degraded") && body.contains(part)).then_some(())
+        };
+        wait_for("the error", PATIENCE, || shown(what));
+        wait_for("the path", PATIENCE, || shown(folder.to_str().unwrap()));
+        assert_eq!(daemon.cli(&["reload"]).status.code(), Some(0));
+        if told.is_dir() {
+            wait_for("the forward", PATIENCE, || shown("told"));
+            fs::remove_dir(&told).unwrap();
+            wait_for("the line", PATIENCE, || fs::metadata(&told).is_ok().then_some(()));
+        }
+        fs::remove_dir_all(&folder).or_else(|_| fs::remove_file(&folder)).unwrap();
+        let rows = || fs::read_to_string(&path).map_or(0, |text| text.lines().count());
+        wait_for("the file, by itself", PATIENCE, || (rows() == second as usize).then_some(()));
+        daemon.stop();
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
+
+#[test]
+fn a_directory_that_is_made_anew_lets_the_mta_through() {
+    let home = Home::new("");
+    let folder = home.dir.join("folder");
+    configure(&home, "mode = \"0640\"\n");
+    let text = fs::read_to_string(home.config()).unwrap();
+    fs::write(home.config(), text.replace("/access\"", "/folder/access\"")).unwrap();
+    let run = home.run();
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 077; exec \"$@\"", "sh"]).arg(run.get_program());
+    let daemon = home.start_by({
+        command.args(run.get_args());
+        command
+    });
+    let daemon = daemon.ready();
+    let mode = |path: &Path| fs::metadata(path).map(|meta| meta.mode() & 0o7777).ok();
+    for _ in 0..2 {
+        let file = wait_for("the file", PATIENCE, || mode(&folder.join("access")));
+        assert_eq!((mode(&folder), file), (Some(0o751), 0o640));
+        settled(&daemon);
+        fs::remove_dir_all(&folder).unwrap();
+    }
     daemon.stop();
 }
 
