@@ -17,7 +17,7 @@ use super::scan::Scan;
 use super::table::{Digest, Listed, kind};
 use super::whole::{is_held, noted};
 use super::write::Source;
-use super::{Row, Settings};
+use super::{Row, Rows, Settings};
 use crate::forgotten::Forgotten;
 use crate::model::{Checked, Time};
 use crate::rules::Rules;
@@ -119,8 +119,18 @@ pub(super) fn compare(
     };
     let mut held = Digest::default();
     let listed = rows_of(settings, &file, &mut |row| held.add(row))?;
+    let mut others = Vec::new();
     if let Listed::Other(lines) = listed {
-        return foreign(format!("it has {lines} lines, and not all are rows of this format"));
+        let shape = settings.format.shape();
+        let may_stay = kind(settings.style.table).lines(&file, shape, &mut |line| {
+            // The same line may come twice.
+            let (number, mut row) = (others.len().to_string(), Rows::default());
+            row.add_line(line);
+            others.extend(row.iter().map(|row| hashed(Row { value: &number, ..row })));
+        })?;
+        if !may_stay {
+            return foreign(format!("it has {lines} lines, and not all are rows of this format"));
+        }
     }
     let mut wanted = Digest::default();
     let scan = Scan { rules, settings, forgotten, now, before: None, past: None };
@@ -128,10 +138,10 @@ pub(super) fn compare(
         wanted.add(row);
         Ok::<_, StoreError>(())
     })?;
-    if held == wanted {
+    if held == wanted && others.is_empty() {
         return Ok(Compared::Same(held.rows));
     }
-    let (mut store, mut rows) = (Vec::new(), Vec::new());
+    let (mut store, mut rows) = (Vec::new(), others);
     scan.run(standings, |row| {
         store.push(hashed(row));
         Ok::<_, StoreError>(())
@@ -177,7 +187,8 @@ fn told(
     let well = |detail: String| Checked::well(EXPORT, path, detail).at(name);
     let ill = |problem: String| {
         let consequence = "the MTA that reads it may send where it should not, or refuse too much";
-        let hint = "see who else writes to the file; `suppressd export`, or a start, writes it";
+        let hint = "see who else writes to the file; `suppressd export`, or a start, mends it, but \
+                    one that is held back, or left as it is, only `suppressd export NAME --force`";
         Checked::ill(EXPORT, path, problem, consequence, hint).at(name)
     };
     if lost > 0 {
@@ -380,7 +391,12 @@ mod tests {
         };
         assert!(matches!(look(), Compared::Foreign(_)), "it is missing");
         std::fs::write(&path, "no row\n").unwrap();
-        assert!(matches!(look(), Compared::Foreign(_)));
+        assert_eq!(counts(look()), [1, 1, 0]);
+        // It is left as it is: nothing else writes it.
+        let hint = told(&settings, Ok(look()), None, 0).hint.unwrap();
+        assert!(hint.contains("left as it is, only `suppressd export NAME --force`"), "{hint}");
+        std::fs::write(&path, b"\xff\n").unwrap();
+        assert!(matches!(look(), Compared::Foreign(_)), "it is no text");
         std::fs::write(&path, "a@x.test\t550 something else\n").unwrap();
         assert_eq!(counts(look()), [0, 0, 1]);
     }

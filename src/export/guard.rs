@@ -63,6 +63,9 @@ pub struct Guard {
     pub kept: Arc<Rows>,
     /// The rows that the file had when it was last ours, if somebody else has written it since.
     pub ours: Option<u64>,
+    /// Whether we have ever written the file: what another hand puts there later takes our rows
+    /// beside its own lines. A file that we never wrote is left alone.
+    pub known: bool,
 }
 
 impl Guard {
@@ -75,6 +78,7 @@ impl Guard {
             held: false,
             kept: Arc::default(),
             ours: None,
+            known: false,
         }
     }
 

@@ -69,10 +69,11 @@ const UNION: &str = "suppressd-union";
 
 /// What would be lost of the file that is there.
 struct Loss {
-    /// The rows that it has.
+    /// The rows that it has, or the lines.
     old: u64,
-    /// Those that would be gone for no known reason. `None`: it is no table of ours, and only
-    /// numbers can be compared.
+    /// How many of them would be gone for no known reason.
+    gone: u64,
+    /// Which. `None`: it is no table of ours, and takes none of our rows beside what it has.
     rows: Option<Rows>,
 }
 
@@ -129,17 +130,14 @@ impl<'a> Publication<'a> {
         if guard.force || kept.count() == 0 && is_mended {
             return Ok(place(settings, made, old.as_ref(), Rows::default())?);
         }
-        let Loss { old: before, rows } =
+        let Loss { old: before, gone, rows } =
             loss(settings, kind, &made.draft, old.as_ref(), kept, guard)?;
-        let Some(lost) = rows else {
-            if guard.allows_numbers(before, made.rows) {
-                return Ok(place(settings, made, old.as_ref(), Rows::default())?);
-            }
-            return Err(PublishError::Shrunk { old: before, new: made.rows });
-        };
-        if guard.allows(lost.count() as u64, before, made.rows) {
+        if guard.allows(gone, before, made.rows) {
             return Ok(place(settings, made, old.as_ref(), Rows::default())?);
         }
+        let Some(lost) = rows else {
+            return Err(PublishError::Shrunk { old: before, new: made.rows });
+        };
         let union = union(settings, kind, &made.draft, &lost)?;
         if is_same(settings, kind, old.as_ref(), &union.draft)? {
             return Ok(unchanged(settings, union, lost));
@@ -198,25 +196,42 @@ fn loss(
     guard: &Guard,
 ) -> Result<Loss, FileError> {
     let (mut new, mut lost) = (keys(settings, kind, draft)?, kept);
-    let Some(old) = old else { return Ok(Loss { old: 0, rows: Some(lost) }) };
+    let kept = lost.count();
+    let of = |old: u64, lost: Rows| Loss { old, gone: lost.count() as u64, rows: Some(lost) };
+    let Some(old) = old else { return Ok(of(0, lost)) };
     lost.iter().for_each(|row| new.add(row.key));
     new.sort();
-    let kept = lost.count();
-    let listed = kind.rows(old, settings.format.shape(), &mut |row| {
-        if !new.has(row.key) && !guard.explained.has(row.key) {
+    let (shape, mut stay) = (settings.format.shape(), 0);
+    let failed = |e| FileError::new("read", &settings.path, e);
+    let listed = kind.rows(old, shape, &mut |row| {
+        if new.has(row.key) || guard.explained.has(row.key) {
+            stay += 1;
+        } else {
             lost.add(&[row.key], &[row.value]);
         }
         Ok(())
     });
-    match listed.map_err(|e| FileError::new("read", &settings.path, e))? {
-        Listed::Table(old) => Ok(Loss { old, rows: Some(lost) }),
-        Listed::Other(old) if kept == 0 => Ok(Loss { old, rows: None }),
-        // It was a table of ours, for rows of it are held back.
-        Listed::Other(old) => {
-            lost.truncate(kept);
-            Ok(Loss { old, rows: Some(lost) })
-        }
+    let lines = match listed.map_err(failed)? {
+        Listed::Table(old) => return Ok(of(old, lost)),
+        Listed::Other(lines) => lines,
+    };
+    // Ours are held back, and another hand took the file while we ran: its lines are no loss.
+    let is_theirs = kept > 0 && guard.ours.is_some();
+    let takes_ours = guard.known && !is_theirs && {
+        let mut others = Rows::default();
+        let takes_ours = kind.lines(old, shape, &mut |line| others.add_line(line));
+        let unknown = others.iter().filter(|row| !new.has(row.key));
+        unknown.for_each(|row| lost.add(&[row.key], &[]));
+        takes_ours.map_err(failed)?
+    };
+    if takes_ours {
+        return Ok(of(lines, lost));
     }
+    if kept == 0 {
+        return Ok(Loss { old: lines, gone: lines - stay, rows: None });
+    }
+    lost.truncate(kept);
+    Ok(of(lines, lost))
 }
 
 fn keys(settings: &Settings, kind: &dyn Kind, draft: &Draft) -> Result<Keys, FileError> {

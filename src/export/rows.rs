@@ -13,6 +13,16 @@ pub struct Row<'a> {
     pub value: &'a str,
 }
 
+/// How the key of a line begins that is no row, but stays: no other key holds a line break.
+const LINE: &str = "\n";
+
+impl<'a> Row<'a> {
+    /// The line, if it is one that is no row.
+    pub(super) fn line(&self) -> Option<&'a str> {
+        self.key.strip_prefix(LINE)
+    }
+}
+
 /// Rows, in the order in which they were added.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Rows {
@@ -28,6 +38,11 @@ impl Rows {
         let end_of_key = self.text.len();
         self.text.extend(value.iter().copied());
         self.ends.push((end_of_key, self.text.len()));
+    }
+
+    /// Adds a line of another hand that is no row.
+    pub(super) fn add_line(&mut self, line: &str) {
+        self.add(&[LINE, line], &[]);
     }
 
     /// Every row.

@@ -19,7 +19,7 @@ use super::note;
 use super::publish::{Outcome, PublishError, make_if_missing};
 use super::scan::Found;
 use super::table::Kept;
-use super::write::{Job, Source, World, Written};
+use super::write::{Job, Left, Source, World, Written};
 use super::{Rows, Settings};
 use crate::clock::{self, Step, Steps};
 use crate::ingest::Running;
@@ -265,9 +265,9 @@ impl Runner {
         }
     }
 
-    fn was_foreign(&mut self) {
+    fn was_foreign(&mut self, mended: bool) {
         let Settings { name, path, .. } = &*self.settings;
-        telemetry::foreign(name, path);
+        telemetry::foreign(name, path, mended);
         let at = (self.world.now)().floor_second().to_string();
         self.foreign = Some((Instant::now(), at));
     }
@@ -326,7 +326,7 @@ impl Runner {
         };
         (self.base, self.stamp) = (base, stamp);
         if foreign {
-            self.was_foreign();
+            self.was_foreign(result.is_ok());
         }
         match result {
             Ok(outcome) => {
@@ -376,7 +376,8 @@ impl Runner {
         let (settings, source) = (Arc::clone(&self.settings), self.world.source.clone());
         let (made, base) = (self.made, self.base.take());
         let (held, kept, lost) = (self.held.is_some(), Arc::clone(&self.kept), self.lost);
-        let left = self.stamp.map(|stamp| (stamp, self.status.borrow().rows));
+        let Status { rows, generation, .. } = *self.status.borrow();
+        let left = Left { stamp: self.stamp, rows, known: generation > 0 };
         let past = self.by.clone().filter(|by| *by != *rules);
         let rules = Arc::clone(rules);
         let job =
@@ -869,6 +870,51 @@ mod tests {
             let bench = Bench::start_at(directory, keys(&["d", "e"]), adapt);
             let status = bench.until(|status| status.last_checked.is_some()).await;
             assert_eq!((status.rows, status.held_back), (2, None));
+        }
+    }
+
+    /// Another's lines stay, few or many, and ours are beside them, until an operator lets them go.
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_another_hand_wrote_in_a_stop_keeps_its_lines_and_takes_ours() {
+        for count in [3, 300] {
+            let adapt = at_once(false);
+            let bench = Bench::start(keys(&["a", "b", "c", "d"]), adapt);
+            bench.generation(1).await;
+            let Bench { directory, .. } = bench.stop().await;
+            let path = directory.path().join("f");
+            let other = |number| format!("h{number}@y.test REJECT\n");
+            let lines: String = (1..count).map(other).collect();
+            let theirs = format!("# mine\n{lines}");
+            fs::write(&path, &theirs).unwrap();
+            let bench = Bench::start_at(directory, keys(&["a", "b", "c", "d"]), adapt);
+            let status = bench.generation(2).await;
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.starts_with("a@x.test\t") && text.ends_with(&theirs), "{text}");
+            assert_eq!((status.rows, status.held_rows), (count + 4, count));
+            assert!(status.held_back.unwrap().contains("additions go on"));
+            bench.set_of(keys(&["a", "b", "c", "d", "e"]), &["e"]);
+            assert_eq!(bench.generation(3).await.held_rows, count);
+            assert!(fs::read_to_string(&path).unwrap().contains("\ne@x.test\t"));
+            let Bench { directory, .. } = bench.stop().await;
+            let bench = Bench::start_at(directory, keys(&["a", "b", "c", "d", "f"]), adapt);
+            let status = bench.generation(4).await;
+            assert_eq!((status.held_rows, status.lost_rows), (count + 1, 0), "e waits too");
+            assert!(fs::read_to_string(&path).unwrap().ends_with(&theirs));
+            let status = bench.exports.write(None, true).await.unwrap().remove(0);
+            assert_eq!((status.rows, status.held_back, bench.lines()), (5, None, 5));
+        }
+    }
+
+    /// It may be anything: an MTA's own configuration, by a mistake.
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_we_never_wrote_is_left_as_it_is() {
+        for text in ["# mine\nexample.test smtp:[10.0.0.1]\n", "no\n row\n"] {
+            let directory = tempfile::tempdir().unwrap();
+            fs::write(directory.path().join("f"), text).unwrap();
+            let bench = Bench::start_at(directory, keys(&["a", "b", "c", "d", "e"]), |_| ());
+            let status = bench.until(|status| status.held_back.is_some()).await;
+            assert!(status.held_back.unwrap().contains("the file is left as it is"));
+            assert_eq!(fs::read_to_string(bench.path()).unwrap(), text);
         }
     }
 

@@ -13,7 +13,7 @@ use super::note;
 use super::publish::{Outcome, Publication, PublishError, Published};
 use super::scan::Found;
 use super::table::{Digest, Kept, Listed, kind};
-use super::write::{Job, Written};
+use super::write::{Job, Left, Written};
 use crate::store::StoreError;
 
 /// The kind of the note that rows are held back, so that a start knows.
@@ -48,8 +48,8 @@ impl Job {
 
     /// The rows that the file had when it was last ours, if somebody else has written it since.
     fn ours(&self) -> Option<u64> {
-        let (left, rows) = self.left?;
-        (Stamp::of(&self.settings.path).ok() != Some(left)).then_some(rows)
+        let Left { stamp, rows, .. } = self.left;
+        (Stamp::of(&self.settings.path).ok() != Some(stamp?)).then_some(rows)
     }
 
     fn over(mut self, ours: Option<u64>) -> Written {
@@ -105,8 +105,9 @@ impl Job {
         };
         let rows = |file: File| kind(style.table).rows(&file, format.shape(), &mut |_| Ok(()));
         let found = match file::read_own(&self.settings).map(|file| file.map(rows)) {
-            Ok(Some(Ok(Listed::Table(rows)))) => rows,
-            Ok(None | Some(Ok(Listed::Other(_)))) => 0,
+            // Lines of another hand can be among those that are held back.
+            Ok(Some(Ok(Listed::Table(rows) | Listed::Other(rows)))) => rows,
+            Ok(None) => 0,
             // It is told as what keeps the file from being written.
             Ok(Some(Err(_))) | Err(_) => held,
         };
@@ -158,7 +159,8 @@ impl Job {
         let mut explained = std::mem::take(&mut found.gone);
         explained.sort();
         let (force, held, kept) = (self.force, self.held, Arc::clone(&self.kept));
-        let guard = Guard { max_shrink: *max_shrink, force, explained, held, kept, ours };
+        let (max_shrink, known) = (*max_shrink, self.left.known);
+        let guard = Guard { max_shrink, force, explained, held, kept, ours, known };
         (publication.finish_and_keep(&guard), found)
     }
 }

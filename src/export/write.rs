@@ -43,6 +43,16 @@ pub(super) struct World {
     pub(super) now: Arc<dyn Fn() -> Time + Send + Sync>,
 }
 
+/// What the last writing has left.
+pub(super) struct Left {
+    /// Which version of the file; unknown before the first writing of this start.
+    pub(super) stamp: Option<Stamp>,
+    /// How many rows it had.
+    pub(super) rows: u64,
+    /// Whether we have ever written it.
+    pub(super) known: bool,
+}
+
 /// What a writing is asked for.
 pub(super) struct Job {
     /// The rules that it is written by.
@@ -63,8 +73,7 @@ pub(super) struct Job {
     pub(super) kept: Arc<Rows>,
     /// How many are lost, as far as the last writing knew.
     pub(super) lost: u64,
-    /// Which version of the file the last writing has left, and how many rows it had.
-    pub(super) left: Option<(Stamp, u64)>,
+    pub(super) left: Left,
     /// The file that the last writing left, if a part of it can be changed.
     pub(super) base: Option<Box<dyn Kept>>,
 }

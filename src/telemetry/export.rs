@@ -9,9 +9,10 @@ use tracing::Level;
 use super::fold;
 
 const WRITTEN: &str = "export written";
-const FOREIGN: &str =
-    "somebody else has changed or removed the file of the export; it is made anew";
-const ANEW: &str = "the file of the export could not be changed in part; it is made anew";
+const FOREIGN: &str = "somebody else has changed or removed the file of the export";
+const MENDED: &str =
+    "somebody else has changed or removed the file of the export; it was made anew";
+const ANEW: &str = "the file of the export could not be changed in part; all of it is tried";
 
 /// Rows were published: the file has changed.
 pub fn written(export: &str, path: &Path, rows: u64, generation: u64) {
@@ -79,15 +80,16 @@ pub fn held_back(export: &str, path: &Path, why: &str) {
     );
 }
 
-/// Somebody else has written, emptied or removed the file.
-pub fn foreign(export: &str, path: &Path) {
-    if fold::first(Level::WARN, FOREIGN, export, "") {
-        tracing::warn!(export, path = %path.display(), "{FOREIGN}");
+/// Somebody else has written, emptied or removed the file; `mended`: it is as it should be again.
+pub fn foreign(export: &str, path: &Path, mended: bool) {
+    let told = if mended { MENDED } else { FOREIGN };
+    if fold::first(Level::WARN, told, export, "") {
+        tracing::warn!(export, path = %path.display(), "{told}");
     }
     counter!("suppressd_export_foreign_total", "export" => export.to_owned()).increment(1);
 }
 
-/// A part of the file could not be changed, so all of it is made anew.
+/// A part of the file could not be changed, so all of it is to be made anew.
 pub fn not_in_place(export: &str, path: &Path, error: &str) {
     if fold::first(Level::WARN, ANEW, export, error) {
         tracing::warn!(export, path = %path.display(), error, "{ANEW}");

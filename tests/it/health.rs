@@ -80,6 +80,9 @@ fn what_needs_a_hand_is_told_everywhere_and_mended() {
     fs::remove_file(&export).unwrap();
     fs::create_dir_all(export.join("in the way")).unwrap();
     assert_degraded(&daemon, "export", "postfix", "access");
+    daemon.until_logged("export not written");
+    daemon.until_logged("somebody else has changed or removed the file of the export");
+    assert!(!daemon.log().contains("made anew"), "{}", daemon.log());
     fs::remove_dir_all(&export).unwrap();
     // That it was mended is shown for a while.
     assert_degraded(&daemon, "export", "postfix", "it was made anew");

@@ -43,6 +43,12 @@ pub(super) trait Kind: Sync {
         each: &mut dyn FnMut(Row<'_>) -> io::Result<()>,
     ) -> io::Result<Listed>;
 
+    /// Calls `each` with every line of a file that is no row, and says whether a table of this kind
+    /// can hold such beside its rows, as they are.
+    fn lines(&self, _file: &File, _shape: &Shape, _each: &mut dyn FnMut(&str)) -> io::Result<bool> {
+        Ok(false)
+    }
+
     /// Whether a file has a row of that key, found as a reader finds it: without reading all.
     fn has(&self, file: &File, shape: &Shape, key: &str) -> io::Result<bool>;
 
@@ -66,7 +72,8 @@ pub(super) enum Listed {
 
 /// A table, while rows come.
 pub(super) trait Making {
-    /// Adds a row. They may come in any order; of several with one key, one is kept.
+    /// Adds a row. They may come in any order; of several with one key, one is kept. A line that
+    /// is no row ([`Row::line`]) comes behind them all.
     fn add(&mut self, row: Row<'_>) -> Result<(), FileError>;
 
     /// All of it, not yet in place.

@@ -1,6 +1,7 @@
 //! A text file of rows, sorted by key, each key once.
 //!
 //! Blocking. Writes what comes in ascending order at once, and merges the rest in at the end.
+//! Lines that are no rows come last: of two lines with one key, readers take the first.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -51,6 +52,31 @@ impl Kind for Text {
             line.clear();
         }
         Ok(if rows == lines { Listed::Table(rows) } else { Listed::Other(lines) })
+    }
+
+    fn lines(&self, file: &File, shape: &Shape, each: &mut dyn FnMut(&str)) -> io::Result<bool> {
+        // What is one value from its head to its foot has no place for them.
+        if !shape.joiner.is_empty() || !shape.foot.is_empty() {
+            return Ok(false);
+        }
+        let mut reader = BufReader::with_capacity(BUFFER_BYTES, file);
+        reader.rewind()?;
+        let mut line = Vec::new();
+        while reader.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? > 0 {
+            let is_whole = (line.len() as u64) < LINE_BYTES_MAX;
+            let text = str::from_utf8(line.strip_suffix(b"\n").unwrap_or(&line));
+            // One that goes on with the line before, as readers take it, would go on with another.
+            let goes_on =
+                |text: &str| text.starts_with([' ', '\t']) && !text.trim_start().is_empty();
+            let Some(text) = text.ok().filter(|text| is_whole && !goes_on(text)) else {
+                return Ok(false);
+            };
+            if !is_around(text, shape) && row(text, shape).is_none() {
+                each(text);
+            }
+            line.clear();
+        }
+        Ok(true)
     }
 
     /// By halves: the rows are sorted by their keys.
@@ -146,6 +172,15 @@ struct Lines {
     /// Rows that came behind a greater key, by how it begins: parts that fit into a processor's
     /// cache are sorted far sooner than all.
     late: BTreeMap<[u8; 2], Rows>,
+    /// What comes behind the rows.
+    others: Others,
+}
+
+/// Lines that are no rows.
+#[derive(Default)]
+struct Others {
+    text: String,
+    count: u64,
 }
 
 /// A file of rows that come in ascending order.
@@ -162,14 +197,15 @@ impl Lines {
     fn begin(target: &Path, name: &str, shape: &'static Shape) -> Result<Lines, FileError> {
         let file = Sorted::begin(target, name, shape)?;
         let (target, name) = (target.to_owned(), name.to_owned());
-        Ok(Lines { target, name, file, late: BTreeMap::new() })
+        Ok(Lines { target, name, file, late: BTreeMap::new(), others: Others::default() })
     }
 
     /// A second draft, of the first and the rows that came late, each key once.
     fn merge(self) -> Result<Sorted, FileError> {
-        let Sorted { shape, draft, out, lengths, .. } = self.file;
-        let mut merged = Sorted::begin(&self.target, &format!("{}-merged", self.name), shape)?;
-        let mut late = self.late.values().flat_map(Rows::sorted).peekable();
+        let Lines { target, name, file, late, .. } = self;
+        let Sorted { shape, draft, out, lengths, .. } = file;
+        let mut merged = Sorted::begin(&target, &format!("{name}-merged"), shape)?;
+        let mut late = late.values().flat_map(Rows::sorted).peekable();
         let file = out.into_inner().map_err(|e| draft.failed("write", e.into_error()))?;
         read(
             file,
@@ -190,6 +226,11 @@ impl Lines {
 
 impl Making for Lines {
     fn add(&mut self, row: Row<'_>) -> Result<(), FileError> {
+        if let Some(line) = row.line() {
+            self.others.text.extend([line, "\n"]);
+            self.others.count += 1;
+            return Ok(());
+        }
         if !self.file.lengths.is_empty() && row.key < self.file.last.as_str() {
             let mut bytes = row.key.bytes();
             let start = [(); 2].map(|()| bytes.next().unwrap_or_default());
@@ -199,9 +240,10 @@ impl Making for Lines {
         self.file.add_new(row)
     }
 
-    fn finish(self: Box<Self>) -> Result<Made, FileError> {
+    fn finish(mut self: Box<Self>) -> Result<Made, FileError> {
+        let others = std::mem::take(&mut self.others);
         let sorted = if self.late.is_empty() { self.file } else { self.merge()? };
-        sorted.finish()
+        sorted.finish(&others)
     }
 }
 
@@ -258,12 +300,13 @@ impl Sorted {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Made, FileError> {
-        let written = self.out.write_all(self.shape.foot.as_bytes());
+    fn finish(mut self, others: &Others) -> Result<Made, FileError> {
+        let behind = [&*others.text, self.shape.foot];
+        let written = behind.iter().try_for_each(|part| self.out.write_all(part.as_bytes()));
         written.and_then(|()| self.out.flush()).map_err(|e| self.draft.failed("write", e))?;
         let Sorted { shape, draft, lengths, .. } = self;
-        let rows = lengths.len() as u64;
-        let keep = move |path: &Path| Kept::of(path, shape, lengths);
+        let (rows, is_of_rows) = (lengths.len() as u64 + others.count, others.count == 0);
+        let keep = move |path: &Path| Kept::of(path, shape, lengths).filter(|_| is_of_rows);
         Ok(Made { draft, rows, keep: Box::new(keep) })
     }
 }
@@ -334,7 +377,11 @@ impl super::Kept for Kept {
             }
         }
         new.copy(&file, &starts, &self.lengths, done..self.lengths.len())?;
-        if changed { new.finish().map(Applied::Another) } else { Ok(Applied::Same) }
+        if changed {
+            new.finish(&Others::default()).map(Applied::Another)
+        } else {
+            Ok(Applied::Same)
+        }
     }
 }
 
