@@ -1,7 +1,7 @@
 //! Runs an export's command after the file has changed, such as `postmap`.
 //!
 //! No shell: the program gets its arguments as they are configured. One that fails is run again,
-//! ever more seldom.
+//! ever more seldom. What it leaves running ends with it.
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
@@ -18,7 +20,7 @@ use super::Settings;
 use super::due::Retry;
 use crate::telemetry::export as telemetry;
 
-/// Longest run of a command. It is killed then.
+/// Longest run of a command. It is killed then, with all that it has started.
 const RUN_MAX: Duration = Duration::from_secs(30);
 
 /// Longest wait for the rest of stderr, once the program itself has ended: what it has started
@@ -149,6 +151,25 @@ fn environment(settings: &Settings) -> Vec<(&'static str, OsString)> {
     environment
 }
 
+/// A command, and what it has started in its process group. All of it is killed when this is
+/// dropped: at the end of the command, at its deadline, and at ours.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Group {
+        Group(child.id().and_then(|id| id.try_into().ok()).map(Pid::from_raw))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // Nobody is left of most.
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}
+
 /// Runs `program` with `arguments` in that environment, without input and without our standard
 /// output.
 async fn run(
@@ -159,7 +180,9 @@ async fn run(
     let mut command = Command::new(program);
     command.env_clear().envs(environment.iter().map(|(name, value)| (name, value)));
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.kill_on_drop(true).spawn().map_err(|e| silent(e.to_string()))?;
+    command.process_group(0).kill_on_drop(true);
+    let mut child = command.spawn().map_err(|e| silent(e.to_string()))?;
+    let _group = Group::of(&child);
     let mut tail = Vec::new();
     let mut stderr = child.stderr.take();
     let waited = timeout(RUN_MAX, async {
@@ -265,5 +288,35 @@ mod tests {
         let started = tokio::time::Instant::now();
         assert!(sh("sleep 60 & exit 0").await.is_ok());
         assert!(started.elapsed() < RUN_MAX);
+    }
+
+    /// The one ends by itself, the other is given up while it runs.
+    #[tokio::test]
+    async fn what_the_program_has_started_ends_with_it() {
+        async fn until<T>(what: impl Fn() -> Option<T>) -> T {
+            loop {
+                if let Some(found) = what() {
+                    return found;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        let directory = tempfile::tempdir().unwrap();
+        for (end, ends) in [("exit 0", true), ("wait", false)] {
+            let told = directory.path().join(end);
+            let script = format!("sleep 1000 & echo $! >'{}'; {end}", told.display());
+            let run = tokio::spawn(async move { sh(&script).await });
+            let line = || std::fs::read_to_string(&told).ok().filter(|text| text.ends_with('\n'));
+            let started = until(line).await;
+            if ends {
+                run.await.unwrap().unwrap()
+            } else {
+                run.abort()
+            }
+            // Whoever is to bury it may take its time.
+            let stat = format!("/proc/{}/stat", started.trim());
+            let is_gone = || std::fs::read_to_string(&stat).map_or(true, |it| it.contains(") Z "));
+            until(|| is_gone().then_some(())).await;
+        }
     }
 }

@@ -186,6 +186,7 @@ const OWNERS: &[(&str, &[&str])] = &[
         &[
             "config/",
             "control/",
+            "export/command.rs",
             "export/file.rs",
             "export/note.rs",
             "export/table/lmdb/",
