@@ -64,7 +64,10 @@ impl Listen {
         let denied = error.raw_os_error().map(Errno::from_raw);
         let hint = match (self, error.kind(), denied) {
             (Listen::Systemd, ..) => "enable suppressd.socket, and start it",
-            (Listen::Tcp(_), AddrInUse, _) => "another program has it: `ss -ltnp` names it",
+            (Listen::Tcp(_), AddrInUse, _) => {
+                "another program has it: `ss -ltnp` names it; if systemd does, \
+                 `systemctl disable --now suppressd.socket` takes it away"
+            }
             (_, AddrInUse, _) => "another program listens there: stop it, or choose another path",
             (_, AlreadyExists, _) => "move the file away, or choose another path",
             (_, AddrNotAvailable, _) => "this host has no such address: `ip address` lists them",
@@ -379,6 +382,12 @@ fn take(given: &mut ListenFd, index: usize) -> io::Result<Socket> {
     UnixListener::from_std(socket).map(Socket::Unix)
 }
 
+/// What to do about a socket of systemd's that the listener does not take.
+pub fn untaken(listener: &str) -> String {
+    let unit = "`systemctl disable --now suppressd.socket`";
+    format!("set {listener}.listen = \"systemd\", or run {unit}")
+}
+
 /// The sockets of each taker, and those for the command line.
 fn deal<S>(takers: &[&str], sockets: Vec<(String, S)>) -> Result<(Vec<Vec<S>>, Vec<S>), String> {
     let mut dealt: Vec<Vec<S>> = takers.iter().map(|_| Vec::new()).collect();
@@ -393,9 +402,7 @@ fn deal<S>(takers: &[&str], sockets: Vec<(String, S)>) -> Result<(Vec<Vec<S>>, V
         } else if let Some(last) = named.len().checked_sub(1) {
             named.swap_remove(free.unwrap_or(last)).push(socket);
         } else if ["http", "admin", "lookup"].contains(&name.as_str()) {
-            return Err(format!(
-                "systemd passed a socket called {name} ({name}.listen must be \"systemd\")"
-            ));
+            return Err(format!("systemd passed a socket called {name} ({})", untaken(&name)));
         } else {
             others.push(socket);
         }
@@ -403,7 +410,7 @@ fn deal<S>(takers: &[&str], sockets: Vec<(String, S)>) -> Result<(Vec<Vec<S>>, V
     for socket in others {
         let free = dealt.iter().position(Vec::is_empty).unwrap_or(0);
         let Some(sockets) = dealt.get_mut(free) else {
-            let hint = "set http.listen = \"systemd\", or disable suppressd.socket";
+            let hint = untaken("http");
             return Err(format!("systemd passed a socket that no listener takes ({hint})"));
         };
         sockets.push(socket);
@@ -441,7 +448,9 @@ mod tests {
 
     #[test]
     fn a_socket_that_nobody_takes_is_refused() {
-        assert!(dealt(&[], &["suppressd.socket"]).unwrap_err().contains("http.listen"));
+        let said = dealt(&[], &["suppressd.socket"]).unwrap_err();
+        assert!(said.contains("http.listen"), "{said}");
+        assert!(said.contains("`systemctl disable --now suppressd.socket`"), "{said}");
         assert!(dealt(&["http"], &["admin"]).unwrap_err().contains("admin.listen"));
     }
 }

@@ -65,6 +65,7 @@ pub fn by_unit(config: &Config, file: &Path) -> Vec<Problem> {
     let places = places(config);
     let mut found = unit.forbidden(&places);
     found.extend(unit.exceeded(&config.http));
+    found.extend(unit::untaken_socket(&places));
     let beside = trial(file);
     let is_tried = |spot: &Spot| beside.as_ref().is_some_and(|at| spot.directory.starts_with(at));
     let spots = spots(config, &places).into_iter();

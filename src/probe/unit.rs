@@ -8,7 +8,7 @@ use nix::unistd::User;
 use super::Place;
 use crate::config::{Problem, Weight};
 use crate::http;
-use crate::listen::Listen;
+use crate::listen::{Listen, untaken};
 
 /// The unit that we come with.
 const OURS: &str = include_str!("../../systemd/suppressd.service");
@@ -47,6 +47,24 @@ const BOUNDS: &[&str] = &["MemoryHigh", "MemoryMax"];
 /// What to do without them.
 pub(super) const ROOTS_HINT: &str =
     "use table = \"lmdb\", which Postfix looks at again without a reload";
+
+/// What `systemctl enable` makes of the socket unit.
+const ENABLED: &str = "/etc/systemd/system/sockets.target.wants/suppressd.socket";
+
+/// That the socket unit is on, and none of the places takes what systemd passes.
+pub(super) fn untaken_socket(places: &[Place]) -> Option<Problem> {
+    untaken_by(places, Path::new(ENABLED))
+}
+
+fn untaken_by(places: &[Place], enabled: &Path) -> Option<Problem> {
+    let is_taken = places.iter().any(|place| place.entry.listen == Listen::Systemd);
+    if is_taken || fs::symlink_metadata(enabled).is_err() {
+        return None;
+    }
+    let what = "suppressd.socket is enabled, and nothing takes its port: the start fails";
+    let problem = Problem::late("http.listen", None, what.to_owned(), &untaken("http"));
+    Some(Problem { weight: Weight::Warning, ..problem })
+}
 
 impl Unit {
     /// The one of this host, if there is one.
@@ -210,6 +228,18 @@ mod tests {
         let listen = Listen::parse(listen).unwrap();
         let entry = Entry { listen, mode: 0o660, group: None };
         Place { key: "http.listen".to_owned(), entry }
+    }
+
+    #[test]
+    fn a_socket_unit_that_nothing_takes_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let enabled = directory.path().join("suppressd.socket");
+        let told = |listen| untaken_by(&[place(listen)], &enabled);
+        assert!(told("127.0.0.1:8099").is_none(), "it is not enabled");
+        fs::write(&enabled, "").unwrap();
+        let hint = told("127.0.0.1:8099").unwrap().hint;
+        assert!(hint.contains("systemctl disable --now suppressd.socket"), "{hint}");
+        assert!(told("systemd").is_none());
     }
 
     #[test]
