@@ -13,7 +13,7 @@ use super::Misconfigured;
 use super::edges::{Edges, prepare};
 use crate::admin::{Reloaded, Reloads, Wish};
 use crate::clock;
-use crate::config::{self, Config, Environment, Problem, Weight};
+use crate::config::{self, Config, Environment, Problem, Problems, Weight};
 use crate::listen::Passed;
 use crate::{systemd, telemetry};
 
@@ -107,10 +107,7 @@ impl Reload {
         let file = self.file.clone();
         let load = move || config::load(&file, &Environment::of_process());
         let loaded = tokio::task::spawn_blocking(load).await.map_err(Fault::passing)?;
-        let mut config = loaded.map_err(|problems| Fault {
-            text: problems.to_string(),
-            problems: problems.problems,
-        })?;
+        let mut config = loaded?;
         let fixed = [("store.path", self.store != config.store.path)];
         let fixed =
             fixed.into_iter().chain([("control.socket", self.control != config.control.socket)]);
@@ -153,6 +150,14 @@ impl Fault {
     }
 }
 
+impl From<Problems> for Fault {
+    /// What keeps the file from being in force comes first: some show no more.
+    fn from(mut found: Problems) -> Fault {
+        found.problems.sort_by_key(|problem| problem.weight != Weight::Fault);
+        Fault { text: found.to_string(), problems: found.problems }
+    }
+}
+
 impl From<anyhow::Error> for Fault {
     fn from(error: anyhow::Error) -> Fault {
         let text = format!("{error:#}");
@@ -162,5 +167,20 @@ impl From<anyhow::Error> for Fault {
         let (path, what) = text.split_once(": ").unwrap_or(("", &text));
         let problem = Problem::late(path, None, what.to_owned(), "mend it, and reload again");
         Fault { problems: vec![problem], text }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_word_is_the_fault_and_no_warning() {
+        let fault = Problem::late("http.listen", None, "is no address".into(), "mend it");
+        let warning = Problem { weight: Weight::Warning, line: Some(1), ..fault.clone() };
+        let problems = vec![warning, fault];
+        let told = Fault::from(Problems { file: "f".into(), problems }).text;
+        assert!(told.starts_with("f: http.listen: is no address\n"), "{told}");
+        assert!(told.contains("warning: "), "{told}");
     }
 }
