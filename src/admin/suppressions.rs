@@ -9,7 +9,7 @@ use crate::clock;
 use crate::export::Keys;
 use crate::model::bounds::check_note;
 use crate::model::{
-    Address, Class, Filter, Lifts, Reason, Scope, SourceName, Standing, Suppression, Time,
+    Address, Class, Filter, Lifts, MassId, Reason, Scope, SourceName, Standing, Suppression, Time,
 };
 use crate::provider::{Instruction, instruction_element};
 use crate::store::StoreError;
@@ -89,6 +89,13 @@ impl Admin {
         self.reader.verdict(&self.rules, address, scopes, &Filter::default(), clock::now())
     }
 
+    /// The mass with which mail of that scope to an address is held back, if any.
+    fn held_with(&self, address: &Address, scope: &Scope) -> Result<Option<MassId>, StoreError> {
+        let standings = self.reader.standings_of(address)?;
+        let of = standings.iter().filter(|(of, _)| *of == Scope::Global || of == scope);
+        Ok(of.flat_map(|(_, standing)| standing.held()).map(|held| held.mass).next())
+    }
+
     pub(super) async fn lookup(
         &self,
         addresses: Vec<String>,
@@ -108,6 +115,10 @@ impl Admin {
             answer["forgotten"] = is_forgotten.into();
             if is_forgotten && found.is_none() {
                 answer["note"] = "forgotten, not suppressed".into();
+            } else if found.is_none()
+                && let Some(mass) = self.held_with(&address, &scope)?
+            {
+                answer["note"] = format!("held with mass {mass}; see `suppressd held`").into();
             }
             answer["exports"] = exports::rows(&listings).into();
             row(to, answer).await?;

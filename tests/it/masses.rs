@@ -74,6 +74,11 @@ fn a_mass_is_held_and_what_people_say_is_not() {
     assert_eq!((&finding["held"], &finding["live"]), (&json!(1), &json!(false)));
     let said = String::from_utf8(daemon.cli(&["explain", "u20@big.example"]).stdout).unwrap();
     assert!(said.contains("held with mass 1"), "{said}");
+    let looked_up = |address| String::from_utf8(daemon.cli(&["lookup", address]).stdout).unwrap();
+    let said = looked_up("u20@big.example");
+    assert!(said.contains("held with mass 1; see `suppressd held`"), "{said}");
+    assert!(!looked_up("u19@big.example").contains("held"));
+    assert!(!looked_up("nobody@big.example").contains("held"));
     daemon.stop();
 }
 
