@@ -11,7 +11,7 @@ use super::section::{Field, obstacle, shown};
 pub(super) struct Places {
     /// Where each leads, and what it is.
     taken: BTreeMap<PathBuf, String>,
-    /// Where the daemon keeps what it knows, and the directory that they are in.
+    /// What the daemon keeps what it knows in, and the directory that they are in.
     state: Vec<PathBuf>,
     store: Option<PathBuf>,
 }
@@ -22,7 +22,17 @@ impl Places {
         store: Option<&Path>,
         others: impl IntoIterator<Item = (PathBuf, String)>,
     ) -> Places {
-        let below = ["acme", "base", "checkpoint", "index", "journal", "quarantine", "sled"];
+        let below = [
+            "acme",
+            "base",
+            "checkpoint",
+            "forgetting",
+            "forgotten",
+            "index",
+            "journal",
+            "quarantine",
+            "sled",
+        ];
         let state = |store: &Path| below.iter().map(|name| plain(&store.join(name))).collect();
         Places {
             taken: others.into_iter().map(|(path, what)| (plain(&path), what)).collect(),
@@ -42,8 +52,15 @@ impl Places {
     ) -> bool {
         let (text, place) = (shown(&path.to_string_lossy()), plain(path));
         let beside = "choose another directory, such as \"export\" beside them";
-        if self.state.iter().any(|directory| place.starts_with(directory)) {
-            field.problem(format!("{text} is in a directory of the store"), beside);
+        if let Some(own) = self.state.iter().find(|own| place.starts_with(own)) {
+            let what =
+                if *own == place { "the store's own" } else { "in a directory of the store" };
+            field.problem(format!("{text} is {what}"), beside);
+            return false;
+        }
+        if is_beside_an_export(&place) {
+            let what = format!("{text} has the name of what suppressd puts beside an export");
+            field.problem(what, "choose a name without \".suppressd-\"");
             return false;
         }
         if let Some(other) = self.taken.get(&place) {
@@ -80,6 +97,12 @@ impl Places {
 /// The remedy for what stands where a file of ours is to be. It may have come by itself and may go,
 /// so it is told, and keeps nothing else from being run.
 pub(super) const IN_THE_WAY: &str = "choose another path, or remove it if nothing needs it";
+
+/// Whether a path is that of a draft of an export's file, or of a note on it.
+fn is_beside_an_export(place: &Path) -> bool {
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    name.starts_with('.') && name.contains(".suppressd-")
+}
 
 /// Where the kernel shows what are no files.
 const NO_FILES: &[&str] = &["/dev", "/proc", "/sys"];
