@@ -127,6 +127,7 @@ impl Admin {
         }));
         checks.extend(self.fleet_check());
         checks.extend(self.exports.statuses().iter().map(|export| export_check(export, now)));
+        checks.extend(self.lookup_checks());
         checks.extend(self.forwards.statuses(now).iter().map(forward_check));
         checks.extend(self.polls.statuses().iter().map(|poll| poll_check(poll, now)));
         checks.extend(self.sources.iter().filter_map(|source| self.silence_check(source, now)));

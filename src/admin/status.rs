@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::health::{Health, is_behind, worst};
+use super::health::{Health, HealthCheck, is_behind, worst};
 use super::{Admin, SourceInfo, rows};
 use crate::clock;
 use crate::model::{SourceName, trust};
@@ -73,6 +73,15 @@ impl Admin {
             "forwards": self.forwards.statuses(now),
             "fleet": self.fleet.as_ref().map(crate::fleet::Handle::summary),
         })
+    }
+
+    /// What keeps lookups from being asked, if something does.
+    pub(super) fn lookup_checks(&self) -> Vec<HealthCheck> {
+        let check = |(at, why): (String, String)| HealthCheck {
+            of: Some(at),
+            ..HealthCheck::new("lookup", Health::Degraded, Some(why), "")
+        };
+        self.lookups.unheard().into_iter().map(check).collect()
     }
 
     /// How the store stands, in a word.

@@ -13,8 +13,9 @@ use url::Url;
 use super::acme::acme;
 use super::environment::{SecretPlace, secret_place, secrets};
 use super::export::{group, mode};
+use super::places::IN_THE_WAY;
 use super::poll::is_private;
-use super::section::{Field, Section, checked, shown};
+use super::section::{Field, Section, checked, obstacle, shown};
 use super::suspect;
 use super::{Control, HOUR};
 use crate::acme;
@@ -263,11 +264,28 @@ pub(super) fn clash(a: &Listen, b: &Listen) -> bool {
 }
 
 pub(super) fn listen(field: &Field<'_>) -> Option<Listen> {
+    listen_where(field, bindable)
+}
+
+/// The same, where a file may stand in the way of a socket: it is bound when that has gone.
+pub(super) fn listen_in_time(field: &Field<'_>) -> Option<Listen> {
+    listen_where(field, |field, path| {
+        if let Some(what) = path.parent().and_then(obstacle) {
+            field.warn(what, IN_THE_WAY);
+        }
+        addressable(field, path)
+    })
+}
+
+fn listen_where(
+    field: &Field<'_>,
+    fits: impl Fn(&Field<'_>, PathBuf) -> Option<PathBuf>,
+) -> Option<Listen> {
     let text = field.text()?;
     match checked(field, Listen::parse(text), &listen_hint(text))? {
         Listen::Unix(path) => {
             field.told_if_relative(&path);
-            bindable(field, path).map(Listen::Unix)
+            fits(field, path).map(Listen::Unix)
         }
         listen => {
             if matches!(listen, Listen::Tcp(address) if address.port() == 0) {
@@ -297,6 +315,10 @@ fn bindable(field: &Field<'_>, path: PathBuf) -> Option<PathBuf> {
     if !path.parent().is_none_or(|directory| field.is_open_to(directory)) {
         return None;
     }
+    addressable(field, path)
+}
+
+fn addressable(field: &Field<'_>, path: PathBuf) -> Option<PathBuf> {
     if path.as_os_str().len() <= SOCKET_PATH_MAX {
         return Some(path);
     }

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::export::filter;
-use super::listeners::{CONNECTIONS_MAX, CONNECTIONS_MAX_DEFAULT, admitted, clash, listen};
+use super::listeners::{CONNECTIONS_MAX, CONNECTIONS_MAX_DEFAULT, admitted, clash, listen_in_time};
 use super::lookups::{ALL, Protocol, Replies, Sender, Settings, Style};
 use super::near::listed;
 use super::reply::refusals;
@@ -31,7 +31,7 @@ pub(super) fn lookups(
     let one = |(index, section): (usize, Section<'_>)| {
         let place = section.need("listen", "write \"unix:/path\" or \"127.0.0.1:10033\"");
         let listen = place.and_then(|field| {
-            let listen = listen(&field)?;
+            let listen = listen_in_time(&field)?;
             if let Some((key, _)) = taken.iter().find(|(_, other)| clash(other, &listen)) {
                 let hint = "give each listener an address, a port or a path of its own";
                 field.problem(format!("{listen} is taken by {key}"), hint);

@@ -282,15 +282,15 @@ impl Edges {
             let rules = Arc::clone(&rules);
             if let Some(known) = known {
                 let known = staying.swap_remove(known);
-                known.judge.set(known.judge.get().renewed(settings, rules));
+                known.renew(settings, rules);
                 self.answered.push(known);
                 continue;
             }
-            let (listen, protocol) = (settings.listen.clone(), settings.protocol.name());
-            let shown = listener.shown().join(", ");
+            let (entry, protocol) = (settings.entry(), settings.protocol.name());
+            let shown = Answered::shown(&entry.listen, listener);
             let judge = Judge::new(settings, shown, self.running.reader.clone(), rules);
             let lookers = &mut self.lookers;
-            let answered = Answered::open(listen, listener.clone(), judge, protocol, lookers);
+            let answered = Answered::open(entry, listener.clone(), judge, protocol, lookers);
             self.answered.push(answered);
         }
         gone.iter().for_each(Answered::close);

@@ -1,6 +1,7 @@
 //! What is listened on: bound before anything is promised, and exchanged at a reload.
 
-use std::io::ErrorKind;
+use std::convert::Infallible;
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use crate::current::Current;
 use crate::http;
 use crate::listen::{Entry, Listen, Listener, Passed};
 use crate::lookup::{self, Judge};
+use crate::rules::Rules;
 use crate::stop::{Part, stopped};
 use crate::telemetry;
 
@@ -26,11 +28,14 @@ pub(super) struct Listeners {
     /// In the order of the lookups.
     pub(super) lookups: Vec<Listener>,
     pub(super) control: Listener,
+    /// Where lookups are to be asked as soon as what stands in the way has gone.
+    late: Vec<Listen>,
 }
 
 impl Listeners {
     /// Binds every one, so that what cannot be had is known before anything is promised. Those that
-    /// are in `present` stay bound, and so does the control socket, wherever it is to be.
+    /// are in `present` stay bound, and so does the control socket, wherever it is to be. A lookup
+    /// that something keeps from a start is bound later: all else is to be served meanwhile.
     ///
     /// # Errors
     /// When one cannot be bound.
@@ -40,12 +45,12 @@ impl Listeners {
         passed: &mut Passed,
     ) -> Result<Listeners> {
         let socket = passed.control();
+        let mut tried = |entry: &Entry, present: &Listener| match present.of_entry(entry)? {
+            Some(listener) => Ok(listener),
+            None => Listener::bind(entry, passed),
+        };
         let mut bound = |key: &str, entry: &Entry, present: &Listener| {
-            let known = present.of_entry(entry).map_err(|error| unbound(key, entry, &error))?;
-            match known {
-                Some(listener) => Ok(listener),
-                None => Listener::bind(entry, passed).map_err(|error| unbound(key, entry, &error)),
-            }
+            tried(entry, present).map_err(|error| unbound(key, entry, &error))
         };
         // In the order of those that take what systemd has passed.
         let mut public = Listener::default();
@@ -56,15 +61,30 @@ impl Listeners {
         private(config, &admin)?;
         let mut known = Listener::default();
         present.lookups.iter().cloned().for_each(|listener| known.join(listener));
-        let lookups = config.lookups.iter().map(lookup::Settings::entry);
-        let lookups = lookups.map(|entry| bound("lookup.listen", &entry, &known));
+        let is_start = present.public.place().is_none();
+        let mut late = Vec::new();
+        let lookups = config.lookups.iter().map(|lookup| {
+            let entry = lookup.entry();
+            // Who waits for it goes on, or has it by now.
+            let mut found = match present.late.contains(&entry.listen) {
+                true => Ok(None),
+                false => tried(&entry, &known).map(Some),
+            };
+            if is_start && found.as_ref().is_err_and(|error| may_go(&entry.listen, error)) {
+                found = Ok(None);
+            }
+            let found = found.map_err(|error| unbound("lookup.listen", &entry, &error))?;
+            Ok(found.unwrap_or_else(|| {
+                late.push(entry.listen);
+                Listener::default()
+            }))
+        });
         let lookups = lookups.collect::<Result<_>>()?;
         let own = config.control.entry();
         let control = match socket {
             Some(socket) => socket,
-            None if present.control.place().is_none() => {
-                bound("control.socket", &own, &present.control)?
-            }
+            None if present.control.place().is_none() => tried(&own, &present.control)
+                .map_err(|error| unbound("control.socket", &own, &error))?,
             // Elsewhere it is only after a restart.
             None => {
                 let kept = present.control.of_entry(&own);
@@ -72,7 +92,7 @@ impl Listeners {
                 present.control.clone()
             }
         };
-        Ok(Listeners { public, admin, lookups, control })
+        Ok(Listeners { public, admin, lookups, control, late })
     }
 }
 
@@ -87,17 +107,31 @@ pub(super) fn passed(config: &Config) -> Result<Passed> {
     Ok(passed.map_err(|error| Misconfigured(error.to_string()))?)
 }
 
-fn unbound(key: &str, entry: &Entry, error: &std::io::Error) -> anyhow::Error {
+/// Whether what keeps us from listening may go by itself, or by another hand than that which writes
+/// the configuration.
+fn may_go(listen: &Listen, error: &io::Error) -> bool {
+    use ErrorKind::{AddrInUse, AlreadyExists, NotADirectory};
+    passes(listen, error)
+        || matches!(listen, Listen::Unix(_))
+            && matches!(error.kind(), AddrInUse | AlreadyExists | NotADirectory)
+}
+
+/// Whether it may be gone at the next start.
+fn passes(listen: &Listen, error: &io::Error) -> bool {
     use ErrorKind::{AddrInUse, AddrNotAvailable, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-    let listen = &entry.listen;
-    let what = format!("{key}: cannot listen on {listen}: {error} ({})", listen.hint(error));
     // Another program may go, an address come, and a disk be mended. A socket of systemd's that is
     // not there by now does not come to a process that runs already: its unit starts one.
     let passes = matches!(
         error.kind(),
         AddrInUse | AddrNotAvailable | QuotaExceeded | ReadOnlyFilesystem | StorageFull
     );
-    match passes && *listen != Listen::Systemd {
+    passes && *listen != Listen::Systemd
+}
+
+fn unbound(key: &str, entry: &Entry, error: &io::Error) -> anyhow::Error {
+    let listen = &entry.listen;
+    let what = format!("{key}: cannot listen on {listen}: {error} ({})", listen.hint(error));
+    match passes(listen, error) {
         true => anyhow!(what),
         false => Misconfigured(what).into(),
     }
@@ -169,30 +203,53 @@ pub(super) struct Answered {
 }
 
 impl Answered {
-    /// Answers on a listener from now on, as a part of `group`.
+    /// Answers on a listener from now on, as a part of `group`. One without a socket gets it as
+    /// soon as that can be.
     pub(super) fn open(
-        listen: Listen,
+        entry: Entry,
         listener: Listener,
         judge: Judge,
         protocol: &'static str,
         group: &mut Group,
     ) -> Answered {
         tell(protocol, &listener, &Listener::default());
+        let listen = entry.listen.clone();
         let name = Answered::name(&listen);
         let (exchange, door) = Door::new(listener);
         let opened = judge.opened();
         let judge = Arc::new(Current::new(judge));
         let asked = Arc::clone(&judge);
+        let late = bound_late(entry, exchange.clone(), Arc::clone(&judge), protocol);
         group.add([Part::start(name.clone(), |mut stop| async move {
             tokio::select! {
                 () = stopped(&mut stop) => {}
                 () = opened => {}
             }
-            if lookup::listener::serve(door, asked, stop, DRAIN).await > 0 {
+            let served = lookup::listener::serve(door, asked, stop, DRAIN);
+            let cut = tokio::select! {
+                cut = served => cut,
+                never = late => match never {},
+            };
+            if cut > 0 {
                 telemetry::health::straggler(&name);
             }
         })]);
         Answered { listen, listener: exchange, judge }
+    }
+
+    /// Answers by other settings and rules from now on.
+    pub(super) fn renew(&self, settings: lookup::Settings, rules: Arc<Rules>) {
+        // One that was bound late has no other who admits its clients.
+        let _ = self.listener.borrow().of_entry(&settings.entry());
+        self.judge.set(self.judge.get().renewed(settings, rules));
+    }
+
+    /// Where it is asked, as it is shown.
+    pub(super) fn shown(listen: &Listen, listener: &Listener) -> String {
+        match listener.place() {
+            Some(_) => listener.shown().join(", "),
+            None => listen.to_string(),
+        }
     }
 
     /// What the part is called that answers there.
@@ -213,6 +270,33 @@ fn tell(name: &'static str, listener: &Listener, before: &Listener) {
         telemetry::webhook::listening(name, on);
     }
 }
+
+/// Binds what is not bound yet, as soon as what is in the way has gone. Never ends.
+async fn bound_late(
+    entry: Entry,
+    exchange: watch::Sender<Listener>,
+    judge: Arc<Current<Judge>>,
+    protocol: &'static str,
+) -> Infallible {
+    while exchange.borrow().place().is_none() {
+        match Listener::bind(&entry, &mut Passed::default()) {
+            Ok(listener) => {
+                judge.get().is_kept_from(None);
+                tell(protocol, &listener, &Listener::default());
+                exchange.send_replace(listener);
+            }
+            Err(error) => {
+                let hint = entry.listen.hint(&error);
+                judge.get().is_kept_from(Some(format!("nobody can ask: {error} ({hint})")));
+                tokio::time::sleep(BIND_AGAIN).await;
+            }
+        }
+    }
+    std::future::pending().await
+}
+
+/// How long to wait before something is bound again that could not be.
+const BIND_AGAIN: Duration = Duration::from_secs(2);
 
 /// How long a client of HTTP may take for an answer: a sender's is small, a reader's is a page.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);

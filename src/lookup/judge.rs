@@ -3,8 +3,8 @@
 //! Never writes anything down that names an address. What it counts is read by `status` and by
 //! whoever asks for metrics.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -38,6 +38,8 @@ struct Counts {
     clear: AtomicU64,
     errors: AtomicU64,
     malformed: AtomicU64,
+    /// Why nobody can ask, if something keeps us from listening.
+    kept_from: Mutex<Option<String>>,
 }
 
 /// How a listener stands. Everything but `connections` counts since the start.
@@ -67,6 +69,15 @@ impl Lookups {
     /// How each stands, in the order of the configuration.
     pub fn statuses(&self) -> Vec<Status> {
         self.0.iter().map(|judge| judge.get().status()).collect()
+    }
+
+    /// Where nobody can ask, and why.
+    pub fn unheard(&self) -> Vec<(String, String)> {
+        let unheard = |judge: Arc<Judge>| {
+            let why = judge.counts.kept_from.lock().unwrap_or_else(PoisonError::into_inner);
+            Some((judge.listen.clone(), why.clone()?))
+        };
+        self.0.iter().filter_map(|judge| unheard(judge.get())).collect()
     }
 
     /// Brings their metrics up to date.
@@ -102,6 +113,15 @@ impl Judge {
         let Judge { listen, reader, counts, .. } = self;
         let (listen, reader, counts) = (listen.clone(), reader.clone(), Arc::clone(counts));
         Judge { settings, listen, reader, rules, counts }
+    }
+
+    /// Notes what keeps us from listening, or that nothing does.
+    pub fn is_kept_from(&self, why: Option<String>) {
+        let mut known = self.counts.kept_from.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(why) = why.as_ref().filter(|why| known.as_ref() != Some(why)) {
+            telemetry::lookup::unheard(&self.listen, why);
+        }
+        *known = why;
     }
 
     /// Waits until the store is current, though not for long: who was suppressed before a start is

@@ -40,6 +40,14 @@ pub fn cannot_answer(listener: &str, error: impl Display, open: bool) {
     }
 }
 
+/// It cannot be listened there by now.
+pub fn unheard(listener: &str, why: &str) {
+    const MESSAGE: &str = "lookup: not listening yet; it is tried again";
+    if fold::first(Level::WARN, MESSAGE, listener, why) {
+        warn!(listener, why, "{MESSAGE}");
+    }
+}
+
 /// The store can answer again.
 pub fn answers_again(listener: &str) {
     const MESSAGE: &str = "lookup: answers again";

@@ -518,3 +518,41 @@ fn unanswerable(keys: &str, answers: [&str; 3]) {
     assert_eq!(log.matches(&format!("(on_error = {word})")).count(), 3, "once each: {log}");
     assert_eq!(log.matches("lookup: answers again").count(), 3, "{log}");
 }
+
+/// What is in the way of one lookup keeps nothing else from being served, and ends with that.
+#[test]
+fn what_stands_in_the_way_of_a_lookup_ends_nothing() {
+    let home = Home::new("");
+    let folder = home.dir.join("folder");
+    let path = folder.join("lookup.sock");
+    let lookup =
+        format!("[[lookup]]\nprotocol = \"socketmap\"\nlisten = \"unix:{}\"\n", path.display());
+    home.configure(&(source() + &lookup));
+    for in_folder in [true, false] {
+        match in_folder {
+            true => std::fs::create_dir_all(&path).unwrap(),
+            false => std::fs::write(&folder, "").unwrap(),
+        }
+        let daemon = home.start().ready();
+        let body = event("hard_bounce", "user@example.com", "m", 1);
+        assert_eq!(notify(daemon.http, &body).status, 200);
+        let told = || {
+            let body = daemon.readyz().body;
+            let is_told = body.starts_with("degraded") && body.contains(path.to_str().unwrap());
+            is_told.then_some(())
+        };
+        wait_for("the check", PATIENCE, told);
+        let reload = || daemon.cli(&["reload"]).status.code();
+        assert_eq!(reload(), Some(0));
+        std::fs::remove_dir_all(&folder).or_else(|_| std::fs::remove_file(&folder)).unwrap();
+        wait_for("the socket", PATIENCE, || path.exists().then_some(()));
+        assert_eq!(reload(), Some(0));
+        daemon.until_suppressed("user@example.com");
+        let answer = Asker::unix("socketmap", &path).ask("user@example.com");
+        assert_eq!(answer, refusal("socketmap", "hard bounce"));
+        assert!(daemon.readyz().body.starts_with("ready"));
+        daemon.stop();
+        assert!(!path.exists(), "it goes with the daemon");
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
