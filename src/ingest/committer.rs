@@ -28,7 +28,7 @@ pub(super) struct Committer {
     pub(super) committed: watch::Sender<Position>,
     pub(super) shared: Arc<Shared>,
     pub(super) runtime: Handle,
-    /// The journal is not where it was, or the disk is full: that is seen without writing.
+    /// The journal is not as it was, or the disk is full: that is seen without writing.
     pub(super) waits: bool,
     pub(super) clock: ClockWatch,
     /// The clock was wrong, and the journal does not say so yet.
@@ -223,8 +223,8 @@ impl Committer {
     }
 
     fn refuse(&mut self, group: Vec<Waiting>, error: &AppendError) {
-        self.waits = matches!(error, AppendError::Moved(_) | AppendError::Full);
-        self.shared.moved.store(matches!(error, AppendError::Moved(_)), Ordering::Release);
+        self.waits = error.is_of_a_hand() || matches!(error, AppendError::Full);
+        self.shared.moved.store(error.is_of_a_hand(), Ordering::Release);
         let why: Arc<str> = error.to_string().into();
         // The same is told once.
         if self.shared.stopped().replace(Arc::clone(&why)).as_ref() != Some(&why) {

@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, Flock, fallocate};
@@ -56,6 +57,19 @@ pub enum AppendError {
          back the one that was there, or restart suppressd with the one that shall count"
     )]
     Moved(PathBuf),
+    /// Somebody has cut it.
+    #[error(
+        "{0} was cut while it was open, and lacks what was in it: what is applied of that is kept \
+         in a checkpoint. Restart suppressd, and see who changes store.path"
+    )]
+    Cut(PathBuf),
+}
+
+impl AppendError {
+    /// Whether the next start does not find what was written.
+    pub fn is_of_a_hand(&self) -> bool {
+        matches!(self, AppendError::Moved(_) | AppendError::Cut(_))
+    }
 }
 
 /// Where a record was put.
@@ -92,6 +106,8 @@ struct Current {
     written: u64,
     /// A write failed: what lies behind `end` must be cut off first.
     dirty: bool,
+    /// Somebody else has made it shorter: what was cut does not come back by writing on.
+    is_cut: AtomicBool,
 }
 
 impl Writer {
@@ -136,14 +152,15 @@ impl Writer {
         Ok(placed)
     }
 
-    /// Looks whether the directory and the segment are what their paths lead to.
+    /// Looks whether the directory and the segment are what their paths lead to, and the segment is
+    /// as long as it was made.
     ///
     /// # Errors
     /// When they are not.
     pub fn look(&self) -> Result<(), AppendError> {
         in_place(&self.lock, &self.dir)?;
         match &self.current {
-            Some(current) => in_place(&current.file, &segment::path(&self.dir, current.number)),
+            Some(current) => current.look(&segment::path(&self.dir, current.number)),
             None => Ok(()),
         }
     }
@@ -183,6 +200,11 @@ impl Writer {
     /// When the disk fails; the next start completes it then.
     pub fn seal(&mut self) -> Result<(), AppendError> {
         if let Some(current) = &mut self.current {
+            let path = segment::path(&self.dir, current.number);
+            if current.is_short()? {
+                // A seal would hide that.
+                return Err(AppendError::Cut(path));
+            }
             current.seal()?;
             self.current = None;
         }
@@ -215,6 +237,18 @@ impl Writer {
 impl Current {
     fn place(&self, ahead: usize) -> Place {
         Place { segment: self.number, offset: self.end + ahead as u32 }
+    }
+
+    fn look(&self, path: &Path) -> Result<(), AppendError> {
+        in_place(&self.file, path)?;
+        if self.is_short()? { Err(AppendError::Cut(path.to_owned())) } else { Ok(()) }
+    }
+
+    /// Whether somebody else has made it shorter: its room was taken before anything was written.
+    fn is_short(&self) -> io::Result<bool> {
+        let least = if self.dirty { u64::from(self.end) } else { self.capacity };
+        let is_short = self.file.metadata()?.len() < least;
+        Ok(self.is_cut.fetch_or(is_short, Ordering::Relaxed) || is_short)
     }
 
     /// Writes a group and syncs it; with it zeros behind it, when those of before are used up.
@@ -279,7 +313,8 @@ fn create(dir: &Path, number: u32, capacity: u64) -> Result<Current, AppendError
     }
     let written = u64::from(SEGMENT_HEADER);
     let file = Arc::new(file);
-    Ok(Current { number, file, end: SEGMENT_HEADER, capacity, written, dirty: false })
+    let (end, dirty, is_cut) = (SEGMENT_HEADER, false, AtomicBool::new(false));
+    Ok(Current { number, file, end, capacity, written, dirty, is_cut })
 }
 
 /// Takes room for a file up to `capacity` bytes, so that its size never changes while it is
