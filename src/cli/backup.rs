@@ -18,7 +18,7 @@ use super::failure::{Failure, Outcome};
 use crate::admin::Command;
 use crate::backup::{self, Held};
 use crate::model::{Position, Time};
-use crate::{clock, journal};
+use crate::{clock, store};
 
 /// The arguments of `backup`.
 #[derive(Debug, Args)]
@@ -77,7 +77,7 @@ impl Arguments {
 fn source(context: &mut Context) -> Result<(PathBuf, Option<Position>), Failure> {
     let state = configuration::state_directory(context.config.as_deref())?;
     let folder = state.join("journal");
-    let is_in_use = journal::is_in_use(&folder).map_err(|error| failed(&error, &folder))?;
+    let is_in_use = store::is_in_use(&state).map_err(|error| failed(&error, &state))?;
     if !is_in_use {
         if folder.is_dir() {
             return Ok((state, None));

@@ -9,7 +9,7 @@ use clap::Args;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::{backup as made, configuration};
-use crate::{backup, journal};
+use crate::{backup, store};
 
 const STEPS: &str = "\
 On a host that had a state before:
@@ -36,7 +36,7 @@ impl Arguments {
         let state = configuration::state_directory(context.config.as_deref())?;
         let failed = |why: String| Failure::Failed(format!("{}: {why}", state.display()));
         let unread = |error: io::Error| failed(error.to_string());
-        if journal::is_in_use(&state.join("journal")).map_err(unread)? {
+        if store::is_in_use(&state).map_err(unread)? {
             return Err(failed("a daemon runs with it: stop that first".to_owned()));
         }
         if let Some(there) = backup::obstacle(&state).map_err(unread)? {

@@ -13,7 +13,7 @@ use super::failure::{FAILED, Failure, Outcome};
 use super::table::{Column, Table};
 use super::{backup as made, configuration};
 use crate::admin::{Command, Configured, verify_stopped};
-use crate::{backup, journal};
+use crate::{backup, store};
 
 /// The arguments of `verify`.
 #[derive(Debug, Args)]
@@ -49,7 +49,7 @@ impl Arguments {
             None => configuration::state_directory(context.config.as_deref())?,
         };
         let journal = state.join("journal");
-        let is_in_use = || journal::is_in_use(&journal).map_err(|error| unread(&journal, error));
+        let is_in_use = || store::is_in_use(&state).map_err(|error| unread(&state, error));
         if is_in_use()? {
             if is_named {
                 let why = "a daemon has it open: ask that one, without naming the directory";

@@ -22,7 +22,7 @@ use crate::forgotten::Forgotten;
 use crate::journal;
 use crate::model::{Position, QuarantineId, Stretch};
 use crate::niceness::give_way;
-use crate::store::{self, Attempt, Batch, Checkpoints, Place, Reader, StoreError, Writer};
+use crate::store::{self, Alone, Attempt, Batch, Checkpoints, Place, Reader, StoreError, Writer};
 use crate::telemetry;
 
 /// The wait before a store that failed is opened again.
@@ -39,6 +39,8 @@ const PACE: Duration = Duration::from_millis(3);
 const NICENESS: i32 = 5;
 
 pub(super) struct Applier {
+    /// Until the last is written.
+    pub(super) _alone: Alone,
     pub(super) settings: Settings,
     pub(super) journal: journal::Reader,
     pub(super) reader: Reader,

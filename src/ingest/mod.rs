@@ -40,7 +40,7 @@ use crate::forgotten::Forgotten;
 use crate::journal::{self, Damage, OpenError, PAYLOAD_MAX};
 use crate::model::{Position, SourceName, Submission, bounds};
 use crate::room::{Room, Share};
-use crate::store::{Checkpoints, Reader, is_open_to_others, newest_checkpoint};
+use crate::store::{Alone, Checkpoints, Reader, is_open_to_others, newest_checkpoint};
 use crate::{clock, telemetry};
 use committer::{Sealed, Waiting};
 
@@ -200,6 +200,7 @@ pub struct Running {
 
 /// An intake that has its journal, and has promised nothing yet.
 pub struct Opened {
+    alone: Alone,
     settings: Settings,
     writer: journal::Writer,
     reader: journal::Reader,
@@ -220,6 +221,7 @@ pub fn start(settings: Settings, runtime: &Handle) -> Result<Running, OpenError>
 /// # Errors
 /// When the journal cannot be opened.
 pub fn open(settings: Settings) -> Result<Opened, OpenError> {
+    let alone = Alone::take(&settings.state)?;
     let mut opened = journal::open(&settings.state.join("journal"), &settings.quarantine())?;
     if is_open_to_others(&settings.state) {
         telemetry::ingest::state_open_to_others(&settings.state);
@@ -233,7 +235,7 @@ pub fn open(settings: Settings) -> Result<Opened, OpenError> {
     let forgotten = Forgotten::open(&settings.state);
     let of_state = |error| OpenError::Io { path: settings.state.clone(), error };
     let forgotten = Arc::new(forgotten.map_err(of_state)?);
-    Ok(Opened { settings, writer, reader, forgotten })
+    Ok(Opened { alone, settings, writer, reader, forgotten })
 }
 
 impl Opened {
@@ -242,24 +244,20 @@ impl Opened {
     /// # Errors
     /// When there can be no thread.
     pub fn start(self, runtime: &Handle) -> Result<Running, OpenError> {
-        let Opened { settings, writer, reader: journal, forgotten } = self;
+        let Opened { alone, settings, writer, reader: journal, forgotten } = self;
         let end = writer.end();
         let (shared, room) = (Arc::new(Shared::default()), Room::new(settings.memory));
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let (committed_tx, committed) = watch::channel(end);
-        let committed_too = committed.clone();
         let (applied_tx, applied_rx) = watch::channel(Position::default());
         let (changes, policy) = (Changes::default(), settings.policy.clone());
         let reader = Reader::new(journal.clone(), Arc::clone(&policy.reading))
             .with_forgotten(Arc::clone(&forgotten));
         let (committer_done, committer) = oneshot::channel();
         let (applier_done, applier) = oneshot::channel();
-        let (clock, wrong) = clockwatch::ClockWatch::start(
-            &settings.store().checkpoint,
-            end,
-            clock::now(),
-            Instant::now(),
-        );
+        let folder = settings.store().checkpoint;
+        let (clock, wrong) =
+            clockwatch::ClockWatch::start(&folder, end, clock::now(), Instant::now());
         let mut commit = committer::Committer {
             writer,
             waiting,
@@ -278,13 +276,14 @@ impl Opened {
             queue: queue.clone(),
             room,
             shared: Arc::clone(&shared),
-            committed: committed_too,
+            committed: committed.clone(),
             applied: applied_rx,
             forgotten: Arc::clone(&forgotten),
             journal: journal.clone(),
             quarantine: settings.quarantine(),
         };
         let apply = applier::Applier {
+            _alone: alone,
             forgotten,
             queue: queue.downgrade(),
             pace: erase::Pace::new(),

@@ -23,7 +23,7 @@ pub use pack::{Packing, packed_length};
 pub use reader::{Entry, Reader, Tail};
 pub use recover::{Journal, OpenError, Recovery, damaged_files, note_loss, open};
 pub(crate) use segment::{create_private, open_regular, private_dir, sync_dir};
-pub use verify::{Decodes, Verified, is_in_use, verify};
+pub use verify::{Decodes, Verified, verify};
 pub use writer::{AppendError, PAYLOAD_MAX, Placed, RESERVE, Writer};
 
 use std::path::PathBuf;

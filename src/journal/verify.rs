@@ -1,10 +1,7 @@
 //! Looking through a whole journal without changing anything: no mending, no making, no lock.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
-
-use nix::fcntl::{Flock, FlockArg};
 
 use super::format::{Kind, SEGMENT_HEADER};
 use super::scan::{Head, Segment};
@@ -33,18 +30,6 @@ pub struct Verified {
 
 /// Whether a payload is one that this version reads.
 pub type Decodes<'a> = &'a dyn Fn(&[u8]) -> bool;
-
-/// Whether another process has the journal. Its lock is not kept.
-///
-/// # Errors
-/// When the directory is there and cannot be opened.
-pub fn is_in_use(dir: &Path) -> io::Result<bool> {
-    match File::open(dir) {
-        Ok(handle) => Ok(Flock::lock(handle, FlockArg::LockSharedNonblock).is_err()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
 
 /// Reads every record, up to `committed`, the end of what is, while somebody goes on writing.
 ///

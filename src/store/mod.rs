@@ -3,6 +3,7 @@
 //! Everything in it can be made again from the last checkpoint and the journal, and is, whenever
 //! it will not open or is not what it must be. So nothing that is acknowledged rests on it.
 
+mod alone;
 mod attempt;
 mod base;
 mod checkpoint;
@@ -32,6 +33,7 @@ mod turns;
 mod verify;
 mod writer;
 
+pub use alone::{Alone, is_in_use};
 pub use attempt::{Attempt, Place};
 pub use base::{Base, Made, Next, verify_base};
 pub use checkpoint::Snapshot;
@@ -90,6 +92,9 @@ pub enum StoreError {
          a checkpoint and the journal; see who changes store.path"
     )]
     Moved(String),
+    /// Somebody has sled's file open: another process, or whoever still reads of the store before.
+    #[error("the store is in use: {0}; it is tried again, and left as it is")]
+    InUse(String),
     /// A newer version wrote it. It is left as it is.
     #[error("{0} was written by a newer version of suppressd: start that version again")]
     Newer(String),
@@ -116,10 +121,16 @@ impl From<io::Error> for StoreError {
 impl From<sled::Error> for StoreError {
     fn from(error: sled::Error) -> StoreError {
         match error {
+            sled::Error::Io(error) if is_held(&error) => StoreError::InUse(error.to_string()),
             sled::Error::Io(error) => error.into(),
             other => StoreError::Damaged(other.to_string()),
         }
     }
+}
+
+/// Whether sled could not have the lock of its file. It says so in words alone.
+fn is_held(error: &io::Error) -> bool {
+    error.raw_os_error().is_none() && error.to_string().starts_with("could not acquire lock")
 }
 
 #[cfg(test)]

@@ -6,9 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use suppressd::store::newest_checkpoint;
+use suppressd::ingest;
+use suppressd::journal::OpenError;
+use suppressd::model::Position;
+use suppressd::store::{self, Paths, StoreError, newest_checkpoint};
 
-use super::rebuild::copy;
+use super::rebuild::{copy, settings};
 use super::support::child::output;
 use super::support::client::{event, notify};
 use super::support::daemon::{Daemon, Home, PATIENCE, cli};
@@ -357,4 +360,92 @@ fn a_journal_that_comes_back_is_gone_on_with() {
     let daemon = home.start().ready();
     assert_eq!(daemon.rows(&["list"]).len(), 2);
     daemon.stop();
+}
+
+#[test]
+fn no_second_daemon_starts_whatever_of_the_state_was_moved() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    assert_eq!(send(&daemon, "a"), 200);
+    daemon.until_suppressed("a@x.test");
+    let (journal, away) = (home.state().join("journal"), home.dir.join("away"));
+    fs::rename(&journal, &away).unwrap();
+    let second = ingest::open(settings(&home.state()));
+    assert!(matches!(second, Err(OpenError::InUse(path)) if path == home.state()));
+    assert!(!journal.exists(), "nothing is touched");
+    fs::rename(&away, &journal).unwrap();
+    let daemon = daemon.ready();
+    assert_eq!(send(&daemon, "b"), 200);
+    daemon.until_suppressed("b@x.test");
+    daemon.stop();
+}
+
+#[test]
+fn a_sled_that_somebody_has_open_is_left_as_it_is() {
+    let state = tempfile::tempdir().unwrap();
+    let paths = Paths::of(state.path());
+    let open = || store::open(&paths, (Position::default(), Position::default()), false);
+    // As an earlier version has it, whose journal was moved.
+    let other = sled::open(&paths.sled).unwrap();
+    let start = || ingest::open(settings(state.path())).map(drop);
+    assert!(matches!(start(), Err(OpenError::InUse(path)) if path == paths.sled.join("db")));
+    assert!(!state.path().join("journal").exists(), "nothing is touched");
+    assert!(matches!(open(), Err(StoreError::InUse(_))));
+    assert_eq!(store::set_aside_stores(&paths.quarantine), [None, None]);
+    drop(other);
+    assert_eq!(open().unwrap().rebuilt, None);
+    start().unwrap();
+}
+
+#[test]
+fn a_running_daemon_waits_for_a_sled_that_somebody_has_open() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    assert_eq!(send(&daemon, "a"), 200);
+    daemon.until_suppressed("a@x.test");
+    let (sled, other) = (home.state().join("sled"), home.dir.join("other"));
+    copy(&sled, &other);
+    let lock = File::open(other.join("db")).unwrap();
+    lock.lock().unwrap();
+    fs::rename(&sled, home.dir.join("away")).unwrap();
+    fs::rename(&other, &sled).unwrap();
+    daemon.until_logged("the store is in use");
+    assert_eq!(store::set_aside_stores(&home.state().join("quarantine")), [None, None]);
+    drop(lock);
+    let daemon = daemon.ready();
+    daemon.until_suppressed("a@x.test");
+    daemon.stop();
+}
+
+#[test]
+fn a_segment_that_is_cut_while_it_is_written_is_told_and_takes_nothing_that_was_applied() {
+    // As long as before again, it still lacks what was cut.
+    for is_grown in [true, false] {
+        let home = Home::new("");
+        let daemon = home.start().ready();
+        let (body, last) = many("first");
+        assert_eq!(notify(daemon.http, &body).status, 200);
+        daemon.until_suppressed(&last);
+        let segment = home.state().join("journal/0000000001.seg");
+        let segment = File::options().write(true).open(segment).unwrap();
+        let length = segment.metadata().unwrap().len();
+        segment.set_len(5_000).unwrap();
+        wait_for("intake to stop", PATIENCE, || (daemon.readyz().status == 503).then_some(()));
+        let told = daemon.readyz().body;
+        assert!(told.contains("was cut while it was open"), "{told}");
+        if is_grown {
+            segment.set_len(length).unwrap();
+        }
+        assert_eq!(send(&daemon, "refused"), 503);
+        daemon.stop();
+        let daemon = home.start().ready();
+        assert_eq!(daemon.rows(&["list"]).len(), 3_000, "{is_grown}");
+        assert_eq!(send(&daemon, "later"), 200);
+        daemon.until_suppressed("later@x.test");
+        daemon.kill();
+        fs::remove_dir_all(home.state().join("sled")).unwrap();
+        let daemon = home.start().ready();
+        assert_eq!(daemon.rows(&["list"]).len(), 3_001, "{is_grown}");
+        daemon.stop();
+    }
 }
