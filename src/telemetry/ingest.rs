@@ -238,7 +238,7 @@ pub fn journal_trimmed(segments: usize) {
 /// Intake stopped: nothing can be made durable.
 pub fn intake_stopped(reason: impl Display) {
     gauge!("suppressd_intake_stopped").set(1.0);
-    error!(%reason, "intake: stopped; senders are told to try again. It goes on once that is mended");
+    error!(%reason, "intake: stopped; senders are told to try again. It goes on once mended");
 }
 
 /// Intake goes on.
