@@ -268,6 +268,13 @@ impl Rules {
         findings
     }
 
+    /// Those that suppress at `now`, whoever told them.
+    pub fn live(&self, key: &str, standing: &Standing, now: Time) -> Vec<Finding> {
+        let mut findings = self.findings(key, standing, &Filter::default());
+        findings.retain(|finding| finding.is_live(now));
+        findings
+    }
+
     /// The findings that counts of failures make.
     fn counted(&self, standing: &Standing, filter: &Filter) -> Vec<Finding> {
         let mut findings = Vec::new();

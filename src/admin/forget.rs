@@ -14,7 +14,7 @@ use crate::export::Listing;
 use crate::fleet::Wish;
 use crate::forgotten::{KeptGround, ToForget};
 use crate::ingest::Erased;
-use crate::model::{Address, Filter, Time};
+use crate::model::{Address, Time};
 use crate::stop::stopped;
 
 /// What a dry run says of an export that has the address.
@@ -140,8 +140,7 @@ impl Admin {
             let known = self.ingest.forgotten().person(address.key());
             let mut grounds = known.map(|person| person.grounds).unwrap_or_default();
             for (scope, standing) in self.reader.standings_of(address)? {
-                let findings = self.rules.findings(address.key(), &standing, &Filter::default());
-                let live = findings.into_iter().filter(|finding| finding.is_live(now));
+                let live = self.rules.live(address.key(), &standing, now).into_iter();
                 let kept = |it| KeptGround::standing(scope.clone(), &it, &standing, now);
                 grounds.extend(live.map(kept));
             }

@@ -168,7 +168,7 @@ impl Admin {
         let standing = standing.map_or_else(Standing::default, |(_, standing)| standing);
         let at = last_instant(&standing, clock::receipt());
         let held = standing.held().iter().filter(|held| held.mass == id);
-        let spelling = if standing.spelling().is_empty() { address } else { standing.spelling() };
+        let spelling = standing.spelled(address);
         let lift = |lifts: Lifts| instruction(spelling, scope, at, note, lifts);
         Ok(held
             .map(|held| Lifts { reason: Some(held.reason), source: Some(held.source.clone()) })

@@ -267,13 +267,8 @@ impl Look {
         if self.forgotten.has(key) {
             return None;
         }
-        let live = |Known { rules, at }: &Known| {
-            let mut findings = rules.findings(key, standing, &Filter::default());
-            findings.retain(|finding| finding.is_live(*at));
-            findings
-        };
-        let spelling = standing.spelling();
-        let address = if spelling.is_empty() { key } else { spelling };
-        turn((address, scope), &live(&self.before), &live(&self.now), self.now.at)
+        let live = |Known { rules, at }: &Known| rules.live(key, standing, *at);
+        let of = (standing.spelled(key), scope);
+        turn(of, &live(&self.before), &live(&self.now), self.now.at)
     }
 }

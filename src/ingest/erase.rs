@@ -21,7 +21,7 @@ use super::{Ingest, Message, Shared};
 use crate::clock;
 use crate::forgotten::{Forgotten, KeptGround, Pending};
 use crate::journal::{self, Blanked, blank_files};
-use crate::model::{Address, Element, Filter, Spellings, Submission};
+use crate::model::{Address, Element, Spellings, Submission};
 use crate::provider::{Reading, read_element};
 use crate::store::{self, Index, StoreError};
 use crate::telemetry;
@@ -345,8 +345,7 @@ impl Applier {
         let mut grounds = Vec::new();
         for (address, _) in &work.people.0 {
             for (scope, standing) in self.reader.standings_of(address)? {
-                let findings = rules.findings(address.key(), &standing, &Filter::default());
-                let live = findings.into_iter().filter(|finding| finding.is_live(now));
+                let live = rules.live(address.key(), &standing, now).into_iter();
                 let kept = |it| KeptGround::standing(scope.clone(), &it, &standing, now);
                 grounds.extend(live.map(|found| (address, kept(found))));
             }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::hold::{Masses, New};
-use crate::model::{Correction, Filter, Held, Hold, MassId, Scope, Standing, Time};
+use crate::model::{Correction, Held, Hold, MassId, Scope, Standing, Time};
 use crate::rules::{Finding, Rules};
 use crate::store::{Kin, Mass, Rate, Reader, StoreError};
 
@@ -51,9 +51,7 @@ impl Foresight {
     }
 
     fn live(&self, address: &str, standing: &Standing) -> Vec<Finding> {
-        let mut findings = self.rules.findings(address, standing, &Filter::default());
-        findings.retain(|finding| finding.is_live(self.now));
-        findings
+        self.rules.live(address, standing, self.now)
     }
 }
 

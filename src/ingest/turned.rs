@@ -3,7 +3,7 @@
 use super::apply::Merge;
 use super::{Change, Known};
 use crate::forgotten::ToldLater;
-use crate::model::{Address, Filter, Position, Scope, Standing, Turn};
+use crate::model::{Address, Position, Scope, Standing, Turn};
 use crate::rules::{Finding, turn};
 use crate::store::{StoreError, TurnPlace};
 
@@ -19,19 +19,14 @@ pub(super) struct Before {
 impl Merge<'_> {
     /// What suppresses an address.
     pub(super) fn live(&self, key: &str, standing: &Standing) -> Vec<Finding> {
-        let mut findings = self.rules.findings(key, standing, &Filter::default());
-        findings.retain(|finding| finding.is_live(self.now));
-        findings
+        self.rules.live(key, standing, self.now)
     }
 
     /// The same, before a change.
     pub(super) fn before(&self, key: &str, standing: &Standing) -> Before {
         let live = self.live(key, standing);
-        let known = Option::as_ref(&self.turns).map(|Known { rules, at }| {
-            let mut findings = rules.findings(key, standing, &Filter::default());
-            findings.retain(|finding| finding.is_live(*at));
-            findings
-        });
+        let known = Option::as_ref(&self.turns);
+        let known = known.map(|Known { rules, at }| rules.live(key, standing, *at));
         let known = known.filter(|known| known.is_empty() != live.is_empty());
         Before { live, known }
     }
@@ -59,7 +54,7 @@ impl Merge<'_> {
             return Ok(());
         }
         // Told twice does no harm. What nobody was told of does.
-        let of = (spelling_of(standing, address), scope);
+        let of = (standing.spelled(address), scope);
         let of_known = |known: &Vec<Finding>| turn(of, known, after, self.now);
         let turned = turn(of, &before.live, after, self.now);
         let turned = turned.or_else(|| before.known.as_ref().and_then(of_known));
@@ -94,9 +89,4 @@ impl Merge<'_> {
         };
         self.writer.put_turn(&mut self.batch, TurnPlace::of(record, element, turn), turn)
     }
-}
-
-/// The address of a standing as it was received, where that is known.
-fn spelling_of<'a>(standing: &'a Standing, key: &'a str) -> &'a str {
-    if standing.spelling().is_empty() { key } else { standing.spelling() }
 }

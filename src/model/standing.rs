@@ -421,6 +421,11 @@ impl Standing {
         &self.spelling
     }
 
+    /// The same, or the address's key where that is all that is known.
+    pub fn spelled<'a>(&'a self, key: &'a str) -> &'a str {
+        if self.spelling.is_empty() { key } else { &self.spelling }
+    }
+
     /// Whether there is a ground already of a fact's reason and source, lifted or not.
     pub fn has_ground_of(&self, fact: &Fact) -> bool {
         match fact {
