@@ -160,9 +160,10 @@ impl Cuts {
 }
 
 /// Whether a date of whole seconds lies in the second of an end, which knows more of it: then the
-/// order of the journal says which came first.
+/// order of the journal says which came first. An end that covers all before a whole second, as a
+/// resubscription does, knows no more than that second.
 fn is_in_the_second_of(end: Time, at: Time) -> bool {
-    at.nanos() < end.nanos() && at.nanos() == end.floor_second().nanos()
+    at.nanos() < end.nanos() && at.nanos() == end.just_after().floor_second().nanos()
 }
 
 #[cfg(test)]
@@ -170,6 +171,16 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn an_end_of_whole_seconds_covers_the_second_before_it() {
+        let at = Time::from_seconds;
+        let mut cuts = Cuts::default();
+        let resubscribed = Telling { record: 5, received: at(60), is_new: true };
+        assert!(cuts.add(at(41).just_before(), true, false, &resubscribed));
+        let late = Telling { record: 6, received: at(61), is_new: true };
+        assert!(!cuts.contradict(at(40), &late), "unsubscribed a second before");
+    }
 
     #[test]
     fn within_a_second_the_journal_says_which_came_first() {
