@@ -18,11 +18,12 @@ use suppressd::model::Fault;
 use suppressd::verdict::{Reply, Rulebook, Told};
 
 /// Statements in words of no server, and replies of many.
-const FIXTURES: [&str; 4] = [
+const FIXTURES: [&str; 5] = [
     "tests/fixtures/verdict/statements.tsv",
     "tests/fixtures/verdict/replies.tsv",
     "tests/fixtures/verdict/wordings.tsv",
     "tests/fixtures/verdict/carried.tsv",
+    "tests/fixtures/verdict/kinds.tsv",
 ];
 
 /// How often each reply is judged for the time.

@@ -113,6 +113,7 @@ fn statements_are_read_in_any_words_and_tongue() {
         include_str!("../../tests/fixtures/verdict/replies.tsv"),
         include_str!("../../tests/fixtures/verdict/wordings.tsv"),
         include_str!("../../tests/fixtures/verdict/carried.tsv"),
+        include_str!("../../tests/fixtures/verdict/kinds.tsv"),
     ];
     let mut wrong = Vec::new();
     for row in files.iter().flat_map(|rows| rows.lines()).filter(|row| !row.starts_with('#')) {
