@@ -2,10 +2,12 @@
 //!
 //! A place that is worked for is never taken away. One that waits for its client may be, and first
 //! of all from whoever has most of those: so no address takes the places of another by opening many
-//! connections, and no user those of another on a Unix socket. Of its own go first those that have
-//! been idle for a while, then the one that has been waited for longest, whether for the rest of a
-//! request, for an answer to be taken, or for a word: at once, so that a client that trickles keeps
-//! nobody out who has only just come.
+//! connections, and no user those of another on a Unix socket. Nor does one that keeps us busy: one
+//! of its places is lent to whoever has fewer, until what is worked for there is answered.
+//!
+//! Of its own go first those that have been idle for a while, then the one that has been waited
+//! for longest, whether for the rest of a request, for an answer to be taken, or for a word: at
+//! once, so that a client that trickles keeps nobody out who has only just come.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -88,6 +90,8 @@ struct Seat {
     since: AtomicU64,
     /// Its client asks for more before it has an answer, and so may never take any.
     hasty: AtomicBool,
+    /// It was given to another already, and goes with the answer.
+    lent: AtomicBool,
     gone: AtomicBool,
     wanted: Notify,
 }
@@ -105,6 +109,8 @@ struct Taken {
     next: u64,
     seats: HashMap<u64, Arc<Seat>>,
     each: HashMap<Holder, usize>,
+    /// How many of the seats are lent: so many more there may be than places.
+    lent: usize,
 }
 
 /// A place that was given. It is free again when this is dropped.
@@ -140,14 +146,15 @@ impl Places {
         let is_limited = matches!(holder, Some(Holder::Host(host)) if !host.is_loopback());
         if is_limited && own >= limits.each {
             taken.make_room(self.now(), Duration::ZERO, |seat| seat.holder == holder)?;
-        } else if taken.seats.len() >= limits.most {
-            taken.make_fair_room(self.now(), holder)?;
+        } else if taken.seats.len() >= limits.most + taken.lent {
+            taken.make_fair_room(self.now(), holder, limits.most)?;
         }
         let seat = Arc::new(Seat {
             holder,
             doing: AtomicU8::new(IDLE),
             since: AtomicU64::new(self.now()),
             hasty: AtomicBool::new(false),
+            lent: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             wanted: Notify::new(),
         });
@@ -191,7 +198,7 @@ impl Taken {
 
     /// Takes a place from the address or user that has most of those that wait for their clients,
     /// as far as there is one that has several. `None`: nobody gives way.
-    fn make_fair_room(&mut self, now: u64, holder: Option<Holder>) -> Option<()> {
+    fn make_fair_room(&mut self, now: u64, holder: Option<Holder>, lent_max: usize) -> Option<()> {
         let mut held: HashMap<Holder, usize> = HashMap::new();
         let waiting = self.seats.values().filter(|seat| !seat.is_worked_for());
         for own in waiting.filter_map(|seat| seat.holder) {
@@ -202,12 +209,43 @@ impl Taken {
         let Some((whose, most)) = most.filter(|(_, count)| *count > 1) else {
             let own = |seat: &Seat| seat.holder == holder;
             return self
-                .make_room(now, GRACE, |_| true)
+                .lend_room(now, holder, lent_max)
+                .or_else(|| self.make_room(now, GRACE, |_| true))
                 .or_else(|| self.make_room(now, Duration::ZERO, own));
         };
         let whose = if own >= most { holder } else { Some(whose) };
         let grace = if whose == holder || most > own + 1 { Duration::ZERO } else { GRACE };
         self.make_room(now, grace, |seat| seat.holder == whose)
+            .or_else(|| self.lend_room(now, holder, lent_max))
+    }
+
+    /// Takes or lends a place of the address or user that has most of all, if it has more than one
+    /// would have with another. `None`: there is none.
+    fn lend_room(&mut self, now: u64, holder: Option<Holder>, lent_max: usize) -> Option<()> {
+        let mut held: HashMap<Holder, usize> = HashMap::new();
+        let seats = self.seats.values().filter(|seat| !seat.is_lent());
+        for own in seats.filter_map(|seat| seat.holder) {
+            *held.entry(own).or_default() += 1;
+        }
+        let own = held.get(&holder?).copied().unwrap_or(0);
+        let (whose, most) = held.into_iter().max_by_key(|(_, count)| *count)?;
+        if most <= own + 1 {
+            return None;
+        }
+        let among = |seat: &Seat| seat.holder == Some(whose) && !seat.is_lent();
+        if self.make_room(now, Duration::ZERO, among).is_some() {
+            return Some(());
+        }
+        let theirs = self.seats.iter().filter(|(_, seat)| among(seat) && self.lent < lent_max);
+        let first = theirs.min_by_key(|(number, seat)| (seat.rank(now), **number));
+        let (number, seat) = first.map(|(number, seat)| (*number, Arc::clone(seat)))?;
+        seat.lent.store(true, Ordering::SeqCst);
+        self.lent += 1;
+        // It may have been answered just now, and not have seen that.
+        if seat.doing.load(Ordering::SeqCst) != WORKING {
+            self.take(number);
+        }
+        Some(())
     }
 
     /// Takes a place away from whoever has it.
@@ -220,6 +258,7 @@ impl Taken {
 
     fn leave(&mut self, number: u64) -> Option<Arc<Seat>> {
         let seat = self.seats.remove(&number)?;
+        self.lent -= usize::from(seat.is_lent());
         if let Some(own) = seat.holder
             && let Some(count) = self.each.get_mut(&own)
         {
@@ -243,6 +282,10 @@ impl Seat {
             _ => Doing::Owed,
         };
         (doing, since)
+    }
+
+    fn is_lent(&self) -> bool {
+        self.lent.load(Ordering::SeqCst)
     }
 
     fn is_worked_for(&self) -> bool {
@@ -292,8 +335,11 @@ impl Place {
     }
 
     fn set(&self, doing: Doing) {
-        if self.seat.doing.swap(doing as u8, Ordering::Relaxed) != doing as u8 {
+        if self.seat.doing.swap(doing as u8, Ordering::SeqCst) != doing as u8 {
             self.seat.since.store(self.places.now(), Ordering::Relaxed);
+        }
+        if doing != Doing::Working && self.seat.is_lent() {
+            self.places.taken().take(self.number);
         }
     }
 }
@@ -317,6 +363,12 @@ mod tests {
 
     fn host(address: &str) -> Option<Holder> {
         Some(Holder::Host(address.parse().unwrap()))
+    }
+
+    /// How many seats there are, and how many of them are lent.
+    fn count(places: &Places) -> (usize, usize) {
+        let taken = places.taken();
+        (taken.seats.len(), taken.lent)
     }
 
     fn is_gone(place: &Place) -> bool {
@@ -420,6 +472,26 @@ mod tests {
         age(&proxied, 1);
         let _third = places.enter_as(few).unwrap();
         assert!(is_gone(&proxied), "one each: the idlest of all");
+    }
+
+    #[test]
+    fn who_keeps_us_busy_from_one_address_lends_its_places_to_others() {
+        let places = places(4, 4);
+        let [many, few, new] = ["127.0.0.1", "192.0.2.2", "192.0.2.3"].map(host);
+        let busy = [(); 4].map(|()| places.enter_as(many).unwrap());
+        busy.iter().for_each(Place::working);
+        assert!(places.enter_as(many).is_none(), "it has all");
+        let [first, second] = [few, new].map(|own| places.enter_as(own).expect("a place"));
+        [&first, &second].into_iter().for_each(Place::working);
+        assert!(!busy.iter().any(is_gone), "they are worked for");
+        assert!(places.enter_as(few).is_none(), "nobody has more than two");
+        busy.iter().for_each(Place::idle);
+        assert_eq!(busy.iter().filter(|place| is_gone(place)).count(), 2);
+        busy.iter().for_each(Place::working);
+        drop((first, second));
+        assert_eq!(count(&places), (2, 0));
+        let _rest = [(); 2].map(|()| places.enter_as(new).unwrap());
+        assert_eq!(count(&places), (4, 0));
     }
 
     #[tokio::test]

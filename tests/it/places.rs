@@ -73,6 +73,21 @@ fn trickle(to: SocketAddr, cut: &AtomicU64, end: &AtomicBool) {
     }
 }
 
+/// Has its requests answered one after the other, all the time, until it is told to end.
+fn keep_busy(runtime: &Runtime, to: SocketAddr, answered: &AtomicU64, end: &AtomicBool) {
+    while !end.load(Ordering::Relaxed) {
+        let Ok(stream) = connect(runtime, Ipv4Addr::new(127, 0, 0, 3), to) else { continue };
+        let mut client = Client(stream);
+        while !end.load(Ordering::Relaxed) {
+            let number = answered.fetch_add(1, Ordering::Relaxed) as u32;
+            let body = event("hard_bounce", "busy@x.test", "m", number);
+            if client.notify(&body).is_err() {
+                break;
+            }
+        }
+    }
+}
+
 /// Connects from an address of its own among many from another, and asks only after a while, twice.
 fn asks_late(to: SocketAddr, opened: &AtomicU64, ask: impl Fn(TcpStream) -> TcpStream) {
     let runtime = Runtime::new().unwrap();
@@ -136,6 +151,32 @@ fn an_address_that_opens_many_connections_cuts_none_of_another() {
     under_a_flood(lookup, look);
     let displaced = daemon.metric("suppressd_connections_displaced_total{listener=\"public\"}");
     assert!(displaced.unwrap() > 100.0, "{displaced:?}");
+}
+
+#[test]
+fn an_address_that_keeps_all_places_busy_keeps_nobody_out() {
+    let home = Home::new("");
+    home.configure_http(&format!("connections_max = {PLACES}"), &source());
+    let daemon = home.start().ready();
+    let runtime = Runtime::new().unwrap();
+    let (answered, end) = (AtomicU64::new(0), AtomicBool::new(false));
+    let answers: Vec<u16> = std::thread::scope(|scope| {
+        for _ in 0..4 * PLACES {
+            scope.spawn(|| keep_busy(&runtime, daemon.http, &answered, &end));
+        }
+        let many = || (answered.load(Ordering::Relaxed) > 1_000).then_some(());
+        wait_for("places that are all taken", PATIENCE, many);
+        let honest = |number| {
+            let stream = connect(&runtime, Ipv4Addr::new(127, 0, 0, 2), daemon.http)?;
+            let body = event("hard_bounce", "honest@x.test", "m", number);
+            Client(stream).notify(&body)
+        };
+        let answers = (0..200).map(|number| honest(number).map_or(0, |answer| answer.status));
+        let answers = answers.collect();
+        end.store(true, Ordering::Relaxed);
+        answers
+    });
+    assert_eq!(answers, [200; 200]);
 }
 
 #[test]
