@@ -14,6 +14,7 @@ mod recover;
 mod scan;
 mod segment;
 mod verify;
+mod watch;
 mod writer;
 
 pub use blank::{Blanked, blank_files};

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::format::{Header, Kind, SEGMENT_HEADER, record_size};
 use super::recover::{Repair, fill_gap, set_aside};
 use super::scan::{Ahead, Head, Record, Segment};
+use super::watch::Known;
 use super::{Damage, segment};
 use crate::model::{Position, Time};
 
@@ -39,8 +40,9 @@ pub struct Reader {
 pub(super) struct Files {
     /// The one that is being written, by the writer's own handle: what it has acknowledged is read
     /// where it was written, whatever its path leads to by then.
-    live: Option<Arc<Segment>>,
+    pub(super) live: Option<Arc<Segment>>,
     others: VecDeque<Arc<Segment>>,
+    pub(super) known: Known,
 }
 
 impl Files {
@@ -128,8 +130,12 @@ impl Reader {
         if self.files().live.as_ref().is_some_and(|live| live.number == number) {
             return Ok(());
         }
-        let mut tail = self.tail(Position { segment: number, offset: SEGMENT_HEADER });
-        let end = Position { segment: number + 1, offset: SEGMENT_HEADER };
+        self.look_through_all(self.tail(Position { segment: number, offset: SEGMENT_HEADER }))
+    }
+
+    /// The same of the segment that a tail begins with.
+    pub(super) fn look_through_all(&self, mut tail: Tail) -> io::Result<()> {
+        let end = Position { segment: tail.at.segment + 1, offset: SEGMENT_HEADER };
         while let Some(entry) = tail.next(end)? {
             match entry {
                 Entry::Record { .. } => {}
@@ -231,6 +237,7 @@ impl Reader {
         let mut files = self.files();
         files.others.retain(|segment| segment.number != number);
         files.live.take_if(|live| live.number == number);
+        files.known.forget(number);
     }
 
     fn segment(&self, number: u32) -> io::Result<Option<Arc<Segment>>> {
@@ -261,7 +268,11 @@ impl Reader {
 
     /// A segment by the file that is there now, unless it is the one that is being written.
     fn opened_anew(&self, number: u32) -> io::Result<Option<Arc<Segment>>> {
-        self.files().others.retain(|segment| segment.number != number);
+        let mut files = self.files();
+        files.others.retain(|segment| segment.number != number);
+        // It may have been mended.
+        files.known.forget(number);
+        drop(files);
         self.opened(number)
     }
 

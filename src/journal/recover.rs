@@ -103,6 +103,7 @@ pub fn open(dir: &Path, quarantine: &Path) -> Result<Journal, OpenError> {
         recover((dir, quarantine), last, &mut recovery).map_err(io(&segment::path(dir, number)))?;
     }
     let reader = Reader::new(dir, quarantine).map_err(io(dir))?;
+    reader.note_all(&numbers).map_err(io(dir))?;
     let writer = Writer::new(dir, last.unwrap_or(0) + 1, lock, reader.clone());
     Ok(Journal { writer, reader, recovery })
 }

@@ -144,6 +144,39 @@ fn a_newest_segment_that_was_emptied_is_missed() {
     }
 }
 
+/// Nothing reads an old segment again until the store is made anew.
+#[test]
+fn a_complete_segment_that_is_cut_replaced_or_removed_is_told_at_once() {
+    for how in ["cut", "replaced", "removed"] {
+        let home = Home::new("");
+        write_segments(&home, 3);
+        let daemon = home.start().ready();
+        daemon.until_logged("looked through");
+        // That was the last look at all of it.
+        let segment = home.state().join("journal/0000000002.seg");
+        let bytes = fs::read(&segment).unwrap();
+        match how {
+            "cut" => fs::write(&segment, &bytes[..bytes.len() - 100]).unwrap(),
+            "replaced" => {
+                fs::write(home.dir.join("other"), &bytes[..bytes.len() - 100]).unwrap();
+                fs::rename(home.dir.join("other"), &segment).unwrap();
+            }
+            _ => fs::remove_file(&segment).unwrap(),
+        }
+        wait_for(how, PATIENCE, || (damaged(&home).len() == 1).then_some(()));
+        assert_eq!(daemon.health(), "degraded", "{how}");
+        bounce(&daemon, 12);
+        daemon.until_suppressed("user12@x.test");
+        // A store that is made again, of a checkpoint, has what only it had.
+        daemon.stop();
+        fs::remove_dir_all(home.state().join("sled")).unwrap();
+        let daemon = home.start().ready();
+        assert_eq!(daemon.rows(&["list"]).len(), 13, "{how}");
+        daemon.stop();
+        assert_eq!(damaged(&home).len(), 1, "{how}: it is told once");
+    }
+}
+
 /// What a start makes the store of.
 const STORE: [&str; 3] = ["sled", "base", "checkpoint"];
 
