@@ -52,7 +52,7 @@ pub fn outlasts_a_start(told: Time) -> bool {
 const START_MIN: Duration = Duration::from_millis(10);
 
 /// A clock that is off by less than this is only being adjusted.
-const STEP_MIN: Duration = Duration::from_secs(5);
+pub const STEP_MIN: Duration = Duration::from_secs(5);
 
 /// How the wall clock was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

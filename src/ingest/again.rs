@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use super::apply::Merge;
-use crate::model::{Element, Event, EventKind, Fact, QuarantineId, Stretch, Submission, Telling};
+use crate::journal::{self, Entry};
+use crate::model::{
+    Element, Event, EventKind, Fact, Payload, Position, QuarantineId, Stretch, Submission, Telling,
+    Time,
+};
 use crate::provider::{self, OPERATOR, OWN, Reading};
 use crate::store::StoreError;
 
@@ -17,10 +21,14 @@ impl Merge<'_> {
         place: QuarantineId,
     ) -> Result<(), StoreError> {
         let Some(fact) = event.fact() else { return Ok(()) };
+        let standing = self.writer.standing(&mut self.batch, event.address.key(), &event.scope)?;
+        // A lift alone is dated by our clock for sure.
+        if stretch.is_found() && standing.lifts().next().is_none() {
+            return Ok(());
+        }
         if !self.writer.is_told_first(event, place)? || self.is_echo(event)? {
             return Ok(());
         }
-        let standing = self.writer.standing(&mut self.batch, event.address.key(), &event.scope)?;
         // An echo, or what a list tells without a date of what was known, was no ground.
         let is_merged = match &fact {
             Fact::Ground { reason, source, latest } => standing.grounds().any(|(r, s, ground)| {
@@ -66,4 +74,46 @@ pub(super) fn redated(
         }
     }
     events
+}
+
+/// Where a stretch begins that a record tells of, as far as the journal still has it. Where only
+/// its times are known: with the last segment before it that begins with something earlier.
+pub(super) fn begin_of(
+    stretch: &Stretch,
+    journal: &journal::Reader,
+    record: Position,
+) -> Result<Position, StoreError> {
+    let start = journal.start()?;
+    if !stretch.is_found() {
+        return Ok(stretch.from.max(start));
+    }
+    let mut from = Position { segment: record.segment, ..start };
+    while from > start && first_receipt(journal, from, record)?.is_none_or(|at| at >= stretch.since)
+    {
+        from.segment -= 1;
+    }
+    Ok(from)
+}
+
+/// When the first record of a segment was received that is ours.
+fn first_receipt(
+    journal: &journal::Reader,
+    from: Position,
+    end: Position,
+) -> Result<Option<Time>, StoreError> {
+    let end = end.min(Position { segment: from.segment + 1, ..from });
+    let mut tail = journal.tail(from);
+    while let Some(entry) = tail.next(end)? {
+        match entry {
+            Entry::Record { payload, .. } => match Payload::open(payload) {
+                Ok(payload) if payload.peer().is_none() => {
+                    return Ok(Some(payload.head().received_at));
+                }
+                _ => {}
+            },
+            Entry::Damage(damage) => damage.tell(),
+            Entry::Newer { .. } => break,
+        }
+    }
+    Ok(None)
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
+use super::again::begin_of;
 use super::apply::{BATCH_TIME, Merge};
 use super::chores::Chores;
 use super::erase::{Pace, Stage};
@@ -307,7 +308,7 @@ impl Applier {
                 *again = false;
                 break;
             };
-            let from = stretch.from.max(self.journal.start()?);
+            let from = begin_of(&stretch, &self.journal, record)?;
             let mut progress = Progress::new(&self.journal, from, 0);
             while progress.has_more(record) {
                 if self.shared.stopping.load(Ordering::Acquire) {

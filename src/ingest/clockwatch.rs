@@ -6,6 +6,12 @@
 //! While the daemon runs, a step is what the wall clock shows beyond the time that passed by the
 //! monotonic one. Over a restart there is only what the wall clock showed last, which is noted
 //! beside the store, with the steps that nothing has undone yet.
+//!
+//! Nobody sees a leap while the daemon is down, but it cannot have been larger than what the clock
+//! showed to have passed. So a fall that undoes nothing is the end of a clock that was ahead since
+//! the last start before which it can have leapt as far; or the beginning of one that is behind. It
+//! is taken for both. Over a restart only after a while: a host that has no clock of its own begins
+//! with one that is behind, and sets it soon.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -13,15 +19,19 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::clock::STEP_MIN;
 use crate::journal::{create_private, open_regular, private_dir};
 use crate::model::trust::SKEW;
 use crate::model::{Position, Stretch, Time};
 
 /// The note's name, among the checkpoints, and the number of its form, its first word.
 const NAME: &str = "clock";
-const FORM: &str = "2";
-/// The form before: a step at most, and that a fall.
+const FORM: &str = "3";
+/// The form before: steps alone.
+const FORM_OF_STEPS: &str = "2";
+/// The form before that: a step at most, and that a fall.
 const FORM_OF_ONE: &str = "1";
+const FORMS: [&str; 3] = [FORM, FORM_OF_STEPS, FORM_OF_ONE];
 /// Longer than any note, in bytes.
 const NOTE_BYTES_MAX: u64 = 4_096;
 /// How often the time is noted: a start may not know better what the clock has shown last.
@@ -30,6 +40,16 @@ const NOTE_EVERY: Duration = Duration::from_secs(10 * 60);
 const SLACK: Duration = Duration::from_secs(2);
 /// Most steps that are remembered: the oldest are forgotten first.
 const STEPS_MAX: usize = 8;
+/// Most starts that are remembered.
+const STARTS_MAX: usize = 8;
+/// How long a fall over a restart may turn out to be the beginning of a clock that is behind.
+const DOUBT: Duration = Duration::from_secs(10 * 60);
+/// How far back a clock is taken to have been ahead, if nobody saw since when: all of that is
+/// merged again. A small step comes more often, and matters less.
+const REACH: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const SMALL_REACH: Duration = Duration::from_secs(60 * 60);
+/// Stands in a note for no time.
+const NONE: i64 = i64::MIN;
 
 /// Looks at the clock.
 pub(super) struct ClockWatch {
@@ -42,6 +62,9 @@ pub(super) struct ClockWatch {
     end: Position,
     /// Those that nothing has undone yet, in their order.
     steps: Vec<Step>,
+    /// Those before which it may have leapt, each less far than before the one that came first.
+    starts: Vec<Start>,
+    begun: Instant,
 }
 
 /// A step of the clock.
@@ -55,6 +78,19 @@ struct Step {
     since: Time,
     /// By how many nanoseconds it was set ahead, or, below zero, back.
     by: i64,
+    /// It may have been ahead since then, which is still to be told.
+    ahead: Option<Time>,
+}
+
+/// A start before which the clock may have leapt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Start {
+    /// All before this was recorded before it.
+    from: Position,
+    /// What the clock showed.
+    since: Time,
+    /// How many nanoseconds later that was than what it had shown last.
+    gap: i64,
 }
 
 impl ClockWatch {
@@ -70,10 +106,15 @@ impl ClockWatch {
         let path = checkpoint.join(NAME);
         let text = read(&path).unwrap_or_default();
         let form = text.split_whitespace().next();
-        let is_ours = form.is_none_or(|form| [FORM, FORM_OF_ONE].contains(&form));
-        let (last, steps) = parse(&text).unwrap_or((wall, Vec::new()));
-        let note = is_ours.then_some(path);
-        let mut watch = ClockWatch { note, noted: monotonic, wall: last, monotonic, end, steps };
+        let is_ours = form.is_none_or(|form| FORMS.contains(&form));
+        let (last, steps, mut starts) = parse(&text).unwrap_or((wall, Vec::new(), Vec::new()));
+        if starts.is_empty() {
+            // Of what was before, nothing is known.
+            starts.push(Start { from: end, since: wall, gap: i64::MAX });
+        }
+        let (note, noted, begun) = (is_ours.then_some(path), monotonic, monotonic);
+        let mut watch =
+            ClockWatch { note, noted, wall: last, monotonic, end, steps, starts, begun };
         let wrong = watch.compare(last, wall, None);
         watch.wall = wall;
         if wrong.is_none() {
@@ -95,6 +136,7 @@ impl ClockWatch {
         let before = self.steps.len();
         let stepped = wall.since(expected).max(expected.since(wall)) > SKEW;
         let wrong = self.compare(expected, wall, Some(passed));
+        let wrong = wrong.or_else(|| self.beyond_doubt(monotonic));
         (self.wall, self.monotonic, self.end) = (wall, monotonic, end);
         let late = monotonic.saturating_duration_since(self.noted) >= NOTE_EVERY;
         if wrong.is_none() && (late || stepped || before != self.steps.len()) {
@@ -108,19 +150,25 @@ impl ClockWatch {
     fn compare(&mut self, expected: Time, wall: Time, passed: Option<Duration>) -> Option<Stretch> {
         let by = wall.nanos().saturating_sub(expected.nanos());
         let unsure = passed.unwrap_or_default() + SLACK;
-        let step = Step { from: self.end, top: expected, since: wall.minus(unsure), by };
+        let step =
+            Step { from: self.end, top: expected, since: wall.minus(unsure), by, ahead: None };
         if by < -nanos(SKEW) {
             if passed.is_none() {
-                let until = expected.plus(NOTE_EVERY + SLACK);
-                let right = self.right_over_a_restart(by, until);
-                self.remember(step);
+                let right = self.right_over_a_restart(by, expected.plus(NOTE_EVERY + SLACK));
+                let ahead = right.is_none().then(|| self.ahead_since(&step, REACH));
+                self.remember(Step { ahead, ..step });
                 return right;
             }
             let Some((first, _)) = self.undone(by, nanos(SKEW)) else {
+                let right = self.right_at(&step, REACH, unsure);
                 self.remember(step);
-                return None;
+                return Some(right);
             };
             return self.right_since(first, expected.plus(unsure), by, true);
+        }
+        // Terms that are too short by less do no harm: only what it may hide is told.
+        if by <= -nanos(STEP_MIN) && passed.is_some() {
+            return Some(self.right_at(&step, SMALL_REACH, unsure));
         }
         if by > nanos(SKEW) {
             // What passed over a restart counts for a leap then, and against a fall.
@@ -138,9 +186,42 @@ impl ClockWatch {
                 self.remember(step);
             }
         }
+        if passed.is_none() && by >= nanos(STEP_MIN) {
+            self.remember_start(Start { from: self.end, since: wall, gap: by });
+        }
         // A fall that time has made up for: the clock was ahead before, and is right since.
-        self.steps.retain(|step| step.by > 0 || wall <= step.top.plus(SKEW));
+        let is_open = |step: &Step| step.by > 0 || step.ahead.is_some();
+        self.steps.retain(|step| is_open(step) || wall <= step.top.plus(SKEW));
         None
+    }
+
+    /// Since when the clock was ahead that fell now, if it was: since it leapt as far, or may have.
+    /// What was received later than it shows now says so itself, if it is right.
+    fn ahead_since(&self, fall: &Step, reach: Duration) -> Time {
+        let least = fall.by.saturating_abs().saturating_sub(nanos(SKEW.min(fall_by(fall) / 2)));
+        let starts = self.starts.iter().map(|start| (start.from, start.since, start.gap));
+        let leaps = self.steps.iter().map(|step| (step.from, step.since, step.by));
+        let leapt = starts.chain(leaps).filter(|(_, _, by)| *by >= least);
+        let since = leapt.max_by_key(|(from, ..)| *from).map(|(_, since, _)| since);
+        since.unwrap_or(fall.since).min(fall.since).max(fall.top.minus(reach))
+    }
+
+    /// The stretch of a clock that was ahead, of which only the fall was seen.
+    fn right_at(&self, fall: &Step, reach: Duration, unsure: Duration) -> Stretch {
+        let since = self.ahead_since(fall, reach);
+        Stretch::found(since, fall.top.plus(unsure), fall_by(fall))
+    }
+
+    /// Tells of a clock that was ahead before a restart, once nothing says that it is behind since.
+    fn beyond_doubt(&mut self, monotonic: Instant) -> Option<Stretch> {
+        if monotonic.saturating_duration_since(self.begun) < DOUBT {
+            return None;
+        }
+        let mut steps = self.steps.iter_mut();
+        let (fall, since) = steps.find_map(|step| step.ahead.take().map(|since| (*step, since)))?;
+        // It was not seen while it was down, nor for a while before that.
+        let unseen = NOTE_EVERY + SLACK;
+        Some(Stretch::found(since, fall.top.plus(unseen), fall_by(&fall) + unseen))
     }
 
     /// Tells of a stretch of a clock that was ahead, if a leap is remembered that a fall over a
@@ -195,11 +276,20 @@ impl ClockWatch {
         self.steps.push(step);
     }
 
+    /// The clock can have leapt last, at most as far, before the last start behind a gap as long:
+    /// one behind a shorter gap that was earlier says nothing more.
+    fn remember_start(&mut self, start: Start) {
+        self.starts.retain(|earlier| earlier.gap > start.gap);
+        // Without that of the shortest gap one that was earlier stands in for it.
+        self.starts.truncate(STARTS_MAX - 1);
+        self.starts.push(start);
+    }
+
     /// Notes what the clock shows. Without a note all goes well but over a restart.
     pub(super) fn note(&mut self, monotonic: Instant) {
         self.noted = monotonic;
         if let Some(path) = &self.note {
-            let _ = write(path, &show(self.wall, &self.steps));
+            let _ = write(path, &show(self.wall, &self.steps, &self.starts));
         }
     }
 }
@@ -208,37 +298,67 @@ fn nanos(span: Duration) -> i64 {
     i64::try_from(span.as_nanos()).unwrap_or(i64::MAX)
 }
 
-fn show(wall: Time, steps: &[Step]) -> String {
-    let mut text = format!("{FORM} {}", wall.nanos());
-    for Step { from, top, since, by } in steps {
+/// By how much the clock fell.
+fn fall_by(fall: &Step) -> Duration {
+    Duration::from_nanos(fall.by.unsigned_abs())
+}
+
+fn show(wall: Time, steps: &[Step], starts: &[Start]) -> String {
+    let mut text = format!("{FORM} {} {}", wall.nanos(), steps.len());
+    for Step { from, top, since, by, ahead } in steps {
         let (top, since) = (top.nanos(), since.nanos());
+        let ahead = ahead.map_or(NONE, Time::nanos);
         // Into a string nothing fails.
-        let _ = write!(text, " {} {} {top} {since} {by}", from.segment, from.offset);
+        let _ = write!(text, " {} {} {top} {since} {by} {ahead}", from.segment, from.offset);
+    }
+    for Start { from, since, gap } in starts {
+        let _ = write!(text, " {} {} {} {gap}", from.segment, from.offset, since.nanos());
     }
     text.push('\n');
     text
 }
 
-fn parse(text: &str) -> Option<(Time, Vec<Step>)> {
+fn parse(text: &str) -> Option<(Time, Vec<Step>, Vec<Start>)> {
     let mut words = text.split_whitespace();
     let form = words.next()?;
     let numbers: Vec<i64> = words.map(|word| word.parse().ok()).collect::<Option<_>>()?;
     let (wall, rest) = numbers.split_first()?;
+    let (steps, starts) = match form {
+        FORM => {
+            let (count, rest) = rest.split_first()?;
+            let length = usize::try_from(*count).ok()?.checked_mul(6)?;
+            let (steps, starts) = rest.split_at_checked(length)?;
+            let steps = steps.chunks(6).map(|words| parse_step(&words[..5], words[5]));
+            (steps.collect::<Option<_>>()?, starts.chunks(4).map(parse_start).collect())
+        }
+        FORM_OF_STEPS => {
+            let steps = rest.chunks(5).map(|words| parse_step(words, NONE));
+            (steps.collect::<Option<_>>()?, Some(Vec::new()))
+        }
+        FORM_OF_ONE => {
+            let fell = |step: Step| (step.by >= 0).then_some(Step { by: -step.by, ..step });
+            let steps = rest.chunks(5).map(|words| parse_step(words, NONE).and_then(fell));
+            (steps.collect::<Option<_>>()?, Some(Vec::new()))
+        }
+        _ => return None,
+    };
+    Some((Time::from_nanos(*wall, 9), steps, starts?))
+}
+
+fn parse_step(words: &[i64], ahead: i64) -> Option<Step> {
+    let [segment, offset, top, since, by] = *words else { return None };
     let time = |nanos| Time::from_nanos(nanos, 9);
-    let steps = rest.chunks(5).map(|numbers| {
-        let [segment, offset, top, since, by] = *numbers else { return None };
-        let segment = u32::try_from(segment).ok()?;
-        let from = Position { segment, offset: u32::try_from(offset).ok()? };
-        let by = match form {
-            FORM => by,
-            FORM_OF_ONE if by >= 0 => -by,
-            _ => return None,
-        };
-        Some(Step { from, top: time(top), since: time(since), by })
-    });
-    let is_known = [FORM, FORM_OF_ONE].contains(&form);
-    let steps = steps.collect::<Option<_>>().filter(|_| is_known)?;
-    Some((time(*wall), steps))
+    let ahead = Some(ahead).filter(|nanos| *nanos != NONE).map(time);
+    Some(Step { from: place(segment, offset)?, top: time(top), since: time(since), by, ahead })
+}
+
+fn parse_start(words: &[i64]) -> Option<Start> {
+    let [segment, offset, since, gap] = *words else { return None };
+    Some(Start { from: place(segment, offset)?, since: Time::from_nanos(since, 9), gap })
+}
+
+fn place(segment: i64, offset: i64) -> Option<Position> {
+    Some(Position { segment: u32::try_from(segment).ok()?, offset: u32::try_from(offset).ok()? })
 }
 
 fn read(path: &Path) -> io::Result<String> {
@@ -274,9 +394,9 @@ mod tests {
     }
     use Do::{Off, Pass, Restart};
 
-    /// Runs through it; says by how many seconds the clock was ahead, or, below zero, behind, as it
-    /// was found.
-    fn run(steps: &[Do]) -> Vec<i64> {
+    /// Runs through it; says by how many seconds the clock was ahead, or, below zero, behind; and
+    /// of what nobody saw the beginning: by how many, and since when, from the start.
+    fn run(steps: &[Do]) -> (Vec<i64>, Vec<(i64, i64)>) {
         let directory = tempfile::tempdir().unwrap();
         let (begun, mut real, mut off) = (Instant::now(), START, 0);
         let wall = |real: i64, off: i64| Time::from_seconds(real + off);
@@ -287,7 +407,7 @@ mod tests {
         };
         let (mut watch, none) = start(real, off);
         assert_eq!(none, None);
-        let mut found = Vec::new();
+        let (mut seen, mut found) = (Vec::new(), Vec::new());
         for step in steps {
             let wrong = match step {
                 Pass(seconds) => {
@@ -311,10 +431,13 @@ mod tests {
                 watch.note(instant(real));
                 assert!(stretch.since < stretch.until, "{stretch:?}");
                 let by = stretch.by.as_secs() as i64;
-                found.push(if stretch.was_ahead { by } else { -by });
+                match stretch.is_found() {
+                    true => found.push((by, stretch.since.second() - START)),
+                    false => seen.push(if stretch.was_ahead { by } else { -by }),
+                }
             }
         }
-        found
+        (seen, found)
     }
 
     #[test]
@@ -372,8 +495,85 @@ mod tests {
             ("set once, behind over a stop", &[Off(YEAR), Restart(YEAR - HOUR)], &[]),
             ("asleep before", &[Off(HOUR), Pass(60), Off(-YEAR), Off(HOUR)], &[-YEAR - HOUR]),
         ] {
-            assert_eq!(run(steps), wrong, "{case}");
+            assert_eq!(run(steps).0, wrong, "{case}");
         }
+    }
+
+    #[test]
+    fn a_fall_that_undoes_nothing_may_be_the_end_of_a_clock_that_was_ahead() {
+        let unseen = (NOTE_EVERY + SLACK).as_secs() as i64;
+        let (day, reach) = (24 * HOUR, REACH.as_secs() as i64);
+        let steps = |steps: &[Do]| run(steps).1;
+        for (case, found, told) in [
+            ("since the first start", steps(&[Pass(3 * HOUR), Off(-HOUR)]), vec![(HOUR, 0)]),
+            (
+                "since an earlier one",
+                steps(&[Pass(3 * HOUR), Restart(0), Pass(60), Off(-HOUR)]),
+                vec![(HOUR, 0)],
+            ),
+            (
+                "since it may have leapt",
+                steps(&[
+                    Pass(60),
+                    Restart(2 * HOUR),
+                    Pass(9),
+                    Restart(2 * HOUR),
+                    Pass(day),
+                    Off(0),
+                ]),
+                vec![(2 * HOUR, 2 * HOUR + 61)],
+            ),
+            (
+                "since before it may have leapt by less",
+                steps(&[Pass(60), Restart(HOUR), Pass(day), Off(-HOUR)]),
+                vec![(2 * HOUR, 0)],
+            ),
+            (
+                "what is later than the present says so",
+                steps(&[Pass(60), Restart(3 * HOUR), Pass(60), Off(HOUR)]),
+                vec![(2 * HOUR, HOUR + 119)],
+            ),
+            (
+                "but not for ever",
+                steps(&[Pass(30 * day), Off(-HOUR)]),
+                vec![(HOUR, 30 * day + 1 - reach)],
+            ),
+            ("nor by whatever it shows", steps(&[Pass(60), Off(-YEAR)]), vec![(YEAR, 61 - reach)]),
+            ("by a minute", steps(&[Pass(day), Off(-60)]), vec![(60, day + 1 - HOUR)]),
+            ("adjusted", steps(&[Pass(day), Off(-3), Restart(-60), Pass(day)]), vec![]),
+            (
+                "until a stop",
+                steps(&[Pass(3 * HOUR), Restart(-HOUR), Pass(599), Pass(1), Pass(60)]),
+                vec![(HOUR - 1 + unseen, 0)],
+            ),
+            (
+                "until one of two stops",
+                steps(&[Pass(day), Restart(-HOUR), Pass(60), Restart(-HOUR), Pass(60), Pass(day)]),
+                vec![(HOUR - 1 + unseen, 0)],
+            ),
+            ("behind", steps(&[Pass(day), Restart(-HOUR), Pass(60), Off(0), Pass(day)]), vec![]),
+        ] {
+            assert_eq!(found, told, "{case}");
+        }
+    }
+
+    #[test]
+    fn starts_behind_the_longest_gaps_are_remembered() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = Instant::now();
+        let mut shown = START;
+        let start = |shown: i64, offset: i64| {
+            let end = Position { segment: 1, offset: offset as u32 };
+            ClockWatch::start(directory.path(), end, Time::from_seconds(shown), now).0
+        };
+        start(shown, 0);
+        let mut last = Vec::new();
+        for (number, gap) in [100, 50, 70, 60, 3, 40, 30, 20, 15, 12].into_iter().enumerate() {
+            shown += gap;
+            last = start(shown, 1 + number as i64).starts;
+        }
+        let gaps: Vec<i64> = last.iter().map(|start| start.gap / 1_000_000_000).collect();
+        assert_eq!(gaps, [i64::MAX / 1_000_000_000, 100, 70, 60, 40, 30, 20, 12]);
     }
 
     #[test]
@@ -381,19 +581,30 @@ mod tests {
         let wall = Time::from_nanos(-5, 9);
         let from = Position { segment: 7, offset: 4_096 };
         let (top, since) = (Time::from_nanos(9, 9), Time::from_nanos(3, 9));
-        let step = Step { from, top, since, by: i64::MIN };
+        let step = Step { from, top, since, by: i64::MIN, ahead: Some(wall) };
         let widest = Position { segment: u32::MAX, offset: u32::MAX };
         let (top, since) = (Time::from_nanos(i64::MIN, 9), Time::from_nanos(i64::MIN, 9));
-        let longest = Step { from: widest, top, since, by: i64::MIN };
-        for steps in [vec![], vec![step], vec![longest; STEPS_MAX]] {
-            let text = show(wall, &steps);
+        let longest = Step { from: widest, top, since, by: i64::MIN, ahead: Some(wall) };
+        let unseen = Start { from: widest, since: Time::from_nanos(i64::MIN, 9), gap: i64::MIN };
+        for (steps, starts) in [
+            (vec![], vec![]),
+            (vec![step], vec![]),
+            (vec![Step { ahead: None, ..step }], vec![unseen]),
+            (vec![longest; STEPS_MAX], vec![unseen; STARTS_MAX]),
+        ] {
+            let text = show(wall, &steps, &starts);
             assert!(text.len() as u64 <= NOTE_BYTES_MAX);
-            assert_eq!(parse(&text), Some((wall, steps)));
+            assert_eq!(parse(&text), Some((wall, steps, starts)));
         }
-        let fall = Step { by: -8, ..step };
-        assert_eq!(parse("1 -5 7 4096 9 3 8"), Some((wall, vec![fall])));
-        assert_eq!(parse("1 -5"), Some((wall, vec![])));
-        for text in ["", "1", "2", "3 5", "2 x", "2 5 6", "2 5 -1 0 0 0 0", "1 5 1 0 0 0 -1"] {
+        let fall = Step { by: -8, ahead: None, ..step };
+        for text in ["1 -5 7 4096 9 3 8", "2 -5 7 4096 9 3 -8"] {
+            assert_eq!(parse(text), Some((wall, vec![fall], vec![])), "{text:?}");
+        }
+        assert_eq!(parse("1 -5"), Some((wall, vec![], vec![])));
+        for text in ["", "1", "2", "4 5 0", "2 x", "2 5 6", "2 5 -1 0 0 0 0", "1 5 1 0 0 0 -1"] {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+        for text in ["3 5", "3 5 1", "3 5 -1", "3 5 1 1 0 0 0 0", "3 5 0 1 0 0", "3 5 0 -1 0 0 0"] {
             assert_eq!(parse(text), None, "{text:?}");
         }
     }
@@ -421,11 +632,11 @@ mod tests {
     fn the_note_of_a_newer_version_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(NAME);
-        fs::write(&path, "3 something else\n").unwrap();
+        fs::write(&path, "4 something else\n").unwrap();
         let (now, end) = (Instant::now(), Position::default());
         let (mut watch, _) =
             ClockWatch::start(directory.path(), end, Time::from_seconds(START), now);
         watch.note(now);
-        assert_eq!(fs::read_to_string(&path).unwrap(), "3 something else\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "4 something else\n");
     }
 }

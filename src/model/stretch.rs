@@ -10,6 +10,7 @@ use super::{Position, Time};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stretch {
     /// No record before this was received by it. The record that tells of it ends the stretch.
+    /// The least of all positions, if only its times are known.
     pub from: Position,
     /// The least that the clock showed meanwhile.
     pub since: Time,
@@ -22,6 +23,16 @@ pub struct Stretch {
 }
 
 impl Stretch {
+    /// One of a clock that was ahead, of which nobody saw the beginning.
+    pub fn found(since: Time, until: Time, by: Duration) -> Stretch {
+        Stretch { from: Position::default(), since, until, by, was_ahead: true }
+    }
+
+    /// Whether nobody saw where it begins, so that the clock may as well have been right.
+    pub fn is_found(&self) -> bool {
+        self.from == Position::default()
+    }
+
     /// Whether the clock showed this while it was wrong.
     pub fn covers(&self, time: Time) -> bool {
         self.since <= time && time <= self.until

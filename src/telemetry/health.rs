@@ -102,6 +102,14 @@ pub fn clock_back(by: Duration) {
 /// The wall clock was wrong, and is right again.
 pub fn clock_was_wrong(stretch: &Stretch) {
     let by = show_duration(Duration::from_secs(stretch.by.as_secs()));
+    if stretch.is_found() {
+        warn!(
+            by,
+            "the clock was ahead, or is behind now: what was received meanwhile is merged again, \
+             behind the lifts that it came after"
+        );
+        return;
+    }
     if stretch.was_ahead {
         warn!(
             by,

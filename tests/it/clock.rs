@@ -40,6 +40,16 @@ impl Clock {
         command.env("FAKETIME_TIMESTAMP_FILE", &self.0);
         home.start_by(command).ready()
     }
+
+    /// Starts it so that setting the clock is time that passes.
+    fn start_by_both(&self, home: &Home) -> Daemon {
+        let mut command = Command::new(PROGRAM);
+        command.args(["run", "-c"]).arg(home.config());
+        faketime::set_wrong(&mut command);
+        command.env_remove("DONT_FAKE_MONOTONIC").env_remove("FAKETIME_DONT_FAKE_MONOTONIC");
+        command.env("FAKETIME_TIMESTAMP_FILE", &self.0);
+        home.start_by(command).ready()
+    }
 }
 
 /// A scene: a daemon whose clock is wrong by so much for a while.
@@ -67,6 +77,11 @@ fn told(kind: &str, name: &str) -> Value {
 
 impl Scene {
     fn new() -> Scene {
+        Scene::wrong_by(0)
+    }
+
+    /// One whose clock is wrong by so many seconds from the first start on.
+    fn wrong_by(seconds: i64) -> Scene {
         let feed = Feed::start();
         let (url, list) = (feed.url(), feed.list_url());
         let poll = format!(
@@ -75,6 +90,7 @@ impl Scene {
         );
         let home = Home::bare(&format!("{}{poll}", source()));
         let clock = Clock::in_dir(&home.dir);
+        clock.set(seconds);
         let daemon = Some(clock.start(&home));
         Scene { home, feed, clock, daemon }
     }
@@ -265,6 +281,72 @@ fn a_clock_that_was_ahead_until_a_stop() {
     scene.clock.set(0);
     scene.daemon = Some(scene.clock.start(&scene.home));
     scene.until("lifted-and-told", true);
+}
+
+impl Scene {
+    /// A lift is dated ahead, and covers by that what is told after it.
+    fn lifts_ahead(&self) {
+        for name in ["lifted", "lifted-and-told"] {
+            self.hook("complaint", name, "m1");
+            self.until(name, true);
+            self.lift(name);
+        }
+        self.hook("complaint", "lifted-and-told", "m2");
+        self.hook("complaint", "told", "m2");
+        self.until("told", true);
+        self.until("lifted-and-told", false);
+    }
+
+    /// Now it is known that it was dated so; and a store that is made again says the same.
+    fn knows_what_it_covered(&mut self) {
+        self.until("lifted-and-told", true);
+        self.until("lifted", false);
+        self.daemon.take().unwrap().kill();
+        std::fs::remove_dir_all(self.home.state().join("sled")).unwrap();
+        self.daemon = Some(self.clock.start(&self.home));
+        self.until("lifted-and-told", true);
+        self.until("lifted", false);
+    }
+}
+
+/// Nobody saw the clock go ahead: it was so from the first start on, or since a later one.
+#[test]
+fn a_clock_that_was_ahead_at_a_start() {
+    if !faketime("a_clock_that_was_ahead_at_a_start") {
+        return;
+    }
+    for (wrong, later) in [(YEAR, false), (2 * HOUR, true), (YEAR, true), (240, false)] {
+        eprintln!("wrong by {wrong} s, since a later start: {later}");
+        let mut scene = if later { Scene::new() } else { Scene::wrong_by(wrong) };
+        if later {
+            scene.hook("complaint", "told-before", "m1");
+            scene.until("told-before", true);
+            scene.clock.set(wrong);
+            scene.restart();
+        }
+        scene.lifts_ahead();
+        // It was so for longer than one life.
+        scene.restart();
+        scene.until("lifted-and-told", false);
+        scene.clock.set(0);
+        scene.knows_what_it_covered();
+    }
+}
+
+/// Nobody saw it go ahead, nor fall. That it does not go ahead again soon says that it is right.
+#[test]
+fn a_clock_that_was_ahead_at_a_start_until_a_stop() {
+    if !faketime("a_clock_that_was_ahead_at_a_start_until_a_stop") {
+        return;
+    }
+    let mut scene = Scene::wrong_by(2 * HOUR);
+    scene.lifts_ahead();
+    scene.daemon.take().unwrap().stop();
+    scene.clock.set(0);
+    scene.daemon = Some(scene.clock.start_by_both(&scene.home));
+    scene.until("lifted-and-told", false);
+    scene.clock.set(11 * 60);
+    scene.knows_what_it_covered();
 }
 
 /// Whatever the clock was before: a term that began while it was behind ends when it shall.
