@@ -84,7 +84,7 @@ impl Fleet {
     /// Hands in what came, and waits until all that was new of it is durable. Says how many
     /// records that were.
     pub(super) async fn hand_in(&self, all: Vec<Came>, parts: &mut Parts) -> usize {
-        let mut pending: Vec<Pending> = Vec::new();
+        let (mut pending, mut records) = (Vec::new(), 0);
         for Came { host, letter, place } in all {
             let Letter { life, mut before, items } = letter;
             if self.is_us(&host, life) {
@@ -104,14 +104,24 @@ impl Fleet {
                     Ok(copy) => {
                         let (source, told) = (copy.head().source.clone(), copy.head().received_at);
                         self.hear_clock(told);
-                        pending.push(self.begin_in(peer, source, copy.into_bytes()));
+                        let begun = self.begin_in(peer, source, copy.into_bytes());
+                        let is_full = begun.handed.is_err();
+                        pending.push(begun);
+                        if is_full {
+                            records += self.all_durable(&mut pending).await;
+                        }
                     }
                     Err(problem) => self.set_aside(&host, &problem),
                 }
             }
         }
+        records + self.all_durable(&mut pending).await
+    }
+
+    /// Waits until all that was handed in is durable; says how many records that were.
+    async fn all_durable(&self, pending: &mut Vec<Pending>) -> usize {
         let records = pending.len();
-        for waiting in pending {
+        for waiting in pending.drain(..) {
             self.make_durable(waiting).await;
         }
         records
@@ -142,6 +152,8 @@ impl Fleet {
     /// Tries until it is durable. Intake that is full, or a full disk, is waited for: the stream
     /// keeps what comes meanwhile.
     async fn make_durable(&self, Pending { peer, source, payload, mut handed }: Pending) {
+        // What was handed in before it is durable by now, which may have made the room.
+        let mut pause = Duration::ZERO;
         loop {
             let done = match handed {
                 Ok(handed) => handed.durable().await.map(drop),
@@ -153,7 +165,7 @@ impl Fleet {
                     self.set_aside(&peer.host, "a record is too large");
                     break;
                 }
-                Err(_) => tokio::time::sleep(FULL).await,
+                Err(_) => tokio::time::sleep(std::mem::replace(&mut pause, FULL)).await,
             }
             handed = self.try_in(&source, &payload);
         }

@@ -21,6 +21,9 @@ const SETTLE: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the place is noted on disk. What was told since is told again after a crash.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
+/// The least time from one batch to the next: under load each group that is committed would else be
+/// a message of its own, which costs more than what is in it.
+const PACE: Duration = Duration::from_millis(10);
 /// Room in a message for what stands around the records.
 const AROUND: usize = 8 << 10;
 
@@ -33,8 +36,12 @@ impl Fleet {
         let mut noted = Instant::now();
         loop {
             connected(client).await;
+            let begun = Instant::now();
             match self.tell_some(client, &context).await {
-                Ok(true) => self.sight().works("telling"),
+                Ok(true) => {
+                    self.sight().works("telling");
+                    tokio::time::sleep_until(begun + PACE).await;
+                }
                 Ok(false) => {
                     let more = tokio::time::timeout(LOOK_EVERY, durable.changed()).await;
                     if matches!(more, Ok(Err(_))) {

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::support::client::{event, notify};
+use crate::support::client::{Client, event, notify};
+use crate::support::daemon::{Home, source};
 use crate::support::faketime;
 use crate::support::fleet::{Fleet, LEVEL, daemon_ready, table};
 use crate::support::nats::{self, Nats};
@@ -70,6 +71,32 @@ fn a_host_that_was_away_or_lost_everything_comes_level() {
     fleet.hosts[1].put_back(&older.path().join("state"));
     (0..3).for_each(|_| drop(fleet.bounce(1)));
     fleet.until_level();
+}
+
+#[test]
+fn a_host_with_little_room_comes_level() {
+    const RECORDS: u32 = 4_000;
+    if !available("a_host_with_little_room_comes_level", nats::missing()) {
+        return;
+    }
+    let mut nats = Nats::start(1);
+    let [one, other] = ["mx1", "mx2"].map(|name| Home::bare(&table(name, &nats, &source())));
+    let mx1 = one.start().ready();
+    // What is told once there is a server comes in few messages of many records.
+    nats.kill(0);
+    let mut client = Client::connect(mx1.http).unwrap();
+    for number in 0..RECORDS {
+        let message = format!("m{number}-{}", "long".repeat(500));
+        let body = event("hard_bounce", &address(number), &message, number);
+        assert_eq!(client.notify(&body).unwrap().status, 200);
+    }
+    other
+        .configure_http("body_max = \"64KiB\"\nmemory = \"1MiB\"", &table("mx2", &nats, &source()));
+    let mx2 = other.start().ready();
+    nats.begin(0);
+    let heard = || mx2.metric("suppressd_fleet_heard_total") >= Some(f64::from(RECORDS));
+    wait_for("all heard", LEVEL, || heard().then_some(()));
+    mx2.until_suppressed(&address(RECORDS - 1));
 }
 
 #[test]
@@ -203,4 +230,8 @@ fn a_crash_does_not_put_the_clock_back() {
     fleet.command(2, "add", &address);
     fleet.links[2].cut(Cut::None);
     fleet.until_level();
+}
+
+fn address(number: u32) -> String {
+    format!("user{number}@example.com")
 }
