@@ -113,14 +113,16 @@ const FILL_SHAPES: [bool; SHAPES] = {
     shapes
 };
 
-const SHAPES: usize = 256;
+const SHAPES: usize = 1024;
 
 /// A number by a word's length and its ends.
 const fn shape(word: &str) -> usize {
     let word = word.as_bytes();
     match word {
         [] => 0,
-        [first, .., last] => (word.len() * 5 + *first as usize * 3 + *last as usize * 7) % SHAPES,
+        [first, .., last] => {
+            (word.len() * 131 + *first as usize * 31 + *last as usize * 17) % SHAPES
+        }
         [only] => *only as usize % SHAPES,
     }
 }
@@ -133,7 +135,7 @@ pub(super) fn says_nothing(word: &str) -> bool {
 /// What a short form stands for.
 pub(super) fn long_form(word: &str) -> Option<&'static str> {
     let at = || SHORT_FORMS.binary_search_by_key(&word, |(short, _)| short).ok();
-    word.ends_with(['s', 't']).then(at)?.map(|at| SHORT_FORMS[at].1)
+    (word.ends_with("nt") || word == "theres").then(at)?.map(|at| SHORT_FORMS[at].1)
 }
 
 #[cfg(test)]

@@ -187,7 +187,7 @@ impl Rulebook {
         }
         for frame in frames {
             for steps in split(&frame, &groups).map_err(|problem| wrong("words", problem))? {
-                book.tree.add(&steps, book.pieces.len());
+                book.tree.add(&[steps], book.pieces.len());
                 book.pieces.push(Piece::Frame);
             }
         }
@@ -202,11 +202,10 @@ impl Rulebook {
 
     fn add(&mut self, rule: Rule, groups: &Groups) -> Result<(), String> {
         let pieces = split(&rule.phrase, groups)?;
-        for (place, steps) in pieces.iter().enumerate() {
-            self.tree.add(steps, self.pieces.len());
-            let last = place + 1 == pieces.len();
-            self.pieces.push(Piece::Phrase(Part { rule: self.rules.len(), place, last }));
-        }
+        self.tree.add(&pieces, self.pieces.len());
+        let rule_number = self.rules.len();
+        let part = |place| Part { rule: rule_number, place, last: place + 1 == pieces.len() };
+        self.pieces.extend((0..pieces.len()).map(|place| Piece::Phrase(part(place))));
         self.rules.push(rule);
         Ok(())
     }

@@ -129,7 +129,7 @@ impl<'t> Words<'t> {
         let mut read = Words { words, breaks, asked: Vec::new() };
         let mut asks = false;
         let mut before = Break::default();
-        for word in text.split(' ').filter(|word| !word.is_empty()) {
+        for word in text.split_ascii_whitespace() {
             if !is_mark(word) {
                 before.sentence += u32::from(before.ends);
                 read.words.push(word);

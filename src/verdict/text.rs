@@ -30,6 +30,8 @@ pub struct Reading {
     goes_on: bool,
     /// What follows the word that is read begins with an enhanced code, or with a unit: `421 days`.
     next: Next,
+    /// There is a word with which a text says that another attempt may succeed.
+    may_say_later: bool,
 }
 
 /// A sentence ends here.
@@ -62,6 +64,14 @@ impl Reading {
         }
         while let Some(start) = rest.find(|c: char| !c.is_whitespace()) {
             rest = &rest[start..];
+            // Most are words and nothing else.
+            let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
+            if letters > 0 && rest.as_bytes().get(letters).is_none_or(|b| *b == b' ') {
+                reading.next = Next::Other;
+                reading.push_plain(&rest[..letters]);
+                rest = &rest[letters..];
+                continue;
+            }
             let echo = echoed(rest);
             let (token, behind) = rest.split_at(echo.unwrap_or_else(|| token_length(rest)));
             match echo {
@@ -95,17 +105,19 @@ impl Reading {
     /// Whether the text itself says that another attempt may succeed.
     pub fn says_later(&self) -> bool {
         let mut before = ["", ""];
-        self.words.split(' ').filter(|word| !is_mark(word)).any(|word| {
-            let [first, second] = before;
-            before = [second, word];
-            match (second, word) {
-                (_, "temporarily" | "temporary") | ("will", "retry") => true,
-                ("try" | "retry" | "again", "later") => true,
-                // To correct the address "and try again" is another thing.
-                ("try", "again") => first != "and",
-                _ => false,
-            }
-        })
+        let mut words = self.words.split_ascii_whitespace().filter(|word| !is_mark(word));
+        self.may_say_later
+            && words.any(|word| {
+                let [first, second] = before;
+                before = [second, word];
+                match (second, word) {
+                    (_, "temporarily" | "temporary") | ("will", "retry") => true,
+                    ("try" | "retry" | "again", "later") => true,
+                    // To correct the address "and try again" is another thing.
+                    ("try", "again") => first != "and",
+                    _ => false,
+                }
+            })
     }
 
     /// How many words the last server that is quoted has said, without those of who quotes it.
@@ -145,7 +157,6 @@ impl Reading {
 
     fn token(&mut self, token: &str) {
         let bare = token.trim_matches(|c: char| !c.is_alphanumeric());
-        // Most are words and nothing else.
         if bare.bytes().all(|b| b.is_ascii_alphabetic()) {
             self.push_plain(bare);
             return;
@@ -313,6 +324,8 @@ impl Reading {
             self.words.truncate(start);
             return start;
         }
+        self.may_say_later |=
+            matches!(word, "temporarily" | "temporary" | "retry" | "again" | "later");
         if word == "mail" && self.words[..start].ends_with(" e ") {
             self.words.replace_range(start - 2.., "email");
         }
