@@ -27,7 +27,7 @@ impl Admin {
         named: Option<&str>,
         is_new: bool,
     ) -> Result<SourceName, Failure> {
-        let source = parse_source(named.unwrap_or(IMPORT))?;
+        let source = named.map_or_else(|| Ok(SourceName::import()), parse_source)?;
         if source == SourceName::operator() {
             return Err(Failure::usage("a file is no operator: name another source"));
         }

@@ -176,9 +176,9 @@ pub(super) fn filter(
         Reason::parse(text).ok_or_else(unknown)
     };
     let source = |text: &str| {
-        let operator = SourceName::operator();
-        let mut known = sources.iter().chain([&operator]);
-        let hint = || listed(sources.iter().chain([&operator]).map(SourceName::as_str));
+        let ours = [SourceName::operator(), SourceName::import()];
+        let mut known = sources.iter().chain(&ours);
+        let hint = || listed(sources.iter().chain(&ours).map(SourceName::as_str));
         let unknown =
             || (format!("{} is not a source", shown(text)), format!("the sources are: {}", hint()));
         known.find(|name| name.as_str() == text).cloned().ok_or_else(unknown)

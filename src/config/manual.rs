@@ -96,6 +96,15 @@ pub struct Entry {
     value: Option<Value>,
 }
 
+impl Entry {
+    /// Whether the key stands within the table that this one is set to, on its line.
+    fn shows(&self, key: &str) -> bool {
+        let within = key.rsplit_once('.').filter(|(table, _)| *table == self.key);
+        let table = self.value.as_ref().and_then(Value::as_table);
+        within.is_some_and(|(_, last)| table.is_some_and(|table| table.contains_key(last)))
+    }
+}
+
 /// What is told of a key, named as in the file (`source[2].poll.every`), without numbers, or by its
 /// last word; of all keys of a table, if it is one.
 pub fn about(key: &str) -> Vec<Entry> {
@@ -106,6 +115,9 @@ pub fn about(key: &str) -> Vec<Entry> {
     if found.is_empty() {
         let last = format!(".{key}");
         found = entries().into_iter().filter(|entry| entry.key.ends_with(&last)).collect();
+    }
+    if found.is_empty() {
+        found = entries().into_iter().filter(|entry| entry.shows(&key)).collect();
     }
     found
 }
@@ -210,6 +222,14 @@ mod tests {
     use super::*;
     use crate::model::Reason;
     use crate::model::reply::usual;
+
+    #[test]
+    fn a_key_that_stands_on_its_tables_line_is_told_with_it() {
+        let told = |key| about(key).into_iter().map(|entry| entry.key).collect::<Vec<_>>();
+        assert_eq!(told("http.tls.certificate"), ["http.tls"]);
+        assert_eq!(told("source[2].webhook.topic_arns"), ["source.webhook.topic_arns"]);
+        assert_eq!(told("http.tls.nonsense"), [""; 0]);
+    }
 
     #[test]
     fn every_table_and_key_of_the_example_is_told_once() {

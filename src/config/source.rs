@@ -107,8 +107,12 @@ fn name(section: &Section<'_>, taken: &BTreeSet<SourceName>) -> Option<SourceNam
     let field = section.need("name", hint)?;
     let name = super::name::name(&field)?;
     let hint = "the name is part of the webhook's path: choose another";
-    if name == SourceName::operator() {
-        field.problem("\"operator\" is the name of the operator's own commands", hint);
+    let ours = [
+        (SourceName::operator(), "the operator's own commands"),
+        (SourceName::import(), "what is imported without a source"),
+    ];
+    if let Some((name, what)) = ours.iter().find(|(ours, _)| name == *ours) {
+        field.problem(format!("{:?} is the name of {what}", name.as_str()), hint);
         return None;
     }
     if taken.contains(&name) {

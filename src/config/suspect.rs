@@ -127,7 +127,7 @@ pub(super) fn literal(field: &Field<'_>, text: &str) {
         let hint = "write { file = \"…\" }, if the secret is what the file holds";
         field.warn("is a path, which is taken for the secret itself", hint);
     }
-    if field.walk.installed && is_open(field.walk.file) {
+    if field.walk.installed && !is_public(field) && is_open(field.walk.file) {
         let hint = "chmod o-r the configuration, or keep the secret in a file of its own";
         field.warn("stands in a file that every user of this host can read", hint);
     }
@@ -139,12 +139,16 @@ const OTHERS_PASS: u32 = 0o001;
 
 /// Says that every user of this host can read the file of a secret, if it is so.
 pub(super) fn secret_file(field: &Field<'_>, path: &Path) {
-    // What a signature is checked by is no secret; a relative path is one of a trial.
-    let is_public = field.place.path.split(['.', '[']).any(|key| key == "public_key");
-    if !is_public && path.is_absolute() && is_open(path) {
+    // A relative path is one of a trial.
+    if !is_public(field) && path.is_absolute() && is_open(path) {
         let hint = format!("chmod o-r {}, and let suppressd's group read it", path.display());
         field.warn("is a file that every user of this host can read", hint);
     }
+}
+
+/// Whether a key holds what a signature is checked by, which is no secret.
+fn is_public(field: &Field<'_>) -> bool {
+    field.place.path.split(['.', '[']).any(|key| matches!(key, "public_key" | "certificate"))
 }
 
 /// Whether every user of this host can read a file.

@@ -37,6 +37,11 @@ impl SourceName {
         SourceName("operator".into())
     }
 
+    /// The source of what is imported without another's name; no configured one has it.
+    pub fn import() -> SourceName {
+        SourceName("import".into())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -9,19 +9,25 @@ use crate::model::{Event, EventKind, Origin, Reason, Time};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Providers, the most days that they keep an entry, and where that is documented. Of any other an
-/// entry lasts as long as `rules.provider_listed` says.
-const KEPT: &[(&str, u32, &str)] = &[
-    ("postal", 30, "Postal's suppression list: entries are kept for 30 days"),
-    ("scaleway-tem", 31, "Transactional Email, blocklists: one week, the next time one month"),
-    ("smtp2go", 7, "SMTP2GO, Understanding hard bounces: seven days"),
-    ("unisender-go", 183, "UniOne, suppression list: up to six months"),
+/// Providers, a word of what they tell of the entry (empty: any), for how many days they keep it
+/// (none: until somebody removes it), and where that is documented. The first row that fits counts.
+/// Of any other provider an entry lasts as long as `rules.provider_listed` says.
+const KEPT: &[(&str, &str, Option<u32>, &str)] = &[
+    ("postal", "", Some(30), "Postal's suppression list (`app/models/suppression.rb`)"),
+    ("scaleway-tem", "", Some(31), "Manage blocklists: one week, the next time one month"),
+    ("smtp2go", "spam", None, "Understanding hard bounces: complaints stay"),
+    ("smtp2go", "complain", None, "the same"),
+    ("smtp2go", "unsubscri", None, "Understanding hard bounces: unsubscriptions stay"),
+    ("smtp2go", "", Some(7), "Understanding hard bounces: seven days"),
+    ("unisender-go", "err_unsubscribed", None, "UniOne, suppression list"),
+    ("unisender-go", "ok_spam_folder", None, "counted as a complaint"),
+    ("unisender-go", "temporary_unavailable", Some(3), "UniOne, suppression list: three days"),
+    ("unisender-go", "err_skip_letter", Some(3), "out of reach for now"),
+    ("unisender-go", "err_not_available", Some(3), "out of reach for now"),
+    ("unisender-go", "skip_dup_temp_unreachable", Some(3), "out of reach for now"),
+    ("unisender-go", "skip_dup_mailbox_full", Some(3), "out of reach for now"),
+    ("unisender-go", "", Some(183), "UniOne, suppression list: up to six months"),
 ];
-
-/// What is told of entries that stay until somebody removes them, for all the days above: of whom
-/// unsubscribed, and of whom the provider counts as a complainer.
-const STAY: &[(&str, &str)] =
-    &[("unisender-go", "err_unsubscribed"), ("unisender-go", "ok_spam_folder")];
 
 /// How long an entry that a list still had is believed without another look: lists are read daily.
 const SEEN: Duration = Duration::from_secs(2 * 24 * 60 * 60);
@@ -33,12 +39,12 @@ pub(super) fn end(event: &mut Event) {
     if !is_listing || event.until.is_some() || event.origin == Origin::Operator {
         return;
     }
-    let word = event.provider_kind.rsplit(':').next();
-    if STAY.iter().any(|(provider, stays)| *event.provider == **provider && word == Some(*stays)) {
-        return;
-    }
-    let kept = KEPT.iter().find(|(provider, ..)| *event.provider == **provider);
-    let Some((_, days, _)) = kept else { return };
+    let told = format!("{} {}", event.provider_kind, event.diagnostic.as_deref().unwrap_or(""));
+    let told = told.to_lowercase();
+    let kept = KEPT
+        .iter()
+        .find(|(provider, word, ..)| *event.provider == **provider && told.contains(word));
+    let Some((_, _, Some(days), _)) = kept else { return };
     let by_term = event.at.plus(*days * DAY);
     // By the day, so that a row that stays is not another each time.
     let day = event.received_at.second().div_euclid(86_400) * 86_400;
@@ -94,9 +100,14 @@ mod tests {
             ("hard_bounced:err_unsubscribed", Rejected, None),
             ("spam:ok_spam_folder", Listed, None),
             ("hard_bounced:skip_dup_other", Rejected, Some(183)),
+            ("hard_bounced:skip_dup_mailbox_full", Rejected, Some(3)),
+            ("temporary_unavailable", Listed, Some(3)),
         ] {
             let days = days_told("unisender-go", word, kind, Origin::Webhook, 0);
             assert_eq!(days, left, "{word}");
         }
+        let word = "reject: Recipient has made a spam complaint";
+        let days = days_told("smtp2go", word, Rejected, Origin::Webhook, 0);
+        assert_eq!(days, None, "SMTP2GO keeps who has complained");
     }
 }

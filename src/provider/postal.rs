@@ -4,7 +4,6 @@
 //! `app/models/webhook_event.rb`, `lib/postal/message_db/delivery.rb`.
 
 use http::HeaderName;
-use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -51,9 +50,6 @@ const OWN: &[(&str, &str, EventKind)] = &[
     ("Raw message has been removed", "own fault", EventKind::Failed),
     ("doesn't have an RCPT to", "own fault", EventKind::Failed),
 ];
-
-/// How long an address stays on Postal's own list (`app/models/suppression.rb`).
-const LISTED_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// What `details` says when the recipient is on Postal's own list.
 const LISTED: &str = "is on the suppression list";
@@ -166,7 +162,6 @@ impl Provider for Postal {
         let said = if output.is_empty() { details } else { output };
         let event = Event {
             failure,
-            until: (kind == EventKind::Rejected).then(|| at.plus(LISTED_FOR)),
             message_id: message.message_id.as_deref().and_then(wire::bare_id),
             smtp_code: wire::smtp_code(output),
             enhanced_code: wire::enhanced_code(output),

@@ -73,9 +73,6 @@ const FLAGS: &[(&str, EventKind)] = &[
     ("send_before_expiration", EventKind::SoftBounce),
 ];
 
-/// How long an entry of a blocklist lasts.
-const LISTED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
 /// The type of entries of a blocklist whose mailbox does not exist.
 const NOT_FOUND: &str = "mailbox_not_found";
 
@@ -370,29 +367,18 @@ fn told(message: &str, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
     let id: Option<String> = wire.id.into();
     let event = stamp.event(ScalewayTem.name(), kind, word.to_owned(), address, at);
     let ends = wire.ends_at.given().and_then(Time::parse);
-    let (reason, until) = entry(kind, wire.blocklist_type.as_deref(), at);
+    // A mailbox that does not exist is dead for good ("Manage blocklists").
+    let is_entry = matches!(kind, EventKind::Listed | EventKind::Rejected);
+    let is_dead = is_entry && wire.blocklist_type.as_deref() == Some(NOT_FOUND);
     let event = Event {
         message_id: wire.email_id.into(),
         provider_event_id: id.clone(),
         identity: id,
-        reason,
-        until: ends.or(until),
+        reason: is_dead.then_some(Reason::HardBounce),
+        until: ends,
         ..event
     };
     Ok(answered(event, word, wire.email_response_code.as_deref(), said))
-}
-
-/// What an entry of a blocklist is there for, and when it ends: a mailbox that does not exist is
-/// dead for good; an entry for another cause lasts a week, where its end is not told ("Manage
-/// blocklists").
-fn entry(kind: EventKind, list: Option<&str>, at: Time) -> (Option<Reason>, Option<Time>) {
-    match (kind, list) {
-        (EventKind::Listed | EventKind::Rejected, Some(NOT_FOUND)) => {
-            (Some(Reason::HardBounce), None)
-        }
-        (EventKind::Listed | EventKind::Rejected, Some(_)) => (None, Some(at.plus(LISTED_FOR))),
-        _ => (None, None),
-    }
 }
 
 /// An event with what the server said, and what Scaleway calls it if it is a failure.

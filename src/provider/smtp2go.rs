@@ -42,9 +42,6 @@ const BY_SENDER: &[&str] = &["sandbox", "unverified", "not verified", "sender"];
 /// What it says, before all else, when the recipient is on the provider's list.
 const LISTED: &str = "suppress";
 
-/// How long an address stays on SMTP2GO's list after a bounce ("Hard and soft bounces").
-const LISTED_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
 /// How the names of headers start that the sender chose to have in its notifications.
 const OWN_HEADER: &str = "x-";
 
@@ -225,7 +222,6 @@ impl Provider for Smtp2go {
         let message_id = fields.get("email_id").or_else(|| fields.get("message-id"));
         let event = Event {
             failure: failure(kind, bounce),
-            until: until(kind, text, at),
             message_id: message_id.and_then(wire::bare_id),
             smtp_code,
             diagnostic: diagnostic.map(str::to_owned),
@@ -280,7 +276,6 @@ fn polled(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
     let kind = kind(told, text, &context);
     Ok(Event {
         failure: failure(kind, bounce),
-        until: until(kind, text, at),
         message_id: row.email_id.as_deref().and_then(wire::bare_id),
         smtp_code,
         diagnostic,
@@ -331,14 +326,6 @@ fn failure(kind: EventKind, bounce: Option<&str>) -> Option<Failure> {
         EventKind::Failed => Some(Failure::of(["reject"])),
         _ => None,
     }
-}
-
-/// When a refusal for what is on SMTP2GO's list ends: a bounce stays there for a week, a complaint
-/// and an unsubscription for good.
-fn until(kind: EventKind, text: &str, at: Time) -> Option<Time> {
-    let text = text.to_lowercase();
-    let for_good = ["spam", "complain", "unsubscri"].iter().any(|word| text.contains(word));
-    (kind == EventKind::Rejected && !for_good).then(|| at.plus(LISTED_FOR))
 }
 
 /// The headers of the message that the sender chose to have in its notifications, as JSON.

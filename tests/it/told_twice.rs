@@ -164,7 +164,7 @@ fn rows_of_lists_say_why_and_until_when() {
         ("unisender-go", all, unisender("unsubscribed"), Some(Reason::Unsubscribe), None),
         ("unisender-go", all, unisender("complained"), Some(Reason::Complaint), None),
         ("unisender-go", all, unisender("permanent_unavailable"), Some(Reason::HardBounce), None),
-        ("unisender-go", all, unisender("temporary_unavailable"), None, three_days),
+        ("unisender-go", all, unisender("temporary_unavailable"), None, None),
         ("unisender-go", all, unisender("blocked"), None, None),
         (
             "scaleway-tem",

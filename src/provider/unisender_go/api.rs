@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::{Data, Delivery, MESSAGE_EVENT, SHORTLY, UnisenderGo};
+use super::{Data, Delivery, MESSAGE_EVENT, UnisenderGo};
 use crate::model::{Element, Event, Reason, Time};
 use crate::provider::wire::{self, Id, Json, Record, Text, Told, When};
 use crate::provider::{
@@ -68,9 +68,6 @@ const CAUSES: &[(&str, Reason)] = &[
     ("permanent_unavailable", Reason::HardBounce),
     ("complained", Reason::Complaint),
 ];
-
-/// The cause that ends by itself.
-const TEMPORARY: &str = "temporary_unavailable";
 
 /// What is asked for next. Its words are those of the token.
 enum Step<'a> {
@@ -319,8 +316,7 @@ fn suppression(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable
     // An address can be on the list for several causes.
     let given = row.created.given().map(|created| format!("{word}:{created}"));
     let listed = stamp.listed(UnisenderGo.name(), reason, address, given.as_deref().zip(at));
-    let until = (word == TEMPORARY).then(|| listed.at.plus(SHORTLY));
-    Ok(Event { provider_kind: word, until, ..listed })
+    Ok(Event { provider_kind: word, ..listed })
 }
 
 #[cfg(test)]

@@ -5,8 +5,6 @@
 
 mod api;
 
-use std::time::Duration;
-
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
@@ -62,19 +60,6 @@ const DETAILS: &[(&str, EventKind)] = &[
 
 /// How the detailed statuses of mail start that was not sent because of earlier failures.
 const SKIPPED: &str = "skip_dup_";
-
-/// How long the platform keeps an address on its list: about three days if it is out of reach for
-/// now, half a year if it has been for long.
-const SHORTLY: Duration = Duration::from_secs(3 * 24 * 60 * 60);
-const LONG: Duration = Duration::from_secs(183 * 24 * 60 * 60);
-const LISTED_FOR: &[(&str, Duration)] = &[
-    ("err_skip_letter", SHORTLY),
-    ("err_not_available", SHORTLY),
-    ("skip_dup_temp_unreachable", SHORTLY),
-    ("skip_dup_mailbox_full", SHORTLY),
-    ("err_unreachable", LONG),
-    ("skip_dup_unreachable", LONG),
-];
 
 /// The detailed status of mail that the server put into its spam folder, as no person did; the
 /// platform lists the address all the same.
@@ -252,9 +237,6 @@ impl Data {
         let is_failure = matches!(kind, EventKind::SoftBounce | EventKind::Failed)
             || kind == EventKind::Deferred;
         let failure = is_failure.then(|| Failure::of(detail.as_deref()));
-        let term = LISTED_FOR.iter().find(|(known, _)| detail.as_deref() == Some(known));
-        let until = term.map(|(_, term)| at.plus(*term));
-        let until = until.filter(|_| kind == EventKind::Rejected);
         let url: Option<String> = self.url.into();
         let message_id: Option<String> = self.job_id.into();
         let identity = message_id.as_ref().map(|job| {
@@ -273,7 +255,6 @@ impl Data {
             user_agent: info.user_agent.into(),
             metadata: self.metadata.own_data(),
             identity,
-            until,
             ..stamp.event(UnisenderGo.name(), kind, provider_kind, address, at)
         })
     }
@@ -409,10 +390,5 @@ mod tests {
         assert_eq!(first.identity.as_deref(), Some(identity));
         let other = text.replace("example.com", "example.org");
         assert_ne!(event(&wire::element(other.as_bytes())).id(), first.id());
-        let short = text.replace("\"clicked\"", "\"hard_bounced\"");
-        let short =
-            short.replace("\"user_agent\"", "\"delivery_status\":\"err_skip_letter\",\"x\"");
-        let short = event(&wire::element(short.as_bytes()));
-        assert_eq!(short.until.unwrap().to_string(), "2024-09-11T19:56:41Z");
     }
 }
