@@ -59,10 +59,23 @@ pub enum Receiver {
 impl fmt::Display for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Receiver::Url { url, .. } => url.fmt(f),
+            Receiver::Url { url, .. } => without_secrets(url).fmt(f),
             Receiver::File(path) => path.display().fmt(f),
         }
     }
+}
+
+/// An address as it is shown: a password or a query can hold a secret.
+fn without_secrets(url: &Url) -> Url {
+    let mut shown = url.clone();
+    if shown.query().is_some() {
+        shown.set_query(Some("..."));
+    }
+    // It fails only where an address can have none.
+    if shown.password().is_some() {
+        let _ = shown.set_password(Some("..."));
+    }
+    shown
 }
 
 /// Of what somebody is told.
@@ -170,5 +183,22 @@ impl Forwards {
     pub async fn replay(&self, name: &str, since: Time) -> bool {
         let Some(entry) = self.0.iter().find(|entry| entry.name == name) else { return false };
         entry.replays.send(since).await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_told_is_shown_without_secrets() {
+        for (url, shown) in [
+            ("https://app.test/in", "https://app.test/in"),
+            ("https://app.test/in?token=hunter2", "https://app.test/in?..."),
+            ("https://me:hunter2@app.test/", "https://me:...@app.test/"),
+        ] {
+            let to = Receiver::Url { url: url.parse().unwrap(), keys: Vec::new() };
+            assert_eq!(to.to_string(), shown);
+        }
     }
 }
