@@ -178,11 +178,11 @@ impl Reader<'_> {
         let name = format!("{class}/{sub_type}");
         let failure = (kind == EventKind::SoftBounce).then(|| Failure::of([name.as_str()]));
         let event = |recipient: &Recipient| {
-            let event = self.event(kind, &word, recipient.address()?, &bounce.timestamp)?;
+            let event = self.event(kind, &word, self.whose(recipient)?, &bounce.timestamp)?;
             let event = Event { failure: failure.clone(), ..event };
             Ok(recipient.add_to(event).of_feedback(&bounce.feedback_id))
         };
-        each(&bounce.bounced_recipients, event)
+        self.each_of(&bounce.bounced_recipients, event)
     }
 
     fn complaint(&self, complaint: &Complaint) -> Result<Vec<Event>, Unreadable> {
@@ -196,19 +196,12 @@ impl Reader<'_> {
             _ => EventKind::Complaint,
         };
         let word = joined(&["Complaint", sub_type, feedback]);
-        // A message that was not sent for the list names nobody who complained.
-        if let ([], [address]) =
-            (&complaint.complained_recipients[..], self.mail.destination.as_slice())
-        {
-            let event = self.event(kind, &word, address, &complaint.timestamp)?;
-            return Ok(vec![event.of_feedback(&complaint.feedback_id)]);
-        }
         let event = |recipient: &Recipient| {
-            let event = self.event(kind, &word, recipient.address()?, &complaint.timestamp)?;
+            let event = self.event(kind, &word, self.whose(recipient)?, &complaint.timestamp)?;
             let user_agent = complaint.user_agent.clone();
             Ok(Event { user_agent, ..event.of_feedback(&complaint.feedback_id) })
         };
-        each(&complaint.complained_recipients, event)
+        self.each_of(&complaint.complained_recipients, event)
     }
 
     fn delivery(&self, delivery: &Delivery) -> Result<Vec<Event>, Unreadable> {
@@ -228,9 +221,9 @@ impl Reader<'_> {
     fn delay(&self, delay: &Delay) -> Result<Vec<Event>, Unreadable> {
         let kind_of_delay = delay.delay_type.as_deref().unwrap_or("");
         let word = joined(&["DeliveryDelay", kind_of_delay]);
-        each(&delay.delayed_recipients, |recipient: &Recipient| {
+        self.each_of(&delay.delayed_recipients, |recipient: &Recipient| {
             let kind = EventKind::Deferred;
-            let event = self.event(kind, &word, recipient.address()?, &delay.timestamp)?;
+            let event = self.event(kind, &word, self.whose(recipient)?, &delay.timestamp)?;
             let failure = Some(Failure::of([word.as_str()]));
             Ok(recipient.add_to(Event { failure, ..event }))
         })
@@ -298,6 +291,27 @@ impl Reader<'_> {
         })
     }
 
+    /// The events of the recipients that are named. Where none is, as of a message that was not
+    /// sent for the list, it is that of the message's only one.
+    fn each_of(
+        &self,
+        recipients: &[Recipient],
+        event: impl Fn(&Recipient) -> Result<Event, Unreadable>,
+    ) -> Result<Vec<Event>, Unreadable> {
+        match (recipients, self.mail.destination.as_slice()) {
+            ([], [_]) => each(&[Recipient::default()], event),
+            _ => each(recipients, event),
+        }
+    }
+
+    /// The address of a recipient: where it is left out, that of the message's only one.
+    fn whose<'r>(&'r self, recipient: &'r Recipient) -> Result<&'r str, Unreadable> {
+        match self.mail.destination.as_slice() {
+            [address] if recipient.email_address.is_absent() => Ok(address),
+            _ => recipient.email_address.need("emailAddress"),
+        }
+    }
+
     /// An event of which the message is known.
     fn event(
         &self,
@@ -319,10 +333,6 @@ impl Reader<'_> {
 }
 
 impl Recipient {
-    fn address(&self) -> Result<&str, Unreadable> {
-        self.email_address.need("emailAddress")
-    }
-
     fn add_to(&self, event: Event) -> Event {
         let text = self.diagnostic_code.as_deref().unwrap_or("");
         let status = self.status.as_deref().and_then(wire::enhanced_code);

@@ -233,8 +233,8 @@ impl Provider for SendGrid {
         let unfit = |error: Misfit| Unreadable(format!("not an event of SendGrid: {error}"));
         let wire: Wire = wire::object(&element.body).map_err(unfit)?;
         let name = wire.event.need("event")?;
-        // A drop in the logs may leave it to its message to say whose it was.
-        let of_message = is_drop(name) && wire.email.is_absent() && !element.context.is_empty();
+        // The logs may leave it to the message to say whose an event was.
+        let of_message = wire.email.is_absent() && !element.context.is_empty();
         let email = if of_message { element.context.as_str().into() } else { wire.email.clone() };
         if name.starts_with("account_") || (is_drop(name) && email.is_absent()) {
             // About the account, or a drop of mail to nobody.
@@ -551,15 +551,23 @@ mod tests {
     }
 
     #[test]
-    fn a_drop_without_an_address_is_its_messages() {
-        let row =
-            r#"{"event":"drop","email":"","reason":"Bounced Address","timestamp":1600112492}"#;
-        let read = |context: &str| {
-            let element = Element { context: context.to_owned(), body: row.into() };
-            read_one(&SendGrid, &element, Time::from_seconds(1_600_112_503))
-        };
-        let event = read("gone@example.com");
-        assert_eq!((event.address.key(), event.kind), ("gone@example.com", EventKind::Rejected));
+    fn an_event_without_an_address_is_its_messages() {
+        for (name, said, kind) in [
+            ("drop", "Bounced Address", EventKind::Rejected),
+            ("bounce", "550 5.1.1 user unknown", EventKind::HardBounce),
+            ("deferred", "451 4.3.0 Try later", EventKind::Deferred),
+            ("spamreport", "", EventKind::Complaint),
+        ] {
+            for email in [json!(""), json!(" "), Value::Null] {
+                let row = json!({
+                    "event": name, "email": email, "reason": said, "timestamp": 1_600_112_492,
+                });
+                let context = "gone@example.com".to_owned();
+                let element = Element { context, body: row.to_string().into() };
+                let event = read_one(&SendGrid, &element, Time::from_seconds(1_600_112_503));
+                assert_eq!((event.address.key(), event.kind), ("gone@example.com", kind), "{row}");
+            }
+        }
     }
 
     #[test]
