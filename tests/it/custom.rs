@@ -53,7 +53,7 @@ const BEYOND: &[(&str, &str, &[usize], &str)] = &[
 const POLLED: &[(&str, &str, &[usize], &str)] = &[
     ("mailgun", "events", &[9], "To is not looked at where there is no recipient"),
     ("mailgun", "complaints", &[], ""),
-    ("sendgrid", "events", &[3, 4], "an id of which only the first part is told"),
+    ("sendgrid", "events", &[3, 4, 5], "part of an id is told; the message tells the recipient"),
     ("sendgrid", "complaints", &[], ""),
     ("sendgrid", "unsubscribes-in-pages", &[], ""),
     ("sendgrid", "overfull", &[], ""),

@@ -362,8 +362,11 @@ fn what_cannot_be_written_is_shown_and_written_later() {
     let text = fs::read_to_string(home.config()).unwrap();
     fs::write(home.config(), text.replace("/access\"", "/folder/access\"")).unwrap();
     let daemon = home.start().ready();
-    fs::remove_dir_all(&blocker).unwrap();
-    fs::write(&blocker, "a file, where a folder is needed").unwrap();
+    // The daemon makes it again at any moment.
+    wait_for("a file, where a folder is needed", PATIENCE, || {
+        let _ = fs::remove_dir_all(&blocker);
+        fs::write(&blocker, "").ok()
+    });
     bounce(&daemon, "user@example.com", 1);
     let error =
         wait_for("the error", PATIENCE, || daemon.exported()["error"].as_str().map(str::to_owned));
