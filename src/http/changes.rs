@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::timeout;
 
 use super::{Content, reply};
-use crate::admin::Admin;
+use crate::admin::{Admin, VerdictChange};
 use crate::current::Current;
 use crate::stop::stopped;
 
@@ -21,19 +21,19 @@ const BEAT: Duration = Duration::from_secs(15);
 /// Changes are gathered for so long: a follower is shown the last of each address.
 const GATHER: Duration = Duration::from_millis(100);
 
-/// Starts a stream behind change number `seen`, or from now on. It ends with its reader, with its
-/// turn, or with the stop.
+/// Starts a stream behind the change with the id `seen`, or from now on. It ends with its reader,
+/// with its turn, or with the stop.
 pub(super) fn stream(
     admin: Arc<Current<Admin>>,
-    seen: Option<u64>,
+    seen: Option<&str>,
     turn: OwnedSemaphorePermit,
     stop: watch::Receiver<bool>,
 ) -> Response<Content> {
     let (parts, stream) = mpsc::channel(PARTS_MAX);
-    let seen = seen.unwrap_or_else(|| admin.get().last_change());
+    let (seen, first) = begin(&admin.get(), seen);
     tokio::spawn(async move {
         let _turn = turn;
-        follow(admin, seen, parts, stop).await;
+        follow(admin, seen, first, parts, stop).await;
     });
     let mut response = reply(StatusCode::OK, "");
     *response.body_mut() = Content::Stream(stream);
@@ -43,14 +43,28 @@ pub(super) fn stream(
     response
 }
 
+/// The number that a stream begins behind, and what is told at once, so that the client knows that
+/// it is connected, and where it is also when it is cut off before the first change.
+fn begin(admin: &Admin, seen: Option<&str>) -> (u64, String) {
+    let last = admin.last_change();
+    match seen.map(|id| admin.change_number(id)) {
+        Some(None) => {
+            let reset = VerdictChange::Reset.event(&admin.change_id(last));
+            (last, format!("retry: 5000\n\n{reset}"))
+        }
+        Some(Some(seen)) => (seen, format!("retry: 5000\nid: {}\n\n", admin.change_id(seen))),
+        None => (last, format!("retry: 5000\nid: {}\n\n", admin.change_id(last))),
+    }
+}
+
 async fn follow(
     admin: Arc<Current<Admin>>,
     mut seen: u64,
+    first: String,
     parts: mpsc::Sender<Bytes>,
     mut stop: watch::Receiver<bool>,
 ) {
-    // What the browser is told at once, so that it knows that it is connected.
-    let mut part = Bytes::from_static(b"retry: 5000\n\n");
+    let mut part = Bytes::from(first);
     loop {
         if parts.send(part).await.is_err() {
             return;
@@ -68,11 +82,11 @@ async fn follow(
                 tokio::time::sleep(GATHER).await;
                 // By the rules that there are now.
                 let looks = admin.get();
-                let (from, number) = (seen, looks.last_change());
+                let from = seen;
                 let changes = tokio::task::spawn_blocking(move || looks.changes_since(from)).await;
-                let Ok(Ok(changes)) = changes else { return };
-                seen = number;
-                changes.iter().map(|change| change.event(number)).collect::<String>().into()
+                let Ok(Ok((last, events))) = changes else { return };
+                seen = last;
+                events.into()
             }
         };
     }

@@ -339,7 +339,8 @@ impl Private {
             let error = format!("{FOLLOWERS_MAX} follow already");
             return answered(Answered::Unavailable(error));
         };
-        let seen = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()?.parse().ok());
+        let seen = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty());
+        let seen = seen.map(|id| id.to_str().unwrap_or("no id of ours"));
         changes::stream(Arc::clone(&self.admin), seen, turn, stop)
     }
 }

@@ -5,7 +5,8 @@
 //! are kept one by one, and only in memory: who is further behind, or has just begun, reads all
 //! verdicts from the store. A suppression that ends with its term is no change that is told here.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -34,15 +35,30 @@ pub struct Change {
 #[derive(Clone, Debug, Default)]
 pub struct Changes(Arc<Told>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Told {
+    /// Which process has numbered them: another begins at 1 again.
+    run: u64,
     /// The number of the last change.
     last: watch::Sender<u64>,
     /// The last ones, up to that number.
     recent: Mutex<VecDeque<Change>>,
 }
 
+impl Default for Told {
+    fn default() -> Told {
+        // The keys of a hasher are random in each process.
+        let run = RandomState::new().hash_one(());
+        Told { run, last: watch::Sender::default(), recent: Mutex::default() }
+    }
+}
+
 impl Changes {
+    /// What tells the numbers of this process from those of any other.
+    pub fn run(&self) -> u64 {
+        self.0.run
+    }
+
     /// Tells changes, in the order in which they were made.
     pub fn tell(&self, changes: Vec<Change>) {
         if changes.is_empty() {
@@ -89,20 +105,47 @@ impl Changes {
         Some(keys)
     }
 
+    /// The number of the last change, and the last one of each verdict behind number `seen`, by its
+    /// number. So a verdict has one number until it changes again, whoever asks from where.
+    pub fn latest_since(&self, seen: u64) -> (u64, Option<Vec<(u64, Change)>>) {
+        let (last, changes) = {
+            let recent = self.recent();
+            (self.last(), since(&recent, self.last(), seen).map(|some| some.cloned().collect()))
+        };
+        let latest = |changes: Vec<Change>| {
+            let mut known = HashSet::new();
+            let mut latest: Vec<(u64, Change)> = (seen + 1..).zip(changes).collect();
+            latest.reverse();
+            latest
+                .retain(|(_, change)| known.insert((change.address.clone(), change.scope.clone())));
+            latest.reverse();
+            latest
+        };
+        (last, changes.map(latest))
+    }
+
     fn with_since<T>(
         &self,
         seen: u64,
         take: impl FnOnce(&mut dyn Iterator<Item = &Change>) -> T,
     ) -> Option<T> {
         let recent = self.recent();
-        let missed = usize::try_from(self.last().saturating_sub(seen)).ok()?;
-        let start = recent.len().checked_sub(missed)?;
-        Some(take(&mut recent.range(start..)))
+        Some(take(&mut since(&recent, self.last(), seen)?))
     }
 
     fn recent(&self) -> MutexGuard<'_, VecDeque<Change>> {
         self.0.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Those behind number `seen` of the ones that end with number `last`.
+fn since(
+    recent: &VecDeque<Change>,
+    last: u64,
+    seen: u64,
+) -> Option<impl Iterator<Item = &Change> + use<'_>> {
+    let missed = usize::try_from(last.saturating_sub(seen)).ok()?;
+    Some(recent.range(recent.len().checked_sub(missed)?..))
 }
 
 #[cfg(test)]
@@ -142,6 +185,30 @@ mod tests {
         assert_eq!(told.addresses_since(4), Some(keys(&["c"])));
         assert_eq!(told.since(3), None);
         assert_eq!(*follower.borrow_and_update(), 5);
+    }
+
+    #[test]
+    fn a_verdict_keeps_its_number_until_it_changes_again() {
+        let told = Changes::default();
+        let latest = |seen| {
+            let (last, changes) = told.latest_since(seen);
+            let named = |(number, change): (u64, Change)| (number, change.address.into_string());
+            (last, changes.map(|some| some.into_iter().map(named).collect::<Vec<_>>()))
+        };
+        let named = |some: &[(u64, &str)]| -> Vec<(u64, String)> {
+            some.iter().map(|(number, key)| (*number, (*key).to_owned())).collect()
+        };
+        told.tell(changes(&["a", "b", "a", "c"]));
+        assert_eq!(latest(0), (4, Some(named(&[(2, "b"), (3, "a"), (4, "c")]))));
+        assert_eq!(latest(2), (4, Some(named(&[(3, "a"), (4, "c")]))), "the same numbers");
+        let mut scoped = changes(&["c"]);
+        scoped[0].scope = Scope::Stream("news".into());
+        told.tell(scoped);
+        assert_eq!(latest(3), (5, Some(named(&[(4, "c"), (5, "c")]))), "each scope has its own");
+        told.tell_all();
+        assert_eq!(latest(3), (6, None));
+        assert_eq!(latest(6), (6, Some(vec![])));
+        assert_ne!(told.run(), Changes::default().run());
     }
 
     #[test]

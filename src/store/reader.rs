@@ -376,7 +376,15 @@ impl Reader {
     /// The same, of the addresses whose key comes after this one.
     pub fn standings_after(&self, address: &str) -> StandingRows {
         // Behind every scope of the address, and before every longer address.
-        let start = [&[STANDING], address.as_bytes(), &[1]].concat();
+        self.standings_from([&[STANDING], address.as_bytes(), &[1]].concat())
+    }
+
+    /// The same, of the standings that come after that of an address in a scope.
+    pub fn standings_behind(&self, address: &str, scope: &Scope) -> StandingRows {
+        self.standings_from([&keys::standing(STANDING, address, scope)[..], &[0]].concat())
+    }
+
+    fn standings_from(&self, start: Vec<u8>) -> StandingRows {
         match self.view() {
             Ok(view) => Box::new(rows(view.base.scan(start, vec![STANDING + 1]))),
             Err(error) => Box::new(std::iter::once(Err(error))),

@@ -181,16 +181,73 @@ fn one_daemon_reads_the_events_of_another() {
     wait_for("the same verdicts", PATIENCE, || (reasons(&second) == wanted).then_some(()));
 }
 
-/// The events of a stream, as (name, data).
-struct Stream(BufReader<std::net::TcpStream>);
+#[test]
+fn a_page_has_no_more_rows_than_it_was_asked_for() {
+    let (_home, daemon) = with_token();
+    let scopes = ["global", "stream:a", "stream:b b", "stream:ß"];
+    let mut all: Vec<Value> =
+        scopes.iter().map(|scope| json!({ "address": "m@x.test", "scope": scope })).collect();
+    all.insert(0, json!({ "address": "a@x.test", "scope": "stream:a" }));
+    all.push(json!({ "address": "m@x.test.example", "scope": "global" }));
+    assert_eq!(post(&daemon, &json!(all)).status, 200);
+    let named = |row: &Value| json!({ "address": row["address"], "scope": row["scope"] });
+    let page = |path: &str| -> (Vec<Value>, Option<String>) {
+        let page = parsed(&get(&daemon, path));
+        let rows = page["suppressions"].as_array().unwrap().iter().map(named).collect();
+        (rows, page["next"].as_str().map(str::to_owned))
+    };
+    for limit in [1, 2, 3, 5, 6, 100] {
+        for query in ["", "&reason=manual", "&domain=x.test"] {
+            let mut next = Some(format!("/v1/suppressions?limit={limit}{query}"));
+            let mut told = Vec::new();
+            while let Some(path) = next {
+                let (rows, behind) = page(&path);
+                assert!(rows.len() <= limit, "{path}: {rows:?}");
+                told.extend(rows);
+                next = behind;
+            }
+            let wanted = if query.contains("domain") { &all[..5] } else { &all[..] };
+            assert_eq!(told, wanted, "{limit}{query}");
+        }
+    }
+    // An address is behind all of its scopes, as earlier versions wrote it.
+    assert_eq!(page("/v1/suppressions?after=m@x.test").0, all[5..]);
+    assert_eq!(get(&daemon, "/v1/suppressions?after=m@x.test%0Aodd").status, 400);
+    daemon.stop();
+}
+
+/// The events of a stream, as (name, data), and the last id that it has told.
+struct Stream(BufReader<std::net::TcpStream>, String);
 
 impl Stream {
     fn open(to: SocketAddr) -> Stream {
-        let mut client = Client::connect(to).unwrap();
-        client.send("GET", "/v1/changes", &[], b"").unwrap();
-        let mut stream = Stream(BufReader::new(client.0));
+        Stream::behind(to, &[])
+    }
+
+    fn behind(to: SocketAddr, headers: &[(&str, &str)]) -> Stream {
+        let mut stream = wait_for("a place among those who follow", PATIENCE, || {
+            let mut client = Client::connect(to).unwrap();
+            client.send("GET", "/v1/changes", headers, b"").unwrap();
+            let mut stream = Stream(BufReader::new(client.0), String::new());
+            (stream.line() == "HTTP/1.1 200 OK").then_some(stream)
+        });
         while stream.line() != "retry: 5000" {}
         stream
+    }
+
+    /// One that goes on behind an id.
+    fn again(to: SocketAddr, id: &str) -> Stream {
+        Stream::behind(to, &[("last-event-id", id)])
+    }
+
+    /// The next verdicts, each as its id and its row.
+    fn verdicts(&mut self, count: usize) -> Vec<(String, Value)> {
+        let mut verdict = || {
+            let (name, row) = self.next();
+            assert_eq!(name, "verdict");
+            (self.1.clone(), row)
+        };
+        std::iter::repeat_with(&mut verdict).take(count).collect()
     }
 
     fn line(&mut self) -> String {
@@ -205,6 +262,8 @@ impl Stream {
             let line = self.line();
             if let Some(event) = line.strip_prefix("event: ") {
                 name = event.to_owned();
+            } else if let Some(id) = line.strip_prefix("id: ") {
+                id.clone_into(&mut self.1);
             } else if let Some(data) = line.strip_prefix("data: ") {
                 return (name, serde_json::from_str(data).unwrap());
             }
@@ -215,14 +274,14 @@ impl Stream {
 #[test]
 fn changes_are_told_as_they_come() {
     let (_home, daemon) = with_token();
+    // What the store tells at its start, that all may be other, is over once anything was applied.
+    assert!(daemon.cli(&["add", "first@example.com"]).status.success());
     let mut stream = Stream::open(daemon.admin);
     for (lifts, suppressed) in [(false, true), (true, false)] {
         let verb = if lifts { "lift" } else { "add" };
         assert!(daemon.cli(&[verb, "a@example.com"]).status.success());
-        // The start of the store is told to who follows as it comes: that all may be other.
-        let (_, row) = wait_for("the verdict", PATIENCE, || {
-            Some(stream.next()).filter(|(name, _)| name == "verdict")
-        });
+        let (name, row) = stream.next();
+        assert_eq!(name, "verdict");
         assert_eq!(row["address"], "a@example.com");
         assert_eq!(row["suppressed"], suppressed, "{row}");
     }
@@ -231,6 +290,52 @@ fn changes_are_told_as_they_come() {
     assert_eq!(answer.status, 503, "only so many follow");
     assert!(answer.header("retry-after").is_some());
     drop((stream, streams));
+    daemon.stop();
+}
+
+#[test]
+fn who_follows_again_misses_nothing_or_is_told_to_read_all() {
+    let (home, daemon) = with_token();
+    let row = |address: &str, scope: &str| json!({ "address": address, "scope": scope });
+    // What the store tells at its start is over once anything was applied.
+    assert_eq!(post(&daemon, &row("first@x.test", "global")).status, 200);
+    let mut stream = Stream::open(daemon.admin);
+    while stream.1.is_empty() {
+        let line = stream.line();
+        stream.1 = line.strip_prefix("id: ").unwrap_or_default().to_owned();
+    }
+    // One that was cut off before the first change goes on too.
+    let before = stream.1.clone();
+    let many = [row("a@x.test", "stream:n"), row("a@x.test", "global"), row("b@x.test", "global")];
+    assert_eq!(post(&daemon, &json!(many)).status, 200);
+    let told = stream.verdicts(many.len());
+    let scopes: Vec<_> = told.iter().map(|(_, row)| (&row["address"], &row["scope"])).collect();
+    let wanted: Vec<_> = many.iter().map(|row| (&row["address"], &row["scope"])).collect();
+    assert_eq!(scopes, wanted);
+    let ids: BTreeSet<&String> = told.iter().map(|(id, _)| id).collect();
+    assert_eq!(ids.len(), told.len(), "each has an id of its own: {told:?}");
+    assert_eq!(Stream::again(daemon.admin, &before).verdicts(told.len()), told);
+    for seen in 1..told.len() {
+        let mut again = Stream::again(daemon.admin, &told[seen - 1].0);
+        assert_eq!(again.verdicts(told.len() - seen), told[seen..], "behind {seen}");
+    }
+    let last = &told[told.len() - 1].0;
+    let (run, _) = last.split_once('-').unwrap();
+    let strange = [&format!("{run}-999999"), &format!("{run}-"), "5", "nonsense", "ä"];
+    for id in strange {
+        assert_eq!(Stream::again(daemon.admin, id).next().0, "reset", "{id}");
+    }
+    drop(stream);
+    daemon.stop();
+    let daemon = home.start().ready();
+    assert_eq!(post(&daemon, &row("second@x.test", "global")).status, 200);
+    let mut again = Stream::again(daemon.admin, last);
+    assert_eq!(again.next().0, "reset", "that was told by another process");
+    let seen = again.1.clone();
+    assert_eq!(post(&daemon, &row("c@x.test", "global")).status, 200);
+    let mut later = Stream::again(daemon.admin, &seen);
+    assert_eq!(later.verdicts(1)[0].1["address"], "c@x.test");
+    drop((again, later));
     daemon.stop();
 }
 

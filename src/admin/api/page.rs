@@ -7,6 +7,8 @@ use super::{Answered, page};
 use crate::admin::suppressions::Wanted;
 use crate::admin::{Admin, Failure, ListFilter, rows};
 use crate::clock;
+use crate::model::Scope;
+use crate::store::StandingRows;
 
 /// Where pages are.
 const PATH: &str = "/v1/suppressions";
@@ -18,9 +20,31 @@ const BYTES_MAX: usize = 1 << 20;
 /// What a page is about.
 struct Question {
     wanted: Wanted,
-    after: String,
+    after: Place,
     limit: usize,
     next: Next,
+}
+
+/// Where a page begins: behind an address, or behind one of its scopes.
+struct Place {
+    address: String,
+    scope: Option<Scope>,
+}
+
+impl Place {
+    /// As it stands in a query. No address has a line break.
+    fn parse(text: &str) -> Result<Place, Failure> {
+        let Some((address, scope)) = text.split_once('\n') else {
+            return Ok(Place { address: text.to_owned(), scope: None });
+        };
+        let strange = || Failure::usage("after is not from the `next` of a page");
+        let scope = Scope::parse(scope).ok_or_else(strange)?;
+        Ok(Place { address: address.to_owned(), scope: Some(scope) })
+    }
+
+    fn shown(address: &str, scope: &Scope) -> String {
+        format!("{address}\n{scope}")
+    }
 }
 
 impl Question {
@@ -35,7 +59,8 @@ impl Question {
             until: query.take("until"),
             ..ListFilter::default()
         })?;
-        let (after, limit) = (query.take(AFTER).unwrap_or_default(), query.limit()?);
+        let after = Place::parse(&query.take(AFTER).unwrap_or_default())?;
+        let limit = query.limit()?;
         Ok(Question { wanted, after, limit, next: query.finish()? })
     }
 }
@@ -51,12 +76,11 @@ impl Admin {
         let Question { wanted, after, limit, next } = question;
         let now = clock::now();
         let (mut found, mut looked, mut bytes) = (Vec::new(), 0, 0);
-        let (mut last, mut behind) = (after.clone(), None);
-        for standing in self.reader.standings_after(after) {
+        let (mut last, mut behind) = (None::<String>, None);
+        for standing in self.standings(after) {
             let (key, scope, standing) = standing?;
-            // The scopes of one address stay together: a page is asked for by address.
             let full = found.len() >= *limit || looked >= LOOKS_MAX || bytes >= BYTES_MAX;
-            if full && key != last {
+            if let Some(last) = last.take().filter(|_| full) {
                 behind = Some(next.url(PATH, &last));
                 break;
             }
@@ -69,8 +93,15 @@ impl Admin {
                 bytes += row.len();
                 found.push(row);
             }
-            last = key;
+            last = Some(Place::shown(&key, &scope));
         }
         Ok(page("suppressions", &found, behind))
+    }
+
+    fn standings(&self, after: &Place) -> StandingRows {
+        match &after.scope {
+            Some(scope) => self.reader.standings_behind(&after.address, scope),
+            None => self.reader.standings_after(&after.address),
+        }
     }
 }
