@@ -275,6 +275,17 @@ impl Rules {
         findings
     }
 
+    /// Whether a standing has anything of a source that no lift has ended: it suppresses, or may
+    /// come to.
+    pub fn has_left(&self, standing: &Standing, source: &SourceName) -> bool {
+        let mut grounds = standing.grounds().filter(|(_, of, _)| *of == source);
+        let counted = standing.soft().iter().chain(standing.blocked().iter());
+        let mut counted = counted.chain(standing.unexplained().iter());
+        grounds.any(|(reason, of, ground)| {
+            self.extent_in(standing, reason, of, ground).lifted.is_none()
+        }) || counted.any(|bounce| bounce.source == *source && counts(standing, bounce))
+    }
+
     /// The findings that counts of failures make.
     fn counted(&self, standing: &Standing, filter: &Filter) -> Vec<Finding> {
         let mut findings = Vec::new();

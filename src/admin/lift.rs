@@ -242,7 +242,11 @@ impl Admin {
     ) -> Result<(), Failure> {
         check_note(note.as_deref().unwrap_or_default()).map_err(Failure::usage)?;
         let name = parse_source(source)?;
-        if name == SourceName::operator() || self.sources.iter().any(|known| known.name == name) {
+        if name == SourceName::operator() {
+            let hint = "what was suppressed by hand ends with `suppressd lift --source operator`";
+            return Err(Failure::usage(format!("the source {source:?} is built in: {hint}")));
+        }
+        if self.sources.iter().any(|known| known.name == name) {
             let hint = "take it out of the configuration, and `suppressd reload`, before";
             return Err(Failure::usage(format!("the source {source:?} is in use: {hint}")));
         }
@@ -288,14 +292,14 @@ impl Admin {
         Ok(counts)
     }
 
-    /// All that has anything of a source, and how many of these nothing else suppresses.
+    /// All that has anything of a source that no lift has ended, and how many of these nothing else
+    /// suppresses.
     fn resting_on(&self, source: &SourceName) -> Result<(Vec<Target>, u64), Failure> {
         let now = clock::receipt();
         let (mut targets, mut freed) = (Vec::new(), 0);
         for standing in self.reader.standings() {
             let (key, scope, standing) = standing?;
-            let of_ground = standing.grounds().any(|(_, of, _)| of == source);
-            if !of_ground && !bounces(&standing).any(|bounce| bounce.source == *source) {
+            if !self.rules.has_left(&standing, source) {
                 continue;
             }
             let findings = self.rules.findings(&key, &standing, &Filter::default());

@@ -72,7 +72,9 @@ impl Retire {
             context.out.json(&answer)?;
             return Ok(0);
         }
-        if row::is(&answer, "done") {
+        if standings == 0 {
+            context.out.line(&format!("no address rests on {source}: there is nothing to do"))?;
+        } else if row::is(&answer, "done") {
             let ended = count(&answer, "ended");
             context.out.line(&format!("{source}: ended the grounds of addresses: {ended}"))?;
         } else {

@@ -208,6 +208,10 @@ fn a_source_that_is_gone_is_retired() {
     let refused = daemon.cli(&["source", "retire", "gone", "--yes"]);
     assert_eq!(refused.status.code(), Some(64));
     assert!(String::from_utf8(refused.stderr).unwrap().contains("is in use"));
+    let refused = daemon.cli(&["source", "retire", "operator", "--yes"]);
+    let says = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!(refused.status.code(), Some(64));
+    assert!(says.contains("built in") && says.contains("lift --source operator"), "{says}");
     daemon.stop();
     home.configure(&source());
     let daemon = home.start().ready();
@@ -217,6 +221,11 @@ fn a_source_that_is_gone_is_retired() {
     assert_eq!((&counted["standings"], &counted["freed"]), (&json!(2), &json!(1)));
     let retired = daemon.rows(&["source", "retire", "gone", "--yes"]).remove(0);
     assert_eq!((&retired["ended"], &retired["done"]), (&json!(2), &json!(true)));
+    let again = daemon.rows(&["source", "retire", "gone", "--yes"]).remove(0);
+    assert_eq!((&again["standings"], &again["ended"]), (&json!(0), &json!(0)), "it was done");
+    let again = daemon.cli(&["source", "retire", "gone", "--yes"]);
+    let says = String::from_utf8(again.stdout).unwrap();
+    assert_eq!((again.status.code(), says.contains("nothing to do")), (Some(0), true), "{says}");
     let left: Vec<Value> = daemon.rows(&["list"]);
     assert_eq!((left.len(), &left[0]["address"]), (1, &json!("b@x.test")));
     wait_for("the end of the row", PATIENCE, || {
