@@ -74,7 +74,8 @@ impl Reloads {
 }
 
 impl Admin {
-    /// Reads the configuration again, and tells how that went: one row. `file`: the one that is
+    /// Reads the configuration again, and tells how that went: one row, also of one that
+    /// failed. `file`: the one that is
     /// meant, where the caller is not sure that it is ours.
     pub(super) async fn reload(&self, file: Option<&Path>, to: &Replies) -> Result<(), Failure> {
         if file.is_some_and(|file| !self.reloads.is_of(file)) {
@@ -83,6 +84,8 @@ impl Admin {
         }
         let reloaded = self.reloads.ask().await;
         let reloaded = reloaded.ok_or_else(|| Failure::failed("suppressd is stopping"))?;
-        row(to, serde_json::to_value(reloaded).map_err(Failure::failed)?).await
+        row(to, serde_json::to_value(&reloaded).map_err(Failure::failed)?).await?;
+        let failed = || Failure::failed(reloaded.error.clone().unwrap_or_default());
+        if reloaded.reloaded { Ok(()) } else { Err(failed()) }
     }
 }

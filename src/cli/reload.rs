@@ -89,11 +89,15 @@ fn asked(context: &mut Context) -> Result<Value, Failure> {
 
 fn ask(socket: &Path, file: Option<PathBuf>) -> Result<Value, CallError> {
     let mut answer = None;
-    client::call(socket, &Command::Reload { file }, |reply| {
+    let ended = client::call(socket, &Command::Reload { file }, |reply| {
         if let Reply::Row { row } = reply {
             answer = Some(row);
         }
         ControlFlow::Continue(())
-    })?;
-    answer.ok_or(CallError::Ended)
+    });
+    // It says how the reload went, and more of a failure than that there was one.
+    match answer {
+        Some(answer) => Ok(answer),
+        None => Err(ended.err().unwrap_or(CallError::Ended)),
+    }
 }
