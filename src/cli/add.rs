@@ -56,6 +56,6 @@ impl Arguments {
             note: self.note.clone(),
         };
         let commands: Vec<Command> = arguments::portions(&addresses).map(command).collect();
-        context.show(&commands, self.json, COLUMNS)
+        context.show_portions("add", &commands, addresses.len(), self.json, COLUMNS)
     }
 }

@@ -19,6 +19,9 @@ const ADDRESSES_PER_COMMAND: usize = 1_000;
 /// Most bytes of addresses from standard input.
 const STDIN_BYTES_MAX: u64 = 256 << 20;
 
+/// Most of the last events that can be asked for.
+const EVENTS_MAX: u32 = 10_000;
+
 /// Problems with addresses that are told in full.
 const PROBLEMS_SHOWN_MAX: usize = 20;
 
@@ -171,6 +174,24 @@ pub(super) fn term(text: &str) -> Result<Term, String> {
     }
 }
 
+/// The id of a mass that is held back.
+pub(super) fn mass(text: &str) -> Result<u64, String> {
+    let id = text.parse().ok().filter(|id| *id > 0);
+    id.ok_or_else(|| "an id is a number such as 3: `suppressd held` shows them".to_owned())
+}
+
+/// How many rows are wanted at most.
+pub(super) fn limit(text: &str) -> Result<u64, String> {
+    let limit = text.parse().ok().filter(|limit| *limit > 0);
+    limit.ok_or_else(|| "it is a number of rows from 1 on".to_owned())
+}
+
+/// How many of the last events are wanted at most.
+pub(super) fn last_events(text: &str) -> Result<u32, String> {
+    let limit = text.parse().ok().filter(|limit| *limit <= EVENTS_MAX);
+    limit.ok_or_else(|| format!("it is a number of events from 1 to {EVENTS_MAX}"))
+}
+
 /// The addresses of a command, from the arguments and, for `-`, from standard input, all checked:
 /// one that is wrong stops the whole command before anything is done.
 pub(super) fn addresses(arguments: &[String]) -> Result<Vec<String>, Failure> {
@@ -271,6 +292,12 @@ mod tests {
             assert!(domain(bad).is_err(), "{bad:?}");
         }
         assert!(domain("bücher.example").is_ok());
+        assert_eq!((mass("3"), limit("1"), last_events("10000")), (Ok(3), Ok(1), Ok(10_000)));
+        for bad in ["", "x", "0", "-1", "1.5", "99999999999999999999"] {
+            assert!(mass(bad).unwrap_err().contains("`suppressd held`"), "{bad:?}");
+            assert!(limit(bad).unwrap_err().contains("from 1"), "{bad:?}");
+        }
+        assert!(last_events("10001").unwrap_err().contains("1 to 10000"));
         assert!(note("two\nlines").is_err());
         assert!(note(&"x".repeat(4_097)).is_err());
     }

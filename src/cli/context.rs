@@ -1,7 +1,8 @@
 //! What every verb is given: where the daemon is, and where to print.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::thread;
 
 use serde_json::Value;
 
@@ -9,10 +10,13 @@ use super::configuration;
 use super::failure::{FAILED, Failure, Outcome};
 use super::files::Files;
 use super::output::Output;
-use super::row;
+use super::row::{self, many};
 use super::table::{Column, Table};
 use crate::admin::{Command, Reply};
-use crate::control::client;
+use crate::control::client::{self, CallError};
+
+/// Commands of one verb that are under way at once: each waits for the disk and for the exports.
+const AT_ONCE: usize = 4;
 
 /// The surroundings of a verb.
 #[derive(Debug)]
@@ -129,6 +133,56 @@ impl Context {
         Ok(if troubled == 0 { 0 } else { FAILED })
     }
 
+    /// The same of commands that are the portions of one, so many rows in all: several at once, and
+    /// with their progress. None is begun once one has failed.
+    pub(super) fn show_portions(
+        &mut self,
+        verb: &str,
+        commands: &[Command],
+        all: usize,
+        json: bool,
+        columns: &'static [Column],
+    ) -> Outcome {
+        if commands.len() < 2 {
+            return self.show(commands, json, columns);
+        }
+        let socket = configuration::control_socket(self.config.as_deref())?;
+        let (mut table, mut files) = (Table::new(columns), Files::default());
+        let (mut rows, mut troubled, mut asked) = (0_u64, 0_u64, Ok(()));
+        'portions: for some in commands.chunks(AT_ONCE) {
+            for (answers, ended) in answers(&socket, some) {
+                for row in answers {
+                    rows += 1;
+                    troubled += u64::from(is_troubled(&row));
+                    files.take(&row);
+                    let out = &mut self.out;
+                    let shown = if json { out.json(&row) } else { table.row(out, &row) };
+                    if let Err(closed) = shown {
+                        asked = Err(closed);
+                        break 'portions;
+                    }
+                }
+                let unanswered = |error| configuration::unanswered(error, self.config.as_deref());
+                asked = asked.and(ended.map_err(unanswered));
+            }
+            if asked.is_err() {
+                break;
+            }
+            self.out.progress(verb, 0, rows, Some(rows as f64 / all.max(1) as f64));
+        }
+        // Rows that came before a failure are true, and are shown.
+        table.end(&mut self.out)?;
+        if !json {
+            files.print(&mut self.out)?;
+        }
+        if asked.as_ref().is_err_and(|failure| !matches!(failure, Failure::Closed)) && rows > 0 {
+            let again = "do it again: what is done already stays as it is";
+            self.out.note(&format!("{verb} ended after {} of {all}; {again}.", many(rows, "row")));
+        }
+        asked?;
+        Ok(if troubled == 0 { 0 } else { FAILED })
+    }
+
     /// Sends a command that is answered with one row.
     pub(super) fn ask_one(&mut self, command: &Command) -> Result<Value, Failure> {
         let mut answer = None;
@@ -138,6 +192,26 @@ impl Context {
         })?;
         answer.ok_or_else(|| Failure::Failed("suppressd gave no answer".to_owned()))
     }
+}
+
+/// The rows of each command, and how it ended. They are under way together.
+fn answers(socket: &Path, commands: &[Command]) -> Vec<(Vec<Value>, Result<(), CallError>)> {
+    let answer = |command| {
+        let mut rows = Vec::new();
+        let ended = client::call(socket, command, |reply| {
+            if let Reply::Row { row } = reply {
+                rows.push(row);
+            }
+            ControlFlow::Continue(())
+        });
+        (rows, ended)
+    };
+    thread::scope(|scope| {
+        let asked: Vec<_> =
+            commands.iter().map(|command| scope.spawn(move || answer(command))).collect();
+        let gave_up = |_| (Vec::new(), Err(CallError::Ended));
+        asked.into_iter().map(|asked| asked.join().unwrap_or_else(gave_up)).collect()
+    })
 }
 
 /// Whether a row says that its part of the command was not done.

@@ -37,8 +37,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TIME", value_parser = arguments::time, allow_hyphen_values = true)]
     until: Option<Time>,
     /// No more than the last N of those that are known
-    #[arg(short = 'n', long, value_name = "N",
-          value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    #[arg(short = 'n', long, value_name = "N", value_parser = arguments::last_events)]
     limit: Option<u32>,
     /// Show events as they come, from now on; with --limit or --since, those before too
     #[arg(long, conflicts_with = "until")]
@@ -49,7 +48,7 @@ pub(super) struct Arguments {
 }
 
 /// The columns of an event.
-const COLUMNS: &[Column] = &[
+pub(super) const COLUMNS: &[Column] = &[
     Column::Field("AT", "at"),
     Column::Field("KIND", "kind"),
     Column::Field("CLASS", "class"),
@@ -94,6 +93,11 @@ impl Arguments {
     /// Asks and prints; with `--follow` each line at once.
     pub(super) fn run(self, context: &mut Context) -> Outcome {
         arguments::check_span(self.since, self.until)?;
+        if self.limit == Some(0) && !self.follow {
+            // Of those to come there may be none before.
+            let why = "--limit 0 shows nothing: it is a number from 1 on";
+            return Err(Failure::Usage(why.to_owned()));
+        }
         let query = EventQuery {
             address: self.address,
             message_id: self.message_id,

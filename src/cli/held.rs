@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::arguments;
 use super::context::Context;
 use super::failure::Outcome;
 use super::table::Column;
@@ -38,7 +39,7 @@ impl Arguments {
 #[derive(Debug, Args)]
 pub(super) struct Release {
     /// The mass, by the id that `held` shows
-    #[arg(value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(value_parser = arguments::mass)]
     id: u64,
     /// Print JSON, one object a line
     #[arg(long)]

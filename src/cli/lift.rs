@@ -19,7 +19,7 @@ pub(super) struct Arguments {
     filter: FilterArguments,
     /// All that a mass holds which is held back, by the id that `held` shows
     #[arg(long, value_name = "ID", conflicts_with_all = ["addresses", "FilterArguments"],
-        value_parser = clap::value_parser!(u64).range(1..))]
+        value_parser = arguments::mass)]
     held: Option<u64>,
     /// Why, in a line
     #[arg(long, value_parser = arguments::note)]
@@ -65,7 +65,7 @@ impl Arguments {
         } else {
             arguments::portions(&addresses).map(|some| command(some, self.dry_run)).collect()
         };
-        context.show(&commands, self.json, add::COLUMNS)
+        context.show_portions("lift", &commands, addresses.len(), self.json, add::COLUMNS)
     }
 
     /// Asks whether to lift as much as this command, which only looks, finds.

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::arguments::FilterArguments;
+use super::arguments::{self, FilterArguments};
 use super::context::Context;
 use super::failure::Outcome;
 use super::row;
@@ -15,14 +15,15 @@ pub(super) struct Arguments {
     #[command(flatten)]
     filter: FilterArguments,
     /// No more than the first N
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = arguments::limit)]
     limit: Option<u64>,
     /// Print JSON, one object a line
     #[arg(long)]
     json: bool,
 }
 
-const COLUMNS: &[Column] = &[
+/// The columns of a suppression.
+pub(super) const COLUMNS: &[Column] = &[
     Column::Field("ADDRESS", "address"),
     Column::Field("SCOPE", "scope"),
     Column::Field("REASON", "reason"),

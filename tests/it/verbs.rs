@@ -500,7 +500,7 @@ fn programs_on_the_host_can_read_all_page_by_page() {
             None => break,
         }
     }
-    assert_eq!((found.len(), pages), (26, 5), "the scopes of an address stay together");
+    assert_eq!((found.len(), pages), (26, 6), "no page has more than five");
     found.dedup();
     assert_eq!(found, addresses);
     let of = |query: &str| -> usize {
@@ -607,6 +607,21 @@ fn few_are_shown_where_few_are_wanted() {
     );
     assert_eq!(column(&daemon.rows(&["events", "--limit", "1"]), "address"), ["c@x.test"]);
     assert_eq!(daemon.rows(&["list", "--limit", "9"]).len(), 3);
+    for (verb, number, says) in [
+        ("list", "0", "from 1 on"),
+        ("list", "x", "from 1 on"),
+        ("events", "0", "from 1 on"),
+        ("events", "10001", "1 to 10000"),
+    ] {
+        let refused = daemon.cli(&[verb, "--limit", number]);
+        let text = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(64), "{verb} --limit {number}");
+        assert!(text.contains(says), "{verb} --limit {number}: {text}");
+    }
+    for id in [&["release", "x"][..], &["lift", "--held", "x"]] {
+        let text = String::from_utf8(daemon.cli(id).stderr).unwrap();
+        assert!(text.contains("`suppressd held` shows them"), "{id:?}: {text}");
+    }
     daemon.stop();
 }
 
