@@ -1,6 +1,6 @@
 //! Rows as a table: for a person aligned columns, as wide as what is in them and the terminal; for
 //! a program a tab between fields. Where the terminal is too narrow, ages stand in place of times,
-//! and then texts are cut.
+//! then texts are cut, and then columns left out, of which a word tells.
 //!
 //! The widths come from the first rows, so that a list of millions is printed in little memory.
 
@@ -24,6 +24,9 @@ const WIDTH_MAX: usize = 60;
 
 /// Narrowest that a column is made where the terminal is too narrow.
 const WIDTH_MIN: usize = 6;
+
+/// Narrowest that the column is made that says what a row is about, as long as there are others.
+const MAIN_MIN: usize = 20;
 
 /// Narrowest that a text is made that goes on in the next line.
 const WRAP_MIN: usize = 30;
@@ -64,6 +67,8 @@ pub(super) struct Table {
     ages: Ages,
     /// Whether texts of the last column go on in the next line.
     wraps: bool,
+    /// The columns for which there was no room, until somebody is told.
+    left_out: Vec<&'static str>,
 }
 
 /// Where the age of a time is shown.
@@ -92,7 +97,8 @@ impl Table {
         let widths = columns.iter().map(|column| column.head().len()).collect();
         let (waiting, measured) = (Vec::new(), MEASURED_ROWS_MAX);
         let (begun, ages, wraps) = (false, Ages::Beside, false);
-        Table { columns, widths, waiting, measured, begun, ages, wraps }
+        let left_out = Vec::new();
+        Table { columns, widths, waiting, measured, begun, ages, wraps, left_out }
     }
 
     /// A table whose rows are printed at once, at least this wide.
@@ -126,6 +132,10 @@ impl Table {
     fn print(&mut self, out: &mut Output) -> Result<(), Failure> {
         let look = out.look();
         let lines = if look.person { self.take_aligned(look) } else { self.take_plain() };
+        let missing = std::mem::take(&mut self.left_out);
+        if !missing.is_empty() {
+            out.note(&format!("No room for {}; -w shows them.", missing.join(", ")));
+        }
         lines.iter().try_for_each(|line| out.line(line))
     }
 
@@ -158,6 +168,9 @@ impl Table {
             cells.for_each(|cell| *cell = self.ages.show(cell, now));
         }
         if is_first {
+            if !self.wraps {
+                self.narrow(&mut rows, fit);
+            }
             self.widen(&rows, fit);
         }
         let aligned = |row: &Line| -> Vec<String> {
@@ -178,6 +191,36 @@ impl Table {
         self.widths.iter().enumerate().map(widest).sum::<usize>() - GAP
     }
 
+    /// The column that says what a row is about.
+    fn main(&self) -> usize {
+        self.columns.iter().position(|column| column.head() == "ADDRESS").unwrap_or(0)
+    }
+
+    /// Leaves columns out for which there is no room: first those in which nothing stands, then
+    /// the last ones, and never that of the address.
+    fn narrow(&mut self, rows: &mut [Line], fit: usize) {
+        let says = |place: usize, rows: &[Line]| {
+            rows[1..].iter().any(|row| !matches!(&*row.cells[place], "" | row::ABSENT))
+        };
+        loop {
+            let main = self.main();
+            let least = |place: usize| {
+                let widest = rows.iter().map(|row| width(&row.cells[place])).max().unwrap_or(0);
+                widest.max(self.widths[place]).min(if place == main { MAIN_MIN } else { WIDTH_MIN })
+            };
+            let places = 0..self.columns.len();
+            if places.clone().map(|place| least(place) + GAP).sum::<usize>() - GAP <= fit {
+                return;
+            }
+            let mut others = places.filter(|place| *place != main).rev();
+            let empty = others.clone().find(|place| !says(*place, rows));
+            let Some(place) = empty.or_else(|| others.next()) else { return };
+            self.left_out.push(self.columns.remove(place).head());
+            self.widths.remove(place);
+            rows.iter_mut().for_each(|row| drop(row.cells.remove(place)));
+        }
+    }
+
     /// Makes columns as wide as their texts, and no wider than the terminal has room.
     fn widen(&mut self, rows: &[Line], fit: usize) {
         for row in rows {
@@ -186,11 +229,17 @@ impl Table {
             }
         }
         if !self.wraps {
-            return shrink(&mut self.widths, fit);
+            let main = self.main();
+            shrink(&mut self.widths, fit, Some(main));
+            let others: usize = self.widths.iter().map(|width| width + GAP).sum();
+            let others = others - self.widths[main] - GAP;
+            // It has what the others leave, where they can give no more.
+            self.widths[main] = self.widths[main].min(fit.saturating_sub(others).max(1));
+            return;
         }
         if let Some((last, others)) = self.widths.split_last_mut() {
             let least = (*last).min(WRAP_MIN);
-            shrink(others, fit.saturating_sub(least + GAP));
+            shrink(others, fit.saturating_sub(least + GAP), None);
             let taken = others.iter().map(|width| width + GAP).sum();
             *last = fit.saturating_sub(taken).max(least);
         }
@@ -253,13 +302,12 @@ fn tone(row: &Value) -> Option<Style> {
 }
 
 /// Takes from the widest columns until a line fits, or no column can give any more.
-fn shrink(widths: &mut [usize], fit: usize) {
+fn shrink(widths: &mut [usize], fit: usize, main: Option<usize>) {
     let gaps = GAP * widths.len().saturating_sub(1);
+    let least = |place| if main == Some(place) { MAIN_MIN } else { WIDTH_MIN };
     while widths.iter().sum::<usize>() + gaps > fit {
-        let Some(widest) = widths.iter_mut().max_by_key(|width| **width) else { return };
-        if *widest <= WIDTH_MIN {
-            return;
-        }
+        let some = widths.iter_mut().enumerate().filter(|(place, width)| **width > least(*place));
+        let Some((_, widest)) = some.max_by_key(|(_, width)| **width) else { return };
         *widest -= 1;
     }
 }
@@ -300,6 +348,7 @@ mod tests {
 
     use serde_json::json;
 
+    use super::super::{events, list};
     use super::*;
 
     const COLUMNS: &[Column] = &[
@@ -330,6 +379,32 @@ mod tests {
             shown,
             ["NAME            UNTIL  N", "a-very-long-n…  -      1", "b               -      -",]
         );
+    }
+
+    #[test]
+    fn a_table_fits_the_terminal_and_shortens_the_address_last() {
+        let ago = clock::now().minus(Duration::from_secs(185)).to_string();
+        let address = "somebody.with-a-name@mail.example.com";
+        let row = json!({
+            "address": address, "scope": "stream:newsletter", "reason": "provider_listed",
+            "since": ago, "at": ago, "kind": "hard_bounce", "class": "no_mailbox", "id": 12,
+            "source": "acme-sendgrid", "sources": ["acme-sendgrid"], "origin": "webhook",
+            "message_id": "m-0123456789", "diagnostic": "550 5.1.1 no such user here",
+        });
+        for columns in [list::COLUMNS, events::COLUMNS] {
+            for fit in 10..200 {
+                let mut table = Table::new(columns);
+                table.add(&row);
+                table.add(&json!({ "address": "b@x.test" }));
+                let look = Look { person: true, fit: Some(fit), colour: false };
+                let shown = table.take_aligned(look);
+                assert!(shown.iter().all(|line| width(line) <= fit), "{fit}: {shown:#?}");
+                let least = address.get(..fit.min(MAIN_MIN) - 1).unwrap();
+                assert!(shown[1].contains(least), "{fit}: {shown:#?}");
+                assert!(fit < 150 || table.left_out.is_empty(), "{fit}: {shown:#?}");
+                assert!(fit > 40 || !table.left_out.is_empty(), "{fit}: {shown:#?}");
+            }
+        }
     }
 
     #[test]
