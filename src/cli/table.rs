@@ -26,7 +26,7 @@ const WIDTH_MAX: usize = 60;
 const WIDTH_MIN: usize = 6;
 
 /// Narrowest that the column is made that says what a row is about, as long as there are others.
-const MAIN_MIN: usize = 20;
+const MAIN_MIN: usize = 16;
 
 /// Narrowest that a text is made that goes on in the next line.
 const WRAP_MIN: usize = 30;
@@ -401,7 +401,7 @@ mod tests {
                 assert!(shown.iter().all(|line| width(line) <= fit), "{fit}: {shown:#?}");
                 let least = address.get(..fit.min(MAIN_MIN) - 1).unwrap();
                 assert!(shown[1].contains(least), "{fit}: {shown:#?}");
-                assert!(fit < 150 || table.left_out.is_empty(), "{fit}: {shown:#?}");
+                assert!(fit < 80 || table.left_out.is_empty(), "{fit}: {shown:#?}");
                 assert!(fit > 40 || !table.left_out.is_empty(), "{fit}: {shown:#?}");
             }
         }
