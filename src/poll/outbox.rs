@@ -17,7 +17,7 @@ use super::run::Run;
 use super::{PushSettings, PushStatus, Settings, schedule};
 use crate::clock;
 use crate::model::{PushStage, PushVerb, Pushed, SourceName, Submission};
-use crate::provider::{OWN, Outlet, PageRequest, Push, Pushing, outlet, push_element};
+use crate::provider::{OWN, Outlet, PageRequest, Places, Push, Pushing, outlet, push_element};
 use crate::store::StoreError;
 use crate::telemetry;
 
@@ -52,6 +52,9 @@ pub(super) struct Outbox {
     seen: Option<u64>,
     look_from: Instant,
     look_by: Instant,
+    /// The places of the list, and when they are found out anew.
+    places: Option<Vec<String>>,
+    places_by: Instant,
     jobs: VecDeque<Job>,
     /// How many of the jobs are noted as begun.
     begun: usize,
@@ -75,6 +78,8 @@ impl Outbox {
             seen: None,
             look_from: now,
             look_by: now,
+            places: None,
+            places_by: now,
             jobs: VecDeque::new(),
             begun: 0,
             tries: 0,
@@ -98,8 +103,10 @@ impl Outbox {
         budget: &mut Budget,
         stop: &watch::Receiver<bool>,
     ) {
-        if self.jobs.is_empty() {
-            self.look(&settings.source, outside).await;
+        if self.jobs.is_empty() && self.is_to_look() {
+            let mut run = Run::new(settings, outside, budget, None, stop.clone());
+            self.find_places(settings, &mut run).await;
+            self.look(&settings.source, &mut run).await;
         }
         let end = Instant::now() + SLICE;
         while !self.jobs.is_empty() && (self.not_before..end).contains(&Instant::now()) {
@@ -115,28 +122,70 @@ impl Outbox {
         telemetry::push::stands(&settings.source, waiting, pushed, refused);
     }
 
-    /// Finds out what there is to do, where something may have changed.
-    async fn look<O: Outside>(&mut self, source: &SourceName, outside: &O) {
-        let (started, changes) = (Instant::now(), *self.changes.borrow());
-        let quiet = self.seen == Some(changes) && started < self.look_by;
-        if quiet || started < self.look_from {
+    /// Has everything looked through soon, whether it has changed or not.
+    pub(super) fn look_again(&mut self) {
+        let now = Instant::now();
+        (self.look_by, self.places_by) = (now, now);
+    }
+
+    /// Whether something may have changed.
+    fn is_to_look(&self) -> bool {
+        let now = Instant::now();
+        let quiet = self.seen == Some(*self.changes.borrow()) && now < self.look_by;
+        !quiet && now >= self.look_from
+    }
+
+    /// Finds out the places of the list now and then. A failure leaves them as they were known:
+    /// what is pushed meets it too, and tells of it.
+    async fn find_places<O: Outside>(&mut self, settings: &Settings, run: &mut Run<'_, O>) {
+        if Instant::now() < self.places_by.max(self.not_before) {
             return;
         }
+        self.places_by = Instant::now() + LOOK_EVERY;
+        let keyed = self.push.settings.with_secret_set(run.asking.budget.current());
+        let push = Push {
+            provider: &*settings.provider,
+            settings: &keyed,
+            verb: PushVerb::Add,
+            address: "",
+            reason: None,
+            now: clock::now(),
+        };
+        let found = match self.outlet.places(&push) {
+            Ok(Places::Named(places)) => Some(places),
+            Ok(Places::Asked(request)) => match run.asking.fetch(&request).await {
+                Ok(told) if told.status == 200 => self.outlet.places_told(&told.body),
+                _ => None,
+            },
+            Err(_) => None,
+        };
+        self.places = found.or(self.places.take());
+    }
+
+    /// Finds out what there is to do.
+    async fn look<O: Outside>(&mut self, source: &SourceName, run: &mut Run<'_, O>) {
+        let (started, changes) = (Instant::now(), *self.changes.borrow());
         self.put_off.retain(|_, until| *until > started);
         let except: HashSet<String> = self.put_off.keys().cloned().collect();
-        let (outside, source) = (outside.clone(), source.clone());
-        let reasons = self.push.reasons.clone();
+        let (outside, of) = (run.asking.outside.clone(), source.clone());
+        let (reasons, places) = (self.push.reasons.clone(), self.places.clone());
         let looked = tokio::task::spawn_blocking(move || {
             let (now, reasons, except) = (clock::now(), &reasons[..], &except);
-            outside.plan(&Aim { source: &source, reasons, now, except })
+            outside.plan(&Aim { source: &of, reasons, now, except, places: places.as_deref() })
         });
         let gave_up = |_| Err(StoreError::Damaged("the look gave up".to_owned()));
         self.look_from = Instant::now() + started.elapsed() * LOOK_PART;
         // A store that does not answer now is asked again with the next beat.
-        let Ok(Plan { jobs, waiting, pushed, refused }) = looked.await.unwrap_or_else(gave_up)
-        else {
-            return;
-        };
+        let Ok(plan) = looked.await.unwrap_or_else(gave_up) else { return };
+        let Plan { jobs, waiting, pushed, refused, places } = plan;
+        if !places.is_empty() {
+            let steps = places.iter().map(|(place, step)| (place.as_str(), *step));
+            // What is not noted is found again.
+            if run.keeping.submit(&note(source, steps)).await.is_err() {
+                return;
+            }
+            run.keeping.settle().await;
+        }
         let whole = jobs.len() as u64 == waiting;
         self.seen = Some(changes).filter(|_| whole || jobs.is_empty());
         self.look_by = started + LOOK_EVERY;
@@ -169,13 +218,18 @@ impl Outbox {
             run.keeping.settle().await;
         }
         let Some(job) = self.jobs.front() else { return Ok(()) };
-        let stage = self.ask(settings, job, run).await?;
+        let stage = match self.ask(settings, job, run).await? {
+            // It stays where it is.
+            PushStage::Refused if job.again => PushStage::Done,
+            stage => stage,
+        };
         let step = step(job, stage);
         run.keeping
             .submit(&note(&settings.source, std::iter::once((job.address.as_str(), step))))
             .await?;
         self.status.waiting = self.status.waiting.saturating_sub(1);
         match (stage, job.verb) {
+            (_, PushVerb::Add) if job.again => {}
             (PushStage::Refused, verb) => {
                 self.status.refused += 1;
                 telemetry::push::refused(&settings.source, verb == PushVerb::Add);
@@ -277,10 +331,15 @@ fn step(job: &Job, stage: PushStage) -> Pushed {
     let now = clock::now();
     let known = job.step;
     let (began, added) = match (job.verb, known) {
-        // The same adding goes on.
+        // The same adding goes on, or one in a further place.
         (
             PushVerb::Add,
-            Some(Pushed { verb: PushVerb::Add, stage: PushStage::Begun, began, .. }),
+            Some(Pushed {
+                verb: PushVerb::Add,
+                stage: PushStage::Begun | PushStage::Done,
+                began,
+                ..
+            }),
         ) => (began, None),
         (PushVerb::Add, _) => (now, None),
         (PushVerb::Remove, Some(known)) => (known.began, known.added.or(Some(known.at))),

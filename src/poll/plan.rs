@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use crate::model::{
     Address, Filter, PushStage, PushVerb, Pushed, Reason, Scope, SourceName, Standing, Time,
 };
+use crate::provider::{place_key, place_of, place_since, place_step};
 use crate::rules::Rules;
 use crate::store::{Reader, StoreError};
 
@@ -24,6 +25,8 @@ pub(super) struct Job {
     pub(super) reason: Option<Reason>,
     /// What was done about it before.
     pub(super) step: Option<Pushed>,
+    /// It is on the list, but not in every place.
+    pub(super) again: bool,
 }
 
 /// What is to be done.
@@ -37,6 +40,8 @@ pub(super) struct Plan {
     pub(super) pushed: u64,
     /// Addresses that the provider has refused.
     pub(super) refused: u64,
+    /// Steps that note the places of the list that have come and gone, by what each is noted under.
+    pub(super) places: Vec<(String, Pushed)>,
 }
 
 /// Whose list it is, and what is pushed there.
@@ -46,6 +51,8 @@ pub(super) struct Aim<'a> {
     pub(super) now: Time,
     /// Addresses that are put off.
     pub(super) except: &'a HashSet<String>,
+    /// The places of the list. `None`: they are not known.
+    pub(super) places: Option<&'a [String]>,
 }
 
 /// What of an address concerns one source's list.
@@ -60,14 +67,21 @@ struct Wants {
 /// Looks through everything.
 pub(super) fn plan(reader: &Reader, rules: &Rules, aim: &Aim<'_>) -> Result<Plan, StoreError> {
     let mut plan = Plan::default();
+    let mut known = Vec::new();
     for row in reader.all_pushed(aim.source) {
         let (address, step) = row?;
-        plan.pushed += u64::from((step.verb, step.stage) == (PushVerb::Add, PushStage::Done));
+        if let Some(place) = place_of(&address) {
+            known.push((place.to_owned(), step));
+            continue;
+        }
+        plan.pushed += u64::from(is_done(&step));
         plan.refused += u64::from(step.stage == PushStage::Refused);
         if is_there(&step) && !aim.wants(rules, &address, &of(reader, &address)?).keeps() {
-            plan.add(aim, Job { verb: PushVerb::Remove, address, reason: None, step: Some(step) });
+            let (verb, step) = (PushVerb::Remove, Some(step));
+            plan.add(aim, Job { verb, address, reason: None, step, again: false });
         }
     }
+    let newest = plan.compare(aim, &known);
     for row in reader.standings() {
         let (address, scope, standing) = row?;
         if scope != Scope::Global {
@@ -76,8 +90,10 @@ pub(super) fn plan(reader: &Reader, rules: &Rules, aim: &Aim<'_>) -> Result<Plan
         let wants = aim.wants(rules, &address, &standing);
         let Some((reason, since)) = wants.wanted.filter(|_| !wants.own) else { continue };
         let step = reader.pushed(aim.source, &address)?;
-        if step.is_none_or(|step| is_missing(&step, since)) {
-            plan.add(aim, Job { verb: PushVerb::Add, address, reason: Some(reason), step });
+        let again = step.is_some_and(|step| is_done(&step));
+        if step.is_none_or(|step| is_missing(&step, since, newest)) {
+            let (verb, reason) = (PushVerb::Add, Some(reason));
+            plan.add(aim, Job { verb, address, reason, step, again });
         }
     }
     Ok(plan)
@@ -91,10 +107,17 @@ fn is_there(step: &Pushed) -> bool {
     }
 }
 
-/// Whether our row may be missing on the list. What was refused is tried again for a new cause.
-fn is_missing(step: &Pushed, since: Time) -> bool {
+fn is_done(step: &Pushed) -> bool {
+    (step.verb, step.stage) == (PushVerb::Add, PushStage::Done)
+}
+
+/// Whether our row may be missing on the list, or in the newest of its places. What was refused is
+/// tried again for a new cause.
+fn is_missing(step: &Pushed, since: Time, newest: Option<Time>) -> bool {
     match (step.verb, step.stage) {
-        (PushVerb::Add, PushStage::Done) => false,
+        (PushVerb::Add, PushStage::Done) => {
+            newest.is_some_and(|newest| step.added.unwrap_or(step.at) < newest)
+        }
         (PushVerb::Add, PushStage::Refused) => since.nanos() > step.at.nanos(),
         (PushVerb::Add, PushStage::Begun) | (PushVerb::Remove, _) => true,
     }
@@ -108,6 +131,25 @@ fn of(reader: &Reader, address: &str) -> Result<Standing, StoreError> {
 }
 
 impl Plan {
+    /// Notes what has come and gone of the places, and gives when the newest came. Those that are
+    /// found first were there before anything was pushed.
+    fn compare(&mut self, aim: &Aim<'_>, known: &[(String, Pushed)]) -> Option<Time> {
+        let since = |place: &str| {
+            let step = known.iter().find(|(known, _)| known == place);
+            step.and_then(|(_, step)| place_since(step))
+        };
+        let there = aim.places?;
+        let found = if known.is_empty() { Time::from_seconds(0) } else { aim.now };
+        for place in there.iter().filter(|place| since(place).is_none()) {
+            self.places.push((place_key(place), place_step(Some(found), aim.now)));
+        }
+        let left = known.iter().map(|(place, _)| place);
+        for place in left.filter(|place| since(place).is_some() && !there.contains(place)) {
+            self.places.push((place_key(place), place_step(None, aim.now)));
+        }
+        there.iter().map(|place| since(place).unwrap_or(found)).max()
+    }
+
     fn add(&mut self, aim: &Aim<'_>, job: Job) {
         self.waiting += 1;
         if self.jobs.len() < JOBS_MAX && !aim.except.contains(&job.address) {

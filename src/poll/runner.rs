@@ -312,6 +312,9 @@ impl<O: Outside> Task<O> {
             }
         };
         let Some(report) = report else { return };
+        if let Some(outbox) = &mut self.outbox {
+            outbox.look_again();
+        }
         let summary = Summary {
             source: self.settings.source.to_string(),
             feeds,

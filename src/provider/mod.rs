@@ -64,7 +64,10 @@ pub use operator::{
     mass_element, mass_step,
 };
 pub use packed::{UNPACKED_MAX, gunzip, is_packed};
-pub use push::{Outlet, Push, Pushing, outlet, push_element, push_step};
+pub use push::{
+    Outlet, Places, Push, Pushing, outlet, place_key, place_of, place_since, place_step,
+    push_element, push_step,
+};
 pub use settings::{Key, KeyKind, Setting, SettingError, SettingErrors, Settings};
 pub use standard_webhooks::signing_key;
 pub use stretch::{read_stretch, stretch_element};

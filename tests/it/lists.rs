@@ -369,6 +369,72 @@ fn a_described_list_is_written_to_as_a_known_one() {
 }
 
 #[test]
+fn a_place_that_is_new_gets_what_the_others_have() {
+    let feed = Feed::start();
+    feed.require_bearer("s3cret");
+    let home = Home::bare("");
+    let each = format!("{}?for={{each}}", feed.list_url());
+    let described =
+        DESCRIBED.replace("url = \"LIST\"\n", &format!("url = \"{}\"\n", feed.list_url()));
+    let described = described.replace("LIST?", &format!("{each}&")).replace("LIST", &each);
+    let with = |places: &str| {
+        let text = described.replace("reasons = [", &format!("each = [{places}]\nreasons = ["));
+        home.configure(&format!("{}{text}", source()));
+        home.start().ready()
+    };
+    let asked = || {
+        let requests = feed.requests().into_iter().filter(|request| request.method != "GET");
+        let mut all: Vec<String> = requests
+            .map(|request| {
+                let place = request.target.split("for=").nth(1).unwrap().split('&').next().unwrap();
+                format!("{} {place} {}", request.method, request.address())
+            })
+            .collect();
+        all.sort();
+        all
+    };
+    let daemon = with("\"a\"");
+    until_polled(&daemon);
+    assert!(daemon.cli(&["add", "m@example.org", "n@example.org"]).status.success());
+    until_pushed(&daemon, 2);
+    assert_eq!(asked(), ["POST a m@example.org", "POST a n@example.org"]);
+    daemon.stop();
+
+    // What refuses an address has no say in where it is already.
+    feed.write_fault(Fault::Status(422, Vec::new()));
+    let daemon = with("\"a\", \"b\"");
+    wait_for("the new place", PATIENCE, || (asked().len() >= 5).then_some(()));
+    until_pushed(&daemon, 2);
+    // What is read back is our own still, and it is done once.
+    poll_now(&daemon);
+    daemon.stop();
+    let daemon = with("\"a\", \"b\"");
+    until_polled(&daemon);
+    until_pushed(&daemon, 2);
+    assert_eq!(suppressed(&daemon), ["m@example.org manual", "n@example.org manual"]);
+    for row in daemon.rows(&["list"]) {
+        assert_eq!(row["sources"], json!(["operator"]), "{row}");
+    }
+    let mut writes = asked();
+    writes.retain(|write| write.starts_with("POST b"));
+    assert_eq!(writes, ["POST b n@example.org"]);
+    assert_eq!(asked().len(), 5);
+    assert!(daemon.cli(&["lift", "m@example.org", "n@example.org"]).status.success());
+    until_pushed(&daemon, 0);
+    assert_eq!(asked().iter().filter(|write| write.starts_with("DELETE")).count(), 4);
+    daemon.stop();
+
+    // A place that was gone is new when it is back.
+    let daemon = with("\"a\"");
+    assert!(daemon.cli(&["add", "o@example.org"]).status.success());
+    until_pushed(&daemon, 1);
+    daemon.stop();
+    let daemon = with("\"a\", \"b\"");
+    wait_for("it", PATIENCE, || asked().contains(&"POST b o@example.org".to_owned()).then_some(()));
+    daemon.stop();
+}
+
+#[test]
 fn a_storm_of_refusals_delays_a_push_and_loses_none() {
     let feed = Feed::start();
     let home = Home::bare(&pushing(&feed, "\"manual\""));

@@ -5,10 +5,13 @@
 //! provider's feeds.
 
 mod outlets;
+mod places;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
+
+pub use places::{Places, place_key, place_of, place_since, place_step};
 
 use super::amazon_ses;
 use super::{Key, Method, PageRequest, Provider, Query, Rows, SettingError, Settings, Window};
@@ -144,10 +147,15 @@ impl Push<'_> {
         Ok(url)
     }
 
+    /// The values under a key.
+    fn values(&self, key: &str) -> Vec<&str> {
+        let named = self.settings.texts(key).iter().map(String::as_str);
+        named.chain(self.settings.text(key)).collect()
+    }
+
     /// The same request for each of the values under a key.
     fn each(&self, key: &str, request: impl Fn(&str) -> Requests) -> Requests {
-        let named = self.settings.texts(key).iter().map(String::as_str);
-        let values: Vec<&str> = named.chain(self.settings.text(key)).collect();
+        let values = self.values(key);
         if values.is_empty() {
             let hint = "the provider's list is kept for each of them";
             return Err(self.settings.problem(key, "is needed to push", hint));

@@ -9,7 +9,7 @@ use super::{Outlet, Push, Pushing, Requests};
 use crate::model::{PushVerb, Reason};
 use crate::provider::amazon_ses;
 use crate::provider::custom::push as custom;
-use crate::provider::{Key, KeyKind, Method, PageRequest};
+use crate::provider::{Key, KeyKind, Method, PageRequest, SettingError};
 use crate::secret::Secret;
 
 /// What our rows say on lists that take a text.
@@ -197,12 +197,20 @@ fn mailgun(push: &Push<'_>, outlet: &Outlet) -> Requests {
 
 /// To the streams that the source names, or, as its poll does, to all that there are.
 fn postmark(push: &Push<'_>, outlet: &Outlet) -> Requests {
-    let mut request = push.call(outlet, Method::Get, &["message-streams"])?;
+    let listing = postmark_listing(push, outlet)?;
     if push.settings.texts("streams").is_empty() {
-        request.url.query_pairs_mut().append_pair("MessageStreamType", "All");
-        return Ok(vec![request]);
+        return Ok(vec![listing]);
     }
-    push.each("streams", |stream| Ok(postmark_stream(push, &request, stream).into_iter().collect()))
+    push.each("streams", |stream| Ok(postmark_stream(push, &listing, stream).into_iter().collect()))
+}
+
+pub(super) fn postmark_listing(
+    push: &Push<'_>,
+    outlet: &Outlet,
+) -> Result<PageRequest, SettingError> {
+    let mut request = push.call(outlet, Method::Get, &["message-streams"])?;
+    request.url.query_pairs_mut().append_pair("MessageStreamType", "All");
+    Ok(request)
 }
 
 /// The request for one stream, below the path of all of them.
@@ -235,12 +243,16 @@ fn postmark_answer(
 
 /// What is asked of each stream that mail is sent by.
 fn postmark_streams(push: &Push<'_>, asked: &PageRequest, body: &Value) -> Pushing {
-    let Some(streams) = body["MessageStreams"].as_array() else { return Pushing::Later };
-    let sends = |stream: &&Value| stream["MessageStreamType"] != "Inbound";
-    let ids = streams.iter().filter(sends).filter_map(|stream| stream["ID"].as_str());
+    let Some(ids) = postmark_ids(body) else { return Pushing::Later };
     let requests: Vec<PageRequest> =
         ids.filter_map(|id| postmark_stream(push, asked, id)).collect();
     if requests.is_empty() { Pushing::Refused } else { Pushing::Next(requests) }
+}
+
+pub(super) fn postmark_ids(body: &Value) -> Option<impl Iterator<Item = &str>> {
+    let sends = |stream: &&Value| stream["MessageStreamType"] != "Inbound";
+    let streams = body["MessageStreams"].as_array()?.iter().filter(sends);
+    Some(streams.filter_map(|stream| stream["ID"].as_str()))
 }
 
 fn sparkpost(push: &Push<'_>, outlet: &Outlet) -> Requests {

@@ -192,7 +192,7 @@ impl Feed {
 
 impl Request {
     /// The address that a write is about.
-    fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         let url = Url::parse(&format!("http://x{}", self.target)).unwrap();
         let query = url.query_pairs().find(|(key, _)| key == "address");
         let body = || self.body["address"].as_str().unwrap_or_default().to_owned();
