@@ -18,7 +18,7 @@ impl Applier {
         erased: bool,
     ) -> Result<(Session, Arc<View>, bool), StoreError> {
         let reach = (self.journal.start()?, end);
-        let opened = store::open(&self.settings.store(), reach, self.rotten)?;
+        let opened = store::open(&self.settings.store(), &self.checkpoints, reach, self.rotten)?;
         self.rotten = false;
         opened.rebuilt.iter().filter(|_| !erased).for_each(tell_rebuilt);
         self.attached = false;

@@ -109,7 +109,12 @@ pub struct Opened {
 /// # Errors
 /// When a new one cannot be made either: the disk is full or fails. When a newer version has
 /// written it: then it is left as it is.
-pub fn open(paths: &Paths, journal: Reach, rotten: bool) -> Result<Opened, StoreError> {
+pub fn open(
+    paths: &Paths,
+    checkpoints: &Checkpoints,
+    journal: Reach,
+    rotten: bool,
+) -> Result<Opened, StoreError> {
     for dir in [&paths.quarantine, &paths.checkpoint, &paths.base] {
         private_dir(dir)?;
     }
@@ -139,8 +144,11 @@ pub fn open(paths: &Paths, journal: Reach, rotten: bool) -> Result<Opened, Store
         // Nothing could be made in its place; it may only want room itself.
         return Err(StoreError::Full(format!("it has to be made again: {why}")));
     }
-    let checkpoints = Checkpoints::new(paths);
-    let newest = checkpoints.newest_whole()?;
+    let newest = match checkpoints.newest_whole() {
+        // The journal has all of it: nothing was trimmed.
+        Err(StoreError::Newer(_)) if journal.0.segment <= 1 => None,
+        newest => newest?,
+    };
     let is_new = !existed || empty.is_some();
     let rotten = existed && (rotten || clean);
     let (aside, db) = match empty {

@@ -175,7 +175,7 @@ pub fn checkpoint_refused(file: &Path, why: impl Display, now: &Path) {
     counter!("suppressd_checkpoints_refused_total").increment(1);
     error!(
         file = %file.display(), %why, now = %now.display(),
-        "store: refused a checkpoint; the one before it counts, and the journal is kept for it. \
+        "store: refused a checkpoint; the journal is kept until there are two good ones. \
          Look at the file, then move it away: health is degraded until then"
     );
 }

@@ -14,7 +14,7 @@ use suppressd::model::{
     Cuts, EventId, Fact, Latest, Origin, Position, QuarantineId, Reason, Scope, SourceName,
     Standing, Telling, Time, Until,
 };
-use suppressd::store::{self, Batch, Made, Opened, Pair, Paths, Reader};
+use suppressd::store::{self, Batch, Checkpoints, Made, Opened, Pair, Paths, Reader};
 
 use super::rebuild::{
     assert_same, change, copy, element, everything, fed, runs, runtime, start, stop, submission,
@@ -32,7 +32,14 @@ const KILLS: u64 = 12;
 const ANSWERS_MAX: u64 = 80;
 
 fn open(state: &Path) -> Opened {
-    store::open(&Paths::of(state), (Position::default(), QuarantineId::LAST.record), false).unwrap()
+    let paths = Paths::of(state);
+    store::open(
+        &paths,
+        &Checkpoints::new(&paths),
+        (Position::default(), QuarantineId::LAST.record),
+        false,
+    )
+    .unwrap()
 }
 
 fn all(opened: &Opened, state: &Path) -> Vec<Pair> {

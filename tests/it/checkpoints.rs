@@ -128,14 +128,45 @@ fn what_a_newer_version_wrote_is_told_and_left_as_it_is() {
     assert_eq!(fs::read(&checkpoints[1]).unwrap(), newer);
     assert_told(&daemon, &checkpoints[1]);
     daemon.stop();
-    // No other is left to make the store of, so it is not made of nothing.
-    renumber(&checkpoints[0]);
+}
+
+#[test]
+fn where_a_newer_version_wrote_all_of_them_the_journal_is_enough_if_it_is_whole() {
+    let (home, checkpoints) = home();
+    let state = home.state();
+    checkpoints.iter().for_each(|checkpoint| renumber(checkpoint));
     fs::remove_dir_all(state.join("sled")).unwrap();
     let daemon = home.start();
+    assert_has_both(&daemon);
+    daemon.until_logged("the journal alone");
+    wait_for("it is told", PATIENCE, || (daemon.health() == "degraded").then_some(()));
+    assert_eq!(daemon.readyz().status, 200);
+    assert!(checkpoints.iter().all(|checkpoint| checkpoint.exists()), "for that version");
+    daemon.stop();
+}
+
+#[test]
+fn where_a_newer_version_wrote_all_of_them_none_is_made_of_half_a_journal() {
+    let (home, checkpoints) = home();
+    let state = home.state();
+    checkpoints.iter().for_each(|checkpoint| renumber(checkpoint));
+    fs::remove_dir_all(state.join("sled")).unwrap();
+    fs::remove_file(&files(&state.join("journal"))[0]).unwrap();
+    let daemon = home.start();
     daemon.until_logged("was written by a newer version of suppressd: start that version again");
+    // It is tried again, which begins with removing what is half written.
+    for _ in 0..2 {
+        let draft = state.join("checkpoint/1-9.draft");
+        fs::write(&draft, "half").unwrap();
+        wait_for("another try", PATIENCE, || (!draft.exists()).then_some(()));
+    }
     assert_eq!(daemon.readyz().status, 503);
     assert!(checkpoints[0].exists() && !state.join("sled").exists());
-    daemon.stop();
+    // What fails again and again is told once.
+    let log = daemon.stop();
+    for (told, times) in [("store: refused a checkpoint", 2), ("store: failed", 1)] {
+        assert_eq!(log.matches(told).count(), times, "{log}");
+    }
 }
 
 #[test]

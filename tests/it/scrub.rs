@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use suppressd::journal::{self, Entry};
 use suppressd::model::{Position, QuarantineId};
-use suppressd::store::{self, Batch, Paths};
+use suppressd::store::{self, Batch, Checkpoints, Paths};
 
 use super::rebuild::copy;
 use super::support::client::{event, notify};
@@ -199,7 +199,9 @@ fn last_record(home: &Home, segment: u32) -> Position {
 fn stand_within(home: &Home, record: Position, part: u32) {
     let state = home.state();
     let reach = (Position::default(), QuarantineId::LAST.record);
-    let mut writer = store::open(&Paths::of(&state), reach, false).unwrap().writer;
+    let paths = Paths::of(&state);
+    let opened = store::open(&paths, &Checkpoints::new(&paths), reach, false);
+    let mut writer = opened.unwrap().writer;
     writer.go_back(record);
     writer.commit_within(Batch::default(), record, part).unwrap();
     writer.sync().unwrap();

@@ -9,7 +9,7 @@ use std::process::Command;
 use suppressd::ingest;
 use suppressd::journal::OpenError;
 use suppressd::model::Position;
-use suppressd::store::{self, Paths, StoreError, newest_checkpoint};
+use suppressd::store::{self, Checkpoints, Paths, StoreError, newest_checkpoint};
 
 use super::rebuild::{copy, settings};
 use super::support::child::output;
@@ -384,7 +384,14 @@ fn no_second_daemon_starts_whatever_of_the_state_was_moved() {
 fn a_sled_that_somebody_has_open_is_left_as_it_is() {
     let state = tempfile::tempdir().unwrap();
     let paths = Paths::of(state.path());
-    let open = || store::open(&paths, (Position::default(), Position::default()), false);
+    let open = || {
+        store::open(
+            &paths,
+            &Checkpoints::new(&paths),
+            (Position::default(), Position::default()),
+            false,
+        )
+    };
     // As an earlier version has it, whose journal was moved.
     let other = sled::open(&paths.sled).unwrap();
     let start = || ingest::open(settings(state.path())).map(drop);
