@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
+use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, ClientBuilder, Response};
@@ -126,6 +127,8 @@ pub struct Fetcher {
     spools: Option<Arc<PathBuf>>,
     /// What a failure to connect says of the proxy, without its password.
     proxy: Option<String>,
+    /// Whom the proxy of the environment is asked for.
+    proxied: Option<Arc<Matcher>>,
 }
 
 /// A proxy that providers are asked through: `http://user:password@host:port`, or https.
@@ -206,7 +209,7 @@ impl Fetcher {
         let direct = if has_roots { direct } else { direct.tls_certs_only([]) };
         let proxy = proxy.map(|proxy| format!("through the proxy {}", proxy.shown()));
         let direct = direct.build().map_err(made)?;
-        Ok(Fetcher { client, direct, has_roots, spools: None, proxy })
+        Ok(Fetcher { client, direct, has_roots, spools: None, proxy, proxied: None })
     }
 
     /// The same, where bodies that are too long for memory lie in a directory while they are read.
@@ -218,19 +221,30 @@ impl Fetcher {
     /// The same, where failures tell of the proxy that the environment names.
     #[must_use]
     pub fn naming(mut self, environment: Option<&ProxyUrl>) -> Fetcher {
-        let named = environment.map(|proxy| format!("HTTPS_PROXY is {}", proxy.shown()));
-        self.proxy = self.proxy.or(named);
+        if let (None, Some(proxy)) = (&self.proxy, environment) {
+            self.proxy = Some(format!("HTTPS_PROXY is {}", proxy.shown()));
+            self.proxied = Some(Arc::new(Matcher::from_env()));
+        }
         self
     }
 
     /// The failure, with the proxy that it may be of.
     fn failure(&self, error: &reqwest::Error, url: &Url) -> FetchError {
         match (classify(error), &self.proxy) {
-            (FetchError::Connect(cause), Some(proxy)) if !is_loopback(url) => {
+            (FetchError::Connect(cause), Some(proxy)) if self.is_proxied(url) => {
                 FetchError::Connect(format!("{cause} ({proxy})"))
             }
             (failure, _) => failure,
         }
+    }
+
+    /// Whether a URL is asked through the proxy: not where `NO_PROXY` has its host.
+    fn is_proxied(&self, url: &Url) -> bool {
+        let uri = url.as_str().parse();
+        let by_environment = |proxied: &Arc<Matcher>| {
+            uri.is_ok_and(|uri: http::Uri| proxied.intercept(&uri).is_some())
+        };
+        !is_loopback(url) && self.proxied.as_ref().is_none_or(by_environment)
     }
 
     /// Makes one request, all of it within `total`.

@@ -110,7 +110,8 @@ fn the_environment_names_a_proxy_and_hosts_that_need_none() {
         let daemon = home.start_by(command).ready();
         until_polled(&daemon);
         let error = daemon.source("far")["last_error"].to_string();
-        assert!(error.contains(&format!("HTTPS_PROXY is http://{}", proxy.address)), "{error}");
+        let named = error.contains(&format!("HTTPS_PROXY is http://{}", proxy.address));
+        assert_eq!(named, asked, "{excepted}: {error}");
         assert_eq!(!proxy.heads().is_empty(), asked, "{excepted}");
         assert!(daemon.source("near")["last_error"].is_null(), "{}", daemon.source("near"));
         daemon.stop();

@@ -162,7 +162,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("sled", &["store/"]),
     ("reqwest", &["fetch.rs"]),
     ("hyper", &["http/"]),
-    ("hyper_util", &["http/"]),
+    ("hyper_util", &["fetch.rs", "http/"]),
     ("http_body_util", &["acme/order.rs", "http/"]),
     ("toml", &["config/", "cli/configuration.rs", "verdict/"]),
     ("chrono", &["config/poll.rs", "poll/trigger.rs"]),
