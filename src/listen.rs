@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use std::{env, fs, io};
 
 use listenfd::ListenFd;
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 /// Connections that wait to be accepted. Beyond it the system makes clients wait for seconds; the
@@ -151,6 +153,20 @@ pub enum Connection {
     Tcp(TcpStream, SocketAddr),
     /// On a Unix socket.
     Unix(UnixStream),
+}
+
+impl Connection {
+    /// Whether its client has left, so that no answer reaches anybody.
+    pub fn is_left(&self) -> bool {
+        let socket = match self {
+            Connection::Tcp(stream, _) => stream.as_fd(),
+            Connection::Unix(stream) => stream.as_fd(),
+        };
+        let mut asked = [PollFd::new(socket, PollFlags::empty())];
+        let answer = poll(&mut asked, PollTimeout::ZERO);
+        let left = PollFlags::POLLHUP | PollFlags::POLLERR;
+        answer.is_ok() && asked[0].revents().is_some_and(|seen| seen.intersects(left))
+    }
 }
 
 impl Listener {

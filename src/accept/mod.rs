@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant, timeout};
 
 pub use places::{Limits, Place, is_among, subscriber};
@@ -27,6 +27,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Most connections that are told at once that there is no place; others are only closed.
 const FAREWELLS_MAX: usize = 64;
+
+/// How often others get their turn before one of them gives way: twice is what it takes to see that
+/// a client has left, where they are not many.
+const TURNS: usize = 8;
 
 /// How long, and for how many bytes, a connection is read on that we have closed: what was written
 /// last would be lost with a client that is still sending.
@@ -69,7 +73,7 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     telemetry::webhook::accepting(name);
-    let places = Arc::new(Places::new(limits));
+    let places = Arc::new(Places::new(name, limits));
     let Door(mut listeners) = door.into();
     let mut listener = listeners.borrow_and_update().clone();
     let farewells = Arc::new(Semaphore::new(FAREWELLS_MAX));
@@ -88,7 +92,10 @@ where
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok(connection) => {
-                if let Some(place) = places.enter(&connection) {
+                let is_left = make_way(&places, &connection).await;
+                if is_left {
+                    // Nobody is there to be served, or to be told anything.
+                } else if let Some(place) = places.enter(&connection) {
                     connections.spawn(serve(connection, Arc::new(place)));
                 } else {
                     telemetry::webhook::no_place(name);
@@ -114,6 +121,22 @@ where
     let cut = connections.len();
     connections.shutdown().await;
     cut
+}
+
+/// Where all places are taken, lets those go whose clients have left, before another has to give
+/// way: this loop may have taken more than it was seen of yet. Says whether the new client has left
+/// itself.
+async fn make_way(places: &Places, connection: &Connection) -> bool {
+    for _ in 0..TURNS {
+        if !places.is_full() {
+            return false;
+        }
+        if connection.is_left() {
+            return true;
+        }
+        yield_now().await;
+    }
+    false
 }
 
 /// Tells one client too many.

@@ -19,6 +19,7 @@ use ipnet::IpNet;
 use tokio::sync::Notify;
 
 use crate::listen::Connection;
+use crate::telemetry;
 
 /// How long a client in the middle of something is waited for at least, however short places are,
 /// where another comes who has as many places: not where its own address, or one with fewer, does.
@@ -93,11 +94,15 @@ struct Seat {
     /// It was given to another already, and goes with the answer.
     lent: AtomicBool,
     gone: AtomicBool,
+    /// It was counted that it is gone.
+    told: AtomicBool,
     wanted: Notify,
 }
 
 /// All places of one listener.
 pub(super) struct Places {
+    /// The listener's name.
+    name: String,
     /// The present ones.
     limits: Box<dyn Fn() -> Arc<Limits> + Send + Sync>,
     born: Instant,
@@ -121,8 +126,19 @@ pub struct Place {
 }
 
 impl Places {
-    pub(super) fn new(limits: impl Fn() -> Arc<Limits> + Send + Sync + 'static) -> Places {
-        Places { limits: Box::new(limits), born: Instant::now(), taken: Mutex::default() }
+    pub(super) fn new(
+        name: &str,
+        limits: impl Fn() -> Arc<Limits> + Send + Sync + 'static,
+    ) -> Places {
+        let (name, limits) = (name.to_owned(), Box::new(limits));
+        Places { name, limits, born: Instant::now(), taken: Mutex::default() }
+    }
+
+    /// Whether another has to give way to the next.
+    pub(super) fn is_full(&self) -> bool {
+        let most = (self.limits)().most;
+        let taken = self.taken();
+        taken.seats.len() >= most + taken.lent
     }
 
     /// A place for a connection, if need be that of another. `None`: every other is worked for.
@@ -156,6 +172,7 @@ impl Places {
             hasty: AtomicBool::new(false),
             lent: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            told: AtomicBool::new(false),
             wanted: Notify::new(),
         });
         let number = taken.next;
@@ -332,6 +349,9 @@ impl Place {
         while !self.seat.gone.load(Ordering::Acquire) {
             self.seat.wanted.notified().await;
         }
+        if !self.seat.told.swap(true, Ordering::Relaxed) {
+            telemetry::webhook::gave_way(&self.places.name);
+        }
     }
 
     fn set(&self, doing: Doing) {
@@ -356,7 +376,7 @@ mod tests {
 
     fn places(most: usize, each: usize) -> Arc<Places> {
         let limits = Arc::new(Limits { most, each, exempt: Vec::new() });
-        let mut places = Places::new(move || Arc::clone(&limits));
+        let mut places = Places::new("test", move || Arc::clone(&limits));
         places.born = Instant::now().checked_sub(Duration::from_secs(100)).unwrap();
         Arc::new(places)
     }

@@ -14,12 +14,16 @@ use std::time::Duration;
 
 use nix::unistd::{Gid, Group};
 
+use super::DISPLACED;
 use crate::admin::{Command, Reply};
 
 /// Longest reply, in bytes: a quarantined payload, escaped, with room to spare.
 const REPLY_BYTES_MAX: u64 = 256 << 20;
 /// Longest wait for the daemon to take a connection, to read a command, and to say that it has.
 const HEARD_WAIT: Duration = Duration::from_secs(10);
+
+/// How often a command is sent that was not heard.
+const TRIES: u32 = 4;
 
 /// Why a command has no answer, or not the wanted one.
 #[derive(Debug, thiserror::Error)]
@@ -47,9 +51,15 @@ pub enum CallError {
     /// The connection closed before the last reply.
     #[error(
         "the connection ended before suppressd had answered: it has stopped, \
-         or what it sent was not read for too long"
+         or what it sent was not read for too long, or not while others needed the place"
     )]
     Ended,
+    /// The connection closed before the daemon had heard the command, each time.
+    #[error(
+        "suppressd closed the connection {TRIES} times before it had heard the command, and has \
+         done nothing: it is stopping, or has too many connections; try again"
+    )]
+    Unheard,
     /// It answered what is no reply.
     #[error("{} answered something else than suppressd does: {why}", .socket.display())]
     Garbled {
@@ -86,6 +96,21 @@ pub fn call(
     command: &Command,
     mut on_reply: impl FnMut(Reply) -> ControlFlow<()>,
 ) -> Result<(), CallError> {
+    for tried in 1..=TRIES {
+        match call_once(socket, command, &mut on_reply) {
+            // Nothing was begun.
+            Err(CallError::Unheard) if tried < TRIES => {}
+            called => return called,
+        }
+    }
+    Err(CallError::Unheard)
+}
+
+fn call_once(
+    socket: &Path,
+    command: &Command,
+    mut on_reply: impl FnMut(Reply) -> ControlFlow<()>,
+) -> Result<(), CallError> {
     let garbled = |why: String| CallError::Garbled { socket: socket.to_owned(), why };
     let mut stream = connect(socket).map_err(|error| trouble(socket, error))?;
     let mut request = serde_json::to_vec(command).map_err(|error| garbled(error.to_string()))?;
@@ -103,9 +128,10 @@ pub fn call(
                 return Err(garbled(format!("a reply of more than {REPLY_BYTES_MAX} bytes")));
             }
             Ok(_) => {
-                return Err(written.err().map_or(CallError::Ended, |error| trouble(socket, error)));
+                let ended = written.err().map_or(CallError::Ended, |error| trouble(socket, error));
+                return Err(ended.unless_heard(was_heard));
             }
-            Err(error) => return Err(trouble(socket, error)),
+            Err(error) => return Err(trouble(socket, error).unless_heard(was_heard)),
         }
         if !was_heard {
             was_heard = true;
@@ -114,12 +140,25 @@ pub fn call(
         match serde_json::from_slice(&line).map_err(|error| garbled(error.to_string()))? {
             Reply::Heard => {}
             Reply::Done => return Ok(()),
+            // It was not heard.
+            Reply::Failed { error, .. } if error == DISPLACED => return Err(CallError::Unheard),
             Reply::Failed { error, usage } => return Err(CallError::Failed { error, usage }),
             reply => {
                 if on_reply(reply).is_break() {
                     return Ok(());
                 }
             }
+        }
+    }
+}
+
+impl CallError {
+    /// What an end means, by whether the daemon had said that it heard the command: it says so
+    /// before it begins.
+    fn unless_heard(self, was_heard: bool) -> CallError {
+        match self {
+            CallError::Ended if !was_heard => CallError::Unheard,
+            error => error,
         }
     }
 }

@@ -30,6 +30,9 @@ pub const REQUEST_BYTES_MAX: usize = 1 << 20;
 
 const STOPPING: &str = "suppressd is stopping";
 
+/// What a client is told that had asked for nothing when another needed its place.
+const DISPLACED: &str = "too many connections to the control socket; nothing was done, try again";
+
 #[derive(Clone, Copy)]
 struct Limits {
     /// Most connections at once.
@@ -120,7 +123,10 @@ async fn converse<E, F>(
         biased;
         () = stopped(&mut stop) => Request::Stopped,
         request = read_request(&mut reader, limits.request_wait) => request,
-        () = place.wanted() => return telemetry::control::gave_way("none", uid),
+        () = place.wanted() => {
+            telemetry::control::displaced("none", uid);
+            return client.part(&failed(DISPLACED, false));
+        }
     };
     place.working();
     match request {
@@ -150,13 +156,15 @@ async fn converse<E, F>(
                 Sent::Taken => {}
                 // Nothing was begun.
                 Sent::Gone => return,
-                Sent::Slow => return telemetry::control::gave_way(verb, uid),
+                Sent::Slow => return telemetry::control::slow(verb, uid),
+                Sent::Displaced => return telemetry::control::displaced(verb, uid),
             }
             let (replies, heard) = replies();
             let forward = forward(heard, reader, client, follows.then_some(stop));
             let ((), outcome) = tokio::join!(execute(*command, replies), forward);
             match outcome {
-                SLOW => telemetry::control::gave_way(verb, uid),
+                SLOW => telemetry::control::slow(verb, uid),
+                DISPLACED_LATE => telemetry::control::displaced(verb, uid),
                 _ if looks => telemetry::control::looked(verb, uid, outcome),
                 _ => telemetry::control::changed(verb, uid, outcome),
             }
@@ -171,6 +179,9 @@ fn many_follow(most: usize) -> Reply {
 
 /// How a command ended whose client did not read on.
 const SLOW: &str = "slow";
+
+/// How one ended that we waited for while another needed its place.
+const DISPLACED_LATE: &str = "displaced";
 
 enum Request {
     /// The client closed without a word, as a probe does.
@@ -220,6 +231,7 @@ async fn forward(
             Sent::Taken => {}
             Sent::Gone => return "gone",
             Sent::Slow => return SLOW,
+            Sent::Displaced => return DISPLACED_LATE,
         }
         if let Some(outcome) = line.outcome {
             return outcome;
@@ -252,14 +264,21 @@ enum Sent {
     Taken,
     /// The client has closed.
     Gone,
-    /// It did not read on in time, or another needed its place.
+    /// It did not read on in time.
     Slow,
+    /// It had not read on yet, and another needed its place.
+    Displaced,
 }
 
 impl Client {
     async fn tell(&mut self, reply: &Reply) {
         // Whoever has gone needs no answer.
         self.send(&Line::of(reply).text, true).await;
+    }
+
+    /// Says a last word to a client that has no place any more, as far as it is taken at once.
+    fn part(&self, reply: &Reply) {
+        let _ = self.writer.get_ref().try_write(&Line::of(reply).text);
     }
 
     async fn send(&mut self, line: &[u8], flush: bool) -> Sent {
@@ -271,7 +290,7 @@ impl Client {
         let sent = tokio::select! {
             biased;
             sent = timeout(self.wait, sending) => sent,
-            () = self.place.wanted() => return Sent::Slow,
+            () = self.place.wanted() => return Sent::Displaced,
         };
         self.place.working();
         match sent {

@@ -2,8 +2,9 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::ops::ControlFlow;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -223,6 +224,64 @@ async fn one_that_only_waits_gives_way() {
     let served = serve_test(Limits { connections: 2, ..LIMITS });
     let _idle = [(); 2].map(|()| UnixStream::connect(&served.socket).unwrap());
     assert!(call_test(&served.socket, explain()).await.1.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_closed_again_takes_no_place_of_another() {
+    let served = serve_test(LIMITS);
+    let end = Arc::new(AtomicBool::new(false));
+    let churn = |words: &'static [u8]| {
+        let (socket, end) = (served.socket.clone(), Arc::clone(&end));
+        spawn_blocking(move || {
+            while !end.load(Ordering::Relaxed) {
+                // A backlog that is full is no matter.
+                let _ = UnixStream::connect(&socket).and_then(|mut stream| stream.write_all(words));
+            }
+        })
+    };
+    let churning = [b"{\"".as_slice(), b""].map(churn);
+    let mut request = serde_json::to_vec(&explain()).unwrap();
+    request.push(b'\n');
+    for number in 0..60 {
+        // As a client does that does not try again.
+        let replies = talk(&served.socket, request.clone()).await;
+        assert!(matches!(replies[..], [Reply::Heard, _, Reply::Done]), "{number}: {replies:?}");
+    }
+    end.store(true, Ordering::Relaxed);
+    for thread in churning {
+        thread.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_was_not_heard_is_sent_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("control.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let answer = |replies: &[Reply]| -> Vec<u8> {
+        replies.iter().flat_map(|reply| Line::of(reply).text).collect()
+    };
+    let displaced = || failed(DISPLACED, false);
+    let mut answers = vec![
+        answer(&[]),
+        answer(&[displaced()]),
+        answer(&[Reply::Heard, Reply::Done]),
+        // What was heard may have been begun.
+        answer(&[Reply::Heard]),
+    ];
+    answers.extend((0..4).map(|_| answer(&[])));
+    let serving = spawn_blocking(move || {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(&answer).unwrap();
+        }
+    });
+    assert!(call_test(&socket, explain()).await.1.is_ok());
+    let (_, called) = call_test(&socket, explain()).await;
+    assert!(matches!(called, Err(CallError::Ended)), "{called:?}");
+    let (_, called) = call_test(&socket, explain()).await;
+    assert!(matches!(called, Err(CallError::Unheard)), "{called:?}");
+    serving.await.unwrap();
 }
 
 #[tokio::test]

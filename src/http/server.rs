@@ -212,7 +212,7 @@ async fn converse<S: Service, C>(
         tokio::select! {
             biased;
             ended = poll_fn(|context| connection.poll_without_shutdown(context)) => break ended,
-            () = place.wanted() => return telemetry::webhook::gave_way(limits.name),
+            () = place.wanted() => return,
             () = stopped(&mut stop), if !stopping => {
                 let wait = if head.asked() { NEXT_WAIT } else { FIRST_WAIT };
                 last.as_mut().reset(Instant::now() + wait);

@@ -33,10 +33,20 @@ pub fn malformed(uid: Option<u32>) {
     }
 }
 
-/// A client did not read on in time, or did nothing while another needed its place.
-pub fn gave_way(verb: &'static str, uid: Option<u32>) {
+/// A client did not read on in time.
+pub fn slow(verb: &'static str, uid: Option<u32>) {
     const MESSAGE: &str = "a client of the control socket was too slow; its command ended";
     count(verb, "slow");
+    if fold::first(Level::INFO, MESSAGE, SOCKET, verb) {
+        info!(verb, uid, "{MESSAGE}");
+    }
+}
+
+/// We waited for a client while another needed its place. `none`: it had asked for nothing.
+pub fn displaced(verb: &'static str, uid: Option<u32>) {
+    const MESSAGE: &str = "the control socket has no more places: a client that we waited for lost \
+                           its own to another";
+    count(verb, "displaced");
     if fold::first(Level::INFO, MESSAGE, SOCKET, verb) {
         info!(verb, uid, "{MESSAGE}");
     }

@@ -153,8 +153,9 @@ pub fn no_place(listener: &str) {
 }
 
 /// A connection that waited for its client was closed, since another needed its place.
-pub fn gave_way(listener: &'static str) {
-    counter!("suppressd_connections_displaced_total", "listener" => listener).increment(1);
+pub fn gave_way(listener: &str) {
+    let listener = listener.to_owned();
+    counter!("suppressd_connections_displaced_total", "listener" => listener.clone()).increment(1);
     debug!(listener, "a connection was closed for another");
 }
 

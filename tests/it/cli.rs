@@ -308,15 +308,16 @@ fn a_daemon_that_goes_away_or_talks_nonsense_is_a_failure() {
         (
             "",
             concat!(
-                "suppressd: the connection ended before suppressd had answered: it has stopped, ",
-                "or what it sent was not read for too long\n"
+                "suppressd: suppressd closed the connection 4 times before it had heard the ",
+                "command, and has done nothing: it is stopping, or has too many connections; ",
+                "try again\n"
             ),
         ),
         (
             "{\"reply\":\"row\",\"row\":{}}\n",
             concat!(
                 "suppressd: the connection ended before suppressd had answered: it has stopped, ",
-                "or what it sent was not read for too long\n"
+                "or what it sent was not read for too long, or not while others needed the place\n"
             ),
         ),
         ("220 mail.example ESMTP\n", "answered something else than suppressd does"),
