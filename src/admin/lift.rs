@@ -1,6 +1,7 @@
 //! Ending suppressions by hand: of addresses, of all that match, of a source that is gone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -13,6 +14,7 @@ use crate::model::{
     Address, Bounce, Element, Filter, Lifts, Reason, Scope, SourceName, Standing, Time,
 };
 use crate::provider::{Instruction, instruction_element};
+use crate::units::show_span;
 
 /// Most lifts in one submission.
 const LIFTS_AT_ONCE: usize = 1_000;
@@ -167,7 +169,10 @@ impl Admin {
             false => targets.iter().take(exports::TOLD_MAX).map(|t| t.key.clone()).collect(),
         };
         let mut listings = self.listed_soon(keys).await?.into_iter();
-        let hint = (!dry_run && self.feeds_postfix()).then_some(POSTFIX_CACHES);
+        let caches = (!dry_run && self.feeds_postfix()).then(|| POSTFIX_CACHES.to_owned());
+        let clock = self.clock_hint().filter(|_| !dry_run);
+        let hints: Vec<String> = clock.into_iter().chain(caches).collect();
+        let hint = (!hints.is_empty()).then(|| hints.join("\n"));
         for target in targets {
             let mut answer = lifted(target, note, dry_run);
             let listings = listings.next().unwrap_or_default();
@@ -176,13 +181,23 @@ impl Admin {
             }
             let is_held = listings.iter().any(|listing| listing.is_held);
             answer["hint"] = match target.problem {
-                None => hint,
+                None => hint.as_deref(),
                 Some(_) => is_held.then_some(HELD_ROW),
             }
             .into();
             row(to, answer).await?;
         }
         Ok(())
+    }
+
+    /// What is to be known where something is dated by a clock that went ahead.
+    pub(super) fn clock_hint(&self) -> Option<String> {
+        let ahead = self.ingest.clock_ahead()? + Duration::from_millis(500);
+        Some(format!(
+            "the clock went ahead by {} within the last day, and this is dated by it: if this host \
+             did not stand still for so long, set it right; see docs/knownissues.md",
+            show_span(ahead.as_secs())
+        ))
     }
 
     /// What a lift is about: named addresses of which something is known, or all that match.

@@ -210,6 +210,7 @@ impl Admin {
         self.instruct(parsed.iter().map(element).collect(), Vec::new()).await?;
         let keys = parsed.iter().take(exports::TOLD_MAX).map(|a| a.key().to_owned()).collect();
         let mut listings = self.listed_soon(keys).await?.into_iter();
+        let clock = self.clock_hint().filter(|_| until.is_some());
         for address in &parsed {
             let found = self.verdict(address, &scope)?;
             let never = self.rules.never.entry(address.key());
@@ -224,6 +225,7 @@ impl Admin {
                 None => "the term had ended before it was applied".to_owned(),
             };
             answer["problem"] = found.is_none().then(ended).into();
+            answer["hint"] = clock.clone().into();
             if let Some(listings) = listings.next() {
                 answer["exports"] = exports::rows(&listings).into();
             }

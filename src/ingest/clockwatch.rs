@@ -48,6 +48,8 @@ const DOUBT: Duration = Duration::from_secs(10 * 60);
 /// merged again. A small step comes more often, and matters less.
 const REACH: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const SMALL_REACH: Duration = Duration::from_secs(60 * 60);
+/// How long it is told that the clock went ahead, and the least time that is told of a stop.
+const TOLD_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 /// Stands in a note for no time.
 const NONE: i64 = i64::MIN;
 
@@ -143,6 +145,19 @@ impl ClockWatch {
             self.note(monotonic);
         }
         wrong
+    }
+
+    /// By how much the clock went ahead lately, if nothing has undone that: as it was looked at, or
+    /// over a start, where it may be time that passed.
+    pub(super) fn ahead(&self) -> Option<Duration> {
+        let leaps = self.steps.iter().map(|step| (step.since, step.by));
+        let leaps = leaps.filter(|(_, by)| *by > 0);
+        let starts = self.starts.iter().map(|start| (start.since, start.gap));
+        // Before the first start nothing is known.
+        let starts = starts.filter(|(_, gap)| (nanos(TOLD_FOR)..i64::MAX).contains(gap));
+        let told = |since: &Time| (*since..=since.plus(TOLD_FOR)).contains(&self.wall);
+        let lately = leaps.chain(starts).filter(|(since, _)| told(since));
+        lately.map(|(_, by)| Duration::from_nanos(by.unsigned_abs())).max()
     }
 
     /// Compares the clock with what it should show; `passed`: since the last look, if that is
@@ -497,6 +512,30 @@ mod tests {
         ] {
             assert_eq!(run(steps).0, wrong, "{case}");
         }
+    }
+
+    #[test]
+    fn a_clock_that_went_ahead_is_told_for_a_day_or_until_it_is_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let (begun, end) = (Instant::now(), Position::default());
+        let (right, by) = (Time::from_seconds(1_780_000_000), Duration::from_secs(7 * 86_400));
+        let (mut watch, _) = ClockWatch::start(folder.path(), end, right, begun);
+        assert_eq!(watch.ahead(), None);
+        let look = |watch: &mut ClockWatch, passed: u64, wrong: Duration| {
+            let passed = Duration::from_secs(passed);
+            watch.look(right.plus(passed + wrong), begun + passed, end);
+            watch.ahead()
+        };
+        assert_eq!(look(&mut watch, 1, Duration::ZERO), None);
+        assert_eq!(look(&mut watch, 2, by), Some(by));
+        assert_eq!(look(&mut watch, 3_600, by), Some(by));
+        assert_eq!(look(&mut watch, 3_601, Duration::ZERO), None, "it is right");
+        assert_eq!(look(&mut watch, 3_602, by), Some(by));
+        assert_eq!(look(&mut watch, 3_603 + 86_400, by), None, "nobody has set it back");
+        // Over a restart it may be time that has passed.
+        let stopped = right.plus(by + Duration::from_secs(90_003));
+        let (watch, _) = ClockWatch::start(folder.path(), end, stopped.plus(by), begun);
+        assert!(watch.ahead().is_some_and(|ahead| ahead >= by));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::clockwatch::ClockWatch;
-use super::{Message, RETRY_AFTER, Receipt, Refused, Shared};
+use super::{Ingest, Message, RETRY_AFTER, Receipt, Refused, Shared};
 use crate::clock;
 use crate::current::Current;
 use crate::journal::{AppendError, Placed, Writer};
@@ -68,6 +68,14 @@ impl Waiting {
             telemetry::ingest::durable(self.source.as_str(), self.since.elapsed());
         }
         let _ = self.reply.send(answer);
+    }
+}
+
+impl Ingest {
+    /// By how much the clock went ahead lately, if nothing has undone that.
+    pub fn clock_ahead(&self) -> Option<Duration> {
+        let ahead = self.shared.ahead.load(Ordering::Relaxed);
+        (ahead > 0).then(|| Duration::from_millis(ahead))
     }
 }
 
@@ -153,6 +161,8 @@ impl Committer {
         let (now, end) = (Instant::now(), self.writer.end());
         if self.wrong.is_none() {
             self.wrong = self.clock.look(clock::now(), now, end);
+            let ahead = self.clock.ahead().map_or(0, |by| by.as_millis() as u64);
+            self.shared.ahead.store(ahead, Ordering::Relaxed);
         }
         let Some(stretch) = self.wrong else { return };
         if self.append_own(provider::stretch_element(&stretch)) {

@@ -158,6 +158,8 @@ struct Shared {
     flow: flow::Flow,
     /// The journal tells of another rule for masses than that which holds.
     hold_differs: AtomicBool,
+    /// By how many milliseconds the clock went ahead lately.
+    ahead: AtomicU64,
     /// How many have something to do before anything is erased.
     postponed: AtomicUsize,
     /// Somebody waits for it.
@@ -255,9 +257,8 @@ impl Opened {
             .with_forgotten(Arc::clone(&forgotten));
         let (committer_done, committer) = oneshot::channel();
         let (applier_done, applier) = oneshot::channel();
-        let folder = settings.store().checkpoint;
-        let (clock, wrong) =
-            clockwatch::ClockWatch::start(&folder, end, clock::now(), Instant::now());
+        let (folder, now) = (settings.store().checkpoint, Instant::now());
+        let (clock, wrong) = clockwatch::ClockWatch::start(&folder, end, clock::now(), now);
         let mut commit = committer::Committer {
             writer,
             waiting,

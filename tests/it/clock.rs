@@ -274,8 +274,17 @@ fn a_clock_that_was_ahead_until_a_stop() {
     let mut scene = Scene::new();
     scene.hook("complaint", "lifted-and-told", "m1");
     scene.until("lifted-and-told", true);
+    let term = ["add", "--for", "1d", &address("for-a-day")];
+    assert!(scene.verb(&term)["hint"].is_null());
     scene.clock.set(2 * HOUR);
-    scene.lift("lifted-and-told");
+    // Whoever asks is told by which clock it is dated.
+    let told = |answer: Value| {
+        let hint = answer["hint"].as_str().unwrap_or_default().to_owned();
+        assert!(hint.starts_with("the clock went ahead by 2 h"), "{answer}");
+    };
+    told(scene.verb(&["lift", &address("lifted-and-told")]));
+    told(scene.verb(&term));
+    scene.until("lifted-and-told", false);
     scene.hook("complaint", "lifted-and-told", "m2");
     scene.daemon.take().unwrap().stop();
     scene.clock.set(0);
