@@ -350,7 +350,10 @@ fn hint(doing: &str, error: &io::Error) -> &'static str {
             "let suppressd write to the directory (owner, mode, ReadWritePaths= of its unit)"
         }
         Kind::StorageFull | Kind::QuotaExceeded => "free some space; it is tried again",
-        Kind::ReadOnlyFilesystem => "choose a writable path, or add it to ReadWritePaths=",
+        Kind::ReadOnlyFilesystem => {
+            "choose a writable path, or add it to ReadWritePaths=; if it is there, restart \
+             suppressd: a directory that was made anew is not the one that the unit let in"
+        }
         Kind::CrossesDevices => "the file must not be a mount point: mount its directory instead",
         Kind::NotADirectory | Kind::AlreadyExists => "a part of its path is not a directory",
         Kind::Unsupported => "it is left as it is: remove it, or choose another path",
@@ -373,5 +376,7 @@ mod tests {
         let hint = |doing| FileError::new(doing, Path::new("/f"), nix::Error::EACCES.into());
         assert!(hint("read").to_string().contains("let suppressd read it (its owner and mode"));
         assert!(hint("create").to_string().contains("let suppressd write to the directory"));
+        let error = FileError::new("create", Path::new("/f"), nix::Error::EROFS.into()).to_string();
+        assert!(error.contains("add it to ReadWritePaths=; if it is there, restart"), "{error}");
     }
 }
