@@ -36,6 +36,7 @@ pub(super) fn rows(listings: &[Listing]) -> Vec<Value> {
             "format": listing.format,
             "listed": listing.listed,
             "wanted": listing.wanted,
+            "uncompiled": listing.is_uncompiled,
             "detail": listing.detail,
         })
     };

@@ -45,6 +45,9 @@ fn files(row: &Value) -> String {
     let told = |export: &Value| {
         let name = row::text(export, "name");
         match (row::is(export, "listed"), row::is(export, "wanted")) {
+            _ if row::is(export, "uncompiled") => {
+                Some(format!("{name} ({})", row::text(export, "detail")))
+            }
             (true, true) => Some(name),
             (false, false) => None,
             _ => Some(format!("{name} ({})", row::text(export, "detail"))),

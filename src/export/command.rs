@@ -49,6 +49,11 @@ impl Program {
         self.running.is_some() || self.due.is_some_and(|due| due <= Instant::now())
     }
 
+    /// Whether it is running or to be run, now or later.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.running.is_some() || self.due.is_some()
+    }
+
     /// Why the last run has failed, if it has.
     pub(super) fn error(&self) -> Option<&String> {
         self.failure.error()

@@ -51,6 +51,9 @@ pub struct Status {
     /// When the next writing or the command is due, if one is.
     #[serde(skip)]
     pub due: Option<Instant>,
+    /// Whether the command has yet to end that makes of the file what the MTA reads.
+    #[serde(skip)]
+    pub uncompiled: bool,
     /// The least time from one writing to the next.
     #[serde(skip)]
     pub min_interval: Duration,
@@ -154,6 +157,7 @@ impl Status {
             pending: true,
             pending_since: None,
             due: None,
+            uncompiled: !settings.command.is_empty(),
             min_interval: settings.min_interval,
         }
     }

@@ -36,6 +36,8 @@ pub struct Listing {
     pub wanted: bool,
     /// Whether it is there only because the guard holds back its removal.
     pub is_held: bool,
+    /// Whether the MTA may still find what the file said before: its command has yet to end.
+    pub is_uncompiled: bool,
     /// How that comes, in words, with a hint where something is wrong.
     pub detail: String,
     /// Whether nothing is to be waited for: it is as it is to be, or does not become so by itself.
@@ -157,7 +159,7 @@ impl Of<'_> {
             Ok(_) if wanted && !fit => {
                 ("not in the file: its format cannot carry this address".to_owned(), true)
             }
-            Ok(true) if wanted => there(settings, &status),
+            Ok(true) if wanted => compiled("in the file", &status),
             Ok(false) if wanted => match &status.held_back {
                 // Additions are on their way all the same, unless the file is not ours.
                 Some(held) if !status.pending => (format!("not in the file: {held}"), false),
@@ -171,12 +173,12 @@ impl Of<'_> {
                 None => not_yet("still in the file", settings, &status),
             },
             Ok(false) if forgotten.is_suppressed(self.key, &settings.filter, now) => {
-                (GONE.to_owned(), true)
+                compiled(GONE, &status)
             }
             Ok(false) if self.is_suppressed() => {
-                ("not of its reasons, sources or scopes".to_owned(), true)
+                compiled("not of its reasons, sources or scopes", &status)
             }
-            Ok(false) => ("not in the file".to_owned(), true),
+            Ok(false) => compiled("not in the file", &status),
             Err(error) => not_yet(&format!("the file cannot be read ({error})"), settings, &status),
         };
         let listed = listed.ok();
@@ -188,6 +190,7 @@ impl Of<'_> {
             listed,
             wanted,
             is_held: is_stray && status.held_back.is_some(),
+            is_uncompiled: status.uncompiled,
             detail,
             settled,
         }
@@ -204,14 +207,15 @@ impl Of<'_> {
     }
 }
 
-/// A row that is there is found by the MTA once the command has run, where there is one.
-fn there(settings: &Settings, status: &Status) -> (String, bool) {
+/// What the file says, the MTA finds once the command has run, where there is one: that a row is
+/// there, and that it is not.
+fn compiled(what: &str, status: &Status) -> (String, bool) {
     match &status.error {
-        Some(error) => (format!("in the file, but: {error}"), true),
-        None if status.pending && !settings.command.is_empty() => {
-            ("in the file; pending: its command has yet to end".to_owned(), false)
+        Some(error) if status.uncompiled => (format!("{what}, but: {error}"), true),
+        None if status.uncompiled => {
+            (format!("{what}; pending: its command has yet to end"), false)
         }
-        None => ("in the file".to_owned(), true),
+        _ => (what.to_owned(), true),
     }
 }
 

@@ -304,6 +304,11 @@ impl Runner {
             _ => None,
         };
         let force = matches!(what, What::Whole { force: true });
+        // Whoever finds the new file must not take the command's work for done.
+        let has_command = !self.settings.command.is_empty();
+        self.status.send_if_modified(|status| {
+            has_command && !std::mem::replace(&mut status.uncompiled, true)
+        });
         let (begun, many) = (Instant::now(), changed.as_ref().is_some_and(|it| it.len() >= MANY));
         let written = match changed {
             Some(keys) => match self.job(now, &rules, force, move |job| job.changes(&keys)).await {
@@ -461,6 +466,8 @@ impl Runner {
         let error = self.due.error().or(self.program.error()).cloned();
         let due = [self.due.at(), self.program.due()].into_iter().flatten().min();
         let pending = due.is_some() || self.program.is_busy();
+        let never = self.made.is_none() && !self.settings.command.is_empty();
+        let uncompiled = never || self.program.is_wanted();
         let known = self.status.borrow().pending_since;
         let pending_since = pending.then(|| known.unwrap_or_else(|| (self.world.now)()));
         telemetry::holds(name, self.held.is_some());
@@ -483,6 +490,7 @@ impl Runner {
                 pending,
                 pending_since,
                 due,
+                uncompiled,
                 ..std::mem::take(status)
             };
             *status != before

@@ -355,6 +355,43 @@ fn a_command_runs_without_a_shell_and_again_until_it_succeeds() {
     daemon.stop();
 }
 
+/// What the MTA reads is made by the command: until that has ended, nobody is told that an address
+/// has come, or has gone.
+#[test]
+fn what_the_command_has_yet_to_compile_is_pending() {
+    let home = Home::new("");
+    let path = |name: &str| home.dir.join(name).display().to_string();
+    let script = format!(
+        "cp {} {}; while [ -e {} ]; do sleep 0.01; done",
+        path("access"),
+        path("access.new"),
+        path("wait")
+    );
+    configure(&home, &format!("command = [\"/bin/sh\", \"-c\", \"{script}\"]\n"));
+    let daemon = home.start().ready();
+    bounce(&daemon, "user@example.com", 1);
+    until_rows(&home, 1);
+    settled(&daemon);
+    fs::write(home.dir.join("wait"), "").unwrap();
+    let pending = "not in the file; pending: its command has yet to end";
+    let detail = |arguments: &[&str]| {
+        let rows = daemon.rows(arguments);
+        rows[0]["exports"][0]["detail"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(detail(&["lift", "user@example.com"]), pending);
+    for verb in ["lookup", "explain"] {
+        assert_eq!(detail(&[verb, "user@example.com"]), pending, "{verb}");
+    }
+    let shown = daemon.cli(&["lookup", "user@example.com"]).stdout;
+    assert!(String::from_utf8_lossy(&shown).contains(pending));
+    fs::remove_file(home.dir.join("wait")).unwrap();
+    settled(&daemon);
+    for verb in ["lookup", "explain"] {
+        assert_eq!(detail(&[verb, "user@example.com"]), "not in the file", "{verb}");
+    }
+    daemon.stop();
+}
+
 #[test]
 fn what_cannot_be_written_is_shown_and_written_later() {
     let home = Home::new("");
