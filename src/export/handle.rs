@@ -128,12 +128,27 @@ impl Exports {
     }
 }
 
+/// Whether Postfix reads that format.
+pub(super) fn is_for_postfix(format: &str) -> bool {
+    format.starts_with("postfix-")
+}
+
 impl Status {
+    /// Whether Postfix reads the file.
+    pub fn is_for_postfix(&self) -> bool {
+        is_for_postfix(self.format)
+    }
+
     /// What needs an administrator's hand, if anything does.
     pub fn problem(&self) -> Option<String> {
         let foreign = || {
             let at = self.foreign.as_ref()?;
-            Some(format!("somebody else changed or removed the file at {at}; it was made anew"))
+            let what = format!("somebody else changed or removed the file at {at}");
+            let hint = match self.is_for_postfix() {
+                true => "; run `postfix reload` if Postfix still defers",
+                false => "",
+            };
+            Some(format!("{what}; it was made anew{hint}"))
         };
         self.error.clone().or_else(|| self.held_back.clone()).or_else(foreign)
     }
@@ -160,5 +175,20 @@ impl Status {
             uncompiled: !settings.command.is_empty(),
             min_interval: settings.min_interval,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_made_anew_has_a_hint_for_postfix_alone() {
+        let problem = |format| {
+            let foreign = Some("2026-06-15T00:00:00Z".to_owned());
+            Status { format, foreign, ..Status::default() }.problem().unwrap()
+        };
+        assert!(problem("postfix-transport").ends_with("`postfix reload` if Postfix still defers"));
+        assert!(problem("exim").ends_with("; it was made anew"));
     }
 }

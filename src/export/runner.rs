@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use super::command::Program;
 use super::due::{Due, MANY};
 use super::file::{Stamp, modified};
-use super::handle::{Entry, Exports, Status, Write};
+use super::handle::{Entry, Exports, Status, Write, is_for_postfix};
 use super::note;
 use super::publish::{Outcome, PublishError, make_if_missing};
 use super::scan::Found;
@@ -266,8 +266,8 @@ impl Runner {
     }
 
     fn was_foreign(&mut self, mended: bool) {
-        let Settings { name, path, .. } = &*self.settings;
-        telemetry::foreign(name, path, mended);
+        let Settings { name, path, format, .. } = &*self.settings;
+        telemetry::foreign(name, path, mended, is_for_postfix(format.name()));
         let at = (self.world.now)().floor_second().to_string();
         self.foreign = Some((Instant::now(), at));
     }

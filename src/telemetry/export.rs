@@ -12,6 +12,9 @@ const WRITTEN: &str = "export written";
 const FOREIGN: &str = "somebody else has changed or removed the file of the export";
 const MENDED: &str =
     "somebody else has changed or removed the file of the export; it was made anew";
+/// The same of a file that Postfix reads: a process that met it missing goes on to fail.
+const MENDED_FOR_POSTFIX: &str = "somebody else has changed or removed the file of the export; \
+    it was made anew; run `postfix reload` if Postfix still defers";
 const ANEW: &str = "the file of the export could not be changed in part; all of it is tried";
 
 /// Rows were published: the file has changed.
@@ -80,9 +83,14 @@ pub fn held_back(export: &str, path: &Path, why: &str) {
     );
 }
 
-/// Somebody else has written, emptied or removed the file; `mended`: it is as it should be again.
-pub fn foreign(export: &str, path: &Path, mended: bool) {
-    let told = if mended { MENDED } else { FOREIGN };
+/// Somebody else has written, emptied or removed the file; `mended`: it is as it should be again;
+/// `for_postfix`: Postfix reads it.
+pub fn foreign(export: &str, path: &Path, mended: bool, for_postfix: bool) {
+    let told = match (mended, for_postfix) {
+        (false, _) => FOREIGN,
+        (true, false) => MENDED,
+        (true, true) => MENDED_FOR_POSTFIX,
+    };
     if fold::first(Level::WARN, told, export, "") {
         tracing::warn!(export, path = %path.display(), "{told}");
     }

@@ -245,6 +245,8 @@ fn what_another_hand_does_to_the_file_is_mended() {
     until_rows(&home, 1);
     assert!(fs::symlink_metadata(file(&home)).unwrap().is_symlink());
     assert!(settled(&daemon)["foreign"].is_string());
+    let status = String::from_utf8(daemon.cli(&["status"]).stdout).unwrap();
+    assert!(status.contains("run `postfix reload` if Postfix still defers"), "{status}");
     fs::remove_file(&behind).unwrap();
     nix::unistd::mkfifo(&behind, nix::sys::stat::Mode::S_IRWXU).unwrap();
     // What is no file is another's: it stays until it is removed.
@@ -254,6 +256,7 @@ fn what_another_hand_does_to_the_file_is_mended() {
     until_rows(&home, 1);
     let log = daemon.stop();
     assert!(log.contains("somebody else has changed or removed the file of the export"), "{log}");
+    assert!(log.contains("it was made anew; run `postfix reload` if Postfix still"), "{log}");
 }
 
 /// What another hand writes under the old time, or does to the file's attributes.
