@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::suppressions::{Match, Wanted, parse_addresses, parse_source};
 use super::{Admin, Failure, ListFilter, Replies, blocking, exports, row};
 use crate::clock;
+use crate::export::handle::Status as ExportStatus;
 use crate::forgotten::KeptGround;
 use crate::model::bounds::check_note;
 use crate::model::{
@@ -330,9 +331,8 @@ impl Admin {
 
     /// Whether Postfix may ask us, or what we write.
     fn feeds_postfix(&self) -> bool {
-        let exports = self.exports.statuses();
-        exports.iter().any(|export| export.format.starts_with("postfix"))
-            || !self.lookups.statuses().is_empty()
+        self.exports.statuses().iter().any(ExportStatus::is_for_postfix)
+            || self.lookups.may_serve_postfix()
     }
 }
 

@@ -80,6 +80,11 @@ impl Lookups {
         self.0.iter().filter_map(|judge| unheard(judge.get())).collect()
     }
 
+    /// Whether any gives answers that Postfix understands.
+    pub fn may_serve_postfix(&self) -> bool {
+        self.0.iter().any(|judge| judge.get().settings.style != Some(Style::Sendmail))
+    }
+
     /// Brings their metrics up to date.
     pub fn measure(&self) {
         for status in self.statuses() {

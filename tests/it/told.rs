@@ -79,6 +79,25 @@ fn an_addition_and_a_lift_say_what_the_files_have() {
 }
 
 #[test]
+fn a_lift_speaks_of_postfix_only_where_it_may_ask() {
+    let home = Home::new("");
+    let lookup = "[[lookup]]\nlisten = \"127.0.0.1:0\"\nprotocol = ";
+    let sendmail = format!("{}{lookup}\"socketmap\"\nstyle = \"sendmail\"\n", source());
+    for (more, speaks) in [("", false), ("\"policy\"\n", true)] {
+        let more = if more.is_empty() { String::new() } else { format!("{lookup}{more}") };
+        home.configure(&format!("{sendmail}{more}"));
+        let text = fs::read_to_string(home.config()).unwrap();
+        fs::write(home.config(), text.replace("postfix-access", "exim")).unwrap();
+        let daemon = home.start().ready();
+        daemon.until_well();
+        daemon.rows(&["add", "a@x.test"]);
+        let lifted = daemon.rows(&["lift", "a@x.test"]).remove(0);
+        assert_eq!(lifted["hint"].is_string(), speaks, "{lifted}");
+        daemon.stop();
+    }
+}
+
+#[test]
 fn a_change_waits_neither_for_an_interval_nor_for_a_slow_command() {
     let home = Home::new("");
     let slow = home.dir.join("slow").display().to_string();
