@@ -1,4 +1,5 @@
-//! A real Rspamd with the lines of `docs/mta/rspamd.md`, asked as an MTA's filter asks it.
+//! A real Rspamd with the lines of `docs/mta/rspamd.md`, and with those of `docs/mta/lookups.md`,
+//! asked as an MTA's filter asks it.
 
 use serde_json::Value;
 
@@ -12,6 +13,9 @@ use crate::support::wait_for;
 
 /// What the page has as the path.
 const MAP: &str = "/etc/rspamd/suppressd/suppressed.map";
+
+/// What the Lua has as the private listener.
+const ADMIN: &str = "127.0.0.1:9025";
 
 #[test]
 fn a_webhook_makes_rspamd_reject_and_a_lift_makes_it_pass_again() {
@@ -41,6 +45,36 @@ fn a_webhook_makes_rspamd_reject_and_a_lift_makes_it_pass_again() {
     daemon.stop();
 }
 
+#[test]
+fn the_lua_that_asks_over_http_rejects_with_one_code() {
+    if !available("the_lua_that_asks_over_http", Host::missing("rspamd")) {
+        return;
+    }
+    let mut host = Host::new("rspamd", Home::new(""));
+    let daemon = host.daemon(As::Suppressd);
+    let lua = block("lookups", "lua rspamd");
+    assert!(lua.contains(ADMIN), "{lua}");
+    let lua = lua.replace(ADMIN, &daemon.admin.to_string());
+    host.write("/etc/rspamd/rspamd.local.lua", &lua);
+    let port = free_port();
+    bare(&host, port);
+    host.start(&["/usr/bin/rspamd", "-f", "-u", "_rspamd", "-g", "_rspamd"]);
+    wait_for("Rspamd", PATIENCE, || check(port, &["user@example.com"]));
+    let scene = Scene {
+        daemon: &daemon,
+        export: "postfix",
+        ask: &|address| verdict(port, &[address]),
+        // The milter puts the code before it.
+        refusal: &|_| "suppressed".to_owned(),
+        patience: PATIENCE,
+    };
+    scene.promise();
+    let both = ["other@example.com", "by-hand@example.com"];
+    assert_eq!(verdict(port, &both), (550, "suppressed".to_owned()));
+    daemon.stop();
+    assert_eq!(verdict(port, &both).0, 250);
+}
+
 /// The page's lines among the packaged ones. No name server is asked, and nothing is compiled that
 /// no map needs.
 fn configure(host: &Host, lines: &str, port: u16) {
@@ -48,6 +82,11 @@ fn configure(host: &Host, lines: &str, port: u16) {
     let [multimap, options] = lines.as_slice() else { panic!("{lines:?}") };
     host.write("/etc/rspamd/local.d/multimap.conf", multimap);
     host.write("/etc/rspamd/local.d/options.inc", options);
+    bare(host, port);
+}
+
+/// What it needs to run here.
+fn bare(host: &Host, port: u16) {
     host.write("/etc/rspamd/tld", "com\n");
     host.write(
         "/etc/rspamd/override.d/options.inc",
