@@ -1,7 +1,7 @@
 //! Runs an export's command after the file has changed, such as `postmap`.
 //!
 //! No shell: the program gets its arguments as they are configured. One that fails is run again,
-//! ever more seldom. What it leaves running ends with it.
+//! ever more seldom. What it leaves running in its process group ends with it.
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
@@ -20,7 +20,7 @@ use super::Settings;
 use super::due::Retry;
 use crate::telemetry::export as telemetry;
 
-/// Longest run of a command. It is killed then, with all that it has started.
+/// Longest run of a command. It is killed then, with all of its process group.
 const RUN_MAX: Duration = Duration::from_secs(30);
 
 /// Longest wait for the rest of stderr, once the program itself has ended: what it has started
