@@ -90,11 +90,16 @@ fn stands(journal: &[Record], told: &Record) -> bool {
     };
     let (mut after, mut before, mut contradicted) = (false, false, false);
     for end in journal {
+        // Of a lift that knows the fraction of a second, the journal says what came after it.
+        let mut in_its_second = false;
         let (through, known) = match &end.fact {
             Fact::Lift(lift)
                 if lift.covers.reason.is_none_or(|r| r == reason)
                     && lift.covers.source.as_ref().is_none_or(|s| s == teller) =>
             {
+                let second = lift.through.just_after().floor_second();
+                in_its_second =
+                    when.nanos() < lift.through.nanos() && when.nanos() == second.nanos();
                 (lift.through, lift.through)
             }
             Fact::Delivered(at) if reason == Reason::SoftBounces => {
@@ -105,7 +110,8 @@ fn stands(journal: &[Record], told: &Record) -> bool {
         let (is_after, is_before) = reaches(end, (when, through), told);
         after |= is_after;
         before |= is_before;
-        contradicted |= is_before && known.nanos() > told.telling.received.nanos();
+        contradicted |=
+            is_before && (in_its_second || known.nanos() > told.telling.received.nanos());
     }
     !(after || before && !contradicted)
 }
