@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -17,7 +18,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::Settings;
+use super::compiled::Tables;
 use super::due::Retry;
+use super::place::Places;
 use crate::telemetry::export as telemetry;
 
 /// Longest run of a command. It is killed then, with all of its process group.
@@ -34,8 +37,10 @@ const STDERR_BYTES_MAX: usize = 500;
 #[derive(Default)]
 pub(super) struct Program {
     due: Option<Instant>,
-    running: Option<JoinHandle<Result<(), Failure>>>,
+    running: Option<JoinHandle<Result<Tables, Failure>>>,
     failure: Retry,
+    /// What it has made beside the file.
+    tables: Tables,
 }
 
 impl Program {
@@ -72,15 +77,30 @@ impl Program {
     }
 
     /// Begins to run it.
-    pub(super) fn begin(&mut self, settings: &Settings) {
+    pub(super) fn begin(&mut self, settings: &Settings, places: Arc<Places>) {
         self.due = None;
         let (command, environment) = (settings.command.clone(), environment(settings));
+        let (path, known) = (settings.path.clone(), self.tables.clone());
         self.running = Some(tokio::spawn(async move {
-            match command.split_first() {
-                Some((program, arguments)) => run(program, arguments, &environment).await,
-                None => Ok(()),
+            let before = tables(path.clone(), Arc::clone(&places)).await;
+            if let Some((program, arguments)) = command.split_first() {
+                run(program, arguments, &environment).await?;
             }
+            Ok(tables(path, places).await.written_since(&before, &known))
         }));
+    }
+
+    /// Looks whether what it has made is still there, as it was. If not, it is to be run again.
+    pub(super) async fn look(&mut self, settings: &Settings) -> bool {
+        if self.is_wanted() || self.tables == Tables::default() {
+            return false;
+        }
+        let tables = self.tables.clone();
+        let harmed = tokio::task::spawn_blocking(move || tables.harmed()).await;
+        let Some(table) = harmed.ok().flatten() else { return false };
+        telemetry::foreign_table(&settings.name, &table);
+        self.wanted(settings);
+        true
     }
 
     /// Waits for the end of the present run, for ever if there is none.
@@ -91,7 +111,8 @@ impl Program {
         let Settings { name, path, command, .. } = settings;
         let program = command.first().map_or("", String::as_str);
         match result {
-            Ok(()) => {
+            Ok(tables) => {
+                self.tables = tables;
                 if self.failure.error().is_some() {
                     telemetry::command_recovered(name, path, program);
                 }
@@ -108,15 +129,21 @@ impl Program {
     }
 
     /// Runs it to its end, once more if it is to be run.
-    pub(super) async fn finish(&mut self, settings: &Settings) {
+    pub(super) async fn finish(&mut self, settings: &Settings, places: Arc<Places>) {
         if self.running.is_some() {
             self.ended(settings).await;
         }
         if self.due.is_some() {
-            self.begin(settings);
+            self.begin(settings, places);
             self.ended(settings).await;
         }
     }
+}
+
+/// The tables beside a file.
+async fn tables(file: PathBuf, places: Arc<Places>) -> Tables {
+    let look = move || Tables::beside(&file, &places);
+    tokio::task::spawn_blocking(look).await.unwrap_or_default()
 }
 
 /// Why a command did not do its work.

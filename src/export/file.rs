@@ -44,6 +44,14 @@ impl FileError {
     pub(super) fn new(doing: &'static str, path: &Path, source: io::Error) -> FileError {
         FileError { doing, path: path.to_owned(), hint: hint(doing, &source), source }
     }
+
+    /// The path leads to the file of another export: each would undo what the other writes.
+    pub(super) fn shared(settings: &Settings, other: &str) -> FileError {
+        let Settings { name, path, .. } = settings;
+        let why = format!("it leads to the file of the export {other:?}, not to one of {name:?}");
+        let hint = "remove the link, or choose another path";
+        FileError { doing: "write", path: path.clone(), source: io::Error::other(why), hint }
+    }
 }
 
 /// Which version of a file there is: what any writing, replacing or giving away changes.
@@ -258,31 +266,32 @@ impl Settings {
     /// The same, with the file that the path leads to: a link is followed, since what the MTA reads
     /// is behind it.
     pub(super) fn placed(&self) -> Result<Settings, FileError> {
-        let mut path = self.path.clone();
-        for _ in 0..LINKS_MAX {
-            match fs::symlink_metadata(&path) {
-                Ok(meta) if meta.is_symlink() => {
-                    let failed = |e| FileError::new("follow the link", &path, e);
-                    if ![0, geteuid().as_raw()].contains(&meta.uid()) {
-                        return Err(failed(io::Error::other("it is another user's")));
-                    }
-                    path = directory_of(&path).join(fs::read_link(&path).map_err(failed)?);
-                }
-                // A link that leads nowhere is no wish to have directories made there.
-                _ if path != self.path && !directory_of(&path).is_dir() => {
-                    let what = format!("{} is no directory", directory_of(&path).display());
-                    return Err(FileError::new(
-                        "follow the link",
-                        &self.path,
-                        io::Error::other(what),
-                    ));
-                }
-                // Whatever is in the way is told by who writes.
-                _ => return Ok(Settings { path, ..self.clone() }),
-            }
-        }
-        Err(FileError::new("follow the link", &self.path, io::Error::other("links in a circle")))
+        Ok(Settings { path: follow(&self.path)?, ..self.clone() })
     }
+}
+
+/// The file that a path leads to.
+pub(super) fn follow(from: &Path) -> Result<PathBuf, FileError> {
+    let mut path = from.to_owned();
+    for _ in 0..LINKS_MAX {
+        match fs::symlink_metadata(&path) {
+            Ok(meta) if meta.is_symlink() => {
+                let failed = |e| FileError::new("follow the link", &path, e);
+                if ![0, geteuid().as_raw()].contains(&meta.uid()) {
+                    return Err(failed(io::Error::other("it is another user's")));
+                }
+                path = directory_of(&path).join(fs::read_link(&path).map_err(failed)?);
+            }
+            // A link that leads nowhere is no wish to have directories made there.
+            _ if path != from && !directory_of(&path).is_dir() => {
+                let what = format!("{} is no directory", directory_of(&path).display());
+                return Err(FileError::new("follow the link", from, io::Error::other(what)));
+            }
+            // Whatever is in the way is told by who writes.
+            _ => return Ok(path),
+        }
+    }
+    Err(FileError::new("follow the link", from, io::Error::other("links in a circle")))
 }
 
 /// Makes the directory that a file is to be in, and those on the way. The MTA must get through,

@@ -1,5 +1,6 @@
 //! The running exports as others see them: how each stands, and a way to have it written now.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +9,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::Settings;
-use super::write::World;
+use super::write::{Source, World};
+use crate::clock;
+use crate::ingest::Running;
+use crate::journal;
 use crate::model::{Filter, Time};
+use crate::store::Visit;
 
 /// How an export stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -92,6 +97,32 @@ pub enum WriteError {
 }
 
 impl Exports {
+    /// No export yet. What is lost of the journal is kept or noted in `quarantine`.
+    pub fn none(running: &Running, quarantine: PathBuf) -> Exports {
+        let (every, one) = (running.reader.clone(), running.reader.clone());
+        let source = Source {
+            rules: Arc::clone(&running.policy.rules),
+            standings: Arc::new(move |each: Visit<'_>| every.visit_standings(each)),
+            of: Arc::new(move |key: &str| one.standings_under(key)),
+            lacks: Arc::new(move || {
+                journal::damaged_files(&quarantine).is_ok_and(|files| !files.is_empty())
+            }),
+            forgotten: Arc::clone(running.ingest.forgotten()),
+        };
+        let (changes, now) = (running.changes.clone(), Arc::new(clock::now));
+        Exports {
+            list: Arc::default(),
+            world: World { source, changes, now, places: Arc::default() },
+        }
+    }
+
+    /// The names of those that stay as they are under these settings. The others have to end before
+    /// [`Exports::renewed`] starts others in their place.
+    pub fn staying(&self, settings: &[Settings]) -> Vec<String> {
+        let staying = self.list.iter().filter(|entry| settings.contains(&entry.settings));
+        staying.map(|entry| entry.settings.name.clone()).collect()
+    }
+
     /// The name of each export, and which suppressions it takes.
     pub fn filters(&self) -> Vec<(String, Filter)> {
         let of = |entry: &Arc<Entry>| (entry.settings.name.clone(), entry.settings.filter.clone());

@@ -5,6 +5,7 @@
 
 mod command;
 mod compare;
+mod compiled;
 mod due;
 mod file;
 pub mod format;
@@ -13,6 +14,7 @@ pub mod handle;
 mod listed;
 mod note;
 mod partial;
+mod place;
 pub mod publish;
 mod rows;
 pub mod runner;

@@ -3,7 +3,6 @@
 //! `due` decides when, `whole` and `partial` write. A change is never lost: it is written at once,
 //! or when the least interval has passed, or when a failure has been overcome.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,18 +15,17 @@ use super::due::{Due, MANY};
 use super::file::{Stamp, modified};
 use super::handle::{Entry, Exports, Status, Write, is_for_postfix};
 use super::note;
+use super::place::Places;
 use super::publish::{Outcome, PublishError, make_if_missing};
 use super::scan::Found;
 use super::table::Kept;
-use super::write::{Job, Left, Source, World, Written};
+use super::write::{Job, Left, World, Written};
 use super::{Rows, Settings};
-use crate::clock::{self, Step, Steps};
-use crate::ingest::Running;
-use crate::journal;
+use crate::clock::{Step, Steps};
 use crate::model::Time;
 use crate::rules::Rules;
 use crate::stop::{Part, stopped};
-use crate::store::{StoreError, Visit};
+use crate::store::StoreError;
 use crate::telemetry::export as telemetry;
 
 /// Most operators' commands that wait for one export.
@@ -43,34 +41,13 @@ const GENERATION: &str = "generation";
 const FOREIGN_SHOWN: Duration = Duration::from_secs(600);
 
 impl Exports {
-    /// No export yet. What is lost of the journal is kept or noted in `quarantine`.
-    pub fn none(running: &Running, quarantine: PathBuf) -> Exports {
-        let (every, one) = (running.reader.clone(), running.reader.clone());
-        let source = Source {
-            rules: Arc::clone(&running.policy.rules),
-            standings: Arc::new(move |each: Visit<'_>| every.visit_standings(each)),
-            of: Arc::new(move |key: &str| one.standings_under(key)),
-            lacks: Arc::new(move || {
-                journal::damaged_files(&quarantine).is_ok_and(|files| !files.is_empty())
-            }),
-            forgotten: Arc::clone(running.ingest.forgotten()),
-        };
-        let (changes, now) = (running.changes.clone(), Arc::new(clock::now));
-        Exports { list: Arc::default(), world: World { source, changes, now } }
-    }
-
-    /// The names of those that stay as they are under these settings. The others have to end before
-    /// [`Exports::renewed`] starts others in their place.
-    pub fn staying(&self, settings: &[Settings]) -> Vec<String> {
-        let staying = self.list.iter().filter(|entry| settings.contains(&entry.settings));
-        staying.map(|entry| entry.settings.name.clone()).collect()
-    }
-
     /// The exports of these settings: those that stay, and others that are started, each with a
     /// file from the start, if an empty one. One that is stopped writes once more if something is
     /// pending; whoever awaits its end limits the time.
     pub async fn renewed(&self, settings: Vec<Settings>) -> (Exports, Vec<Part>) {
         let (mut list, mut parts) = (Vec::new(), Vec::new());
+        let place = |of: &Settings| (of.name.clone(), of.path.clone());
+        self.world.places.set(settings.iter().map(place).collect::<Places>());
         for settings in settings {
             if let Some(entry) = self.list.iter().find(|entry| *entry.settings == settings) {
                 list.push(Arc::clone(entry));
@@ -201,7 +178,7 @@ impl Runner {
         if self.due.is_pending() || *self.changes.borrow() != self.seen {
             self.write(What::Changes).await;
         }
-        self.program.finish(&self.settings).await;
+        self.program.finish(&self.settings, self.world.places.get()).await;
         if let Some(base) = self.base.take() {
             let _ = tokio::task::spawn_blocking(move || base.leave()).await;
         }
@@ -247,7 +224,7 @@ impl Runner {
             self.write(What::Changes).await;
         }
         if self.program.due().is_some_and(|due| due <= Instant::now()) {
-            self.program.begin(&self.settings);
+            self.program.begin(&self.settings, self.world.places.get());
         }
     }
 
@@ -263,6 +240,9 @@ impl Runner {
         if now.is_ok_and(|now| now.is_none() || now != self.stamp) {
             self.due.is_foreign();
         }
+        if self.program.look(&self.settings).await {
+            self.foreign = Some((Instant::now(), (self.world.now)().floor_second().to_string()));
+        }
     }
 
     fn was_foreign(&mut self, mended: bool) {
@@ -274,7 +254,8 @@ impl Runner {
 
     async fn on_command(&mut self, write: Write) {
         let written = self.write(What::Whole { force: write.force }).await;
-        if written && write.force {
+        // The table that it makes may be wrong though the file is right.
+        if written {
             self.program.wanted(&self.settings);
         }
         self.program.hasten();
@@ -384,9 +365,22 @@ impl Runner {
         let Status { rows, generation, .. } = *self.status.borrow();
         let left = Left { stamp: self.stamp, rows, known: generation > 0 };
         let past = self.by.clone().filter(|by| *by != *rules);
-        let rules = Arc::clone(rules);
-        let job =
-            Job { rules, past, settings, source, now, made, force, held, kept, lost, left, base };
+        let (rules, places) = (Arc::clone(rules), self.world.places.get());
+        let job = Job {
+            rules,
+            past,
+            settings,
+            source,
+            places,
+            now,
+            made,
+            force,
+            held,
+            kept,
+            lost,
+            left,
+            base,
+        };
         tokio::task::spawn_blocking(move || work(job)).await
     }
 
@@ -508,12 +502,13 @@ mod tests {
     use std::time::Duration;
 
     use super::super::handle::WriteError;
+    use super::super::write::Source;
     use super::super::{Table, test};
     use super::*;
     use crate::forgotten::Forgotten;
     use crate::ingest::{Change, Changes};
     use crate::model::{Position, Reason, Scope, Term, Until};
-    use crate::store::StandingRow;
+    use crate::store::{StandingRow, Visit};
 
     /// When the test's wall clock starts: in the past, so that no file is from before.
     const START: i64 = 1_000_000;
@@ -574,7 +569,8 @@ mod tests {
             let changes = Changes::default();
             let started = Instant::now();
             let now = Arc::new(move || Time::from_seconds(START).plus(started.elapsed()));
-            let world = World { source, changes: changes.clone(), now };
+            let places = Arc::default();
+            let world = World { source, changes: changes.clone(), now, places };
             let (entry, part) = super::start(&world, settings);
             let exports = Exports { list: [Arc::new(entry)].into(), world };
             Bench { directory, rows, scans, changes, exports, part, started }

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Settings;
-use super::file::{self, Stamp, has_attributes, modified};
+use super::file::{self, FileError, Stamp, has_attributes, modified};
 use super::guard::Guard;
 use super::note;
+use super::place::taken;
 use super::publish::{Outcome, Publication, PublishError, Published};
 use super::scan::Found;
 use super::table::{Digest, Kept, Listed, kind};
@@ -35,7 +36,11 @@ pub(super) fn noted(path: &Path) -> Option<(u64, u64)> {
 impl Job {
     /// Writes all of it.
     pub(super) fn whole(mut self) -> Written {
-        match self.settings.placed() {
+        let placed = match taken(&self.settings, &self.places) {
+            Some(other) => Err(FileError::shared(&self.settings, other)),
+            None => self.settings.placed(),
+        };
+        match placed {
             Ok(settings) => self.settings = Arc::new(settings),
             Err(error) => {
                 let path = &self.settings.path;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::file::Stamp;
+use super::place::Places;
 use super::publish::{Outcome, PublishError};
 use super::scan::{Found, Scan};
 use super::table::Kept;
@@ -41,6 +42,8 @@ pub(super) struct World {
     /// Where every change of a verdict is told.
     pub(super) changes: Changes,
     pub(super) now: Arc<dyn Fn() -> Time + Send + Sync>,
+    /// Which exports there are, and where.
+    pub(super) places: Arc<Current<Places>>,
 }
 
 /// What the last writing has left.
@@ -61,6 +64,8 @@ pub(super) struct Job {
     pub(super) past: Option<Arc<Rules>>,
     pub(super) settings: Arc<Settings>,
     pub(super) source: Source,
+    /// Which exports there are, and where.
+    pub(super) places: Arc<Places>,
     /// As of when.
     pub(super) now: Time,
     /// As of when the present file is; `None` before the first writing.

@@ -15,6 +15,8 @@ const MENDED: &str =
 /// The same of a file that Postfix reads: a process that met it missing goes on to fail.
 const MENDED_FOR_POSTFIX: &str = "somebody else has changed or removed the file of the export; \
     it was made anew; run `postfix reload` if Postfix still defers";
+const RECOMPILED: &str =
+    "somebody else has changed or removed what the command of the export made; it is run again";
 const ANEW: &str = "the file of the export could not be changed in part; all of it is tried";
 
 /// Rows were published: the file has changed.
@@ -93,6 +95,14 @@ pub fn foreign(export: &str, path: &Path, mended: bool, for_postfix: bool) {
     };
     if fold::first(Level::WARN, told, export, "") {
         tracing::warn!(export, path = %path.display(), "{told}");
+    }
+    counter!("suppressd_export_foreign_total", "export" => export.to_owned()).increment(1);
+}
+
+/// Somebody else has written, emptied or removed what the command makes of the file.
+pub fn foreign_table(export: &str, table: &Path) {
+    if fold::first(Level::WARN, RECOMPILED, export, "") {
+        tracing::warn!(export, path = %table.display(), "{RECOMPILED}");
     }
     counter!("suppressd_export_foreign_total", "export" => export.to_owned()).increment(1);
 }

@@ -351,7 +351,8 @@ fn a_command_runs_without_a_shell_and_again_until_it_succeeds() {
     assert!(!mark.exists());
     fs::remove_file(&told).unwrap();
     assert_eq!(daemon.cli(&["export"]).status.code(), Some(0));
-    assert!(!told.exists(), "what has not changed is not compiled again");
+    assert!(told.exists(), "what has not changed is compiled again for whoever asks");
+    fs::remove_file(&told).unwrap();
     bounce(&daemon, "user@example.com", 1);
     wait_for("the command", PATIENCE, || told.exists().then_some(()));
     assert_eq!(daemon.metric("suppressd_export_rows{export=\"postfix\"}"), Some(1.0));
@@ -392,6 +393,71 @@ fn what_the_command_has_yet_to_compile_is_pending() {
     for verb in ["lookup", "explain"] {
         assert_eq!(detail(&[verb, "user@example.com"]), "not in the file", "{verb}");
     }
+    daemon.stop();
+}
+
+/// The table that the command makes is what the MTA reads: whoever harms it has it made anew.
+#[test]
+fn what_another_hand_does_to_a_compiled_table_is_mended() {
+    let home = Home::new("");
+    let table = home.dir.join("access.db");
+    let script = format!("cat {} >{}", file(&home).display(), table.display());
+    configure(&home, &format!("command = [\"/bin/sh\", \"-c\", \"{script}\"]\n"));
+    let daemon = home.start().ready();
+    bounce(&daemon, "user@example.com", 1);
+    until_rows(&home, 1);
+    settled(&daemon);
+    let harms: &[&dyn Fn()] = &[
+        &|| fs::remove_file(&table).unwrap(),
+        &|| File::options().write(true).open(&table).unwrap().set_len(0).unwrap(),
+        &|| fs::set_permissions(&table, fs::Permissions::from_mode(0o000)).unwrap(),
+    ];
+    for (number, harm) in harms.iter().enumerate() {
+        assert_eq!(fs::read_to_string(&table).unwrap(), home.export());
+        harm();
+        let seen = Some(number as f64 + 1.0);
+        let count = || daemon.metric("suppressd_export_foreign_total{export=\"postfix\"}");
+        wait_for("the look", PATIENCE, || (count() == seen).then_some(()));
+        assert!(settled(&daemon)["foreign"].is_string());
+        assert_eq!(fs::metadata(&table).unwrap().mode() & 0o777, 0o644);
+    }
+    assert_eq!(fs::read_to_string(&table).unwrap(), home.export());
+    let log = daemon.stop();
+    assert!(log.contains("changed or removed what the command of the export made"), "{log}");
+}
+
+/// Two exports in one file would undo each other's for ever: the one that came by a link waits.
+#[test]
+fn a_path_that_leads_to_the_file_of_another_export_is_told() {
+    let home = Home::new("");
+    let [other, link] = ["other", "link"].map(|name| home.dir.join(name));
+    let text = fs::read_to_string(home.config()).unwrap();
+    let export = "[[export]]\nname = \"other\"\nformat = \"exim\"\n";
+    let export = format!("{export}path = \"{}\"\n", other.display());
+    fs::write(home.config(), text + &export).unwrap();
+    let daemon = home.start().ready();
+    bounce(&daemon, "user@example.com", 1);
+    until_rows(&home, 1);
+    let rows = || fs::read_to_string(&other).map_or(0, |text| text.lines().count());
+    wait_for("the other", PATIENCE, || (rows() == 1).then_some(()));
+    settled(&daemon);
+    std::os::unix::fs::symlink(file(&home), &link).unwrap();
+    fs::rename(&link, &other).unwrap();
+    let told = "it leads to the file of the export \"postfix\", not to one of \"other\"; remove";
+    let health = || Some(daemon.readyz().body).filter(|body| body.contains(told));
+    let body = wait_for("the word", PATIENCE, health);
+    assert!(body.starts_with("degraded"), "{body}");
+    bounce(&daemon, "second@example.com", 2);
+    until_rows(&home, 2);
+    assert_eq!(settled(&daemon)["foreign"], Value::Null, "nobody else writes it");
+    assert!(fs::symlink_metadata(&other).unwrap().is_symlink());
+    fs::remove_file(&other).unwrap();
+    wait_for("the other's own", PATIENCE, || (rows() == 2).then_some(()));
+    for path in [file(&home), other] {
+        let meta = fs::symlink_metadata(&path).unwrap();
+        assert!(meta.is_file() && meta.mode() & 0o777 == 0o644, "{}", path.display());
+    }
+    wait_for("readiness", PATIENCE, || (!daemon.readyz().body.contains(told)).then_some(()));
     daemon.stop();
 }
 
