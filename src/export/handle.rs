@@ -26,7 +26,11 @@ pub struct Status {
     /// Its file.
     pub path: String,
     /// The rows in the file, as of `last_checked`.
+    #[serde(skip)]
     pub rows: u64,
+    /// The same; `None` before the first writing of this start has told.
+    #[serde(rename = "rows")]
+    pub known_rows: Option<u64>,
     /// Suppressed addresses that the format cannot carry.
     pub unfit: u64,
     /// When the file was last changed (RFC 3339).
@@ -190,6 +194,7 @@ impl Status {
             format: settings.format.name(),
             path: settings.path.display().to_string(),
             rows: 0,
+            known_rows: None,
             unfit: 0,
             last_written: None,
             last_checked: None,

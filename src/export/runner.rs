@@ -480,6 +480,7 @@ impl Runner {
                 held_rows,
                 lost_rows: self.lost,
                 foreign,
+                known_rows: self.made.map(|_| status.rows),
                 error,
                 pending,
                 pending_since,
@@ -674,9 +675,9 @@ mod tests {
         tokio::time::sleep(Duration::from_secs(30)).await;
         assert!(!bench.path().exists());
         let status = bench.until(|status| status.pending).await;
-        assert_eq!((status.error, status.generation), (None, 0));
+        assert_eq!((status.error, status.generation, status.known_rows), (None, 0, None));
         *bench.rows.lock().unwrap() = keys(&["a"]);
-        assert_eq!(bench.generation(1).await.rows, 1);
+        assert_eq!(bench.generation(1).await.known_rows, Some(1));
         bench.set(Err(StoreError::NotReady));
         bench.until(|status| status.pending).await;
         assert_eq!(bench.lines(), 1);

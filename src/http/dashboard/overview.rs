@@ -239,7 +239,7 @@ fn exports(view: &Overview) -> Markup {
             html! { (text(export, "name")) },
             html! { (text(export, "format")) },
             html! { (word(state)) @if let Some((_, why)) = &problem { " " (why) } },
-            html! { (number(export, "rows")) },
+            html! { @if export["rows"].is_null() { "–" } @else { (number(export, "rows")) } },
             html! { (number(export, "held_rows")) },
             when(export, "last_written", view.now),
             html! { code { (text(export, "path")) } },
