@@ -7,6 +7,7 @@ use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -14,6 +15,10 @@ use nix::libc::{O_DIRECTORY, O_NONBLOCK};
 
 use super::Paths;
 use crate::journal::OpenError;
+
+/// How long a lock is waited for: who has ended may have left it to a child that has just begun.
+const HELD_MAX: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// Keeps every other process out of a state directory until it is dropped.
 pub struct Alone {
@@ -25,7 +30,18 @@ impl Alone {
     ///
     /// # Errors
     /// When another process has it, or it cannot be had.
+    #[expect(clippy::disallowed_methods, reason = "nobody tells when another's lock ends")]
     pub fn take(state: &Path) -> Result<Alone, OpenError> {
+        let begun = Instant::now();
+        loop {
+            match Alone::try_take(state) {
+                Err(OpenError::InUse(_)) if begun.elapsed() < HELD_MAX => std::thread::sleep(AGAIN),
+                taken => return taken,
+            }
+        }
+    }
+
+    fn try_take(state: &Path) -> Result<Alone, OpenError> {
         let io = |error| OpenError::Io { path: state.to_owned(), error };
         match DirBuilder::new().recursive(true).mode(0o700).create(state) {
             // What is there is told when it is opened.
