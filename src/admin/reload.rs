@@ -75,8 +75,7 @@ impl Reloads {
 
 impl Admin {
     /// Reads the configuration again, and tells how that went: one row, also of one that
-    /// failed. `file`: the one that is
-    /// meant, where the caller is not sure that it is ours.
+    /// failed. `file`: the one that is meant, where the caller is not sure that it is ours.
     pub(super) async fn reload(&self, file: Option<&Path>, to: &Replies) -> Result<(), Failure> {
         if file.is_some_and(|file| !self.reloads.is_of(file)) {
             let ours = self.reloads.file.display();

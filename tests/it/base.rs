@@ -31,7 +31,8 @@ const STEPS: u32 = 30;
 const KILLS: u64 = 12;
 const ANSWERS_MAX: u64 = 80;
 
-fn open(state: &Path) -> Opened {
+/// Opens a store beside no journal.
+pub(crate) fn open(state: &Path) -> Opened {
     let paths = Paths::of(state);
     store::open(
         &paths,

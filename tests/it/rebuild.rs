@@ -14,13 +14,13 @@ use suppressd::model::{
 };
 use suppressd::provider::{Instruction, OPERATOR, instruction_element};
 use suppressd::rules::Rules;
-use suppressd::store::{self, Batch, Checkpoints, Opened, Pair, Paths, Reader, StoreError, Writer};
+use suppressd::store::{Batch, Checkpoints, Opened, Pair, Paths, Reader, StoreError, Writer};
 use tokio::runtime::{Handle, Runtime};
 
 use super::support::client::event;
 use super::support::daemon::{Home, PATIENCE};
 use super::support::wait_for;
-use super::{facts, retention};
+use super::{base, facts, retention};
 
 const KINDS: [&str; 7] = [
     "hard_bounce",
@@ -473,13 +473,7 @@ fn a_checkpoint_is_the_store_as_it_was_when_it_was_begun() {
     let pushed = Event { origin: Origin::Webhook, ..facts::event("a", EventKind::Opened, at(1)) };
     let polled = Event { origin: Origin::Poll, ..pushed.clone() };
     let other = facts::event("a", EventKind::Clicked, at(2));
-    let mut opened = store::open(
-        &paths,
-        &Checkpoints::new(&paths),
-        (Position::default(), QuarantineId::LAST.record),
-        false,
-    )
-    .unwrap();
+    let mut opened = base::open(state.path());
     tell(&mut opened.writer, &pushed, 16);
     let snapshot = opened.writer.snapshot().unwrap();
     // All of this comes while the checkpoint is being written, and again from the journal.
@@ -502,13 +496,7 @@ fn a_checkpoint_is_the_store_as_it_was_when_it_was_begun() {
     drop(opened);
     fs::remove_dir_all(&paths.sled).unwrap();
     fs::write(paths.checkpoint.join("1-9.draft"), "half").unwrap();
-    let mut rebuilt = store::open(
-        &paths,
-        &Checkpoints::new(&paths),
-        (Position::default(), QuarantineId::LAST.record),
-        false,
-    )
-    .unwrap();
+    let mut rebuilt = base::open(state.path());
     assert_eq!(rebuilt.writer.applied(), Position { segment: 1, offset: 24 });
     assert!(!paths.checkpoint.join("1-9.draft").exists(), "what a crash left is removed");
     meanwhile(&mut rebuilt.writer);

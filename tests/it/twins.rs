@@ -2,9 +2,9 @@
 //! in which only the state before decides.
 
 use suppressd::model::{Event, EventKind, Origin, Position, QuarantineId, Time};
-use suppressd::store::{self, Batch, Checkpoints, Paths, Seen, Writer};
+use suppressd::store::{Batch, Seen, Writer};
 
-use super::facts;
+use super::{base, facts};
 
 fn at(second: i64) -> Time {
     Time::from_seconds(1_781_519_600 + second)
@@ -31,14 +31,7 @@ fn tell(writer: &mut Writer, mut event: Event, number: u32) -> (Seen, Time) {
 
 fn scene(tellings: &[(Origin, i64)]) -> Vec<(Seen, i64)> {
     let state = tempfile::tempdir().unwrap();
-    let paths = Paths::of(state.path());
-    let mut opened = store::open(
-        &paths,
-        &Checkpoints::new(&paths),
-        (Position::default(), QuarantineId::LAST.record),
-        false,
-    )
-    .unwrap();
+    let mut opened = base::open(state.path());
     let told = (1..).zip(tellings).map(|(number, (origin, second))| {
         let (seen, at) = tell(&mut opened.writer, told(*origin, *second), number);
         (seen, at.second() - 1_781_519_600)
