@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// How often a host is asked for its standings.
 const FILL_EVERY: Duration = Duration::from_secs(30);
 /// How often hosts that are level compare their standings.
-const COMPARE_EVERY: Duration = Duration::from_secs(6 * 60 * 60);
+const COMPARE_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How long an answer may take. A host may have to look through much of its journal,
 const ANSWER: Duration = Duration::from_secs(20);
 /// or through all of its standings.

@@ -123,9 +123,7 @@ fn of_standing(standing: &Standing, hash: &mut Sha256) {
     for (reason, source, ground) in standing.grounds() {
         let (at, until) = (ground.latest.at, ground.latest.until);
         // What stands despite a lift by the order of our journal alone, another host has lifted.
-        let stands = ground.despite.as_deref().is_some_and(|it| {
-            standing.lifted(reason, source, it.latest.at, Some(it.record)).is_none()
-        });
+        let stands = standing.despite_lifts(reason, source, ground).is_some();
         let lifted = !stands && standing.lifted(reason, source, at, None).is_some();
         ground_into(hash, (reason.as_str(), source.as_str(), at, until), lifted);
     }

@@ -18,10 +18,12 @@ mod out;
 mod passed;
 mod read;
 mod sight;
+mod stands;
 mod stream;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -32,7 +34,7 @@ pub use forget::Wish;
 pub use sight::{Check, HostRow, Summary};
 
 use crate::clock;
-use crate::ingest::{Ingest, Running};
+use crate::ingest::{Changes, Ingest, Running};
 use crate::model::{Known, Position, Reach, SourceName, Time};
 use crate::secret::Secret;
 use crate::stop::{Part, stopped};
@@ -122,6 +124,7 @@ struct Fleet {
     tokens: Tokens,
     turns: Turns,
     tellers: Tellers,
+    changes: Changes,
     /// What was known when, to say what of it was forwarded.
     passings: Mutex<Passings>,
     /// Whether it had one before; else it finds out how the next begins.
@@ -182,6 +185,7 @@ pub fn start(settings: Settings, running: &Running, shared: Shared) -> (Handle, 
         tokens,
         turns,
         tellers,
+        changes: running.changes.clone(),
         passings: Mutex::default(),
         has_life: life.is_some(),
         life: Mutex::new(life.unwrap_or_else(|| Life::begin(began, true))),
@@ -195,7 +199,8 @@ pub fn start(settings: Settings, running: &Running, shared: Shared) -> (Handle, 
         client: OnceLock::new(),
     });
     let handle = Handle(Arc::clone(&fleet));
-    (handle, Part::start(PART, |stop| fleet.live(wanted, stop)))
+    let before = running.changes.last();
+    (handle, Part::start(PART, move |stop| fleet.live(wanted, before, stop)))
 }
 
 /// The life so far, with where the journal ended when it was begun with: noted, since a crash may
@@ -230,9 +235,12 @@ impl Fleet {
     async fn live(
         self: Arc<Self>,
         wanted: mpsc::Receiver<ask::Repair>,
+        changes_before: u64,
         stop: watch::Receiver<bool>,
     ) {
         let mut stopping = stop.clone();
+        // Whether there is a connection or not: they are records of this host.
+        let mut told = pin!(self.tell_what_stands(changes_before));
         let began = async {
             self.ingest.ready().await;
             self.begin().await;
@@ -240,28 +248,30 @@ impl Fleet {
         };
         let client = tokio::select! {
             client = began => client,
+            () = &mut told => return,
             () = self.go_alone_in_the_end() => return,
             () = stopped(&mut stopping) => return telemetry::fleet::ended(),
         };
         // It is one connection for as long as this part lives.
         let _ = self.client.set(client.clone());
-        let (fleet, told) = (&self, client.clone());
+        let (fleet, on) = (&self, client.clone());
         let parts = async {
             tokio::join!(
-                fleet.tell(&told),
-                fleet.follow(&told),
-                fleet.show_heads(&told),
-                fleet.hear_heads(&told),
-                fleet.answer_all(&told),
-                fleet.ask_for_holes(&told),
-                fleet.repair_all(&told, wanted),
-                fleet.elect(&told),
-                fleet.share_tokens(&told),
-                fleet.learn_forgotten(&told),
+                fleet.tell(&on),
+                fleet.follow(&on),
+                fleet.show_heads(&on),
+                fleet.hear_heads(&on),
+                fleet.answer_all(&on),
+                fleet.ask_for_holes(&on),
+                fleet.repair_all(&on, wanted),
+                fleet.elect(&on),
+                fleet.share_tokens(&on),
+                fleet.learn_forgotten(&on),
             )
         };
         tokio::select! {
             _ = parts => {}
+            () = &mut told => {}
             () = stopped(&mut stopping) => {}
         }
         self.note_life();

@@ -146,6 +146,9 @@ impl Merge<'_> {
         if self.is_copy {
             return self.beside(place, head.received_at, element);
         }
+        if let Some(told) = provider::told(element) {
+            return self.adopt(told, place, head.received_at);
+        }
         if let Some(stretch) = provider::read_stretch(element) {
             self.writer.put_stretch(&mut self.batch, place.record, &stretch)?;
             self.found = true;

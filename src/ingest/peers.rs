@@ -48,8 +48,9 @@ impl Merge<'_> {
         place.map_or(Ok(()), |place| self.writer.put_stream_place(&mut self.batch, &place))
     }
 
-    /// Merges what a peer knows of an address.
-    fn adopt(
+    /// Merges what a peer knows of an address, or what we have told the peers of it ourselves. An end
+    /// that is known says nothing new: what stands despite it does so still.
+    pub(super) fn adopt(
         &mut self,
         Told { address, spelling, scope, told }: Told,
         place: QuarantineId,
@@ -70,7 +71,9 @@ impl Merge<'_> {
         let telling = Telling { record: place.record.as_u64(), received, is_new: false };
         let mut has_changed = false;
         for fact in told {
-            has_changed |= standing.merge(&spelling, fact, &telling);
+            if !standing.has_end(&fact) {
+                has_changed |= standing.merge(&spelling, fact, &telling);
+            }
         }
         if !has_changed {
             return Ok(());

@@ -11,6 +11,7 @@ mod correction;
 mod cuts;
 mod earlier;
 mod event;
+mod facts;
 mod filter;
 mod gist;
 mod held;

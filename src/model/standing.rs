@@ -283,38 +283,12 @@ impl Standing {
         Bounce { despite: stands.then_some(telling.record), ..bounce }
     }
 
-    /// All that is known as facts, which make the same verdicts wherever they are merged. What only
-    /// the order of our journal decides is dated so that it stands.
-    pub fn facts(&self) -> Vec<Fact> {
-        let mut facts = Vec::new();
-        for ((reason, source), ground) in &self.grounds {
-            let of = |latest| Fact::Ground { reason: *reason, source: source.clone(), latest };
-            if ground.first != ground.latest.at {
-                facts.push(of(Latest { at: ground.first, ..ground.latest.clone() }));
-            }
-            facts.push(of(ground.latest.clone()));
-            if let Some(Despite { latest, record }) = ground.despite.as_deref() {
-                let through = self.lifted(*reason, source, latest.at, None);
-                let lifted = self.lifted(*reason, source, latest.at, Some(*record));
-                let stands = through.filter(|_| lifted.is_none());
-                facts.extend(
-                    stands.map(|through| of(Latest { at: through.just_after(), ..latest.clone() })),
-                );
-            }
-        }
-        let bounce = |bounce: &Bounce| Bounce { despite: None, ..bounce.clone() };
-        facts.extend(self.soft.pairs().map(|(key, b)| Fact::SoftBounce(key, bounce(b))));
-        facts.extend(self.blocked.pairs().map(|(key, b)| Fact::Blocked(key, bounce(b))));
-        facts.extend(self.unexplained.pairs().map(|(key, b)| Fact::Unexplained(key, bounce(b))));
-        facts.extend(self.delivered().map(Fact::Delivered));
-        facts.extend(self.lifts().map(|(covers, through)| {
-            Fact::Lift(Lift { covers: covers.clone(), through, theirs: false })
-        }));
-        facts
-    }
-
     /// Where a ground is, or would be.
-    fn place_of_ground(&self, reason: Reason, source: &SourceName) -> Result<usize, usize> {
+    pub(super) fn place_of_ground(
+        &self,
+        reason: Reason,
+        source: &SourceName,
+    ) -> Result<usize, usize> {
         self.grounds.binary_search_by(|((r, s), _)| (r, s).cmp(&(&reason, source)))
     }
 
@@ -424,14 +398,6 @@ impl Standing {
     /// The same, or the address's key where that is all that is known.
     pub fn spelled<'a>(&'a self, key: &'a str) -> &'a str {
         if self.spelling.is_empty() { key } else { &self.spelling }
-    }
-
-    /// Whether there is a ground already of a fact's reason and source, lifted or not.
-    pub fn has_ground_of(&self, fact: &Fact) -> bool {
-        match fact {
-            Fact::Ground { reason, source, .. } => self.place_of_ground(*reason, source).is_ok(),
-            _ => false,
-        }
     }
 
     /// The grounds, whether lifted or not.

@@ -1,6 +1,9 @@
 //! Several hosts with the real server: what one is told, all know, whatever is killed meanwhile.
 
+use std::time::Duration;
+
 use serde_json::json;
+use suppressd::clock;
 
 use crate::support::client::{Client, event, notify};
 use crate::support::daemon::{Home, source};
@@ -40,6 +43,49 @@ fn what_one_host_is_told_all_know() {
     let repaired = mx1.daemon().rows(&["fleet", "repair"]);
     let same = |host: &str| json!({ "host": host, "differs": 0 });
     assert_eq!(repaired, [same("mx2"), same("mx3")]);
+}
+
+/// What is dated ahead by a provider's clock is lifted as far: by their dates alone, a lift would
+/// cover what is told behind it.
+#[test]
+fn what_is_told_behind_a_lift_stands_on_all_hosts() {
+    if !available("what_is_told_behind_a_lift_stands_on_all_hosts", nats::missing()) {
+        return;
+    }
+    let nats = Nats::start(1);
+    let mut fleet = Fleet::new(&nats, "");
+    let bounce = |fleet: &mut Fleet, host: usize, address: &str, message: &str, ahead: u64| {
+        let at = clock::now().plus(Duration::from_secs(ahead));
+        let body = json!({ "event": "hard_bounce", "timestamp": at.to_string(),
+            "message_id": message, "recipient": address, "reason": "550 5.1.1 no such user" });
+        assert_eq!(notify(fleet.hosts[host].daemon().http, &body.to_string()).status, 200);
+        fleet.expected.insert(address.to_owned(), "hard_bounce".to_owned());
+    };
+    let ways = [[0, 0, 0], [0, 1, 2], [0, 1, 1], [1, 2, 1]];
+    let cases = ways.iter().flat_map(|way| ["add", "bounce"].map(|last| (*way, last)));
+    let address = |[first, lift, behind]: [usize; 3], last: &str| {
+        format!("{last}-{first}{lift}{behind}@example.com")
+    };
+    for (way, last) in cases.clone() {
+        bounce(&mut fleet, way[0], &address(way, last), "first", 60);
+    }
+    fleet.until_level();
+    for (way, last) in cases.clone() {
+        fleet.command(way[1], "lift", &address(way, last));
+    }
+    fleet.until_level();
+    for (way, last) in cases {
+        match last {
+            "add" => fleet.command(way[2], "add", &address(way, last)),
+            _ => bounce(&mut fleet, way[2], &address(way, last), "second", 0),
+        }
+    }
+    fleet.until_level();
+    // Nothing differs that a repair would have to weigh, and one changes nothing.
+    let repaired = fleet.hosts[0].daemon().rows(&["fleet", "repair"]);
+    let same = |host: &str| json!({ "host": host, "differs": 0 });
+    assert_eq!(repaired, [same("mx2"), same("mx3")]);
+    fleet.until_level();
 }
 
 #[test]
