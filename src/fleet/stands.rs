@@ -12,9 +12,9 @@ use crate::provider::{OWN, Told, told_element};
 use crate::store::StoreError;
 
 impl Fleet {
-    /// Tells the others of what changes behind number `seen`, as records of this host, for as long as
-    /// it lives. What is not told, since the process ends or too much changes, shows when standings
-    /// are compared.
+    /// Tells the others of what changes behind number `seen`, as records of this host, for as long
+    /// as it lives. What is not told, since the process ends or too much changes, shows when
+    /// standings are compared.
     pub(super) async fn tell_what_stands(&self, mut seen: u64) {
         let changes = &self.changes;
         let mut numbers = changes.follow();

@@ -48,8 +48,8 @@ impl Merge<'_> {
         place.map_or(Ok(()), |place| self.writer.put_stream_place(&mut self.batch, &place))
     }
 
-    /// Merges what a peer knows of an address, or what we have told the peers of it ourselves. An end
-    /// that is known says nothing new: what stands despite it does so still.
+    /// Merges what a peer knows of an address, or what we have told the peers of it ourselves. An
+    /// end that is known says nothing new: what stands despite it does so still.
     pub(super) fn adopt(
         &mut self,
         Told { address, spelling, scope, told }: Told,
