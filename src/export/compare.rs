@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::file::{self, modified};
 use super::handle::{Entry, Exports, Status};
 use super::scan::Scan;
-use super::table::{Digest, Listed, kind};
+use super::table::{Digest, Listed, is_damage, kind};
 use super::whole::{is_held, noted};
 use super::write::Source;
 use super::{Row, Rows, Settings};
@@ -51,7 +51,7 @@ pub(super) enum Compared {
     /// The file has these rows and no others.
     Same(u64),
     Differs(Differences),
-    /// It is no file, or not of this kind.
+    /// It is no file, not of this kind, or damaged.
     Foreign(String),
 }
 
@@ -119,6 +119,12 @@ pub(super) fn compare(
     };
     let mut held = Digest::default();
     let listed = rows_of(settings, &file, &mut |row| held.add(row))?;
+    match kind(settings.style.table).check(&file) {
+        Err(error) if is_damage(&error) => {
+            return foreign("it is damaged: who reads it does not find all of its rows".to_owned());
+        }
+        checked => checked?,
+    }
     let mut others = Vec::new();
     if let Listed::Other(lines) = listed {
         let shape = settings.format.shape();
@@ -198,7 +204,9 @@ fn told(
         return Checked::ill(EXPORT, path, problem, consequence, hint).at(name);
     }
     match compared {
-        Err(error) => well(format!("not compared: {error}")),
+        // What the store has suffered is told as that of the store.
+        Err(CompareError::Store(error)) => well(format!("not compared: {error}")),
+        Err(CompareError::File(error)) => ill(format!("it cannot be read: {error}")),
         Ok(Compared::Same(rows)) => well(format!("{rows} rows, as the store has")),
         Ok(Compared::Foreign(why)) => ill(why),
         Ok(Compared::Differs(found)) => {

@@ -120,9 +120,10 @@ impl Job {
     }
 
     /// The file of which we know what it holds, if it is still there. While somebody is forgotten,
-    /// nothing is to be left of any: a map keeps in it what it has removed.
+    /// nothing is to be left of any: a map keeps in it what it has removed. Who forces it has seen
+    /// that it does not hold what we know.
     fn known(&mut self) -> Option<(Box<dyn Kept>, Digest)> {
-        if self.source.forgotten.is_erasing() {
+        if self.source.forgotten.is_erasing() || self.force {
             return None;
         }
         let Settings { path, style, .. } = &*self.settings;

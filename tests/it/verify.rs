@@ -239,16 +239,26 @@ fn exports_are_held_against_the_store_running_and_stopped() {
     for table in ["lmdb", "cdb"] {
         let map = home.dir.join(format!("transport.{table}"));
         let bytes = fs::read(&map).unwrap();
+        let written = fs::metadata(&map).unwrap().modified().unwrap();
         fs::remove_file(&map).unwrap();
         assert_named(&home, "export", &map);
-        fs::write(&map, bytes).unwrap();
+        // A head, a row, and what leads to the rows.
+        let places = if table == "cdb" { vec![1, 2_050, bytes.len() - 20] } else { vec![18] };
+        for at in places {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 4;
+            fs::write(&map, damaged).unwrap();
+            fs::File::open(&map).unwrap().set_modified(written).unwrap();
+            assert_named(&home, "export", &map);
+        }
     }
     fs::remove_file(&access).unwrap();
     assert_named(&home, "export", &access);
     assert!(!first.is_empty());
-    // A start writes it.
+    // A start writes it, also in the place of one that is damaged.
     let daemon = home.start().ready();
     wait_for("the file", PATIENCE, || (home.export() == whole).then_some(()));
+    wait_for("the maps", PATIENCE, || (verify(&home, &[]).0 == 0).then_some(()));
     assert_clean(&home, &["export"]);
     daemon.stop();
 }

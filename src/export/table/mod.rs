@@ -52,6 +52,12 @@ pub(super) trait Kind: Sync {
     /// Whether a file has a row of that key, found as a reader finds it: without reading all.
     fn has(&self, file: &File, shape: &Shape, key: &str) -> io::Result<bool>;
 
+    /// Whether a reader finds each of the rows that `rows` calls with. An error says that it does
+    /// not, or that the file cannot be read.
+    fn check(&self, _file: &File) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Whether the same rows make the same bytes.
     fn is_canonical(&self) -> bool;
 
@@ -59,6 +65,11 @@ pub(super) trait Kind: Sync {
     fn resume(&self, _path: &Path) -> Option<Box<dyn Kept>> {
         None
     }
+}
+
+/// Whether the file is to blame for an error, and not the disk.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
 }
 
 /// What a file turned out to be.
