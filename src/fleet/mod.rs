@@ -298,11 +298,11 @@ impl Fleet {
         self.note_life();
     }
 
-    /// Whether others know of more in this life than was told, or stood in the journal when it was
-    /// begun with: then the state directory is an older one that was put back.
+    /// Whether others know a record of this life that was not told, and did not stand in the journal
+    /// when it was begun with: then the state directory is an older one that was put back.
     fn is_put_back(&self, known: Option<Position>) -> bool {
         let told = self.life().told.max(*self.sent());
-        known.is_some_and(|known| known > told.max(self.began))
+        known.is_some_and(|known| known > told && known >= self.began)
     }
 
     /// Begins another life: positions of this one mean other records elsewhere. What was told in
