@@ -2,7 +2,8 @@
 //!
 //! The whole list is compared with what it had told us. What is gone is told as `unlisted`, dated
 //! safely before the reading began; a list that shrank by much, or has a row that nobody can read,
-//! proves nothing. Never decides what is suppressed: the merging does.
+//! proves nothing. What had gone and is there again is told as the row it is: a list that is polled
+//! by time would not show it. Never decides what is suppressed: the merging does.
 
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
@@ -16,7 +17,7 @@ use super::problem::RunError;
 use super::run::Run;
 use crate::clock;
 use crate::model::trust::SKEW;
-use crate::model::{Event, Fact, Lifts, Reason, Scope, SourceName, Submission, Time};
+use crate::model::{Element, Event, Fact, Lifts, Reason, Scope, SourceName, Submission, Time};
 use crate::provider::{Feed, Instruction, OWN, instruction_element};
 use crate::store::{ListedRows, StoreError};
 use crate::telemetry;
@@ -43,6 +44,8 @@ const GONE_AT_ONCE: usize = 1_000;
 struct Seen {
     hasher: RandomState,
     rows: HashSet<u64>,
+    /// Those that had gone before, and were not seen again.
+    gone: HashSet<u64>,
 }
 
 /// One row that is gone.
@@ -53,11 +56,30 @@ struct Gone {
 }
 
 impl Seen {
-    fn add(&mut self, event: &Event) -> Result<(), RunError> {
-        if let Some(Fact::Ground { reason, .. }) = event.fact() {
-            self.rows.insert(self.hash(event.address.key(), &event.scope, reason));
+    /// Before a reading, of what a list has told.
+    fn before(told: ListedRows) -> Result<Seen, RunError> {
+        let mut seen = Seen::default();
+        for row in told {
+            let row = row.map_err(RunError::Store)?;
+            if row.sight.gone {
+                seen.gone.insert(seen.hash(&row.address, &row.scope, row.reason));
+            }
+            if seen.gone.len() > ROWS_MAX {
+                return Err(RunError::TooManyRows);
+            }
         }
-        if self.rows.len() > ROWS_MAX { Err(RunError::TooManyRows) } else { Ok(()) }
+        Ok(seen)
+    }
+
+    /// Takes a row. Says whether it is back.
+    fn add(&mut self, event: &Event) -> Result<bool, RunError> {
+        let Some(Fact::Ground { reason, .. }) = event.fact() else { return Ok(false) };
+        let hash = self.hash(event.address.key(), &event.scope, reason);
+        self.rows.insert(hash);
+        if self.rows.len() > ROWS_MAX {
+            return Err(RunError::TooManyRows);
+        }
+        Ok(self.gone.remove(&hash))
     }
 
     fn hash(&self, address: &str, scope: &Scope, reason: Reason) -> u64 {
@@ -139,7 +161,10 @@ impl<O: Outside> Run<'_, O> {
     ) -> Result<Vec<Gone>, RunError> {
         let since = Listing::new(feed, started).since();
         let span = (since, through);
-        let (seen, gone) = self.missing(feed, started, span, Seen::default()).await?;
+        let (outside, source) = (self.asking.outside.clone(), self.settings().source.clone());
+        let name = feed.name.to_string();
+        let seen = apart(move || Seen::before(outside.listed(&source, &name))).await?;
+        let (seen, gone) = self.missing(feed, started, span, seen).await?;
         if gone.is_empty() {
             return Ok(gone);
         }
@@ -150,7 +175,8 @@ impl<O: Outside> Run<'_, O> {
         Ok(self.missing(feed, started, span, seen).await?.1)
     }
 
-    /// Reads the list to its end, and says what is missing there and in what was seen before.
+    /// Reads the list to its end, and says what is missing there and in what was seen before. A row
+    /// that cannot be read might be any that is missing; what is back is told nevertheless.
     async fn missing(
         &mut self,
         feed: &Feed,
@@ -158,26 +184,44 @@ impl<O: Outside> Run<'_, O> {
         span: (Time, Time),
         mut seen: Seen,
     ) -> Result<(Seen, Vec<Gone>), RunError> {
-        let mut listing = Listing::new(feed, started);
+        let (mut listing, mut is_doubtful) = (Listing::new(feed, started), false);
         while let Some(rows) = listing.page(&mut self.asking).await? {
             self.check()?;
             let page = self.keeping.submission(&feed.name, rows, None);
+            let (count, mut back) = (page.elements.len() as u64, Vec::new());
             for element in &page.elements {
-                let events = self.asking.outside.read(&page, element);
-                for event in events.map_err(|_| RunError::Doubtful)? {
-                    seen.add(&event)?;
+                let Ok(events) = self.asking.outside.read(&page, element) else {
+                    is_doubtful = true;
+                    continue;
+                };
+                let mut is_back = false;
+                for event in events {
+                    is_back |= seen.add(&event)?;
                 }
+                back.extend(is_back.then(|| element.clone()));
             }
-            self.keeping.count(page.elements.len() as u64);
+            self.returned(feed, back).await?;
+            self.keeping.count(count);
+        }
+        if is_doubtful {
+            return Err(RunError::Doubtful);
         }
         let (outside, source) = (self.asking.outside.clone(), self.settings().source.clone());
         let name = feed.name.to_string();
-        let looked = tokio::task::spawn_blocking(move || {
+        apart(move || {
             let gone = seen.missing(outside.listed(&source, &name), span)?;
             Ok((seen, gone))
-        });
-        let failed = |_| RunError::Store(StoreError::Damaged("the look gave up".to_owned()));
-        looked.await.map_err(failed)?
+        })
+        .await
+    }
+
+    /// Keeps rows that are back on the list.
+    async fn returned(&mut self, feed: &Feed, back: Vec<Element>) -> Result<(), RunError> {
+        if back.is_empty() {
+            return Ok(());
+        }
+        telemetry::poll::returned(&self.settings().source, &feed.name, back.len() as u64);
+        self.keeping.commit(&feed.name, back, None).await
     }
 
     /// What tells the store that rows are gone.
@@ -197,6 +241,14 @@ impl<O: Outside> Run<'_, O> {
         let elements = gone.iter().map(element).collect();
         Submission { provider: OWN.into(), ..self.keeping.submission(&feed.name, elements, None) }
     }
+}
+
+/// A look through the store, on a thread that may wait for the disk.
+async fn apart<T: Send + 'static>(
+    look: impl FnOnce() -> Result<T, RunError> + Send + 'static,
+) -> Result<T, RunError> {
+    let failed = |_| RunError::Store(StoreError::Damaged("the look gave up".to_owned()));
+    tokio::task::spawn_blocking(look).await.map_err(failed)?
 }
 
 #[cfg(test)]

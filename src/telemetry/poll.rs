@@ -129,6 +129,11 @@ pub fn removals(source: &SourceName, feed: &str, rows: u64) {
     counter!("suppressd_poll_removals_total", "source" => source.to_string()).increment(rows);
 }
 
+/// Rows that had gone from a provider's list are on it again, and stand again.
+pub fn returned(source: &SourceName, feed: &str, rows: u64) {
+    info!(%source, feed, rows, "rows are back on the provider's list; they stand again");
+}
+
 /// Nothing is on a list of which we know rows.
 pub fn list_empty(source: &SourceName, feed: &str, apart: Duration) {
     let seconds = apart.as_secs();

@@ -234,6 +234,32 @@ fn what_is_gone_from_a_list_is_lifted_only_where_that_is_trusted() {
 }
 
 #[test]
+fn what_is_back_on_a_list_that_is_polled_by_time_stands_again() {
+    let feed = Feed::start();
+    feed.require_bearer("s3cret");
+    let by_time = DESCRIBED.replace("items", "query = { since = \"{since}\" }\nitems");
+    let by_time = by_time.replace("auth = ", "trust_removals = true\nauth = ");
+    let by_time = by_time.split("[source.push]").next().unwrap();
+    let home = Home::bare(&by_time.replace("LIST", &feed.list_url()));
+    let [a, b] = ["a@example.org", "b@example.org"].map(|who| listed(who, "complaint", &ago(600)));
+    feed.set_list([a.clone(), b.clone()]);
+    let daemon = home.start().ready();
+    until_polled(&daemon);
+    assert_eq!(suppressed(&daemon).len(), 2);
+    feed.set_list([a.clone()]);
+    poll_now(&daemon);
+    assert_eq!(suppressed(&daemon), ["a@example.org provider_listed"]);
+    // No poll by time asks for a date that old. A row that cannot be read hides no other.
+    feed.set_list([a, json!({ "odd": 1 }), b]);
+    assert_eq!(daemon.cli(&["poll", "acme"]).status.code(), Some(1));
+    assert_eq!(suppressed(&daemon).len(), 2);
+    let told = daemon.rows(&["events", "--kind", "listed"]).len();
+    assert_eq!(daemon.cli(&["poll", "acme"]).status.code(), Some(1));
+    assert_eq!(daemon.rows(&["events", "--kind", "listed"]).len(), told, "it is told once");
+    daemon.stop();
+}
+
+#[test]
 fn what_was_undated_and_gone_stands_again_when_it_is_back() {
     let feed = Feed::start();
     let home = Home::bare(&acme(&feed, ", trust_removals = true", ""));

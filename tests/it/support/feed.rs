@@ -318,13 +318,13 @@ fn page(state: &State, address: SocketAddr, target: &str, repeat: bool) -> Vec<u
     let since = query("since").and_then(|text| Time::parse(&text));
     let from: usize = query("from").and_then(|text| text.parse().ok()).unwrap_or(0);
     let limit: usize = query("limit").and_then(|text| text.parse().ok()).unwrap_or(100);
-    let wanted = |row: &&Value| {
-        let at = row["timestamp"].as_str().and_then(Time::parse);
+    let wanted = |row: &&Value, time: &str| {
+        let at = row[time].as_str().and_then(Time::parse);
         since.is_none_or(|since| at.is_none_or(|at| at >= since))
     };
     let (name, rows): (&str, Vec<&Value>) = match url.path() {
-        "/list" => ("suppressions", state.list.iter().collect()),
-        _ => ("events", state.rows.iter().filter(wanted).collect()),
+        "/list" => ("suppressions", state.list.iter().filter(|row| wanted(row, "since")).collect()),
+        _ => ("events", state.rows.iter().filter(|row| wanted(row, "timestamp")).collect()),
     };
     let to = (from + limit.min(state.page_rows)).min(rows.len());
     let more = to < rows.len();
