@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::cells::Cells;
+use super::cells::{Cells, plain};
 use super::shapes::{self, ADDRESSES, Covers, Says, Shape};
 use super::words::{Said, word};
 use super::{Each, Format, Recognised, Refusal, Row, Told, Wanted, date, names, unfit};
@@ -18,6 +18,9 @@ const EARLIEST: i64 = 631_152_000;
 pub(super) const NOT_SAID: &str = "it does not say that it is suppressed";
 const CLEAR: &str = "it says that it is not suppressed";
 const EXPIRED: &str = "it has expired";
+
+/// Scopes of other services that leave nothing out.
+const EVERYTHING: [&str; 5] = ["global", "account", "all", "organization", "organisation"];
 
 /// What a spreadsheet would run as a formula has this before it.
 const GUARD: char = '\'';
@@ -194,18 +197,35 @@ impl<'w> Reading<'w> {
                 }
                 _ => usual(),
             },
-            Covers::Column(name) => match cells.get(name) {
+            Covers::Stream(name) => match cells.get(name) {
                 "" => usual(),
-                text => Scope::parse(text)
-                    .or_else(|| Scope::parse(&format!("stream:{text}")))
-                    .into_iter()
-                    .collect(),
+                text => Scope::parse(&format!("stream:{text}")).into_iter().collect(),
             },
+            Covers::Scope(name) => vec![self.scope(name, cells)?],
         };
         if scopes.is_empty() {
             return Err(Stop::Bad("what it covers has no possible name".to_owned()));
         }
         Ok(scopes)
+    }
+
+    /// What is said in a column of scopes: in our words, or that it is everything. Of what else it
+    /// may mean, only the operator can say what it covers.
+    fn scope(&self, column: &str, cells: &Cells) -> Result<Scope, Stop> {
+        let text = cells.get(column);
+        let usual = self.wanted.scope.clone();
+        if let Some(scope) = Scope::parse(text) {
+            return Ok(scope);
+        }
+        if text.is_empty() || EVERYTHING.contains(&plain(text).as_str()) {
+            return Ok(usual.unwrap_or_default());
+        }
+        usual.ok_or_else(|| {
+            let hint = "say what such rows cover with `--scope`";
+            Stop::Bad(format!(
+                "its {column} {text:?} is neither `global` nor `stream:NAME`: {hint}"
+            ))
+        })
     }
 }
 

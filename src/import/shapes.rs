@@ -30,8 +30,11 @@ pub(super) enum Says {
 pub(super) enum Covers {
     /// All mail.
     All,
-    /// What is named in this column: a scope in our words, else a stream.
-    Column(&'static str),
+    /// The scope in this column, in our words. What another service means by such a column is not
+    /// known.
+    Scope(&'static str),
+    /// The stream that is named in this column.
+    Stream(&'static str),
     /// The stream whose number stands behind this in the file's name, if it is there.
     FileName(&'static str),
     /// As this says.
@@ -124,7 +127,7 @@ pub(super) const COLUMNS: Shape = Shape {
     since: SINCE,
     until: UNTIL,
     note: NOTE,
-    covers: Covers::Column("scope"),
+    covers: Covers::Scope("scope"),
     ..BASE
 };
 
@@ -148,7 +151,7 @@ pub(super) const ALL: &[Shape] = &[
         since: &["since"],
         until: &["until"],
         note: &["note"],
-        covers: Covers::Column("scope"),
+        covers: Covers::Scope("scope"),
         ..BASE
     },
     // documentation.mailgun.com, allowlist; Mandrill's allowlist.csv.
@@ -249,7 +252,7 @@ pub(super) const ALL: &[Shape] = &[
         list: "unsubscriptions of groups",
         has: &["email", "groupid", "createdat"],
         says: Says::Always(Reason::Unsubscribe),
-        covers: Covers::Column("groupid"),
+        covers: Covers::Stream("groupid"),
         ..BASE
     },
     Shape {
