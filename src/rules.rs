@@ -351,7 +351,13 @@ impl Rules {
 
     /// Of a ground that holds since `since`, and was last so at `at`, where nothing is lifted.
     fn extent(&self, reason: Reason, since: Time, (at, until): (Time, Until)) -> Extent {
-        Extent { since, until: until.min(self.term(reason).end(at)), lifted: None }
+        Extent { since, until: self.end(reason, at, until), lifted: None }
+    }
+
+    /// When a suppression for this reason ends whose last fact was at `at`, and which whoever told
+    /// it has end then.
+    pub fn end(&self, reason: Reason, at: Time, until: Until) -> Until {
+        until.min(self.term(reason).end(at))
     }
 
     /// When the last fact was of a suppression for this reason that ends then; `None`: the rules

@@ -9,7 +9,8 @@ use super::suppressions::parse_source;
 use super::{Admin, Failure, Replies, Reply, row};
 use crate::clock;
 use crate::ingest::{Imports, Refused};
-use crate::model::{Element, Origin, SourceName, Submission, Time};
+use crate::model::trust::believed;
+use crate::model::{Element, Origin, SourceName, Submission, Time, Until};
 use crate::provider::{IMPORT, Imported};
 use crate::rules::Rules;
 
@@ -51,7 +52,8 @@ impl Admin {
         let before = self.ingest.imports(&source);
         let now = clock::receipt();
         let taken = rows.len();
-        let element = |row| element(row, &self.rules, now);
+        let mut judged = Judged::default();
+        let element = |row| element(row, &self.rules, now, &mut judged);
         let elements = rows.into_iter().map(element).collect::<Result<Vec<Element>, Failure>>()?;
         let is_configured = self.sources.iter().any(|known| known.name == source);
         if taken > 0 {
@@ -63,6 +65,8 @@ impl Admin {
         let sums = |of: Imports| json!({ "new": of.new, "known": of.known, "lifted": of.lifted });
         let answer = json!({
             "taken": taken,
+            "ended": judged.ended,
+            "shortened": judged.shortened,
             "configured": is_configured,
             "before": sums(before),
             "after": sums(self.ingest.imports(&source)),
@@ -125,14 +129,34 @@ async fn tell(to: &Replies, what: &str, part: Option<f64>) -> Result<(), Failure
     to.send(reply).await.map_err(super::unheard)
 }
 
+/// What the rules make of rows, whatever else is known of their addresses.
+#[derive(Default)]
+struct Judged {
+    /// Rows that suppress nobody: by the rules they have ended.
+    ended: u64,
+    /// Rows that end sooner than they say.
+    shortened: u64,
+}
+
 /// The element of a row. Where the rules end a suppression after its last fact, that fact is found
-/// from the end: so it comes back as it was.
-fn element(mut row: Imported, rules: &Rules, now: Time) -> Result<Element, Failure> {
+/// from the end: so it comes back as it was, unless they have it end sooner.
+fn element(
+    mut row: Imported,
+    rules: &Rules,
+    now: Time,
+    judged: &mut Judged,
+) -> Result<Element, Failure> {
     let read = row.understood().map_err(Failure::usage)?;
+    let mut at = believed(read.since.unwrap_or(now), now);
     if let (Some(since), Some(until)) = (read.since, read.until) {
         let last = rules.last_fact(read.reason, until).map(|last| last.min(now));
         let last = last.filter(|last| last.nanos() > since.nanos());
+        at = last.unwrap_or(at);
         row.last = last.map(|last| last.to_string());
     }
+    let said = read.until.map_or(Until::Forever, Until::At);
+    let end = rules.end(read.reason, at, said);
+    judged.ended += u64::from(!end.holds_at(now));
+    judged.shortened += u64::from(read.until.is_some() && end != said && end.holds_at(now));
     Ok(row.element())
 }

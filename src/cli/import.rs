@@ -132,12 +132,10 @@ impl Arguments {
                 sent.told()
             })?;
         }
-        if sent.lifted > 0 {
-            context.out.note(&format!(
-                "A lift outweighs {}, so that nothing suppresses what they name: see `suppressd \
-                 explain ADDRESS`; `suppressd add ADDRESS` suppresses all the same.",
-                many(sent.lifted, "row")
-            ));
+        sent.remarks().iter().for_each(|remark| context.out.note(remark));
+        if let Some((line, why)) = count.lost {
+            let why = format!("nothing from line {line} on can be read, or was imported: {why}");
+            return Err(unfit(&input, &why));
         }
         Ok(0)
     }
@@ -150,7 +148,7 @@ impl Arguments {
         all: u64,
         context: &mut Context,
     ) -> Result<Sent, Failure> {
-        let mut sending = Sending { by: self, sent: 0, all, before: None };
+        let mut sending = Sending { by: self, sent: 0, all, before: None, ended: 0, shortened: 0 };
         let (hand, batches) = sync_channel(BATCHES_WAITING);
         let outcome = thread::scope(|scope| {
             let reading = scope.spawn(move || read_batches(input, wanted, &hand));
@@ -220,6 +218,10 @@ struct Sent {
     new: u64,
     known: u64,
     lifted: u64,
+    /// Rows that have ended by the rules.
+    ended: u64,
+    /// Rows that the rules end sooner than the file does.
+    shortened: u64,
 }
 
 impl Sent {
@@ -227,7 +229,34 @@ impl Sent {
     fn between(rows: u64, before: &Value, after: &Value) -> Sent {
         let count = |of: &Value, key: &str| of[key].as_u64().unwrap_or(0);
         let more = |key: &str| count(after, key).saturating_sub(count(before, key));
-        Sent { rows, new: more("new"), known: more("known"), lifted: more("lifted") }
+        let (new, known, lifted) = (more("new"), more("known"), more("lifted"));
+        Sent { rows, new, known, lifted, ..Sent::default() }
+    }
+
+    /// What became of rows that suppress nothing, or not for as long as they say.
+    fn remarks(&self) -> Vec<String> {
+        let mut remarks = Vec::new();
+        if self.lifted > 0 {
+            remarks.push(format!(
+                "A lift outweighs {}, so that nothing suppresses what they name: see `suppressd \
+                 explain ADDRESS`; `suppressd add ADDRESS` suppresses all the same.",
+                many(self.lifted, "row")
+            ));
+        }
+        if self.ended > 0 {
+            remarks.push(format!(
+                "By the terms in `[rules]`, time has ended {} already, and nothing suppresses \
+                 what they name.",
+                many(self.ended, "row")
+            ));
+        }
+        if self.shortened > 0 {
+            remarks.push(format!(
+                "The terms in `[rules]` end {} sooner than the file does.",
+                many(self.shortened, "row")
+            ));
+        }
+        remarks
     }
 
     fn told(&self) -> String {
@@ -246,6 +275,8 @@ struct Sending<'a> {
     all: u64,
     /// What the daemon had counted before the first rows.
     before: Option<Value>,
+    ended: u64,
+    shortened: u64,
 }
 
 impl Sending<'_> {
@@ -269,12 +300,14 @@ impl Sending<'_> {
         let before = self.before.get_or_insert_with(|| answer["before"].take());
         self.sent += count;
         let sent = Sent::between(self.sent, before, &answer["after"]);
+        self.ended += answer["ended"].as_u64().unwrap_or(0);
+        self.shortened += answer["shortened"].as_u64().unwrap_or(0);
         let part = self.sent as f64 / self.all.max(1) as f64;
         context.out.progress("import", 0, self.sent, Some(part));
         if let Some(source) = source.filter(|_| is_last && !is_configured) {
             context.out.note(&format!("No source {source} is configured; the rows have its name."));
         }
-        Ok(sent)
+        Ok(Sent { ended: self.ended, shortened: self.shortened, ..sent })
     }
 }
 
@@ -384,6 +417,9 @@ fn summary(count: &Count, sent: &Sent, is_dry: bool) -> Value {
         "new": sent.new,
         "known": sent.known,
         "lifted": sent.lifted,
+        "ended": sent.ended,
+        "shortened": sent.shortened,
+        "lost_from": count.lost.map(|(line, _)| line),
         "dry_run": is_dry,
     })
 }

@@ -24,6 +24,8 @@ pub struct Count {
     pub bad: u64,
     /// The first of them: their lines, and why.
     pub first_bad: Vec<(u64, String)>,
+    /// From which line on nothing can be read, and why. It counts as one bad row.
+    pub lost: Option<(u64, &'static str)>,
     /// Rows without a time.
     pub undated: u64,
     /// Rows with a time that has no zone.
@@ -44,12 +46,10 @@ impl Count {
                 self.rows += 1;
                 *self.passed.entry(why).or_default() += 1;
             }
-            Told::Bad(line, why) => {
-                self.rows += 1;
-                self.bad += 1;
-                if self.first_bad.len() < BAD_KEPT_MAX {
-                    self.first_bad.push((*line, why.clone()));
-                }
+            Told::Bad(line, why) => self.note_bad(*line, why),
+            Told::Lost(line, why) => {
+                self.lost = Some((*line, why));
+                self.note_bad(*line, why);
             }
             Told::Rows(_, rows, is_zoned) => {
                 self.rows += 1;
@@ -64,6 +64,14 @@ impl Count {
                     }
                 }
             }
+        }
+    }
+
+    fn note_bad(&mut self, line: u64, why: &str) {
+        self.rows += 1;
+        self.bad += 1;
+        if self.first_bad.len() < BAD_KEPT_MAX {
+            self.first_bad.push((line, why.to_owned()));
         }
     }
 

@@ -119,6 +119,8 @@ pub enum Told {
     Passed(u64, &'static str),
     /// A row that cannot be read, and why.
     Bad(u64, String),
+    /// From this line on nothing can be read, and why.
+    Lost(u64, &'static str),
     /// It is a part of a list, by this sign.
     Part(&'static str),
 }
@@ -156,7 +158,10 @@ pub fn read(input: impl Read, wanted: &Wanted, each: Each<'_>) -> Result<(), Ref
         (Format::JsonLines, false) if first.is_some() => {
             Err(unfit("it is no JSON: name another format"))
         }
-        (_, true) => read_json(input, wanted, each),
+        (_, true) => {
+            let is_whole = (head.len() as u64) < HEAD_BYTES;
+            read_json(Scanner::new(input, &head, is_whole), wanted, each)
+        }
         (_, false) => read_lines(Lines::of(input, &head), wanted, each),
     }
 }
@@ -165,8 +170,11 @@ fn unfit(why: impl Into<String>) -> Refusal {
     Refusal::Unfit(why.into())
 }
 
-fn read_json(input: impl BufRead, wanted: &Wanted, each: Each<'_>) -> Result<(), Refusal> {
-    let mut scanner = Scanner::new(input);
+fn read_json(
+    mut scanner: Scanner<impl BufRead>,
+    wanted: &Wanted,
+    each: Each<'_>,
+) -> Result<(), Refusal> {
     let mut reading = Reading::new(wanted);
     let mut cells = Cells::default();
     loop {
@@ -181,8 +189,14 @@ fn read_json(input: impl BufRead, wanted: &Wanted, each: Each<'_>) -> Result<(),
                 }
                 continue;
             }
+            Piece::Bad(line, why) => {
+                if each(Told::Bad(line, why.to_owned())).is_break() {
+                    return Ok(());
+                }
+                continue;
+            }
             Piece::Broken(line, why) => {
-                let _ = each(Told::Bad(line, why.to_owned()));
+                let _ = each(Told::Lost(line, why));
                 return Ok(());
             }
             Piece::End => return Ok(()),

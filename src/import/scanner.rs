@@ -1,9 +1,12 @@
 //! Rows of JSON as they come: one object a line, an array, or a document with the array inside.
 //!
 //! A list of a million rows is often one line, so that no more than a row is ever held. What
-//! stands around an array is kept too: it tells whether the file is only a part.
+//! stands around an array is kept too: it tells whether the file is only a part. Where each line is
+//! a document, one that is broken costs itself; in any other file it costs the rest.
 
 use std::io::{self, BufRead};
+
+use serde_json::{Map, Value};
 
 /// Longest row, and longest of what stands around an array, in bytes.
 const ROW_BYTES_MAX: usize = 1 << 20;
@@ -26,6 +29,8 @@ pub(super) enum Piece {
     Row(u64, Vec<u8>),
     /// What stood around an array.
     Around(Vec<u8>),
+    /// A line that cannot be read, where the next one can.
+    Bad(u64, &'static str),
     /// Nothing further can be read.
     Broken(u64, &'static str),
     End,
@@ -50,6 +55,8 @@ struct Around {
 pub(super) struct Scanner<R> {
     input: R,
     line: u64,
+    /// Whether each line is a document of its own.
+    is_by_line: bool,
     around: Option<Around>,
     /// Within an array of rows.
     in_list: bool,
@@ -59,10 +66,25 @@ pub(super) struct Scanner<R> {
 const CUT: &str = "the file ends within a row: it is cut off";
 const LONG: &str = "a row is longer than 1 MiB";
 const STRANGE: &str = "it is no JSON from here on";
+const BAD_LINE: &str = "the line is no JSON, or is cut off";
+
+/// Whether each line of a file that begins so is a document: the first is, or most are.
+fn is_by_line(head: &[u8], is_whole: bool) -> bool {
+    let is_object = |line: &&[u8]| serde_json::from_slice::<Map<String, Value>>(line).is_ok();
+    let mut lines: Vec<&[u8]> = head.split(|byte| *byte == b'\n').collect();
+    if !is_whole {
+        lines.pop();
+    }
+    lines.retain(|line| !line.trim_ascii().is_empty());
+    let objects = lines.iter().copied().filter(is_object).count();
+    lines.first().is_some_and(is_object) || objects > 0 && 2 * objects >= lines.len()
+}
 
 impl<R: BufRead> Scanner<R> {
-    pub(super) fn new(input: R) -> Scanner<R> {
-        Scanner { input, line: 1, around: None, in_list: false, is_over: false }
+    /// Of a file that begins so, or is all of it.
+    pub(super) fn new(input: R, head: &[u8], is_whole: bool) -> Scanner<R> {
+        let is_by_line = is_by_line(head, is_whole);
+        Scanner { input, line: 1, is_by_line, around: None, in_list: false, is_over: false }
     }
 
     /// The next piece.
@@ -70,7 +92,14 @@ impl<R: BufRead> Scanner<R> {
         if self.is_over {
             return Ok(Piece::End);
         }
-        let piece = self.piece()?;
+        let piece = match self.piece()? {
+            Piece::Broken(line, why) if self.is_by_line => {
+                (self.around, self.in_list) = (None, false);
+                self.skip_line()?;
+                Piece::Bad(line, if why == LONG { LONG } else { BAD_LINE })
+            }
+            piece => piece,
+        };
         self.is_over = matches!(piece, Piece::End | Piece::Broken(..));
         Ok(piece)
     }
@@ -83,8 +112,9 @@ impl<R: BufRead> Scanner<R> {
                     None => continue,
                 }
             }
-            let Some(byte) = self.byte()? else {
-                let ended = !self.in_list && self.around.is_none();
+            let is_within = self.in_list || self.around.is_some();
+            let Some(byte) = (if is_within { self.byte_within() } else { self.byte() })? else {
+                let ended = !is_within;
                 return Ok(if ended { Piece::End } else { Piece::Broken(self.line, CUT) });
             };
             match byte {
@@ -103,7 +133,7 @@ impl<R: BufRead> Scanner<R> {
 
     /// Reads on in an object until it ends, or an array of rows begins in it.
     fn go_on(&mut self, mut around: Around) -> io::Result<Option<Piece>> {
-        while let Some(byte) = self.byte()? {
+        while let Some(byte) = self.byte_within()? {
             if around.text.len() > ROW_BYTES_MAX {
                 return Ok(Some(Piece::Broken(around.line, LONG)));
             }
@@ -150,7 +180,7 @@ impl<R: BufRead> Scanner<R> {
             let is_whole = self.string(&mut text)?;
             return Ok(if is_whole { Piece::Row(line, text) } else { Piece::Broken(line, CUT) });
         }
-        while let Some(byte) = self.byte()? {
+        while let Some(byte) = self.byte_within()? {
             if text.len() > ROW_BYTES_MAX {
                 return Ok(Piece::Broken(line, LONG));
             }
@@ -171,7 +201,7 @@ impl<R: BufRead> Scanner<R> {
     /// Reads the rest of a string, with its quote. Says whether it is whole.
     fn string(&mut self, text: &mut Vec<u8>) -> io::Result<bool> {
         let mut is_escaped = false;
-        while let Some(byte) = self.byte()? {
+        while let Some(byte) = self.byte_within()? {
             if text.len() > 2 * ROW_BYTES_MAX {
                 return Ok(false);
             }
@@ -182,6 +212,17 @@ impl<R: BufRead> Scanner<R> {
             is_escaped = byte == b'\\' && !is_escaped;
         }
         Ok(false)
+    }
+
+    /// The next byte of what has begun; `None` at its end, or that of its line.
+    fn byte_within(&mut self) -> io::Result<Option<u8>> {
+        let ends = self.is_by_line && self.input.fill_buf()?.first() == Some(&b'\n');
+        if ends { Ok(None) } else { self.byte() }
+    }
+
+    fn skip_line(&mut self) -> io::Result<()> {
+        while self.byte()?.is_some_and(|byte| byte != b'\n') {}
+        Ok(())
     }
 
     fn byte(&mut self) -> io::Result<Option<u8>> {
@@ -206,13 +247,14 @@ mod tests {
     use super::*;
 
     fn read(file: &str) -> Vec<String> {
-        let mut scanner = Scanner::new(file.as_bytes());
+        let mut scanner = Scanner::new(file.as_bytes(), file.as_bytes(), true);
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         let mut read = Vec::new();
         loop {
             read.push(match scanner.next().unwrap() {
                 Piece::Row(line, row) => format!("{line}: {}", text(row)),
                 Piece::Around(around) => format!("around {}", text(around)),
+                Piece::Bad(line, why) => format!("{line}? {why}"),
                 Piece::Broken(line, why) => format!("{line}! {why}"),
                 Piece::End => return read,
             });
@@ -243,10 +285,43 @@ mod tests {
                 &["1: {\"a\":1}", "1! the file ends within a row: it is cut off"],
             ),
             ("[{\"a\":1}\n", &["1: {\"a\":1}", "2! the file ends within a row: it is cut off"]),
-            ("{\"a\":1}\nb,c\n", &["1: {\"a\":1}", "2! it is no JSON from here on"]),
+            ("[{\"a\":1}]\nb,c\n", &["1: {\"a\":1}", "2! it is no JSON from here on"]),
             (" ", &[]),
         ] {
             assert_eq!(read(file), expected, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_broken_costs_itself() {
+        for broken in [
+            "{\"a\":\"cut",
+            "{\"a\":1",
+            "{\"a\":{\"b\":[1,",
+            "{\"data\":[{\"a\":1},",
+            "{\"data\":[{\"a\":",
+            "# remark",
+            "b,c",
+            "]",
+        ] {
+            let bad = format!("? {BAD_LINE}");
+            let file = format!("{{\"a\":1}}\n{broken}\n{{\"a\":2}}\n");
+            let is_row = |line: &&String| !line.ends_with("{\"a\":1}") || line.starts_with('1');
+            let lines = read(&file);
+            let lines: Vec<_> = lines.iter().filter(is_row).collect();
+            assert_eq!(lines, ["1: {\"a\":1}", &format!("2{bad}"), "3: {\"a\":2}"], "{broken}");
+            // Also as the first line, and as the last.
+            let lines = read(&format!("{broken}\n{{\"a\":2}}\n{{\"a\":3}}\n"));
+            assert_eq!(lines.last().unwrap(), "3: {\"a\":3}", "{broken}");
+            let lines = read(&format!("{{\"a\":2}}\n{broken}"));
+            assert_eq!(lines.last().unwrap(), &format!("2{bad}"), "{broken}");
+        }
+        let long = format!("{{\"a\":\"{}\"}}", "x".repeat(ROW_BYTES_MAX + 9));
+        let lines = read(&format!("{{\"a\":1}}\n{long}\n{{\"a\":2}}"));
+        assert_eq!(lines[1..], [format!("2? {LONG}"), "3: {\"a\":2}".to_owned()]);
+        // A list in one document has no lines of its own.
+        for file in ["{\"data\":[\n{\"a\":1},\n{\"a\":2}\n]}", "[\n{\"a\":1},\n{\"a\":\n2}]"] {
+            assert!(read(file).iter().all(|line| !line.contains(['?', '!'])), "{file}");
         }
     }
 }

@@ -38,6 +38,7 @@ fn read(file: &[u8], wanted: &Wanted) -> (Vec<String>, Count) {
             }
             Told::Passed(line, why) => lines.push(format!("{line}: passed: {why}")),
             Told::Bad(line, why) => lines.push(format!("{line}: bad: {why}")),
+            Told::Lost(line, why) => lines.push(format!("{line}: lost: {why}")),
             Told::Part(sign) => lines.push(format!("a part, by {sign}")),
         }
         ControlFlow::Continue(())

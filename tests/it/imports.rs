@@ -182,6 +182,49 @@ fn an_import_never_weakens_and_a_later_lift_holds() {
     vain("11.csv", "d@x.test,manual,,,", 1);
 }
 
+/// By the rules here a count of soft bounces suppresses for 30 days.
+#[test]
+fn what_the_rules_end_sooner_than_the_file_is_told() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    let now = clock::now();
+    let day = std::time::Duration::from_secs(86_400);
+    let (past, recent) = (now.minus(40 * day), now.minus(day));
+    let (late, soon) = (now.plus(300 * day), now.plus(2 * day));
+    let text = format!(
+        "address,reason,since,until\n\
+         a@x.test,soft_bounces,{past},\n\
+         b@x.test,soft_bounces,{recent},{late}\n\
+         c@x.test,soft_bounces,{recent},{soon}\n\
+         d@x.test,hard_bounce,{past},{late}\n"
+    );
+    let (code, told, said) = import(&daemon, &written(&home, "list.csv", text), &[]);
+    assert_eq!((code, &told["ended"], &told["shortened"]), (0, &json!(1), &json!(1)), "{told}");
+    assert!(said.contains("ended 1 row already") && said.contains("end 1 row sooner"), "{said}");
+    let until = |address: &str| lookup(&daemon, address)["until"].clone();
+    assert_eq!(lookup(&daemon, "a@x.test")["suppressed"], false);
+    assert_eq!(until("c@x.test"), json!(soon.to_string()));
+    assert_eq!(until("d@x.test"), json!(late.to_string()));
+    assert!(until("b@x.test").as_str().unwrap() < late.to_string().as_str());
+}
+
+#[test]
+fn what_follows_a_break_is_read_or_told_to_be_lost() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    let lines = "{\"address\":\"a@x.test\",\"reason\":\"complaint\"}\n{\"address\":\"b@x.te\n\
+                 {\"address\":\"c@x.test\",\"reason\":\"complaint\"}\n";
+    let file = written(&home, "lines.jsonl", lines);
+    let (code, told, _) = import(&daemon, &file, &["--skip-bad"]);
+    assert_eq!((code, &told["bad"], &told["imported"]), (0, &json!(1), &json!(2)), "{told}");
+    let list = "[{\"address\":\"d@x.test\",\"reason\":\"complaint\"},\n{\"address\":\"e@x.te";
+    let file = written(&home, "list.json", list);
+    let (code, told, said) = import(&daemon, &file, &["--skip-bad"]);
+    assert_eq!((code, &told["imported"], &told["lost_from"]), (1, &json!(1), &json!(2)), "{told}");
+    assert!(said.contains("nothing from line 2 on can be read"), "{said}");
+    assert_eq!(daemon.rows(&["list"]).len(), 3);
+}
+
 #[test]
 fn what_cannot_be_taken_whole_changes_nothing_unless_asked_to() {
     let home = Home::new("");
