@@ -163,9 +163,7 @@ impl Arguments {
         let (judgement, kind) = own::judge(&rules.own, teller, &reply).unwrap_or_else(|| {
             let provider = teller.provider.unwrap_or_default();
             let kind = self.provider_kind.as_deref().unwrap_or_default();
-            let judgement = rules.book.judge_shown(provider, kind, &reply);
-            let kind = judgement.class.kind();
-            (judgement, kind)
+            rules.book.judge_shown(provider, kind, &reply)
         });
         json!({
             "text": text,

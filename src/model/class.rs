@@ -163,7 +163,8 @@ pub struct Judgement {
 pub struct Failure {
     /// The provider's own words for it, the most exact first.
     pub words: Vec<String>,
-    /// What a server said, where the event's diagnostic says more, or something else.
+    /// What a server said, where the event's diagnostic says more, or something else. Empty: no
+    /// server is quoted, and no code of the event is a server's.
     pub said: Option<String>,
     /// The provider calls it final, and nothing says why: so `provider::Judge` has found.
     pub unexplained: bool,

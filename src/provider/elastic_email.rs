@@ -36,9 +36,24 @@ const ERROR: &str = "Error";
 /// `MessageCategory`) that are no failures of delivery: it was not sent, for what is on the
 /// account's list, or it failed at the service. `NotDelivered` is none of them: the service says
 /// it of an address on a list, and of a message of which nothing came within two days, so it is
-/// counted; its lists, which a poll reads, tell for good. The others are judged by their names
-/// alone: webhooks do not tell what a server said, and an event must be the same by either way.
+/// counted; its lists, which a poll reads, tell for good. Those that are to be judged are so by
+/// their names alone: webhooks do not tell what a server said, and an event must be the same by
+/// either way.
 const CATEGORIES: &[(&str, EventKind)] = &[
+    ("NoMailbox", EventKind::SoftBounce),
+    ("AccountProblem", EventKind::SoftBounce),
+    ("DNSProblem", EventKind::SoftBounce),
+    ("Spam", EventKind::SoftBounce),
+    ("BlackListed", EventKind::SoftBounce),
+    ("SPFProblem", EventKind::SoftBounce),
+    ("WhitelistingProblem", EventKind::SoftBounce),
+    ("ContentFilter", EventKind::SoftBounce),
+    ("GreyListed", EventKind::SoftBounce),
+    ("Throttled", EventKind::SoftBounce),
+    ("Timeout", EventKind::SoftBounce),
+    ("ConnectionProblem", EventKind::SoftBounce),
+    ("ConnectionTerminated", EventKind::SoftBounce),
+    ("NotDelivered", EventKind::SoftBounce),
     ("Ignore", EventKind::Rejected),
     ("NotDeliveredCancelled", EventKind::Failed),
     ("ManualCancel", EventKind::Failed),
@@ -324,15 +339,22 @@ fn kind(status: &str, category: Option<&str>) -> EventKind {
     if !same(ERROR, status) {
         return EventKind::Unknown;
     }
-    let given = category.unwrap_or("");
-    let row = CATEGORIES.iter().find(|(known, _)| same(known, given));
-    row.map_or(EventKind::SoftBounce, |(_, kind)| *kind)
+    category.and_then(named).unwrap_or(EventKind::SoftBounce)
 }
 
-/// What is known of a failure, if it is one.
+/// What is known of a failure, if it is one: its category; a server's words only where that says
+/// nothing.
 fn failure(kind: EventKind, category: Option<&str>) -> Option<Failure> {
     let is_failure = matches!(kind, EventKind::SoftBounce | EventKind::Failed);
-    (is_failure || kind == EventKind::Deferred).then(|| Failure::of(category))
+    let said = category.and_then(named).map(|_| String::new());
+    let failure = || Failure { said, ..Failure::of(category) };
+    (is_failure || kind == EventKind::Deferred).then(failure)
+}
+
+/// What a category means, if it is a known one.
+fn named(category: &str) -> Option<EventKind> {
+    let row = CATEGORIES.iter().find(|(known, _)| known.eq_ignore_ascii_case(category));
+    row.map(|(_, kind)| *kind)
 }
 
 /// A date in one of the forms that the service has.

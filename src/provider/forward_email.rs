@@ -83,7 +83,7 @@ impl Provider for ForwardEmail {
         let category: Option<String> = bounce.category.into();
         // Bounces are told once it is given up, whatever the action was called: the class decides.
         let kind = EventKind::SoftBounce;
-        let failure = Failure::of(category.as_deref());
+        let failure = failure(action.as_deref(), category.as_deref());
         let words = ["bounce".to_owned()].into_iter().chain(action).chain(category);
         let provider_kind = words.collect::<Vec<String>>().join(":");
         let address = wire.recipient.address("recipient")?;
@@ -126,6 +126,13 @@ impl Provider for ForwardEmail {
         });
         Some(Sample { content_type: "application/json", body: body.to_string().into_bytes() })
     }
+}
+
+/// What it calls the bounce: what it would do with the category, the category by itself, and what
+/// it would do.
+fn failure(action: Option<&str>, category: Option<&str>) -> Failure {
+    let both = action.zip(category).map(|(action, category)| format!("{action}/{category}"));
+    Failure::of(both.as_deref().into_iter().chain(category).chain(action))
 }
 
 #[cfg(test)]

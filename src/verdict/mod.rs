@@ -32,7 +32,7 @@ pub use codes::{Enhanced, Weight};
 pub use rulebook::{CodeRow, Found, Known, Rule, RuleError, Rulebook};
 pub use text::Reading;
 
-use crate::model::{Class, Fault, Judgement};
+use crate::model::{Class, EventKind, Fault, Judgement};
 
 /// What is known of a failure.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +55,9 @@ pub enum Told {
     /// It repeats that a server refused; but where it quotes none, this is its own word. Where it
     /// blames the sender, it is so too where the reply explains nothing.
     Alone(Class),
+    /// It has judged the receiver's words, but files under it whatever looks final: so it is where
+    /// the reply explains nothing.
+    Otherwise(Class),
     /// It says itself whose fault it was; the reply only tells the class more exactly.
     Within(Class),
     /// It repeats that a server refused, or says nothing.
@@ -70,7 +73,24 @@ impl Rulebook {
 
     /// What a provider's own word for a failure is worth. `None`: it documents no such word.
     pub fn told(&self, provider: &str, word: &str) -> Option<Told> {
-        self.providers.told(provider, word)
+        self.providers.word(provider, word).map(|word| word.told)
+    }
+
+    /// Whether the provider calls a failure passing by one of its words.
+    pub fn calls_soft<'w>(&self, provider: &str, mut words: impl Iterator<Item = &'w str>) -> bool {
+        words.any(|word| self.providers.word(provider, word).is_some_and(|word| word.is_soft))
+    }
+
+    /// The kind of a failure of that class. What failed at the provider itself is `failed`: no
+    /// receiver has refused it.
+    pub fn kind<'w>(
+        &self,
+        provider: &str,
+        mut words: impl Iterator<Item = &'w str>,
+        class: Class,
+    ) -> EventKind {
+        let is_failed = |word| self.providers.word(provider, word).is_some_and(|w| w.is_failed);
+        if words.any(is_failed) { EventKind::Failed } else { class.kind() }
     }
 
     /// Judges a failure by what the provider calls it and by what it quotes. Of several words of
@@ -94,9 +114,17 @@ impl Rulebook {
 
     /// Judges a failure by what an event shows as the provider's kind, such as
     /// `Bounce/Permanent/NoEmail`: the provider's words for it stand there, and others beside them.
-    pub fn judge_shown(&self, provider: &str, kind: &str, reply: &Reply<'_>) -> Judgement {
+    pub fn judge_shown(
+        &self,
+        provider: &str,
+        kind: &str,
+        reply: &Reply<'_>,
+    ) -> (Judgement, EventKind) {
         let words = providers::words_in(kind);
-        self.judge_told(provider, words.iter().map(String::as_str), reply)
+        let words = || words.iter().map(String::as_str);
+        let judgement = self.judge_told(provider, words(), reply);
+        let kind = self.kind(provider, words(), judgement.class);
+        (judgement, kind)
     }
 
     /// Judges a failure.
@@ -148,8 +176,11 @@ impl Rulebook {
                 (Fault::Passing, Some(fault)) => fault == Fault::Sender,
                 _ => false,
             };
+            // How it is dead, the reply may tell more exactly.
+            let exact = clear.map(|found| Judgement::by(found, passing));
+            let exact = exact.filter(|exact| is_dead(class) && is_dead(exact.class));
             if !contradicts {
-                return Judgement::of_provider(class);
+                return exact.unwrap_or_else(|| Judgement::of_provider(class));
             }
         }
         if reply.agrees(reading) {
@@ -221,6 +252,7 @@ impl Rulebook {
                 Judgement::of_provider(class)
             }
             (_, Some(row)) => Judgement::by_reply(row),
+            (Told::Otherwise(class), None) => Judgement::of_provider(class),
             (_, None) => Judgement::new(Class::Unexplained, "", String::new(), ""),
         }
     }

@@ -12,7 +12,18 @@ const FILE: &str = include_str!("rules/providers.toml");
 
 /// Every word of every provider.
 #[derive(Debug, Default)]
-pub(super) struct Providers(BTreeMap<String, HashMap<String, Told>>);
+pub(super) struct Providers(BTreeMap<String, HashMap<String, Word>>);
+
+/// What a word says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Word {
+    /// What it is worth.
+    pub(super) told: Told,
+    /// The provider calls the failure passing by it.
+    pub(super) is_soft: bool,
+    /// It failed at the provider, or by what the sender did there: no receiver has refused it.
+    pub(super) is_failed: bool,
+}
 
 /// What words of a class are worth.
 type ToldOf = fn(Class) -> Told;
@@ -29,11 +40,17 @@ struct Table {
     #[serde(default)]
     mirrors: Vec<String>,
     #[serde(default)]
+    soft: Vec<String>,
+    #[serde(default)]
+    failed: Vec<String>,
+    #[serde(default)]
     own: Bins,
     #[serde(default)]
     sorts: Bins,
     #[serde(default)]
     alone: Bins,
+    #[serde(default)]
+    otherwise: Bins,
     #[serde(default)]
     within: Bins,
 }
@@ -46,12 +63,13 @@ impl Providers {
             toml::from_str(FILE).map_err(|error| wrong(error.to_string()))?;
         let mut providers = BTreeMap::new();
         for (name, table) in tables {
-            let mut words: HashMap<String, Told> =
-                table.mirrors.into_iter().map(|word| (word, Told::Mirrors)).collect();
-            let bins: [(Bins, ToldOf); 4] = [
+            let mut words: HashMap<String, Word> =
+                table.mirrors.into_iter().map(|word| (word, Word::default())).collect();
+            let bins: [(Bins, ToldOf); 5] = [
                 (table.own, Told::Own),
                 (table.sorts, Told::Sorts),
                 (table.alone, Told::Alone),
+                (table.otherwise, Told::Otherwise),
                 (table.within, Told::Within),
             ];
             for (bins, told) in bins {
@@ -59,11 +77,19 @@ impl Providers {
                     let class = Class::parse(&class)
                         .ok_or_else(|| wrong(format!("{name}: no class {class:?}")))?;
                     for word in own {
-                        if words.insert(word.clone(), told(class)).is_some() {
+                        let told = Word { told: told(class), ..Word::default() };
+                        if words.insert(word.clone(), told).is_some() {
                             return Err(wrong(format!("{name}: {word:?} stands twice")));
                         }
                     }
                 }
+            }
+            let unknown = |word: &str| wrong(format!("{name}: {word:?} is in no other list"));
+            for word in table.soft {
+                words.get_mut(&word).ok_or_else(|| unknown(&word))?.is_soft = true;
+            }
+            for word in table.failed {
+                words.get_mut(&word).ok_or_else(|| unknown(&word))?.is_failed = true;
             }
             providers.insert(name, words);
         }
@@ -75,9 +101,10 @@ impl Providers {
         self.0.keys().map(String::as_str)
     }
 
-    /// What a word of a provider is worth. `None`: the provider documents no such word.
-    pub(super) fn told(&self, provider: &str, word: &str) -> Option<Told> {
-        self.0.get(provider)?.get(&word.trim().to_lowercase()).copied()
+    /// What a word of a provider says. `None`: the provider documents no such word.
+    pub(super) fn word(&self, provider: &str, word: &str) -> Option<Word> {
+        let word = word.trim().trim_end_matches('/').to_lowercase();
+        self.0.get(provider)?.get(&word).copied()
     }
 }
 

@@ -205,6 +205,10 @@ fn the_order_is_this() {
             Class::Reputation,
         ),
         (sorts(Class::Reputation), 550, "", "", Class::Reputation),
+        // How it is dead, the words tell more exactly.
+        (sorts(Class::NoMailbox), 0, "", "Host or domain name not found", Class::NoDomain),
+        (sorts(Class::NoMailbox), 550, "", "account disabled", Class::Disabled),
+        (sorts(Class::NoMailbox), 450, "", "Host or domain name not found", Class::Dns),
         (sorts(Class::NoMailbox), 552, "5.2.2", "", Class::Full),
         (sorts(Class::NoMailbox), 450, "4.2.0", "", Class::System),
         (sorts(Class::System), 550, "5.7.1", "poor reputation", Class::Reputation),
@@ -213,6 +217,12 @@ fn the_order_is_this() {
         (Told::Alone(Class::NoMailbox), 550, "", "", Class::NoMailbox),
         (Told::Alone(Class::NoMailbox), 452, "", "", Class::Full),
         (Told::Alone(Class::NoMailbox), 550, "", "refused", Class::Unexplained),
+        // Of a class, where the reply explains nothing.
+        (Told::Otherwise(Class::NoMailbox), 550, "", "rejected", Class::NoMailbox),
+        (Told::Otherwise(Class::NoMailbox), 550, "", "", Class::NoMailbox),
+        (Told::Otherwise(Class::NoMailbox), 550, "5.7.1", "rejected", Class::Policy),
+        (Told::Otherwise(Class::NoMailbox), 550, "", "blocked", Class::Reputation),
+        (Told::Otherwise(Class::NoMailbox), 451, "", "rejected", Class::System),
         (Told::Within(Class::Expired), 550, "5.1.1", "User unknown", Class::Unexplained),
         (Told::Within(Class::Expired), 550, "", "refused", Class::Expired),
         (Told::Within(Class::Expired), 552, "5.2.2", "", Class::Full),
@@ -220,8 +230,9 @@ fn the_order_is_this() {
         (sorts(Class::Unexplained), 550, "5.1.1", "", Class::NoMailbox),
     ] {
         let enhanced = Some(enhanced).filter(|code| !code.is_empty());
-        let judged = book.judge(&Reply { smtp: Some(smtp), enhanced, text: said }, told);
-        assert_eq!(judged.class, class, "{told:?} {smtp} {enhanced:?} {said:?}: {judged:?}");
+        let smtp = Some(smtp).filter(|code| *code > 0);
+        let judged = book.judge(&Reply { smtp, enhanced, text: said }, told);
+        assert_eq!(judged.class, class, "{told:?} {smtp:?} {enhanced:?} {said:?}: {judged:?}");
     }
 }
 

@@ -131,7 +131,7 @@ fn what_events_show_gets_their_class() {
                 let text = row["diagnostic"].as_str().unwrap_or("");
                 let reply = Reply { smtp, enhanced, text };
                 let kind = row["provider_kind"].as_str().unwrap();
-                let judged = book.judge_shown(name, kind, &reply).class.as_str();
+                let judged = book.judge_shown(name, kind, &reply).0.class.as_str();
                 if judged != class && !BEYOND.contains(&(name, &*case)) {
                     wrong.push(format!("{name} {case}: {kind}: {judged} in place of {class}"));
                 }

@@ -105,10 +105,11 @@ const FORMS: &[(&str, Told)] = &[
             "uuid": "u" })
         .to_string()
     }),
+    // It calls hard what says that the address will never work, and a refusal of the content soft.
     ("smtp2go", |r| {
         form(&[
             ("event", "bounce"),
-            ("bounce", "hard"),
+            ("bounce", "soft"),
             ("rcpt", TO),
             ("time", AT),
             ("email_id", "m"),

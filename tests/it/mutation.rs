@@ -244,7 +244,6 @@ const MATTERS: &[Matters] = &[
         address: &["/email", "contacts:/Email"],
         kind: &[
             "/error",
-            "/error_related_to",
             "/event",
             "/hard_bounce",
             "/mj_list_id",
@@ -420,7 +419,6 @@ const MATTERS: &[Matters] = &[
         provider: "smtp2go",
         address: &["/rcpt", "events:/recipient"],
         kind: &[
-            "events:/error",
             "/bounce",
             "/context",
             "/event",

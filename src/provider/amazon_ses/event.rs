@@ -176,7 +176,7 @@ impl Reader<'_> {
             false => EventKind::SoftBounce,
         };
         let name = format!("{class}/{sub_type}");
-        let failure = (kind == EventKind::SoftBounce).then(|| Failure::of([name.as_str()]));
+        let failure = (kind == EventKind::SoftBounce).then(|| Failure::of([name.as_str(), class]));
         let event = |recipient: &Recipient| {
             let event = self.event(kind, &word, self.whose(recipient)?, &bounce.timestamp)?;
             let event = Event { failure: failure.clone(), ..event };

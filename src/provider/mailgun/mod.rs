@@ -330,7 +330,9 @@ impl Wire {
         } else {
             EventKind::SoftBounce
         };
-        (kind, Failure::of([word, reason, status.bounce_type.as_deref().unwrap_or("")]))
+        let severity = self.severity.as_deref().filter(|severity| *severity == "internal");
+        let bounce = status.bounce_type.as_deref();
+        (kind, Failure::of([Some(word), severity, Some(reason), bounce].into_iter().flatten()))
     }
 
     /// As `failed/permanent/bounce`.

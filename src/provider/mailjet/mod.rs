@@ -63,13 +63,9 @@ const ERRORS: &[(&str, Means, Means)] = &[
     ("duplicate in campaign", Failed, Failed),
 ];
 
-/// The same where the error itself is not known, by what it is related to.
-const RELATED: &[(&str, Means, Means)] = &[
-    ("mailjet", Listed, Listed),
-    ("spam", Judged, Judged),
-    ("content", Failed, Failed),
-    ("system", Judged, Failed),
-];
+/// The same where the error itself is not known, by what it is related to. What has failed at
+/// Mailjet is told by the rules' table of its words.
+const RELATED: &[(&str, Means, Means)] = &[("mailjet", Listed, Listed), ("spam", Judged, Judged)];
 
 pub(super) struct Mailjet;
 
@@ -246,10 +242,11 @@ impl Wire {
         }
     }
 
-    /// What Mailjet calls the error, in either place.
+    /// What Mailjet calls the error, in either place, and whether it calls it passing.
     fn failure(&self) -> Failure {
-        let words = [&self.error, &self.error_related_to];
-        Failure::of(words.into_iter().filter_map(|word| word.as_deref()))
+        let words = [self.error.as_deref(), self.error_related_to.as_deref()];
+        let passing = (*self.hard_bounce == Some(false)).then_some("soft_bounce");
+        Failure::of(words.into_iter().chain([passing]).flatten())
     }
 
     /// The type, and what went wrong in Mailjet's words: `bounce:domain:invalid domain`.

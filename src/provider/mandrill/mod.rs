@@ -299,13 +299,14 @@ impl Wire {
         Ok(Some(Event { failure, ..event }))
     }
 
-    /// What Mandrill calls a bounce: the description with the event, by itself, and its number.
+    /// What Mandrill calls a bounce: the description with the event, by itself, its number, and the
+    /// event.
     fn failure(&self, word: &str, description: &str) -> Failure {
         let code = self.msg.as_ref().and_then(|msg| msg.bgtools_code.as_deref()).unwrap_or("");
         let unwanted = UNWANTED.iter().find(|(part, _)| description.contains(part));
         let unwanted = unwanted.map_or("", |(_, code)| *code);
         let exact = format!("{word}/{description}");
-        Failure::of([exact.as_str(), description, unwanted, code])
+        Failure::of([exact.as_str(), description, unwanted, code, word])
     }
 
     /// A message that Mandrill did not send.

@@ -349,10 +349,11 @@ impl Notice<'_> {
         };
         let failure = match kind {
             EventKind::SoftBounce | EventKind::Deferred => {
-                let words = details.map(Option::unwrap_or_default).join("/");
+                let [class, sub_type] = details.map(Option::unwrap_or_default);
+                let words = format!("{class}/{sub_type}");
                 // Resend's own sentence about the type is no word of a server.
                 let said = if is_quoted { said } else { "" }.to_owned();
-                Some(Failure { said: Some(said), ..Failure::of([words.as_str()]) })
+                Some(Failure { said: Some(said), ..Failure::of([words.as_str(), class]) })
             }
             EventKind::Failed => Some(Failure::of(["failed"])),
             _ => None,
