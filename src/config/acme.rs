@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use url::Url;
 
-use super::listeners::{holds, readable};
+use super::listeners::certificates;
 use super::section::{Field, Section, checked, shown};
 use crate::acme::Settings;
 use crate::listen::{Entry, Listen};
@@ -36,7 +36,7 @@ pub(super) fn acme(
     let contact = section.take("contact").map(|field| contact(&field));
     let field = section.take("directory");
     let own = field.as_ref().map(directory);
-    let ca = section.take("ca").and_then(|field| ca(&field));
+    let ca = section.take("ca").and_then(|field| certificates(&field));
     section.finish();
     reachable(section, listen);
     let called = public_url.and_then(Url::host_str);
@@ -117,16 +117,6 @@ fn directory(field: &Field<'_>) -> Option<Url> {
     }
     field.problem("is not an https URL", hint);
     None
-}
-
-/// The authority that vouches for the directory's host.
-fn ca(field: &Field<'_>) -> Option<std::path::PathBuf> {
-    let path = readable(field)?;
-    if holds(&path, "CERTIFICATE") == Some(false) {
-        let hint = "name a PEM file with the root certificate that vouches for the directory";
-        field.problem("holds no certificate", hint);
-    }
-    Some(path)
 }
 
 /// Says what keeps a CA from reaching the listener.

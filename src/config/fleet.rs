@@ -9,7 +9,7 @@ use url::Url;
 
 use super::Source;
 use super::environment::secret;
-use super::listeners::{readable, tls};
+use super::listeners::{certificates, tls};
 use super::section::{Field, Section, shown};
 use super::source::Sources;
 use crate::fleet::{Login, Polling, Settings};
@@ -135,7 +135,7 @@ fn login(section: &Section<'_>) -> Option<Login> {
     let password = section.take("password");
     match (credentials, user, password) {
         (None, None, None) => Some(Login::None),
-        (Some(field), None, None) => credentials_of(&field).map(Login::Credentials),
+        (Some(field), None, None) => credentials_of(section, &field).map(Login::Credentials),
         (None, Some(user), Some(password)) => {
             let user = user.text().map(str::to_owned);
             let password = secret(&password, true);
@@ -154,20 +154,32 @@ fn login(section: &Section<'_>) -> Option<Login> {
 }
 
 /// The seed of an NKEY, or the text of a `.creds` file.
-fn credentials_of(field: &Field<'_>) -> Option<Secret> {
-    // Where a stand-in is checked there is nothing to look at.
+fn credentials_of(section: &Section<'_>, field: &Field<'_>) -> Option<Secret> {
     let secret = secret(field, false)?;
-    let is_text = secret.reveal_text().is_some();
-    if !is_text {
+    let text = secret.reveal_text().map(str::trim);
+    // What only the unit has cannot be looked at here.
+    let fits = section.has_unchecked() || text.is_some_and(|text| is_seed(text) || is_creds(text));
+    if !fits {
         let hint = "it holds what `nsc generate creds` writes, or the seed of an NKEY: SU…";
-        field.problem("is no text", hint);
+        field.problem("is neither the text of a .creds file nor a seed", hint);
     }
-    is_text.then_some(secret)
+    fits.then_some(secret)
+}
+
+/// Whether a text is the seed of a user's NKEY, as far as its form goes: 36 bytes in base32.
+fn is_seed(text: &str) -> bool {
+    let is_base32 = |b: u8| matches!(b, b'A'..=b'Z' | b'2'..=b'7');
+    text.starts_with("SU") && text.len() == 58 && text.bytes().all(is_base32)
+}
+
+/// Whether a text has the two parts of a `.creds` file.
+fn is_creds(text: &str) -> bool {
+    ["BEGIN NATS USER JWT", "BEGIN USER NKEY SEED"].iter().all(|part| text.contains(part))
 }
 
 /// The files of the `tls` table: the authority's certificates, and ours with its key.
 fn files(section: Section<'_>) -> (Option<PathBuf>, Option<(PathBuf, PathBuf)>) {
-    let ca = section.take("ca").and_then(|field| readable(&field));
+    let ca = section.take("ca").and_then(|field| certificates(&field));
     let has_own = section.has("certificate") || section.has("key");
     if !has_own {
         // So that both are known keys here.

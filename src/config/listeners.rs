@@ -400,8 +400,18 @@ fn key(field: &Field<'_>) -> Option<Key> {
     }
 }
 
+/// A file with the certificates of an authority.
+pub(super) fn certificates(field: &Field<'_>) -> Option<PathBuf> {
+    let path = readable(field)?;
+    if holds(&path, "CERTIFICATE") == Some(false) {
+        let hint = "name a PEM file with the root certificate that vouches for the server";
+        field.problem("holds no certificate", hint);
+    }
+    Some(path)
+}
+
 /// Whether a PEM file has a block of that kind, as far as it can be read.
-pub(super) fn holds(path: &Path, kind: &str) -> Option<bool> {
+fn holds(path: &Path, kind: &str) -> Option<bool> {
     let mut text = String::new();
     File::open(path).ok()?.take(PEM_BYTES_MAX).read_to_string(&mut text).ok()?;
     Some(text.lines().any(|line| line.starts_with("-----BEGIN") && line.contains(kind)))

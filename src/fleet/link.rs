@@ -10,7 +10,7 @@ use async_nats::jetstream::{self, Context, ErrorCode};
 use async_nats::{Client, ConnectOptions, Event};
 
 use super::{Fleet, Login, PAUSE};
-use crate::telemetry;
+use crate::{clock, telemetry};
 
 /// How often the servers are asked whether they are there. Three answers must be missed.
 const PING_EVERY: Duration = Duration::from_secs(2);
@@ -52,6 +52,7 @@ pub(super) async fn connect(fleet: &Arc<Fleet>) -> Client {
                     if !client.is_server_compatible(major, minor, patch) {
                         telemetry::fleet::old_server(&version);
                     }
+                    fleet.sight().works("servers");
                     return client;
                 }
                 let hint = "suppressd needs 2.12 or later, and works with 2.10.23";
@@ -117,16 +118,18 @@ impl Fleet {
         let mut sight = self.sight();
         match event {
             Event::Connected => {
-                sight.connected = true;
+                sight.cut_off = None;
                 sight.works("client");
                 sight.works("server");
             }
-            Event::Disconnected | Event::Closed => sight.connected = false,
+            Event::Disconnected | Event::Closed => {
+                sight.cut_off.get_or_insert_with(clock::now);
+            }
             Event::ServerError(error) => sight.fails("server", error.to_string()),
             Event::ClientError(error) => sight.fails("client", error.to_string()),
             _ => {}
         }
-        telemetry::fleet::connected(sight.connected);
+        telemetry::fleet::connected(sight.cut_off.is_none());
     }
 
     /// The stream, made if there is none.

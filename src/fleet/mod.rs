@@ -192,7 +192,7 @@ pub fn start(settings: Settings, running: &Running, shared: Shared) -> (Handle, 
         began,
         sent: Mutex::default(),
         reaches: Mutex::default(),
-        sight: Mutex::default(),
+        sight: Mutex::new(Sight::new(clock::now())),
         heard: Notify::new(),
         repairs,
         wishes: forget::Wishes::new(),
@@ -298,8 +298,8 @@ impl Fleet {
         self.note_life();
     }
 
-    /// Whether others know a record of this life that was not told, and did not stand in the journal
-    /// when it was begun with: then the state directory is an older one that was put back.
+    /// Whether others know a record of this life that was not told, and did not stand in the
+    /// journal when it was begun with: then the state directory is an older one that was put back.
     fn is_put_back(&self, known: Option<Position>) -> bool {
         let told = self.life().told.max(*self.sent());
         known.is_some_and(|known| known > told && known >= self.began)

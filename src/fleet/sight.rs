@@ -20,9 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const FORGET: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// What is known at present.
-#[derive(Default)]
 pub(super) struct Sight {
-    pub(super) connected: bool,
+    /// Since when no server is reached, if none is.
+    pub(super) cut_off: Option<Time>,
     pub(super) server: String,
     /// The stream's last message, and how many have still to be read.
     pub(super) stream: Option<(u64, u64)>,
@@ -35,6 +35,19 @@ pub(super) struct Sight {
 }
 
 impl Sight {
+    /// Nothing yet, since `now`.
+    pub(super) fn new(now: Time) -> Sight {
+        Sight {
+            cut_off: Some(now),
+            server: String::new(),
+            stream: None,
+            aside: 0,
+            compared: None,
+            heads: BTreeMap::new(),
+            problems: BTreeMap::new(),
+        }
+    }
+
     /// Notes that a part does not work, and says so once.
     pub(super) fn fails(&mut self, part: &'static str, problem: String) {
         let known = self.problems.get(part).map(|(known, _)| known == &problem);
@@ -149,7 +162,7 @@ impl Handle {
         let sight = fleet.sight();
         Summary {
             host: fleet.settings.host.clone(),
-            connected: sight.connected,
+            connected: sight.cut_off.is_none(),
             server: sight.server.clone(),
             stream: fleet.settings.stream.clone(),
             stream_behind: sight.stream.map(|(_, behind)| behind),
@@ -224,6 +237,9 @@ impl Handle {
         let lasting = sight.problems.iter().filter(|(_, (_, since))| now.since(*since) > PATIENCE);
         let mut found: Vec<String> =
             lasting.map(|(part, (problem, _))| format!("{part}: {problem}")).collect();
+        if let Some(since) = sight.cut_off.filter(|since| now.since(*since) > PATIENCE) {
+            found.push(format!("no NATS server was reached since {since}"));
+        }
         for row in others() {
             found.extend(row_problem(row));
         }

@@ -43,7 +43,7 @@ pub enum TlsError {
         error: pem::Error,
     },
     /// The key does not belong to the certificate, or is of a kind that is not supported.
-    #[error("{place}: {error} (give the key that belongs to http.tls.certificate)")]
+    #[error("{place}: {error} (give the key that belongs to the certificate)")]
     Key {
         /// The key's file, or what else holds it.
         place: String,

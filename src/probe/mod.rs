@@ -14,6 +14,7 @@ use std::path::{self, Path};
 use crate::config::{Config, Problem, Weight};
 use crate::export::{self, find_program};
 use crate::forward::Receiver;
+use crate::http::{Key, Tls};
 use crate::listen::{Entry, Listen};
 use crate::model::Time;
 
@@ -53,8 +54,11 @@ pub fn deep(config: &Config, now: Time) -> Vec<Problem> {
     };
     // A key that only the unit has cannot be looked at here.
     if !config.remarks.iter().any(of_tls) {
-        found.extend(config.http.tls.iter().flat_map(|identity| tls::fault(identity, now)));
+        found.extend(config.http.tls.iter().flat_map(|tls| tls::fault("http.tls", tls, now)));
     }
+    let fleets = config.fleet.as_ref().and_then(|fleet| fleet.certificate.clone());
+    let fleets = fleets.map(|(certificate, key)| Tls { certificate, key: Key::File(key) });
+    found.extend(fleets.and_then(|identity| tls::fault("fleet.tls", &identity, now)));
     found
 }
 

@@ -413,6 +413,10 @@ fn certificate(place: &Path, name: &str, days: &str) {
     fs::set_permissions(place.join(format!("{name}.key")), readable).unwrap();
 }
 
+/// With a key that belongs to another certificate.
+const FLEET: &str = "[fleet]\nhost = \"mx1\"\nnats = [\"tls://127.0.0.1:4222\"]\n\
+    tls = { certificate = \"DIR/good.pem\", key = \"DIR/other.key\" }\n";
+
 #[test]
 fn a_deep_check_tries_what_a_start_will_need() {
     let place = Place::new("");
@@ -452,6 +456,7 @@ fn a_deep_check_tries_what_a_start_will_need() {
     for (text, word) in [
         (free(tls("DIR/good.pem", "DIR/other.key")), "http.tls"),
         (free(tls("DIR/good.key", "DIR/good.pem")), "has the two files swapped"),
+        (free(format!("{GOOD}{FLEET}")), "fleet.tls: "),
         (
             free(tls(pem.to_str().unwrap(), key.to_str().unwrap())),
             "the certificate: it has ended at ",

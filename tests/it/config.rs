@@ -304,12 +304,13 @@ fn examples_with_a_run_in_force() -> Vec<String> {
 #[test]
 fn what_the_example_comments_out_is_valid() {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["fullchain.pem", "privkey.pem", "hook-key", "example-api", "admin", "nats"]
+    for name in ["fullchain.pem", "privkey.pem", "hook-key", "example-api", "admin"]
         .into_iter()
         .chain(["ses.access", "ses.secret", "sendgrid-api", "mandrill.key"])
     {
         fs::write(folder.path().join(name), "something\n").unwrap();
     }
+    fs::write(folder.path().join("nats"), format!("SU{}\n", "A2".repeat(28))).unwrap();
     fs::write(folder.path().join("ca.pem"), "-----BEGIN CERTIFICATE-----\n").unwrap();
     fs::write(folder.path().join("resend.secret"), "whsec_c29tZXRoaW5nLXRoYXQtaXMtbG9uZw==")
         .unwrap();
