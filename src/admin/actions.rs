@@ -142,15 +142,14 @@ impl Admin {
         let address = parse_address(address)?;
         let kind = EventKind::parse(kind)
             .ok_or_else(|| Failure::usage(format!("{kind:?} is no kind of event")))?;
-        let sample = provider.sample(kind, &address, clock::now()).ok_or_else(|| {
-            Failure::usage(format!("{} sends no event of kind {kind}", provider.name()))
+        let now = clock::now();
+        let has = |kind: &EventKind| provider.sample(*kind, &address, now).is_some();
+        let sample = provider.sample(kind, &address, now).ok_or_else(|| {
+            let kinds = EventKind::ALL.into_iter().filter(has).map(EventKind::as_str);
+            let (name, kinds) = (provider.name(), there_are(kinds));
+            Failure::usage(format!("{name} has no sample of an event of kind {kind}{kinds}"))
         })?;
-        let mut draft = Draft {
-            headers: HeaderMap::new(),
-            body: sample.body,
-            url: webhook.url.clone(),
-            now: clock::now(),
-        };
+        let mut draft = Draft::new(HeaderMap::new(), sample.body, webhook.url.clone(), now);
         let content_type = HeaderValue::from_static(sample.content_type);
         draft.headers.insert(header::CONTENT_TYPE, content_type);
         for check in &webhook.checks {
@@ -163,7 +162,12 @@ impl Admin {
             .collect();
         let path = format!("/hooks/{source}");
         let started = Instant::now();
-        let sent = post_local(&self.public, self.public_tls, &path, &headers, draft.body).await;
+        // A secret may be in it: only the path is told.
+        let called = match draft.query.as_str() {
+            "" => path.clone(),
+            query => format!("{path}?{query}"),
+        };
+        let sent = post_local(&self.public, self.public_tls, &called, &headers, draft.body).await;
         let answer = sent.map_err(Failure::failed)?;
         let body = json!({
             "url": format!("{}{path}", self.public),

@@ -215,17 +215,22 @@ impl Provider for Generic {
             "message_id": format!("msg_sample_{}", now.nanos()),
             "recipient": address.received(),
         });
-        let said = match kind {
-            EventKind::HardBounce => Some((550, "550 5.1.1 The mailbox does not exist")),
-            EventKind::SoftBounce => Some((452, "452 4.2.2 The mailbox is full")),
-            EventKind::Blocked => Some((550, "550 5.7.1 Refused by policy")),
-            _ => None,
-        };
-        if let Some((code, text)) = said {
+        if let Some((code, text)) = sample_reply(kind) {
             body["smtp_code"] = code.into();
             body["reason"] = text.into();
         }
         Some(Sample { content_type: "application/json", body: body.to_string().into_bytes() })
+    }
+}
+
+/// What a server says in a sample of a failure: the code, and the whole reply.
+pub(super) fn sample_reply(kind: EventKind) -> Option<(u16, &'static str)> {
+    match kind {
+        EventKind::HardBounce => Some((550, "550 5.1.1 The mailbox does not exist")),
+        EventKind::SoftBounce => Some((452, "452 4.2.2 The mailbox is full")),
+        EventKind::Blocked => Some((550, "550 5.7.1 Refused by policy")),
+        EventKind::Deferred => Some((451, "451 4.7.1 Greylisted, try again later")),
+        _ => None,
     }
 }
 

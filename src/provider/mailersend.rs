@@ -488,7 +488,7 @@ mod tests {
         for body in [BODY, "", r#"{"type":"webhook.tests"}"#, r#"["webhook.test"]"#] {
             let headers = http::HeaderMap::new();
             let (body, url) = (body.as_bytes().to_vec(), None);
-            let mut draft = super::super::Draft { headers, body, url, now: own.now };
+            let mut draft = super::super::Draft::new(headers, body, url, own.now);
             published.sign(&mut draft).unwrap();
             assert!(!MailerSend.is_probe(&draft.notification()));
         }

@@ -445,7 +445,7 @@ mod tests {
     fn a_sample_is_not_signed_and_it_is_said_how_to_test() {
         let now = Time::from_seconds(1_781_519_531);
         let body = BODY.as_bytes().to_vec();
-        let mut draft = Draft { headers: HeaderMap::new(), body, url: None, now };
+        let mut draft = Draft::new(HeaderMap::new(), body, None, now);
         let told = check(&[KEY]).sign(&mut draft).unwrap_err();
         assert!(told.starts_with("only the provider can sign"), "{told}");
     }

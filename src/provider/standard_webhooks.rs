@@ -251,7 +251,7 @@ mod tests {
         headers.append(WEBHOOK.id, "a".parse().unwrap());
         headers.append(WEBHOOK.id, "b".parse().unwrap());
         let (body, now) = (BODY.as_bytes().to_vec(), Time::from_seconds(1_614_265_330));
-        let mut draft = Draft { headers, body, url: None, now };
+        let mut draft = Draft::new(headers, body, None, now);
         own_checks(&[SECRET])[0].sign(&mut draft).unwrap();
         assert!(!draft.headers.contains_key(WEBHOOK.timestamp));
         assert!(draft.headers.contains_key(SVIX.timestamp));

@@ -45,7 +45,7 @@ fn captured(name: &str) -> Known {
     bare.extend(headers.remove("content-type").map(|kind| (http::header::CONTENT_TYPE, kind)));
     headers.extend(bare.clone());
     let (body, now) = (text[end + 2..].to_vec(), received());
-    Known { sent: Draft { headers, body, url: source.url.clone(), now }, source, bare }
+    Known { sent: Draft::new(headers, body, source.url.clone(), now), source, bare }
 }
 
 /// A sample, signed by every check of the source. `None`: only the provider can sign.
@@ -58,7 +58,7 @@ fn sample(source: Settings) -> Option<Known> {
         None => br#"{"events":[{"event":"bounce","email":"user@example.com"}]}"#.to_vec(),
     };
     let (headers, url, now) = (HeaderMap::new(), source.url.clone(), received());
-    let mut sent = Draft { headers, body, url, now };
+    let mut sent = Draft::new(headers, body, url, now);
     let is_signed = source.checks.iter().all(|check| check.sign(&mut sent).is_ok());
     is_signed.then_some(Known { source, sent, bare: HeaderMap::new() })
 }

@@ -16,6 +16,7 @@ use url::Url;
 
 use crate::feeds;
 use crate::providers::{fixture_rows, payloads, received};
+use crate::ready::triggered;
 
 /// The secret in all descriptions that have one.
 const SECRET: &str = "custom-test-secret";
@@ -187,7 +188,7 @@ fn draft(name: &str, signer: &Check) -> Draft {
     let address = Address::parse("user@example.com").unwrap();
     let sample = by_name(name).unwrap().sample(EventKind::HardBounce, &address, received());
     let body = sample.unwrap().body;
-    let mut draft = Draft { headers: HeaderMap::new(), body, url: None, now: received() };
+    let mut draft = Draft::new(HeaderMap::new(), body, None, received());
     signer.sign(&mut draft).unwrap();
     draft
 }
@@ -207,6 +208,18 @@ fn a_description_believes_what_the_adapter_believes() {
             if *signed {
                 refuses_flips(name, verifier, &draft);
             }
+        }
+    }
+}
+
+#[test]
+fn each_kind_that_is_described_has_a_sample_that_passes() {
+    for (name, _) in DESCRIBED {
+        let hook = described(name);
+        // A list is polled.
+        for kind in hook.provider.kinds().into_iter().filter(|kind| *kind != EventKind::Listed) {
+            let expected = (kind.to_string(), "user@example.com".to_owned());
+            assert_eq!(triggered(&hook, kind), Ok(vec![expected]), "{name}: {kind}");
         }
     }
 }

@@ -295,6 +295,26 @@ fn a_signature_that_covers_no_body_is_good_for_one_body() {
 }
 
 #[test]
+fn a_sample_of_a_described_source_has_its_secret_in_the_query() {
+    let event = r#"{ type = "/what", recipient = "/who", time = "/at",
+        map = [{ type = "bounce", kind = "hard_bounce" }] }"#;
+    let home = Home::bare(&format!(
+        "[[source]]\nname = \"acme\"\nprovider = \"custom\"\n[source.webhook]\n\
+         secret = \"{SECRET} &=\"\nverify = {{ type = \"query\", name = \"code\" }}\n\
+         event = {event}\n"
+    ));
+    let daemon = home.start().ready();
+    let sent = daemon.cli(&["trigger", "acme", "hard_bounce", "a@example.com"]);
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    assert!(!String::from_utf8_lossy(&sent.stdout).contains(SECRET), "{sent:?}");
+    assert_eq!(daemon.rows(&["events"])[0]["kind"], "hard_bounce");
+    let other = daemon.cli(&["trigger", "acme", "complaint", "a@example.com"]);
+    let said = String::from_utf8_lossy(&other.stderr);
+    assert_eq!(other.status.code(), Some(64));
+    assert!(said.contains("there are: hard_bounce"), "{said}");
+}
+
+#[test]
 fn envelopes_are_believed_by_topic_and_signature() {
     let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/sns");
     let home = Home::bare(&format!(

@@ -85,7 +85,7 @@ fn split(provider: &dyn Provider, body: &[u8]) -> Vec<Element> {
 /// A signed sample: its headers, if the check can sign.
 fn signed(check: &Check, body: &[u8]) -> Result<HeaderMap, String> {
     let body = body.to_vec();
-    let mut draft = Draft { headers: HeaderMap::new(), body, url: None, now: received() };
+    let mut draft = Draft::new(HeaderMap::new(), body, None, received());
     check.sign(&mut draft).map(|()| draft.headers)
 }
 

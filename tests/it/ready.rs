@@ -10,9 +10,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use http::HeaderMap;
+use serde_json::{Value, json};
 use suppressd::config::{self, Config, Environment};
-use suppressd::provider::{self, Ask, Check, GUIDES, Guide, Notification, Refusal};
+use suppressd::model::{Address, EventKind};
+use suppressd::provider::{self, Ask, Check, Draft, GUIDES, Guide, Notification, Refusal};
+use suppressd::webhook;
 
 use crate::providers::{Sent, received, rows};
 
@@ -98,6 +101,41 @@ fn no_ready_description_believes_what_another_has_made() {
                 "{}: byte {place} is another, and what is read too",
                 page.name
             );
+        }
+    }
+}
+
+/// What comes of a sample of that kind: the refusal of its signature, if only the service can sign,
+/// or what is read of it once it passes.
+pub(crate) fn triggered(
+    hook: &webhook::Settings,
+    kind: EventKind,
+) -> Result<Vec<(String, String)>, String> {
+    let address = Address::parse("user@example.com").unwrap();
+    let sample = hook.provider.sample(kind, &address, received());
+    let sample = sample.ok_or_else(|| format!("{kind} has no sample"))?;
+    let mut draft = Draft::new(HeaderMap::new(), sample.body, hook.url.clone(), received());
+    hook.checks.iter().try_for_each(|check| check.sign(&mut draft))?;
+    assert_eq!(verify(&hook.checks, &draft.notification()), Ok(()));
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let rows = rows(&*hook.provider, &draft.notification());
+    let row = |row: &Value| (text(&row["kind"]), text(&row["address"]));
+    Ok(rows.iter().map(row).collect())
+}
+
+#[test]
+fn each_kind_of_a_ready_description_has_a_sample_that_passes() {
+    for page in ready() {
+        let hook = loaded(page, &page.block()).webhooks.remove(0);
+        for kind in hook.provider.kinds() {
+            let told = triggered(&hook, kind);
+            // Only MailPace has the private key.
+            if page.name == "mailpace" {
+                assert!(told.unwrap_err().contains("sign"), "{kind}");
+                continue;
+            }
+            let expected = (kind.to_string(), "user@example.com".to_owned());
+            assert_eq!(told, Ok(vec![expected]), "{}: {kind}", page.name);
         }
     }
 }

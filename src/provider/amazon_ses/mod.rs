@@ -351,7 +351,7 @@ mod tests {
         let address = Address::parse("a@example.com").unwrap();
         let now = Time::from_seconds(1_781_519_600);
         let sample = AmazonSes.sample(EventKind::HardBounce, &address, now).unwrap();
-        let mut draft = Draft { headers: HeaderMap::new(), body: sample.body, url: None, now };
+        let mut draft = Draft::new(HeaderMap::new(), sample.body, None, now);
         assert!(check(&[TOPIC], true).sign(&mut draft).is_err());
     }
 }

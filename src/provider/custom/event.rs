@@ -2,6 +2,7 @@
 
 mod lint;
 mod pointer;
+mod sample;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use crate::model::{Address, Class, Element, Event, EventKind, Failure, Reason, S
 use pointer::{everywhere, lookup, texts};
 
 pub(super) use pointer::{found, text};
+pub(super) use sample::Wanted;
 
 /// Where an `event` table stands, so that each of its keys is told where it was written.
 #[derive(Clone, Copy)]

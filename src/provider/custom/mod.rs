@@ -10,6 +10,7 @@ mod lint;
 mod poll;
 mod proof;
 pub(super) mod push;
+mod sample;
 mod template;
 
 use std::borrow::Cow;
@@ -22,10 +23,10 @@ use url::Url;
 
 use super::{
     Ask, Check, Feed, Key, KeyKind, Notification, Page, PageError, PageRequest, Provider, Query,
-    Scheme, SettingError, SettingErrors, Settings, Stamp, Unreadable, verify, wire,
+    Sample, Scheme, SettingError, SettingErrors, Settings, Stamp, Unreadable, verify, wire,
 };
-use crate::model::{Element, Event, EventKind};
-use event::Reader;
+use crate::model::{Address, Element, Event, EventKind, Time};
+use event::{Reader, Wanted};
 use proof::Proof;
 
 const NAME: &str = "custom";
@@ -222,6 +223,10 @@ impl Provider for Described {
     fn once(&self, notification: &Notification<'_>) -> Option<String> {
         let message = self.webhook.as_ref()?.once.as_ref()?.message(notification)?;
         Some(String::from_utf8_lossy(&message).into_owned())
+    }
+
+    fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
+        self.webhook.as_ref()?.sample(&Wanted { kind, address, now })
     }
 
     fn feeds(&self) -> &[Feed] {

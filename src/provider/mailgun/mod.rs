@@ -490,7 +490,7 @@ mod tests {
         let now = Time::from_seconds(1_781_519_600);
         let address = Address::parse("a@example.com").unwrap();
         let sample = Mailgun.sample(EventKind::HardBounce, &address, now).unwrap();
-        let mut draft = Draft { headers: HeaderMap::new(), body: sample.body, url: None, now };
+        let mut draft = Draft::new(HeaderMap::new(), sample.body, None, now);
         check(&[KEY, "old"]).sign(&mut draft).unwrap();
         assert_eq!(check(&[KEY]).verify(&draft.notification(), None), Ok(()));
         let body: Value = serde_json::from_slice(&draft.body).unwrap();

@@ -502,7 +502,7 @@ mod tests {
         let address = Address::parse("a@example.com").unwrap();
         let sample = Mandrill.sample(EventKind::Rejected, &address, now).unwrap();
         let url = Some(URL.to_owned());
-        let mut draft = Draft { headers: HeaderMap::new(), body: sample.body, url, now };
+        let mut draft = Draft::new(HeaderMap::new(), sample.body, url, now);
         check(&[KEY]).sign(&mut draft).unwrap();
         assert_eq!(check(&["new", KEY]).verify(&draft.notification(), None), Ok(()));
         draft.url = None;

@@ -354,7 +354,7 @@ mod tests {
         let now = Time::from_seconds(1_781_519_531);
         let address = Address::parse("user@example.com").unwrap();
         let body = UnisenderGo.sample(EventKind::HardBounce, &address, now).unwrap().body;
-        let mut draft = Draft { headers: HeaderMap::new(), body, url: None, now };
+        let mut draft = Draft::new(HeaderMap::new(), body, None, now);
         check(&[SECRET]).sign(&mut draft).unwrap();
         assert_eq!(check(&["new", SECRET]).verify(&draft.notification(), None), Ok(()));
         assert!(check(&["new"]).verify(&draft.notification(), None).is_err());
@@ -369,7 +369,7 @@ mod tests {
             format!(r#"{{"auth":"{zeros}","b":"{zeros}"}}"#),
         ] {
             let (body, now) = (body.into_bytes(), Time::from_seconds(0));
-            let mut draft = Draft { headers: HeaderMap::new(), body, url: None, now };
+            let mut draft = Draft::new(HeaderMap::new(), body, None, now);
             assert!(check(&[SECRET]).sign(&mut draft).is_err());
         }
     }

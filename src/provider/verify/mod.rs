@@ -48,6 +48,8 @@ pub struct Notification<'a> {
 pub struct Draft {
     /// Its headers.
     pub headers: HeaderMap,
+    /// What stands behind the `?` of its URL.
+    pub query: String,
     /// Its body.
     pub body: Vec<u8>,
     /// The URL that the provider calls, as it was entered there, where that is known.
@@ -57,10 +59,15 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// One with nothing in its query.
+    pub fn new(headers: HeaderMap, body: Vec<u8>, url: Option<String>, now: Time) -> Draft {
+        Draft { headers, query: String::new(), body, url, now }
+    }
+
     /// As it will be received.
     pub fn notification(&self) -> Notification<'_> {
-        let Draft { headers, body, url, now } = self;
-        Notification { headers, query: "", body, url: url.as_deref(), now: *now }
+        let Draft { headers, query, body, url, now } = self;
+        Notification { headers, query, body, url: url.as_deref(), now: *now }
     }
 }
 
@@ -319,8 +326,13 @@ impl Check {
                     its topic, such as a mail to the provider's bounce simulator";
                 return Err(how.to_owned());
             }
-            Check::Query(field, _) => {
-                return Err(format!("the secret is {field} in the URL's query: no sample has one"));
+            Check::Query(field, secrets) => {
+                let unfit = || "the secret is no text, which a query needs".to_owned();
+                let value = first(secrets)?.reveal_text().ok_or_else(unfit)?;
+                let query = std::mem::take(&mut draft.query);
+                let mut query = form_urlencoded::Serializer::new(query);
+                draft.query = query.append_pair(field, value).finish();
+                return Ok(());
             }
             Check::Basic(secrets) => {
                 let text = format!("Basic {}", BASE64.encode(first(secrets)?.reveal()));

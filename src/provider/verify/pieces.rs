@@ -393,20 +393,13 @@ fn put_header(draft: &mut Draft, name: &HeaderName, value: &str) -> Result<(), S
     Ok(())
 }
 
-/// Puts a text into a JSON body, making the objects on its way.
+/// Puts a text into a JSON body, making what is missing on its way.
 fn put_text(draft: &mut Draft, pointer: &str, text: &str) -> Result<(), String> {
     let unfit = || format!("the sample's body has no place for {pointer}");
     let mut body: Value = serde_json::from_slice(&draft.body).map_err(|_| unfit())?;
-    let mut at = &mut body;
-    for name in pointer.split('/').skip(1) {
-        let name = name.replace("~1", "/").replace("~0", "~");
-        at = at
-            .as_object_mut()
-            .ok_or_else(unfit)?
-            .entry(name)
-            .or_insert_with(|| Value::Object(serde_json::Map::new()));
+    if !wire::put(&mut body, pointer, text.into()) {
+        return Err(unfit());
     }
-    *at = Value::String(text.to_owned());
     draft.body = body.to_string().into_bytes();
     Ok(())
 }

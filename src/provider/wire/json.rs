@@ -8,6 +8,7 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
+use serde_json::{Map, Value};
 
 /// What some programs put before their JSON (RFC 8259, section 8.1, lets a reader ignore it).
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -74,6 +75,37 @@ pub fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, Misfit> {
         Some(_) => return Err(Misfit("it is no JSON object".into())),
     };
     Err(Misfit(format!("{stands} stands where an object must").into()))
+}
+
+/// Most members that [`put`] makes of an array.
+const PUT_MAX: usize = 64;
+
+/// Puts a value where a JSON pointer (RFC 6901) leads to, in which `*` stands for the first member,
+/// and makes what is missing on its way. Says whether there is such a place.
+pub fn put(whole: &mut Value, pointer: &str, value: Value) -> bool {
+    let mut here = whole;
+    for name in pointer.split('/').skip(1) {
+        let mut name = name.replace("~1", "/").replace("~0", "~");
+        let number = if name == "*" { Some(0) } else { name.parse::<usize>().ok() };
+        if here.is_null() {
+            *here = if number.is_some() { Value::Array(Vec::new()) } else { Map::new().into() };
+        }
+        if let (Value::Object(members), "*") = (&*here, &*name) {
+            name = members.keys().next().cloned().unwrap_or(name);
+        }
+        here = match (here, number) {
+            (Value::Object(members), _) => members.entry(name).or_insert(Value::Null),
+            (Value::Array(members), Some(number)) if number < PUT_MAX => {
+                if members.len() <= number {
+                    members.resize(number + 1, Value::Null);
+                }
+                &mut members[number]
+            }
+            _ => return false,
+        };
+    }
+    *here = value;
+    true
 }
 
 /// A text of the same length whose halves of surrogate pairs are U+FFFD. `None`: it has none.

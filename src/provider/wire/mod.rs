@@ -20,7 +20,7 @@ pub use field::{
     Count, Flag, Id, Json, Part, Parts, Text, Texts, Told, When, bare_id, filled, own_data, stream,
 };
 pub use form::Fields;
-pub use json::{Misfit, first, mended, object, parse, unmarked};
+pub use json::{Misfit, first, mended, object, parse, put, unmarked};
 pub use recipient::{listed, mailbox, mailboxes};
 pub use reply::{enhanced_code, reply, said_code, smtp_code};
 pub use table::{Record, is_cut, records};
