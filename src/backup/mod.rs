@@ -20,6 +20,7 @@ pub use form::{About, BackupError};
 use crate::forgotten::HASHES;
 use crate::journal;
 use crate::model::{Position, Time};
+use crate::store::{RESTORE_DRAFT, place_restored};
 
 /// What is written is synced each time that it is so many bytes more, so that a sync of the journal
 /// on the same disk never waits for much of it.
@@ -31,8 +32,6 @@ const TRIES: usize = 5;
 const KEPT: [(&str, &str); 2] = [("journal", ".seg"), ("checkpoint", ".checkpoint")];
 /// The folder with the keys of the account and the certificate, which another host has of its own.
 const KEYS: &str = "acme";
-/// Where files stand until all of them are there.
-const DRAFT: &str = ".restore";
 
 /// What a backup holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -238,7 +237,7 @@ pub fn obstacle(state: &Path) -> io::Result<Option<PathBuf>> {
         let entry = entry?;
         // What is left of one that broke off, what file systems have at their root, and what no
         // backup has.
-        let beside = [DRAFT, "lost+found", KEYS];
+        let beside = [RESTORE_DRAFT, "lost+found", KEYS];
         if !beside.iter().any(|name| entry.file_name() == *name) {
             return Ok(Some(entry.path()));
         }
@@ -246,21 +245,24 @@ pub fn obstacle(state: &Path) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// Puts a backup into a state directory that is empty, or not there. The files belong to whom the
-/// directory does. All of it is read and durable before any of it has its place.
+/// Puts a backup into a state directory that is empty, or not there, and that no other process has.
+/// The files belong to whom the directory does. All of it is read and durable before any of it has
+/// its place. If it breaks off before, no daemon starts with what is there.
 ///
 /// # Errors
 /// When the backup cannot be used, or the disk fails: then the directory is as empty as before.
 pub fn restore(input: impl Read, state: &Path) -> Result<Held, BackupError> {
     DirBuilder::new().recursive(true).mode(0o700).create(state)?;
-    let draft = state.join(DRAFT);
+    let draft = state.join(RESTORE_DRAFT);
     remove(&draft)?;
     let restored = unpack(input, state, &draft);
     if restored.is_err() {
-        // What is left would be in the way of nothing but room.
+        // What is left would be in the way of a start.
         let _ = remove(&draft);
     }
-    restored
+    let held = restored?;
+    place_restored(state)?;
+    Ok(held)
 }
 
 fn unpack(input: impl Read, state: &Path, draft: &Path) -> Result<Held, BackupError> {
@@ -275,6 +277,7 @@ fn unpack(input: impl Read, state: &Path, draft: &Path) -> Result<Held, BackupEr
         DirBuilder::new().mode(0o700).create(&folder)?;
         own(&folder)?;
     }
+    File::open(state)?.sync_all()?;
     let begin = |member: &Member| {
         let path = draft.join(&member.name);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
@@ -302,16 +305,7 @@ fn unpack(input: impl Read, state: &Path, draft: &Path) -> Result<Held, BackupEr
     for folder in folders() {
         File::open(folder)?.sync_all()?;
     }
-    // Before what lacks those who are in it.
-    if draft.join(HASHES).exists() {
-        fs::rename(draft.join(HASHES), state.join(HASHES))?;
-    }
-    // The checkpoint first: a journal that begins late is nothing without it.
-    for (folder, _) in KEPT.iter().rev() {
-        fs::rename(draft.join(folder), state.join(folder))?;
-    }
-    fs::remove_dir(draft)?;
-    File::open(state)?.sync_all()?;
+    File::open(draft)?.sync_all()?;
     Ok(held)
 }
 

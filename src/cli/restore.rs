@@ -39,6 +39,13 @@ impl Arguments {
         if store::is_in_use(&state).map_err(unread)? {
             return Err(failed("a daemon runs with it: stop that first".to_owned()));
         }
+        let alone = store::Alone::take_as_it_is(&state);
+        let _alone = alone.map_err(|error| Failure::Failed(error.to_string()))?;
+        if matches!(store::settle_restore(&state), Ok(true)) {
+            let why = "a restore before this one broke off when all was there, and is in place \
+                       now: start suppressd, or move it away";
+            return Err(failed(why.to_owned()));
+        }
         if let Some(there) = backup::obstacle(&state).map_err(unread)? {
             let there = there.display();
             return Err(failed(format!(

@@ -42,6 +42,12 @@ pub enum OpenError {
     /// A newer version wrote a segment. Nothing of it is touched.
     #[error("{0} was written by a newer version of suppressd: start that version again")]
     Newer(PathBuf),
+    /// A restore broke off before all of it was there.
+    #[error(
+        "{0}: a restore broke off, so that there is no state: restore the backup again, or remove \
+         that folder to begin with an empty one"
+    )]
+    HalfRestored(PathBuf),
     /// The disk fails, or does not let us.
     #[error("{path}: {error} (store.path must be a directory that suppressd may write to)")]
     Io {

@@ -14,6 +14,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::libc::{O_DIRECTORY, O_NONBLOCK};
 
 use super::Paths;
+use super::restored::settle;
 use crate::journal::OpenError;
 
 /// How long a lock is waited for: who has ended may have left it to a child that has just begun.
@@ -26,12 +27,23 @@ pub struct Alone {
 }
 
 impl Alone {
-    /// Takes a state directory, making it if it is not there. Nothing in it is touched.
+    /// Takes a state directory, making it if it is not there. A restore that broke off in it when
+    /// all was there is ended.
+    ///
+    /// # Errors
+    /// When another process has it, it cannot be had, or a restore broke off before.
+    pub fn take(state: &Path) -> Result<Alone, OpenError> {
+        let alone = Alone::take_as_it_is(state)?;
+        settle(state)?;
+        Ok(alone)
+    }
+
+    /// The same, with nothing in it touched.
     ///
     /// # Errors
     /// When another process has it, or it cannot be had.
     #[expect(clippy::disallowed_methods, reason = "nobody tells when another's lock ends")]
-    pub fn take(state: &Path) -> Result<Alone, OpenError> {
+    pub fn take_as_it_is(state: &Path) -> Result<Alone, OpenError> {
         let begun = Instant::now();
         loop {
             match Alone::try_take(state) {
@@ -55,6 +67,24 @@ impl Alone {
             Some(path) => Err(OpenError::InUse(path)),
             None => Ok(Alone { _lock: lock }),
         }
+    }
+}
+
+/// What a process keeps of a file or folder of its own, for as long as it lives.
+pub struct Hold {
+    _lock: Flock<File>,
+}
+
+/// Takes a file or folder; `None`: another process has it. What nobody has was left by one that has
+/// ended.
+///
+/// # Errors
+/// When the file system has no locks.
+pub fn hold(file: File) -> io::Result<Option<Hold>> {
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(Hold { _lock: lock })),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(errno.into()),
     }
 }
 

@@ -26,6 +26,7 @@ mod pushed;
 mod quarantine;
 mod reader;
 mod record;
+mod restored;
 mod sealed;
 mod stretch;
 mod tiers;
@@ -33,7 +34,7 @@ mod turns;
 mod verify;
 mod writer;
 
-pub use alone::{Alone, is_in_use};
+pub use alone::{Alone, Hold, hold, is_in_use};
 pub use attempt::{Attempt, Place};
 pub use base::{Base, Made, Next, verify_base};
 pub use checkpoint::Snapshot;
@@ -53,6 +54,7 @@ pub use reader::{
     Pair, Reader, SET_ASIDE_MAX, StandingRow, StandingRows, Standings, Totals, Visit,
 };
 pub use record::LastRecords;
+pub use restored::{DRAFT as RESTORE_DRAFT, place as place_restored, settle as settle_restore};
 pub use turns::{TURNS, TurnPlace};
 pub use verify::{verify_checkpoints, verify_stopped};
 pub use writer::{Batch, Writer};

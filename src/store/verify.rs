@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::alone::hold;
 use super::base::Base;
 use super::checkpoint::{self, Flaw};
 use super::checkpoints::{list, path};
@@ -26,6 +27,8 @@ const STORE: &str = "store";
 
 /// How often a store that changes meanwhile is summed up again.
 const TRIES: usize = 3;
+/// How the names of copies begin; a number follows.
+const COPY: &str = "suppressd-verify-";
 /// Room that a copy leaves to others, in bytes.
 const ROOM: u64 = 64 << 20;
 
@@ -165,7 +168,8 @@ pub fn verify_stopped(
         rows.push(missing(paths, reach.1));
         return rows;
     }
-    let copy = scratch.join(format!("suppressd-verify-{}", std::process::id()));
+    remove_left(scratch);
+    let copy = scratch.join(format!("{COPY}{}", std::process::id()));
     let looked = in_copy(paths, reach, clean == Some(true), &copy, look);
     // It is a copy; what cannot be removed is below a folder for what nobody needs.
     let _ = fs::remove_dir_all(&copy);
@@ -173,7 +177,27 @@ pub fn verify_stopped(
     rows
 }
 
+/// Removes the copies of those that were killed. Nobody holds them.
+fn remove_left(scratch: &Path) {
+    for entry in fs::read_dir(scratch).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(COPY))
+            && entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if !is_ours {
+            continue;
+        }
+        let held = fs::File::open(entry.path()).and_then(hold);
+        if matches!(held, Ok(Some(_))) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 fn missing(paths: &Paths, end: Position) -> Checked {
+    // As a restore leaves it: a start makes both of these before all else.
+    if !paths.base.exists() && !paths.index.exists() {
+        let detail = "there is none yet: the next start makes it";
+        return Checked::well(STORE, &paths.sled, detail);
+    }
     if end.as_u64() <= (Position { segment: 1, offset: u32::MAX }).as_u64()
         && list(&paths.checkpoint).is_ok_and(|there| there.is_empty())
     {
@@ -190,9 +214,12 @@ fn in_copy(
     look: &mut dyn FnMut(&Standings<'_>),
 ) -> Checked {
     let sled = &paths.sled;
-    match copy_sled(sled, copy) {
-        Ok(true) => {}
-        Ok(false) => {
+    let made = DirBuilder::new().mode(0o700).create(copy);
+    let held = made.and_then(|()| fs::File::open(copy)).and_then(hold);
+    let copied = held.and_then(|held| Ok((copy_sled(sled, copy)?, held)));
+    let _held = match copied {
+        Ok((true, held)) => held,
+        Ok((false, _)) => {
             let detail = format!("not looked at: no room for a copy in {}", copy.display());
             return Checked::well(STORE, sled, detail);
         }
@@ -201,7 +228,7 @@ fn in_copy(
             let hint = "look at the disk; TMPDIR names another folder for the copy";
             return Checked::ill(STORE, sled, problem, "it was not looked at", hint);
         }
-    }
+    };
     // sled panics on some damage.
     let work = || -> Result<Checked, StoreError> {
         let db = sled_at(copy)?;
@@ -230,9 +257,8 @@ fn in_copy(
     })
 }
 
-/// Copies sled's folder. `false`: there is not enough room.
+/// Copies what is in sled's folder. `false`: there is not enough room.
 fn copy_sled(from: &Path, to: &Path) -> io::Result<bool> {
-    DirBuilder::new().mode(0o700).create(to)?;
     let mut files: Vec<(PathBuf, PathBuf)> = Vec::new();
     let mut bytes = 0;
     for entry in fs::read_dir(from)? {

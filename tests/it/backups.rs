@@ -209,9 +209,72 @@ fn one_that_is_killed_leaves_the_old_file_and_an_empty_state() {
         start(&["restore", text(&file)], &other);
         let has = |folder: &str| other.state().join(folder).exists();
         // What is left of it is no state, and in the way of no other try.
-        assert!(has("journal") == has("checkpoint"));
-        if !has("journal") {
-            done(verb(&other, &["restore", text(&file)]));
-        }
+        let again = verb(&other, &["restore", text(&file)]);
+        let is_there = ["in place now", "not empty"].iter().any(|why| said(&again).contains(why));
+        assert!(again.status.success() || is_there, "{again:?}");
+        assert!(has("journal") && has("checkpoint") && !has(".restore") && !has(".restored"));
     }
+}
+
+#[test]
+fn a_restore_that_broke_off_is_no_empty_state() {
+    let home = Home::new("");
+    let (file, _) = small(&home);
+    let other = Home::new("");
+    fs::create_dir_all(other.state().join(".restore/journal")).unwrap();
+    let refused = verb(&other, &["run"]);
+    assert!(refused.status.code() == Some(1) && said(&refused).contains("a restore broke off"));
+    assert!(!other.state().join("journal").exists());
+    done(verb(&other, &["restore", text(&file)]));
+    // As nothing was made of it yet, nothing is missing.
+    done(verb(&other, &["verify"]));
+    let expected = shown(&other.start().ready());
+    // When all was there, the next start ends it, however far it came.
+    let parts = ["checkpoint", "journal"];
+    for placed in 0..=parts.len() {
+        let half = Home::new("");
+        done(verb(&half, &["restore", text(&file)]));
+        fs::create_dir(half.state().join(".restored")).unwrap();
+        for part in &parts[placed..] {
+            let whole = half.state().join(".restored").join(part);
+            fs::rename(half.state().join(part), whole).unwrap();
+        }
+        assert_eq!(shown(&half.start().ready()), expected, "{placed}");
+        assert!(!half.state().join(".restored").exists());
+    }
+}
+
+#[test]
+fn a_backup_replaces_files_and_nothing_else() {
+    let home = Home::new("");
+    let (file, _) = small(&home);
+    let is_refused = |path: &Path, why: &str| {
+        let made = verb(&home, &["backup", text(path)]);
+        assert!(made.status.code() == Some(1) && said(&made).contains(why), "{made:?}");
+    };
+    // A device or FIFO takes it as it comes.
+    let fifo = home.dir.join("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let reader = std::thread::spawn({
+        let fifo = fifo.clone();
+        move || fs::read(fifo).unwrap()
+    });
+    done(verb(&home, &["backup", text(&fifo)]));
+    assert!(backup::verify(&reader.join().unwrap()[..]).is_ok());
+    assert!(!fs::metadata(&fifo).unwrap().is_file());
+    is_refused(Path::new("/dev/full"), "/dev/full: No space left");
+    is_refused(&home.dir, "name a file in it");
+    // Behind a link, the file is; and what leads nowhere is a slip.
+    let (link, astray) = (home.dir.join("link"), home.dir.join("astray"));
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    std::os::unix::fs::symlink(home.dir.join("nowhere/file"), &astray).unwrap();
+    fs::write(&file, "old").unwrap();
+    done(verb(&home, &["backup", text(&link)]));
+    assert!(link.is_symlink() && backup::verify(fs::File::open(&file).unwrap()).is_ok());
+    is_refused(&astray, "leads to no file");
+    // What one that was killed has left goes with the next.
+    let left = home.dir.join(".small.backup.suppressd-new");
+    fs::write(&left, "half").unwrap();
+    done(verb(&home, &["backup", text(&file)]));
+    assert!(!left.exists() && backup::verify(fs::File::open(&file).unwrap()).is_ok());
 }
