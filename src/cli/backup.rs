@@ -3,8 +3,9 @@
 //! The daemon is only asked how far its journal is durable: the files are read here, by whoever
 //! may.
 
+use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
-use std::io::ErrorKind::{FileTooLarge, NotADirectory, NotFound, QuotaExceeded, StorageFull};
+use std::io::ErrorKind::{NotADirectory, NotFound, QuotaExceeded, StorageFull};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,8 @@ use crate::{clock, store};
 /// The arguments of `backup`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The file to write, which is replaced when it is whole; `-` writes to standard output
+    /// The file to write, which is replaced when it is whole; `-` writes to standard output, and a
+    /// device or FIFO takes it as it comes
     file: PathBuf,
     /// Print JSON, one object
     #[arg(long)]
@@ -34,35 +36,32 @@ impl Arguments {
     /// Asks where the journal ends, and copies.
     pub(super) fn run(self, context: &mut Context) -> Outcome {
         let (state, end) = source(context)?;
-        let is_stdout = self.file == Path::new("-");
+        let to = To::of(&self.file)?;
         let now = clock::now();
-        let progress = |context: &mut Context, done: u64, all: u64| {
-            let part = done as f64 / all.max(1) as f64;
-            context.out.progress("backup", 0, 0, Some(part));
+        let copy = |out: &mut Watched| {
+            let progress = |done: u64, all: u64| {
+                let part = done as f64 / all.max(1) as f64;
+                context.out.progress("backup", 0, 0, Some(part));
+            };
+            let made = backup::make(&state, end, now, &mut *out, |out| out.sync(), progress);
+            made.and_then(|(out, held)| out.flush().map(|()| held))
         };
-        let made = if is_stdout {
-            let out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
-            let made = backup::make(
-                &state,
-                end,
-                now,
-                out,
-                |_| Ok(()),
-                |done, all| {
-                    progress(context, done, all);
-                },
-            );
-            let made = made.and_then(|(mut out, held)| out.flush().map(|()| held));
-            made.map_err(|error| failed(&error, &state))
-        } else {
-            write(&self.file, &state, |out| {
-                let sync = File::sync_data;
-                backup::make(&state, end, now, out, sync, |done, all| progress(context, done, all))
-            })
+        let made = match &to {
+            To::Stdout => {
+                let out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
+                Watched::new(Box::new(out)).made("standard output".as_ref(), &state, copy)
+            }
+            To::Stream(path) => {
+                let file = OpenOptions::new().write(true).open(path);
+                let file = file.map_err(|error| failed(&error, path))?;
+                let out = BufWriter::with_capacity(1 << 20, file);
+                Watched::new(Box::new(out)).made(path, &state, copy)
+            }
+            To::File(path) => write(path, &state, copy),
         };
         let held = made?;
         let row = row(&held);
-        if is_stdout {
+        if matches!(to, To::Stdout) {
             context.out.note(&shown("Made", &held));
         } else if self.json {
             context.out.json(&row)?;
@@ -95,12 +94,86 @@ fn source(context: &mut Context) -> Result<(PathBuf, Option<Position>), Failure>
     }
 }
 
-/// Writes a file beside, and puts it in its place when it is whole and durable. A failure is that
-/// of the target, unless it is one of reading the state.
+/// Where a backup goes.
+enum To {
+    Stdout,
+    /// A device, a FIFO: what stays, and takes what is written.
+    Stream(PathBuf),
+    /// A file, which is replaced.
+    File(PathBuf),
+}
+
+impl To {
+    /// What a path names, behind links.
+    fn of(path: &Path) -> Result<To, Failure> {
+        let unfit = |why: &str| Err(Failure::Failed(format!("{}: {why}", path.display())));
+        if path == Path::new("-") {
+            return Ok(To::Stdout);
+        }
+        match fs::metadata(path) {
+            Ok(meta) if meta.is_dir() => unfit("it is a directory: name a file in it"),
+            Ok(meta) if meta.is_file() => {
+                Ok(To::File(fs::canonicalize(path).map_err(|error| failed(&error, path))?))
+            }
+            Ok(_) => Ok(To::Stream(path.to_owned())),
+            Err(_) if path.is_symlink() => unfit("it is a link that leads to no file"),
+            // Whatever else is wrong is told of the folder.
+            Err(_) => Ok(To::File(path.to_owned())),
+        }
+    }
+}
+
+/// What is written to, and whether a failure was one of writing, and not of reading the state.
+struct Watched {
+    out: Box<dyn Write>,
+    /// What has to be synced, of a file.
+    file: Option<File>,
+    has_failed: Cell<bool>,
+}
+
+impl Watched {
+    fn new(out: Box<dyn Write>) -> Watched {
+        Watched { out, file: None, has_failed: Cell::new(false) }
+    }
+
+    /// What `make` makes of it; a failure names the path, or the state.
+    fn made(
+        mut self,
+        path: &Path,
+        state: &Path,
+        make: impl FnOnce(&mut Watched) -> io::Result<Held>,
+    ) -> Result<Held, Failure> {
+        let made = make(&mut self);
+        made.map_err(|error| failed(&error, if self.has_failed.get() { path } else { state }))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.seen(self.file.as_ref().map_or(Ok(()), File::sync_data))
+    }
+
+    fn seen<T>(&self, done: io::Result<T>) -> io::Result<T> {
+        self.has_failed.set(self.has_failed.get() || done.is_err());
+        done
+    }
+}
+
+impl Write for Watched {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes);
+        self.seen(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let flushed = self.out.flush();
+        self.seen(flushed)
+    }
+}
+
+/// Writes a file beside, and puts it in its place when it is whole and durable.
 fn write(
     path: &Path,
     state: &Path,
-    make: impl FnOnce(File) -> io::Result<(File, Held)>,
+    make: impl FnOnce(&mut Watched) -> io::Result<Held>,
 ) -> Result<Held, Failure> {
     let no_name = || Failure::Usage(format!("{}: it is no name of a file", path.display()));
     let name = path.file_name().ok_or_else(no_name)?;
@@ -108,14 +181,12 @@ fn write(
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
-    let draft = folder.join(format!(".{}.{}", name.to_string_lossy(), std::process::id()));
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft);
-    let file = file.map_err(|error| failed(&error, folder))?;
-    let of_part = |error: io::Error| {
-        let of_target = matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge);
-        failed(&error, if of_target { folder } else { state })
-    };
-    let made = make(file).map_err(of_part).and_then(|(file, held)| {
+    let draft = folder.join(format!(".{}.suppressd-new", name.to_string_lossy()));
+    let (file, _held) = begin(&draft).map_err(|error| failed(&error, folder))?;
+    let out = file.try_clone().map_err(|error| failed(&error, folder))?;
+    let synced = file.try_clone().map_err(|error| failed(&error, folder))?;
+    let out = Watched { file: Some(synced), ..Watched::new(Box::new(out)) };
+    let made = out.made(folder, state, make).and_then(|held| {
         let placed = file.sync_all().and_then(|()| fs::rename(&draft, path));
         placed.map_err(|error| failed(&error, path))?;
         let synced = File::open(folder).and_then(|folder| folder.sync_all());
@@ -126,6 +197,18 @@ fn write(
         let _ = fs::remove_file(&draft);
     }
     made
+}
+
+/// A new file that no other process writes; one that was killed may have left its own.
+fn begin(draft: &Path) -> io::Result<(File, store::Hold)> {
+    let busy = || io::Error::other(format!("another backup writes {}", draft.display()));
+    if fs::symlink_metadata(draft).is_ok_and(|meta| meta.is_file()) {
+        let _held = store::hold(File::open(draft)?)?.ok_or_else(busy)?;
+        fs::remove_file(draft)?;
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(draft)?;
+    let held = store::hold(file.try_clone()?)?.ok_or_else(busy)?;
+    Ok((file, held))
 }
 
 fn failed(error: &io::Error, path: &Path) -> Failure {
