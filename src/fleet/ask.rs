@@ -107,8 +107,8 @@ impl Fleet {
             }
         }
         drop(sight);
-        let reaches = self.reaches();
-        wanted.retain(|of, target| reaches.get(of).is_none_or(|reach| reach.upto() < *target));
+        // Of a life that has told nothing yet nothing is missing.
+        wanted.retain(|of, target| self.reach_of(of) < *target);
         wanted
     }
 
