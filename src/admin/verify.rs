@@ -157,7 +157,7 @@ impl Admin {
         rows.extend(checkpoints.map_err(unread)?);
         rows.extend(store::verify_base(&paths.base).map_err(unread)?);
         rows.extend(store::verify_index(&paths.index).map_err(unread)?);
-        rows.push(self.reader.verify(&paths, (looked.start, end()))?);
+        rows.push(self.reader.verify(&paths, looked.start, &end)?);
         rows.extend(forgotten(&self.state).1);
         rows.extend(kept(&self.quarantine).map_err(unread)?);
         Ok(rows)

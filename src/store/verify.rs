@@ -119,13 +119,19 @@ fn checkpoint_row(
 }
 
 impl Reader {
-    /// Looks at the open store. Blocking, and as long as the store is large.
+    /// Looks at the open store, beside a journal that begins at `start`, and ends at `end` when
+    /// that is asked. Blocking, and as long as the store is large.
     ///
     /// # Errors
     /// When the store cannot answer.
-    pub fn verify(&self, paths: &Paths, reach: Reach) -> Result<Checked, StoreError> {
+    pub fn verify(
+        &self,
+        paths: &Paths,
+        start: Position,
+        end: &dyn Fn() -> Position,
+    ) -> Result<Checked, StoreError> {
         let view = self.view()?;
-        match store_row(&paths.sled, &view.tree, &view.base, reach) {
+        match store_row(&paths.sled, &view.tree, &view.base, start, end) {
             Err(StoreError::Damaged(why)) => {
                 let hint = "none is needed: it is made again at once, and the old one is kept in \
                             quarantine/";
@@ -238,7 +244,7 @@ fn in_copy(
             return Ok(Checked::well(STORE, sled, detail));
         }
         let base = Arc::new(base_of(&db, &paths.base, false)?);
-        let store = store_row(sled, &db, &base, reach)?;
+        let store = store_row(sled, &db, &base, reach.0, &|| reach.1)?;
         // Behind the last record there may be the end of its segment alone.
         let is_level = clean || applied == reach.1 && part == 0;
         if store.problem.is_none() && is_level {
@@ -298,7 +304,8 @@ fn store_row(
     file: &Path,
     tree: &sled::Tree,
     base: &Arc<Base>,
-    (start, end): Reach,
+    start: Position,
+    end: &dyn Fn() -> Position,
 ) -> Result<Checked, StoreError> {
     for _ in 0..TRIES {
         let (before, mut found) = (meta(tree)?, Meta::default());
@@ -324,6 +331,8 @@ fn store_row(
             let problem = "its content does not add up";
             return Ok(Checked::ill(STORE, file, problem, REBUILT, NO_HAND));
         }
+        // Later than the store was read: it goes on meanwhile.
+        let end = end();
         if before.applied > end {
             let problem =
                 format!("it has taken the journal up to {}, which ends at {end}", before.applied);

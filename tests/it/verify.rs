@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
@@ -191,6 +192,34 @@ fn a_running_daemon_looks_at_its_own() {
     assert_clean(&home, &["base", "store"]);
     daemon.until_suppressed("new@x.test");
     daemon.stop();
+}
+
+/// What goes on meanwhile is no damage.
+#[test]
+fn a_daemon_under_load_finds_nothing_wrong_with_itself() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for thread in 0..2_u32 {
+            let (is_over, http) = (&is_over, daemon.http);
+            scope.spawn(move || {
+                for number in 0.. {
+                    if is_over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let address = format!("u{thread}-{number}@x.test");
+                    assert_eq!(notify(http, &event("complaint", &address, "m", 1)).status, 200);
+                }
+            });
+        }
+        let found: Vec<_> = (0..5).map(|_| verify(&home, &[])).collect();
+        is_over.store(true, Ordering::Relaxed);
+        for (code, rows) in found {
+            let ill: Vec<_> = rows.iter().filter(|row| !row["problem"].is_null()).collect();
+            assert!(code == 0 && ill.is_empty(), "{ill:?}");
+        }
+    });
 }
 
 /// An export of each kind of table, and what a hand adds to the text and takes from it.
