@@ -35,12 +35,14 @@ enum Packing {
 }
 
 impl Input {
-    /// Opens a path; `-` is standard input, which is first copied to a file without a name.
+    /// Opens a path; `-` is standard input. That, a FIFO or a device is first copied to a file
+    /// without a name.
     pub(super) fn open(path: &Path) -> Result<Input, Failure> {
         let is_stdin = path == Path::new("-");
         let shown = if is_stdin { "standard input".into() } else { path.display().to_string() };
         let unread = |error: io::Error| Failure::Failed(format!("{shown}: {error}"));
-        let mut file = if is_stdin { spooled() } else { File::open(path) }.map_err(unread)?;
+        let file = if is_stdin { spooled(io::stdin().lock()) } else { reopenable(path) };
+        let mut file = file.map_err(unread)?;
         let mut head = Vec::new();
         (&mut file).take(4).read_to_end(&mut head).map_err(unread)?;
         let length = file.seek(SeekFrom::End(0)).map_err(unread)?;
@@ -66,7 +68,9 @@ impl Input {
         let archive = ZipArchive::new(BufReader::new(&self.file)).map_err(|e| e.to_string())?;
         let is_list = |name: &String| {
             let name = name.to_lowercase();
-            [".csv", ".json", ".jsonl", ".txt"].iter().any(|end| name.ends_with(end))
+            // What a Mac packs beside each file says nothing of its own.
+            !name.starts_with("__macosx/")
+                && [".csv", ".json", ".jsonl", ".txt"].iter().any(|end| name.ends_with(end))
         };
         let names = archive.file_names().filter_map(|name| Some(name.ok()?.into_owned()));
         let names: Vec<String> = names.filter(is_list).collect();
@@ -122,13 +126,20 @@ impl Seek for Counted<'_> {
     }
 }
 
-/// Standard input, in a file that no other process can open and that goes with this one.
-fn spooled() -> io::Result<File> {
+/// What a path names, so that it can be read more than once.
+fn reopenable(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    let meta = file.metadata()?;
+    if meta.is_file() || meta.is_dir() { Ok(file) } else { spooled(file) }
+}
+
+/// What is read once, in a file that no other process can open and that goes with this one.
+fn spooled(mut from: impl Read) -> io::Result<File> {
     let path = std::env::temp_dir().join(format!(".suppressd-import-{}", std::process::id()));
     let mut file =
         OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
     std::fs::remove_file(&path)?;
-    io::copy(&mut io::stdin().lock(), &mut file)?;
+    io::copy(&mut from, &mut file)?;
     file.seek(SeekFrom::Start(0))?;
     Ok(file)
 }

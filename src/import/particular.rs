@@ -34,8 +34,15 @@ fn is_of_campaigns(cells: &Cells) -> bool {
     cells.is_on("nontransactional") && !cells.is_on("transactional")
 }
 
+/// What an entry keeps off, where nothing says why.
 pub(super) fn sparkpost(cells: &Cells) -> Said {
-    match cells.get("source") {
+    let (kind, source) = (cells.get("type"), cells.get("source"));
+    let is_known = matches!(plain(kind).as_str(), "" | "transactional") || is_of_campaigns(cells);
+    let is_off =
+        !kind.is_empty() || ["transactional", "nontransactional"].iter().any(|c| cells.is_on(c));
+    match source {
+        _ if !is_known => Said::Unknown(kind.to_owned()),
+        "" if !is_off => Said::Clear,
         "" if is_of_campaigns(cells) => Said::Reason(Reason::Unsubscribe),
         "" => Said::Reason(Reason::ProviderListed),
         source => word(source),

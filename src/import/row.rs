@@ -53,7 +53,7 @@ impl<'w> Reading<'w> {
     ) -> Result<ControlFlow<()>, Refusal> {
         let shape = self.shape(cells)?;
         if !std::mem::replace(&mut self.is_told, true)
-            && each(Told::Recognised(recognised(shape, cells))).is_break()
+            && each(Told::Recognised(recognised(shape, cells, self.wanted))).is_break()
         {
             return Ok(ControlFlow::Break(()));
         }
@@ -71,7 +71,7 @@ impl<'w> Reading<'w> {
         {
             return Ok(shape);
         }
-        let shape = recognise(self.wanted.format, cells)?;
+        let shape = recognise(self.wanted, cells)?;
         self.check(shape)?;
         self.known = Some((cells.names.clone(), shape));
         Ok(shape)
@@ -172,7 +172,8 @@ impl<'w> Reading<'w> {
             }
             Said::Unknown(text) => given.ok_or_else(|| {
                 let text = bounds::reason(&text);
-                Stop::Bad(format!("{text:?} is no reason that is known: say `--reason`"))
+                let hint = "if it suppresses, say why with `--reason`";
+                Stop::Bad(format!("{text:?} is no reason that is known: {hint}"))
             }),
         }
     }
@@ -271,13 +272,21 @@ fn note(shape: &Shape, cells: &Cells) -> Result<Option<String>, Stop> {
     Ok(Some(text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()))
 }
 
-fn recognise(format: Format, cells: &Cells) -> Result<&'static Shape, Refusal> {
+/// The first list that has these columns, of those that `admits` does.
+fn listed_as(cells: &Cells, admits: impl Fn(&Shape) -> bool) -> Option<&'static Shape> {
     let has = |shape: &Shape| shape.has.iter().all(|name| cells.has(name));
     let fits = |shape: &&Shape| {
-        let named = !matches!(format, Format::Of(name) if name != shape.format);
-        named && has(shape) && (!shape.is_exact || shape.has.len() == cells.names.len())
+        admits(shape) && has(shape) && (!shape.is_exact || shape.has.len() == cells.names.len())
     };
-    if let Some(shape) = shapes::ALL.iter().find(fits) {
+    shapes::ALL.iter().find(fits)
+}
+
+fn recognise(wanted: &Wanted, cells: &Cells) -> Result<&'static Shape, Refusal> {
+    let admits = |shape: &Shape| match wanted.format {
+        Format::Of(format) => shape.format == format,
+        _ => shape.named.is_empty() || shape.named.iter().any(|part| wanted.name.contains(part)),
+    };
+    if let Some(shape) = listed_as(cells, admits) {
         return Ok(shape);
     }
     if cells.names.len() == 1 && ADDRESSES.contains(&cells.names[0].as_str()) {
@@ -317,10 +326,14 @@ pub(super) fn header(record: &[Vec<u8>]) -> Result<(Vec<String>, bool), Refusal>
     ))
 }
 
-fn recognised(shape: &'static Shape, cells: &Cells) -> Recognised {
-    let by = match shape.has {
+fn recognised(shape: &'static Shape, cells: &Cells, wanted: &Wanted) -> Recognised {
+    let mut by = match shape.has {
         [] => format!("its columns {}", cells.names.join(", ")),
         has => format!("the columns {}", has.join(", ")),
     };
+    let like = listed_as(cells, |_| wanted.format == Format::Auto && shape.has.is_empty());
+    if let Some(Shape { format, list, .. }) = like {
+        by = format!("{by}; if it is {format}'s list of {list}, say `--format {format}`");
+    }
     Recognised { format: shape.format, list: shape.list, by }
 }

@@ -51,6 +51,9 @@ pub(super) struct Shape {
     pub(super) has: &'static [&'static str],
     /// Whether there may be no others.
     pub(super) is_exact: bool,
+    /// Parts of its file's name, of which one must be there unless the format was named: lists of
+    /// contacts may have these columns too. Empty: only such a list has them.
+    pub(super) named: &'static [&'static str],
     /// Where the address is.
     pub(super) address: &'static [&'static str],
     pub(super) says: Says,
@@ -70,6 +73,7 @@ const BASE: Shape = Shape {
     list: "",
     has: &[],
     is_exact: false,
+    named: &[],
     address: &["email"],
     says: Says::Nothing,
     since: &["createdat"],
@@ -234,6 +238,7 @@ pub(super) const ALL: &[Shape] = &[
         format: "sendgrid",
         list: "spam reports",
         has: &["ip", "email", "created"],
+        named: &["spam"],
         says: Says::Always(Reason::Complaint),
         since: &["created"],
         ..BASE
@@ -242,6 +247,7 @@ pub(super) const ALL: &[Shape] = &[
         format: "sendgrid",
         list: "invalid addresses",
         has: &["reason", "email", "created"],
+        named: &["invalid"],
         says: Says::Always(Reason::Invalid),
         since: &["created"],
         note: &["reason"],
@@ -250,7 +256,8 @@ pub(super) const ALL: &[Shape] = &[
     Shape {
         format: "sendgrid",
         list: "unsubscriptions of groups",
-        has: &["email", "groupid", "createdat"],
+        has: &["email", "groupid", "groupname", "createdat"],
+        is_exact: true,
         says: Says::Always(Reason::Unsubscribe),
         covers: Covers::Stream("groupid"),
         ..BASE
@@ -260,6 +267,7 @@ pub(super) const ALL: &[Shape] = &[
         list: "unsubscriptions",
         has: &["email", "created"],
         is_exact: true,
+        named: &["asm_groups_", "suppression", "unsubscri"],
         says: Says::Always(Reason::Unsubscribe),
         since: &["created"],
         covers: Covers::FileName("asm_groups_"),
@@ -352,6 +360,7 @@ pub(super) const ALL: &[Shape] = &[
         list: "complaints",
         has: &["address", "createdat"],
         is_exact: true,
+        named: &["complaint", "spam"],
         address: &["address"],
         says: Says::Always(Reason::Complaint),
         ..BASE
@@ -451,6 +460,7 @@ const MAILGUN_UNSUBSCRIBES: Shape = Shape {
     format: "mailgun",
     list: "unsubscribes",
     has: &["address", "tags"],
+    named: &["unsubscri", "suppression"],
     address: &["address"],
     says: Says::Always(Reason::Unsubscribe),
     covers: Covers::By(mailgun_tags),

@@ -25,7 +25,7 @@ const WORDS: &[(Reason, &str)] = &[
     ),
     (
         Reason::Complaint,
-        "complaint complaints spam spamcomplaint spamreport spamnotification abuse fbl \
+        "complaint complaints complained spam spamcomplaint spamreport spamnotification abuse fbl \
          contactflaggedasspam",
     ),
     (
@@ -51,7 +51,7 @@ const SOFT: &[(&str, &str)] = &[
 
 /// Words for who is mailed.
 const CLEAR: &str = "active subscribed enabled disabled confirmed unconfirmed pending valid ok \
-    deliverable delivered sent opened clicked resubscribed";
+    allow allowed allowlisted whitelisted deliverable delivered sent opened clicked resubscribed";
 
 /// What a word says.
 pub(super) fn word(text: &str) -> Said {

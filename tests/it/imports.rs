@@ -279,10 +279,18 @@ fn standard_input_and_packed_files_are_read_too() {
         }
         zip.finish().unwrap().into_inner()
     };
-    let one = zip(&["readme.md", "rejects.csv"]);
+    let one = zip(&["readme.md", "rejects.csv", "__MACOSX/._rejects.csv"]);
     for bytes in [text.as_bytes(), &gzip.finish().unwrap(), &one] {
         assert_eq!(from_stdin(bytes), 1);
     }
+    let fifo = home.dir.join("list.csv");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let writer = std::thread::spawn({
+        let fifo = fifo.clone();
+        move || std::fs::write(fifo, text).unwrap()
+    });
+    assert_eq!(import(&daemon, &fifo, &[]).1["imported"], 1);
+    writer.join().unwrap();
     let two = written(&home, "two.zip", zip(&["subscribed.csv", "cleaned.csv"]));
     let (code, _, said) = import(&daemon, &two, &[]);
     assert!(code == 1 && said.contains("subscribed.csv, cleaned.csv"), "{said}");
