@@ -29,10 +29,16 @@ impl Ends {
         }
     }
 
+    /// From this instant on, there may be more than is known.
+    pub fn more_from(&mut self, end: Time) {
+        let at = end.nanos();
+        self.horizon = Some(self.horizon.map_or(at, |horizon| horizon.min(at)));
+    }
+
     /// The next instant at which an address may have to be looked at.
     pub fn next(&self) -> Option<Time> {
         let first = self.known.first().map(|(at, _)| *at);
-        first.or(self.horizon).map(|at| Time::from_nanos(at, 9))
+        first.into_iter().chain(self.horizon).min().map(|at| Time::from_nanos(at, 9))
     }
 
     /// Takes the addresses of the ends that have come. `None`: there may be more than are known.
@@ -54,6 +60,7 @@ impl Ends {
         for (at, key) in other.known {
             self.add(Time::from_nanos(at, 9), &key);
         }
+        other.horizon.into_iter().for_each(|at| self.more_from(Time::from_nanos(at, 9)));
     }
 }
 
@@ -76,5 +83,12 @@ mod tests {
         assert_eq!(ends.take_due(last.just_before()).map(|due| due.len()), Some(ENDS_MAX));
         assert_eq!(ends.next().map(Time::nanos), Some(last.nanos()));
         assert_eq!(ends.take_due(last), None);
+        let (mut ends, mut more) = (Ends::default(), Ends::default());
+        ends.add(at(30), "a@x.test");
+        more.more_from(at(20));
+        ends.join(more);
+        assert_eq!(ends.next().map(Time::nanos), Some(at(20).nanos()));
+        assert_eq!(ends.take_due(at(19)), Some(vec![]));
+        assert_eq!(ends.take_due(at(20)), None);
     }
 }

@@ -66,6 +66,8 @@ pub struct Guard {
     /// Whether we have ever written the file: what another hand puts there later takes our rows
     /// beside its own lines. A file that we never wrote is left alone.
     pub known: bool,
+    /// Whether we wrote it in another form: its rows can be replaced, and never joined with ours.
+    pub other_form: bool,
 }
 
 impl Guard {
@@ -79,6 +81,7 @@ impl Guard {
             kept: Arc::default(),
             ours: None,
             known: false,
+            other_form: false,
         }
     }
 

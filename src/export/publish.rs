@@ -130,6 +130,9 @@ impl<'a> Publication<'a> {
         if guard.force || kept.count() == 0 && is_mended {
             return Ok(place(settings, made, old.as_ref(), Rows::default())?);
         }
+        if let Some(old) = guard.ours.filter(|_| guard.other_form) {
+            return Err(PublishError::Shrunk { old, new: made.rows });
+        }
         let Loss { old: before, gone, rows } =
             loss(settings, kind, &made.draft, old.as_ref(), kept, guard)?;
         if guard.allows(gone, before, made.rows) {

@@ -131,7 +131,8 @@ impl Scan<'_> {
                 over.iter().for_each(|row| found.gone.add(row.key));
             }
             // The last rows are the last only if it says so: sled may have given up.
-            let ends = judge.join().unwrap_or_else(|_| Err(gave_up()))?;
+            let mut ends = judge.join().unwrap_or_else(|_| Err(gave_up()))?;
+            self.note_end_of_kept(&mut ends);
             Ok(Found { ends, ..found })
         })
     }
@@ -232,6 +233,7 @@ impl Scan<'_> {
         let kept = self.kept_of(key);
         if kept.count() > 0 {
             kept.iter().for_each(|row| edits.puts.add(&[row.key], &[row.value]));
+            self.note_end_of_kept(ends);
             return Some(());
         }
         let mut of = Verdicts { key: key.to_owned(), ..Verdicts::default() };
@@ -266,6 +268,13 @@ impl Scan<'_> {
             rows(style.hash.name(), filter).iter().for_each(|key| kept.add(&[key], &[]));
         }
         kept
+    }
+
+    /// Whose the rows of the forgotten are cannot be told: when one ends, all are looked at.
+    fn note_end_of_kept(&self, ends: &mut Ends) {
+        let Settings { format, style, filter, .. } = self.settings;
+        let end = self.forgotten.next_end(style.hash.name(), filter, self.now);
+        end.filter(|_| format.hashes()).into_iter().for_each(|end| ends.more_from(end));
     }
 
     /// A verdict for keys alone: these do not depend on why an address is suppressed.

@@ -6,7 +6,6 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Settings;
 use super::file::{self, FileError, Stamp, has_attributes, modified};
 use super::guard::Guard;
 use super::note;
@@ -15,10 +14,14 @@ use super::publish::{Outcome, Publication, PublishError, Published};
 use super::scan::Found;
 use super::table::{Digest, Kept, Listed, kind};
 use super::write::{Job, Left, Written};
+use super::{ALL, Settings, Table};
 use crate::store::StoreError;
 
 /// The kind of the note that rows are held back, so that a start knows.
 const HELD: &str = "held";
+
+/// The kind of the note that tells in which form the file was written.
+const FORM: &str = "form";
 
 /// Whether rows are kept in a file that the store does not have.
 pub(super) fn is_held(path: &Path) -> bool {
@@ -57,8 +60,39 @@ impl Job {
         (Stamp::of(&self.settings.path).ok() != Some(stamp?)).then_some(rows)
     }
 
+    /// What tells the rows of one form from those of another: nothing of the one is to be kept among
+    /// the others.
+    fn form(&self) -> String {
+        let Settings { format, style, .. } = &*self.settings;
+        [format.name(), style.table.as_str(), style.hash.name()].join(" ")
+    }
+
+    /// The rows that the file has in another form, in which it was written last.
+    fn in_other_form(&self) -> Option<u64> {
+        let path = &self.settings.path;
+        let noted = note::read(path, FORM).filter(|noted| *noted != self.form())?;
+        let mut words = noted.split(' ');
+        let (format, table) = (words.next()?, words.next()?);
+        let format = ALL.iter().find(|known| known.name() == format)?;
+        let tables = [Table::Text, Table::Lmdb, Table::Cdb];
+        let table = tables.into_iter().find(|known| known.as_str() == table)?;
+        let file = file::read_own(&self.settings).ok()??;
+        match kind(table).rows(&file, format.shape(), &mut |_| Ok(())).ok()? {
+            Listed::Table(rows) | Listed::Other(rows) => Some(rows),
+        }
+    }
+
+    fn note_form(&self) {
+        let (path, form) = (&self.settings.path, self.form());
+        if note::read(path, FORM).as_ref() != Some(&form) {
+            // Without it, another form is taken for another hand's.
+            let _ = note::leave(path, FORM, &form);
+        }
+    }
+
     fn over(mut self, ours: Option<u64>) -> Written {
         let (path, lost) = (self.settings.path.clone(), self.lost());
+        let other_form = ours.is_none().then(|| self.in_other_form()).flatten();
         if let Some((kept, digest)) = self.known() {
             match self.check(digest) {
                 Ok(Some((outcome, found))) => {
@@ -75,10 +109,11 @@ impl Job {
         }
         // A store that lacks a part of the journal explains nothing that it does not know.
         self.held |= is_held(&path) || (self.source.lacks)();
-        let (result, found) = self.publish(ours);
+        let (result, found) = self.publish(ours.or(other_form), other_form.is_some());
         match result {
             Ok(Published { outcome, held, kept }) => {
                 self.note(outcome.held, lost);
+                self.note_form();
                 let outcome = Outcome { lost, ..outcome };
                 let written = Written::new(&path, Ok(outcome), found, self.base(kept));
                 Written { held: Arc::new(held), ..written }
@@ -150,7 +185,11 @@ impl Job {
         Ok(Some((outcome, found)))
     }
 
-    fn publish(&self, ours: Option<u64>) -> (Result<Published, PublishError>, Found) {
+    fn publish(
+        &self,
+        ours: Option<u64>,
+        other_form: bool,
+    ) -> (Result<Published, PublishError>, Found) {
         let Settings { path, max_shrink, .. } = &*self.settings;
         let before = self.made.or_else(|| modified(path));
         let filled = Publication::begin(&self.settings).and_then(|mut publication| {
@@ -166,7 +205,7 @@ impl Job {
         explained.sort();
         let (force, held, kept) = (self.force, self.held, Arc::clone(&self.kept));
         let (max_shrink, known) = (*max_shrink, self.left.known);
-        let guard = Guard { max_shrink, force, explained, held, kept, ours, known };
+        let guard = Guard { max_shrink, force, explained, held, kept, ours, known, other_form };
         (publication.finish_and_keep(&guard), found)
     }
 }

@@ -250,6 +250,15 @@ impl Forgotten {
         rows.cloned().collect()
     }
 
+    /// When the next of these rows is to go.
+    pub fn next_end(&self, hash: &str, filter: &Filter, now: Time) -> Option<Time> {
+        let inner = self.read();
+        let with_rows = inner.people.values().filter(|person| person.rows.contains_key(hash));
+        let ends = with_rows
+            .filter_map(|person| person.live(filter, now).map(|ground| ground.until).max()?.time());
+        ends.min_by_key(|end| end.nanos())
+    }
+
     /// The rows there of those whom nothing suppresses any more.
     pub fn rows_let_go(&self, hash: &str, now: Time) -> Vec<String> {
         let inner = self.read();

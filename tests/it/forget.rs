@@ -216,6 +216,20 @@ fn the_only_row_of_an_export_goes_without_being_held_back() {
 }
 
 #[test]
+fn the_hash_of_who_was_forgotten_goes_when_its_term_ends() {
+    let home = home();
+    let daemon = home.start().ready();
+    assert!(daemon.cli(&["add", ANN, "--for", "8s"]).status.success());
+    assert!(daemon.cli(&["add", BOB]).status.success());
+    daemon.rows(&["forget", ANN, "--yes"]);
+    assert_hashed(&home, &[ANN, BOB]);
+    // Nothing changes meanwhile.
+    assert_hashed(&home, &[BOB]);
+    assert_eq!(daemon.looked_up(ANN), 404);
+    daemon.stop();
+}
+
+#[test]
 fn what_a_source_has_told_of_the_forgotten_ends_when_it_is_retired() {
     let home = home();
     let daemon = home.start().ready();

@@ -208,6 +208,44 @@ fn what_is_new_appears_and_what_is_gone_goes() {
     daemon.stop();
 }
 
+/// Neither among the rows of the new form, nor held back beside them.
+#[test]
+fn an_export_of_another_format_has_no_rows_of_the_one_before() {
+    let home = Home::new("");
+    configure(&home, &export(&home, "rows"));
+    let daemon = home.start().ready();
+    for number in 0..3 {
+        let body = event("complaint", &format!("u{number}@x.test"), "m", number);
+        assert_eq!(notify(daemon.http, &body).status, 200);
+    }
+    let is = |lines: Vec<String>| {
+        let text = lines.concat();
+        wait_for("the rows", PATIENCE, || {
+            (std::fs::read_to_string(home.dir.join("rows")).ok()? == text).then_some(())
+        });
+    };
+    let access = |n: &u32| format!("u{n}@x.test\t550 5.7.1 suppressed: complaint\n");
+    let plain = |n: &u32| format!("u{n}@x.test\n");
+    let all = [0, 1, 2];
+    is(all.iter().map(access).collect());
+    let formats = ["plain", "postfix-access", "hashed", "plain"];
+    for format in formats {
+        let text = export(&home, "rows").replace("postfix-access", format);
+        configure(&home, &text);
+        reload(&daemon);
+        match format {
+            "plain" => is(all.iter().map(plain).collect()),
+            "postfix-access" => is(all.iter().map(access).collect()),
+            _ => wait_for("the hashes", PATIENCE, || {
+                let text = std::fs::read_to_string(home.dir.join("rows")).ok()?;
+                (text.lines().count() == 3 && !text.contains('@')).then_some(())
+            }),
+        }
+        assert!(daemon.readyz().body.starts_with("ready"), "{}", daemon.readyz().body);
+    }
+    daemon.stop();
+}
+
 #[test]
 fn a_hangup_reloads_and_what_needs_a_restart_is_told() {
     let home = Home::new("");
