@@ -29,6 +29,10 @@ const POSTFIX_CACHES: &str = "Postfix may refuse it for a while yet: running smt
 const HELD_ROW: &str = "to take its row out of an export that holds removals back: \
     `suppressd add` the address, then `lift` it again";
 
+/// What is told of one that suppressed nothing, but may have come to.
+const IN_VAIN: &str =
+    "was not suppressed; what was told of it up to now counts no more all the same";
+
 /// One suppression to lift.
 pub(super) struct Target {
     address: String,
@@ -181,9 +185,10 @@ impl Admin {
                 answer["exports"] = exports::rows(&listings).into();
             }
             let is_held = listings.iter().any(|listing| listing.is_held);
-            answer["hint"] = match target.problem {
-                None => hint.as_deref(),
-                Some(_) => is_held.then_some(HELD_ROW),
+            answer["hint"] = match (target.problem, target.reason) {
+                (None, Some(_)) => hint.as_deref(),
+                (None, None) => Some(IN_VAIN),
+                (Some(_), _) => is_held.then_some(HELD_ROW),
             }
             .into();
             row(to, answer).await?;

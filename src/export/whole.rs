@@ -60,8 +60,8 @@ impl Job {
         (Stamp::of(&self.settings.path).ok() != Some(stamp?)).then_some(rows)
     }
 
-    /// What tells the rows of one form from those of another: nothing of the one is to be kept among
-    /// the others.
+    /// What tells the rows of one form from those of another: nothing of the one is to be kept
+    /// among the others.
     fn form(&self) -> String {
         let Settings { format, style, .. } = &*self.settings;
         [format.name(), style.table.as_str(), style.hash.name()].join(" ")

@@ -161,7 +161,12 @@ fn what_is_suppressed_without_an_explanation_can_be_lifted() {
     assert!(refusals.contains("2026-06-15T10:32:11Z"), "{said}");
     let (code, rows) = daemon.answer(&["lift", "odd@x.test"]);
     assert_eq!((code, &rows[0]["done"]), (0, &json!(true)), "{}", rows[0]);
+    assert!(!rows[0]["hint"].as_str().unwrap().contains("was not suppressed"));
     assert_eq!(daemon.looked_up("odd@x.test"), 404);
+    // The second time it covers what may come late, and says that there was nothing.
+    let (code, rows) = daemon.answer(&["lift", "odd@x.test"]);
+    assert_eq!((code, &rows[0]["done"], &rows[0]["reason"]), (0, &json!(true), &Value::Null));
+    assert!(rows[0]["hint"].as_str().unwrap().starts_with("was not suppressed"), "{}", rows[0]);
     daemon.stop();
 }
 
