@@ -75,6 +75,7 @@ impl Fleet {
             while let Some(message) = words.next().await {
                 let host = message.subject.rsplit('.').next().unwrap_or_default();
                 if host == self.settings.host {
+                    self.look_for_a_twin(&message.payload);
                     continue;
                 }
                 match read(&message.payload) {
@@ -83,6 +84,14 @@ impl Fleet {
                     Err(error) => self.set_aside(host, &error.to_string()),
                 }
             }
+        }
+    }
+
+    /// What is heard under our own name is our own, unless it is of another life.
+    fn look_for_a_twin(&self, payload: &[u8]) {
+        let Ok(Word::Head(head)) = read(payload) else { return };
+        if head.life != self.life().number {
+            self.sight().hear_twin(&self.settings.host, clock::now());
         }
     }
 

@@ -1,5 +1,6 @@
 //! The connection to the servers, and the stream on them.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use async_nats::jetstream::{self, Context, ErrorCode};
 use async_nats::{Client, ConnectOptions, Event};
 
 use super::{Fleet, Login, PAUSE};
+use crate::units::show_duration;
 use crate::{clock, telemetry};
 
 /// How often the servers are asked whether they are there. Three answers must be missed.
@@ -24,14 +26,20 @@ const MESSAGES_MAX: usize = 4_096;
 /// What the seed of a user's NKEY begins with.
 const SEED: &str = "SU";
 
+/// How a stream was made is told of beside what it does.
+const SHAPE: &str = "stream's settings";
+
 /// How long the stream keeps what nobody has asked for any more.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Most bytes that the stream keeps on each server; less where a server has no room for it.
-const STREAM_BYTES: [i64; 3] = [4 << 30, 1 << 30, 256 << 20];
+const STREAM_BYTES: [i64; 4] = [4 << 30, 1 << 30, 256 << 20, 64 << 20];
 /// Largest message.
 pub(super) const MESSAGE_BYTES_MAX: i32 = 1_000_000;
 /// How long the servers remember ids.
 const IDS_KEPT: Duration = Duration::from_secs(120);
+
+/// How long a host waits before it looks whether servers that are too old are new by now.
+const OLD_PAUSE: Duration = Duration::from_secs(10);
 
 /// The oldest servers that do what is needed, and the oldest that are recommended.
 const NEEDED: (i64, i64, i64) = (2, 10, 23);
@@ -59,9 +67,13 @@ pub(super) async fn connect(fleet: &Arc<Fleet>) -> Client {
                 let problem = format!("the servers are nats-server {version}: {hint}");
                 fleet.sight().fails("servers", problem);
             }
-            Err(problem) => fleet.sight().fails("servers", problem),
+            Err(problem) => {
+                fleet.sight().fails("servers", problem);
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
         }
-        tokio::time::sleep(10 * PAUSE).await;
+        tokio::time::sleep(OLD_PAUSE).await;
     }
 }
 
@@ -78,7 +90,6 @@ async fn try_to_connect(fleet: &Arc<Fleet>) -> Result<Client, String> {
         .client_capacity(WAITING_MAX)
         .subscription_capacity(MESSAGES_MAX)
         .custom_inbox_prefix(format!("_INBOX_{}", settings.host))
-        .retry_on_initial_connect()
         .event_callback(move |event| {
             let fleet = told.upgrade();
             async move {
@@ -109,7 +120,21 @@ async fn try_to_connect(fleet: &Arc<Fleet>) -> Result<Client, String> {
     if let Some((certificate, key)) = &settings.certificate {
         options = options.add_client_certificate(certificate.clone(), key.clone());
     }
-    options.connect(settings.servers.clone()).await.map_err(|error| error.to_string())
+    let connected = options.connect(settings.servers.clone()).await;
+    connected.map_err(|error| format!("{}: {}", settings.servers.join(", "), causes(&error)))
+}
+
+/// An error with all that it came of: the client's own words say only that it was one of I/O.
+fn causes(error: &dyn Error) -> String {
+    let (mut said, mut next) = (error.to_string(), error.source());
+    while let Some(cause) = next {
+        let cause_said = cause.to_string();
+        if !said.contains(&cause_said) {
+            said = format!("{said}: {cause_said}");
+        }
+        next = cause.source();
+    }
+    said
 }
 
 impl Fleet {
@@ -193,14 +218,18 @@ impl Fleet {
             Some(format!("it is kept on {has} servers; fleet.replicas says {wanted}"))
         } else if config.max_message_size >= 0 && config.max_message_size < MESSAGE_BYTES_MAX {
             Some(format!("its messages are at most {} bytes", config.max_message_size))
+        } else if config.storage != ours.storage {
+            Some("it is kept in memory".to_owned())
+        } else if !config.max_age.is_zero() && config.max_age < ours.max_age {
+            Some(format!("it keeps what is told for {} only", show_duration(config.max_age)))
         } else {
             None
         };
         let name = &self.settings.stream;
         let hint = "mend it with `nats stream edit`, or delete it: it is made again";
         match problem {
-            Some(problem) => self.sight().fails("stream", format!("{name}: {problem}: {hint}")),
-            None => self.sight().works("stream"),
+            Some(problem) => self.sight().fails(SHAPE, format!("{name}: {problem}: {hint}")),
+            None => self.sight().works(SHAPE),
         }
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Sight {
     pub(super) aside: u64,
     /// What the last comparison of standings found, and when.
     pub(super) compared: Option<(Time, BTreeMap<Box<str>, u32>)>,
+    /// When another host was heard last that has the name of this one.
+    twin: Option<Time>,
     heads: BTreeMap<Box<str>, (Head, Time)>,
     problems: BTreeMap<&'static str, (String, Time)>,
 }
@@ -43,6 +45,7 @@ impl Sight {
             stream: None,
             aside: 0,
             compared: None,
+            twin: None,
             heads: BTreeMap::new(),
             problems: BTreeMap::new(),
         }
@@ -69,6 +72,13 @@ impl Sight {
     pub(super) fn hear(&mut self, host: &str, head: Head, now: Time) {
         self.heads.insert(host.into(), (head, now));
         self.heads.retain(|_, (_, heard)| now.since(*heard) < FORGET);
+    }
+
+    /// Notes that another host has the name of this one, and says so once.
+    pub(super) fn hear_twin(&mut self, name: &str, now: Time) {
+        if self.twin.replace(now).is_none() {
+            telemetry::fleet::has_a_twin(name);
+        }
     }
 
     /// What the hosts that live have told of themselves.
@@ -201,9 +211,10 @@ impl Handle {
             let reach = reaches.get(&(Box::from(host), head.life));
             let known = reach.map(crate::model::Reach::upto).unwrap_or_default();
             let differs = sight.compared.as_ref().and_then(|(_, found)| found.get(host));
+            let is_live = now.since(*heard) <= ALIVE;
             HostRow {
                 host: host.to_owned(),
-                state: if now.since(*heard) <= ALIVE { "live" } else { "silent" },
+                state: if is_live { "live" } else { "silent" },
                 heard: Some(heard.floor_second().to_string()),
                 life: format!("{:016x}", head.life),
                 told: head.at.to_string(),
@@ -213,7 +224,7 @@ impl Handle {
                 clock_seconds: (head.clock - heard.nanos()) / 1_000_000_000,
                 rules_agree: head.rules == fleet.settings.rules,
                 sources_agree: head.sources == fleet.settings.sources,
-                polls: head.polls.clone(),
+                polls: if is_live { head.polls.clone() } else { Vec::new() },
                 version: head.version.clone(),
                 differs: differs.copied(),
             }
@@ -239,6 +250,10 @@ impl Handle {
             lasting.map(|(part, (problem, _))| format!("{part}: {problem}")).collect();
         if let Some(since) = sight.cut_off.filter(|since| now.since(*since) > PATIENCE) {
             found.push(format!("no NATS server was reached since {since}"));
+        }
+        if sight.twin.is_some_and(|heard| now.since(heard) <= ALIVE) {
+            let name = &fleet.settings.host;
+            found.push(format!("another host calls itself {name}: give each a name of its own"));
         }
         for row in others() {
             found.extend(row_problem(row));

@@ -83,6 +83,15 @@ pub fn fails(part: &str, problem: &str) {
     warn!(part, problem, "fleet: it does not work at present, and is tried again");
 }
 
+/// Another host has the name of this one.
+pub fn has_a_twin(name: &str) {
+    error!(
+        host = name,
+        "fleet: another host calls itself the same, and both poll and answer by that name: give \
+         each a fleet.host of its own"
+    );
+}
+
 /// It works again.
 pub fn works(part: &str) {
     info!(part, "fleet: it works again");
