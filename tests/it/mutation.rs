@@ -350,7 +350,7 @@ const MATTERS: &[Matters] = &[
             "events:/last_event",
         ],
         time: &["/created_at", "events:/created_at", "suppressions:/created_at"],
-        identity: &["/data/id", "events:/id", "suppressions:/id"],
+        identity: &["/data/email_id", "/data/id", "events:/id", "suppressions:/id"],
     },
     Matters {
         provider: "scaleway-tem",

@@ -87,6 +87,29 @@ fn every_event_that_both_tell_is_one() {
 }
 
 #[test]
+fn what_happens_once_to_a_message_of_resend_is_one_whenever_it_is_told() {
+    let id = |feed: &str, row: &Value| read("resend", feed, row).unwrap()[0].id();
+    let told = |what: &str, at: &str| {
+        json!({ "type": format!("email.{what}"), "created_at": format!("2026-06-15T{at}Z"),
+            "data": { "email_id": "e1", "to": ["User@example.com"] } })
+    };
+    // The API has the time of the message, not of what became of it.
+    let listed = |what: &str| {
+        json!({ "id": "e1", "to": ["user@example.com"], "last_event": what,
+            "created_at": "2026-06-13 09:00:00.000001+00" })
+    };
+    for what in ["sent", "delivered", "complained", "suppressed", "failed"] {
+        assert_eq!(id("", &told(what, "10:32:11")), id("events", &listed(what)), "{what}");
+    }
+    let twice = json!({ "type": "email.complained", "created_at": "2026-06-15T10:32:11Z",
+        "data": { "email_id": "e1", "to": ["user@example.com", "User@Example.com"] } });
+    assert_eq!(id("", &twice), id("events", &listed("complained")), "one mailbox, named twice");
+    for what in ["opened", "clicked", "delivery_delayed"] {
+        assert_ne!(id("", &told(what, "10:32:11")), id("", &told(what, "10:33:11")), "{what}");
+    }
+}
+
+#[test]
 fn what_differs_is_two_events() {
     let bounce = |id: u64| {
         json!({ "ID": id, "Type": "HardBounce", "ServerID": 23, "Email": "user@example.com",

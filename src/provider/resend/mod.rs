@@ -2,9 +2,12 @@
 //!
 //! An event names all recipients of its message, not the one it is about. So with more than one
 //! recipient nothing is held against any of them, unless the server's words name them.
+//! What happens once to a message is known by the message, which the API lists too.
 //! Source: resend.com/docs/webhooks, "Event Types".
 
 mod api;
+
+use std::collections::HashSet;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -40,6 +43,18 @@ const TYPES: &[(&str, EventKind)] = &[
 
 /// What starts the types that tell nothing of a recipient of ours.
 const IGNORED: &[&str] = &["email.received", "contact.", "domain."];
+
+/// What becomes of a message once for each recipient: known by the message, since the API has the
+/// same of it. Deferrals, opens and clicks may come again.
+const ONCE: &[&str] = &[
+    "email.sent",
+    "email.scheduled",
+    "email.delivered",
+    "email.bounced",
+    "email.suppressed",
+    "email.complained",
+    "email.failed",
+];
 
 /// Sub-types of a bounce that say that Resend did not even try.
 const SUPPRESSED: &[&str] = &["Suppressed", "OnAccountSuppressionList"];
@@ -277,8 +292,11 @@ impl Notice<'_> {
         if recipients.is_empty() && kind == EventKind::Unknown {
             return Ok(Vec::new());
         }
-        let recipients: Vec<Address> =
+        let mut recipients: Vec<Address> =
             recipients.iter().map(|text| wire::mailbox(text)).collect::<Result<_, _>>()?;
+        // Named twice, it is still the only one.
+        let mut known = HashSet::new();
+        recipients.retain(|address| known.insert(address.key().to_owned()));
         if let [address] = recipients.as_slice() {
             let said = self.diagnostics().into_iter().next();
             return Ok(vec![self.laid_to(address, kind, said, stamp)]);
@@ -302,6 +320,7 @@ impl Notice<'_> {
             let mut event = self.laid_to(address, kind, codes.first().cloned(), stamp);
             if !of_all {
                 event.kind = EventKind::Unknown;
+                event.identity = event.provider_event_id.clone();
                 event.provider_kind.push_str(":ambiguous");
             }
             event
@@ -359,7 +378,11 @@ impl Notice<'_> {
             _ => None,
         };
         let click = data.click.as_ref();
+        let event = self.event(kind, &details, address.clone(), stamp);
+        let of_message = data.email_id.as_deref().filter(|_| ONCE.contains(&&*self.name));
+        let identity = of_message.map(|id| format!("{} of {id}", self.name));
         Event {
+            identity: identity.or_else(|| event.identity.clone()),
             failure,
             message_id: data.email_id.clone().or_else(|| data.message_id.as_deref().map(bare)),
             smtp_code,
@@ -368,7 +391,7 @@ impl Notice<'_> {
             tags: tags((*data.tags).as_ref()),
             url: click.and_then(|click| click.link.clone()),
             user_agent: click.and_then(|click| click.user_agent.clone()),
-            ..self.event(kind, &details, address.clone(), stamp)
+            ..event
         }
     }
 
@@ -486,12 +509,15 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_recognised_by_its_notification_and_a_listing_by_its_own_id() {
+    fn an_event_is_recognised_by_its_message_or_notification_and_a_listing_by_its_own_id() {
         let identity = |body: &str| {
             let element = Element { context: "msg_1".to_owned(), body: body.into() };
             read_one(&Resend, &element, Time::parse("2026-06-15T12:00:00Z").unwrap()).identity
         };
-        assert_eq!(identity(BODY).as_deref(), Some("msg_1"));
+        let of_message = "email.bounced of 56761188-7520-42d8-8898-ff6fc54ce618";
+        assert_eq!(identity(BODY).as_deref(), Some(of_message));
+        let late = BODY.replace("email.bounced", "email.delivery_delayed");
+        assert_eq!(identity(&late).as_deref(), Some("msg_1"), "there may be another");
         let listed = r#"{"type":"suppression.added","created_at":"2026-06-15T10:32:11.126Z",
             "data":{"id":"e169aa45","email":"a@example.com","origin":"manual"}}"#;
         assert_eq!(identity(listed).as_deref(), Some("e169aa45"));
