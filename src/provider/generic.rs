@@ -84,6 +84,10 @@ pub(super) struct Wire {
     smtp_code: Text,
     url: Text,
     user_agent: Text,
+    /// `global` or `stream:NAME`, as our own pages have it.
+    scope: Text,
+    /// When what it says ends by itself, if it does.
+    until: When,
 }
 
 /// One suppression in the wire form of the list.
@@ -272,6 +276,12 @@ impl Wire {
         let kind = kind(name);
         let address = self.recipient.address("recipient")?;
         let at = self.timestamp.at("timestamp", stamp.received_at)?;
+        let scope = wire::filled(self.scope);
+        let scope = scope.as_deref().map_or(Some(Scope::Global), Scope::parse);
+        // Of a scope that is not ours, nothing may lift what covers all mail.
+        if scope.is_none() && kind == EventKind::Resubscribed {
+            return Err(Unreadable("scope: neither global nor stream:NAME".to_owned()));
+        }
         let is_failure = matches!(
             kind,
             EventKind::HardBounce
@@ -288,6 +298,8 @@ impl Wire {
             diagnostic,
             url: self.url.into(),
             user_agent: self.user_agent.into(),
+            scope: scope.unwrap_or_default(),
+            until: end(&self.until)?,
             provider_event_id: event_id.clone(),
             identity: event_id,
             ..stamp.event(provider, kind, name.to_owned(), address, at)
@@ -303,10 +315,7 @@ impl WireListed {
         let address = told.address("address")?;
         let since = self.since.some().map(|since| since.at("since", stamp.received_at));
         let since = since.transpose()?;
-        // It lies in the future, where an event's own time would not be believed.
-        let until = self.until.some();
-        let until = until.map(|until| until.read("until", |text| wire::time(text, Time::END)));
-        let until = until.transpose()?;
+        let until = end(&self.until)?;
         let name = wire::filled(self.reason);
         let own = [Reason::SoftBounces, Reason::ProviderListed];
         let reason = name.as_deref().and_then(Reason::parse).filter(|reason| !own.contains(reason));
@@ -325,6 +334,13 @@ impl WireListed {
             ..stamp.event(provider, EventKind::Listed, word, address, at)
         })
     }
+}
+
+/// When something ends by itself. That lies in the future, where an event's own time would not be
+/// believed.
+fn end(until: &When) -> Result<Option<Time>, Unreadable> {
+    let read = |until: &When| until.read("until", |text| wire::time(text, Time::END));
+    until.some().map(read).transpose()
 }
 
 /// The kind of that name.

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -162,23 +163,45 @@ fn one_daemon_reads_the_events_of_another() {
         let body = event(kind, &format!("{kind}@example.com"), "m", number as u32);
         assert_eq!(notify(first.http, &body).status, 200);
     }
-    first.until_suppressed("unsubscribed@example.com");
-    let home = Home::bare(&format!(
-        "[[source]]\nname = \"other\"\nprovider = \"generic\"\n[source.poll]\n\
-         url = \"http://{0}/v1/events\"\nlist_url = \"http://{0}/v1/suppressions\"\n\
-         bearer = \"let-me-in\"\nevery = \"1h\"\n",
-        first.admin
-    ));
-    let second = home.start().ready();
-    second.cli(&["poll", "other"]);
-    let reasons = |daemon: &Daemon| -> BTreeSet<(String, String)> {
-        let text = |row: &Value, key: &str| row[key].as_str().unwrap().to_owned();
-        let rows = daemon.rows(&["list"]);
-        rows.iter().map(|row| (text(row, "address"), text(row, "reason"))).collect()
-    };
-    let wanted = reasons(&first);
-    assert_eq!(wanted.len(), 3);
-    wait_for("the same verdicts", PATIENCE, || (reasons(&second) == wanted).then_some(()));
+    // What is about one stream is no more there, and what ends here ends there.
+    let now = suppressd::clock::now();
+    let day = Duration::from_secs(86_400);
+    for (kind, minute, more) in [
+        ("unsubscribed", 0, json!({ "recipient": "all@example.com" })),
+        ("resubscribed", 1, json!({ "recipient": "all@example.com", "scope": "stream:11" })),
+        ("unsubscribed", 2, json!({ "recipient": "one@example.com", "scope": "stream:10" })),
+        (
+            "rejected",
+            3,
+            json!({ "recipient": "end@example.com", "until": now.plus(day * 7).to_string() }),
+        ),
+    ] {
+        let mut body = more;
+        body["event"] = kind.into();
+        body["timestamp"] =
+            now.minus(day).plus(Duration::from_secs(60 * minute)).to_string().into();
+        assert_eq!(notify(first.http, &body.to_string()).status, 200);
+    }
+    wait_for("the facts", PATIENCE, || (first.rows(&["list"]).len() == 6).then_some(()));
+    let list = format!("list_url = \"http://{}/v1/suppressions\"\n", first.admin);
+    for list_too in ["", &list] {
+        let home = Home::bare(&format!(
+            "[[source]]\nname = \"other\"\nprovider = \"generic\"\n[source.poll]\n\
+             url = \"http://{}/v1/events\"\n{list_too}bearer = \"let-me-in\"\nevery = \"1h\"\n\
+             backfill = \"300d\"\n",
+            first.admin
+        ));
+        let second = home.start().ready();
+        second.cli(&["poll", "other"]);
+        let verdicts = |daemon: &Daemon| -> BTreeSet<String> {
+            let keys = ["address", "reason", "scope", "until"];
+            let rows = daemon.rows(&["list"]).into_iter();
+            rows.map(|row| keys.map(|key| row[key].to_string()).join(" ")).collect()
+        };
+        let wanted = verdicts(&first);
+        let same = || (verdicts(&second) == wanted).then_some(());
+        wait_for("the same verdicts", PATIENCE, same);
+    }
 }
 
 #[test]

@@ -177,8 +177,8 @@ const MATTERS: &[Matters] = &[
             "suppressions:/address",
             "suppressions:/recipient",
         ],
-        kind: &["events:/reason", "/event", "/reason", "/smtp_code", "events:/event"],
-        time: &["/timestamp", "events:/timestamp", "suppressions:/since"],
+        kind: &["events:/reason", "/event", "/reason", "/scope", "/smtp_code", "events:/event"],
+        time: &["/timestamp", "/until", "events:/timestamp", "suppressions:/since"],
         identity: &["/event_id", "/message_id", "events:/message_id"],
     },
     Matters {

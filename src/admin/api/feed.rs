@@ -103,6 +103,7 @@ fn row(told: &Told) -> Option<Value> {
         "user_agent": event.user_agent,
         "source": event.source.as_str(),
         "scope": event.scope.to_string(),
+        "until": event.until.map(|until| until.to_string()),
     })))
 }
 
