@@ -13,7 +13,6 @@ use super::failure::{Failure, Outcome};
 use super::row;
 use super::table::{Column, Table};
 use crate::admin::there_are;
-use crate::model::EventKind;
 use crate::provider::{self, Feed, GUIDES, Guide, Provider, Rows};
 
 /// The arguments of `providers`.
@@ -94,10 +93,7 @@ fn told(page: &Guide, provider: &dyn Provider) -> Value {
         provider.feeds().iter().filter(of).map(|feed| &*feed.name).collect()
     };
     let (poll, lists) = (feeds(Rows::Events), feeds(Rows::Suppressions));
-    let mut kinds = provider.kinds();
-    if !lists.is_empty() && !kinds.contains(&EventKind::Listed) {
-        kinds.push(EventKind::Listed);
-    }
+    let kinds = provider.kinds();
     let push = page.is_built_in() && provider::outlet(page.name).is_some();
     json!({
         "name": page.name,

@@ -249,12 +249,17 @@ impl Provider for ElasticEmail {
         Ok(vec![event])
     }
 
+    fn kinds_polled(&self) -> &'static [EventKind] {
+        &[EventKind::Deferred]
+    }
+
     fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
         let (status, category) = match kind {
             EventKind::HardBounce => (ERROR, "NoMailbox"),
             EventKind::SoftBounce => (ERROR, "ConnectionProblem"),
             EventKind::Blocked => (ERROR, "Spam"),
             EventKind::Failed => (ERROR, "ManualCancel"),
+            EventKind::Rejected => (ERROR, "Ignore"),
             _ => (STATUSES.iter().find(|(_, known)| *known == kind)?.0, ""),
         };
         let mut body = serde_json::json!({

@@ -317,12 +317,14 @@ impl Provider for MailerSend {
     }
 
     fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
-        let (name, _) = TYPES.iter().find(|(_, known)| *known == kind)?;
+        let told = if kind == EventKind::Blocked { EventKind::HardBounce } else { kind };
+        let (name, _) = TYPES.iter().find(|(_, known)| *known == told)?;
         let at = now.floor_second().to_string();
         let id = format!("sample{}", now.nanos());
         let morph = match kind {
             EventKind::HardBounce => json!({ "reason": "Host or domain name not found" }),
             EventKind::SoftBounce => json!({ "reason": "Mailbox full" }),
+            EventKind::Blocked => json!({ "reason": "550 5.7.1 Message rejected as spam" }),
             EventKind::Clicked => json!({ "url": "https://example.com/" }),
             _ => Value::Null,
         };

@@ -352,14 +352,24 @@ pub trait Provider: Send + Sync {
         Vec::new()
     }
 
-    /// The kinds of events that it tells, as far as it knows: those of which it has a sample.
+    /// The kinds of events that it tells: those of which it has a sample, those that only its API
+    /// tells, and what is on its lists.
     fn kinds(&self) -> Vec<EventKind> {
         let address = Address::parse("user@example.com").ok();
         let has = |kind: &EventKind| {
             let sample = |address| self.sample(*kind, address, Time::from_seconds(0));
-            address.as_ref().and_then(sample).is_some()
+            address.as_ref().and_then(sample).is_some() || self.kinds_polled().contains(kind)
         };
-        EventKind::ALL.into_iter().filter(has).collect()
+        let is_listed = |kind: &EventKind| {
+            let mut feeds = self.feeds().iter();
+            *kind == EventKind::Listed && feeds.any(|feed| feed.rows == Rows::Suppressions)
+        };
+        EventKind::ALL.into_iter().filter(|kind| has(kind) || is_listed(kind)).collect()
+    }
+
+    /// The kinds that only its API tells, beside those of its lists.
+    fn kinds_polled(&self) -> &'static [EventKind] {
+        &[]
     }
 
     /// Cuts a notification into elements, one per event. What it cannot cut is one element.

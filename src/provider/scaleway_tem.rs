@@ -263,12 +263,17 @@ impl Provider for ScalewayTem {
         told(&message, stamp).map(|event| vec![event])
     }
 
+    fn kinds_polled(&self) -> &'static [EventKind] {
+        &[EventKind::Failed]
+    }
+
     fn sample(&self, kind: EventKind, address: &Address, now: Time) -> Option<Sample> {
         let (word, code, said) = match kind {
             EventKind::Accepted => ("email_queued", None, ""),
             EventKind::Delivered => ("email_delivered", Some(250), "2.0.0 OK"),
             EventKind::Deferred => ("email_deferred", Some(452), "4.2.2 mailbox full"),
             EventKind::HardBounce => ("email_dropped", Some(550), "5.1.1 user unknown"),
+            EventKind::SoftBounce => ("email_dropped", Some(452), "4.2.2 mailbox full"),
             EventKind::Blocked => ("email_spam", Some(550), "5.7.1 message is spam"),
             EventKind::Rejected => ("email_blocklisted", None, "recipient is blocklisted"),
             _ => return None,

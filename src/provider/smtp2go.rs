@@ -240,6 +240,7 @@ impl Provider for Smtp2go {
             EventKind::SoftBounce => ("bounce", "soft", "452 4.2.2 The mailbox is full"),
             EventKind::Blocked => ("bounce", "hard", "550 5.7.1 Refused by policy"),
             EventKind::Rejected => ("reject", "", "The address is suppressed"),
+            EventKind::Failed => ("reject", "", "The sender domain is not verified"),
             _ => (KINDS.iter().find(|(_, known)| *known == kind)?.0, "", ""),
         };
         let mut form = url::form_urlencoded::Serializer::new(String::new());

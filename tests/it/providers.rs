@@ -5,6 +5,7 @@
 //! have headers, one a line, and `<case>.query` what stands behind the `?`. To write the expected
 //! files anew, run with `FIXTURES=write`, and read every line of the difference.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use data_encoding::BASE64;
@@ -18,6 +19,8 @@ use suppressd::provider::{
     checks_of_credentials, read_judged,
 };
 use suppressd::secret::Secret;
+
+use crate::feeds;
 
 /// When all fixtures were received.
 const RECEIVED: &str = "2026-06-15T12:00:00Z";
@@ -194,6 +197,25 @@ fn each_kind_with_a_sample_has_a_fixture_and_reads_as_itself() {
             let known = seen.iter().any(|row| row["kind"] == kind.as_str());
             assert!(known, "{name} has no fixture with a {kind}");
         }
+    }
+}
+
+#[test]
+fn a_provider_says_of_itself_each_kind_that_it_reads_and_no_other() {
+    let known = |row: &Value| EventKind::parse(row["kind"].as_str()?);
+    for provider in ALL.iter().filter(|provider| provider.name() != "custom") {
+        let files = payloads(*provider).into_iter();
+        let told = files.flat_map(|payload| fixture_rows(*provider, &payload));
+        let mut seen: BTreeSet<EventKind> = told.filter_map(|row| known(&row)).collect();
+        for case in
+            feeds::cases().into_iter().filter(|case| case.provider.name() == provider.name())
+        {
+            let read = case.elements().into_iter().map(|element| case.read_or_say(&element));
+            seen.extend(read.flatten().flatten().map(|event| event.kind));
+        }
+        seen.remove(&EventKind::Unknown);
+        let says: BTreeSet<EventKind> = provider.kinds().into_iter().collect();
+        assert_eq!(says, seen, "{}", provider.name());
     }
 }
 

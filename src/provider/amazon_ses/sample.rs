@@ -41,7 +41,28 @@ pub(super) fn message(kind: EventKind, address: &str, at: &str) -> Option<Value>
                 "newTopicPreferences": { "unsubscribeAll": true } });
             ("Subscription", "subscription", part)
         }
-        _ => return None,
+        EventKind::Resubscribed => {
+            let part = json!({ "timestamp": at,
+                "oldTopicPreferences": { "unsubscribeAll": true },
+                "newTopicPreferences": { "unsubscribeAll": false } });
+            ("Subscription", "subscription", part)
+        }
+        EventKind::Accepted => ("Send", "send", json!({})),
+        EventKind::Deferred => {
+            let delayed = json!([{ "emailAddress": address, "status": "4.2.2",
+                "diagnosticCode": "smtp; 452 4.2.2 mailbox full" }]);
+            let part = json!({ "timestamp": at, "delayType": "MailboxFull",
+                "delayedRecipients": delayed });
+            ("DeliveryDelay", "deliveryDelay", part)
+        }
+        EventKind::Failed => ("Reject", "reject", json!({ "reason": "Bad content" })),
+        EventKind::Opened => ("Open", "open", json!({ "timestamp": at, "userAgent": "sample" })),
+        EventKind::Clicked => {
+            let part = json!({ "timestamp": at, "link": "https://example.com/",
+                "userAgent": "sample" });
+            ("Click", "click", part)
+        }
+        EventKind::Listed | EventKind::Unlisted | EventKind::Unknown => return None,
     };
     let mail = json!({ "timestamp": at, "messageId": format!("sample-{at}"),
         "source": "sender@example.com", "destination": [address] });

@@ -8,7 +8,7 @@ mod api;
 use std::time::Duration;
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use url::{Url, form_urlencoded};
 
 use super::wire::{self, Id, Json, Part, Parts, Text, Texts, Told, When};
@@ -242,10 +242,12 @@ impl Provider for Mandrill {
             }
             EventKind::Complaint => ("spam", "", ""),
             EventKind::Unsubscribed => ("unsub", "", ""),
-            EventKind::Rejected => ("reject", "", ""),
+            EventKind::Rejected | EventKind::Failed => ("reject", "", ""),
             EventKind::Opened => ("open", "", ""),
             EventKind::Clicked => ("click", "", ""),
-            _ => return None,
+            EventKind::Listed => return Some(sample_of_list("add", address, now)),
+            EventKind::Unlisted => return Some(sample_of_list("remove", address, now)),
+            EventKind::Resubscribed | EventKind::Unknown => return None,
         };
         let id = format!("{:032x}", now.nanos());
         let mut msg = json!({ "ts": now.second(), "_id": id, "email": address.received(),
@@ -256,19 +258,31 @@ impl Provider for Mandrill {
         if !description.is_empty() {
             msg["bounce_description"] = description.into();
         }
-        if kind == EventKind::Rejected {
-            msg["reject"] = json!({ "reason": "hard-bounce" });
+        if matches!(kind, EventKind::Rejected | EventKind::Failed) {
+            let reason = if kind == EventKind::Failed { "rule" } else { "hard-bounce" };
+            msg["reject"] = json!({ "reason": reason });
         }
         let mut event = json!({ "event": word, "msg": msg, "_id": id, "ts": now.second() });
         if kind == EventKind::Clicked {
             event["url"] = "https://example.com/".into();
         }
-        let events = json!([event]).to_string();
-        let body =
-            form_urlencoded::Serializer::new(String::new()).append_pair(FIELD, &events).finish();
-        let content_type = "application/x-www-form-urlencoded";
-        Some(Sample { content_type, body: body.into_bytes() })
+        Some(sample_of(&event))
     }
+}
+
+/// The form that holds an event.
+fn sample_of(event: &Value) -> Sample {
+    let events = json!([event]).to_string();
+    let body = form_urlencoded::Serializer::new(String::new()).append_pair(FIELD, &events).finish();
+    let content_type = "application/x-www-form-urlencoded";
+    Sample { content_type, body: body.into_bytes() }
+}
+
+/// A change of the denylist.
+fn sample_of_list(action: &str, address: &Address, now: Time) -> Sample {
+    let reject = json!({ "reason": "hard-bounce", "email": address.received() });
+    sample_of(&json!({ "type": "blacklist", "action": action, "reject": reject,
+        "ts": now.second() }))
 }
 
 /// The events of a form, if it has one field with them.
