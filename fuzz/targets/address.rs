@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use suppressd::export::{ALL, Entry, Hash, Rows, Style, Table};
 use suppressd::model::reply::Refusals;
-use suppressd::model::{Address, OCTETS_MAX, Reason, Until};
+use suppressd::model::{Address, OCTETS_MAX, Reason, Scope, Until};
 use suppressd_fuzz::now;
 
 /// Formats whose readers take a line for a comment that begins with `#`.
@@ -35,6 +35,7 @@ fn exported(address: &Address) {
         for table in format.tables() {
             let style = Style::new(*format, *table, Hash::Sha256, &Refusals::default());
             let entry = Entry {
+                scope: &Scope::Global,
                 local: address.local(),
                 domain: address.domain(),
                 spelling: address.received(),

@@ -1,7 +1,8 @@
 //! From the store's standings to an export's rows, in one pass.
 //!
 //! Pure but for what it reads and the threads that do it: no files, no clock. Merges the scopes
-//! of an address into one verdict, and notes what the next writing and the guard must know.
+//! of an address into one verdict, unless the format tells them apart, and notes what the next
+//! writing and the guard must know.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Builder};
@@ -52,10 +53,13 @@ pub struct Scan<'a> {
     pub past: Option<&'a Rules>,
 }
 
-/// Of one address: the weightiest verdict now, and the one when the file was made.
+/// Of one address, or one of its scopes: the weightiest verdict now, and the one when the file was
+/// made.
 #[derive(Default)]
 struct Verdicts {
     key: String,
+    /// Of which scope, where the format tells them apart.
+    scope: Scope,
     spelling: String,
     live: Option<Verdict>,
     ended: Option<Verdict>,
@@ -66,10 +70,11 @@ impl Verdicts {
         Row { key: &self.key, value: &self.spelling }
     }
 
-    /// Goes on with another address.
-    fn start(&mut self, key: &str) {
+    /// Goes on with another address, or another of its scopes.
+    fn start(&mut self, key: &str, scope: Option<&Scope>) {
         self.key.clear();
         self.key.push_str(key);
+        self.scope = scope.cloned().unwrap_or_default();
         (self.live, self.ended) = (None, None);
     }
 }
@@ -81,7 +86,7 @@ struct Judged {
     addresses: Rows,
     /// The verdict on each, and whether it is live. One that is not has ended since the file was
     /// made.
-    verdicts: Vec<(Verdict, bool)>,
+    verdicts: Vec<(Scope, Verdict, bool)>,
 }
 
 impl Judged {
@@ -89,7 +94,7 @@ impl Judged {
         if let Some(verdict) = of.live.or(of.ended) {
             let Row { key, value: spelling } = of.address();
             self.addresses.add(&[key], &[spelling]);
-            self.verdicts.push((verdict, of.live.is_some()));
+            self.verdicts.push((of.scope.clone(), verdict, of.live.is_some()));
         }
     }
 }
@@ -145,13 +150,14 @@ impl Scan<'_> {
     ) -> Result<Ends, StoreError> {
         let mut ends = Ends::default();
         let (mut current, mut judged) = (Verdicts::default(), Judged::default());
+        let by_scope = self.settings.format.is_by_scope();
         standings(&mut |key, scope, gist| {
-            if current.key != key {
+            if by_scope || current.key != key {
                 judged.add(&current);
                 if judged.addresses.bytes() >= BATCH_BYTES {
                     send.send(std::mem::take(&mut judged)).map_err(|_| gave_up())?;
                 }
-                current.start(key);
+                current.start(key, by_scope.then_some(scope));
             }
             self.weigh(&mut current, scope, gist, &mut ends);
             Ok(())
@@ -167,8 +173,9 @@ impl Scan<'_> {
         let mut found = Found::default();
         for judged in judged {
             let mut rows = Rows::default();
-            for (address, (verdict, is_live)) in judged.addresses.iter().zip(judged.verdicts) {
-                self.finish(address, verdict, is_live, &mut found, &mut rows);
+            let Judged { addresses, verdicts } = judged;
+            for (address, (scope, verdict, is_live)) in addresses.iter().zip(verdicts) {
+                self.finish((address, &scope), verdict, is_live, &mut found, &mut rows);
             }
             if send.send(rows).is_err() {
                 break;
@@ -211,14 +218,40 @@ impl Scan<'_> {
         if kept.count() > 0 {
             return (true, Some(kept));
         }
-        let (key, spelling) = (key.to_owned(), key.to_owned());
-        let mut of = Verdicts { key, spelling, ..Verdicts::default() };
-        for (scope, standing) in standings {
-            self.weigh(&mut of, scope, &Gist::of(standing), &mut Ends::default());
+        let (mut live, mut others, mut fit) = (Rows::default(), Rows::default(), true);
+        let mut wanted = false;
+        for of in self.verdicts_of(key, standings, &mut Ends::default()) {
+            let into = if of.live.is_some() { &mut live } else { &mut others };
+            fit &= self.rows((of.address(), &of.scope), of.live.unwrap_or(self.any()), into);
+            wanted |= of.live.is_some();
         }
-        let mut rows = Rows::default();
-        let fit = self.rows(of.address(), of.live.unwrap_or(self.any()), &mut rows);
-        (of.live.is_some(), fit.then_some(rows))
+        (wanted, fit.then_some(if wanted { live } else { others }))
+    }
+
+    /// The verdicts on one address: one, or one for each scope of which anything is known.
+    fn verdicts_of(
+        &self,
+        key: &str,
+        standings: &[(Scope, Standing)],
+        ends: &mut Ends,
+    ) -> Vec<Verdicts> {
+        let by_scope = self.settings.format.is_by_scope() && !standings.is_empty();
+        let start = |scope: &Scope| {
+            let (key, spelling) = (key.to_owned(), key.to_owned());
+            Verdicts { key, spelling, scope: scope.clone(), ..Verdicts::default() }
+        };
+        let mut all = Vec::new();
+        for (scope, standing) in standings {
+            if by_scope || all.is_empty() {
+                all.push(start(if by_scope { scope } else { &Scope::Global }));
+            }
+            let of = all.last_mut();
+            of.into_iter().for_each(|of| self.weigh(of, scope, &Gist::of(standing), ends));
+        }
+        if all.is_empty() {
+            all.push(start(&Scope::Global));
+        }
+        all
     }
 
     /// What has to be done about one address: the rows that are to be, and those whose keys are to
@@ -236,24 +269,28 @@ impl Scan<'_> {
             self.note_end_of_kept(ends);
             return Some(());
         }
-        let mut of = Verdicts { key: key.to_owned(), ..Verdicts::default() };
-        for (scope, standing) in standings {
-            self.weigh(&mut of, scope, &Gist::of(standing), ends);
-        }
-        // An address of other letters has other rows for each way to spell it.
-        if !of.spelling.is_ascii() && self.settings.style.table == Table::Text {
+        if standings.is_empty() && self.settings.format.is_by_scope() {
+            // Which rows it had, its standings would tell.
             return None;
         }
-        let live = of.live.is_some();
-        let ended = of.ended.is_some() || self.forgotten.has(key);
-        let mut rows = Rows::default();
-        let fit = self.rows(of.address(), of.live.unwrap_or(self.any()), &mut rows);
-        let into = if live { &mut edits.puts } else { &mut edits.deletes };
-        // While rows are held back, none goes that nobody can explain.
-        if live || ended || self.before.is_none() {
-            rows.iter().for_each(|row| into.add(&[row.key], &[row.value]));
+        let mut all_fit = true;
+        for of in self.verdicts_of(key, standings, ends) {
+            // An address of other letters has other rows for each way to spell it.
+            if !of.spelling.is_ascii() && self.settings.style.table == Table::Text {
+                return None;
+            }
+            let live = of.live.is_some();
+            let ended = of.ended.is_some() || self.forgotten.has(key);
+            let mut rows = Rows::default();
+            let verdict = of.live.unwrap_or(self.any());
+            all_fit &= self.rows((of.address(), &of.scope), verdict, &mut rows);
+            let into = if live { &mut edits.puts } else { &mut edits.deletes };
+            // While rows are held back, none goes that nobody can explain.
+            if live || ended || self.before.is_none() {
+                rows.iter().for_each(|row| into.add(&[row.key], &[row.value]));
+            }
         }
-        fit.then_some(())
+        all_fit.then_some(())
     }
 
     /// The rows of somebody who was forgotten, where the format has hashes.
@@ -285,7 +322,7 @@ impl Scan<'_> {
     /// Makes the rows of an address, if they are to be, or notes them as gone.
     fn finish(
         &self,
-        address: Row<'_>,
+        address: (Row<'_>, &Scope),
         verdict: Verdict,
         is_live: bool,
         found: &mut Found,
@@ -303,13 +340,13 @@ impl Scan<'_> {
 
     /// Asks the format for the rows of an address, its key with how it is spelled; says whether it
     /// can carry it.
-    fn rows(&self, address: Row<'_>, verdict: Verdict, rows: &mut Rows) -> bool {
-        let Row { key, value: spelling } = address;
+    fn rows(&self, address: (Row<'_>, &Scope), verdict: Verdict, rows: &mut Rows) -> bool {
+        let (Row { key, value: spelling }, scope) = address;
         let Some(at) = key.bytes().rposition(|byte| byte == b'@') else { return false };
         let (local, domain) = (&key[..at], &key[at + 1..]);
         let Verdict { reason, since, until } = verdict;
         let style = &self.settings.style;
-        let entry = Entry { local, domain, spelling, reason, since, until, style };
+        let entry = Entry { local, domain, spelling, scope, reason, since, until, style };
         let before = rows.count();
         let fit = self.settings.format.rows(&entry, rows).is_ok();
         if !fit {

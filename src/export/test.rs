@@ -51,6 +51,7 @@ pub(super) fn with_entry(address: &str, then: impl FnOnce(&Entry<'_>)) {
         local: parsed.local(),
         domain: parsed.domain(),
         spelling: address,
+        scope: &Scope::Global,
         reason: Reason::Manual,
         since: Time::from_seconds(0),
         until: Until::Forever,

@@ -177,6 +177,7 @@ fn publish<'a>(
     let mut fit = Vec::new();
     for address in addresses {
         let entry = Entry {
+            scope: &suppressd::model::Scope::Global,
             local: address.local(),
             domain: address.domain(),
             spelling: address.received(),

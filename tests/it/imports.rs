@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use suppressd::clock;
 
 use crate::support::client::notify;
-use crate::support::daemon::{Daemon, Home, PROGRAM};
+use crate::support::daemon::{Daemon, Home, PATIENCE, PROGRAM};
+use crate::support::wait_for;
 
 /// Imports a file and gives the exit status, the object that it printed, and what it said.
 fn import(daemon: &Daemon, file: &Path, more: &[&str]) -> (i32, Value, String) {
@@ -41,11 +42,13 @@ fn lookup(daemon: &Daemon, address: &str) -> Value {
 const RULES: &str = "[rules]\nhard_bounce = { for = \"400d\" }\n\
     soft_bounce = { count = 2, within = \"14d\", for = \"30d\" }\n";
 
+const SCOPES: &str = "scopes = [\"global\", \"stream:news\", \"stream:a, \\\"b\\\"\"]\n";
+
 #[test]
 fn what_is_listed_and_exported_comes_back_as_it_was() {
     let home = Home::new(&format!(
-        "[[export]]\nname = \"lines\"\nformat = \"json-lines\"\npath = \"lines.jsonl\"\n\
-         [[export]]\nname = \"cells\"\nformat = \"csv\"\npath = \"cells.csv\"\n{RULES}"
+        "[[export]]\nname = \"lines\"\nformat = \"json-lines\"\npath = \"lines.jsonl\"\n{SCOPES}\
+         [[export]]\nname = \"cells\"\nformat = \"csv\"\npath = \"cells.csv\"\n{SCOPES}{RULES}"
     ));
     let text = std::fs::read_to_string(home.config()).unwrap();
     let placed = |name: &str| format!("{}/{name}", home.dir.display());
@@ -68,11 +71,30 @@ fn what_is_listed_and_exported_comes_back_as_it_was() {
     }
     assert!(daemon.cli(&["add", "hand@example.com", "--note", "by letter"]).status.success());
     assert!(daemon.cli(&["add", "ends@example.com", "--for", "30d"]).status.success());
-    let news = ["add", "list@example.com", "--scope", "stream:news"];
-    assert!(daemon.cli(&news).status.success());
+    for (address, scope) in [
+        ("list@example.com", "stream:news"),
+        ("list@example.com", "stream:a, \"b\""),
+        ("gone@example.com", "stream:news"),
+    ] {
+        assert!(daemon.cli(&["add", address, "--scope", scope]).status.success());
+    }
     let listed = kept(&daemon.rows(&["list"]));
-    assert_eq!(listed.len(), 6);
+    assert_eq!(listed.len(), 8);
     assert!(daemon.cli(&["export"]).status.success());
+    // One scope of several ends.
+    assert!(daemon.cli(&["add", "part@example.com"]).status.success());
+    for scope in ["stream:news", "stream:a, \"b\""] {
+        assert!(daemon.cli(&["add", "part@example.com", "--scope", scope]).status.success());
+    }
+    let lift = ["lift", "part@example.com", "--scope", "stream:news"];
+    assert!(daemon.cli(&lift).status.success());
+    let part = |text: &str| text.lines().filter(|line| line.contains("part@")).count();
+    wait_for("the rows of two scopes", PATIENCE, || {
+        let read = |name| std::fs::read_to_string(home.dir.join(name)).unwrap();
+        (part(&read("lines.jsonl")) == 2 && part(&read("cells.csv")) == 2).then_some(())
+    });
+    let listed = kept(&daemon.rows(&["list"]));
+    assert_eq!(listed.len(), 10);
     let lines: String = daemon.rows(&["list"]).iter().map(|row| format!("{row}\n")).collect();
     let exported = |name: &str| std::fs::read(home.dir.join(name)).unwrap();
     for (name, text, has_notes) in [
@@ -86,8 +108,7 @@ fn what_is_listed_and_exported_comes_back_as_it_was() {
         assert_eq!((code, &told["format"]), (0, &json!("suppressd")), "{name}: {told} {said}");
         let mut expected = listed.clone();
         if !has_notes {
-            // An export has neither scopes but the global one, nor notes.
-            expected.retain(|row| row["scope"] == "global");
+            // An export has no notes.
             expected.iter_mut().for_each(|row| row["note"] = Value::Null);
         }
         assert_eq!(kept(&second.rows(&["list"])), expected, "{name}");

@@ -140,6 +140,7 @@ fn write(path: &Path, addresses: &[&str]) -> u64 {
     let mut publication = Publication::begin(&settings).unwrap();
     for address in &parsed {
         let entry = Entry {
+            scope: &suppressd::model::Scope::Global,
             local: address.local(),
             domain: address.domain(),
             spelling: address.received(),

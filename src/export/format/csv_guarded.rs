@@ -18,6 +18,10 @@ impl Format for CsvGuarded {
         &SHAPE
     }
 
+    fn is_by_scope(&self) -> bool {
+        true
+    }
+
     fn rows(&self, entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
         let mut address = mailbox(entry);
         if address.starts_with(is_guarded) {
@@ -50,7 +54,7 @@ mod tests {
         ] {
             for (format, expected) in [("csv", plain), ("csv-guarded", guarded)] {
                 let keys = test::rows(format, address).map(test::keys);
-                assert_eq!(keys, Ok(vec![expected.to_owned()]), "{format}: {address}");
+                assert_eq!(keys, Ok(vec![format!("{expected},global")]), "{format}: {address}");
             }
         }
     }

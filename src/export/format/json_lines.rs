@@ -1,10 +1,12 @@
-//! One JSON object a line: `{"address":…,"reason":…,"since":…,"until":…}`, times in RFC 3339.
+//! One JSON object a line, for each scope of each address:
+//! `{"address":…,"scope":…,"reason":…,"since":…,"until":…}`, times in RFC 3339.
 
 use super::field::json;
 use super::key::mailbox;
 use super::{Entry, Format, Rows, Shape, Unfit};
 
-const SHAPE: Shape = Shape { open: "{\"address\":", separator: ",", close: "}\n", ..Shape::LINES };
+const SHAPE: Shape =
+    Shape { open: "{\"address\":", separator: ",", key_cells: 2, close: "}\n", ..Shape::LINES };
 
 /// `json-lines`.
 pub(super) struct JsonLines;
@@ -18,11 +20,16 @@ impl Format for JsonLines {
         &SHAPE
     }
 
+    fn is_by_scope(&self) -> bool {
+        true
+    }
+
     fn rows(&self, entry: &Entry<'_>, rows: &mut Rows) -> Result<(), Unfit> {
         let (reason, since) = (entry.reason.as_str(), entry.since.to_string());
         let until = entry.until.time().map_or("null".to_owned(), |time| format!("\"{time}\""));
         let value = ["\"reason\":\"", reason, "\",\"since\":\"", &since, "\",\"until\":", &until];
-        rows.add(&[&json(&mailbox(entry))], &value);
+        let scope = json(&entry.scope.to_string());
+        rows.add(&[&json(&mailbox(entry)), ",\"scope\":", &scope], &value);
         Ok(())
     }
 }

@@ -26,7 +26,7 @@ mod sendmail;
 mod ses;
 
 use crate::model::reply::Refusals;
-use crate::model::{Reason, Time, Until};
+use crate::model::{Reason, Scope, Time, Until};
 
 use super::Table;
 use super::rows::Rows;
@@ -92,6 +92,8 @@ pub struct Entry<'a> {
     pub domain: &'a str,
     /// The address as a provider or operator spelled it.
     pub spelling: &'a str,
+    /// What it covers, for formats that have a row for each scope.
+    pub scope: &'a Scope,
     /// The weightiest reason.
     pub reason: Reason,
     /// Since when.
@@ -145,6 +147,8 @@ pub struct Shape {
     pub open: &'static str,
     /// Between the key and the value of each row.
     pub separator: &'static str,
+    /// How many cells the key has, which have separators between them too.
+    pub key_cells: usize,
     /// After the value of each row. Open, separator and close hold one line break together.
     pub close: &'static str,
     /// Between a row and the next.
@@ -161,6 +165,7 @@ impl Shape {
         head: "",
         open: "",
         separator: "",
+        key_cells: 1,
         close: "\n",
         joiner: "",
         foot: "",
@@ -213,6 +218,11 @@ pub trait Format: Send + Sync {
 
     /// Whether rows are hashes of addresses, so that the configuration chooses which.
     fn hashes(&self) -> bool {
+        false
+    }
+
+    /// Whether an address has a row for each of its scopes.
+    fn is_by_scope(&self) -> bool {
         false
     }
 

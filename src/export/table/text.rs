@@ -145,7 +145,7 @@ fn row<'a>(line: &'a str, shape: &Shape) -> Option<Row<'a>> {
     }
     // In CSV a quote is doubled; elsewhere a backslash stands before it.
     let is_csv = shape.close == "\r\n";
-    let (mut quoted, mut escaped) = (false, false);
+    let (mut quoted, mut escaped, mut cells) = (false, false, 0);
     for (at, byte) in inside.bytes().enumerate() {
         match byte {
             _ if escaped => escaped = false,
@@ -153,7 +153,11 @@ fn row<'a>(line: &'a str, shape: &Shape) -> Option<Row<'a>> {
             b'"' => quoted = !quoted && shape.quotes,
             _ => {}
         }
-        if !quoted && inside.as_bytes()[at..].starts_with(shape.separator.as_bytes()) {
+        if quoted || !inside.as_bytes()[at..].starts_with(shape.separator.as_bytes()) {
+            continue;
+        }
+        cells += 1;
+        if cells == shape.key_cells {
             return Some(Row { key: &inside[..at], value: &inside[at + shape.separator.len()..] });
         }
     }
@@ -440,6 +444,7 @@ mod tests {
         head: "head\r\n",
         open: "<",
         separator: ",",
+        key_cells: 1,
         close: ">\r\n",
         foot: "end\n",
         joiner: "",
