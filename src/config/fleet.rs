@@ -12,7 +12,7 @@ use super::environment::secret;
 use super::listeners::{certificates, tls};
 use super::section::{Field, Section, shown};
 use super::source::Sources;
-use crate::fleet::{Login, Polling, Settings};
+use crate::fleet::{Agreed, Login, Polling, Settings};
 use crate::forward;
 use crate::http::{Key, Tls};
 use crate::model::SourceName;
@@ -78,8 +78,7 @@ pub(super) fn fleet(
             _ => Polling::Elected,
         },
         alone_after: alone.unwrap_or(ALONE_AFTER),
-        rules: hash(&rules.to_string()),
-        sources: hash(&format!("{sources:?}")),
+        agreed: Agreed { rules: hash(&rules.to_string()), sources: hash(&format!("{sources:?}")) },
         polled: found.polls.iter().map(|poll| poll.source.clone()).collect(),
         forwards: shared(forwards),
         state: state.to_owned(),

@@ -15,6 +15,7 @@ use super::DRAIN;
 use super::certificate::{Kept, Shown, kept, shown};
 use super::group::Group;
 use super::listeners::{ANSWER_TIMEOUT, Answered, Listeners, PAGE_TIMEOUT, Served};
+use super::member::Member;
 use crate::accept::{self, Door};
 use crate::acme::Keeper;
 use crate::admin::{self, Admin, Census, Reloads, SourceInfo};
@@ -106,14 +107,6 @@ pub(super) struct Edges {
     /// What is listened on.
     pub(super) listeners: Listeners,
     doors: Option<Doors>,
-}
-
-/// This host's part in a fleet.
-struct Member {
-    settings: fleet::Settings,
-    handle: fleet::Handle,
-    turns: Turns,
-    tellers: Tellers,
 }
 
 /// The doors that stay open from the start to the stop.
@@ -218,23 +211,21 @@ impl Edges {
         self.exporting.end_those(LAST_EXPORT, ends).await;
     }
 
-    /// Leaves the fleet and joins it again, where what is said of it has changed, or what all hosts
-    /// should agree on.
+    /// Leaves the fleet and joins it again, where what is said of it has changed, or what it does.
     async fn exchange_fleet(&mut self, settings: Option<fleet::Settings>) {
-        if self.fleet.as_ref().map(|member| &member.settings) == settings.as_ref() {
-            return;
+        match (&mut self.fleet, &settings) {
+            (None, None) => return,
+            (Some(member), Some(settings)) if member.stays_with(settings) => return,
+            _ => {}
         }
         // A host that has given its turns back polls no more, and tells nobody.
         let takes_turns = |name: &str| name.starts_with("poll ") || name.starts_with("forward ");
         self.intake.end_those(DRAIN, takes_turns).await;
         self.intake.end_those(DRAIN, |name| name == fleet::PART).await;
         self.fleet = settings.map(|settings| {
-            let (turns, tokens) = (fleet::turns(&settings), self.webhooks.tokens());
-            let tellers = Tellers::elected();
-            let shared = fleet::Shared { tokens, turns: turns.clone(), tellers: tellers.clone() };
-            let (handle, part) = fleet::start(settings.clone(), &self.running, shared);
+            let (member, part) = Member::join(settings, &self.running, self.webhooks.tokens());
             self.intake.add([part]);
-            Member { settings, handle, turns, tellers }
+            member
         });
     }
 

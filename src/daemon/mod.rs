@@ -8,6 +8,7 @@ mod certificate;
 mod edges;
 mod group;
 mod listeners;
+mod member;
 mod reload;
 
 use std::io::ErrorKind;

@@ -7,7 +7,7 @@ use async_nats::Client;
 use futures_util::StreamExt;
 
 use super::letter::{Head, Token, Word, read, write};
-use super::{Fleet, PAUSE, connected, link};
+use super::{Agreed, Fleet, PAUSE, connected, link};
 use crate::clock;
 use crate::model::Time;
 
@@ -42,6 +42,7 @@ impl Fleet {
 
     pub(super) async fn show_head(&self, client: &Client, hello: bool) {
         let life = *self.life();
+        let Agreed { rules, sources } = *self.agreed.get();
         let polled = &self.settings.polled;
         let polls = polled.iter().filter(|source| self.turns.is_ours(source));
         let head = Head {
@@ -50,8 +51,8 @@ impl Fleet {
             lag: self.lag(),
             seen: self.seen(),
             clock: clock::now().nanos(),
-            rules: self.settings.rules,
-            sources: self.settings.sources,
+            rules,
+            sources,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             polls: polls.map(ToString::to_string).collect(),
             forwarded: self.forwarded(),

@@ -34,6 +34,7 @@ pub use forget::Wish;
 pub use sight::{Check, HostRow, Summary};
 
 use crate::clock;
+use crate::current::Current;
 use crate::ingest::{Changes, Ingest, Running};
 use crate::model::{Known, Position, Reach, SourceName, Time};
 use crate::secret::Secret;
@@ -74,16 +75,23 @@ pub struct Settings {
     /// A host that reaches no servers for so long polls and forwards by itself: cut off, it goes on
     /// alone.
     pub alone_after: Duration,
-    /// A hash of the rules, and of the names and providers of the sources: all hosts should agree.
-    pub rules: u64,
-    /// The latter.
-    pub sources: u64,
+    /// What all hosts should agree on.
+    pub agreed: Agreed,
     /// The sources that are polled.
     pub polled: Vec<SourceName>,
     /// The forwards whose receivers all hosts would tell the same.
     pub forwards: Vec<SourceName>,
     /// The state directory.
     pub state: PathBuf,
+}
+
+/// What all hosts should agree on. A reload may change it, and the host stays in the fleet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// A hash of the rules.
+    pub rules: u64,
+    /// A hash of the names and providers of the sources.
+    pub sources: u64,
 }
 
 /// How a host shows the servers who it is.
@@ -119,6 +127,8 @@ type Reaches = BTreeMap<(Box<str>, u64), Reach>;
 /// What all parts of it share.
 struct Fleet {
     settings: Settings,
+    /// What of them may change.
+    agreed: Current<Agreed>,
     ingest: Ingest,
     reader: Reader,
     tokens: Tokens,
@@ -179,6 +189,7 @@ pub fn start(settings: Settings, running: &Running, shared: Shared) -> (Handle, 
     let life = unsettled(&settings.state, end);
     let began = life.and_then(|life| life.unsettled).unwrap_or(end);
     let fleet = Arc::new(Fleet {
+        agreed: Current::new(settings.agreed),
         settings,
         ingest: running.ingest.clone(),
         reader: running.reader.clone(),
@@ -217,6 +228,11 @@ fn unsettled(state: &Path, end: Position) -> Option<Life> {
 }
 
 impl Handle {
+    /// Tells the others of other rules or sources from now on.
+    pub fn agree(&self, agreed: Agreed) {
+        self.0.agreed.set(agreed);
+    }
+
     /// Has the standings compared with those of all other hosts, and what differs mended.
     pub fn repair(&self) -> bool {
         self.0.repairs.try_send(ask::Repair { from: None }).is_ok()

@@ -205,7 +205,7 @@ impl Handle {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             differs: None,
         };
-        let reaches = fleet.reaches().clone();
+        let (reaches, agreed) = (fleet.reaches().clone(), *fleet.agreed.get());
         let sight = fleet.sight();
         let row = |host: &str, (head, heard): &(Head, Time)| {
             let reach = reaches.get(&(Box::from(host), head.life));
@@ -222,8 +222,8 @@ impl Handle {
                 level: known >= head.at,
                 lag_bytes: head.lag,
                 clock_seconds: (head.clock - heard.nanos()) / 1_000_000_000,
-                rules_agree: head.rules == fleet.settings.rules,
-                sources_agree: head.sources == fleet.settings.sources,
+                rules_agree: head.rules == agreed.rules,
+                sources_agree: head.sources == agreed.sources,
                 polls: if is_live { head.polls.clone() } else { Vec::new() },
                 version: head.version.clone(),
                 differs: differs.copied(),

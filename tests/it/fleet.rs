@@ -169,6 +169,20 @@ fn a_fleet_is_joined_and_left_at_a_reload() {
     mx3.home.configure(&table("mx3", &nats, &source));
     assert!(mx3.daemon().cli(&["reload"]).status.success());
     fleet.until_level();
+    // Other rules are told of, and the host stays.
+    let [mx1, _, mx3] = &fleet.hosts[..] else { panic!("three hosts") };
+    wait_for("the heads", LEVEL, || mx1.is_level_with(3).then_some(()));
+    let begun = || mx3.daemon().log().matches("fleet: begun").count();
+    let before = begun();
+    let rules = "[rules]\nsoft_bounce = { count = 9 }\n";
+    mx3.home.configure(&format!("{rules}{}", table("mx3", &nats, &source)));
+    assert!(mx3.daemon().cli(&["reload"]).status.success());
+    let host = wait_for("other rules", LEVEL, || {
+        let row = mx1.fleet();
+        let hosts = row["hosts"].as_array()?;
+        Some(hosts.iter().find(|host| host["rules_agree"] == false)?["host"].clone())
+    });
+    assert_eq!((host, begun()), (json!("mx3"), before));
 }
 
 #[test]
