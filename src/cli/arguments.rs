@@ -180,8 +180,16 @@ pub(super) fn mass(text: &str) -> Result<u64, String> {
     id.ok_or_else(|| "an id is a number such as 3: `suppressd held` shows them".to_owned())
 }
 
+/// How many rows a verb shows.
+#[derive(Debug, Args)]
+pub(super) struct Limit {
+    /// No more than the first N
+    #[arg(short = 'n', long, value_name = "N", value_parser = limit)]
+    pub(super) limit: Option<u64>,
+}
+
 /// How many rows are wanted at most.
-pub(super) fn limit(text: &str) -> Result<u64, String> {
+fn limit(text: &str) -> Result<u64, String> {
     let limit = text.parse().ok().filter(|limit| *limit > 0);
     limit.ok_or_else(|| "it is a number of rows from 1 on".to_owned())
 }

@@ -55,25 +55,29 @@ impl Context {
     }
 
     /// Sends a command and prints its rows as a table, and the summary as a line; or all as JSON
-    /// lines.
+    /// lines. Of more rows than `limit` the rest is counted.
     pub(super) fn show_counted(
         &mut self,
+        limit: Option<u64>,
         command: &Command,
         json: bool,
         columns: &'static [Column],
         summary: fn(&Value) -> String,
     ) -> Outcome {
         let mut table = Table::new(columns);
-        let mut counts = None;
+        let (mut counts, mut left) = (None, limit.unwrap_or(u64::MAX));
         let asked = self.ask(command, |out, row| {
-            if json {
+            let is_summary = row::text(&row, "found") == "summary";
+            let is_shown = is_summary || left > 0;
+            left -= u64::from(is_shown && !is_summary);
+            if is_shown && json {
                 return out.json(&row);
             }
-            if row::text(&row, "found") == "summary" {
+            if is_summary {
                 counts = Some(summary(&row));
                 return Ok(());
             }
-            table.row(out, &row)
+            if is_shown { table.row(out, &row) } else { Ok(()) }
         });
         // Rows that came before a failure are true, and are shown.
         table.end(&mut self.out)?;

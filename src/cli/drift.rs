@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::arguments;
+use super::arguments::{self, Limit};
 use super::completions;
 use super::context::Context;
 use super::failure::Outcome;
@@ -18,6 +18,8 @@ pub(super) struct Arguments {
     /// The source whose provider is asked
     #[arg(value_parser = arguments::source, add = completions::sources())]
     source: SourceName,
+    #[command(flatten)]
+    first: Limit,
     /// Print JSON, one object a line, the last with the counts
     #[arg(long)]
     json: bool,
@@ -40,12 +42,8 @@ fn found(row: &Value) -> String {
 impl Arguments {
     /// Asks, shows progress on a terminal, prints the differences, and counts at the end.
     pub(super) fn run(self, context: &mut Context) -> Outcome {
-        context.show_counted(
-            &Command::Drift { source: self.source.to_string() },
-            self.json,
-            COLUMNS,
-            summary,
-        )
+        let command = Command::Drift { source: self.source.to_string() };
+        context.show_counted(self.first.limit, &command, self.json, COLUMNS, summary)
     }
 }
 

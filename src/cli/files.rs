@@ -27,8 +27,11 @@ impl Files {
         self.hint = row::given(answer, "hint").or(self.hint.take());
     }
 
-    /// Prints it.
+    /// Prints it, unless nothing but the answer is asked for.
     pub(super) fn print(&self, out: &mut Output) -> Result<(), Failure> {
+        if out.is_quiet() {
+            return Ok(());
+        }
         let exports: BTreeSet<&String> = self.counts.keys().map(|(export, _)| export).collect();
         // One address needs no number: each export says one thing of it.
         let one = self.counts.values().sum::<u64>() == exports.len() as u64;

@@ -57,7 +57,7 @@ impl Arguments {
             context.confirm(&what, self.yes)?;
         }
         let command = Command::Forget { addresses, dry_run: self.dry_run };
-        context.show_counted(&command, self.json, COLUMNS, summary)
+        context.show_counted(None, &command, self.json, COLUMNS, summary)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::arguments;
+use super::arguments::{self, Limit};
 use super::context::Context;
 use super::failure::Outcome;
 use super::table::Column;
@@ -11,6 +11,8 @@ use crate::admin::Command;
 /// The arguments of `held`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
+    #[command(flatten)]
+    first: Limit,
     /// Print JSON, one object a line
     #[arg(long)]
     json: bool,
@@ -31,7 +33,7 @@ const COLUMNS: &[Column] = &[
 impl Arguments {
     /// Asks and prints.
     pub(super) fn run(self, context: &mut Context) -> Outcome {
-        context.show(&[Command::Held], self.json, COLUMNS)
+        context.show_first(self.first.limit, &[Command::Held], self.json, COLUMNS)
     }
 }
 

@@ -387,7 +387,7 @@ fn remarks(count: &Count) -> Vec<String> {
     }
     if count.undated > 0 {
         let rows = many(count.undated, "row");
-        remarks.push(format!("{rows} without a date: what they tell counts from now."));
+        remarks.push(format!("{rows} without a date: what is new of them counts from now."));
     }
     if count.unzoned > 0 {
         let rows = many(count.unzoned, "row");

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::arguments::{self, FilterArguments};
+use super::arguments::{FilterArguments, Limit};
 use super::context::Context;
 use super::failure::Outcome;
 use super::row;
@@ -14,9 +14,8 @@ use crate::admin::Command;
 pub(super) struct Arguments {
     #[command(flatten)]
     filter: FilterArguments,
-    /// No more than the first N
-    #[arg(short = 'n', long, value_name = "N", value_parser = arguments::limit)]
-    limit: Option<u64>,
+    #[command(flatten)]
+    first: Limit,
     /// Print JSON, one object a line
     #[arg(long)]
     json: bool,
@@ -37,6 +36,6 @@ impl Arguments {
     /// Asks and prints.
     pub(super) fn run(self, context: &mut Context) -> Outcome {
         let command = Command::List { filter: self.filter.filter()? };
-        context.show_first(self.limit, &[command], self.json, COLUMNS)
+        context.show_first(self.first.limit, &[command], self.json, COLUMNS)
     }
 }

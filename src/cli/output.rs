@@ -45,6 +45,11 @@ impl Output {
         self.quiet = quiet;
     }
 
+    /// Whether nothing else is said.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Whether tables are shown in full, however wide the terminal is.
     pub(super) fn set_wide(&mut self, wide: bool) {
         self.look.fit = self.look.fit.filter(|_| !wide);

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
+use super::arguments::Limit;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
 use super::output::Output;
@@ -22,6 +23,8 @@ pub(super) struct Arguments {
 enum Verb {
     /// List the payloads
     List {
+        #[command(flatten)]
+        first: Limit,
         /// Print JSON, one object a line
         #[arg(long)]
         json: bool,
@@ -86,7 +89,7 @@ impl Arguments {
     /// Asks and prints.
     pub(super) fn run(self, context: &mut Context) -> Outcome {
         match self.verb {
-            Verb::List { json } => list(context, json),
+            Verb::List { first, json } => list(context, first.limit, json),
             Verb::Show { id, json } => {
                 let payload = context.ask_one(&Command::QuarantineShow { id })?;
                 if json {
@@ -109,8 +112,8 @@ impl Arguments {
 }
 
 /// Every row here tells a problem, the payload's own: none is a problem of this command.
-fn list(context: &mut Context, json: bool) -> Outcome {
-    context.show(&[Command::QuarantineList], json, COLUMNS).map(|_| 0)
+fn list(context: &mut Context, limit: Option<u64>, json: bool) -> Outcome {
+    context.show_first(limit, &[Command::QuarantineList], json, COLUMNS).map(|_| 0)
 }
 
 fn show(out: &mut Output, payload: &Value) -> Result<(), Failure> {

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::arguments::Limit;
 use super::completions;
 use super::context::Context;
 use super::failure::Outcome;
@@ -17,8 +18,10 @@ pub(super) struct Arguments {
     #[arg(long, add = completions::sources())]
     source: Option<String>,
     /// Go on with them as they come
-    #[arg(long)]
+    #[arg(long, conflicts_with = "limit")]
     follow: bool,
+    #[command(flatten)]
+    first: Limit,
     /// Print JSON, one object a line
     #[arg(long)]
     json: bool,
@@ -39,7 +42,7 @@ impl Arguments {
     pub(super) fn run(self, context: &mut Context) -> Outcome {
         let command = Command::Refused { source: self.source, follow: self.follow };
         if !self.follow {
-            return context.show(&[command], self.json, COLUMNS);
+            return context.show_first(self.first.limit, &[command], self.json, COLUMNS);
         }
         let mut table = Table::live(COLUMNS, LIVE_WIDTHS);
         context.ask(&command, |out, row| {

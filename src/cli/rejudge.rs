@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::Value;
 
+use super::arguments::Limit;
 use super::context::Context;
 use super::failure::Outcome;
 use super::row;
@@ -18,6 +19,8 @@ pub(super) struct Arguments {
     /// Only show what would change, as without --apply
     #[arg(long, conflicts_with = "apply")]
     dry_run: bool,
+    #[command(flatten)]
+    first: Limit,
     /// Print JSON, one object a line, the last with the counts
     #[arg(long)]
     json: bool,
@@ -35,7 +38,8 @@ const COLUMNS: &[Column] = &[
 impl Arguments {
     /// Asks, shows progress on a terminal, prints what changes, and counts at the end.
     pub(super) fn run(self, context: &mut Context) -> Outcome {
-        context.show_counted(&Command::Rejudge { apply: self.apply }, self.json, COLUMNS, summary)
+        let command = Command::Rejudge { apply: self.apply };
+        context.show_counted(self.first.limit, &command, self.json, COLUMNS, summary)
     }
 }
 

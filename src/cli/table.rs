@@ -1,6 +1,7 @@
 //! Rows as a table: for a person aligned columns, as wide as what is in them and the terminal; for
 //! a program a tab between fields. Where the terminal is too narrow, ages stand in place of times,
-//! then texts are cut, and then columns left out, of which a word tells.
+//! then texts are cut, and then columns left out, of which a word tells. A single row for which
+//! there is no room stands upright.
 //!
 //! The widths come from the first rows, so that a list of millions is printed in little memory.
 
@@ -159,6 +160,10 @@ impl Table {
         let mut rows = self.take();
         let is_first = !std::mem::replace(&mut self.begun, true);
         let fit = look.fit.unwrap_or(usize::MAX);
+        let is_alone = is_first && rows.len() == 2 && self.ages == Ages::Beside && !self.wraps;
+        if look.person && is_alone && self.measure(&rows, Ages::Alone) > fit {
+            return upright(&rows[0].cells, &rows[1], look);
+        }
         if look.person {
             if is_first && self.ages == Ages::Beside && self.measure(&rows, Ages::Beside) > fit {
                 self.ages = Ages::Alone;
@@ -301,6 +306,19 @@ fn tone(row: &Value) -> Option<Style> {
     state.or_else(|| failed.then(|| AnsiColor::Yellow.on_default()))
 }
 
+/// The one row of a table that is too wide: below each other what it says, and nothing cut.
+fn upright(heads: &[String], row: &Line, look: Look) -> Vec<String> {
+    let widest = heads.iter().map(|head| width(head)).max().unwrap_or(0) + GAP;
+    let now = clock::now();
+    let said = |(_, cell): &(&String, &String)| !matches!(cell.as_str(), "" | row::ABSENT);
+    let lines = heads
+        .iter()
+        .zip(&row.cells)
+        .filter(said)
+        .map(|(head, cell)| format!("{head:<widest$}{}", Ages::Beside.show(cell, now)));
+    lines.map(|line| look.toned(&line, row.tone)).collect()
+}
+
 /// Takes from the widest columns until a line fits, or no column can give any more.
 fn shrink(widths: &mut [usize], fit: usize, main: Option<usize>) {
     let gaps = GAP * widths.len().saturating_sub(1);
@@ -405,6 +423,29 @@ mod tests {
                 assert!(fit > 40 || !table.left_out.is_empty(), "{fit}: {shown:#?}");
             }
         }
+    }
+
+    #[test]
+    fn one_row_that_is_too_wide_is_shown_in_full() {
+        let ago = clock::now().minus(Duration::from_secs(185));
+        let row = json!({
+            "address": "somebody.with-a-name@mail.example.com", "scope": "stream:newsletter",
+            "reason": "provider_listed", "since": ago.to_string(), "sources": ["acme-sendgrid"],
+        });
+        let mut table = Table::new(list::COLUMNS);
+        table.add(&row);
+        let look = Look { person: true, fit: Some(80), colour: false };
+        assert_eq!(
+            table.take_aligned(look),
+            [
+                "ADDRESS  somebody.with-a-name@mail.example.com".to_owned(),
+                "SCOPE    stream:newsletter".to_owned(),
+                "REASON   provider_listed".to_owned(),
+                format!("SINCE    {} (3 min ago)", ago.floor_second()),
+                "UNTIL    forever".to_owned(),
+                "SOURCES  acme-sendgrid".to_owned(),
+            ]
+        );
     }
 
     #[test]

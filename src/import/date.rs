@@ -28,6 +28,12 @@ pub(super) struct Dated {
 /// Says what is wrong with it, with a hint.
 pub(super) fn time(text: &str, order: Option<DateOrder>) -> Result<Dated, String> {
     let text = text.trim();
+    // As seconds it would be a day before 1974.
+    if let Some(day) = compact_day(text) {
+        let time = Time::parse(&format!("{day}T00:00:00Z"));
+        let time = time.ok_or_else(|| format!("{text:?} is a time in no known form"))?;
+        return Ok(Dated { time, is_zoned: false });
+    }
     if let Ok(time) = wire::utc_time(text, Time::END) {
         let has_zone = text.len() < 11 || !text.contains([':', 'T']) || ends_in_zone(text);
         return Ok(Dated { time, is_zoned: has_zone });
@@ -44,6 +50,12 @@ pub(super) fn time(text: &str, order: Option<DateOrder>) -> Result<Dated, String
     let time = Time::parse(&format!("{day}T{clock}{}", zone.unwrap_or("Z")));
     let time = time.ok_or_else(|| format!("{text:?} is a time in no known form"))?;
     Ok(Dated { time, is_zoned: zone.is_some() })
+}
+
+/// A day in eight digits (ISO 8601, basic), as RFC 3339 has it.
+fn compact_day(text: &str) -> Option<String> {
+    let is_day = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_day.then(|| format!("{}-{}-{}", &text[..4], &text[4..6], &text[6..]))
 }
 
 /// Whether a text of RFC 3339 has its zone.
@@ -104,13 +116,14 @@ mod tests {
             ("2026-05-06 18:11:58.123456 +0000 UTC", "2026-05-06T18:11:58.123456Z", true),
             ("2026-05-06 20:11:58 +0200 CEST", "2026-05-06T18:11:58Z", true),
             ("12-04-2022 09:30", "2022-04-12T09:30:00Z", false),
+            ("20260131", "2026-01-31T00:00:00Z", false),
             ("31/12/2025", "2025-12-31T00:00:00Z", false),
             ("12/31/2025 10:00", "2025-12-31T10:00:00Z", false),
         ] {
             let dated = time(given, None).map(|d| (d.time.to_string(), d.is_zoned));
             assert_eq!(dated, Ok((expected.to_owned(), is_zoned)), "{given}");
         }
-        for bad in ["", "soon", "2026-13-01", "1/2/26", "06 May", "32/32/2026"] {
+        for bad in ["", "soon", "2026-13-01", "1/2/26", "06 May", "32/32/2026", "20261301"] {
             assert!(time(bad, None).is_err(), "{bad}");
         }
     }

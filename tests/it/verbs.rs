@@ -273,6 +273,31 @@ fn explanation(row: &Value) {
 }
 
 #[test]
+fn no_more_rows_are_shown_than_are_asked_for_and_quiet_says_the_answer_alone() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    tell(&daemon, "test", "[7, 8, 9]");
+    wait_for("the payloads", PATIENCE, || {
+        (daemon.rows(&["quarantine", "list"]).len() == 3).then_some(())
+    });
+    assert_eq!(daemon.rows(&["quarantine", "list", "-n", "2"]).len(), 2);
+    for _ in 0..3 {
+        assert_eq!(notify(daemon.http, "no JSON, and no signature").status, 200);
+        let headers = [("x-webhook-signature", "00")];
+        request(daemon.http, "POST", "/hooks/test", &headers, b"{}");
+    }
+    assert_eq!(daemon.rows(&["refused", "--limit", "2"]).len(), 2);
+    let lines = |verb: &[&str]| {
+        let output = daemon.cli(verb);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().lines().count()
+    };
+    assert_eq!(lines(&["add", "a@x.test", "--quiet"]), 2);
+    assert!(lines(&["add", "b@x.test"]) > 2);
+    daemon.stop();
+}
+
+#[test]
 fn a_lift_can_be_limited_to_a_reason() {
     let home = Home::new(&second());
     let daemon = home.start().ready();
