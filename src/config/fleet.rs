@@ -10,6 +10,7 @@ use url::Url;
 use super::Source;
 use super::environment::secret;
 use super::listeners::{certificates, tls};
+use super::poll::is_loopback;
 use super::section::{Field, Section, shown};
 use super::source::Sources;
 use crate::fleet::{Agreed, Login, Polling, Settings};
@@ -120,6 +121,13 @@ fn servers(field: &Field<'_>) -> Option<Vec<String>> {
         }
         Ok(text.to_owned())
     })?;
+    let in_clear = |server: &&String| {
+        Url::parse(server).is_ok_and(|url| url.scheme() == "nats" && !is_loopback(&url))
+    };
+    if let Some(server) = servers.iter().find(in_clear) {
+        let hint = "write tls://: in clear, anyone on the way reads addresses";
+        field.warn(format!("{} may go in clear", shown(server)), hint);
+    }
     if servers.is_empty() || servers.len() > SERVERS_MAX {
         field.problem("does not list 1 to 16 servers", SERVER_HINT);
         return None;

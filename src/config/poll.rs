@@ -1,13 +1,14 @@
 //! A source's `poll` table: when it is asked, for what, and how.
 
 use std::ops::RangeInclusive;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use chrono::DateTime;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use toml::de::DeValue;
-use url::{Host, Url};
+use url::Url;
 
 use super::near::listed;
 use super::section::{Field, Section, shown};
@@ -320,11 +321,11 @@ pub(super) fn is_private(url: &Url) -> bool {
     url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url))
 }
 
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    }
+/// Whether a URL, of whatever scheme, leads to this host.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    let Some(host) = url.host_str() else { return false };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost"
+        || bare.ends_with(".localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }

@@ -179,7 +179,7 @@ impl Fleet {
 
     /// Tells of a message that is not taken. If it was a record, that stays a hole.
     pub(super) fn set_aside(&self, host: &str, problem: &str) {
-        self.sight().aside += 1;
+        self.sight().set_aside(clock::now());
         telemetry::fleet::set_aside(host, problem);
     }
 

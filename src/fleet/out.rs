@@ -43,6 +43,7 @@ impl Fleet {
                     tokio::time::sleep_until(begun + PACE).await;
                 }
                 Ok(false) => {
+                    self.sight().works("telling");
                     let more = tokio::time::timeout(LOOK_EVERY, durable.changed()).await;
                     if matches!(more, Ok(Err(_))) {
                         // Nothing comes any more: it is stopping.
@@ -53,7 +54,7 @@ impl Fleet {
                     self.sight().fails("telling", problem);
                     tokio::time::sleep(PAUSE).await;
                     if let Err(problem) = self.stream(&context).await {
-                        self.sight().fails("stream", problem);
+                        self.sight().fails("telling", problem);
                     }
                 }
             }
@@ -81,7 +82,7 @@ impl Fleet {
                     self.life().unsettled = None;
                     return self.note_life();
                 }
-                Err(problem) => self.sight().fails("stream", problem),
+                Err(problem) => self.sight().fails("telling", problem),
             }
             tokio::time::sleep(PAUSE).await;
         }

@@ -16,6 +16,8 @@ use crate::units::show_duration;
 pub(super) const ALIVE: Duration = Duration::from_secs(35);
 /// How long something may be missing, or not be told, before it wants a hand.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// For so long a message that was not taken wants a hand: none follows it, and the log has it.
+const ASIDE_TOLD: Duration = Duration::from_secs(24 * 60 * 60);
 /// A host that was silent for so long is forgotten, if it was retired.
 const FORGET: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -26,8 +28,8 @@ pub(super) struct Sight {
     pub(super) server: String,
     /// The stream's last message, and how many have still to be read.
     pub(super) stream: Option<(u64, u64)>,
-    /// Messages that were not taken.
-    pub(super) aside: u64,
+    /// Messages that were not taken, and when the last came.
+    aside: (u64, Option<Time>),
     /// What the last comparison of standings found, and when.
     pub(super) compared: Option<(Time, BTreeMap<Box<str>, u32>)>,
     /// When another host was heard last that has the name of this one.
@@ -43,7 +45,7 @@ impl Sight {
             cut_off: Some(now),
             server: String::new(),
             stream: None,
-            aside: 0,
+            aside: (0, None),
             compared: None,
             twin: None,
             heads: BTreeMap::new(),
@@ -66,6 +68,11 @@ impl Sight {
         if self.problems.remove(part).is_some() {
             telemetry::fleet::works(part);
         }
+    }
+
+    /// Notes that a message was not taken.
+    pub(super) fn set_aside(&mut self, now: Time) {
+        self.aside = (self.aside.0 + 1, Some(now));
     }
 
     /// Notes what a host tells of itself.
@@ -177,7 +184,7 @@ impl Handle {
             stream: fleet.settings.stream.clone(),
             stream_behind: sight.stream.map(|(_, behind)| behind),
             lag_bytes,
-            set_aside: sight.aside,
+            set_aside: sight.aside.0,
             problems: problems(&sight),
         }
     }
@@ -258,7 +265,7 @@ impl Handle {
         for row in others() {
             found.extend(row_problem(row));
         }
-        if summary.set_aside > 0 {
+        if sight.aside.1.is_some_and(|last| now.since(last) < ASIDE_TOLD) {
             found.push(format!("messages set aside: {}; the log says why", summary.set_aside));
         }
         let hint = "see `suppressd fleet`";
