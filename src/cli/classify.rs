@@ -150,9 +150,9 @@ impl Arguments {
         let smtp = code.parse().ok().filter(|code| CODES.contains(code));
         let known = enhanced(given).ok();
         if smtp.is_none() && !code.is_empty() {
-            problem = Some(format!("{code:?} is no reply code, and does not count"));
+            problem = Some(format!("{} is no reply code, and does not count", shown(code)));
         } else if known.is_none() && !given.is_empty() {
-            problem = Some(format!("{given:?} is no enhanced code, and does not count"));
+            problem = Some(format!("{} is no enhanced code, and does not count", shown(given)));
         }
         (self.row(rules, smtp, known.as_deref(), said), problem)
     }
@@ -172,6 +172,17 @@ impl Arguments {
             "rule": judgement.rule,
             "evidence": judgement.evidence,
         })
+    }
+}
+
+/// So many signs of a wrong code are shown.
+const SHOWN_MAX: usize = 20;
+
+/// A wrong code in quotes, as far as it tells which one it is.
+fn shown(code: &str) -> String {
+    match code.char_indices().nth(SHOWN_MAX) {
+        Some((end, _)) => format!("{:?}\u{2026}", &code[..end]),
+        None => format!("{code:?}"),
     }
 }
 

@@ -7,6 +7,10 @@ const CAUSES: &[&str] = &[
     "resolver.fwd.",
     "resolver.grp.",
     "storedrv.",
+    "storagetransientexception.",
+    "storagepermanentexception.",
+    "quotaexceededexception.",
+    "mapiexception",
     "smtpsend.",
     "queue.expired",
     "transport.rules.",
@@ -37,12 +41,28 @@ pub(super) fn echoed(text: &str) -> Option<usize> {
     let inside = &text[1..end - 1];
     // A quoted sentence is to be read; a quoted local part is followed by its domain.
     let local = open == '"' && text[end..].starts_with('@');
-    let whole = open == '<' && (inside.contains('@') || !inside.contains(char::is_whitespace));
+    // Sendmail shows what a server has said behind `<<<`.
+    let is_whole = |inside: &str| {
+        !inside.contains('<') && (inside.contains('@') || !inside.contains(char::is_whitespace))
+    };
+    let whole = open == '<' && is_whole(inside);
     if local {
         let rest = &text[end..];
         return Some(end + rest.find(char::is_whitespace).unwrap_or(rest.len()));
     }
     (whole && inside.len() <= 330).then_some(end)
+}
+
+/// What stands in brackets and is no mailbox.
+const SIGNS: &[&str] = &["cr", "crlf", "html", "lf", "nul", "null"];
+
+/// Whether what is echoed in brackets is a mailbox without its domain: `<anna>`, but not `<CRLF>`.
+pub(super) fn is_name(token: &str) -> bool {
+    let name = token.trim_matches(['<', '>']);
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '+');
+    let begins = name.starts_with(|c: char| c.is_ascii_alphabetic());
+    let is_sign = || SIGNS.iter().any(|sign| sign.eq_ignore_ascii_case(name));
+    begins && name.chars().all(fits) && !is_echo(name) && !is_sign()
 }
 
 /// The word in Google's links that names the cause; all else of a link says nothing.

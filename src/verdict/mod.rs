@@ -65,6 +65,29 @@ pub enum Told {
     Mirrors,
 }
 
+/// What a reply says by its words and codes.
+struct Said<'r> {
+    /// The row that decides about its words.
+    word: Option<Found<'r>>,
+    /// The enhanced code that says most.
+    code: Option<(Enhanced, &'r CodeRow)>,
+    /// The reply code.
+    smtp: Option<u16>,
+    /// What codes say of the sender's login.
+    login: Option<Judgement>,
+    /// The server said 4.
+    transient: bool,
+    /// The server said 4, or that another attempt may succeed.
+    passing: bool,
+}
+
+impl<'r> Said<'r> {
+    /// The row that decides about its words, if it does more than hint.
+    fn clear(&self) -> Option<&Found<'r>> {
+        self.word.as_ref().filter(|found| !found.rule.weak)
+    }
+}
+
 impl Rulebook {
     /// The providers whose words are known, by name.
     pub fn providers(&self) -> impl Iterator<Item = &str> {
@@ -151,37 +174,13 @@ impl Rulebook {
         {
             return Judgement::of_provider(class);
         }
-        let codes = self.codes_of(reply, reading);
-        let word = self.word(reply, reading, &codes);
-        let clear = word.as_ref().filter(|found| !found.rule.weak);
-        let transient = reply.is_transient(reading);
-        let passing = transient || reading.ends_transient() || reading.says_later();
-        let code = self.best_code(&codes);
-        let smtp = reply.smtp.or(reading.replies.first().copied());
-        let login = self.of_the_login(smtp, code);
+        let said = self.said(reply, reading);
+        let Said { code, transient, passing, .. } = said;
         if let Told::Sorts(class) = told
             && class != Class::Unexplained
+            && let Some(judgement) = self.judge_by_bin(class, &said)
         {
-            let coded =
-                |least| code.filter(|(_, row)| row.weight >= least).map(|(_, row)| row.class);
-            let worded = clear.map(|found| found.class(passing));
-            let hinted = word.as_ref().map(|found| found.class(passing));
-            let aside = || self.of_the_letter_or_room(smtp, code);
-            let blamed = login.as_ref().map(|judgement| judgement.class);
-            let said = coded(Weight::Final).or(blamed).or(worded).or(coded(Weight::Strong));
-            let said = said.or_else(|| aside().filter(|_| !hinted.is_some_and(is_dead)));
-            let contradicts = match (class.fault(), said.map(Class::fault)) {
-                (Fault::Recipient, Some(Fault::Sender | Fault::Passing)) => true,
-                (Fault::Recipient, _) => transient,
-                (Fault::Passing, Some(fault)) => fault == Fault::Sender,
-                _ => false,
-            };
-            // How it is dead, the reply may tell more exactly.
-            let exact = clear.map(|found| Judgement::by(found, passing));
-            let exact = exact.filter(|exact| is_dead(class) && is_dead(exact.class));
-            if !contradicts {
-                return exact.unwrap_or_else(|| Judgement::of_provider(class));
-            }
+            return judgement;
         }
         if reply.agrees(reading) {
             return self.judge_by_reply(reply, &[], told);
@@ -190,29 +189,69 @@ impl Rulebook {
             return Judgement::by_code(code, transient || reading.says_later());
         }
         let is_sender = |found: &&Found<'_>| found.class(passing).fault() == Fault::Sender;
-        if let Some(judgement) = login {
-            let said = clear.filter(is_sender).map(|found| Judgement::by(found, passing));
-            return said.unwrap_or(judgement);
+        if let Some(login) = said.login.clone() {
+            let blamed = said.clear().filter(is_sender);
+            return blamed.map_or(login, |found| Judgement::by(found, passing));
         }
-        if let Some(found) = clear {
+        if let Some(found) = said.clear() {
             return Judgement::by(found, passing);
         }
+        // A hint that tells nothing says less than a code does.
+        let hint = said.word.as_ref().filter(|found| found.rule.class != Class::Unexplained);
         let outspoken = |row: &CodeRow| {
             let few = reading.word_count() <= OUTSPOKEN_WORDS_MAX;
-            let hint = word.as_ref().filter(|_| few && !passing && is_dead(row.class));
+            let hint = hint.filter(|_| few && !passing && is_dead(row.class));
             hint.is_some_and(|found| !is_dead(found.rule.class))
         };
         let strong = code.filter(|code| code.1.weight == Weight::Strong);
         if let Some(code) = strong.filter(|code| !outspoken(code.1)) {
             return Judgement::by_code(code, transient || reading.says_later());
         }
-        if let Some(found) = &word {
+        if let Some(found) = hint {
             return Judgement::by(found, passing);
         }
         if let Some(code) = code.filter(|code| code.1.weight == Weight::Weak) {
             return Judgement::by_code(code, transient || reading.says_later());
         }
-        self.judge_by_reply(reply, &reading.replies, told)
+        match &said.word {
+            Some(found) => Judgement::by(found, passing),
+            None => self.judge_by_reply(reply, &reading.replies, told),
+        }
+    }
+
+    /// What a reply says by its words and codes.
+    fn said(&self, reply: &Reply<'_>, reading: &Reading) -> Said<'_> {
+        let codes = self.codes_of(reply, reading);
+        let word = self.word(reply, reading, &codes);
+        let transient = reply.is_transient(reading);
+        let passing = transient || reading.ends_transient() || reading.says_later();
+        let code = self.best_code(&codes);
+        let smtp = reply.smtp.or(reading.replies.first().copied());
+        let login = self.of_the_login(smtp, code);
+        Said { word, code, smtp, login, transient, passing }
+    }
+
+    /// By a bin into which the provider has sorted the reply, unless that says clearly otherwise.
+    fn judge_by_bin(&self, class: Class, said: &Said<'_>) -> Option<Judgement> {
+        let Said { code, smtp, transient, passing, .. } = *said;
+        let coded = |least| code.filter(|(_, row)| row.weight >= least).map(|(_, row)| row.class);
+        let worded = said.clear().map(|found| found.class(passing));
+        let hinted = said.word.as_ref().map(|found| found.class(passing));
+        let aside = || self.of_the_letter_or_room(smtp, code);
+        let blamed = said.login.as_ref().map(|judgement| judgement.class);
+        let other = coded(Weight::Final).or(blamed).or(worded).or(coded(Weight::Strong));
+        let other = other.or_else(|| aside().filter(|_| !hinted.is_some_and(is_dead)));
+        let contradicts = match (class.fault(), other.map(Class::fault)) {
+            (Fault::Recipient, Some(Fault::Sender | Fault::Passing)) => true,
+            (Fault::Recipient, _) => transient,
+            (Fault::Passing, Some(fault)) => fault == Fault::Sender,
+            _ => false,
+        };
+        // How it is dead, the words may tell more exactly.
+        let exact = said.clear().filter(|_| is_dead(class) && worded.is_some_and(is_dead));
+        let by_words = |found| Judgement::by(found, passing);
+        let judgement = || exact.map_or_else(|| Judgement::of_provider(class), by_words);
+        (!contradicts).then(judgement)
     }
 
     /// What codes say of the sender's own login (RFC 4954): no account that is unknown or shut then
@@ -273,8 +312,8 @@ impl Rulebook {
     /// is not.
     fn best_code(&self, codes: &[Enhanced]) -> Option<(Enhanced, &CodeRow)> {
         let rows = codes.iter().filter_map(|code| self.code(*code).map(|row| (*code, row)));
-        // The first of the strongest.
-        rows.rev().max_by_key(|(_, row)| row.weight)
+        // The first of the strongest; but the general one of a subject says least.
+        rows.rev().max_by_key(|(code, row)| (row.weight, code.detail > 0))
     }
 }
 

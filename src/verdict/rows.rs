@@ -36,6 +36,10 @@ pub(super) struct File {
     /// Words of the reporting program behind which the reply of another server stands.
     #[serde(default)]
     pub(super) frames: Vec<String>,
+    /// Words with which that program ends, and that say nothing of why; behind a dot where they
+    /// are a sentence.
+    #[serde(default)]
+    pub(super) closings: Vec<String>,
     #[serde(default)]
     pub(super) group: Groups,
     /// Groups of names: what describes a name stands before it without a comma or colon.

@@ -16,6 +16,9 @@ use crate::model::{Class, Fault};
 /// The files, each with its name.
 pub(super) const FILES: &[(&str, &str)] = include!("rules/list.in");
 
+/// The group that stands for any word that may be somebody's name; its own words are examples.
+const ANYBODY: &str = "anybody";
+
 /// One row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -81,6 +84,8 @@ enum Piece {
     Phrase(Part),
     /// A frame around the reply of another server.
     Frame,
+    /// Words with which the program that quotes it ends; whether a sentence must begin with them.
+    Closing(bool),
 }
 
 /// A row's phrase, up to its next gap.
@@ -156,7 +161,11 @@ impl Rulebook {
         for (name, text) in files {
             let wrong = |problem: String| wrong(name, problem);
             let file: File = toml::from_str(text).map_err(|error| wrong(error.to_string()))?;
-            frames.extend(file.frames);
+            frames.extend(file.frames.into_iter().map(|words| (words, Piece::Frame)));
+            frames.extend(file.closings.into_iter().map(|words| {
+                let begins = words.starts_with('.');
+                (words, Piece::Closing(begins))
+            }));
             groups.extend(file.group);
             names.extend(file.names);
             for row in file.code {
@@ -181,14 +190,17 @@ impl Rulebook {
             if names.contains(name) {
                 book.tree.name(number as u32);
             }
+            if name == ANYBODY {
+                book.tree.any(number as u32);
+            }
             for word in words {
                 book.tree.add_to_group(number as u32, Reading::plain(word).trim());
             }
         }
-        for frame in frames {
-            for steps in split(&frame, &groups).map_err(|problem| wrong("words", problem))? {
+        for (words, piece) in frames {
+            for steps in split(&words, &groups).map_err(|problem| wrong("words", problem))? {
                 book.tree.add(&[steps], book.pieces.len());
-                book.pieces.push(Piece::Frame);
+                book.pieces.push(piece.clone());
             }
         }
         for (name, source, row) in rows {
@@ -215,14 +227,44 @@ impl Rulebook {
         &self.rules
     }
 
-    /// The row that decides about `words`: behind the last frame, if a row speaks there that is not
-    /// weak, and anywhere else. What stands behind a row that blames the sender whatever is said
-    /// (by its rank) opens no frame: a callout's server speaks there.
+    /// The row that decides about `words`: behind the last frame, if a row speaks there, and else
+    /// anywhere; but in front of it no address is called dead by a mere hint, such as "mailbox
+    /// unavailable", by which a program spells out any 550 that it quotes. What stands behind a row
+    /// that blames the sender whatever is said (by its rank) opens no frame: a callout's server
+    /// speaks there.
     pub fn decide(&self, words: &str, known: &Known<'_>) -> Option<Found<'_>> {
         let text = Words::of(words);
         let mut hits = self.tree.hits(&text);
+        self.keep_said(&mut hits, &text);
         self.keep_stated(&mut hits, &text);
         self.deciding(&hits, &text, known).map(|found| found.told(&text.words))
+    }
+
+    /// Takes away what only the program says that quotes a server: a name that it has for every
+    /// refusal, such as "unknown address error", and that it gives up, where more is said.
+    fn keep_said(&self, hits: &mut Vec<Hit>, text: &Words<'_>) {
+        let is_own = |hit: &&Hit| match self.pieces[hit.piece] {
+            Piece::Phrase(_) => false,
+            Piece::Frame => true,
+            Piece::Closing(begins) => {
+                let is_last = text.breaks.get(hit.end).is_none_or(|next| next.ends);
+                hit.start > 0 && is_last && (!begins || text.breaks[hit.start].ends)
+            }
+        };
+        let own: Vec<Hit> = hits.iter().filter(is_own).copied().collect();
+        if own.is_empty() {
+            return;
+        }
+        hits.retain(|hit| {
+            let Piece::Phrase(Part { rule, .. }) = self.pieces[hit.piece] else { return true };
+            let rule = &self.rules[rule];
+            let says = |own: &Hit| match self.pieces[own.piece] {
+                Piece::Closing(_) => false,
+                _ => !rule.weak && rule.class.fault() != Fault::Recipient,
+            };
+            let is_within = |own: &&Hit| own.start <= hit.start && hit.end <= own.end;
+            own.iter().find(is_within).is_none_or(says)
+        });
     }
 
     /// Takes away where an address is called dead by words that do not state it, or that belong to
@@ -230,7 +272,7 @@ impl Rulebook {
     fn keep_stated(&self, hits: &mut Vec<Hit>, text: &Words<'_>) {
         let is_dead = |hit: &Hit| match self.pieces[hit.piece] {
             Piece::Phrase(Part { rule, .. }) => self.rules[rule].class.fault() == Fault::Recipient,
-            Piece::Frame => false,
+            Piece::Frame | Piece::Closing(_) => false,
         };
         // Of each word, how far what names a thing goes on.
         let mut named = Vec::new();
@@ -254,17 +296,19 @@ impl Rulebook {
         }
         let blames =
             |found: &&Match<'_>| found.rule.rank > 0 && found.rule.class.fault() == Fault::Sender;
-        let until = all(0).iter().filter(blames).map(Match::end).min();
+        let until = all(0).iter().filter(blames).map(|found| found.parts.last().start).min();
         let is_frame = |hit: &&Hit| {
             matches!(self.pieces[hit.piece], Piece::Frame)
                 && until.is_none_or(|until| hit.start < until)
         };
         let frame = hits.iter().filter(is_frame).map(|hit| hit.end).max().unwrap_or(0);
         let behind = heaviest(&all(frame), text);
-        if frame == 0 || behind.as_ref().is_some_and(|found| !found.rule.weak) {
+        if frame == 0 || behind.is_some() {
             return behind;
         }
-        behind.or_else(|| heaviest(&all(0), text))
+        let mut before = all(0);
+        before.retain(|found| !(found.rule.weak && found.rule.class.fault() == Fault::Recipient));
+        heaviest(&before, text)
     }
 
     /// The rows whose phrases stand behind the word `from`, and whose conditions hold.
@@ -436,7 +480,8 @@ impl Rule {
     fn fits(&self, hit: &Hit, text: &Words<'_>, from: usize) -> bool {
         let Some(before) = text.breaks.get(hit.start) else { return false };
         let is_first = hit.start == from || before.ends || before.cut;
-        (!self.whole || hit.start == from && hit.end == text.words.len())
+        let is_whole = hit.start == from && hit.end == text.words.len() && !text.links;
+        (!self.whole || is_whole)
             && (!self.named || is_first && before.mailbox)
             && (!hit.parted || self.whole)
             && !((self.named || hit.end > hit.start + 1) && text.describes(hit.end - 1))

@@ -1,6 +1,6 @@
 //! The words of a text with its sentences: what parts words, and what is said by the way.
 
-use super::text::{ASK, CUT, END, MAILBOX, PAUSE, is_mark};
+use super::text::{ASK, CUT, END, LINK, MAILBOX, PAUSE, is_mark};
 
 /// Words that name the sender or the message: who blames them means this very message.
 const ADDRESSED: &[&str] =
@@ -51,6 +51,8 @@ const LINKS: &[&str] = &[
 const THINGS: &[&str] = &[
     "agent",
     "agents",
+    "attempt",
+    "attempts",
     "cache",
     "check",
     "checks",
@@ -58,11 +60,14 @@ const THINGS: &[&str] = &[
     "counter",
     "daemon",
     "database",
+    "errors",
     "event",
     "events",
     "handler",
     "handlers",
     "handling",
+    "key",
+    "keys",
     "limit",
     "limits",
     "list",
@@ -94,6 +99,49 @@ const THINGS: &[&str] = &[
     "traffic",
 ];
 
+/// Words that are nobody's name, beside those links and things.
+const NO_NAMES: &[&str] = &[
+    "address",
+    "auth",
+    "authentication",
+    "certificate",
+    "class",
+    "domain",
+    "domains",
+    "error",
+    "group",
+    "host",
+    "hosts",
+    "ip",
+    "language",
+    "login",
+    "mail",
+    "name",
+    "never",
+    "no",
+    "not",
+    "of",
+    "part",
+    "password",
+    "quota",
+    "reputation",
+    "session",
+    "size",
+    "status",
+    "temporarily",
+    "temporary",
+    "that",
+    "type",
+    "which",
+    "you",
+    "your",
+];
+
+/// Whether a word may be somebody's name, such as the local part of a mailbox.
+pub(super) fn may_be_name(word: &str) -> bool {
+    THINGS.binary_search(&word).is_err() && !LINKS.contains(&word) && !NO_NAMES.contains(&word)
+}
+
 /// What stands in front of a word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Break {
@@ -119,6 +167,8 @@ pub(super) struct Words<'t> {
     /// Of each word, and of the end, whether what goes on there ends as a question; empty where
     /// nothing is asked.
     asked: Vec<bool>,
+    /// A link was cut out, and what it leads to is not read.
+    pub(super) links: bool,
 }
 
 impl<'t> Words<'t> {
@@ -126,7 +176,7 @@ impl<'t> Words<'t> {
     pub(super) fn of(text: &'t str) -> Words<'t> {
         let room = text.len() / 6;
         let (words, breaks) = (Vec::with_capacity(room), Vec::with_capacity(room));
-        let mut read = Words { words, breaks, asked: Vec::new() };
+        let mut read = Words { words, breaks, asked: Vec::new(), links: false };
         let mut asks = false;
         let mut before = Break::default();
         for word in text.split_ascii_whitespace() {
@@ -139,6 +189,7 @@ impl<'t> Words<'t> {
             }
             let mark = word.chars().next();
             before.mailbox |= mark == Some(MAILBOX);
+            read.links |= mark == Some(LINK);
             before.cut |= mark == Some(CUT);
             before.ends |= matches!(mark, Some(END | ASK));
             before.asks |= mark == Some(ASK);

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use super::codes::Enhanced;
-use super::echo::{echoed, is_echo, link_word, token_length};
+use super::echo::{echoed, is_echo, is_name, link_word, token_length};
 use super::fill::{long_form, says_nothing};
 use super::quoted::{Next, QUOTES, agrees, leading_reply};
 
@@ -45,6 +45,23 @@ pub(super) const MAILBOX: char = '@';
 /// A host was cut out here, and a reply code stands behind it: another one speaks.
 pub(super) const CUT: char = '|';
 
+/// A link was cut out here: what it leads to may say why.
+pub(super) const LINK: char = '^';
+
+/// Words behind which a quoted word is somebody's name: `unknown local-part "policy"`.
+const NAMED: &[&str] = &[
+    "account",
+    "address",
+    "alias",
+    "mailbox",
+    "name",
+    "part",
+    "rcpt",
+    "recipient",
+    "user",
+    "username",
+];
+
 /// Longest text that is read, in bytes; what is behind it is not looked at.
 const TEXT_MAX: usize = 8 << 10;
 
@@ -62,7 +79,7 @@ impl Reading {
         if rest.get(..5).is_some_and(|kind| kind.eq_ignore_ascii_case("smtp;")) {
             rest = &rest[5..];
         }
-        while let Some(start) = rest.find(|c: char| !c.is_whitespace()) {
+        while let Some(start) = rest.find(|c: char| !c.is_whitespace() && !has_no_width(c)) {
             rest = &rest[start..];
             // Most are words and nothing else.
             let letters = rest.bytes().take_while(u8::is_ascii_alphabetic).count();
@@ -75,8 +92,14 @@ impl Reading {
             let echo = echoed(rest);
             let (token, behind) = rest.split_at(echo.unwrap_or_else(|| token_length(rest)));
             match echo {
+                Some(_) if token.contains("://") => reading.mark(LINK),
                 Some(_) if token.contains('@') => reading.mark(MAILBOX),
-                Some(_) => reading.after_host = true,
+                Some(_) => {
+                    if is_name(token) {
+                        reading.mark(MAILBOX);
+                    }
+                    reading.after_host = true;
+                }
                 None => reading.part(token, behind),
             }
             rest = behind;
@@ -112,7 +135,7 @@ impl Reading {
                 before = [second, word];
                 match (second, word) {
                     (_, "temporarily" | "temporary") | ("will", "retry") => true,
-                    ("try" | "retry" | "again", "later") => true,
+                    ("try" | "retry" | "again", "later" | "tomorrow") => true,
                     // To correct the address "and try again" is another thing.
                     ("try", "again") => first != "and",
                     _ => false,
@@ -147,12 +170,27 @@ impl Reading {
         if token.starts_with('(') {
             self.mark(PAUSE);
         }
+        if token.starts_with('"') && self.is_quoted_name(token, behind) {
+            self.mark(MAILBOX);
+            return;
+        }
         // Only a passing reply code asks for it.
         self.next = if token.contains('4') { Next::of(behind) } else { Next::Other };
         self.token(token);
         if let Some(mark) = mark_behind(token, behind) {
             self.mark(mark);
         }
+    }
+
+    /// Whether a word in quotes names somebody: behind a word for a mailbox, or in front of all.
+    fn is_quoted_name(&self, token: &str, behind: &str) -> bool {
+        let Some((name, end)) = token.strip_prefix('"').and_then(|rest| rest.split_once('"'))
+        else {
+            return false;
+        };
+        let is_word = !name.is_empty() && end.chars().all(|c| c.is_ascii_punctuation());
+        let is_first = || self.words.trim().is_empty() && !behind.trim().is_empty();
+        is_word && (is_first() || self.last_word().is_some_and(|word| NAMED.contains(&word)))
     }
 
     fn token(&mut self, token: &str) {
@@ -165,23 +203,8 @@ impl Reading {
             self.codes.push(code);
             return;
         }
-        // `550-5.1.1`, and the codes of a reply that another one quotes: `550-'5.1.1`.
         if let Some((reply, rest)) = leading_reply(bare) {
-            if !self.quotes(token, reply, rest) {
-                return;
-            }
-            if self.after_host && !(self.goes_on && self.replies.last() == Some(&reply)) {
-                self.mark(CUT);
-            }
-            if self.replies.last() != Some(&reply) {
-                self.said = self.words.len();
-            }
-            self.replies.push(reply);
-            self.goes_on = rest.starts_with('-');
-            let rest = rest.trim_start_matches(|c: char| !c.is_alphanumeric());
-            if !rest.is_empty() {
-                self.token(rest);
-            }
+            self.reply(token, reply, rest);
             return;
         }
         if agrees(bare) && (self.after_host || self.is_blank() || self.is_behind_quote()) {
@@ -203,9 +226,12 @@ impl Reading {
             return;
         }
         if is_echo(bare) {
-            match bare.contains('@') {
+            match bare.contains('@') && !bare.contains("://") {
                 true => self.mark(MAILBOX),
                 false => self.after_host = true,
+            }
+            if bare.contains("://") {
+                self.mark(LINK);
             }
             return;
         }
@@ -224,10 +250,38 @@ impl Reading {
         self.push(bare);
     }
 
+    /// Reads a reply code and what stands behind it: `550-5.1.1`, and the codes of a reply that
+    /// another one quotes: `550-'5.1.1`.
+    fn reply(&mut self, token: &str, reply: u16, rest: &str) {
+        if !self.quotes(token, reply, rest) {
+            return;
+        }
+        let goes_on = self.goes_on && self.replies.last() == Some(&reply);
+        if self.after_host && !goes_on {
+            self.mark(CUT);
+        }
+        // Another reply is another sentence.
+        if !self.replies.is_empty() && !goes_on {
+            self.mark(END);
+        }
+        if self.replies.last() != Some(&reply) {
+            self.said = self.words.len();
+        }
+        self.replies.push(reply);
+        self.goes_on = rest.starts_with('-');
+        let rest = rest.trim_start_matches(|c: char| !c.is_alphanumeric());
+        if !rest.is_empty() {
+            self.token(rest);
+        }
+    }
+
     /// Whether a number that may be a passing reply code is one that a server gave, and not that of
     /// a host or a policy: `on node 450`, `[418]`. It would make all before it passing.
     fn quotes(&self, token: &str, reply: u16, rest: &str) -> bool {
-        if reply >= 500 || self.after_host || self.next == Next::Code || self.is_blank() {
+        // `450-'Mailbox busy'`: so Cisco quotes what a server has said.
+        let is_cited = rest.starts_with("-'");
+        if reply >= 500 || self.after_host || self.next == Next::Code || self.is_blank() || is_cited
+        {
             return true;
         }
         let rest = rest.trim_start_matches(|c: char| !c.is_alphanumeric());
@@ -291,8 +345,7 @@ impl Reading {
                 self.close(start)
             }
             '\'' | '\u{2019}' | '`' | '\u{300}'..='\u{36f}' => start,
-            // What has no width.
-            '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{feff}' => start,
+            c if has_no_width(c) => start,
             // Scripts without spaces between words: each sign is one.
             c if c >= '\u{2e80}' && c.is_alphanumeric() => {
                 let start = self.close(start);
@@ -325,7 +378,7 @@ impl Reading {
             return start;
         }
         self.may_say_later |=
-            matches!(word, "temporarily" | "temporary" | "retry" | "again" | "later");
+            matches!(word, "temporarily" | "temporary" | "retry" | "again" | "later" | "tomorrow");
         if word == "mail" && self.words[..start].ends_with(" e ") {
             self.words.replace_range(start - 2.., "email");
         }
@@ -386,7 +439,11 @@ fn mark_behind(token: &str, behind: &str) -> Option<char> {
 
 /// Whether this is no word but a mark between words.
 pub(super) fn is_mark(word: &str) -> bool {
-    matches!(word, "." | "?" | "," | "@" | "|")
+    matches!(word, "." | "?" | "," | "@" | "|" | "^")
+}
+
+fn has_no_width(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{feff}')
 }
 
 fn is_dash(c: char) -> bool {
@@ -401,7 +458,7 @@ fn pauses(c: char) -> bool {
     matches!(c, ',' | ':' | '(' | '，' | '、' | '：')
 }
 
-/// A Latin letter without its accent, and Cyrillic `ё` as it is usually written.
+/// A letter without its accent, so that it is the same however it is composed.
 fn without_accent(c: char) -> char {
     match c {
         '\u{e0}'..='\u{e5}' | 'ā' | 'ă' | 'ą' => 'a',
@@ -419,7 +476,17 @@ fn without_accent(c: char) -> char {
         '\u{f9}'..='\u{fc}' | 'ū' | 'ů' | 'ű' => 'u',
         'ý' | 'ÿ' => 'y',
         'ź' | 'ż' | 'ž' => 'z',
-        'ё' => 'е',
+        'ё' | 'ѐ' => 'е',
+        'й' | 'ѝ' => 'и',
+        'ї' => 'і',
+        'ў' => 'у',
+        'ά' => 'α',
+        'έ' => 'ε',
+        'ή' => 'η',
+        'ί' | 'ϊ' | 'ΐ' => 'ι',
+        'ό' => 'ο',
+        'ύ' | 'ϋ' | 'ΰ' => 'υ',
+        'ώ' => 'ω',
         c => c,
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::sentences::{Break, Words};
+use super::sentences::{Break, Words, may_be_name};
 
 /// Most steps of a phrase.
 const DEPTH_MAX: usize = 32;
@@ -34,6 +34,8 @@ pub(super) struct Tree {
     groups: Trie,
     /// The groups of names, by number: what describes a name stands before it without a pause.
     names: Vec<u32>,
+    /// The group of every word that may be somebody's name, by number.
+    any: Option<u32>,
 }
 
 /// The numbers of words, most of which are short, and are then compared at once.
@@ -225,6 +227,8 @@ struct Text<'t> {
     groups: Vec<(u32, usize)>,
     /// Of each word, how many groups start before it.
     before: Vec<usize>,
+    /// The group of every word that may be somebody's name.
+    any: Option<u32>,
 }
 
 impl Text<'_> {
@@ -253,6 +257,11 @@ impl Tree {
         self.names.push(group);
     }
 
+    /// Has a group be that of every word that may be somebody's name.
+    pub(super) fn any(&mut self, group: u32) {
+        self.any = Some(group);
+    }
+
     /// Adds a phrase in its pieces, the first of that number.
     pub(super) fn add(&mut self, pieces: &[Vec<Step>], number: usize) {
         let add = |steps: &Vec<Step>| self.phrases.add(steps, &mut self.numbers);
@@ -273,7 +282,8 @@ impl Tree {
         let numbers = words.iter().map(|word| self.numbers.get(word)).collect();
         let room = words.len();
         let (groups, before) = (Vec::with_capacity(room), Vec::with_capacity(room));
-        let mut text = Text { words, breaks, numbers, groups, before };
+        let any = self.any;
+        let mut text = Text { words, breaks, numbers, groups, before, any };
         let (mut open, mut places) = (Vec::with_capacity(room), Vec::with_capacity(2 * room));
         for start in 0..words.len() {
             text.before.push(text.groups.len());
@@ -410,6 +420,12 @@ impl Trie {
             }
             if here.groups == 0 {
                 continue;
+            }
+            if let Some(any) = text.any.filter(|_| at > start)
+                && let Some(next) = self.next(node, here.groups, Edge::Group(any))
+                && may_be_name(word)
+            {
+                open.push(way(next, at + 1, false));
             }
             for (group, end) in text.groups_at(at) {
                 if let Some(next) = self.next(node, here.groups, Edge::Group(*group)) {
