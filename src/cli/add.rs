@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::arguments;
+use super::completions;
 use super::context::Context;
 use super::failure::Outcome;
 use super::table::Column;
@@ -23,7 +24,7 @@ pub(super) struct Arguments {
           allow_hyphen_values = true)]
     term: Option<Term>,
     /// Mail of this scope: `global` or `stream:NAME` [default: global]
-    #[arg(long, value_parser = arguments::scope)]
+    #[arg(long, value_parser = arguments::scope, add = completions::scopes())]
     scope: Option<Scope>,
     /// Print JSON, one object a line
     #[arg(long)]

@@ -32,13 +32,13 @@ pub(super) struct FilterArguments {
     #[arg(long, value_parser = reason, add = completions::reasons())]
     reason: Option<Reason>,
     /// Only of this source
-    #[arg(long, value_parser = source, add = completions::sources())]
+    #[arg(long, value_parser = source, add = completions::tellers())]
     source: Option<SourceName>,
     /// Only of this domain, not its subdomains
     #[arg(long, value_parser = domain)]
     domain: Option<String>,
     /// Only of this scope: `global` or `stream:NAME`
-    #[arg(long, value_parser = scope)]
+    #[arg(long, value_parser = scope, add = completions::scopes())]
     scope: Option<Scope>,
     /// Only begun at or after this time
     #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
@@ -47,7 +47,7 @@ pub(super) struct FilterArguments {
     #[arg(long, value_name = "TIME", value_parser = time, allow_hyphen_values = true)]
     until: Option<Time>,
     /// Only what failures of this class made, and nothing else
-    #[arg(long, value_parser = class)]
+    #[arg(long, value_parser = class, add = completions::classes())]
     class: Option<Class>,
     /// Only what failures made, and nothing else, in whose diagnostic this text stands
     #[arg(long, value_name = "TEXT")]

@@ -14,7 +14,8 @@ use clap_complete::env::{CompleteEnv, Shells};
 use super::configuration;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
-use crate::model::{Class, EventKind, Reason};
+use crate::config;
+use crate::model::{Class, EventKind, Reason, SourceName};
 use crate::provider;
 
 /// What the script sets, to the name of the shell, where it asks the program.
@@ -93,6 +94,26 @@ pub(super) fn pages() -> ArgValueCandidates {
 /// The names of the configured sources.
 pub(super) fn sources() -> ArgValueCandidates {
     ArgValueCandidates::new(|| configured("source"))
+}
+
+/// Those, and the names under which we tell ourselves.
+pub(super) fn tellers() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let own = [SourceName::operator(), SourceName::import()];
+        let own = own.iter().map(|name| CompletionCandidate::new(name.as_str()));
+        configured("source").into_iter().chain(own).collect()
+    })
+}
+
+/// How scopes are written.
+pub(super) fn scopes() -> ArgValueCandidates {
+    fixed(|| vec!["global", "stream:"])
+}
+
+/// The keys of the configuration.
+pub(super) fn keys() -> ArgValueCandidates {
+    let all = || config::keys().into_iter().map(CompletionCandidate::new).collect();
+    ArgValueCandidates::new(all)
 }
 
 /// The names of the configured exports.

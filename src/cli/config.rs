@@ -5,6 +5,7 @@ use std::fs;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::completions;
 use super::configuration;
 use super::context::Context;
 use super::failure::{Failure, Outcome};
@@ -15,6 +16,7 @@ use crate::config::{self, Environment};
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// A key, or a table, such as `http.body_max` or `export`: tells what it means
+    #[arg(add = completions::keys())]
     key: Option<String>,
     /// Print JSON, one object a line
     #[arg(long)]

@@ -28,7 +28,7 @@ pub(super) struct Arguments {
     #[arg(long, value_parser = arguments::class, add = completions::classes())]
     class: Option<Class>,
     /// Only of this source
-    #[arg(long, value_parser = arguments::source, add = completions::sources())]
+    #[arg(long, value_parser = arguments::source, add = completions::tellers())]
     source: Option<SourceName>,
     /// Only at or after this time
     #[arg(long, value_name = "TIME", value_parser = arguments::time, allow_hyphen_values = true)]

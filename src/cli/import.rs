@@ -44,7 +44,7 @@ pub(super) struct Arguments {
     #[arg(long, value_parser = arguments::reason, add = completions::reasons())]
     reason: Option<Reason>,
     /// The scope of rows that do not say one: `global` or `stream:NAME` [default: global]
-    #[arg(long, value_parser = arguments::scope)]
+    #[arg(long, value_parser = arguments::scope, add = completions::scopes())]
     scope: Option<Scope>,
     /// What comes first in 01/02/2026: day-first or month-first
     #[arg(long, value_name = "ORDER", value_parser = orders())]

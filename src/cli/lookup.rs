@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::arguments;
+use super::completions;
 use super::context::Context;
 use super::failure::Outcome;
 use super::row;
@@ -21,7 +22,7 @@ pub(super) struct Arguments {
     #[arg(required = true, value_name = "ADDRESS")]
     addresses: Vec<String>,
     /// Mail of this scope: `global` or `stream:NAME` [default: global]
-    #[arg(long, value_parser = arguments::scope)]
+    #[arg(long, value_parser = arguments::scope, add = completions::scopes())]
     scope: Option<Scope>,
     /// Print JSON, one object a line
     #[arg(long)]

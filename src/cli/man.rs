@@ -12,27 +12,39 @@ use super::failure::{Failure, Outcome};
 /// Where the examples of a verb's help begin.
 const EXAMPLES: &str = "Examples:\n";
 
+/// What verbs exit with: the status, of which verb alone, and what it means.
+const STATUSES: &[(u8, Option<&str>, &str)] = &[
+    (0, None, "Done."),
+    (0, Some("lookup"), "No address is suppressed."),
+    (0, Some("status"), "Ready."),
+    (0, Some("verify"), "Nothing is wrong."),
+    (1, None, "Failed, or not wholly done."),
+    (1, Some("status"), "Not ready, or not running."),
+    (1, Some("verify"), "There is a problem, or it cannot be looked."),
+    (3, Some("lookup"), "Some address is suppressed."),
+    (4, Some("status"), "Degraded: everything is served, and something needs a hand."),
+    (64, None, "Wrong usage."),
+    (78, None, "Wrong or unreadable configuration."),
+];
+
+/// The section of a verb's page; that of the program has those of all.
+fn exit_status(verb: Option<&str>) -> String {
+    let has_own = |code: u8| STATUSES.iter().any(|(c, of, _)| *c == code && *of == verb);
+    let mut section = ".SH \"EXIT STATUS\"\n".to_owned();
+    for (code, of, text) in STATUSES {
+        let of_all = of.is_none() && (verb.is_none() || !has_own(*code));
+        let of_it = of.is_some() && (verb.is_none() || *of == verb);
+        if of_all || of_it {
+            let whose = of.filter(|_| verb.is_none()).map(|of| format!("Of \\fB{of}\\fR: "));
+            let whose = whose.unwrap_or_default();
+            section.push_str(&format!(".TP\n\\fB{code}\\fR\n{whose}{text}\n"));
+        }
+    }
+    section
+}
+
 /// The sections that every page ends with, as roff.
-const COMMON: &str = r#".SH "EXIT STATUS"
-.TP
-\fB0\fR
-Done. Of \fBstatus\fR: ready.
-.TP
-\fB1\fR
-Failed, or not wholly done. Of \fBstatus\fR: not ready.
-.TP
-\fB3\fR
-\fBlookup\fR found a suppressed address.
-.TP
-\fB4\fR
-\fBstatus\fR is degraded: everything is served, and something needs a hand.
-.TP
-\fB64\fR
-Wrong usage.
-.TP
-\fB78\fR
-Wrong or unreadable configuration.
-.SH ENVIRONMENT
+const COMMON: &str = r#".SH ENVIRONMENT
 .TP
 \fBSUPPRESSD_CONFIG\fR
 The configuration file, unless --config names one.
@@ -142,6 +154,7 @@ fn page(program: &Command, command: &Command) -> io::Result<String> {
     if !notes.trim().is_empty() {
         page.push_str(&format!(".SH NOTES\n.nf\n{}\n.fi\n", literal(notes.trim())));
     }
+    page.push_str(&exit_status((!is_program).then(|| command.get_name())));
     page.push_str(COMMON);
     if !examples.is_empty() {
         page.push_str(&format!(".SH EXAMPLES\n.nf\n{}\n.fi\n", literal(examples)));

@@ -122,6 +122,11 @@ pub fn about(key: &str) -> Vec<Entry> {
     found
 }
 
+/// Every key and table of which something is told.
+pub fn keys() -> Vec<String> {
+    entries().into_iter().map(|entry| entry.key).collect()
+}
+
 /// Whether a path of the file is that key, or within it.
 pub fn is_within(path: &str, key: &str) -> bool {
     let path = unnumbered(path);

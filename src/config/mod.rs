@@ -38,7 +38,7 @@ use url::Url;
 
 pub use effective::{Setting, settings};
 pub use environment::Environment;
-pub use manual::{about, is_within};
+pub use manual::{about, is_within, keys};
 pub use problem::{Problem, Problems, Weight};
 pub use report::{report, report_json, unheard};
 

@@ -397,6 +397,16 @@ fn help_version_completions_and_the_manual_need_no_daemon() {
             assert!(page.contains(&format!("\n.SH {section}\n")), "{verb:?}: {section}");
         }
     }
+    // Each page has the statuses of its verb.
+    for (verb, has, lacks) in [
+        ("lookup", "\\fB3\\fR\nSome address", "\\fB4\\fR"),
+        ("status", "\\fB4\\fR\nDegraded", "\\fB3\\fR"),
+        ("add", "\\fB1\\fR\nFailed", "\\fB3\\fR"),
+    ] {
+        let page = run(&["man", verb], "").out;
+        assert!(page.contains(has) && !page.contains(lacks), "{verb}: {page}");
+    }
+    assert!(manual.contains("\\fB3\\fR\nOf \\fBlookup\\fR: Some address"), "{manual}");
     assert_eq!(run(&["--version"], "").out, concat!("suppressd ", env!("CARGO_PKG_VERSION"), "\n"));
     for shell in ["bash", "zsh", "fish"] {
         let ended = run(&["completions", shell], "");
@@ -460,6 +470,10 @@ fn a_shell_completes_the_values_of_options_and_the_names_of_the_configuration() 
         (&["suppressd", "list", "--reason"][..], "soft_bounces"),
         (&["suppressd", "events", "--kind"], "hard_bounce"),
         (&["suppressd", "events", "--class"], "no_mailbox"),
+        (&["suppressd", "lift", "--class"], "no_mailbox"),
+        (&["suppressd", "list", "--scope"], "global"),
+        (&["suppressd", "list", "--source"], "operator"),
+        (&["suppressd", "config"], "http.body_max"),
         (&["suppressd", "classify", "--provider"], "sendgrid"),
         (&["suppressd", "-c", "config.toml", "list", "--source"], "acme"),
         (&["suppressd", "-c", "config.toml", "export"], "transport"),
