@@ -1,7 +1,7 @@
 //! A source's `poll` table: when it is asked, for what, and how.
 
-use std::ops::RangeInclusive;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use chrono::DateTime;

@@ -55,6 +55,8 @@ struct Task {
     stand: Arc<Mutex<Stand>>,
     sink: Sink,
     mark: Mark,
+    /// Where the journal ended when it was started.
+    born: Position,
     /// The name by which whose turn it is is known.
     name: Option<SourceName>,
     tellers: Tellers,
@@ -97,11 +99,11 @@ pub fn start(
             Receiver::File(path) => Sink::Lines(Arc::new(Mutex::new(Lines::new(path)))),
         };
         let (reader, ingest) = (running.reader.clone(), running.ingest.clone());
-        let (mark, shared) = (Mark::default(), SourceName::parse(&name).ok());
-        let name_of_turn = shared.filter(|_| settings.is_shared());
+        let (mark, born) = (Mark::default(), ingest.committed());
+        let shared = SourceName::parse(&name).ok().filter(|_| settings.is_shared());
         let tellers = tellers.clone();
         let task =
-            Task { settings, reader, ingest, stand, sink, mark, name: name_of_turn, tellers };
+            Task { settings, reader, ingest, stand, sink, mark, born, name: shared, tellers };
         parts.push(Part::start(format!("forward {name}"), |mut stop| async move {
             tokio::select! {
                 () = stopped(&mut stop) => {}
@@ -144,7 +146,8 @@ impl Task {
         }
     }
 
-    /// Goes to the journalled cursor; a new forward begins with what comes from now on.
+    /// Goes to the journalled cursor; a new forward begins with what has come since it was started,
+    /// which may be before the store was open.
     async fn begin(&mut self) -> bool {
         match self.reader.cursor(&SourceName::operator(), &self.feed()) {
             Ok(Some(text)) => {
@@ -152,13 +155,10 @@ impl Task {
                 self.mark = Mark::parse(&text).unwrap_or_default();
                 true
             }
-            Ok(None) => match self.reader.totals() {
-                Ok(totals) => {
-                    self.mark = Mark { place: start_of(totals.applied), since: None };
-                    self.keep().await
-                }
-                Err(_) => false,
-            },
+            Ok(None) => {
+                self.mark = Mark { place: start_of(self.born), since: None };
+                self.keep().await
+            }
             Err(_) => false,
         }
     }

@@ -60,6 +60,8 @@ fn a_program_with_the_token_suppresses_and_lifts() {
 
     let ended = json!({ "address": "c@example.com", "until": "2001-01-01T00:00:00Z" });
     assert_eq!(parsed(&post(&daemon, &ended))["suppressed"], false, "its term has ended already");
+    let late = json!({ "address": "a@example.com", "until": "2001-01-01T00:00:00Z" });
+    assert_eq!(parsed(&post(&daemon, &late))["suppressed"], true, "and takes nothing away");
 
     let lift = |address: &str, headers: &[(&str, &str)]| {
         let path = format!("/v1/suppressions/{address}?note=moved%20back");

@@ -10,7 +10,7 @@ use crate::admin::suppressions::{Wanted, parse_address, parse_reason, parse_scop
 use crate::admin::{Admin, Failure, ListFilter, rows};
 use crate::clock;
 use crate::model::bounds::check_note;
-use crate::model::{Address, Lifts, Reason, Scope, Time};
+use crate::model::{Address, Element, Lifts, Reason, Scope, Time};
 use crate::provider::{Instruction, instruction_element};
 
 /// Most addresses of one request.
@@ -110,9 +110,12 @@ impl Admin {
         };
         let additions: Vec<Addition> =
             wires.into_iter().enumerate().map(parse).collect::<Result<_, _>>()?;
-        if !additions.is_empty() {
-            let element = |addition: &Addition| instruction_element(&addition.instruction(now));
-            self.instruct(additions.iter().map(element).collect(), Vec::new()).await?;
+        // What has ended already adds nothing, and takes nothing from what suppresses.
+        let adding = additions.iter().filter(|it| it.until.is_none_or(|until| until > now));
+        let elements: Vec<Element> =
+            adding.map(|addition| instruction_element(&addition.instruction(now))).collect();
+        if !elements.is_empty() {
+            self.instruct(elements, Vec::new()).await?;
         }
         let mut answers = Vec::new();
         for Addition { address, scope, .. } in &additions {
