@@ -128,6 +128,7 @@ struct Place {
 #[serde(rename_all = "PascalCase", default)]
 struct Listed {
     email: Told,
+    error_code: Text,
     friendly_error_message: Text,
     date_updated: When,
 }
@@ -329,8 +330,13 @@ fn listed(element: &Element, stamp: &Stamp<'_>) -> Result<Event, Unreadable> {
     let read = |text: &str| dated(text, stamp.received_at);
     let at = row.date_updated.some().map(|date| date.read("DateUpdated", read)).transpose()?;
     let reason = LISTS.iter().find(|(list, _)| *list == stamp.feed).map(|(_, reason)| *reason);
+    let diagnostic: Option<String> = row.friendly_error_message.into();
+    let said = diagnostic.as_deref().unwrap_or("");
+    let smtp_code = row.error_code.as_deref().and_then(wire::smtp_code);
     Ok(Event {
-        diagnostic: row.friendly_error_message.into(),
+        smtp_code: smtp_code.or_else(|| wire::said_code(said)),
+        enhanced_code: wire::enhanced_code(said),
+        diagnostic,
         ..stamp.listed(ElasticEmail.name(), reason, address, row.date_updated.given().zip(at))
     })
 }

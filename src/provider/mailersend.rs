@@ -84,14 +84,13 @@ const TYPES: &[(&str, EventKind)] = &[
     ("activity.clicked", EventKind::Clicked),
     ("activity.clicked_unique", EventKind::Clicked),
     ("activity.suppressed", EventKind::Rejected),
-    ("activity.survey_opened", EventKind::Accepted),
-    ("activity.survey_submitted", EventKind::Accepted),
     ("recipient.on_hold_added", EventKind::Listed),
     ("recipient.on_hold_removed", EventKind::Unlisted),
 ];
 
 /// What starts the types that tell nothing of a recipient of ours.
 const IGNORED: &[&str] = &[
+    "activity.survey_",
     "sender_identity.",
     "inbound",
     "maintenance.",

@@ -58,15 +58,14 @@ const TYPES: &[(&str, Meaning)] = &[
     ("link_unsubscribe", Meaning::Is(EventKind::Unsubscribed)),
 ];
 
-/// Classes of what is no bounce, but a mail that came back: an auto-reply, a subscription, a
-/// challenge; and one, classed as hard, that asks to unsubscribe. All others are judged. Source:
-/// support pages, "Bounce classification codes".
-const BOUNCE_CLASSES: &[(&str, EventKind)] = &[
-    ("60", EventKind::Unknown),
-    ("80", EventKind::Unknown),
-    ("100", EventKind::Unknown),
-    ("90", EventKind::Unsubscribed),
-];
+/// The class of a mail that came back and asks to subscribe: it says nothing of what was sent.
+const SUBSCRIBE: &str = "80";
+
+/// Classes of what is no bounce, but a mail that came back: an auto-reply, a challenge; and one,
+/// classed as hard, that asks to unsubscribe. All others are judged. Source: support pages, "Bounce
+/// classification codes".
+const BOUNCE_CLASSES: &[(&str, EventKind)] =
+    &[("60", EventKind::Unknown), ("100", EventKind::Unknown), ("90", EventKind::Unsubscribed)];
 
 /// Events in which SparkPost may say that it would not send, because of its own list.
 const REFUSALS: &[&str] = &["bounce", "out_of_band", "policy_rejection", "generation_rejection"];
@@ -345,7 +344,9 @@ impl Wire {
     /// The event, unless it tells nothing of a recipient.
     fn events(self, stamp: &Stamp<'_>) -> Result<Vec<Event>, Unreadable> {
         let name = self.name.need("type")?;
-        if IGNORED_TYPES.iter().any(|start| name.starts_with(start)) {
+        let is_bounce = matches!(name, "bounce" | "out_of_band");
+        let asks = is_bounce && self.bounce_class.as_deref() == Some(SUBSCRIBE);
+        if asks || IGNORED_TYPES.iter().any(|start| name.starts_with(start)) {
             return Ok(Vec::new());
         }
         Ok(vec![self.event(stamp)?])

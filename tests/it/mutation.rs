@@ -294,7 +294,7 @@ const MATTERS: &[Matters] = &[
             "suppressions:/created_at",
             "suppressions:/last_event_at",
         ],
-        identity: &["/_id", "events:/_id"],
+        identity: &["/_id", "/url", "events:/_id"],
     },
     Matters {
         provider: "postal",

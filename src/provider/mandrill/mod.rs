@@ -366,8 +366,13 @@ impl Wire {
         let message_id = self.id.clone().or_else(|| msg.id.clone());
         // Once at most for each message; the API does not say when.
         let is_once = matches!(kind, EventKind::Complaint | EventKind::Unsubscribed);
+        let once = message_id.clone().filter(|_| is_once);
+        // Two links may be followed in one second; the API tells of none.
+        let link = self.url.as_deref().filter(|_| kind == EventKind::Clicked);
+        let time = self.ts.given().unwrap_or("");
+        let link = message_id.as_deref().zip(link).map(|(id, link)| format!("{id} {time} {link}"));
         Ok(Event {
-            identity: message_id.clone().filter(|_| is_once),
+            identity: once.or(link),
             message_id,
             smtp_code: wire::smtp_code(wire::reply(said)),
             enhanced_code: wire::enhanced_code(said),

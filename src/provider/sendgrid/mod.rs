@@ -30,11 +30,13 @@ const TIMESTAMP_HEADER: HeaderName =
 
 const WEBHOOK_KEYS: &[Key] = &[Key::optional_secret("public_key")];
 
+/// That SendGrid was asked to send, which its logs begin with: nothing has come of it yet.
+const RECEIVED: &str = "received";
+
 /// What each event means, save `bounce` and the drops, which have tables of their own.
 /// Source: "Event Webhook Reference", "Delivery events" and "Engagement events".
 const KINDS: &[(&str, EventKind)] = &[
     ("processed", EventKind::Accepted),
-    ("received", EventKind::Accepted),
     ("deferred", EventKind::Deferred),
     ("delivered", EventKind::Delivered),
     ("spamreport", EventKind::Complaint),
@@ -236,8 +238,9 @@ impl Provider for SendGrid {
         // The logs may leave it to the message to say whose an event was.
         let of_message = wire.email.is_absent() && !element.context.is_empty();
         let email = if of_message { element.context.as_str().into() } else { wire.email.clone() };
-        if name.starts_with("account_") || (is_drop(name) && email.is_absent()) {
-            // About the account, or a drop of mail to nobody.
+        if name.starts_with("account_") || name == RECEIVED || (is_drop(name) && email.is_absent())
+        {
+            // About the account or a request, or a drop of mail to nobody.
             return Ok(Vec::new());
         }
         let address = email.address("email")?;
