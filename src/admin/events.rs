@@ -111,6 +111,7 @@ pub(super) fn parse(query: EventQuery) -> Result<EventFilter, Failure> {
         source: query.source.as_deref().map(parse_source).transpose()?,
         since: query.since.as_deref().map(parse_time).transpose()?,
         until: query.until.as_deref().map(parse_time).transpose()?,
+        or_told: false,
         judged: false,
     })
 }

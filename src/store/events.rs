@@ -29,6 +29,8 @@ pub struct EventFilter {
     pub source: Option<SourceName>,
     /// At or after this time.
     pub since: Option<Time>,
+    /// What was told since then counts as well, whatever its own time is.
+    pub or_told: bool,
     /// Before this time.
     pub until: Option<Time>,
     /// Only what the rules judge: failures, and what lists tell.
@@ -87,12 +89,16 @@ type Indexed = (EventRef, Hash, EventId);
 
 impl EventFilter {
     fn admits(&self, event: &Event) -> bool {
+        let told = event.received_at.nanos();
+        let is_since = |since: Time| {
+            event.at.nanos() >= since.nanos() || self.or_told && told >= since.nanos()
+        };
         self.address.as_ref().is_none_or(|address| *address == event.address)
             && self.message_id.as_deref().is_none_or(|id| event.message_id.as_deref() == Some(id))
             && self.kind.is_none_or(|kind| kind == event.kind)
             && self.class.is_none_or(|class| event.class() == Some(class))
             && self.source.as_ref().is_none_or(|source| *source == event.source)
-            && self.since.is_none_or(|since| event.at.nanos() >= since.nanos())
+            && self.since.is_none_or(is_since)
             && self.until.is_none_or(|until| event.at.nanos() < until.nanos())
             && (!self.judged || event.failure.is_some())
     }

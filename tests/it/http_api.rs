@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::support::client::{Answer, Client, event, notify, request};
-use super::support::daemon::{Daemon, Home, PATIENCE};
+use super::support::daemon::{Daemon, Home, PATIENCE, source};
 use super::support::wait_for;
 
 const BEARER: &[(&str, &str)] = &[("authorization", "Bearer let-me-in")];
@@ -204,6 +204,59 @@ fn one_daemon_reads_the_events_of_another() {
         let same = || (verdicts(&second) == wanted).then_some(());
         wait_for("the same verdicts", PATIENCE, same);
     }
+}
+
+/// A source that reads another daemon's events, with any time in them.
+fn reads(daemon: &Daemon) -> String {
+    format!(
+        "[[source]]\nname = \"other\"\nprovider = \"generic\"\n[source.poll]\n\
+         url = \"http://{}/v1/events\"\nevery = \"1h\"\n",
+        daemon.admin
+    )
+}
+
+/// An event of `source`, of so many seconds ago.
+fn told(address: &str, seconds: u64) -> String {
+    let at = suppressd::clock::now().minus(Duration::from_secs(seconds)).floor_second();
+    json!({ "event": "complaint", "timestamp": at.to_string(), "recipient": address,
+        "message_id": "m" })
+    .to_string()
+}
+
+#[test]
+fn what_a_daemon_learns_late_is_read_by_another() {
+    let first = Home::new("");
+    let first = first.start().ready();
+    let home = Home::bare(&reads(&first));
+    let second = home.start().ready();
+    second.cli(&["poll", "other"]);
+    assert_eq!(notify(first.http, &told("late@example.com", 8 * 3_600)).status, 200);
+    first.until_suppressed("late@example.com");
+    assert!(second.cli(&["poll", "other"]).status.success());
+    second.until_suppressed("late@example.com");
+    let now = suppressd::clock::now().plus(Duration::from_secs(60));
+    let page = parsed(&get(&first, &format!("/v1/events?since={now}")));
+    assert_eq!(page["events"], json!([]), "neither happened nor told since");
+}
+
+#[test]
+fn two_daemons_that_read_each_other_tell_nothing_again() {
+    let home = Home::new("");
+    let first = home.start().ready();
+    let other = Home::bare(&reads(&first));
+    let second = other.start().ready();
+    home.configure(&format!("{}{}", source(), reads(&second)));
+    assert!(first.cli(&["reload"]).status.success());
+    assert_eq!(notify(first.http, &told("a@example.com", 60)).status, 200);
+    first.until_suppressed("a@example.com");
+    let mut counts = Vec::new();
+    for _ in 0..4 {
+        assert!(second.cli(&["poll", "other"]).status.success());
+        assert!(first.cli(&["poll", "other"]).status.success());
+        counts.push([&first, &second].map(|daemon| daemon.rows(&["events"]).len()));
+    }
+    // Its own, and the other's word of it.
+    assert_eq!(counts[1..], [[2, 1]; 3], "{counts:?}");
 }
 
 #[test]

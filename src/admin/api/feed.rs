@@ -9,7 +9,7 @@ use super::query::{AFTER, Next, Query};
 use super::{Answered, page, sparse};
 use crate::admin::events;
 use crate::admin::{Admin, EventQuery, Failure};
-use crate::model::{EventKind, Position};
+use crate::model::{Event, EventKind, Position};
 use crate::store::{EventFilter, EventPlace, Step, Told};
 
 /// Where the feed is.
@@ -18,6 +18,9 @@ const PATH: &str = "/v1/events";
 /// Most elements that are looked at for one page, and most bytes that it is filled to.
 const LOOKS_MAX: usize = 20_000;
 const BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of an id of ours, which is told in hex.
+const ID_BYTES: usize = 16;
 
 /// What a page is about.
 struct Question {
@@ -40,6 +43,8 @@ impl Question {
             until: query.take("until"),
             limit: None,
         })?;
+        // Whoever polls asks for what is new: that may be told long after it happened.
+        let filter = EventFilter { or_told: true, ..filter };
         let from = query.take(AFTER).map(|text| {
             place(&text).ok_or_else(|| Failure::usage("after is not from the `next` of a page"))
         });
@@ -94,7 +99,7 @@ fn row(told: &Told) -> Option<Value> {
     Some(sparse(json!({
         "event": event.kind.as_str(),
         "timestamp": event.at.to_string(),
-        "event_id": told.id.to_string(),
+        "event_id": origin_id(event).unwrap_or_else(|| told.id.to_string()),
         "message_id": event.message_id,
         "recipient": event.address.received(),
         "reason": event.diagnostic,
@@ -105,6 +110,15 @@ fn row(told: &Told) -> Option<Value> {
         "scope": event.scope.to_string(),
         "until": event.until.map(|until| until.to_string()),
     })))
+}
+
+/// The id under which another suppressd has told an event: two that read each other know it again.
+fn origin_id(event: &Event) -> Option<String> {
+    let is_ours = |id: &String| {
+        let is_hex = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'a'..=b'f');
+        id.len() == 2 * ID_BYTES && id.bytes().all(is_hex)
+    };
+    event.provider_event_id.clone().filter(|id| &*event.provider == "generic" && is_ours(id))
 }
 
 fn shown((Position { segment, offset }, element): EventPlace) -> String {
