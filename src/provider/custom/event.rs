@@ -1,5 +1,6 @@
 //! Where a described provider's events have what, and what their types mean.
 
+mod condition;
 mod lint;
 mod pointer;
 mod sample;
@@ -16,6 +17,7 @@ use super::super::{SettingError, SettingErrors, Settings, Stamp, Unreadable};
 use crate::model::{Address, Class, Element, Event, EventKind, Failure, Reason, Scope, Time};
 use pointer::{everywhere, lookup, texts};
 
+pub(super) use condition::Condition;
 pub(super) use pointer::{found, text};
 pub(super) use sample::Wanted;
 
@@ -29,6 +31,14 @@ pub(super) enum At<'a> {
 }
 
 impl At<'_> {
+    /// The path of the table.
+    fn table(self) -> String {
+        match self {
+            At::Here => "event".to_owned(),
+            At::Feed(number, _) => format!("feed[{number}]"),
+        }
+    }
+
     /// The path of a key within it, such as `map[2].kind`.
     fn key(self, key: &str) -> String {
         let first = key.split(['.', '[']).next().unwrap_or(key);
@@ -41,6 +51,9 @@ impl At<'_> {
     }
 }
 
+/// What stands before the name of a header, in the place of a pointer.
+const HEADER: &str = "header:";
+
 /// The `event` table.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -49,7 +62,7 @@ pub(super) struct Knobs {
     #[serde(rename = "type", default)]
     kind: Kind,
     recipient: List,
-    /// Left out in a list without times.
+    /// Left out in a list without times, and where a webhook tells none: then it is when it came.
     #[serde(default)]
     time: List,
     #[serde(default)]
@@ -81,7 +94,7 @@ pub(super) struct Knobs {
 /// One text, or several. Of JSON pointers the first that leads somewhere counts, and `header:NAME`
 /// stands for a header of the notification.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "it must be a text, or a list of texts")]
 enum List {
     #[default]
     None,
@@ -91,7 +104,10 @@ enum List {
 
 /// Where the type stands: at a pointer, or at several whose values are joined.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "it must be a text, a list of texts, or { join = [\"/a\", \"/b\"], sep = \":\" }"
+)]
 enum Kind {
     At(List),
     Joined { join: Vec<String>, sep: String },
@@ -124,19 +140,6 @@ struct Row {
     stream: Option<bool>,
 }
 
-/// Something that must hold of an event.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Condition {
-    ptr: String,
-    eq: Option<Value>,
-    #[serde(rename = "in")]
-    among: Option<Vec<Value>>,
-    prefix: Option<String>,
-    contains: Option<String>,
-    exists: Option<bool>,
-}
-
 /// A row that was understood.
 #[derive(Clone, Debug)]
 struct Meaning {
@@ -158,20 +161,26 @@ pub(super) struct Reader {
 }
 
 impl Knobs {
-    /// The reader of a webhook's events, which all say their type and their time. `None` where an
-    /// error was noted.
+    /// The reader of a webhook's events, which all say their type. `None` where an error was noted.
     pub(super) fn webhook_reader(
         self,
         settings: &Settings,
         errors: &mut SettingErrors,
     ) -> Option<Reader> {
-        for (is_there, key) in [(self.has_type(), "type"), (!self.time.all().is_empty(), "time")] {
-            if !is_there {
-                let key = format!("event.{key}");
-                errors.0.push(settings.problem(&key, "is missing", super::HINT));
-            }
+        if !self.has_type() {
+            errors.0.push(settings.problem("event.type", "is missing", super::HINT));
         }
         self.reader(At::Here, settings, errors)
+    }
+
+    /// Whether its events have a time in them, and not in a header at most.
+    fn has_time(&self) -> bool {
+        self.time.all().iter().any(|place| !place.starts_with(HEADER))
+    }
+
+    /// The header that the time may stand in.
+    pub(super) fn header_of_time(&self) -> Option<&str> {
+        self.time.all().iter().find_map(|place| place.strip_prefix(HEADER))
     }
 
     fn has_type(&self) -> bool {
@@ -264,39 +273,18 @@ struct Item {
 
 impl Item {
     fn at(&self, pointer: &str) -> Option<&Value> {
-        match pointer.strip_prefix("header:") {
+        match pointer.strip_prefix(HEADER) {
             Some(name) => self.headers.get(&name.to_ascii_lowercase()),
             None => lookup(&self.body, pointer),
         }
     }
 }
 
-impl Condition {
-    /// Whether it holds. Several in one table must all hold.
-    pub(super) fn holds(&self, value: &Value) -> bool {
-        self.is_met(lookup(value, &self.ptr))
-    }
-
-    /// The same of a text of JSON, of which only what it asks for is read.
-    pub(super) fn holds_in(&self, text: &str) -> bool {
-        self.is_met(found(text, &self.ptr).as_ref())
-    }
-
-    fn is_met(&self, found: Option<&Value>) -> bool {
-        let found = found.filter(|value| !value.is_null());
-        let is_text = |test: &dyn Fn(&str) -> bool| found.and_then(text).is_some_and(|t| test(&t));
-        self.exists.is_none_or(|exists| exists == found.is_some())
-            && self.eq.as_ref().is_none_or(|eq| found == Some(eq))
-            && self.among.as_ref().is_none_or(|list| found.is_some_and(|v| list.contains(v)))
-            && self.prefix.as_deref().is_none_or(|p| is_text(&|t| t.starts_with(p)))
-            && self.contains.as_deref().is_none_or(|p| is_text(&|t| t.contains(p)))
-    }
-}
-
 impl Reader {
     /// The headers that the pointers name, for an element's context; empty if they name none.
     pub(super) fn context(&self, headers: &HeaderMap) -> String {
-        let named = self.knobs.event_id.all().iter().filter_map(|p| p.strip_prefix("header:"));
+        let places = self.knobs.event_id.all().iter().chain(self.knobs.time.all());
+        let named = places.filter_map(|place| place.strip_prefix(HEADER));
         let value = |name: &str| {
             let name = name.to_ascii_lowercase();
             let header = HeaderName::from_bytes(name.as_bytes()).ok()?;
@@ -325,8 +313,9 @@ impl Reader {
         }
         let is_listed = meaning.and_then(|meaning| meaning.means) == Some(EventKind::Listed);
         let time = self.knobs.time.find(&item);
+        let has_none = stamp.feed.is_empty() && !self.knobs.has_time();
         let at = match time {
-            None if is_listed => stamp.received_at,
+            None if is_listed || has_none => stamp.received_at,
             _ => self.time(&item, stamp.received_at)?,
         };
         let recipients = self.recipients(&item)?;
@@ -409,7 +398,7 @@ impl Reader {
     fn meaning(&self, word: &str, body: &Value) -> Option<&Meaning> {
         let fits = |row: &&Meaning| {
             let kinds = row.kind.all();
-            (kinds.is_empty() || kinds.iter().any(|kind| kind == word))
+            (kinds.is_empty() || kinds.iter().any(|kind| kind.eq_ignore_ascii_case(word)))
                 && row.when.iter().all(|condition| condition.holds(body))
         };
         self.map.iter().find(fits)

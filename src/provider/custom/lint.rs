@@ -53,6 +53,21 @@ pub(super) fn proof(
     }
 }
 
+/// Notes a time in a header that anybody could change who has a notification.
+pub(super) fn time(
+    event: Option<&EventKnobs>,
+    proof: Option<&Proof>,
+    settings: &Settings,
+    errors: &mut SettingErrors,
+) {
+    let header = event.and_then(EventKnobs::header_of_time);
+    if header.zip(proof).is_some_and(|(header, proof)| !proof.covers(header)) {
+        let hint = "sign the header too, as the provider does, or leave the time out: an event \
+            then counts from when it came";
+        errors.0.push(settings.problem("event.time", "is a header that is not signed", hint));
+    }
+}
+
 /// What is most times not meant; of the webhook only where there is no poll, since it was told
 /// then.
 pub(super) fn doubts(webhook: Option<&Settings>, poll: Option<&Settings>) -> Vec<SettingError> {

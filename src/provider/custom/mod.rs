@@ -299,7 +299,11 @@ impl Webhook {
         lint::conditions(ignore_when.iter().flatten().flatten(), settings, errors);
         lint::echo(echo.as_ref().and_then(Option::as_ref), settings, errors);
         lint::proof(proof.as_ref().and_then(Option::as_ref), format, settings, errors);
-        let event = errors.take(tree::<event::Knobs>(settings, "event"));
+        let event = match settings.tree("event") {
+            Some(table) => event::Knobs::of(table, event::At::Here, settings, errors),
+            None => errors.take(tree(settings, "event")),
+        };
+        lint::time(event.as_ref(), proof.iter().flatten().next(), settings, errors);
         let proven = proof.iter().flatten().next().map(Proof::words);
         let reader = event.and_then(|event| event.webhook_reader(settings, errors));
         Some(Webhook {

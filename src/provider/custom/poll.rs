@@ -258,13 +258,13 @@ impl Described {
             let what = format!("the name is longer than {FEED_BYTES_MAX} bytes");
             errors.0.push(bad(&what, "choose a shorter one"));
         }
-        let event = match merged(event, &knobs.event) {
-            Value::Null => Err(bad("nothing says where a row has what", "add an event table")),
-            event => serde_json::from_value::<EventKnobs>(event)
-                .map_err(|error| bad(&format!("event cannot be used: {error}"), super::HINT)),
-        };
         let at = At::Feed(number, &knobs.event);
-        let reader = errors.take(event).and_then(|event| event.reader(at, settings, errors));
+        let none = || bad("nothing says where a row has what", "add an event table");
+        let event = match merged(event, &knobs.event) {
+            Value::Null => errors.take(Err(none())),
+            event => EventKnobs::of(&event, at, settings, errors),
+        };
+        let reader = event.and_then(|event| event.reader(at, settings, errors));
         let mut span = |text: &Option<String>, usual: Option<Duration>| match text {
             None => usual,
             Some(text) => units::duration(text).or_else(|| {

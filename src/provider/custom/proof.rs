@@ -94,6 +94,21 @@ impl Proof {
         self.signed.as_deref().is_some_and(|signed| signed.contains("{payload}"))
     }
 
+    /// Whether a header is among what is signed. A secret in the URL signs nothing, and covers as
+    /// little of the body.
+    pub(super) fn covers(&self, name: &str) -> bool {
+        let Ok(scheme) = self.scheme() else { return true };
+        let is_named = |header: &HeaderName| header.as_str().eq_ignore_ascii_case(name);
+        let is_stamp =
+            |stamp: &Stamp| matches!(&stamp.place, Some(Place::Header(header)) if is_named(header));
+        let has_stamp = scheme.stamp.as_ref().is_some_and(is_stamp);
+        scheme.signed.iter().any(|piece| match piece {
+            Piece::Header(header) => is_named(header),
+            Piece::Stamp => has_stamp,
+            _ => false,
+        })
+    }
+
     /// What of it does nothing: the key, what that means, and what to do.
     pub(super) fn doubts(&self, settings: &Settings) -> Vec<Doubt> {
         let has = |key: &str| !settings.secrets(key).is_empty();

@@ -5,10 +5,9 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
-use super::At;
-use super::{Condition, EventKind, Kind, Knobs, Row, SettingError, Settings};
+use super::super::HINT;
+use super::{At, HEADER, Value};
+use super::{Condition, EventKind, Kind, Knobs, Row, SettingError, SettingErrors, Settings};
 
 /// A key within the table, what is wrong with it, and what to write.
 type Told = (String, &'static str, &'static str);
@@ -27,14 +26,54 @@ const WEIGHTY: &[EventKind] = &[
 ];
 
 impl Knobs {
+    /// The table. `None` where an error was noted: of each key that is not in the form that it must
+    /// have.
+    pub(in super::super) fn of(
+        table: &Value,
+        at: At<'_>,
+        settings: &Settings,
+        errors: &mut SettingErrors,
+    ) -> Option<Knobs> {
+        let whole = match serde_json::from_value(table.clone()) {
+            Ok(knobs) => return Some(knobs),
+            Err(error) => error,
+        };
+        let mut bad = Vec::new();
+        // That tells of one fault, and not where it is: so each key is looked at alone.
+        for (key, value) in table.as_object().into_iter().flatten() {
+            if let ("map", Some(rows)) = (&**key, value.as_array()) {
+                let rows = (1..).zip(rows).filter_map(|(number, row)| {
+                    let error = serde_json::from_value::<Row>(row.clone()).err()?;
+                    Some((at.key(&format!("map[{number}]")), error))
+                });
+                bad.extend(rows);
+                continue;
+            }
+            let mut alone = serde_json::json!({ "recipient": "" });
+            alone[key] = value.clone();
+            let error = serde_json::from_value::<Knobs>(alone).err();
+            bad.extend(error.map(|error| (at.key(key), error)));
+        }
+        if bad.is_empty() {
+            bad.push((at.table(), whole));
+        }
+        let told = bad.into_iter();
+        errors.0.extend(
+            told.map(|(key, error)| {
+                settings.problem(&key, &format!("cannot be used: {error}"), HINT)
+            }),
+        );
+        None
+    }
+
     /// What of the table cannot be used, beside the kinds of its rows.
     pub(super) fn faults(&self) -> Vec<Told> {
         let mut faults: Vec<Told> = Vec::new();
         for (key, pointers) in self.pointers() {
-            // A header can be kept for an id alone.
-            let may_be_header = key == "event_id";
+            // A header can be kept for an id and a time alone.
+            let may_be_header = ["event_id", "time"].contains(&key);
             let is_good = |pointer: &&String| {
-                is_pointer(pointer) || may_be_header && pointer.starts_with("header:")
+                is_pointer(pointer) || may_be_header && pointer.starts_with(HEADER)
             };
             if !pointers.iter().all(|pointer| is_good(&pointer)) {
                 faults.push((key.to_owned(), NO_POINTER, POINTER));
@@ -127,7 +166,7 @@ impl Knobs {
         let types = row.kind.all();
         if let (Some(feed), false) = (feed, self.has_type())
             && !types.is_empty()
-            && types.iter().all(|word| word != feed)
+            && types.iter().all(|word| !word.eq_ignore_ascii_case(feed))
         {
             let hint = "remove its type, or say in event.type where the rows have theirs";
             return Some(("can match nothing: the rows have no type but the feed's name", hint));
@@ -162,7 +201,10 @@ impl Knobs {
             .iter()
             .filter(|earlier| earlier.when.iter().all(|condition| row.when.contains(condition)));
         let wider: Vec<&[String]> = wider.map(|earlier| earlier.kind.all()).collect();
-        let takes = |word: &String| wider.iter().any(|types| types.contains(word));
+        let is_one = |types: &&[String], word: &str| {
+            types.iter().any(|known| known.eq_ignore_ascii_case(word))
+        };
+        let takes = |word: &String| wider.iter().any(|types| is_one(types, word));
         let types = row.kind.all();
         wider.iter().any(|types| types.is_empty()) || !types.is_empty() && types.iter().all(takes)
     }
@@ -183,14 +225,21 @@ impl Row {
 impl Condition {
     /// What of it cannot be used, and what to write.
     pub(in super::super) fn fault(&self) -> Option<(&'static str, &'static str)> {
-        let Condition { ptr, eq, among, prefix, contains, exists } = self;
-        let tests =
-            [eq.is_some(), among.is_some(), prefix.is_some(), contains.is_some(), exists.is_some()];
+        let Condition { ptr, eq, among, prefix, contains, lt, ge, exists } = self;
+        let tests = [
+            eq.is_some(),
+            among.is_some(),
+            prefix.is_some(),
+            contains.is_some(),
+            lt.is_some(),
+            ge.is_some(),
+            exists.is_some(),
+        ];
         if !is_pointer(ptr) {
             return Some(("has a ptr that is no JSON pointer", POINTER));
         }
         if !tests.contains(&true) {
-            let hint = "add eq, in, prefix, contains or exists";
+            let hint = "add eq, in, prefix, contains, lt, ge or exists";
             return Some(("has a condition that tests nothing", hint));
         }
         None
@@ -209,7 +258,12 @@ impl Condition {
     /// Whether it asks for a value to be there.
     fn wants_one(&self) -> bool {
         let by_value = self.eq.is_some() || self.among.is_some();
-        by_value || self.prefix.is_some() || self.contains.is_some() || self.exists == Some(true)
+        let by_number = self.lt.is_some() || self.ge.is_some();
+        by_value
+            || by_number
+            || self.prefix.is_some()
+            || self.contains.is_some()
+            || self.exists == Some(true)
     }
 }
 

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::super::super::generic::sample_reply;
 use super::super::super::wire::put;
-use super::{Condition, EventKind, Kind, List, Meaning, Reader, lookup, text};
+use super::{Condition, EventKind, HEADER, Kind, List, Meaning, Reader, lookup, text};
 use crate::model::{Address, Time};
 
 /// What stands where any value will do.
@@ -105,7 +105,7 @@ impl Reader {
 
 /// Writes a value to the first place of a list that has room, unless one of them has something.
 fn fill(item: &mut Value, places: &List, value: Value) -> bool {
-    let places = || places.all().iter().filter(|place| !place.starts_with("header:"));
+    let places = || places.all().iter().filter(|place| !place.starts_with(HEADER));
     let has = |place: &String| lookup(item, place).is_some_and(|found| !found.is_null());
     let mut is_there = places().any(has);
     for place in places() {
@@ -123,6 +123,10 @@ impl Condition {
         let known = lookup(item, &self.ptr).and_then(text);
         let value = match (&self.eq, self.among.as_deref().and_then(<[Value]>::first)) {
             (Some(value), _) | (None, Some(value)) => value.clone(),
+            (None, None) if self.lt.is_some() || self.ge.is_some() => {
+                // `lt` alone asks for anything below it.
+                self.ge.or(self.lt.map(|end| end - 1.0)).into()
+            }
             (None, None) => {
                 let (prefix, part) = (self.prefix.as_deref(), self.contains.as_deref());
                 let known = known.as_deref().unwrap_or(match (prefix, part) {
