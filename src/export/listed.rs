@@ -169,7 +169,8 @@ impl Of<'_> {
                 ("in the file, by another address that its reader cannot tell apart".into(), true)
             }
             Ok(true) => match &status.held_back {
-                Some(held) => (format!("still in the file: {held}"), true),
+                // What a lift explains goes all the same.
+                Some(held) => (format!("still in the file: {held}"), false),
                 None => not_yet("still in the file", settings, &status),
             },
             Ok(false) if forgotten.is_suppressed(self.key, &settings.filter, now) => {
