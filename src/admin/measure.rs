@@ -39,6 +39,8 @@ impl Admin {
         for export in self.exports.statuses() {
             let pending = export.pending_since.map_or(Duration::ZERO, |since| now.since(since));
             telemetry::export::known(&export.name, pending);
+            let (failing, foreign) = (export.error.is_some(), export.foreign.is_some());
+            telemetry::export::stands(&export.name, failing, foreign);
         }
         for forward in self.forwards.statuses(now) {
             let last = forward.last_success.as_deref().and_then(Time::parse).map(Time::second);

@@ -69,6 +69,15 @@ pub fn known(export: &str, pending: Duration) {
     drop(exported_of(export));
 }
 
+/// Whether an export fails, and whether somebody else has changed its file of late.
+pub fn stands(export: &str, failing: bool, foreign: bool) {
+    let set = |name: &'static str, holds: bool| {
+        gauge!(name, "export" => export.to_owned()).set(f64::from(holds));
+    };
+    set("suppressd_export_failing", failing);
+    set("suppressd_export_foreign", foreign);
+}
+
 /// Whether the guard holds removals back.
 pub fn holds(export: &str, held: bool) {
     gauge!("suppressd_export_held_back", "export" => export.to_owned()).set(f64::from(held));

@@ -102,6 +102,8 @@ fn every_series_of_what_is_configured_is_there_from_the_first_scrape() {
             "suppressd_export_errors_total{export=\"postfix\"} 0",
             "suppressd_export_foreign_total{export=\"postfix\"} 0",
             "suppressd_export_held_back{export=\"postfix\"} 0",
+            "suppressd_export_failing{export=\"postfix\"} 0",
+            "suppressd_export_foreign{export=\"postfix\"} 0",
             "suppressd_export_pending_seconds{export=\"postfix\"} ",
             "suppressd_exported_seconds_count{export=\"postfix\"} ",
             "suppressd_connections{listener=\"public\"} 0",
