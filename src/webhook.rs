@@ -69,12 +69,12 @@ pub struct Request<'a> {
 }
 
 /// Why the body of a notification is to be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Admission {
     /// Nothing in the head speaks against it.
     Notification,
-    /// It is not authentic, but may be a probe, which is small.
-    Probe,
+    /// It is not authentic, for this reason, but may be a probe, which is small.
+    Probe(provider::Refusal),
 }
 
 /// How a notification is answered.
@@ -190,7 +190,7 @@ impl Webhooks {
         query: &str,
         peer: impl Display,
     ) -> Result<Admission, Answer> {
-        let Hook { settings: webhook, meter, .. } = hook;
+        let webhook = &hook.settings;
         let started = Instant::now();
         let now = clock::now();
         let verify = |check: &Check| check.verify_head(headers, query, now);
@@ -199,13 +199,22 @@ impl Webhooks {
                 Ok(()) => Ok(Admission::Notification),
                 Err(refused) => Err(self.refuse(hook, &refused, started, peer)),
             },
-            Err(_) if webhook.provider.has_probes() => Ok(Admission::Probe),
-            Err(refusal) => {
-                self.refusals.note(webhook.source.as_str(), &peer, &refusal);
-                meter.not_authentic(peer, &refusal, started.elapsed());
-                Err(answer_to(&refusal))
-            }
+            Err(refusal) if webhook.provider.has_probes() => Ok(Admission::Probe(refusal)),
+            Err(refusal) => Err(self.turn_away(hook, &refusal, started.elapsed(), peer)),
         }
+    }
+
+    /// Tells that a notification is not authentic, and how it is answered.
+    pub fn turn_away(
+        &self,
+        hook: &Hook,
+        refusal: &provider::Refusal,
+        took: Duration,
+        peer: impl Display,
+    ) -> Answer {
+        self.refusals.note(hook.settings.source.as_str(), &peer, refusal);
+        hook.meter.not_authentic(peer, refusal, took);
+        answer_to(refusal)
     }
 
     /// Takes one notification. `share` is what its body holds; `peer` is for the log.
@@ -264,7 +273,7 @@ impl Webhooks {
         peer: impl Display,
     ) -> Taken {
         let (started, now) = (Instant::now(), clock::now());
-        let Hook { settings: webhook, meter, .. } = hook;
+        let webhook = &hook.settings;
         let Request { headers, query, mut body } = request;
         if webhook.provider.takes_gzip()
             && let Some(plain) = gunzip(&body)
@@ -283,9 +292,7 @@ impl Webhooks {
             verified => verified,
         };
         if let Err(refusal) = verified {
-            self.refusals.note(webhook.source.as_str(), &peer, &refusal);
-            meter.not_authentic(peer, &refusal, started.elapsed());
-            return Taken::Answer(answer_to(&refusal));
+            return Taken::Answer(self.turn_away(hook, &refusal, started.elapsed(), peer));
         }
         match webhook.provider.asks(&notification) {
             Some(Ask::Echo(value)) => return Taken::Answer(Answer::Echo(value.to_string())),

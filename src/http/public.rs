@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::{Body, Incoming};
 use hyper::header::{
@@ -114,14 +114,17 @@ impl Public {
             Method::GET | Method::HEAD => return Err(StatusCode::OK.into()),
             _ => return Err(StatusCode::METHOD_NOT_ALLOWED.into()),
         }
+        if head.method == Method::POST {
+            self.check_form(hook, &head.headers, &body)?;
+        }
         let sender = self.sender(&head.headers, caller.peer);
         let mut share = self.room.share(sender.share());
         let headers = &head.headers;
         let admitted = self.webhooks.admit(hook, headers, query, &sender);
+        let admission = admitted.map_err(Unread::Answer)?;
         let body = if head.method == Method::POST {
-            self.body(hook, headers, body, admitted, &caller, &mut share).await?
+            self.body(hook, (body, admission), &caller, &sender, &mut share).await?
         } else {
-            admitted.map_err(Unread::Answer)?;
             Vec::new()
         };
         share.finish();
@@ -129,16 +132,8 @@ impl Public {
         Ok(self.webhooks.receive(hook, request, share, sender).await)
     }
 
-    /// The whole body, if the head gives a reason to read it.
-    async fn body(
-        &self,
-        hook: &Hook,
-        headers: &HeaderMap,
-        body: Incoming,
-        admitted: Result<Admission, Answer>,
-        caller: &Caller,
-        share: &mut Share,
-    ) -> Result<Vec<u8>, Unread> {
+    /// Whether the form of a request is one that is taken, whoever has sent it.
+    fn check_form(&self, hook: &Hook, headers: &HeaderMap, body: &Incoming) -> Result<(), Unread> {
         let takes_gzip = hook.settings.provider.takes_gzip();
         if is_coded(headers, takes_gzip) {
             // A signature covers the bytes as sent; unpacking them is nobody's business here.
@@ -150,19 +145,32 @@ impl Public {
         if body.size_hint().lower() > self.body_max as u64 {
             return Err(StatusCode::PAYLOAD_TOO_LARGE.into());
         }
-        let admission = admitted.map_err(Unread::Answer)?;
+        Ok(())
+    }
+
+    /// The whole body of what was admitted.
+    async fn body(
+        &self,
+        hook: &Hook,
+        (body, admission): (Incoming, Admission),
+        caller: &Caller,
+        sender: &Sender,
+        share: &mut Share,
+    ) -> Result<Vec<u8>, Unread> {
         let max = match admission {
             Admission::Notification => self.body_max,
-            Admission::Probe => self.body_max.min(PROBE_MAX),
+            Admission::Probe(_) => self.body_max.min(PROBE_MAX),
         };
+        let started = Instant::now();
         caller.place.owed();
         let whole = body::collect(body, max, self.body_timeout, share).await;
         caller.place.working();
-        match whole {
-            Err(StatusCode::PAYLOAD_TOO_LARGE) if admission == Admission::Probe => {
-                Err(Unread::Answer(Answer::NotAuthentic))
+        match (whole, admission) {
+            (Err(StatusCode::PAYLOAD_TOO_LARGE), Admission::Probe(refusal)) => {
+                let took = started.elapsed();
+                Err(Unread::Answer(self.webhooks.turn_away(hook, &refusal, took, sender)))
             }
-            whole => Ok(whole?),
+            (whole, _) => Ok(whole?),
         }
     }
 

@@ -119,6 +119,10 @@ fn what_the_head_refuses_is_answered_before_a_body_comes() {
         // The rest of the body does not reset what was answered.
         let _ = client.0.write_all(&[b' '; 10_000]);
     }
+    let rows = daemon.rows(&["refused"]);
+    let shown: Vec<_> = rows.iter().map(|row| row["reason"].as_str().unwrap()).collect();
+    assert_eq!(shown.len(), 13, "each is told once: {shown:#?}");
+    assert_eq!(shown[2..4], ["415 Unsupported Media Type", "413 Payload Too Large"]);
 }
 
 #[test]
