@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 pub enum Content {
     /// All of it, until it was taken.
     Whole(Option<Bytes>),
-    /// Its parts, as they come; it ends with their sender.
+    /// Its parts, as they come; it ends with their sender, or with its reader, and the connection
+    /// with it.
     Stream(mpsc::Receiver<Bytes>),
 }
 

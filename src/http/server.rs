@@ -269,6 +269,10 @@ async fn answer<S: Service>(
     };
     place.idle();
     head.expect();
+    if matches!(response.body(), Content::Stream(_)) {
+        head.lasts();
+        return closing(response);
+    }
     response
 }
 

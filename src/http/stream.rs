@@ -28,6 +28,8 @@ struct Recorded {
     whole: bool,
     /// Whether a request has come on this connection.
     asked: bool,
+    /// Whether its answer goes on for as long as the client is there.
+    lasts: bool,
 }
 
 impl RawHead {
@@ -47,6 +49,16 @@ impl RawHead {
     /// Whether there was a request.
     pub(super) fn asked(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).asked
+    }
+
+    /// The answer goes on for as long as the client is there, and ends the connection: a client
+    /// that has closed its half has gone.
+    pub(super) fn lasts(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).lasts = true;
+    }
+
+    fn is_lasting(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).lasts
     }
 
     /// What comes next is a head.
@@ -101,6 +113,24 @@ impl<C> Watched<C> {
         Watched { inner, place, head, answer_timeout, late: None }
     }
 
+    /// Whether a client has gone whose answer would go on for ever. hyper would not notice before
+    /// something is written that the client's host refuses.
+    fn has_left(&mut self, context: &mut Context<'_>) -> bool
+    where
+        C: AsyncRead + Unpin,
+    {
+        let mut bytes = [0; 512];
+        loop {
+            let mut rest = ReadBuf::new(&mut bytes);
+            match Pin::new(&mut self.inner).poll_read(context, &mut rest) {
+                // No answer would follow this one.
+                Poll::Ready(Ok(())) if !rest.filled().is_empty() => {}
+                Poll::Ready(_) => return true,
+                Poll::Pending => return false,
+            }
+        }
+    }
+
     /// The client does not take what is written.
     fn stuck<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         let limit = self.answer_timeout;
@@ -129,7 +159,7 @@ impl<C: AsyncRead + Unpin> AsyncRead for Watched<C> {
     }
 }
 
-impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<C> {
+impl<C: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<C> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -157,6 +187,9 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<C> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.head.is_lasting() && self.has_left(context) {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
         match Pin::new(&mut self.inner).poll_flush(context) {
             Poll::Pending => self.stuck(context),
             ready => {

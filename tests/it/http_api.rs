@@ -1,8 +1,8 @@
 //! The private listener's API, as programs use it.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -368,6 +368,33 @@ fn changes_are_told_as_they_come() {
     assert_eq!(answer.status, 503, "only so many follow");
     assert!(answer.header("retry-after").is_some());
     drop((stream, streams));
+    daemon.stop();
+}
+
+#[test]
+fn the_place_of_who_follows_no_more_is_free_at_once() {
+    let (_home, daemon) = with_token();
+    let heads = [&[][..], &[("last-event-id", "nonsense")]];
+    for number in 0..5 * 8 {
+        let mut client = Client::connect(daemon.admin).unwrap();
+        client.send("GET", "/v1/changes", heads[number % 2], b"").unwrap();
+        let mut stream = Stream(BufReader::new(client.0), String::new());
+        assert_eq!(stream.line(), "HTTP/1.1 200 OK", "{number}");
+        while stream.line() != "retry: 5000" {}
+        if number % 3 == 0 {
+            // Whoever asks on in the same breath leaves as well.
+            stream
+                .0
+                .get_mut()
+                .write_all(b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n")
+                .unwrap();
+        }
+        let left = stream.0.get_ref().shutdown(Shutdown::Write);
+        left.unwrap();
+        // The end of the answer is the end of the turn.
+        let mut rest = Vec::new();
+        let _ = stream.0.read_to_end(&mut rest);
+    }
     daemon.stop();
 }
 
