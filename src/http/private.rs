@@ -89,10 +89,9 @@ impl Route<'_> {
         })
     }
 
-    /// What a request with that method changes, if it does.
+    /// What a request with that method changes, if it does, but for a form, which says it itself.
     fn writes(self, method: &Method) -> Option<&'static str> {
         match self {
-            Route::Act => Some("dashboard"),
             Route::Suppressions if *method == Method::POST => Some("suppress"),
             Route::Suppression(_) if *method == Method::DELETE => Some("lift"),
             _ => None,
@@ -134,7 +133,7 @@ impl Service for Private {
         let (writes, peer) = (route.writes(method), caller.peer);
         let response = self.answer_route(route, &head, body, caller).await;
         if let Some(what) = writes {
-            telemetry::webhook::written(what, peer, response.status().as_u16());
+            telemetry::webhook::written(what, None, peer, response.status().as_u16());
         }
         response
     }
@@ -277,36 +276,49 @@ impl Private {
         .await
     }
 
-    /// Does what a form asks for. The token stands in it, so no other site can send one; a browser
-    /// that says that one has tries in vain, too.
+    /// Does what a form asks for, and tells of it.
     async fn act(&self, headers: &HeaderMap, body: Incoming, caller: Caller) -> Response<Content> {
+        let (what, id, response) = match self.form(headers, body, &caller).await {
+            Ok(act) => (act.what, act.id.clone(), self.perform(act).await),
+            Err(response) => ("form", None, response),
+        };
+        let status = response.status().as_u16();
+        telemetry::webhook::written(what, id.as_deref(), caller.peer, status);
+        response
+    }
+
+    /// What a form asks for. A browser that says that another site has sent it tries in vain.
+    async fn form(
+        &self,
+        headers: &HeaderMap,
+        body: Incoming,
+        caller: &Caller,
+    ) -> Result<Act, Response<Content>> {
         if dashboard::is_foreign(headers) {
             let why = "The form was sent from another site.";
-            return closing(dashboard::problem(StatusCode::FORBIDDEN, why));
+            return Err(closing(dashboard::problem(StatusCode::FORBIDDEN, why)));
         }
         let mut share = self.room.share(None);
-        let body = match collect(body, &caller, &mut share).await {
-            Ok(body) => body,
-            Err(status) => return closing(dashboard::problem(status, NO_BODY)),
-        };
-        let act = match Act::parse(form_urlencoded::parse(&body).into_owned().collect()) {
-            Ok(act) => act,
-            Err(why) => return dashboard::problem(StatusCode::BAD_REQUEST, &why),
-        };
+        let body = collect(body, caller, &mut share).await;
+        let body = body.map_err(|status| closing(dashboard::problem(status, NO_BODY)))?;
+        let act = Act::parse(form_urlencoded::parse(&body).into_owned().collect());
+        act.map_err(|why| dashboard::problem(StatusCode::BAD_REQUEST, &why))
+    }
+
+    /// The token stands in the form, so no other site can send one.
+    async fn perform(&self, act: Act) -> Response<Content> {
         if !self.guard.is_token(&act.token) {
             return dashboard::problem(StatusCode::FORBIDDEN, "The token is not right.");
         }
-        match self.carry_out(act.command).await {
-            Ok(()) => {
-                let mut response = reply(StatusCode::SEE_OTHER, "");
-                match HeaderValue::from_str(&act.then) {
-                    Ok(then) => drop(response.headers_mut().insert(LOCATION, then)),
-                    Err(_) => return dashboard::problem(StatusCode::BAD_REQUEST, "No such page."),
-                }
-                response
-            }
-            Err(why) => dashboard::problem(StatusCode::BAD_REQUEST, &why),
+        if let Err(why) = self.carry_out(act.command).await {
+            return dashboard::problem(StatusCode::BAD_REQUEST, &why);
         }
+        let Ok(then) = HeaderValue::from_str(&act.then) else {
+            return dashboard::problem(StatusCode::BAD_REQUEST, "No such page.");
+        };
+        let mut response = reply(StatusCode::SEE_OTHER, "");
+        response.headers_mut().insert(LOCATION, then);
+        response
     }
 
     /// Carries out a command to its end, also should the browser go away. What it says is shown by

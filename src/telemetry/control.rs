@@ -9,8 +9,12 @@ const SOCKET: &str = "control.socket";
 
 /// A command that changes something was answered to its end, or its client went away.
 pub fn changed(verb: &'static str, uid: Option<u32>, outcome: &'static str) {
+    const MESSAGE: &str = "command from the control socket";
     count(verb, outcome);
-    info!(verb, uid, outcome, "command from the control socket");
+    let whose = uid.map_or_else(|| "nobody known".to_owned(), |uid| format!("uid {uid}"));
+    if fold::first(Level::INFO, MESSAGE, &format!("{verb}: {outcome} to {whose}"), "") {
+        info!(verb, uid, outcome, "{MESSAGE}");
+    }
 }
 
 /// The same of a command that only looks, as scripts do often.

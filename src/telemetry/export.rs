@@ -17,6 +17,9 @@ const MENDED_FOR_POSTFIX: &str = "somebody else has changed or removed the file 
     it was made anew; run `postfix reload` if Postfix still defers";
 const RECOMPILED: &str =
     "somebody else has changed or removed what the command of the export made; it is run again";
+const NOT_WRITTEN: &str = "export not written";
+const COMMAND_FAILS: &str = "the command of the export failed; it is tried again until it succeeds";
+const COMMAND_WORKS: &str = "the command of the export succeeded";
 const ANEW: &str = "the file of the export could not be changed in part; all of it is tried";
 
 /// Rows were published: the file has changed.
@@ -125,8 +128,8 @@ pub fn not_in_place(export: &str, path: &Path, error: &str) {
 
 /// A writing has failed; `first` when it is not the same failure again.
 pub fn failed(export: &str, path: &Path, error: &str, first: bool) {
-    if first {
-        tracing::error!(export, path = %path.display(), error, "export not written");
+    if first && fold::first(Level::ERROR, NOT_WRITTEN, export, error) {
+        tracing::error!(export, path = %path.display(), error, "{NOT_WRITTEN}");
     }
     counter!("suppressd_export_errors_total", "export" => export.to_owned()).increment(1);
 }
@@ -154,21 +157,16 @@ pub fn command_failed(
 ) {
     counter!("suppressd_export_errors_total", "export" => export.to_owned()).increment(1);
     let path = path.display();
-    if first {
-        tracing::error!(
-            export,
-            %path,
-            program,
-            why,
-            stderr,
-            "the command of the export failed; it is tried again until it succeeds"
-        );
-    } else {
+    if first && fold::first(Level::ERROR, COMMAND_FAILS, export, why) {
+        tracing::error!(export, %path, program, why, stderr, "{COMMAND_FAILS}");
+    } else if !first {
         tracing::debug!(export, %path, program, why, stderr, "the export's command failed again");
     }
 }
 
 /// The export's command has succeeded after it had failed.
 pub fn command_recovered(export: &str, path: &Path, program: &str) {
-    tracing::info!(export, path = %path.display(), program, "the command of the export succeeded");
+    if fold::first(Level::INFO, COMMAND_WORKS, export, program) {
+        tracing::info!(export, path = %path.display(), program, "{COMMAND_WORKS}");
+    }
 }

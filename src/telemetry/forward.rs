@@ -40,5 +40,8 @@ pub fn failed(forward: &str, error: &str, first: bool) {
 
 /// A message was taken after others were not.
 pub fn recovered(forward: &str) {
-    info!(forward, "forward: taken again");
+    const MESSAGE: &str = "forward: taken again";
+    if fold::first(Level::INFO, MESSAGE, forward, "") {
+        info!(forward, "{MESSAGE}");
+    }
 }

@@ -44,14 +44,17 @@ pub fn refused(source: &SourceName, add: bool) {
 
 /// Pushing has failed in a way that is not known yet; it goes on by itself.
 pub fn failed(source: &SourceName, error: &str) {
-    warn!(
-        %source, error,
-        hint = "the credential of `poll` needs the right to change the provider's list",
-        "pushing to the provider's list failed; it is tried again"
-    );
+    const MESSAGE: &str = "pushing to the provider's list failed; it is tried again";
+    let hint = "the credential of `poll` needs the right to change the provider's list";
+    if fold::first(Level::WARN, MESSAGE, source.as_str(), error) {
+        warn!(%source, error, hint, "{MESSAGE}");
+    }
 }
 
 /// Pushing works again.
 pub fn recovered(source: &SourceName) {
-    info!(%source, "pushing to the provider's list works again");
+    const MESSAGE: &str = "pushing to the provider's list works again";
+    if fold::first(Level::INFO, MESSAGE, source.as_str(), "") {
+        info!(%source, "{MESSAGE}");
+    }
 }

@@ -120,9 +120,14 @@ pub fn accepting(listener: &str) {
 /// The statuses with which an HTTP listener refuses requests.
 const REFUSALS: [u16; 12] = [400, 401, 403, 404, 405, 408, 411, 413, 415, 421, 431, 503];
 
-/// Somebody with the token has changed something over HTTP, or tried to.
-pub fn written(what: &'static str, peer: impl Display, status: u16) {
-    info!(what, %peer, status, "write on the private listener");
+/// Somebody with the token has changed something over HTTP, or tried to. `id`: of a mass, or of a
+/// payload in quarantine.
+pub fn written(what: &'static str, id: Option<&str>, peer: impl Display, status: u16) {
+    const MESSAGE: &str = "write on the private listener";
+    let about = format!("{what} {}: {status} to {peer}", id.unwrap_or_default());
+    if fold::first(Level::INFO, MESSAGE, &about, "") {
+        info!(what, id, %peer, status, "{MESSAGE}");
+    }
 }
 
 /// An HTTP listener begins to serve.

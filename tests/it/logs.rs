@@ -81,6 +81,54 @@ fn why_a_notification_did_not_arrive_is_told_without_quoting_strangers() {
     let log = daemon.stop();
     assert!(log.lines().filter(|line| line.contains("request refused")).all(|l| l.len() < 200));
     assert!(!log.contains("user@x.test") && !log.contains(&long), "{log}");
+    assert!(!log.contains("not authentic"), "what is too large is told as that alone: {log}");
+}
+
+#[test]
+fn writes_over_http_say_what_was_done_and_many_are_a_line_a_second() {
+    const WRITES: u64 = 300;
+    let home = Home::new("");
+    let text = fs::read_to_string(home.config()).unwrap();
+    let listen = "[admin]\nlisten = \"127.0.0.1:0\"\n";
+    fs::write(home.config(), text.replace(listen, &format!("{listen}token = \"let-me-in\"\n")))
+        .unwrap();
+    let daemon = home.start().ready();
+    let mut client = Client::connect(daemon.admin).unwrap();
+    let mut ask = |path: &str, body: &str| {
+        let bearer = [("authorization", "Bearer let-me-in")];
+        client.send("POST", path, &bearer, body.as_bytes()).unwrap();
+        client.answer().unwrap().status
+    };
+    for (form, status, told) in [
+        ("act=add&address=user%40x.test", 303, "what=\"suppress\" peer=127.0.0.1 status=303"),
+        ("act=lift&address=user%40x.test", 303, "what=\"lift\" peer=127.0.0.1 status=303"),
+        ("act=release&id=7", 400, "what=\"release\" id=\"7\" peer=127.0.0.1 status=400"),
+        ("act=lift-held&id=7", 400, "what=\"lift --held\" id=\"7\""),
+        ("act=drop&id=1.2.3", 400, "what=\"quarantine drop\" id=\"1.2.3\""),
+        (
+            "act=replay&id=user%40x.test",
+            400,
+            "what=\"quarantine replay\" peer=127.0.0.1 status=400",
+        ),
+        ("act=nothing", 400, "what=\"form\" peer=127.0.0.1 status=400"),
+    ] {
+        assert_eq!(ask("/act", &format!("{form}&token=let-me-in")), status, "{form}");
+        daemon.until_logged(told);
+    }
+    let started = Instant::now();
+    for number in 0..WRITES {
+        let body = format!("{{\"address\":\"user{number}@x.test\"}}");
+        assert_eq!(ask("/v1/suppressions", &body), 200);
+    }
+    let seconds = started.elapsed().as_secs() as usize;
+    let all = || {
+        let (count, lines) = told(&daemon.log(), "write on the private listener");
+        (count == WRITES + 7).then_some(lines)
+    };
+    let lines = wait_for("all writes", PATIENCE, all);
+    assert!((7..=7 + seconds + 3).contains(&lines), "{lines} lines in {seconds} s");
+    let log = daemon.stop();
+    assert!(!log.contains("@x.test"), "{log}");
 }
 
 #[test]

@@ -8,6 +8,10 @@ pub(super) struct Form(Vec<(String, String)>);
 
 /// What a form asks for.
 pub(in crate::http) struct Act {
+    /// In a word, for the log.
+    pub(in crate::http) what: &'static str,
+    /// Of which mass, or of which payload in quarantine; nothing that a stranger has written.
+    pub(in crate::http) id: Option<String>,
     /// The token that it shows.
     pub(in crate::http) token: String,
     /// What is to be done.
@@ -55,25 +59,37 @@ impl Act {
         let form = Form(fields);
         let (act, token) = (form.need("act")?, form.take("token").unwrap_or_default());
         let note = form.take("note");
-        let command = match &*act {
-            "add" => Command::Add {
-                addresses: vec![form.need("address")?],
-                scope: form.take("scope"),
-                seconds: form.take("for").as_deref().map(seconds).transpose()?,
-                note,
-            },
-            "lift" => Command::Lift {
-                addresses: vec![form.need("address")?],
-                filter: ListFilter { scope: form.take("scope"), ..ListFilter::default() },
-                note,
-                dry_run: false,
-            },
-            "release" => Command::Release { id: form.id()? },
-            "lift-held" => Command::LiftHeld { id: form.id()?, note, dry_run: false },
-            "replay" => Command::QuarantineReplay { ids: vec![form.need("id")?] },
-            "drop" => Command::QuarantineDrop { ids: vec![form.need("id")?] },
+        let (what, command) = match &*act {
+            "add" => (
+                "suppress",
+                Command::Add {
+                    addresses: vec![form.need("address")?],
+                    scope: form.take("scope"),
+                    seconds: form.take("for").as_deref().map(seconds).transpose()?,
+                    note,
+                },
+            ),
+            "lift" => (
+                "lift",
+                Command::Lift {
+                    addresses: vec![form.need("address")?],
+                    filter: ListFilter { scope: form.take("scope"), ..ListFilter::default() },
+                    note,
+                    dry_run: false,
+                },
+            ),
+            "release" => ("release", Command::Release { id: form.id()? }),
+            "lift-held" => {
+                ("lift --held", Command::LiftHeld { id: form.id()?, note, dry_run: false })
+            }
+            "replay" => {
+                ("quarantine replay", Command::QuarantineReplay { ids: vec![form.need("id")?] })
+            }
+            "drop" => ("quarantine drop", Command::QuarantineDrop { ids: vec![form.need("id")?] }),
             _ => return Err("there is no such form".to_owned()),
         };
+        let is_ours = |id: &String| id.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let id = form.take("id").filter(is_ours);
         let mut then = url::form_urlencoded::Serializer::new(String::new());
         let path = match form.take("address") {
             Some(address) => {
@@ -83,7 +99,7 @@ impl Act {
             None => "/",
         };
         then.append_pair("done", &act);
-        Ok(Act { token, command, then: format!("{path}?{}", then.finish()) })
+        Ok(Act { what, id, token, command, then: format!("{path}?{}", then.finish()) })
     }
 }
 
@@ -113,7 +129,10 @@ mod tests {
         };
         assert_eq!((act.command, &*act.then), (add, "/address?q=a%40x.test&done=add"));
         let act = Act::parse(fields("act=release&id=7&token=t")).ok().unwrap();
+        assert_eq!((act.what, act.id.as_deref()), ("release", Some("7")));
         assert_eq!((act.command, &*act.then), (Command::Release { id: 7 }, "/?done=release"));
+        let act = Act::parse(fields("act=drop&id=a%40x.test&token=t")).ok().unwrap();
+        assert_eq!((act.what, act.id), ("quarantine drop", None), "no log has an address");
         for bad in ["", "act=add", "act=lift&address=", "act=release&id=x", "act=run&id=1"] {
             assert!(Act::parse(fields(bad)).is_err(), "{bad}");
         }
