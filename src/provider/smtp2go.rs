@@ -220,8 +220,12 @@ impl Provider for Smtp2go {
         let words = [name].into_iter().chain(bounce);
         let provider_kind = words.collect::<Vec<&str>>().join(":");
         let message_id = fields.get("email_id").or_else(|| fields.get("message-id"));
+        // The context of a bounce tells where it failed, and is no server's.
+        let is_bounce = kind == EventKind::SoftBounce;
+        let said = is_bounce.then(|| fields.text("message").unwrap_or_default());
+        let failure = failure(kind, bounce).map(|failure| Failure { said, ..failure });
         let event = Event {
-            failure: failure(kind, bounce),
+            failure,
             message_id: message_id.and_then(wire::bare_id),
             smtp_code,
             diagnostic: diagnostic.map(str::to_owned),

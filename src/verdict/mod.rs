@@ -18,6 +18,7 @@
 mod codes;
 mod echo;
 mod fill;
+mod letters;
 pub mod own;
 mod providers;
 mod quoted;
@@ -52,8 +53,8 @@ pub enum Told {
     Own(Class),
     /// It has sorted the receiver's words into a bin that names the cause.
     Sorts(Class),
-    /// It repeats that a server refused; but where it quotes none, this is its own word. Where it
-    /// blames the sender, it is so too where the reply explains nothing.
+    /// It repeats that a server refused; but where it quotes none, or nothing but a code, this is
+    /// its own word. Where it blames the sender, it is so too where the reply explains nothing.
     Alone(Class),
     /// It has judged the receiver's words, but files under it whatever looks final: so it is where
     /// the reply explains nothing.
@@ -155,7 +156,7 @@ impl Rulebook {
         self.judge_read(reply, &Reading::of(reply.text), told)
     }
 
-    /// Judges a failure whose text is read. Of the text itself only counts whether there is any.
+    /// Judges a failure whose text is read.
     fn judge_read(&self, reply: &Reply<'_>, reading: &Reading, told: Told) -> Judgement {
         let judgement = self.judge_in_order(reply, reading, told);
         match told {
@@ -183,7 +184,7 @@ impl Rulebook {
             return judgement;
         }
         if reply.agrees(reading) {
-            return self.judge_by_reply(reply, &[], told);
+            return self.judge_by_reply(reply, &[], reading.tells_nothing(), told);
         }
         if let Some(code) = code.filter(|code| code.1.weight == Weight::Final) {
             return Judgement::by_code(code, transient || reading.says_later());
@@ -215,7 +216,7 @@ impl Rulebook {
         }
         match &said.word {
             Some(found) => Judgement::by(found, passing),
-            None => self.judge_by_reply(reply, &reading.replies, told),
+            None => self.judge_by_reply(reply, &reading.replies, reading.tells_nothing(), told),
         }
     }
 
@@ -278,13 +279,19 @@ impl Rulebook {
         letter.or_else(room)
     }
 
-    /// By the reply code, or by the provider's own word where it quotes no server. That word yields
-    /// to a code that tells of a mailbox which may take the next message.
-    fn judge_by_reply(&self, reply: &Reply<'_>, said: &[u16], told: Told) -> Judgement {
+    /// By the reply code, or by the provider's own word where it stands alone: no server is quoted,
+    /// or no more of it than a code. That word yields to a code that tells of a mailbox which may
+    /// take the next message.
+    fn judge_by_reply(
+        &self,
+        reply: &Reply<'_>,
+        said: &[u16],
+        is_alone: bool,
+        told: Told,
+    ) -> Judgement {
         let replies = reply.smtp.into_iter().chain(said.iter().copied());
         let row = replies.filter_map(|reply| self.reply(reply)).max_by_key(|row| row.weight);
         let row = row.filter(|row| row.weight > Weight::None);
-        let is_alone = reply.text.trim().is_empty();
         let passing = row.is_some_and(|row| row.class.fault() == Fault::Passing);
         match (told, row) {
             (Told::Alone(class), _) if is_alone && !passing || class.fault() == Fault::Sender => {

@@ -18,8 +18,6 @@ struct Case {
     smtp: Option<u16>,
     enhanced: Option<String>,
     told: Told,
-    /// No server is quoted.
-    is_alone: bool,
     reading: Reading,
 }
 
@@ -39,9 +37,8 @@ impl Recent {
         if reading.words.len() > WORDS_MAX {
             return judge(&reading);
         }
-        let Reply { smtp, enhanced, text } = *reply;
-        let (enhanced, is_alone) = (enhanced.map(str::to_owned), text.trim().is_empty());
-        let case = Case { smtp, enhanced, told, is_alone, reading };
+        let enhanced = reply.enhanced.map(str::to_owned);
+        let case = Case { smtp: reply.smtp, enhanced, told, reading };
         // A panic while holding it leaves what was in it.
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(judgement) = known.get(&case) {

@@ -217,6 +217,16 @@ fn the_order_is_this() {
         (Told::Alone(Class::NoMailbox), 550, "", "", Class::NoMailbox),
         (Told::Alone(Class::NoMailbox), 452, "", "", Class::Full),
         (Told::Alone(Class::NoMailbox), 550, "", "refused", Class::Unexplained),
+        // What says more proves no less.
+        (Told::Alone(Class::NoMailbox), 0, "", "550", Class::NoMailbox),
+        (Told::Alone(Class::NoMailbox), 0, "", "550 5.0.0", Class::NoMailbox),
+        (Told::Alone(Class::NoMailbox), 550, "", "hard bounce", Class::NoMailbox),
+        (Told::Alone(Class::NoMailbox), 0, "", "Permanent failure", Class::NoMailbox),
+        (Told::Alone(Class::NoMailbox), 0, "", "action: failed", Class::NoMailbox),
+        (Told::Alone(Class::NoMailbox), 0, "", "undeliverable", Class::NoMailbox),
+        (Told::Alone(Class::NoMailbox), 0, "", "450", Class::System),
+        (Told::Alone(Class::NoMailbox), 0, "", "550 5.7.1", Class::Policy),
+        (Told::Mirrors, 0, "", "550 5.0.0", Class::Unexplained),
         // Of a class, where the reply explains nothing.
         (Told::Otherwise(Class::NoMailbox), 550, "", "rejected", Class::NoMailbox),
         (Told::Otherwise(Class::NoMailbox), 550, "", "", Class::NoMailbox),

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use super::codes::Enhanced;
 use super::echo::{echoed, is_echo, is_name, link_word, token_length};
 use super::fill::{long_form, says_nothing};
+use super::letters::{composed, ends_sentence, has_no_width, is_dash, pauses, without_accent};
 use super::quoted::{Next, QUOTES, agrees, leading_reply};
 
 /// What is left of a text.
@@ -62,6 +63,28 @@ const NAMED: &[&str] = &[
     "username",
 ];
 
+/// Words of a text that says no more than that a message has failed for good.
+const FAILED: &[&str] = &[
+    "action",
+    "bounce",
+    "bounced",
+    "could",
+    "delivered",
+    "delivery",
+    "email",
+    "error",
+    "failed",
+    "failure",
+    "fatal",
+    "hard",
+    "mail",
+    "message",
+    "not",
+    "permanent",
+    "undeliverable",
+    "undelivered",
+];
+
 /// Longest text that is read, in bytes; what is behind it is not looked at.
 const TEXT_MAX: usize = 8 << 10;
 
@@ -73,7 +96,8 @@ impl Reading {
         while !text.is_char_boundary(end) {
             end -= 1;
         }
-        let spaced = without_underscores(&text[..end]);
+        let whole = composed(&text[..end]);
+        let spaced = without_underscores(&whole);
         let mut rest = spaced.trim_start();
         // What a DSN has before a reply (RFC 3464, section 2.3.6).
         if rest.get(..5).is_some_and(|kind| kind.eq_ignore_ascii_case("smtp;")) {
@@ -141,6 +165,13 @@ impl Reading {
                     _ => false,
                 }
             })
+    }
+
+    /// Whether it says no more than that there was a failure for good: codes, and words such as
+    /// "hard bounce", which are no server's.
+    pub fn tells_nothing(&self) -> bool {
+        let mut words = self.words.split_ascii_whitespace().filter(|word| !is_mark(word));
+        words.all(|word| FAILED.contains(&word))
     }
 
     /// How many words the last server that is quoted has said, without those of who quotes it.
@@ -440,53 +471,4 @@ fn mark_behind(token: &str, behind: &str) -> Option<char> {
 /// Whether this is no word but a mark between words.
 pub(super) fn is_mark(word: &str) -> bool {
     matches!(word, "." | "?" | "," | "@" | "|" | "^")
-}
-
-fn has_no_width(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{feff}')
-}
-
-fn is_dash(c: char) -> bool {
-    matches!(c, '-' | '–' | '—')
-}
-
-fn ends_sentence(c: char) -> bool {
-    matches!(c, ';' | '!' | '?' | '。' | '！' | '？' | '；')
-}
-
-fn pauses(c: char) -> bool {
-    matches!(c, ',' | ':' | '(' | '，' | '、' | '：')
-}
-
-/// A letter without its accent, so that it is the same however it is composed.
-fn without_accent(c: char) -> char {
-    match c {
-        '\u{e0}'..='\u{e5}' | 'ā' | 'ă' | 'ą' => 'a',
-        'ç' | 'ć' | 'č' => 'c',
-        'ď' => 'd',
-        '\u{e8}'..='\u{eb}' | 'ē' | 'ę' | 'ě' => 'e',
-        'ğ' => 'g',
-        '\u{ec}'..='\u{ef}' | 'ī' | 'ı' => 'i',
-        'ĺ' | 'ľ' | 'ł' => 'l',
-        'ñ' | 'ń' | 'ň' => 'n',
-        '\u{f2}'..='\u{f6}' | 'ø' | 'ő' => 'o',
-        'ŕ' | 'ř' => 'r',
-        'ś' | 'š' | 'ş' => 's',
-        'ť' | 'ţ' => 't',
-        '\u{f9}'..='\u{fc}' | 'ū' | 'ů' | 'ű' => 'u',
-        'ý' | 'ÿ' => 'y',
-        'ź' | 'ż' | 'ž' => 'z',
-        'ё' | 'ѐ' => 'е',
-        'й' | 'ѝ' => 'и',
-        'ї' => 'і',
-        'ў' => 'у',
-        'ά' => 'α',
-        'έ' => 'ε',
-        'ή' => 'η',
-        'ί' | 'ϊ' | 'ΐ' => 'ι',
-        'ό' => 'ο',
-        'ύ' | 'ϋ' | 'ΰ' => 'υ',
-        'ώ' => 'ω',
-        c => c,
-    }
 }
