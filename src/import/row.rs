@@ -304,6 +304,10 @@ fn recognise(wanted: &Wanted, cells: &Cells) -> Result<&'static Shape, Refusal> 
 /// What the columns of an import of Amazon's are called, which has no header.
 const HEADERLESS: [&str; 2] = ["emailaddress", "reason"];
 
+/// How each line of Amazon's own program begins where it writes text, and what follows.
+const OF_AWS: &str = "suppresseddestinationsummaries";
+const AWS_COLUMNS: [&str; 4] = [OF_AWS, "emailaddress", "lastupdatetime", "reason"];
+
 /// The names of the columns, by the first record, and whether that is a header.
 pub(super) fn header(record: &[Vec<u8>]) -> Result<(Vec<String>, bool), Refusal> {
     let texts: Vec<_> = record.iter().map(|cell| super::lines::text(cell).0).collect();
@@ -311,6 +315,9 @@ pub(super) fn header(record: &[Vec<u8>]) -> Result<(Vec<String>, bool), Refusal>
     let names = names(record);
     if !is_address.contains(&true) && names.iter().any(|n| ADDRESSES.contains(&n.as_str())) {
         return Ok((names, true));
+    }
+    if record.len() == AWS_COLUMNS.len() && names[0] == OF_AWS && is_address[1] {
+        return Ok((AWS_COLUMNS.map(str::to_owned).to_vec(), false));
     }
     if record.len() == 1 {
         return Ok((vec!["address".to_owned()], false));
