@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ServerConfig;
+use rustls::client::verify_server_name;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -89,6 +90,16 @@ impl Identity {
     /// How its certificate stands, now and later.
     pub fn state(&self) -> Arc<Current<Certificate>> {
         Arc::clone(&self.state)
+    }
+
+    /// Whether a client that calls that host would take its certificate for it; also where that
+    /// cannot be told.
+    pub fn is_of(&self, host: &str) -> bool {
+        let shown = self.shown.get();
+        let first = shown.as_ref().as_ref().and_then(|shown| shown.cert.first());
+        let parsed = first.and_then(|first| ParsedCertificate::try_from(first).ok());
+        let name = ServerName::try_from(host).ok();
+        parsed.zip(name).is_none_or(|(parsed, name)| verify_server_name(&parsed, &name).is_ok())
     }
 
     /// Tells if the term of its certificate has ended or soon will, and somebody must renew it.

@@ -54,7 +54,10 @@ pub fn deep(config: &Config, now: Time) -> Vec<Problem> {
     };
     // A key that only the unit has cannot be looked at here.
     if !config.remarks.iter().any(of_tls) {
-        found.extend(config.http.tls.iter().flat_map(|tls| tls::fault("http.tls", tls, now)));
+        let tls = config.http.tls.iter();
+        found.extend(tls.clone().flat_map(|tls| tls::fault("http.tls", tls, now)));
+        let called = config.http.public_url.as_ref();
+        found.extend(tls.flat_map(|tls| tls::stranger("http.tls", tls, called)));
     }
     let fleets = config.fleet.as_ref().and_then(|fleet| fleet.certificate.clone());
     let fleets = fleets.map(|(certificate, key)| Tls { certificate, key: Key::File(key) });

@@ -403,6 +403,7 @@ fn certificate(place: &Path, name: &str, days: &str) {
     let command = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
         .args(["-subj", "/CN=hooks.example.org", "-days", days])
+        .args(["-addext", "subjectAltName=DNS:hooks.example.org"])
         .arg("-keyout")
         .arg(place.join(format!("{name}.key")))
         .arg("-out")
@@ -446,6 +447,12 @@ fn a_deep_check_tries_what_a_start_will_need() {
     let (code, said) = deep(free(tls("DIR/soon.pem", "DIR/soon.key")));
     assert_eq!(code, 0, "{said}");
     assert!(said.contains("warning: http.tls: the certificate: it ends at "), "{said}");
+    for (host, is_told) in [("hooks.example.org", false), ("mx.example.org", true)] {
+        let text = free(tls("DIR/good.pem", "DIR/good.key"));
+        let (code, said) = deep(text.replace("hooks.example.org", host));
+        let words = "warning: http.tls: the certificate is not of mx.example.org";
+        assert_eq!((code, said.contains(words)), (0, is_told), "{said}");
+    }
     for (mode, is_told) in [(0o751, false), (0o755, true)] {
         fs::create_dir_all(directory.join("state")).unwrap();
         fs::set_permissions(directory.join("state"), fs::Permissions::from_mode(mode)).unwrap();
