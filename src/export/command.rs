@@ -14,7 +14,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, timeout};
 
 use super::Settings;
@@ -37,11 +37,16 @@ const STDERR_BYTES_MAX: usize = 500;
 #[derive(Default)]
 pub(super) struct Program {
     due: Option<Instant>,
-    running: Option<JoinHandle<Result<Tables, Failure>>>,
+    running: Option<JoinHandle<Ran>>,
     failure: Retry,
     /// What it has made beside the file.
     tables: Tables,
+    /// What was beside the file when it failed last.
+    left: Tables,
 }
+
+/// What a run has made beside the file; or why it has failed, and what is there all the same.
+type Ran = Result<Tables, (Failure, Tables)>;
 
 impl Program {
     /// When to run it, if it is to be run and is not running.
@@ -83,16 +88,31 @@ impl Program {
         let (path, known) = (settings.path.clone(), self.tables.clone());
         self.running = Some(tokio::spawn(async move {
             let before = tables(path.clone(), Arc::clone(&places)).await;
-            if let Some((program, arguments)) = command.split_first() {
-                run(program, arguments, &environment).await?;
+            let ran = match command.split_first() {
+                Some((program, arguments)) => run(program, arguments, &environment).await,
+                None => Ok(()),
+            };
+            let now = tables(path, places).await;
+            match ran {
+                Ok(()) => Ok(now.written_since(&before, &known)),
+                Err(failure) => Err((failure, now)),
             }
-            Ok(tables(path, places).await.written_since(&before, &known))
         }));
     }
 
-    /// Looks whether what it has made is still there, as it was. If not, it is to be run again.
-    pub(super) async fn look(&mut self, settings: &Settings) -> bool {
-        if self.is_wanted() || self.tables == Tables::default() {
+    /// Looks whether what it has made is still there, as it was: says whether it is not, and has it
+    /// run again. After a failure it is run again when anything there is another.
+    pub(super) async fn look(&mut self, settings: &Settings, places: Arc<Places>) -> bool {
+        if self.is_busy() {
+            return false;
+        }
+        if self.due.is_some() {
+            if tables(settings.path.clone(), places).await != self.left {
+                self.hasten();
+            }
+            return false;
+        }
+        if self.tables == Tables::default() {
             return false;
         }
         let tables = self.tables.clone();
@@ -106,7 +126,9 @@ impl Program {
     /// Waits for the end of the present run, for ever if there is none.
     pub(super) async fn ended(&mut self, settings: &Settings) {
         let Some(running) = &mut self.running else { return std::future::pending().await };
-        let result = running.await.unwrap_or_else(|panic| Err(silent(panic.to_string())));
+        let result = running.await;
+        let panicked = |panic: JoinError| Err((silent(panic.to_string()), self.left.clone()));
+        let result = result.unwrap_or_else(panicked);
         self.running = None;
         let Settings { name, path, command, .. } = settings;
         let program = command.first().map_or("", String::as_str);
@@ -118,8 +140,13 @@ impl Program {
                 }
                 self.failure = Retry::default();
             }
-            Err(failure) => {
-                let error = format!("{program} failed: {}", failure.why);
+            Err((failure, left)) => {
+                self.left = left;
+                let remedy = self.left.first().map(|table| {
+                    format!("; if {} is damaged, remove it: it is made again", table.display())
+                });
+                let remedy = remedy.unwrap_or_default();
+                let error = format!("{program} failed: {}{remedy}", failure.why);
                 let (wait, first) = self.failure.again(error);
                 let why = (&*failure.why, &*failure.stderr);
                 telemetry::command_failed(name, path, program, why, first);
@@ -304,6 +331,23 @@ mod tests {
             std::env::vars().any(|(name, _)| !known.contains(&&*name)),
             "there is one to leave"
         );
+    }
+
+    #[tokio::test]
+    async fn one_that_has_failed_is_run_again_when_the_table_beside_the_file_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let table = directory.path().join("x.db");
+        std::fs::write(&table, "odd").unwrap();
+        let settings = crate::export::test::settings(&directory.path().join("x"));
+        let settings = Settings { command: vec!["/bin/false".to_owned()], ..settings };
+        let (mut program, places) = (Program::default(), Arc::<Places>::default());
+        program.begin(&settings, Arc::clone(&places));
+        program.ended(&settings).await;
+        let remedy = format!("if {} is damaged, remove it", table.display());
+        assert!(program.error().unwrap().contains(&remedy));
+        assert!(!program.look(&settings, Arc::clone(&places)).await && !program.is_busy());
+        std::fs::remove_file(&table).unwrap();
+        assert!(!program.look(&settings, places).await && program.is_busy());
     }
 
     /// The clock is paused, and jumps to the limit at once.

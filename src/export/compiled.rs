@@ -84,6 +84,11 @@ impl Tables {
         Tables(self.0.into_iter().filter(|found| !is_old(found)).collect())
     }
 
+    /// The path of the first.
+    pub(super) fn first(&self) -> Option<&Path> {
+        self.0.first().map(|found| &*found.path)
+    }
+
     /// The first that is not as it was, if any. What can be read no longer can be again.
     pub(super) fn harmed(&self) -> Option<PathBuf> {
         let harmed = |found: &&Found| Found::at(found.path.clone()).as_ref() != Some(*found);

@@ -240,7 +240,7 @@ impl Runner {
         if now.is_ok_and(|now| now.is_none() || now != self.stamp) {
             self.due.is_foreign();
         }
-        if self.program.look(&self.settings).await {
+        if self.program.look(&self.settings, self.world.places.get()).await {
             self.foreign = Some((Instant::now(), (self.world.now)().floor_second().to_string()));
         }
     }
