@@ -2,22 +2,25 @@
 //!
 //! Never accepts anything: whoever asked for the listener does.
 
+mod named;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
-use std::os::unix::net::{UnixListener as StdUnixListener, UnixStream as StdUnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::{env, fs, io};
+use std::{env, io};
 
 use listenfd::ListenFd;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
+
+use named::Named;
+pub use named::holds_socket;
 
 /// Connections that wait to be accepted. Beyond it the system makes clients wait for seconds; the
 /// usual 128 are soon taken by those who mean no good.
@@ -136,14 +139,14 @@ pub struct Listener {
 struct Bound {
     socket: Socket,
     listen: Listen,
-    /// Which file it is, where we have made it: not another process's by now.
-    file: Option<(u64, u64)>,
 }
 
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
+    /// One that systemd has passed.
     Unix(UnixListener),
+    Named(Named),
 }
 
 /// An accepted connection.
@@ -186,18 +189,10 @@ impl Listener {
                 socket.bind(*address)?;
                 vec![Socket::Tcp(socket.listen(BACKLOG)?)]
             }
-            Listen::Unix(path) => {
-                let socket = bind_unix(path, entry)?;
-                socket.set_nonblocking(true)?;
-                vec![Socket::Unix(UnixListener::from_std(socket)?)]
-            }
+            Listen::Unix(path) => vec![Socket::Named(Named::bind(path, entry)?)],
             Listen::Systemd => passed.next()?,
         };
-        let file = match &entry.listen {
-            Listen::Unix(path) => identity(path),
-            Listen::Tcp(_) | Listen::Systemd => None,
-        };
-        let bound = |socket| Arc::new(Bound { socket, listen: entry.listen.clone(), file });
+        let bound = |socket| Arc::new(Bound { socket, listen: entry.listen.clone() });
         Ok(Listener { sockets: sockets.into_iter().map(bound).collect(), next: 0 })
     }
 
@@ -205,12 +200,14 @@ impl Listener {
     /// from a reload on. One of them keeps its clients, whoever may reach it from now on.
     ///
     /// # Errors
-    /// When the group is not ours.
+    /// When the group is not ours, or the file of a Unix socket is gone, and cannot be made again.
     pub fn of_entry(&self, entry: &Entry) -> io::Result<Option<Listener>> {
         let kept = self.sockets.iter().filter(|bound| bound.listen == entry.listen);
         let sockets: Vec<Arc<Bound>> = kept.cloned().collect();
-        if let (Listen::Unix(path), false) = (&entry.listen, sockets.is_empty()) {
-            admit(path, entry)?;
+        for bound in &sockets {
+            if let Socket::Named(named) = &bound.socket {
+                named.admit(entry)?;
+            }
         }
         Ok((!sockets.is_empty()).then_some(Listener { sockets, next: 0 }))
     }
@@ -236,6 +233,19 @@ impl Listener {
             Poll::Pending
         })
         .await
+    }
+
+    /// Makes the Unix sockets again whose files another hand has taken away; gives their paths,
+    /// each with why it could not be, if it could not.
+    pub fn mend(&self) -> Vec<(PathBuf, io::Result<()>)> {
+        let mended = |bound: &Arc<Bound>| match &bound.socket {
+            Socket::Named(named) => match named.mend() {
+                Ok(false) => None,
+                mended => Some((named.path().to_owned(), mended.map(drop))),
+            },
+            Socket::Tcp(_) | Socket::Unix(_) => None,
+        };
+        self.sockets.iter().filter_map(mended).collect()
     }
 
     /// Whether only programs on this host can reach it.
@@ -266,6 +276,7 @@ impl Socket {
             Socket::Unix(socket) => {
                 socket.poll_accept(context).map_ok(|(stream, _)| Connection::Unix(stream))
             }
+            Socket::Named(named) => named.poll_accept(context).map_ok(Connection::Unix),
         }
     }
 
@@ -281,57 +292,9 @@ impl Socket {
                 let address = socket.local_addr()?;
                 Ok(Listen::Unix(address.as_pathname().unwrap_or(Path::new("")).to_owned()))
             }
+            Socket::Named(named) => Ok(Listen::Unix(named.path().to_owned())),
         }
     }
-}
-
-impl Drop for Bound {
-    fn drop(&mut self) {
-        if let Listen::Unix(path) = &self.listen
-            && self.file.is_some()
-            && identity(path) == self.file
-        {
-            // One that stays is replaced at the next start.
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::symlink_metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
-}
-
-/// Whether a Unix socket is at a path.
-///
-/// # Errors
-/// When something else is, which we never replace.
-pub fn holds_socket(path: &Path) -> io::Result<bool> {
-    match fs::symlink_metadata(path) {
-        Ok(meta) if !meta.file_type().is_socket() => {
-            Err(io::Error::new(io::ErrorKind::AlreadyExists, "what is there is no socket"))
-        }
-        there => Ok(there.is_ok()),
-    }
-}
-
-fn bind_unix(path: &Path, entry: &Entry) -> io::Result<StdUnixListener> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    if holds_socket(path)? && StdUnixStream::connect(path).is_err() {
-        fs::remove_file(path)?;
-    }
-    let socket = StdUnixListener::bind(path)?;
-    admit(path, entry)?;
-    Ok(socket)
-}
-
-/// Lets those reach a Unix socket who may.
-fn admit(path: &Path, entry: &Entry) -> io::Result<()> {
-    if entry.group.is_some() {
-        chown(path, None, entry.group)?;
-    }
-    fs::set_permissions(path, fs::Permissions::from_mode(entry.mode))
 }
 
 /// The `FileDescriptorName=` of a socket that is for the command line.
@@ -363,7 +326,7 @@ impl Passed {
             sockets.push((names.next().unwrap_or_default(), take(&mut given, index)?));
         }
         let (dealt, control) = deal(takers, sockets).map_err(io::Error::other)?;
-        let bound = |socket| Arc::new(Bound { socket, listen: Listen::Systemd, file: None });
+        let bound = |socket| Arc::new(Bound { socket, listen: Listen::Systemd });
         let control: Vec<Arc<Bound>> = control.into_iter().map(bound).collect();
         let control = (!control.is_empty()).then_some(Listener { sockets: control, next: 0 });
         Ok(Passed { control, dealt: dealt.into() })

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinSet, yield_now};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 pub use places::{Limits, Place, is_among, subscriber};
 
@@ -24,6 +24,9 @@ use places::Places;
 
 /// The wait after an accept that failed: the usual reason is a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether the files of Unix sockets are still there.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Most connections that are told at once that there is no place; others are only closed.
 const FAREWELLS_MAX: usize = 64;
@@ -78,6 +81,8 @@ where
     let mut listener = listeners.borrow_and_update().clone();
     let farewells = Arc::new(Semaphore::new(FAREWELLS_MAX));
     let mut connections = JoinSet::new();
+    let mut look = interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let accepted = tokio::select! {
             biased;
@@ -85,6 +90,12 @@ where
             // Without anyone who could exchange it, it stays.
             Ok(()) = listeners.changed() => {
                 listener = listeners.borrow_and_update().clone();
+                continue;
+            }
+            _ = look.tick() => {
+                for (path, mended) in listener.mend() {
+                    telemetry::webhook::socket_taken(name, &path, mended.as_ref().err());
+                }
                 continue;
             }
             accepted = listener.accept() => accepted,

@@ -1,10 +1,12 @@
 //! What the webhook listener has to say.
 
 use std::fmt::Display;
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use metrics::{Counter, Histogram, counter, gauge, histogram};
-use tracing::{Level, debug, info, warn};
+use tracing::{Level, debug, error, info, warn};
 
 use super::fold;
 
@@ -141,6 +143,21 @@ pub fn serving(listener: &'static str) {
 /// A listener is bound.
 pub fn listening(listener: &'static str, on: impl Display) {
     info!(listener, %on, "listening");
+}
+
+/// The file of a Unix socket was removed or replaced. `error`: why it could not be made again.
+pub fn socket_taken(listener: &str, path: &Path, error: Option<&io::Error>) {
+    const MESSAGE: &str =
+        "the file of a socket was removed or replaced: nobody connects until it can be made again";
+    let path = path.display().to_string();
+    match error {
+        None => warn!(listener, path, "the file of a socket was removed or replaced: made again"),
+        Some(error) => {
+            if fold::first(Level::ERROR, MESSAGE, listener, &path) {
+                error!(listener, path, %error, "{MESSAGE}");
+            }
+        }
+    }
 }
 
 /// A connection could not be accepted.

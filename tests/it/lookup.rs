@@ -556,3 +556,32 @@ fn what_stands_in_the_way_of_a_lookup_ends_nothing() {
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }
+
+/// Without the file nobody can connect, and Postfix would defer all mail.
+#[test]
+fn a_socket_whose_file_is_taken_away_is_made_again() {
+    let home = Home::new("");
+    let path = home.dir.join("lookup.sock");
+    let lookup =
+        format!("[[lookup]]\nprotocol = \"socketmap\"\nlisten = \"unix:{}\"\n", path.display());
+    home.configure(&(source() + &lookup));
+    let daemon = home.start().ready();
+    let body = event("hard_bounce", "user@example.com", "m", 1);
+    assert_eq!(notify(daemon.http, &body).status, 200);
+    daemon.until_suppressed("user@example.com");
+    let answers = || {
+        let answer = Asker::unix("socketmap", &path).ask("user@example.com");
+        assert_eq!(answer, refusal("socketmap", "hard bounce"));
+    };
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(daemon.cli(&["reload"]).status.code(), Some(0));
+    answers();
+    for file in [path.clone(), daemon.control_socket()] {
+        std::fs::remove_file(&file).unwrap();
+        wait_for("the socket", PATIENCE, || file.exists().then_some(()));
+    }
+    answers();
+    assert!(daemon.readyz().body.starts_with("ready"));
+    let log = daemon.stop();
+    assert!(log.contains("the file of a socket was removed or replaced: made again"), "{log}");
+}
