@@ -35,7 +35,7 @@ pub(super) struct Arguments {
 pub(super) const COLUMNS: &[Column] = &[
     Column::Field("ADDRESS", "address"),
     Column::Field("SCOPE", "scope"),
-    Column::Field("REASON", "reason"),
+    Column::Word("REASON", "reason"),
     Column::Field("DONE", "done"),
     Column::Field("NOTE", "note"),
     Column::Field("PROBLEM", "problem"),

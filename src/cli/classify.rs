@@ -50,7 +50,7 @@ pub(super) struct Arguments {
 
 const COLUMNS: &[Column] = &[
     Column::Field("CLASS", "class"),
-    Column::Field("KIND", "kind"),
+    Column::Word("KIND", "kind"),
     Column::Field("RULE", "rule"),
     Column::Field("EVIDENCE", "evidence"),
     Column::Field("TEXT", "text"),

@@ -50,7 +50,7 @@ pub(super) struct Arguments {
 /// The columns of an event.
 pub(super) const COLUMNS: &[Column] = &[
     Column::Field("AT", "at"),
-    Column::Field("KIND", "kind"),
+    Column::Word("KIND", "kind"),
     Column::Field("CLASS", "class"),
     Column::Field("ADDRESS", "address"),
     Column::Field("SCOPE", "scope"),

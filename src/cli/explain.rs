@@ -46,7 +46,7 @@ const UNEXPLAINED: &[Column] =
     &[Column::Field("REFUSED AT", "at"), Column::Field("SOURCE", "source")];
 
 const LATE: &[Column] = &[
-    Column::Field("KIND", "kind"),
+    Column::Word("KIND", "kind"),
     Column::Field("SOURCE", "source"),
     Column::Field("DATED", "at"),
     Column::Field("TOLD", "received_at"),
@@ -55,7 +55,7 @@ const LATE: &[Column] = &[
 
 const EVENTS: &[Column] = &[
     Column::Field("AT", "at"),
-    Column::Field("KIND", "kind"),
+    Column::Word("KIND", "kind"),
     Column::Field("CLASS", "class"),
     Column::Made("RULE", rule),
     Column::Field("SCOPE", "scope"),

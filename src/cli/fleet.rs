@@ -36,7 +36,7 @@ struct Repair {
 
 const HOSTS: &[Column] = &[
     Column::Field("HOST", "host"),
-    Column::Field("STATE", "state"),
+    Column::Word("STATE", "state"),
     Column::Field("HEARD", "heard"),
     Column::Field("TOLD", "told"),
     Column::Field("KNOWN", "known"),

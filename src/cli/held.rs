@@ -23,7 +23,7 @@ const COLUMNS: &[Column] = &[
     Column::Field("SOURCE", "source"),
     Column::Field("DOMAIN", "domain"),
     Column::Field("CLASS", "class"),
-    Column::Field("STATE", "state"),
+    Column::Word("STATE", "state"),
     Column::Field("COUNT", "count"),
     Column::Field("SINCE", "since"),
     Column::Field("LAST", "last"),

@@ -25,7 +25,7 @@ pub(super) struct Arguments {
 pub(super) const COLUMNS: &[Column] = &[
     Column::Field("ADDRESS", "address"),
     Column::Field("SCOPE", "scope"),
-    Column::Field("REASON", "reason"),
+    Column::Word("REASON", "reason"),
     Column::Field("SINCE", "since"),
     Column::Made("UNTIL", row::until),
     Column::Field("SOURCES", "sources"),

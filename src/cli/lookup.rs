@@ -32,7 +32,7 @@ pub(super) struct Arguments {
 const COLUMNS: &[Column] = &[
     Column::Field("ADDRESS", "address"),
     Column::Made("SUPPRESSED", suppressed),
-    Column::Field("REASON", "reason"),
+    Column::Word("REASON", "reason"),
     Column::Field("SCOPE", "scope"),
     Column::Field("SINCE", "since"),
     Column::Made("UNTIL", row::until),

@@ -68,7 +68,8 @@ Exit status: 0 done; 1 failed, or not wholly done; 3 `lookup` found a suppressed
 4 `status` is degraded: it serves, and something needs a hand; 64 wrong usage; 78 wrong or
 unreadable configuration.
 
-Rows have a tab between fields unless they go to a terminal.
+A list of rows has a tab between fields unless it goes to a terminal; of `status` and `explain` a
+program reads --json.
 
 Environment: SUPPRESSD_CONFIG names the configuration file; SUPPRESSD_LOG says what `run` logs;
 NO_COLOR leaves the terminal without colours.";

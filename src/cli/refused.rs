@@ -35,7 +35,7 @@ const COLUMNS: &[Column] = &[
 ];
 
 /// Widths for a table that cannot wait for its rows.
-const LIVE_WIDTHS: &[usize] = &[30, 14, 15, 40];
+const LIVE_WIDTHS: &[usize] = &[20, 14, 15, 40];
 
 impl Arguments {
     /// Asks and prints; with `--follow` each line at once.

@@ -31,7 +31,7 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 
 const CHECKS: &[Column] = &[
     Column::Made("CHECK", check),
-    Column::Field("STATE", "state"),
+    Column::Word("STATE", "state"),
     Column::Field("DETAIL", "detail"),
 ];
 
@@ -161,7 +161,7 @@ pub(super) fn section(
     if !lines.is_empty() {
         out.line(&format!("\n{head}"))?;
     }
-    lines.iter().try_for_each(|line| out.line(&format!("  {line}")))
+    lines.iter().try_for_each(|line| out.line(format!("  {line}").trim_end()))
 }
 
 /// A head and a line for each field of an object; nothing without fields.

@@ -1,7 +1,8 @@
 //! Rows as a table: for a person aligned columns, as wide as what is in them and the terminal; for
 //! a program a tab between fields. Where the terminal is too narrow, ages stand in place of times,
-//! then texts are cut, and then columns left out, of which a word tells. A single row for which
-//! there is no room stands upright.
+//! then texts are cut, and then columns left out, of which a word tells. No time is cut, and no
+//! word of few. A single row for which there is no room stands upright, and so do those of a small
+//! table.
 //!
 //! The widths come from the first rows, so that a list of millions is printed in little memory.
 
@@ -39,6 +40,8 @@ const GAP: usize = 2;
 pub(super) enum Column {
     /// The field of that name.
     Field(&'static str, &'static str),
+    /// The same, and it has one of few words: it is never cut.
+    Word(&'static str, &'static str),
     /// What a function makes of the row.
     Made(&'static str, fn(&Value) -> String),
 }
@@ -46,13 +49,13 @@ pub(super) enum Column {
 impl Column {
     fn head(&self) -> &'static str {
         match self {
-            Column::Field(head, _) | Column::Made(head, _) => head,
+            Column::Field(head, _) | Column::Word(head, _) | Column::Made(head, _) => head,
         }
     }
 
     fn text(&self, row: &Value) -> String {
         match self {
-            Column::Field(_, key) => row::text(row, key),
+            Column::Field(_, key) | Column::Word(_, key) => row::text(row, key),
             Column::Made(_, text) => text(row),
         }
     }
@@ -62,6 +65,8 @@ impl Column {
 pub(super) struct Table {
     columns: Vec<&'static Column>,
     widths: Vec<usize>,
+    /// The columns whose texts are never cut.
+    whole: Vec<bool>,
     waiting: Vec<Line>,
     measured: usize,
     begun: bool,
@@ -96,10 +101,11 @@ impl Table {
 
     fn of(columns: Vec<&'static Column>) -> Table {
         let widths = columns.iter().map(|column| column.head().len()).collect();
+        let whole = columns.iter().map(|column| matches!(column, Column::Word(..))).collect();
         let (waiting, measured) = (Vec::new(), MEASURED_ROWS_MAX);
         let (begun, ages, wraps) = (false, Ages::Beside, false);
         let left_out = Vec::new();
-        Table { columns, widths, waiting, measured, begun, ages, wraps, left_out }
+        Table { columns, widths, whole, waiting, measured, begun, ages, wraps, left_out }
     }
 
     /// A table whose rows are printed at once, at least this wide.
@@ -162,15 +168,17 @@ impl Table {
         let fit = look.fit.unwrap_or(usize::MAX);
         let is_alone = is_first && rows.len() == 2 && self.ages == Ages::Beside && !self.wraps;
         if look.person && is_alone && self.measure(&rows, Ages::Alone) > fit {
-            return upright(&rows[0].cells, &rows[1], look);
+            return upright(&rows, look);
         }
+        self.keep_times(&rows);
         if look.person {
             if is_first && self.ages == Ages::Beside && self.measure(&rows, Ages::Beside) > fit {
                 self.ages = Ages::Alone;
             }
-            let now = clock::now();
-            let cells = rows.iter_mut().flat_map(|row| &mut row.cells);
-            cells.for_each(|cell| *cell = self.ages.show(cell, now));
+            if is_first && self.wraps && self.least(&self.shown(&rows)) > fit {
+                return upright(&rows, look);
+            }
+            rows = self.shown(&rows);
         }
         if is_first {
             if !self.wraps {
@@ -184,6 +192,39 @@ impl Table {
             lines
         };
         rows.iter().flat_map(aligned).collect()
+    }
+
+    /// Whatever has times is never cut.
+    fn keep_times(&mut self, rows: &[Line]) {
+        for (place, whole) in self.whole.iter_mut().enumerate() {
+            *whole |= rows.iter().any(|row| time(&row.cells[place]).is_some());
+        }
+    }
+
+    /// These rows with the ages of their times.
+    fn shown(&self, rows: &[Line]) -> Vec<Line> {
+        let now = clock::now();
+        let cells = |row: &Line| row.cells.iter().map(|cell| self.ages.show(cell, now)).collect();
+        rows.iter().map(|row| Line { cells: cells(row), tone: row.tone }).collect()
+    }
+
+    /// How wide these rows are at least.
+    fn least(&self, rows: &[Line]) -> usize {
+        let leasts = (0..self.columns.len()).map(|place| self.least_of(place, rows) + GAP);
+        leasts.sum::<usize>().saturating_sub(GAP)
+    }
+
+    /// Narrowest that a column is made.
+    fn least_of(&self, place: usize, rows: &[Line]) -> usize {
+        let cells = rows.iter().map(|row| width(&row.cells[place]));
+        let widest = cells.max().unwrap_or(0).max(self.widths[place]);
+        let is_last = place + 1 == self.columns.len();
+        widest.min(match () {
+            () if self.whole[place] => WIDTH_MAX,
+            () if self.wraps && is_last => WRAP_MIN,
+            () if !self.wraps && place == self.main() => MAIN_MIN,
+            () => WIDTH_MIN,
+        })
     }
 
     /// How wide these rows are as they stand, with the ages of their times.
@@ -202,32 +243,30 @@ impl Table {
     }
 
     /// Leaves columns out for which there is no room: first those in which nothing stands, then
-    /// the last ones, and never that of the address.
+    /// the later ones but for the last, which explains; what is never cut at the end, and never
+    /// that of the address.
     fn narrow(&mut self, rows: &mut [Line], fit: usize) {
-        let says = |place: usize, rows: &[Line]| {
-            rows[1..].iter().any(|row| !matches!(&*row.cells[place], "" | row::ABSENT))
-        };
-        loop {
-            let main = self.main();
-            let least = |place: usize| {
-                let widest = rows.iter().map(|row| width(&row.cells[place])).max().unwrap_or(0);
-                widest.max(self.widths[place]).min(if place == main { MAIN_MIN } else { WIDTH_MIN })
+        while self.least(rows) > fit {
+            let (main, last) = (self.main(), self.columns.len() - 1);
+            let others = || (0..=last).rev().filter(|place| *place != main);
+            let says = |place: usize| {
+                let mut cells = rows.iter().skip(1).map(|row| &*row.cells[place]);
+                self.ages == Ages::Nowhere || cells.any(|cell| !matches!(cell, "" | row::ABSENT))
             };
-            let places = 0..self.columns.len();
-            if places.clone().map(|place| least(place) + GAP).sum::<usize>() - GAP <= fit {
-                return;
-            }
-            let mut others = places.filter(|place| *place != main).rev();
-            let empty = others.clone().find(|place| !says(*place, rows));
-            let Some(place) = empty.or_else(|| others.next()) else { return };
+            let order = |place: &usize| (self.whole[*place], *place == last);
+            let empty = others().find(|place| !says(*place));
+            let Some(place) = empty.or_else(|| others().min_by_key(order)) else { return };
             self.left_out.push(self.columns.remove(place).head());
             self.widths.remove(place);
+            self.whole.remove(place);
             rows.iter_mut().for_each(|row| drop(row.cells.remove(place)));
         }
     }
 
     /// Makes columns as wide as their texts, and no wider than the terminal has room.
     fn widen(&mut self, rows: &[Line], fit: usize) {
+        let least: Vec<usize> =
+            (0..self.columns.len()).map(|place| self.least_of(place, rows)).collect();
         for row in rows {
             for (widest, text) in self.widths.iter_mut().zip(&row.cells) {
                 *widest = (*widest).max(width(text).min(WIDTH_MAX));
@@ -235,18 +274,19 @@ impl Table {
         }
         if !self.wraps {
             let main = self.main();
-            shrink(&mut self.widths, fit, Some(main));
+            shrink(&mut self.widths, &least, fit);
             let others: usize = self.widths.iter().map(|width| width + GAP).sum();
             let others = others - self.widths[main] - GAP;
             // It has what the others leave, where they can give no more.
             self.widths[main] = self.widths[main].min(fit.saturating_sub(others).max(1));
             return;
         }
-        if let Some((last, others)) = self.widths.split_last_mut() {
-            let least = (*last).min(WRAP_MIN);
-            shrink(others, fit.saturating_sub(least + GAP), None);
+        if let (Some((last, others)), Some((least_of_last, least))) =
+            (self.widths.split_last_mut(), least.split_last())
+        {
+            shrink(others, least, fit.saturating_sub(least_of_last + GAP));
             let taken = others.iter().map(|width| width + GAP).sum();
-            *last = fit.saturating_sub(taken).max(least);
+            *last = fit.saturating_sub(taken).max(*least_of_last);
         }
     }
 
@@ -278,16 +318,21 @@ impl Table {
 }
 
 impl Ages {
-    /// A time with its age, or in its place; then it is to the second. Any other text as it is.
+    /// A time to the second, with its age or in its place. Any other text as it is.
     fn show(self, cell: &str, now: Time) -> String {
-        let time = Time::parse(cell).filter(|_| cell.ends_with('Z') && self != Ages::Nowhere);
-        let Some(time) = time else { return cell.to_owned() };
+        let Some(time) = time(cell) else { return cell.to_owned() };
         let age = show_age(now.second() - time.second());
         match self {
+            Ages::Nowhere => time.floor_second().to_string(),
             Ages::Alone => age,
-            _ => format!("{} ({age})", time.floor_second()),
+            Ages::Beside => format!("{} ({age})", time.floor_second()),
         }
     }
+}
+
+/// The time that a cell has.
+fn time(cell: &str) -> Option<Time> {
+    Time::parse(cell).filter(|_| cell.ends_with('Z'))
 }
 
 /// The colour of a state, where it needs a hand.
@@ -306,31 +351,43 @@ fn tone(row: &Value) -> Option<Style> {
     state.or_else(|| failed.then(|| AnsiColor::Yellow.on_default()))
 }
 
-/// The one row of a table that is too wide: below each other what it says, and nothing cut.
-fn upright(heads: &[String], row: &Line, look: Look) -> Vec<String> {
-    let widest = heads.iter().map(|head| width(head)).max().unwrap_or(0) + GAP;
+/// The rows of a table that is too wide, the first being its heads: below each other what each row
+/// says, and nothing cut.
+fn upright(rows: &[Line], look: Look) -> Vec<String> {
+    let Some((heads, rows)) = rows.split_first() else { return Vec::new() };
+    let widest = heads.cells.iter().map(|head| width(head)).max().unwrap_or(0) + GAP;
+    let room = look.fit.unwrap_or(usize::MAX).saturating_sub(widest).max(WIDTH_MIN);
     let now = clock::now();
-    let said = |(_, cell): &(&String, &String)| !matches!(cell.as_str(), "" | row::ABSENT);
-    let lines = heads
-        .iter()
-        .zip(&row.cells)
-        .filter(said)
-        .map(|(head, cell)| format!("{head:<widest$}{}", Ages::Beside.show(cell, now)));
-    lines.map(|line| look.toned(&line, row.tone)).collect()
+    let mut lines = Vec::new();
+    for row in rows {
+        if !lines.is_empty() {
+            lines.push(String::new());
+        }
+        for (head, cell) in heads.cells.iter().zip(&row.cells) {
+            if matches!(&**cell, "" | row::ABSENT) {
+                continue;
+            }
+            let mut head = head.as_str();
+            for part in wrapped(&Ages::Beside.show(cell, now), room) {
+                lines.push(look.toned(&format!("{head:<widest$}{part}"), row.tone));
+                head = "";
+            }
+        }
+    }
+    lines
 }
 
 /// Takes from the widest columns until a line fits, or no column can give any more.
-fn shrink(widths: &mut [usize], fit: usize, main: Option<usize>) {
+fn shrink(widths: &mut [usize], least: &[usize], fit: usize) {
     let gaps = GAP * widths.len().saturating_sub(1);
-    let least = |place| if main == Some(place) { MAIN_MIN } else { WIDTH_MIN };
     while widths.iter().sum::<usize>() + gaps > fit {
-        let some = widths.iter_mut().enumerate().filter(|(place, width)| **width > least(*place));
-        let Some((_, widest)) = some.max_by_key(|(_, width)| **width) else { return };
+        let some = widths.iter_mut().zip(least).filter(|(width, least)| **width > **least);
+        let Some((widest, _)) = some.max_by_key(|(width, _)| **width) else { return };
         *widest -= 1;
     }
 }
 
-/// A text in lines of a width, broken between words; a longer word has a line to itself.
+/// A text in lines of a width, broken between words, and where one is longer than a line.
 fn wrapped(text: &str, columns: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split(' ') {
@@ -338,8 +395,19 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
             Some(line) if width(line) + 1 + width(word) <= columns => {
                 line.push(' ');
                 line.push_str(word);
+                continue;
             }
-            _ => lines.push(word.to_owned()),
+            _ => lines.push(String::new()),
+        }
+        for character in word.chars() {
+            let mut alone = [0; 4];
+            let more = width(character.encode_utf8(&mut alone));
+            match lines.last_mut() {
+                Some(line) if line.is_empty() || width(line) + more <= columns => {
+                    line.push(character);
+                }
+                _ => lines.push(character.to_string()),
+            }
         }
     }
     lines
@@ -419,7 +487,12 @@ mod tests {
                 assert!(shown.iter().all(|line| width(line) <= fit), "{fit}: {shown:#?}");
                 let least = address.get(..fit.min(MAIN_MIN) - 1).unwrap();
                 assert!(shown[1].contains(least), "{fit}: {shown:#?}");
-                assert!(fit < 80 || table.left_out.is_empty(), "{fit}: {shown:#?}");
+                let says_whole = |text: &str| shown.iter().any(|line| line.contains(text));
+                let word =
+                    if shown[0].contains("KIND") { "hard_bounce" } else { "provider_listed" };
+                assert!(fit < 60 || says_whole("3 min ago"), "{fit}: {shown:#?}");
+                assert!(fit < 60 || says_whole(word), "{fit}: {shown:#?}");
+                assert!(fit < 90 || table.left_out.is_empty(), "{fit}: {shown:#?}");
                 assert!(fit > 40 || !table.left_out.is_empty(), "{fit}: {shown:#?}");
             }
         }
@@ -489,6 +562,28 @@ mod tests {
                 "           by hand"
             ]
         );
+    }
+
+    #[test]
+    fn a_small_table_without_room_stands_upright_and_nothing_is_cut() {
+        let ago = clock::now().minus(Duration::from_secs(185));
+        let row = |name: &str| {
+            json!({
+                "at": ago.to_string(), "kind": "unsubscribed", "class": "no_mailbox",
+                "scope": name, "source": "acme-sendgrid", "origin": "webhook",
+                "message_id": "m-0123456789", "diagnostic": "/a/path/without/an/end/".repeat(4),
+            })
+        };
+        let rows = [row("stream:newsletter"), row("global")];
+        for fit in 24..200 {
+            let shown =
+                lines(events::COLUMNS, &rows, Look { person: true, fit: Some(fit), colour: false });
+            assert!(shown.iter().all(|line| width(line) <= fit), "{fit}: {shown:#?}");
+            let text: String = shown.concat();
+            for whole in ["unsubscribed", "3 min ago"].iter().take(if fit < 45 { 1 } else { 2 }) {
+                assert_eq!(text.matches(whole).count(), 2, "{fit}: {shown:#?}");
+            }
+        }
     }
 
     #[test]
