@@ -25,6 +25,9 @@ pub(super) async fn collect(
     share: &mut Share,
 ) -> Result<Vec<u8>, StatusCode> {
     let announced = body.size_hint().exact().and_then(|size| usize::try_from(size).ok());
+    if body.size_hint().lower() > max as u64 {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
     let largest = announced.unwrap_or(max).min(max);
     let reading = async {
         let (mut pieces, mut length) = (Vec::new(), 0);

@@ -6,7 +6,9 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr};
 
-use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, TRANSFER_ENCODING};
+use hyper::header::{
+    CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderMap, HeaderName, TRANSFER_ENCODING,
+};
 use hyper::{Request, StatusCode, Uri, Version};
 use ipnet::IpNet;
 
@@ -151,6 +153,17 @@ fn address(entry: &str) -> Option<IpAddr> {
     let bare = entry.strip_prefix('[').and_then(|rest| rest.split(']').next());
     let whole = bare.unwrap_or(entry).parse().ok();
     whole.or_else(|| entry.parse().ok().map(|socket: std::net::SocketAddr| socket.ip()))
+}
+
+/// Whether the body is packed, in a way that its provider's adapter does not undo.
+pub(super) fn is_coded(headers: &HeaderMap, takes_gzip: bool) -> bool {
+    let known = |coding: &[u8]| {
+        let is = |name: &[u8]| coding.eq_ignore_ascii_case(name);
+        coding.is_empty() || is(b"identity") || (takes_gzip && (is(b"gzip") || is(b"x-gzip")))
+    };
+    let lines = headers.get_all(CONTENT_ENCODING).iter();
+    let mut codings = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    codings.any(|coding| !known(coding.trim_ascii()))
 }
 
 #[cfg(test)]

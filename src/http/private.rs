@@ -16,7 +16,8 @@ use url::form_urlencoded;
 
 use super::dashboard::{self, Act, Asset};
 use super::guard::Guard;
-use super::server::{Caller, Service};
+use super::head::is_coded;
+use super::server::{Caller, Peer, Service};
 use super::{Content, body, changes, closing, reply};
 use crate::admin::{self, Admin, Answered, Health, worst};
 use crate::current::Current;
@@ -118,17 +119,18 @@ impl Service for Private {
         let (head, body) = request.into_parts();
         let (path, method) = (head.uri.path(), &head.method);
         if let Some(refused) = self.guard.refuses(method, &head.uri, &head.headers, caller.peer) {
-            return closing(refused);
+            return refuse(refused, caller.peer);
         }
         let Some(route) = Route::of(path) else {
-            return closing(reply(StatusCode::NOT_FOUND, "There is nothing here.\n"));
+            let nothing = reply(StatusCode::NOT_FOUND, "There is nothing here.\n");
+            return refuse(nothing, caller.peer);
         };
         let methods = route.methods();
         if !methods.split(", ").any(|known| known == method.as_str()) {
             let why = format!("Only {methods} are answered here.\n");
             let mut response = reply(StatusCode::METHOD_NOT_ALLOWED, why);
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(methods));
-            return closing(response);
+            return refuse(response, caller.peer);
         }
         let (writes, peer) = (route.writes(method), caller.peer);
         let response = self.answer_route(route, &head, body, caller).await;
@@ -185,7 +187,9 @@ impl Private {
                 let fields = fields();
                 self.look(move |admin| admin.feed(fields)).await
             }
-            Route::Suppressions if *method == Method::POST => self.write(body, caller).await,
+            Route::Suppressions if *method == Method::POST => {
+                self.write(&head.headers, body, caller).await
+            }
             Route::Suppressions => {
                 let fields = fields();
                 self.look(move |admin| admin.page(fields)).await
@@ -239,9 +243,14 @@ impl Private {
         }
     }
 
-    async fn write(&self, body: Incoming, caller: Caller) -> Response<Content> {
+    async fn write(
+        &self,
+        headers: &HeaderMap,
+        body: Incoming,
+        caller: Caller,
+    ) -> Response<Content> {
         let mut share = self.room.share(None);
-        match collect(body, &caller, &mut share).await {
+        match collect(headers, body, &caller, &mut share).await {
             Ok(body) => answered(self.admin.get().suppress(&body).await),
             Err(status) => {
                 closing(json(status, &serde_json::json!({ "error": NO_BODY }).to_string()))
@@ -299,7 +308,7 @@ impl Private {
             return Err(closing(dashboard::problem(StatusCode::FORBIDDEN, why)));
         }
         let mut share = self.room.share(None);
-        let body = collect(body, caller, &mut share).await;
+        let body = collect(headers, body, caller, &mut share).await;
         let body = body.map_err(|status| closing(dashboard::problem(status, NO_BODY)))?;
         let act = Act::parse(form_urlencoded::parse(&body).into_owned().collect());
         act.map_err(|why| dashboard::problem(StatusCode::BAD_REQUEST, &why))
@@ -357,14 +366,24 @@ impl Private {
     }
 }
 
+/// Refuses a request, whatever it would ask for, and tells of it.
+fn refuse(response: Response<Content>, peer: Peer) -> Response<Content> {
+    telemetry::webhook::request_refused("admin", response.status().as_u16(), peer, None);
+    closing(response)
+}
+
 /// What is said where a body is not taken.
-const NO_BODY: &str = "the body is too large, too slow, or has no room now";
+const NO_BODY: &str = "the body is too large, too slow, or packed, or has no room now";
 
 async fn collect(
+    headers: &HeaderMap,
     body: Incoming,
     caller: &Caller,
     share: &mut Share,
 ) -> Result<Vec<u8>, StatusCode> {
+    if is_coded(headers, false) {
+        return Err(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    }
     caller.place.owed();
     let whole = body::collect(body, BODY_MAX, BODY_TIMEOUT, share).await;
     caller.place.working();

@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 
 use hyper::body::{Body, Incoming};
 use hyper::header::{
-    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue, RETRY_AFTER,
-    TRANSFER_ENCODING,
+    ACCEPT_ENCODING, ALLOW, CONTENT_LENGTH, HeaderMap, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use ipnet::IpNet;
@@ -135,7 +134,7 @@ impl Public {
     /// Whether the form of a request is one that is taken, whoever has sent it.
     fn check_form(&self, hook: &Hook, headers: &HeaderMap, body: &Incoming) -> Result<(), Unread> {
         let takes_gzip = hook.settings.provider.takes_gzip();
-        if is_coded(headers, takes_gzip) {
+        if head::is_coded(headers, takes_gzip) {
             // A signature covers the bytes as sent; unpacking them is nobody's business here.
             return Err(Unread::Coding(if takes_gzip { "gzip, identity" } else { "identity" }));
         }
@@ -184,17 +183,6 @@ impl Public {
         let forwarded = trusted.then(|| head::forwarded(headers, &self.trusted_proxies)).flatten();
         Sender { peer, forwarded }
     }
-}
-
-/// Whether the body is packed, in a way that its provider's adapter does not undo.
-fn is_coded(headers: &HeaderMap, takes_gzip: bool) -> bool {
-    let known = |coding: &[u8]| {
-        let is = |name: &[u8]| coding.eq_ignore_ascii_case(name);
-        coding.is_empty() || is(b"identity") || (takes_gzip && (is(b"gzip") || is(b"x-gzip")))
-    };
-    let lines = headers.get_all(CONTENT_ENCODING).iter();
-    let mut codings = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    codings.any(|coding| !known(coding.trim_ascii()))
 }
 
 /// Who sent a notification.

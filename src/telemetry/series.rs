@@ -75,6 +75,9 @@ pub fn record() -> Result<PrometheusHandle, BuildError> {
     for direction in ["ahead", "back"] {
         counter!("suppressd_clock_steps_total", "direction" => direction).increment(0);
     }
+    for outcome in ["done", "failed"] {
+        counter!("suppressd_reloads_total", "outcome" => outcome).increment(0);
+    }
     gauge!("suppressd_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(handle)
 }

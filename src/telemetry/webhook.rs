@@ -96,13 +96,16 @@ pub fn request_refused(
     hook: Option<&str>,
 ) {
     const MESSAGE: &str = "http: request refused";
-    let reason = status.to_string();
-    let labels = [("listener", listener.to_owned()), ("status", reason.clone())];
-    counter!("suppressd_requests_refused_total", &labels).increment(1);
+    count_refused(listener, status);
     // A stranger chooses the name: it tells no kinds apart, or many names were many lines.
     if status >= 400 && fold_status(listener, status) {
         info!(listener, status, hook, %peer, "{MESSAGE}");
     }
+}
+
+fn count_refused(listener: &str, status: u16) {
+    let labels = [("listener", listener.to_owned()), ("status", status.to_string())];
+    counter!("suppressd_requests_refused_total", &labels).increment(1);
 }
 
 /// The status itself tells kinds apart: in a reason its digits would not.
@@ -122,10 +125,16 @@ pub fn accepting(listener: &str) {
 /// The statuses with which an HTTP listener refuses requests.
 const REFUSALS: [u16; 12] = [400, 401, 403, 404, 405, 408, 411, 413, 415, 421, 431, 503];
 
+/// Those with which a write is refused whatever it says; others say what is wrong with it.
+const REFUSED_WRITES: [u16; 5] = [403, 408, 413, 415, 503];
+
 /// Somebody with the token has changed something over HTTP, or tried to. `id`: of a mass, or of a
 /// payload in quarantine.
 pub fn written(what: &'static str, id: Option<&str>, peer: impl Display, status: u16) {
     const MESSAGE: &str = "write on the private listener";
+    if REFUSED_WRITES.contains(&status) {
+        count_refused("admin", status);
+    }
     let about = format!("{what} {}: {status} to {peer}", id.unwrap_or_default());
     if fold::first(Level::INFO, MESSAGE, &about, "") {
         info!(what, id, %peer, status, "{MESSAGE}");

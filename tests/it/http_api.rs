@@ -445,6 +445,47 @@ fn who_follows_again_misses_nothing_or_is_told_to_read_all() {
 }
 
 #[test]
+fn what_is_refused_is_counted_and_told_once() {
+    let (_home, daemon) = with_token();
+    let wrong = [("authorization", "Bearer wrong")];
+    let strange = [("host", "rebound.example")];
+    let coded = [BEARER[0], ("content-encoding", "gzip")];
+    let large = [BEARER[0], ("content-length", "99999999")];
+    let form = b"act=add&address=a%40example.com&token=wrong";
+    for (method, path, headers, body, status) in [
+        ("POST", "/v1/suppressions", &wrong[..], &b"{}"[..], 401),
+        ("DELETE", "/v1/suppressions/a@example.com", &wrong, b"", 401),
+        ("GET", "/v1/status", &strange, b"", 421),
+        ("GET", "/nothing", &[], b"", 404),
+        ("POST", "/v1/status", BEARER, b"", 405),
+        ("POST", "/act", &[], form, 403),
+        ("POST", "/v1/suppressions", &coded, b"{\"address\":\"a@example.com\"}", 415),
+        ("POST", "/v1/suppressions", &large, b"", 413),
+    ] {
+        let counted = || {
+            let text = get(&daemon, "/metrics").body;
+            let labels = format!("listener=\"admin\",status=\"{status}\"");
+            let series = format!("suppressd_requests_refused_total{{{labels}}} ");
+            text.lines().find_map(|line| line.strip_prefix(&*series)?.parse::<u64>().ok())
+        };
+        let before = counted().unwrap();
+        // What is too large by its head is answered before it comes.
+        let answer = request(daemon.admin, method, path, headers, body);
+        assert_eq!(answer.status, status, "{method} {path}");
+        assert_eq!(counted(), Some(before + 1), "{method} {path}");
+        daemon.until_logged(&format!("status={status}"));
+    }
+    let one = parsed(&request(daemon.admin, "POST", "/v1/suppressions", BEARER, b"\"x\""));
+    let error = one["error"].as_str().unwrap();
+    assert!(error.contains("expected an object with an address"), "{error}");
+    assert_eq!(get(&daemon, "/v1/suppressions/a@example.com").status, 404);
+    let log = daemon.stop();
+    let lines = log.lines().filter(|line| line.contains("status=404"));
+    assert_eq!(lines.count(), 1, "who is clear is no refusal: {log}");
+    assert!(!log.contains("a@example.com"), "{log}");
+}
+
+#[test]
 fn the_description_names_what_is_there() {
     let (_home, daemon) = with_token();
     let described = parsed(&get(&daemon, "/openapi.json"));

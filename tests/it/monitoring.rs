@@ -109,6 +109,9 @@ fn every_series_of_what_is_configured_is_there_from_the_first_scrape() {
             "suppressd_connections{listener=\"public\"} 0",
             "suppressd_requests_refused_total{listener=\"public\",status=\"404\"} 0",
             "suppressd_clock_steps_total{direction=\"back\"} 0",
+            "suppressd_reloads_total{outcome=\"done\"} 0",
+            "suppressd_reloads_total{outcome=\"failed\"} 0",
+            "suppressd_requests_refused_total{listener=\"admin\",status=\"401\"} 0",
             "suppressd_intake_stopped 0",
             "suppressd_journal_sync_seconds_count ",
             "process_open_fds ",
@@ -142,6 +145,20 @@ fn every_metric_has_its_help_and_is_in_the_table_and_the_page() {
     if has_promtool("the metrics") {
         assert_eq!(promtool(&["check", "metrics"], &text), None);
     }
+}
+
+#[test]
+fn every_metric_that_is_recorded_is_in_the_table() {
+    let literal = regex::Regex::new("\"(suppressd_[a-z_]*[a-z])\"").unwrap();
+    let mut found = 0;
+    for entry in fs::read_dir(root("src/telemetry")).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        for name in literal.captures_iter(&text).map(|found| found[1].to_owned()) {
+            assert!(all().any(|series| series.name == name), "{name} is not in the table");
+            found += 1;
+        }
+    }
+    assert!(found > 50, "{found}");
 }
 
 #[test]

@@ -49,7 +49,7 @@ impl Client {
 }
 
 impl<S: Read + Write> Client<S> {
-    /// Sends a request with these headers; a length is added unless they have one.
+    /// Sends a request with these headers; a host and a length are added unless they have one.
     pub(crate) fn send(
         &mut self,
         method: &str,
@@ -57,11 +57,15 @@ impl<S: Read + Write> Client<S> {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> std::io::Result<()> {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nhost: localhost\r\n");
+        let lacks = |name: &str| headers.iter().all(|(known, _)| !known.eq_ignore_ascii_case(name));
+        let mut head = format!("{method} {path} HTTP/1.1\r\n");
+        if lacks("host") {
+            head.push_str("host: localhost\r\n");
+        }
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        if method == "POST" {
+        if method == "POST" && lacks("content-length") {
             head.push_str(&format!("content-length: {}\r\n", body.len()));
         }
         head.push_str("\r\n");
