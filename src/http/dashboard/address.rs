@@ -60,11 +60,15 @@ fn form(address: &str, is_suppressed: bool, may_write: bool) -> Markup {
     html! {
         form method="post" action="/act" {
             input type="hidden" name="address" value=(address);
-            label for="note" { "Note" }
-            input #note name="note" autocomplete="off";
+            span.field {
+                label for="note" { "Note" }
+                input #note name="note" autocomplete="off";
+            }
             @if !is_suppressed {
-                label for="term" { "For (empty: for ever)" }
-                input #term name="for" placeholder="30d" autocomplete="off";
+                span.field {
+                    label for="term" { "For (empty: for ever)" }
+                    input #term name="for" placeholder="30d" autocomplete="off";
+                }
             }
             (token("token"))
             @if is_suppressed { button name="act" value="lift" { "Lift" } }

@@ -304,13 +304,19 @@ fn add(may_write: bool) -> Markup {
     }
     html! {
         form method="post" action="/act" {
-            label for="add-address" { "Address" }
-            input #add-address name="address" type="text" inputmode="email" autocomplete="off"
-                required;
-            label for="add-for" { "For (empty: for ever)" }
-            input #add-for name="for" placeholder="30d" autocomplete="off";
-            label for="add-note" { "Note" }
-            input #add-note name="note" autocomplete="off";
+            span.field {
+                label for="add-address" { "Address" }
+                input #add-address name="address" type="text" inputmode="email" autocomplete="off"
+                    required;
+            }
+            span.field {
+                label for="add-for" { "For (empty: for ever)" }
+                input #add-for name="for" placeholder="30d" autocomplete="off";
+            }
+            span.field {
+                label for="add-note" { "Note" }
+                input #add-note name="note" autocomplete="off";
+            }
             (token("add-token"))
             button name="act" value="add" { "Suppress" }
         }

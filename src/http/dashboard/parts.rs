@@ -89,8 +89,10 @@ pub(super) fn table(caption: &str, heads: &[&str], rows: &[Vec<Markup>]) -> Mark
 /// The field for the token, and why it is there.
 pub(super) fn token(id: &str) -> Markup {
     html! {
-        label for=(id) { "Token" }
-        input id=(id) name="token" type="password" autocomplete="current-password" required;
+        span.field {
+            label for=(id) { "Token" }
+            input id=(id) name="token" type="password" autocomplete="current-password" required;
+        }
     }
 }
 
