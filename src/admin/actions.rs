@@ -45,6 +45,9 @@ impl Admin {
             Failure::usage(format!("there is no forward named {name:?}{}", there_are(names)))
         };
         let forward = known.ok_or_else(unknown)?;
+        if since > now {
+            return Err(Failure::usage(format!("{since} is still to come: nothing can be told")));
+        }
         if !self.forwards.replay(name, since).await {
             return Err(Failure::failed("the daemon is stopping"));
         }

@@ -292,7 +292,8 @@ impl Admin {
             };
             format!("no {what} {since}, longer than {}: {hint}", show_duration(limit))
         });
-        Some(HealthCheck::new("source", Health::Degraded, problem, "heard of").of(name))
+        let well = last.map_or_else(|| format!("no {what} yet"), |_| "heard of".to_owned());
+        Some(HealthCheck::new("source", Health::Degraded, problem, &well).of(name))
     }
 }
 

@@ -158,6 +158,7 @@ fn a_program_is_told_of_suppressions_and_events_in_their_order() {
     let again: Vec<Told> = program.told().split_off(3);
     assert_eq!(again, told, "with the same ids");
     assert_eq!(daemon.answer(&["forward", "replay", "none", "--since", "1h"]).0, 64);
+    assert_eq!(daemon.answer(&["forward", "replay", "app", "--since", "2199-01-01"]).0, 64);
 }
 
 #[test]

@@ -25,7 +25,7 @@ enum Body {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "an object with an address")]
 struct Wire {
     address: String,
     scope: Option<String>,
