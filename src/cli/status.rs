@@ -12,6 +12,7 @@ use super::output::{Look, Output};
 use super::row;
 use super::table::{self, Column};
 use crate::admin::Command;
+use crate::shown::clean_lines;
 
 /// The arguments of `status`.
 #[derive(Debug, Args)]
@@ -111,14 +112,20 @@ impl Arguments {
     }
 }
 
-/// Shows it anew and anew, until it is interrupted, or the daemon is gone.
+/// Shows it anew and anew, until it is interrupted. A daemon that is gone may come back.
 fn watch(context: &mut Context) -> Outcome {
+    let mut seen = false;
     loop {
-        let status = context.ask_one(&Command::Status)?;
-        if context.out.look().person {
+        let asked = context.ask_one(&Command::Status);
+        if context.out.look().person && (seen || asked.is_ok()) {
             context.out.text(CLEAR)?;
         }
-        print(&mut context.out, &status)?;
+        match asked {
+            Ok(status) => print(&mut context.out, &status)?,
+            Err(Failure::Failed(why)) if seen => context.out.line(&clean_lines(&why))?,
+            Err(failure) => return Err(failure),
+        }
+        seen = true;
         context.out.flush()?;
         #[expect(clippy::disallowed_methods, reason = "between two looks of a person")]
         std::thread::sleep(WATCH);

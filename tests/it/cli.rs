@@ -46,6 +46,22 @@ const VERBS: &[&[&str]] = &[
     &["man"],
 ];
 
+#[test]
+fn who_watches_sees_the_daemon_go_and_come_back() {
+    let home = Home::new("");
+    let daemon = home.start().ready();
+    let mut command = Command::new(PROGRAM);
+    command.args(["status", "--watch", "-c"]).arg(home.config()).stdout(Stdio::piped());
+    let mut child = Guarded::spawn(&mut command);
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut until = |text: &str| assert!(lines.any(|line| line.contains(text)), "{text}");
+    until(": ready");
+    daemon.stop();
+    until("is not running");
+    let _daemon = home.start().ready();
+    until(": ready");
+}
+
 #[derive(Debug)]
 struct Ended {
     code: i32,
