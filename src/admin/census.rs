@@ -49,6 +49,11 @@ impl Census {
         self.last().map(|last| last.counted).unwrap_or_default()
     }
 
+    /// How many there were then. `None`: nobody has counted yet.
+    pub(super) fn total(&self) -> Option<u64> {
+        self.last().map(|last| last.counted.values().sum())
+    }
+
     fn last(&self) -> Option<Last> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -20,8 +20,8 @@ pub struct Overview {
     pub status: Value,
     /// The last day.
     pub points: Vec<Point>,
-    /// Suppressions in force, when they were last counted.
-    pub suppressions: u64,
+    /// Suppressions in force, when they were last counted. `None`: not since the start.
+    pub suppressions: Option<u64>,
     /// The rows of `held`.
     pub held: Vec<Value>,
     /// The last rows of `refused`, newest first.
@@ -39,7 +39,7 @@ impl Admin {
             now: clock::now(),
             status: self.status(),
             points: self.census.trends.points(),
-            suppressions: self.census.counted().values().sum(),
+            suppressions: self.census.total(),
             held: self.mass_rows().unwrap_or_default(),
             refused,
             quarantine: self.quarantine_start(),

@@ -50,15 +50,23 @@ fn at_a_glance(view: &Overview, state: &str) -> Markup {
             dl.numbers {
                 @for (name, value) in [
                     ("suppressions", view.suppressions),
-                    ("held back", number(store, "held")),
-                    ("in quarantine", number(store, "quarantined")),
-                    ("waiting to be durable", number(&view.status["queue"], "waiting")),
-                    ("bytes to be applied", number(store, "lag_bytes")),
+                    ("held back", Some(number(store, "held"))),
+                    ("in quarantine", Some(number(store, "quarantined"))),
+                    ("waiting to be durable", Some(number(&view.status["queue"], "waiting"))),
+                    ("bytes to be applied", Some(number(store, "lag_bytes"))),
                 ] {
-                    div { dt { (name) } dd { (value) } }
+                    div { dt { (name) } dd { (counted(value)) } }
                 }
             }
         }
+    }
+}
+
+/// A number, as soon as there is one: a 0 in its place would look like a loss.
+fn counted(number: Option<u64>) -> Markup {
+    match number {
+        Some(number) => html! { (number) },
+        None => html! { span.none { "being counted" } },
     }
 }
 
@@ -320,5 +328,16 @@ fn add(may_write: bool) -> Markup {
             (token("add-token"))
             button name="act" value="add" { "Suppress" }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_has_counted_yet_is_no_zero() {
+        assert_eq!(counted(Some(0)).into_string(), "0");
+        assert!(counted(None).into_string().contains("being counted"));
     }
 }
