@@ -21,6 +21,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 /// Waits after failures: the first, doubled by each further one, and the longest.
 const WAIT_MIN: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(5 * 60);
+/// Longest that a receiver is believed to want: one that says more has most likely a fault, and may
+/// be well again before.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// Who takes messages.
 #[derive(Clone)]
@@ -109,7 +112,7 @@ fn words(error: &FetchError) -> String {
 
 fn wait(failures: u32, retry_after: Option<Duration>) -> Duration {
     let doubled = WAIT_MIN.saturating_mul(1 << failures.min(16)).min(WAIT_MAX);
-    doubled.max(retry_after.unwrap_or_default())
+    doubled.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX))
 }
 
 #[cfg(test)]
@@ -126,6 +129,7 @@ mod tests {
             (0, Some(60), 60),
             (9, Some(60), 300),
             (0, Some(900), 900),
+            (0, Some(999_999), 3_600),
         ] {
             assert_eq!(wait(failures, retry_after.map(seconds)), seconds(waited), "{failures}");
         }
