@@ -47,13 +47,13 @@ use crate::listen::{Entry, Listen};
 use crate::model::{Hold, Scope, SourceName};
 use crate::provider::{Adapter, Reading};
 use crate::rules::Rules;
-use crate::telemetry::log::{FORMS, Filter, VARIABLE};
+use crate::telemetry::log::{FORMS, Filter, Settings as Logging, VARIABLE};
 use crate::{
     export as exports, fleet as fleets, forward as forwards, http, lookup as lookups,
     poll as polls, webhook,
 };
 use places::Places;
-use section::{Section, shown};
+use section::{Field, Section, shown};
 use source::Public;
 use walk::{Walk, line_of};
 
@@ -94,8 +94,8 @@ pub struct Config {
     pub proxy: Option<ProxyUrl>,
     /// The proxy that the environment names, where that counts.
     pub environment_proxy: Option<ProxyUrl>,
-    /// What is logged. `None`: the usual.
-    pub log: Option<Filter>,
+    /// What is logged, and how.
+    pub log: Logging,
     /// What suppresses for how long.
     pub rules: Rules,
     /// Whom the rules exempt, as it is written.
@@ -357,10 +357,17 @@ fn environment_proxy(root: &Section<'_>) -> Option<ProxyUrl> {
     proxy
 }
 
-/// The `[log]` table, else what the environment says.
-fn log(root: &Section<'_>, section: &Section<'_>) -> Option<Filter> {
-    let field = section.take("level");
+/// The `[log]` table.
+fn log(root: &Section<'_>, section: &Section<'_>) -> Logging {
+    let level = section.take("level");
+    let format = section.take("format");
     section.finish();
+    let format = format.and_then(|field| field.choice("a form of lines", &["text", "json"]));
+    Logging { filter: filter(root, level), json: format == Some("json") }
+}
+
+/// What is logged: what the table says, else the environment.
+fn filter(root: &Section<'_>, field: Option<Field<'_>>) -> Option<Filter> {
     let hint = format!("write {FORMS}");
     if let Some(field) = field {
         let text = field.text()?;

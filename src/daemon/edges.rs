@@ -170,7 +170,7 @@ impl Edges {
         // What goes, or is written in another way, ends by the rules that it began with.
         self.end_exports(&config.exports).await;
         let policy = &self.running.policy;
-        telemetry::log::set(config.log.as_ref());
+        telemetry::log::set(&config.log);
         policy.reading.set(std::mem::take(&mut config.reading));
         policy.retention.set(config.store.retention);
         policy.hold.set(config.hold);

@@ -65,7 +65,7 @@ impl Process {
     /// # Errors
     /// When it cannot start, or had to stop by itself.
     pub fn run(self, config: Config, file: &Path) -> Result<()> {
-        telemetry::log::start(config.log.as_ref());
+        telemetry::log::start(&config.log);
         telemetry::health::starting(env!("CARGO_PKG_VERSION"), file.display());
         reload::remark(&config);
         let metrics = telemetry::series::record().context("cannot start metrics")?;

@@ -3,10 +3,14 @@
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber, error};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::{Format, Full, Writer};
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::reload::Handle;
@@ -62,18 +66,30 @@ impl Filter {
     }
 }
 
+/// What is logged, and how.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// What. `None`: what is logged by default.
+    pub filter: Option<Filter>,
+    /// A line is an object of JSON.
+    pub json: bool,
+}
+
 /// What exchanges the filter of what is logged.
 static EXCHANGE: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
+/// Lines are objects of JSON.
+static JSON: AtomicBool = AtomicBool::new(false);
 
-fn filter_of(filter: Option<&Filter>) -> EnvFilter {
-    let wanted = filter.map_or(DEFAULT, |filter| &filter.0);
+fn filter_of(settings: &Settings) -> EnvFilter {
+    let wanted = settings.filter.as_ref().map_or(DEFAULT, |filter| &filter.0);
     EnvFilter::try_new(wanted).unwrap_or_else(|_| EnvFilter::new(DEFAULT))
 }
 
-/// Logs by another filter from now on.
-pub fn set(filter: Option<&Filter>) {
+/// Logs by other settings from now on.
+pub fn set(settings: &Settings) {
+    JSON.store(settings.json, Ordering::Relaxed);
     if let Some(exchange) = EXCHANGE.get() {
-        exchange(filter_of(filter));
+        exchange(filter_of(settings));
     }
 }
 
@@ -84,25 +100,20 @@ fn exchange<S: 'static>(handle: Handle<EnvFilter, S>) {
 }
 
 /// Sends log lines to standard error from now on.
-pub fn start(filter: Option<&Filter>) {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter_of(filter));
-    let builder = builder.with_writer(io::stderr);
-    let started = if is_journal() {
-        let plain = Format::default().without_time().with_level(false).with_target(false);
-        let builder =
-            builder.with_ansi(false).event_format(Prioritised(plain)).with_filter_reloading();
-        exchange(builder.reload_handle());
-        builder.try_init()
-    } else {
-        let builder = builder
-            .with_ansi(io::stderr().is_terminal())
-            .with_target(false)
-            .with_filter_reloading();
-        exchange(builder.reload_handle());
-        builder.try_init()
-    };
+pub fn start(settings: &Settings) {
+    JSON.store(settings.json, Ordering::Relaxed);
+    let is_journal = is_journal();
+    let format = Format::default().with_target(false);
+    let plain = is_journal.then(|| format.clone().without_time().with_level(false));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter_of(settings))
+        .with_writer(io::stderr)
+        .with_ansi(!is_journal && io::stderr().is_terminal())
+        .event_format(Lines { format, plain })
+        .with_filter_reloading();
+    exchange(builder.reload_handle());
     // Only a test can have started it before; then its lines go where the test wants them.
-    drop(started);
+    drop(builder.try_init());
     // The usual line quotes what went wrong, and that can be an address.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -111,10 +122,16 @@ pub fn start(filter: Option<&Filter>) {
     }));
 }
 
-/// Lines with the priority in front that sd-daemon(3) defines.
-struct Prioritised(Format<Full, ()>);
+/// How a line is written.
+struct Lines {
+    /// For readers.
+    format: Format<Full>,
+    /// For the journal, which has the time, and takes the priority that sd-daemon(3) defines in
+    /// front.
+    plain: Option<Format<Full, ()>>,
+}
 
-impl<S, N> FormatEvent<S, N> for Prioritised
+impl<S, N> FormatEvent<S, N> for Lines
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -125,14 +142,73 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let priority = match *event.metadata().level() {
-            Level::ERROR => ERROR,
-            Level::WARN => 4,
-            Level::INFO => 6,
-            Level::DEBUG | Level::TRACE => 7,
-        };
-        write!(writer, "<{priority}>")?;
-        self.0.format_event(context, writer, event)
+        if self.plain.is_some() {
+            write!(writer, "<{}>", priority(*event.metadata().level()))?;
+        }
+        if JSON.load(Ordering::Relaxed) {
+            return writeln!(writer, "{}", object(event));
+        }
+        match &self.plain {
+            Some(plain) => plain.format_event(context, writer, event),
+            None => self.format.format_event(context, writer, event),
+        }
+    }
+}
+
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => ERROR,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    }
+}
+
+/// A line as an object: `time`, `level`, `message`, and what the line says beside that.
+fn object(event: &Event<'_>) -> Value {
+    let mut fields = Fields::default();
+    let mut time = String::new();
+    // It fails only where a text cannot be written to.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut time));
+    fields.0.insert("time".to_owned(), time.into());
+    let level = event.metadata().level().as_str().to_ascii_lowercase();
+    fields.0.insert("level".to_owned(), level.into());
+    event.record(&mut fields);
+    Value::Object(fields.0)
+}
+
+#[derive(Default)]
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: impl Into<Value>) {
+        self.0.insert(field.name().to_owned(), value.into());
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value);
     }
 }
 

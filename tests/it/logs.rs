@@ -6,6 +6,8 @@ use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::time::Instant;
 
+use serde_json::Value;
+
 use crate::support::child::{Guarded, output};
 use crate::support::client::{Client, SECRET, event, notify, sign};
 use crate::support::daemon::{Home, PATIENCE, PROGRAM, source};
@@ -266,4 +268,25 @@ fn a_hangup_while_the_configuration_is_read_does_not_kill() {
     }
     child.signal("TERM");
     child.ended();
+}
+
+#[test]
+fn a_line_is_an_object_where_that_is_wanted() {
+    let home = Home::new("[log]\nformat = \"text\"\n");
+    let daemon = home.start().ready();
+    let text = fs::read_to_string(home.config()).unwrap();
+    fs::write(home.config(), text.replace("\"text\"", "\"json\"")).unwrap();
+    assert!(daemon.cli(&["reload"]).status.success());
+    assert!(daemon.cli(&["add", "a@x.test"]).status.success());
+    let log = daemon.stop();
+    let objects: Vec<Value> =
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let said = |message: &str| objects.iter().any(|object| object["message"] == message);
+    assert!(said("command from the control socket"), "{log}");
+    for object in &objects {
+        assert!(object["time"].as_str().unwrap().ends_with('Z'), "{object}");
+        assert!(["info", "warn"].contains(&object["level"].as_str().unwrap()), "{object}");
+    }
+    let last = log.lines().last().unwrap();
+    assert!(serde_json::from_str::<Value>(last).is_ok(), "{last}");
 }
