@@ -25,15 +25,18 @@ impl Lines {
     /// again: what rotates logs needs to tell us nothing.
     ///
     /// # Errors
-    /// When the file cannot be written. Some of the lines may be in it.
+    /// When the file cannot be written. What was written of the lines is cut off, if it can be: a
+    /// full disk leaves half a line.
     pub(super) fn add(&mut self, messages: &[Message]) -> io::Result<()> {
         if !self.is_in_place() {
             self.open = Some(self.reopen()?);
         }
         let Some(file) = &mut self.open else { return Ok(()) };
+        let before = file.metadata()?.len();
         let text: String = messages.iter().map(Message::line).collect();
         let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
         if written.is_err() {
+            let _ = file.set_len(before);
             self.open = None;
         }
         written

@@ -24,7 +24,7 @@ const NEWER: u8 = 3;
 
 /// Records that take several lives to apply, a life in time of the processor, so that it is one on
 /// a busy host too, and how many lives there are at most.
-const RECORDS: usize = 6_000;
+const RECORDS: usize = 80_000;
 /// The same of elements of one record.
 const ELEMENTS: usize = 20_000;
 const LIFE: Duration = Duration::from_millis(600);
@@ -151,6 +151,7 @@ fn kill_until_through(payloads: &[Vec<u8>], rows: usize) {
         }
         daemon.kill();
     };
+    println!("{lives} lives");
     assert!(lives > 2, "so few lives show nothing");
     assert_eq!(daemon.rows(&["list"]).len(), rows);
     check_told(&daemon, 0);
