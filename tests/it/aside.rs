@@ -24,9 +24,9 @@ const NEWER: u8 = 3;
 
 /// Records that take several lives to apply, a life in time of the processor, so that it is one on
 /// a busy host too, and how many lives there are at most.
-const RECORDS: usize = 80_000;
+const RECORDS: usize = 24_000;
 /// The same of elements of one record.
-const ELEMENTS: usize = 20_000;
+const ELEMENTS: usize = 30_000;
 const LIFE: Duration = Duration::from_millis(600);
 const LIVES_MAX: usize = 40;
 
