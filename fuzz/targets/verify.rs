@@ -51,7 +51,7 @@ fuzz_target!(|data: &[u8]| {
         // The certificate, too, is the sender's to choose.
         assert!(!passes(&source.checks, &request.notification(), request.body), "{name}: forged");
         let (headers, body) = (request.headers.clone(), request.body.to_vec());
-        let mut draft = Draft { headers, body, url: Some(URL.to_owned()), now: now() };
+        let mut draft = Draft::new(headers, body, Some(URL.to_owned()), now());
         if !source.checks.iter().all(|check| check.sign(&mut draft).is_ok()) {
             continue;
         }
