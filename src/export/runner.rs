@@ -590,6 +590,7 @@ mod tests {
                 before: None,
                 after: None,
                 position: Position::default(),
+                by_order: false,
             };
             match of {
                 [] => self.changes.tell_all(),

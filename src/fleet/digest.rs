@@ -74,13 +74,7 @@ pub(super) fn page(
             return Ok((elements, Some(last)));
         }
         if buckets.has(bucket(&address)) {
-            let told = Told {
-                address: address.as_str().into(),
-                spelling: standing.spelling().into(),
-                scope,
-                told: standing.facts(),
-            };
-            let body = told_element(&told).body;
+            let body = told_element(&Told::of(&address, scope, &standing)).body;
             bytes += body.len();
             elements.push(ByteBuf::from(body));
         }

@@ -22,7 +22,7 @@ impl Fleet {
             let last = changes.last();
             let recent = changes.since(seen).unwrap_or_default();
             seen = last.max(seen + recent.len() as u64);
-            for change in recent {
+            for change in recent.into_iter().filter(|change| change.by_order) {
                 // The store is opened again by itself.
                 let told = loop {
                     match self.stands(&change) {
@@ -40,24 +40,12 @@ impl Fleet {
         }
     }
 
-    /// What the others are to be told of a change, if it rests on such an order.
+    /// What the others are to be told of a change that rests on such an order.
     fn stands(&self, change: &Change) -> Result<Option<Told>, StoreError> {
-        let Change { address, scope, after: Some(_), position, .. } = change else {
-            return Ok(None);
-        };
+        let Change { address, scope, .. } = change;
         let standings = self.reader.standings_under(address)?;
         let standing = standings.into_iter().find(|(of, _)| of == scope);
-        let Some((_, standing)) = standing else { return Ok(None) };
-        let rests_on_it = standing.grounds().any(|(reason, source, ground)| {
-            let despite = standing.despite_lifts(reason, source, ground);
-            despite.is_some_and(|(despite, _)| despite.record == position.as_u64())
-        });
-        Ok(rests_on_it.then(|| Told {
-            address: address.clone(),
-            spelling: standing.spelling().into(),
-            scope: scope.clone(),
-            told: standing.facts(),
-        }))
+        Ok(standing.map(|(scope, standing)| Told::of(address, scope, &standing)))
     }
 
     async fn tell_own(&self, told: &Told) {
@@ -65,7 +53,7 @@ impl Fleet {
         let told = vec![told_element(told)];
         let submission = Submission::ours(source, OWN, told, clock::receipt());
         while let Err(refused) = self.ingest.submit(&submission).await {
-            if matches!(refused, Refused::Stopping) {
+            if matches!(refused, Refused::Stopping | Refused::TooLarge) {
                 return;
             }
             tokio::time::sleep(PAUSE).await;

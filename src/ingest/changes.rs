@@ -29,6 +29,9 @@ pub struct Change {
     pub after: Option<Reason>,
     /// The record of the journal that has changed it.
     pub position: Position,
+    /// What that record says stands by the order of our journal alone: by its date, a lift covers
+    /// it.
+    pub by_order: bool,
 }
 
 /// The changes since the start, numbered from 1. Cheap to clone.
@@ -159,6 +162,7 @@ mod tests {
             before: None,
             after: Some(Reason::Manual),
             position: Position::default(),
+            by_order: false,
         };
         addresses.iter().map(change).collect()
     }

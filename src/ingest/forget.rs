@@ -56,6 +56,7 @@ impl Merge<'_> {
                 before,
                 after,
                 position: self.place.record,
+                by_order: false,
             });
         }
         self.told.push(told);

@@ -48,6 +48,7 @@ impl Merge<'_> {
                 before: weightiest(&before.live),
                 after: weightiest(after),
                 position,
+                by_order: standing.stands_by_order(position.as_u64()),
             });
         }
         if self.turns.is_none() {

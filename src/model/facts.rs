@@ -49,6 +49,14 @@ impl Standing {
         }
     }
 
+    /// Whether anything that this record says stands by the order of our journal alone.
+    pub fn stands_by_order(&self, record: u64) -> bool {
+        self.grounds.iter().any(|((reason, source), ground)| {
+            let despite = self.despite_lifts(*reason, source, ground);
+            despite.is_some_and(|(despite, _)| despite.record == record)
+        })
+    }
+
     /// What of a ground stands by the order of our journal alone, and through when the lifts go
     /// that cover it by its date.
     pub fn despite_lifts<'a>(

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Element, Fact, Known, Scope, StreamPlace};
+use crate::model::{Element, Fact, Known, Scope, Standing, StreamPlace};
 
 /// How much is known of the hosts' lives, however that came, and how far the stream is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,14 @@ pub struct Told {
     pub scope: Scope,
     /// The facts.
     pub told: Vec<Fact>,
+}
+
+impl Told {
+    /// What a standing says.
+    pub fn of(address: &str, scope: Scope, standing: &Standing) -> Told {
+        let (spelling, told) = (standing.spelling().into(), standing.facts());
+        Told { address: address.into(), spelling, scope, told }
+    }
 }
 
 /// The element that says how much is known.

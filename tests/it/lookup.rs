@@ -1,6 +1,7 @@
 //! Live lookups over real sockets: the answers, their limits, and what a client can do wrong.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -243,13 +244,16 @@ fn a_table_is_answered_in_its_style() {
     daemon.stop();
 }
 
+/// The table of a socketmap at a path.
+fn socketmap(path: &Path) -> String {
+    format!("[[lookup]]\nprotocol = \"socketmap\"\nlisten = \"unix:{}\"\n", path.display())
+}
+
 #[test]
 fn who_was_suppressed_before_a_start_is_so_from_its_first_answer_on() {
     let home = Home::new("");
     let path = home.dir.join("lookup.sock");
-    let lookup =
-        format!("[[lookup]]\nprotocol = \"socketmap\"\nlisten = \"unix:{}\"\n", path.display());
-    home.configure(&(source() + &lookup));
+    home.configure(&(source() + &socketmap(&path)));
     let daemon = home.start().ready();
     assert!(daemon.cli(&["add", "user@example.com"]).status.success());
     daemon.kill();
@@ -525,9 +529,7 @@ fn what_stands_in_the_way_of_a_lookup_ends_nothing() {
     let home = Home::new("");
     let folder = home.dir.join("folder");
     let path = folder.join("lookup.sock");
-    let lookup =
-        format!("[[lookup]]\nprotocol = \"socketmap\"\nlisten = \"unix:{}\"\n", path.display());
-    home.configure(&(source() + &lookup));
+    home.configure(&(source() + &socketmap(&path)));
     for in_folder in [true, false] {
         match in_folder {
             true => std::fs::create_dir_all(&path).unwrap(),
@@ -562,9 +564,7 @@ fn what_stands_in_the_way_of_a_lookup_ends_nothing() {
 fn a_socket_whose_file_is_taken_away_is_made_again() {
     let home = Home::new("");
     let path = home.dir.join("lookup.sock");
-    let lookup =
-        format!("[[lookup]]\nprotocol = \"socketmap\"\nlisten = \"unix:{}\"\n", path.display());
-    home.configure(&(source() + &lookup));
+    home.configure(&(source() + &socketmap(&path)));
     let daemon = home.start().ready();
     let body = event("hard_bounce", "user@example.com", "m", 1);
     assert_eq!(notify(daemon.http, &body).status, 200);
